@@ -1,0 +1,1 @@
+"""Gibbsian: train, sample, score and compare energy-based and adversarial generative models."""
