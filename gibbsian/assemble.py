@@ -1,0 +1,141 @@
+"""From a configuration to a method with its networks, prior and base measure."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from gibbsian.config import Config, replace, signature_options
+from gibbsian.core import Method, Space, check_energy
+from gibbsian.measures import Box, Counting, Gaussian, Measure, RealSpace, Undefined
+from gibbsian.methods import METHODS
+from gibbsian.networks import ENERGIES, GENERATORS, build_energy, build_generator, load_user
+
+ROLES_OF_GENERATORS = ("generator",)
+
+
+def resolve(config: Config, space: Space, x_train: Tensor) -> Config:
+    """Replace what depends on the data by values: ``box="auto"``, networks that suit images.
+
+    ``x_train [N, *event]`` is in the networks' units. An automatic box is a quarter wider than the
+    training data; it is chosen only for bounded energies of vectors, which need one.
+    """
+    changes: dict[str, object] = {}
+    for role, default in METHODS[config.method].networks.items():
+        if space.kind == "image" and getattr(config, role) == default and len(space.shape) == 3:
+            suited = {"mlp": "conv", "bounded": "conv-bounded", "confined": "conv"}
+            changes[role] = suited.get(default, default)
+    config = replace(config, **changes)
+    if config.box == "auto":
+        half = "none"
+        if "energy" in METHODS[config.method].networks and space.box is None:
+            energy = _network(config, "energy", space)
+            if getattr(energy, "bounded", False):
+                half = str(math.ceil(12.5 * x_train.abs().max().item()) / 10)
+        config = replace(config, box=half)
+    if config.box != "none":
+        _half_width(config.box)
+    return config
+
+
+def boxed(space: Space, box: str) -> Space:
+    """``space`` with the box that the configuration asks for, where the data have none of their own."""
+    if box == "none" or space.box is not None:
+        return space
+    half = _half_width(box)
+    return dataclasses.replace(space, box=(-half, half))
+
+
+def _half_width(box: str) -> float:
+    try:
+        half = float(box)
+    except ValueError:
+        half = -1.0
+    if not 0 < half < math.inf:
+        raise ValueError(f"--box must be auto, none or a positive half-width, not {box!r}")
+    return half
+
+
+def measure_of(energy: nn.Module, space: Space) -> Measure | Undefined:
+    """The base measure on which exp(-E) has a normaliser, or the reason why there is none."""
+    if space.kind == "binary":
+        return Counting(space.shape)
+    if space.box is not None:
+        return Box(space.shape, *space.box)
+    if getattr(energy, "confining", False):
+        return RealSpace(space.shape)
+    why = "exp(-E) has no finite integral over R^d: the energy does not grow at infinity; "
+    return Undefined(space.shape, why + "give the data a box (--box 4) or use a confined energy")
+
+
+def assemble(
+    config: Config, space: Space, networks: Mapping[str, nn.Module] | None = None
+) -> Method:
+    """Build the method of a resolved configuration; ``networks`` replaces the named ones by instances.
+
+    Weights are drawn from the global generator, seeded here and put back as it was. Raises
+    ValueError when a network's output does not fit.
+    """
+    given = dict(networks or {})
+    cls = METHODS[config.method]
+    space = boxed(space, config.box)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.training.seed)
+        parts = {
+            role: given.pop(role) if role in given else _network(config, role, space)
+            for role in cls.networks
+        }
+        if given:
+            raise ValueError(
+                f"{config.method} has no network {sorted(given)[0]!r}; its networks are "
+                f"{', '.join(cls.networks)}"
+            )
+        parameters = inspect.signature(cls).parameters
+        if "prior" in parameters:
+            parts["prior"] = Gaussian((config.latent,))
+        if "measure" in parameters:
+            parts["measure"] = measure_of(parts.get("energy", nn.Identity()), space)
+        options = {name: getattr(config, name) for name in signature_options(cls)}
+        _check_networks(parts, space)
+        return cls(**parts, **options)
+
+
+def _network(config: Config, role: str, space: Space) -> nn.Module:
+    name, options = getattr(config, role), getattr(config, f"{role}_net")
+    if ":" in name:
+        return load_user(name)
+    if role in ROLES_OF_GENERATORS:
+        return build_generator(name, space, config.latent, options)
+    return build_energy(name, space, options)
+
+
+def _check_networks(parts: Mapping[str, object], space: Space) -> None:
+    """Run each network once on two rows: a wrong shape is an error here, not after an hour."""
+    for role, network in parts.items():
+        if not isinstance(network, nn.Module):
+            continue
+        before = network.training
+        network.eval()
+        with torch.no_grad():
+            if role in ROLES_OF_GENERATORS:
+                prior = parts["prior"]
+                assert isinstance(prior, Gaussian)
+                x = network(torch.zeros(2, *prior.shape))
+                if x.shape[1:] != space.shape:
+                    raise ValueError(
+                        f"the generator returns {list(x.shape[1:])} per row, but one observation is "
+                        f"{list(space.shape)}"
+                    )
+            else:
+                check_energy(network(torch.zeros(2, *space.shape)), 2)
+        network.train(before)
+
+
+def known_networks() -> dict[str, tuple[str, ...]]:
+    """Names of the built-in networks, by role."""
+    return {"energy": tuple(ENERGIES), "generator": tuple(GENERATORS)}

@@ -1,0 +1,177 @@
+"""The configuration of a run: one typed record per method, derived from the method's own signature.
+
+A method's constructor takes its networks first, then prior and measure, then keyword-only options.
+The record has a field for each of these options, a name and options for each network, one optimiser
+per player, and what every run needs. The command line and ``config.json`` are both read off it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import inspect
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Annotated, Any, Literal
+
+import docstring_parser
+import tyro
+
+from gibbsian.core import Method
+from gibbsian.methods import METHODS
+from gibbsian.networks import NetworkOptions
+from gibbsian.training import Optimiser, Training
+
+GIVEN = ("prior", "measure")
+
+
+def nearest(kind: str, name: str, known: Iterable[str]) -> ValueError:
+    """The error for an unknown ``name``: names the nearest known ones."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, 3, 0.5) or known
+    return ValueError(f"unknown {kind} {name!r}; did you mean {', '.join(close)}?")
+
+
+def method_class(name: str) -> type[Method]:
+    """The registered method of that name; ValueError naming the nearest otherwise."""
+    if name not in METHODS:
+        raise nearest("method", name, METHODS)
+    return METHODS[name]
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Where the observations come from.
+
+    Args:
+        root: folder of data sets; otherwise $GIBBSIAN_DATA, then the user's cache.
+        scaling: standardise each column of vectors (undone on sampling), or none.
+        limit: use at most this many rows; 0 uses all.
+        split_seed: seed of the train / validation / test split.
+    """
+
+    root: str | None = None
+    scaling: Literal["standardise", "none"] = "standardise"
+    limit: int = 0
+    split_seed: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What every run has; ``config_type`` adds the fields of one method."""
+
+    data: str
+    source: tyro.conf.OmitArgPrefixes[Source] = dataclasses.field(default_factory=Source)
+    training: tyro.conf.OmitArgPrefixes[Training] = dataclasses.field(default_factory=Training)
+
+    method: typing.ClassVar[str] = ""
+
+
+def signature_options(cls: type[Method]) -> dict[str, inspect.Parameter]:
+    """The keyword-only options of a method's constructor."""
+    parameters = inspect.signature(cls, eval_str=True).parameters.values()
+    return {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+@cache
+def config_type(method: str) -> type[Config]:
+    """The configuration record of one method, with help texts from its docstring."""
+    cls = method_class(method)
+    documentation = docstring_parser.parse(cls.__doc__ or "")
+    texts = {p.arg_name: p.description or "" for p in documentation.params}
+    fields: list[Any] = []
+    for name, parameter in signature_options(cls).items():
+        annotated = Annotated[parameter.annotation, tyro.conf.arg(help=texts.get(name, ""))]
+        fields.append((name, annotated, dataclasses.field(default=parameter.default)))
+    if "prior" in inspect.signature(cls).parameters:
+        text = "dimension of the generator's latent space"
+        latent = Annotated[int, tyro.conf.arg(help=text)]
+        fields.append(("latent", latent, dataclasses.field(default=16)))
+    text = (
+        "half-width of the box a bounded energy of vectors lives on, in scaled units, auto or none"
+    )
+    box = Annotated[str, tyro.conf.arg(help=text)]
+    fields.append(("box", box, dataclasses.field(default="auto")))
+    for role, default in cls.networks.items():
+        text = f"the {role} network: a name or your own package.module:Class"
+        named = Annotated[str, tyro.conf.arg(help=text)]
+        fields.append((role, named, dataclasses.field(default=default)))
+        fields.append((f"{role}_net", NetworkOptions, _new(NetworkOptions)))
+    for player in cls.players:
+        fields.append((f"{player}_optimiser", Optimiser, _new(Optimiser)))
+    record = dataclasses.make_dataclass(
+        f"{cls.__name__}Config", fields, bases=(Config,), frozen=True, module=__name__
+    )
+    record.method = method
+    record.__doc__ = documentation.short_description or ""
+    return record
+
+
+def _new(kind: type) -> Any:
+    return dataclasses.field(default_factory=kind)
+
+
+def to_json(config: Config) -> dict[str, Any]:
+    """The configuration as JSON-able values, with the method's name."""
+    return {"method": config.method, **dataclasses.asdict(config)}
+
+
+def from_json(values: Mapping[str, Any]) -> Config:
+    """The inverse of ``to_json``; missing entries keep their defaults, unknown ones are ValueErrors."""
+    values = dict(values)
+    if "method" not in values or "data" not in values:
+        raise ValueError("a configuration needs the entries 'method' and 'data'")
+    return _record(config_type(values.pop("method")), values, "configuration")
+
+
+def replace(config: Config, **changes: Any) -> Config:
+    """A changed copy; nested records take mappings, so ``training={"rounds": 10}`` changes one field."""
+    return _record(type(config), changes, "option", config)
+
+
+def _record(kind: type, values: Mapping[str, Any], where: str, base: Any = None) -> Any:
+    """Build record ``kind`` from nested mappings, starting from ``base`` or the defaults."""
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{where} must be a group of settings, not {values!r}")
+    hints = typing.get_type_hints(kind, include_extras=False)
+    names = {f.name for f in dataclasses.fields(kind)}
+    entries: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in names:
+            raise nearest(where, name, names)
+        hint, inner = hints[name], getattr(base, name, None)
+        if dataclasses.is_dataclass(hint) and not dataclasses.is_dataclass(value):
+            value = _record(typing.cast(type, hint), value, f"{where} {name}", inner)
+        elif not dataclasses.is_dataclass(hint):
+            value = _checked(hint, value, f"{where} {name}")
+        entries[name] = value
+    if base is not None:
+        return dataclasses.replace(base, **entries)
+    return kind(**entries)
+
+
+def _checked(hint: Any, value: Any, where: str) -> Any:
+    """``value`` as type ``hint``; lists become tuples, whole numbers floats; else ValueError."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        if value not in arguments:
+            raise nearest(where, str(value), [str(a) for a in arguments])
+        return value
+    if origin in (typing.Union, types.UnionType):
+        for option in arguments:
+            try:
+                return _checked(option, value, where)
+            except ValueError:
+                continue
+    elif origin is tuple and isinstance(value, (list, tuple)):
+        inner = arguments[:1] * len(value) if arguments[-1:] == (...,) else arguments
+        if len(inner) == len(value):
+            return tuple(_checked(h, v, where) for h, v in zip(inner, value, strict=True))
+    elif hint is float and type(value) is int:
+        return float(value)
+    elif isinstance(hint, type) and type(value) is hint:
+        return value
+    name = getattr(hint, "__name__", str(hint))
+    raise ValueError(f"{where} must be of type {name}, not {value!r}")

@@ -1,0 +1,174 @@
+"""The main job in one call: ``train`` a method on data, ``resume`` a run."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gibbsian import data as datasets
+from gibbsian import recipes
+from gibbsian.assemble import assemble, resolve
+from gibbsian.config import Config, replace
+from gibbsian.core import HasEnergy
+from gibbsian.data import Dataset, Stream
+from gibbsian.model import Model
+from gibbsian.runs import Run, new_run, open_run, write_config
+from gibbsian.training import Progress, checkpoints, fit, processes, start
+from gibbsian.training.processes import process_group
+
+HELD_OUT = 2_000
+
+
+def device_of(name: str) -> torch.device:
+    """The device called ``name``; ``auto`` takes a GPU where there is one. ValueError if not there."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        known = "cpu" + (
+            f", cuda ({torch.cuda.device_count()})" if torch.cuda.is_available() else ""
+        )
+        raise ValueError(f"device {name!r} is not there; this machine has: {known}") from error
+    return device
+
+
+def load_data(config: Config) -> Dataset:
+    """The data set a configuration names."""
+    source = config.source
+    return datasets.load(
+        config.data,
+        root=None if source.root is None else Path(source.root),
+        seed=source.split_seed,
+        scaling=source.scaling,
+        limit=source.limit or None,
+    )
+
+
+def train(
+    method: str | Config,
+    data: str | Path | Dataset | Tensor | np.ndarray | None = None,
+    *,
+    out: str | Path | None = None,
+    networks: Mapping[str, nn.Module] | None = None,
+    **options: Any,
+) -> Model:
+    """Train ``method`` on ``data`` and return the model.
+
+    ``data``: a built-in name, a path, an array ``[N, *event]`` or a Dataset. ``networks`` maps roles
+    (``energy``, ``generator``, ...) to your own modules. ``options`` are those of the command line,
+    for instance ``k=3, training={"rounds": 2000}``. With ``out`` a run folder is written and can be
+    resumed. Raises ValueError on unusable input, NonFiniteError when training breaks.
+    """
+    dataset = None
+    if isinstance(data, (Tensor, np.ndarray)):
+        dataset = datasets.from_array(data)
+    elif isinstance(data, Dataset):
+        dataset = data
+    name = dataset.name if dataset is not None else str(data)
+    config = method if isinstance(method, Config) else recipes.default(method, name)
+    config = replace(config, **options)
+    run = new_run(Path(out)) if out is not None else None
+    return train_config(config, run, dataset, networks)
+
+
+def train_config(
+    config: Config,
+    run: Run | None,
+    dataset: Dataset | None = None,
+    networks: Mapping[str, nn.Module] | None = None,
+) -> Model:
+    """Train a configuration from its first round, in ``run`` if one is given."""
+    device = device_of(config.training.device)
+    dataset = load_data(config) if dataset is None else dataset
+    with process_group(device), torch.random.fork_rng(devices=[]):
+        config = resolve(config, dataset.space, _sample_rows(dataset))
+        progress = _prepare(config, dataset, networks, device)
+        processes.barrier()
+        if run is not None and processes.rank() == 0:
+            write_config(run, config)
+        processes.barrier()
+        return _play(progress, config, dataset, run)
+
+
+def resume(
+    path: str | Path,
+    rounds: int | None = None,
+    device: str | None = None,
+    networks: Mapping[str, nn.Module] | None = None,
+    dataset: Dataset | None = None,
+) -> Model:
+    """Continue the run at ``path``, to ``rounds`` if given, to the same bits as if never stopped."""
+    run = open_run(path)
+    config = run.config()
+    if rounds is not None:
+        config = replace(config, training={"rounds": rounds})
+    if device is not None:
+        config = replace(config, training={"device": device})
+    where = device_of(config.training.device)
+    dataset = load_data(config) if dataset is None else dataset
+    with process_group(where), torch.random.fork_rng(devices=[]):
+        progress = _prepare(config, dataset, networks, where)
+        if checkpoints.rounds(run.state):
+            checkpoints.restore(run.state, progress)
+        if rounds is not None and rounds < progress.index:
+            raise ValueError(f"{path} already has {progress.index} rounds; ask for more than that")
+        processes.barrier()
+        if rounds is not None and processes.rank() == 0:
+            write_config(run, config)
+        return _play(progress, config, dataset, run)
+
+
+def _sample_rows(dataset: Dataset) -> Tensor:
+    return dataset.transform.encode(dataset.train[:HELD_OUT], torch.Generator().manual_seed(0))
+
+
+def _prepare(
+    config: Config,
+    dataset: Dataset,
+    networks: Mapping[str, nn.Module] | None,
+    device: torch.device,
+) -> Progress:
+    method = assemble(config, dataset.space, networks).to(device)
+    stream = Stream(
+        dataset.train,
+        dataset.transform,
+        batch_size=config.training.batch,
+        seed=config.training.seed,
+        device=device,
+        targets=dataset.targets.get("train"),
+        rank=processes.rank(),
+        world=processes.world(),
+    )
+    optimisers = {player: getattr(config, f"{player}_optimiser") for player in method.players}
+    return start(method, optimisers, config.training, stream)
+
+
+def _snapshot(progress: Progress, config: Config, dataset: Dataset) -> Model:
+    """The model as it is now, on a copy; averaged weights stand in for the last ones if kept."""
+    method = copy.deepcopy(progress.method)
+    with torch.no_grad():
+        for name, parameter in method.named_parameters():
+            parameter.copy_(progress.average.get(name, parameter))
+    model = Model(method, config, dataset.space, dataset.transform)
+    if isinstance(method, HasEnergy):
+        model.held_out = model.energy(dataset.valid[:HELD_OUT]).sort().values
+    return model
+
+
+def _play(progress: Progress, config: Config, dataset: Dataset, run: Run | None) -> Model:
+    def save(now: Progress) -> None:
+        if run is not None:
+            _snapshot(now, config, dataset).save_pretrained(run.model)
+
+    state = run.state if run is not None else None
+    metrics = run.metrics if run is not None else None
+    fit(progress, config.training, state, metrics, save)
+    return _snapshot(progress, config, dataset)

@@ -1,0 +1,146 @@
+"""A trained model in the user's units: sampling, energies, saving and loading."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Generator, Tensor, nn
+
+from gibbsian.assemble import assemble
+from gibbsian.config import Config, from_json, to_json
+from gibbsian.core import HasEnergy, Method, Space
+from gibbsian.data import Transform
+from gibbsian.files import read_json, read_tensors, write_json, write_tensors
+from gibbsian.runs import FORMAT, VERSION, check_format, open_run
+
+CHUNK = 4096
+
+
+class Model:
+    """A method with the transform between the user's units and the networks'.
+
+    ``held_out`` holds the sorted energies of validation rows, the reference for percentiles.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        config: Config,
+        space: Space,
+        transform: Transform,
+        held_out: Tensor | None = None,
+    ):
+        self.method = method.eval()
+        self.config = config
+        self.space = space
+        self.transform = transform
+        self.held_out = held_out
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return next(self.method.parameters()).device
+
+    def rng(self, seed: int) -> Generator:
+        """A generator on the model's device."""
+        return Generator(self.device).manual_seed(seed)
+
+    def sample(self, n: int, seed: int = 0, given: Tensor | None = None) -> Tensor:
+        """Draw ``[n, *event]`` in the user's units."""
+        if n < 1:
+            raise ValueError(f"the number of samples must be at least 1, not {n}")
+        with torch.no_grad():
+            u = self.method.sample(n, self.rng(seed), given)
+        return self.transform.decode(u).cpu()
+
+    def energy(self, x: Tensor, seed: int = 0) -> Tensor:
+        """Energies ``[n]`` of points ``x [n, *event]`` in the user's units; low is probable.
+
+        Integer data are dequantised with noise from ``seed``. ValueError when the method has none.
+        """
+        if not isinstance(self.method, HasEnergy):
+            raise ValueError(f"{self.config.method} has no energy")
+        self.check_shape(x)
+        u = self.transform.encode(x.to(self.device), self.rng(seed))
+        with torch.no_grad():
+            return torch.cat([self.method.energy(part) for part in u.split(CHUNK)]).float().cpu()
+
+    def check_shape(self, x: Tensor) -> None:
+        """ValueError naming both shapes unless ``x`` holds rows of the model's shape."""
+        if x.shape[1:] != self.space.shape:
+            raise ValueError(
+                f"this model was trained on observations of shape {list(self.space.shape)}; these "
+                f"have shape {list(x.shape[1:])}"
+            )
+
+    def percentile(self, energies: Tensor) -> Tensor:
+        """Share (0-100) of held-out rows whose energy is at most the given; 99 is stranger than 98."""
+        if self.held_out is None or len(self.held_out) == 0:
+            raise ValueError("this model was saved without held-out energies")
+        rank = torch.searchsorted(self.held_out, energies.contiguous(), right=True)
+        return 100.0 * rank / len(self.held_out)
+
+    def save_pretrained(
+        self, folder: str | Path, weights: Mapping[str, Tensor] | None = None
+    ) -> None:
+        """Write ``config.json`` and ``model.safetensors``; ``weights`` stand in for the method's own."""
+        folder = Path(folder)
+        state = dict(self.method.state_dict()) | dict(weights or {})
+        tensors = {f"method/{name}": value for name, value in state.items()}
+        if self.held_out is not None:
+            tensors["held_out"] = self.held_out
+        space = {"shape": self.space.shape, "kind": self.space.kind, "box": self.space.box}
+        entries = {
+            "format": FORMAT,
+            "version": VERSION,
+            "config": to_json(self.config),
+            "space": space,
+            "transform": self.transform.to_config(),
+        }
+        write_tensors(folder / "model.safetensors", tensors, {"format": FORMAT})
+        write_json(folder / "config.json", entries)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        folder: str | Path,
+        networks: Mapping[str, nn.Module] | None = None,
+        device: str | torch.device = "cpu",
+    ) -> Model:
+        """Load what ``save_pretrained`` wrote; ``networks`` are needed where instances were trained."""
+        folder = Path(folder)
+        if not (folder / "config.json").is_file() or not (folder / "model.safetensors").is_file():
+            raise ValueError(f"{folder} holds no saved model (config.json and model.safetensors)")
+        entries = read_json(folder / "config.json")
+        check_format(entries, folder)
+        tensors, _ = read_tensors(folder / "model.safetensors")
+        box = entries["space"]["box"]
+        shape = tuple(entries["space"]["shape"])
+        space = Space(shape, entries["space"]["kind"], None if box is None else tuple(box))
+        config = from_json(entries["config"])
+        method = assemble(config, space, networks)
+        state = {
+            k.removeprefix("method/"): v for k, v in tensors.items() if k.startswith("method/")
+        }
+        method.load_state_dict(state)
+        transform = Transform.from_config(entries["transform"])
+        return cls(method.to(device), config, space, transform, tensors.get("held_out"))
+
+
+def load(
+    run: str | Path,
+    networks: Mapping[str, nn.Module] | None = None,
+    device: str | torch.device = "cpu",
+) -> Model:
+    """The trained model of a run folder (or of a folder that ``save_pretrained`` wrote)."""
+    path = Path(run)
+    if (path / "model.safetensors").is_file():
+        return Model.from_pretrained(path, networks, device)
+    folder = open_run(path).model
+    if not (folder / "model.safetensors").is_file():
+        raise ValueError(
+            f"{path} has no saved model yet; finish it with `gibbsian train --resume {path}`"
+        )
+    return Model.from_pretrained(folder, networks, device)

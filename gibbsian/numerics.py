@@ -1,0 +1,124 @@
+"""Numerical building blocks: log-mean-exp, Jacobian products, log-determinants, gradient penalties.
+
+Functions of a batch treat its rows as independent: ``f`` maps ``[B, ...]`` to ``[B, ...]`` and row i
+of the result depends on row i of the input only (batch normalisation must be in eval mode).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+Map = Callable[[Tensor], Tensor]
+
+
+def log_mean_exp(a: Tensor, dim: int = 0) -> Tensor:
+    """log (1/n) sum_i exp(a_i) over ``dim``, without overflow."""
+    return torch.logsumexp(a, dim) - math.log(a.shape[dim])
+
+
+def log_mean_exp_with_error(a: Tensor, dim: int = 0) -> tuple[Tensor, Tensor]:
+    """``log_mean_exp(a, dim)`` and its standard error by the delta method.
+
+    For independent a_i with weights w_i = exp(a_i): stderr = std(w) / (sqrt(n) mean(w)). The error
+    is trustworthy only where many weights count (see the effective sample size); raises ValueError
+    for fewer than two values, from which no spread can be estimated.
+    """
+    n = a.shape[dim]
+    if n < 2:
+        raise ValueError("a standard error needs at least two values; draw more samples")
+    value = log_mean_exp(a, dim)
+    relative = torch.exp(a - value.unsqueeze(dim))
+    return value, relative.std(dim) / math.sqrt(n)
+
+
+def jvp(f: Map, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """``f(x)`` and the directional derivative J v (forward mode); ``v`` has the shape of ``x``."""
+    value, tangent = torch.func.jvp(f, (x,), (v,))
+    return value, tangent
+
+
+def vjp(f: Map, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+    """``f(x)`` and the gradient J^T u (reverse mode); ``u`` has the shape of ``f(x)``."""
+    value, pull = torch.func.vjp(f, x)
+    return value, pull(u)[0]
+
+
+def jacobian(f: Map, z: Tensor) -> Tensor:
+    """Per-row Jacobian J = df/dz, ``[B, D, d]``, events flattened; d forward-mode products.
+
+    Differentiable again, in ``z`` and in the parameters of ``f``.
+    """
+    batch, d = len(z), math.prod(z.shape[1:])
+    basis = torch.eye(d, dtype=z.dtype, device=z.device).view(d, 1, *z.shape[1:])
+
+    def column(direction: Tensor) -> Tensor:
+        return jvp(f, z, direction.expand_as(z))[1]
+
+    columns: Tensor = torch.func.vmap(column)(basis)
+    return columns.reshape(d, batch, -1).permute(1, 2, 0)
+
+
+def singular_values(J: Tensor) -> Tensor:
+    """Singular values of ``[B, D, d]`` in ascending order, s_1 first, ``[B, min(D, d)]``."""
+    return torch.linalg.svdvals(J).flip(-1)
+
+
+def log_det_gram(J: Tensor) -> Tensor:
+    """log det J^T J = 2 sum_i log s_i, ``[B]``; -inf where J has no full column rank.
+
+    Computed from the triangular factor of J, so that the condition number is not squared. Raises
+    ValueError for d > D, where J^T J is singular whatever the map.
+    """
+    D, d = J.shape[-2:]
+    if d > D:
+        raise ValueError(
+            f"a map from {d} to {D} dimensions has no volume element; "
+            f"use a latent dimension of at most {D}"
+        )
+    R = torch.linalg.qr(J).R
+    return 2.0 * R.diagonal(dim1=-2, dim2=-1).abs().log().sum(-1)
+
+
+def input_gradient(energy: Map, x: Tensor) -> Tensor:
+    """dE/dx per row, ``[B, *event]``, itself differentiable in the parameters of ``energy``."""
+
+    def total(points: Tensor) -> Tensor:
+        return energy(points).sum()
+
+    gradient: Tensor = torch.func.grad(total)(x)
+    return gradient
+
+
+def zero_centred_penalty(critic: Map, x: Tensor) -> Tensor:
+    """mean |df/dx|^2 at ``x``, scalar (R1 of Mescheder, Geiger, Nowozin 2018, without its 1/2)."""
+    return input_gradient(critic, x).flatten(1).square().sum(1).mean()
+
+
+def one_centred_penalty(critic: Map, x: Tensor, x_model: Tensor, mix: Tensor) -> Tensor:
+    """mean (|df/dx| - 1)^2 on segments between data and model samples, scalar.
+
+    ``mix [B]`` holds uniform numbers: the points are mix x + (1 - mix) x_model. Gulrajani et al.
+    (2017), equation 3 without its weight. Its gradient at df/dx = 0 is taken as 0.
+    """
+    weight = mix.view(-1, *[1] * (x.dim() - 1))
+    between = weight * x + (1.0 - weight) * x_model
+    norms = torch.linalg.vector_norm(input_gradient(critic, between).flatten(1), dim=1)
+    return (norms - 1.0).square().mean()
+
+
+def call_frozen(module: nn.Module, *inputs: Tensor) -> Tensor:
+    """``module(*inputs)`` with its buffers left as they were.
+
+    Batch normalisation in training mode updates its running averages on every call; a player that
+    is not moving must not change. The result is the same as that of a plain call.
+    """
+    buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
+    if not buffers:
+        output: Tensor = module(*inputs)
+        return output
+    output = torch.func.functional_call(module, buffers, inputs)
+    return output

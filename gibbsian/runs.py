@@ -1,0 +1,109 @@
+"""A run folder: where each thing lies, and the checks on opening one."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gibbsian.config import Config, from_json, to_json
+from gibbsian.files import read_json, write_json
+
+VERSION = "0.1.0"
+FORMAT = 1
+"""Raised when an older program could no longer read what is written."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """``config.json``, ``metrics.jsonl``, ``model/``, ``state/``, ``samples/``, ``evaluation.json``."""
+
+    path: Path
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON line per logged round."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def model(self) -> Path:
+        """The saved model (``save_pretrained`` layout)."""
+        return self.path / "model"
+
+    @property
+    def state(self) -> Path:
+        """Checkpoints: what resuming needs."""
+        return self.path / "state"
+
+    @property
+    def samples(self) -> Path:
+        """Pictures and arrays drawn from the model."""
+        return self.path / "samples"
+
+    @property
+    def evaluation(self) -> Path:
+        """Figures of merit with their errors, as JSON."""
+        return self.path / "evaluation.json"
+
+    def config(self) -> Config:
+        """The resolved configuration the run was started with."""
+        entries = read_json(self.path / "config.json")
+        check_format(entries, self.path)
+        return from_json(entries["config"])
+
+
+def check_format(entries: Any, path: Path) -> None:
+    """ValueError unless ``entries`` were written by this version or an older one."""
+    if not isinstance(entries, dict) or "format" not in entries or "config" not in entries:
+        raise ValueError(f"{path} was not written by gibbsian; give the folder of a run")
+    if entries["format"] > FORMAT:
+        raise ValueError(
+            f"{path} was written by a newer gibbsian ({entries.get('version')}); upgrade to read it"
+        )
+
+
+def versions() -> dict[str, str]:
+    """What the numbers of a run may depend on."""
+    return {"gibbsian": VERSION, "torch": torch.__version__, "python": platform.python_version()}
+
+
+def open_run(path: str | Path) -> Run:
+    """The run at ``path``; ValueError naming what is missing if it is none."""
+    path = Path(path)
+    if not (path / "config.json").is_file():
+        what = "is not a run folder (it has no config.json)" if path.exists() else "does not exist"
+        raise ValueError(f"{path} {what}; give the folder that `gibbsian train --out` wrote")
+    return Run(path)
+
+
+def new_run(path: Path) -> Run:
+    """A run yet to be written at ``path``; ValueError when something is there already."""
+    if (path / "config.json").exists():
+        raise ValueError(
+            f"{path} already holds a run; continue it with `gibbsian train --resume {path}` or "
+            "choose another --out"
+        )
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise ValueError(f"{path} exists and is not an empty folder; choose another --out")
+    return Run(path)
+
+
+def default_path(config: Config) -> Path:
+    """``runs/METHOD-DATA-seedS``, with a number behind it when that is taken."""
+    stem = Path(config.data).stem if "/" in config.data else config.data
+    base = Path("runs") / f"{config.method}-{stem}-seed{config.training.seed}"
+    path, number = base, 1
+    while path.exists():
+        number += 1
+        path = base.with_name(f"{base.name}-{number}")
+    return path
+
+
+def write_config(run: Run, config: Config) -> None:
+    """Create the folder and write the resolved configuration."""
+    run.path.mkdir(parents=True, exist_ok=True)
+    entries = {"format": FORMAT, "versions": versions(), "config": to_json(config)}
+    write_json(run.path / "config.json", entries)

@@ -1,0 +1,19 @@
+"""How one move is made; the loop; checkpoints."""
+
+from gibbsian.training.checkpoints import Progress, restore, save
+from gibbsian.training.loop import Interrupted, Training, fit, start
+from gibbsian.training.moves import Mover, player_parameters
+from gibbsian.training.optimisers import Optimiser
+
+__all__ = [
+    "Interrupted",
+    "Mover",
+    "Optimiser",
+    "Progress",
+    "Training",
+    "fit",
+    "player_parameters",
+    "restore",
+    "save",
+    "start",
+]

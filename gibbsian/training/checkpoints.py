@@ -1,0 +1,135 @@
+"""What resuming needs, one file per process and round: ``state/round-00001000.rank0.safetensors``.
+
+Process 0's file holds what all processes share (parameters, buffers, optimisers, averages); every
+process's file holds what is its own (local buffers, random number generators, the data's position).
+The last two rounds are kept, so that a damaged file costs one interval and not the run.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from gibbsian.core import Method
+from gibbsian.files import CorruptFileError, read_tensors, write_tensors
+from gibbsian.training import processes
+from gibbsian.training.moves import Mover
+from gibbsian.training.optimisers import export_state, import_state
+
+NAME = re.compile(r"round-(\d+)\.rank(\d+)\.safetensors")
+FORMAT = 1
+
+
+@dataclass
+class Progress:
+    """Everything that changes while training runs: the state of a run between two rounds."""
+
+    method: Method
+    mover: Mover
+    rng: Generator
+    stream: Any  # has state_dict() and load_state_dict() of whole numbers
+    average: dict[str, Tensor]  # exponential moving average of the parameters; empty if not asked
+    index: int = 0  # rounds done
+
+
+def _path(folder: Path, index: int, rank: int) -> Path:
+    return folder / f"round-{index:08d}.rank{rank}.safetensors"
+
+
+def rounds(folder: Path) -> list[int]:
+    """The rounds for which process 0 left a file, newest first."""
+    found = (NAME.fullmatch(path.name) for path in folder.glob("round-*.safetensors"))
+    return sorted({int(m[1]) for m in found if m and m[2] == "0"}, reverse=True)
+
+
+def save(folder: Path, progress: Progress) -> None:
+    """Write this process's file for the current round, then remove all but the last two rounds."""
+    method, rank = progress.method, processes.rank()
+    tensors = {"rng": progress.rng.get_state(), "global rng": torch.get_rng_state()}
+    if torch.cuda.is_available() and progress.mover.device.type == "cuda":
+        tensors["cuda rng"] = torch.cuda.get_rng_state(progress.mover.device)
+    for name, value in method.state_dict().items():
+        if name in method.local:
+            tensors[f"local/{name}"] = value
+        elif rank == 0:
+            tensors[f"method/{name}"] = value
+    if rank == 0:
+        tensors |= {f"average/{name}": value for name, value in progress.average.items()}
+        for player, optimiser in progress.mover.optimisers.items():
+            tensors |= export_state(optimiser, f"optimiser/{player}")
+    facts = {
+        "format": FORMAT,
+        "round": progress.index,
+        "world": processes.world(),
+        "stream": progress.stream.state_dict(),
+    }
+    write_tensors(_path(folder, progress.index, rank), tensors, facts)
+    processes.barrier()
+    if rank == 0:
+        old = set(rounds(folder)[2:])
+        for path in folder.glob("round-*.safetensors"):
+            match = NAME.fullmatch(path.name)
+            if match and int(match[1]) in old:
+                path.unlink(missing_ok=True)
+
+
+def restore(folder: Path, progress: Progress) -> None:
+    """Put the newest whole checkpoint into ``progress``; say so when a damaged one was passed over.
+
+    Raises ValueError when none is whole, when it was written by a newer version, or by another
+    number of processes.
+    """
+    device = progress.mover.device
+    for index in rounds(folder):
+        problem, shared, own, facts = "", {}, {}, {}
+        try:
+            shared, facts = read_tensors(_path(folder, index, 0))
+            own, facts = read_tensors(_path(folder, index, processes.rank()))
+        except (CorruptFileError, FileNotFoundError) as error:
+            problem = str(error)
+        if processes.any_process(bool(problem), device):
+            warnings.warn(
+                f"checkpoint of round {index} cannot be used ({problem or 'another process says so'}); "
+                "falling back to the one before",
+                stacklevel=2,
+            )
+            continue
+        if facts["format"] > FORMAT:
+            raise ValueError(f"{folder} was written by a newer version of gibbsian; please upgrade")
+        if facts["world"] != processes.world():
+            raise ValueError(
+                f"this run was trained by {facts['world']} processes and cannot be resumed by "
+                f"{processes.world()}; start it with torchrun --nproc-per-node {facts['world']}"
+            )
+        _apply(progress, shared, own, facts)
+        return
+    raise ValueError(f"{folder} holds no usable checkpoint; start the run again with a new --out")
+
+
+def _apply(
+    progress: Progress,
+    shared: Mapping[str, Tensor],
+    own: Mapping[str, Tensor],
+    facts: Mapping[str, Any],
+) -> None:
+    method = progress.method
+    state = {k.removeprefix("method/"): v for k, v in shared.items() if k.startswith("method/")}
+    state |= {k.removeprefix("local/"): v for k, v in own.items() if k.startswith("local/")}
+    method.load_state_dict(state)
+    for player, optimiser in progress.mover.optimisers.items():
+        import_state(optimiser, f"optimiser/{player}", shared)
+    for name, value in progress.average.items():
+        value.copy_(shared[f"average/{name}"])
+    progress.rng.set_state(own["rng"])
+    torch.set_rng_state(own["global rng"])
+    if "cuda rng" in own:
+        torch.cuda.set_rng_state(own["cuda rng"], progress.mover.device)
+    progress.stream.load_state_dict(facts["stream"])
+    progress.index = facts["round"]

@@ -1,0 +1,186 @@
+"""The loop: rounds, logging, checkpoints, signals. It knows ``Method`` and nothing about any method."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+from tqdm import tqdm
+
+from gibbsian.core import Method
+from gibbsian.training import checkpoints, processes
+from gibbsian.training.checkpoints import Progress
+from gibbsian.training.moves import Mover
+from gibbsian.training.optimisers import Optimiser
+
+
+@dataclass(frozen=True)
+class Training:
+    """How long and on what a run trains.
+
+    Args:
+        rounds: rounds of the game; what one round is stands in the method's page.
+        batch: observations per batch.
+        seed: of everything: initial weights, batches, noise.
+        device: cpu, cuda, cuda:1, mps, or auto for the best one present.
+        precision: bfloat16 runs the losses under autocast.
+        compile: compile each loss once; pays on long runs of small networks.
+        ema: decay of the moving average of the weights that is saved as the model; 0 saves the last.
+        log_every: rounds between two lines of metrics.
+        save_every: rounds between two checkpoints; 0 saves only at the end.
+    """
+
+    rounds: int = 5_000
+    batch: int = 256
+    seed: int = 0
+    device: str = "auto"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    compile: bool = False
+    ema: float = 0.0
+    log_every: int = 100
+    save_every: int = 1_000
+
+    def __post_init__(self) -> None:
+        for name in ("rounds", "batch", "log_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f"--{name.replace('_', '-')} must be at least 1, not {getattr(self, name)}"
+                )
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"--ema must lie in [0, 1), not {self.ema}")
+        if self.save_every < 0:
+            raise ValueError(f"--save-every must not be negative, not {self.save_every}")
+
+
+class Interrupted(Exception):
+    """The run was asked to stop by a signal and has saved its state; ``args[0]`` is the signal."""
+
+
+def start(
+    method: Method, optimisers: Mapping[str, Optimiser], options: Training, stream: Any
+) -> Progress:
+    """The state of a run before its first round; process r draws from its own generator."""
+    device = next(method.parameters()).device
+    mover = Mover(method, optimisers, options.precision, options.compile)
+    seed = options.seed * 1_000_003 + processes.rank()
+    torch.manual_seed(seed)  # user modules that draw from the global generator (dropout)
+    average = {n: p.detach().clone() for n, p in method.named_parameters()} if options.ema else {}
+    return Progress(method, mover, torch.Generator(device).manual_seed(seed), stream, average)
+
+
+def fit(
+    progress: Progress,
+    options: Training,
+    state: Path | None = None,
+    metrics: Path | None = None,
+    on_save: Callable[[Progress], None] | None = None,
+) -> Progress:
+    """Play rounds until ``options.rounds`` are done; return the progress.
+
+    ``state``: folder of checkpoints; ``metrics``: a JSON-lines file; ``on_save`` is called by
+    process 0 after each checkpoint. Raises NonFiniteError (the last good checkpoint stays) and
+    Interrupted (after saving) on SIGINT or SIGTERM.
+    """
+    if state is not None and progress.index not in checkpoints.rounds(state):
+        checkpoints.save(state, progress)
+    saved = progress.index
+    if metrics is not None and processes.rank() == 0:
+        _forget_after(metrics, progress.index)
+    begun, first = time.perf_counter(), progress.index
+    with _signals() as caught, _bar(options.rounds, progress.index) as bar:
+        while progress.index < options.rounds:
+            logs = _round(progress, options)
+            progress.index += 1
+            stop = processes.any_process(bool(caught), progress.mover.device)
+            last = progress.index == options.rounds or stop
+            due = bool(options.save_every) and progress.index % options.save_every == 0
+            if progress.index % options.log_every == 0 or last or due:
+                progress.mover.check()
+            if progress.index % options.log_every == 0 or last:
+                values = {name: float(value) for name, value in logs.items()}
+                elapsed = time.perf_counter() - begun
+                bar.set_postfix({k: f"{v:.3g}" for k, v in list(values.items())[:4]}, refresh=False)
+                if metrics is not None and processes.rank() == 0:
+                    rate = (progress.index - first) / elapsed
+                    line = {"round": progress.index, "rounds_per_second": rate, **values}
+                    with metrics.open("a") as file:
+                        file.write(json.dumps(line) + "\n")
+            if state is not None and (last or due) and progress.index != saved:
+                checkpoints.save(state, progress)
+                saved = progress.index
+                if on_save is not None and processes.rank() == 0:
+                    on_save(progress)
+            bar.update()
+            if stop:
+                raise Interrupted(caught[0] if caught else signal.SIGTERM)
+    return progress
+
+
+def _round(progress: Progress, options: Training) -> dict[str, Tensor]:
+    """Play one round; return the last loss and logs of each player."""
+    mover, logs = progress.mover, {}
+    mover.set_rates(progress.index, options.rounds)
+    for move in progress.method.round(progress.index, progress.stream, progress.rng):
+        loss = mover.make(move, progress.index)
+        logs[f"{move.player}/loss"] = loss.value
+        for name, value in loss.logs.items():
+            logs[f"{move.player}/{name}"] = value
+    if progress.average:
+        parameters = [p.detach() for p in progress.method.parameters()]
+        averages = list(progress.average.values())
+        # The average starts as a copy of the first weights and forgets them at the usual warm-up.
+        decay = min(options.ema, (1 + progress.index) / (10 + progress.index))
+        get_ema_multi_avg_fn(decay)(averages, parameters, None)
+    return logs
+
+
+def _forget_after(metrics: Path, index: int) -> None:
+    """Drop the lines of rounds that will be played again."""
+    if not metrics.exists():
+        return
+    kept = []
+    for line in metrics.read_text().splitlines():
+        try:
+            entry = json.loads(line)
+        except json.JSONDecodeError:  # the line that was being written when the process died
+            continue
+        if entry["round"] <= index:
+            kept.append(line)
+    metrics.write_text("".join(f"{line}\n" for line in kept))
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM instead of dying; a second SIGINT interrupts at once."""
+    caught: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield caught
+        return
+
+    def remember(number: int, frame: object) -> None:
+        if caught and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        caught.append(number)
+
+    before = {s: signal.signal(s, remember) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _bar(rounds: int, done: int) -> tqdm:
+    quiet = not sys.stderr.isatty() or processes.rank() > 0
+    return tqdm(total=rounds, initial=done, unit="round", disable=quiet, dynamic_ncols=True)

@@ -1,0 +1,102 @@
+"""Per-player optimisers: the usual ones of torch, a rate schedule, and their state as plain tensors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Optimiser:
+    """How one player steps.
+
+    Args:
+        name: which optimiser of torch.
+        rate: learning rate at the start (after warm-up).
+        betas: Adam's and AdamW's moment decays.
+        eps: added to the denominator.
+        momentum: of sgd and rmsprop.
+        weight_decay: L2 penalty (decoupled for adamw).
+        clip: largest global gradient norm; 0 does not clip.
+        schedule: how the rate falls from `rate` to zero over the run (constant: it does not).
+        warmup: rounds over which the rate rises linearly to `rate`.
+    """
+
+    name: Literal["adam", "adamw", "sgd", "rmsprop", "adagrad", "adadelta"] = "adam"
+    rate: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    clip: float = 0.0
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    warmup: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.rate > 0:
+            raise ValueError(f"a learning rate must be positive, not {self.rate}")
+        if self.clip < 0 or self.weight_decay < 0 or self.warmup < 0:
+            raise ValueError("clip, weight_decay and warmup must not be negative")
+
+    def build(self, parameters: Sequence[Tensor]) -> torch.optim.Optimizer:
+        """The torch optimiser over ``parameters``."""
+        common: dict[str, Any] = {
+            "lr": self.rate,
+            "eps": self.eps,
+            "weight_decay": self.weight_decay,
+        }
+        match self.name:
+            case "adam":
+                return torch.optim.Adam(parameters, betas=self.betas, foreach=True, **common)
+            case "adamw":
+                return torch.optim.AdamW(parameters, betas=self.betas, foreach=True, **common)
+            case "sgd":
+                return torch.optim.SGD(
+                    parameters, self.rate, self.momentum, weight_decay=self.weight_decay
+                )
+            case "rmsprop":
+                return torch.optim.RMSprop(parameters, momentum=self.momentum, **common)
+            case "adagrad":
+                return torch.optim.Adagrad(parameters, **common)
+            case "adadelta":
+                return torch.optim.Adadelta(parameters, rho=self.betas[0], **common)
+
+    def factor(self, index: int, rounds: int) -> float:
+        """The rate in round ``index`` of ``rounds``, as a share of ``rate``."""
+        rise = min(1.0, (index + 1) / (self.warmup + 1))
+        done = min(1.0, index / max(1, rounds))
+        match self.schedule:
+            case "constant":
+                return rise
+            case "linear":
+                return rise * (1.0 - done)
+            case "cosine":
+                return rise * 0.5 * (1.0 + math.cos(math.pi * done))
+
+
+def export_state(optimiser: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:
+    """The optimiser's tensors, named ``prefix/parameter number/name``."""
+    tensors = {}
+    for number, entries in optimiser.state_dict()["state"].items():
+        for name, value in entries.items():
+            if value is not None:
+                tensors[f"{prefix}/{number}/{name}"] = torch.as_tensor(value)
+    return tensors
+
+
+def import_state(
+    optimiser: torch.optim.Optimizer, prefix: str, tensors: Mapping[str, Tensor]
+) -> None:
+    """Put back what ``export_state`` gave; the groups' settings stay as built."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith(f"{prefix}/"):
+            number, name = key.removeprefix(f"{prefix}/").split("/")
+            state.setdefault(int(number), {})[name] = value
+    groups = optimiser.state_dict()["param_groups"]
+    optimiser.load_state_dict({"state": state, "param_groups": groups})

@@ -1,0 +1,173 @@
+"""A resumed run is the uninterrupted run, whatever killed it and whenever."""
+
+import errno
+import json
+import os
+import signal
+
+import pytest
+import torch
+
+from gibbsian.training import Interrupted, Optimiser, Training, fit, restore, start
+from tests.training.toys import CountingStream, Seesaw
+
+OPTIONS = Training(rounds=12, log_every=3, save_every=4, ema=0.9, seed=3)
+OPTIMISERS = {
+    "left": Optimiser("adam", 0.05, schedule="cosine"),
+    "right": Optimiser("sgd", 0.05, momentum=0.9, warmup=2),
+}
+
+
+def fresh():
+    torch.manual_seed(0)
+    return start(Seesaw(), OPTIMISERS, OPTIONS, CountingStream())
+
+
+def everything(progress):
+    """All that must agree to the bit."""
+    facts = {f"average {k}": v for k, v in progress.average.items()}
+    facts |= dict(progress.method.state_dict())
+    facts |= {"rng": progress.rng.get_state(), "global": torch.get_rng_state()}
+    for player, optimiser in progress.mover.optimisers.items():
+        for number, state in optimiser.state_dict()["state"].items():
+            facts |= {f"{player} {number} {k}": v for k, v in state.items() if v is not None}
+    facts["drawn"] = torch.tensor(progress.stream.drawn)
+    return facts
+
+
+def assert_same(a, b):
+    a, b = everything(a), everything(b)
+    assert a.keys() == b.keys()
+    different = [k for k in a if not torch.equal(torch.as_tensor(a[k]), torch.as_tensor(b[k]))]
+    assert different == []
+
+
+@pytest.fixture(scope="module")
+def uninterrupted():
+    with torch.random.fork_rng():
+        done = fit(fresh(), OPTIONS)
+        facts = everything(done)
+    return facts
+
+
+def assert_equals_uninterrupted(progress, uninterrupted):
+    facts = everything(progress)
+    assert facts.keys() == uninterrupted.keys()
+    different = [k for k in facts if not torch.equal(facts[k], uninterrupted[k])]
+    assert different == []
+
+
+def continued(folder):
+    progress = fresh()
+    restore(folder, progress)
+    torch_state = torch.get_rng_state()
+    assert len(torch_state)
+    return fit(progress, OPTIONS, folder)
+
+
+@pytest.mark.parametrize("stop", [0, 1, 4, 5, 11])
+def test_resumed_equals_uninterrupted(stop, tmp_path, uninterrupted):
+    progress = fresh()
+
+    class Killed(Exception):
+        pass
+
+    original = progress.method.round
+
+    def dies(index, data, rng):
+        if index == stop:
+            raise Killed
+        return original(index, data, rng)
+
+    progress.method.round = dies
+    with pytest.raises(Killed):
+        fit(progress, OPTIONS, tmp_path)
+    assert_equals_uninterrupted(continued(tmp_path), uninterrupted)
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace", "open", "chmod", "fdopen"])
+@pytest.mark.parametrize("number", [0, 1, 2, 3])
+def test_a_fault_while_saving_costs_nothing(call, number, tmp_path, uninterrupted, monkeypatch):
+    original, calls = getattr(os, call), []
+
+    def faulty(*arguments, **options):
+        calls.append(1)
+        if len(calls) == number + 2:  # the first save, of round 0, succeeds
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return original(*arguments, **options)
+
+    progress = fresh()
+    monkeypatch.setattr(os, call, faulty)
+    try:
+        fit(progress, OPTIONS, tmp_path)
+    except OSError:
+        pass
+    monkeypatch.undo()
+    assert not list(tmp_path.glob(".*part")), "a partial file was left behind"
+    assert_equals_uninterrupted(continued(tmp_path), uninterrupted)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "text"])
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(damage, tmp_path, uninterrupted):
+    fit(fresh(), Training(**{**vars(OPTIONS), "rounds": 8}), tmp_path)
+    newest = max(tmp_path.iterdir())
+    content = bytearray(newest.read_bytes())
+    if damage == "truncated":
+        content = content[: len(content) // 2]
+    elif damage == "flipped":
+        content[-5] ^= 1
+    else:
+        content = b"" if damage == "empty" else b"not a checkpoint"
+    newest.write_bytes(bytes(content))
+    with pytest.warns(UserWarning, match="round 8 cannot be used .*falling back"):
+        progress = continued(tmp_path)
+    assert progress.index == 12
+
+
+def test_no_whole_checkpoint_is_an_error(tmp_path):
+    fit(fresh(), Training(rounds=1), tmp_path)
+    for path in tmp_path.iterdir():
+        path.write_bytes(b"")
+    with pytest.warns(UserWarning), pytest.raises(ValueError, match="holds no usable checkpoint"):
+        restore(tmp_path, fresh())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_at_the_end_of_the_round(number, tmp_path, uninterrupted):
+    progress = fresh()
+    original = progress.method.round
+
+    def interrupted(index, data, rng):
+        if index == 6:
+            os.kill(os.getpid(), number)
+        return original(index, data, rng)
+
+    progress.method.round = interrupted
+    with pytest.raises(Interrupted):
+        fit(progress, OPTIONS, tmp_path)
+    assert progress.index == 7
+    again = fresh()
+    restore(tmp_path, again)
+    assert again.index == 7
+    assert_equals_uninterrupted(fit(again, OPTIONS, tmp_path), uninterrupted)
+
+
+def test_metrics_of_replayed_rounds_stand_once(tmp_path):
+    metrics = tmp_path / "metrics.jsonl"
+    fit(fresh(), OPTIONS, tmp_path / "state", metrics)
+    lines = [json.loads(line) for line in metrics.read_text().splitlines()]
+    assert [line["round"] for line in lines] == [3, 6, 9, 12]
+    metrics.write_text(metrics.read_text() + '{"round": 13, "tor')
+    (tmp_path / "state" / "round-00000012.rank0.safetensors").unlink()
+    progress = fresh()
+    restore(tmp_path / "state", progress)
+    assert progress.index == 8
+    fit(progress, OPTIONS, tmp_path / "state", metrics)
+    again = [json.loads(line) for line in metrics.read_text().splitlines()]
+    assert [line["round"] for line in again] == [3, 6, 9, 12]
+    assert [line["left/loss"] for line in again] == [line["left/loss"] for line in lines]
+
+
+def test_only_two_checkpoints_are_kept(tmp_path):
+    fit(fresh(), OPTIONS, tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
