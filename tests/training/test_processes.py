@@ -1,0 +1,34 @@
+"""Two processes hold the same bits, except what is declared local."""
+
+import os
+import subprocess
+import sys
+
+import torch
+
+from gibbsian.files import read_tensors
+
+
+def torchrun(*arguments, timeout=120):
+    """Run a module under torchrun with two gloo processes."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [*command, "-m", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env=environment,
+        check=False,
+    )
+
+
+def test_replicas_stay_identical_and_local_buffers_differ(tmp_path):
+    done = torchrun("tests.training.worker", str(tmp_path))
+    assert done.returncode == 0, done.stderr[-2000:]
+    first, _ = read_tensors(tmp_path / "rank0.safetensors")
+    second, _ = read_tensors(tmp_path / "rank1.safetensors")
+    different = {name for name in first if not torch.equal(first[name], second[name])}
+    assert different == {"chains", "rng"}
+    saved = {path.name for path in (tmp_path / "state").iterdir()}
+    assert saved == {f"round-000000{r}.rank{k}.safetensors" for r in (20, 30) for k in (0, 1)}

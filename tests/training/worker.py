@@ -1,0 +1,30 @@
+"""Run by torchrun: plays rounds of a game in several processes and writes what each process holds."""
+
+import sys
+from pathlib import Path
+
+import torch
+
+from gibbsian.files import write_tensors
+from gibbsian.training import Optimiser, Training, fit, processes, start
+from gibbsian.training.optimisers import export_state
+from gibbsian.training.processes import process_group
+from tests.training.toys import CountingStream, Seesaw
+
+
+def main(folder: Path) -> None:
+    with process_group(torch.device("cpu")):
+        torch.manual_seed(0)
+        options = Training(rounds=30, save_every=10, log_every=10)
+        optimisers = {"left": Optimiser("adam", 0.05), "right": Optimiser("sgd", 0.05, momentum=0.9)}
+        stream = CountingStream(shift=float(processes.rank()))
+        progress = start(Seesaw(), optimisers, options, stream)
+        fit(progress, options, folder / "state")
+        held = dict(progress.method.state_dict()) | {"rng": progress.rng.get_state()}
+        for player, optimiser in progress.mover.optimisers.items():
+            held |= export_state(optimiser, player)
+        write_tensors(folder / f"rank{processes.rank()}.safetensors", held, {})
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
