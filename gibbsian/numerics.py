@@ -37,13 +37,13 @@ def log_mean_exp_with_error(a: Tensor, dim: int = 0) -> tuple[Tensor, Tensor]:
 
 def jvp(f: Map, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     """``f(x)`` and the directional derivative J v (forward mode); ``v`` has the shape of ``x``."""
-    value, tangent = torch.func.jvp(f, (x,), (v,))
+    value, tangent = torch.func.jvp(f, (x,), (v,))[:2]
     return value, tangent
 
 
 def vjp(f: Map, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
     """``f(x)`` and the gradient J^T u (reverse mode); ``u`` has the shape of ``f(x)``."""
-    value, pull = torch.func.vjp(f, x)
+    value, pull = torch.func.vjp(f, x)[:2]
     return value, pull(u)[0]
 
 

@@ -1,0 +1,18 @@
+"""The methods by name. Each file is one game; networks are handed in, never built here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gibbsian.core import Method
+from gibbsian.methods.cd import ContrastiveDivergence
+from gibbsian.methods.gan import GAN
+from gibbsian.methods.vgan import VGAN
+
+METHODS: Mapping[str, type[Method]] = {
+    "gan": GAN,
+    "vgan": VGAN,
+    "cd": ContrastiveDivergence,
+}
+
+__all__ = ["GAN", "METHODS", "VGAN", "ContrastiveDivergence"]

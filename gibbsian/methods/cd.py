@@ -1,0 +1,177 @@
+"""Contrastive divergence: an energy against samples of its own Markov chains (Hinton 2002)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import ClassVar, Literal
+
+import torch
+from torch import Generator, Tensor, nn
+
+from gibbsian.core import Batch, Energy, Loss, Method, Move, NonFiniteError, check_energy
+from gibbsian.measures import Box, Counting, Gaussian, Measure, Undefined
+from gibbsian.methods.checks import (
+    check_at_least,
+    check_choice,
+    check_positive,
+    check_probability,
+    check_weight,
+    refuse_given,
+)
+from gibbsian.samplers import Kernel, constrained, mala, run, ula
+
+
+class ContrastiveDivergence(Method):
+    """Contrastive divergence: maximum likelihood with Langevin samples in place of the model's.
+
+    The gradient of the negative log-likelihood is E_data[dE] - E_model[dE]; the second mean is
+    taken over chains. They are persistent (Tieleman 2008: carried from round to round), start at
+    the data batch (CD-k, Hinton 2002) or at noise (short-run, Nijkamp et al. 2019). Only chains
+    that mix make the gradient right; CD-k and short runs are biased even with exact kernels, and
+    unadjusted Langevin adds a bias of order step_size. On a box the chains reflect at the walls.
+
+    Args:
+        start: where negatives start in each round: persistent (where they ended), data (at the
+            batch, as many as it has rows) or noise (standard normal, uniform on a box).
+        chains: number of persistent chains; all of them move and count in every round.
+        restart: probability, per round, that a persistent chain starts again from noise.
+        steps: Langevin steps per round.
+        step_size: h of x' = x - h grad E + noise sqrt(2 h) xi.
+        noise: 1 samples exp(-E), other values exp(-E / noise^2).
+        kernel: ula takes every step, mala accepts or rejects it (no bias from the step size).
+        magnitude: weight of mean E^2 on data and samples, which holds the energy near zero.
+        sample_steps: Langevin steps before a sample is handed out.
+    """
+
+    players: ClassVar[Mapping[str, tuple[str, ...]]] = {"energy": ("energy",)}
+    networks: ClassVar[Mapping[str, str]] = {"energy": "confined"}
+    local: ClassVar[tuple[str, ...]] = ("chains",)
+
+    def __init__(
+        self,
+        energy: nn.Module,
+        measure: Measure | Undefined,
+        *,
+        start: Literal["persistent", "data", "noise"] = "persistent",
+        chains: int = 1024,
+        restart: float = 0.0,
+        steps: int = 10,
+        step_size: float = 0.01,
+        noise: float = 1.0,
+        kernel: Literal["ula", "mala"] = "ula",
+        magnitude: float = 0.0,
+        sample_steps: int = 200,
+    ):
+        super().__init__(measure)
+        if isinstance(measure, Counting):
+            raise ValueError(
+                "contrastive divergence draws its negatives by Langevin dynamics, which needs "
+                "continuous data; binary data cannot be used with it"
+            )
+        check_choice("start", start, ("persistent", "data", "noise"))
+        check_at_least("chains", chains, 1)
+        check_probability("restart", restart)
+        check_at_least("steps", steps, 1)
+        check_positive("step_size", step_size)
+        check_positive("noise", noise)
+        check_choice("kernel", kernel, ("ula", "mala"))
+        check_weight("magnitude", magnitude)
+        check_at_least("sample_steps", sample_steps, 1)
+        self.energy = energy
+        self.start = start
+        self.restart = restart
+        self.steps = steps
+        self.step_size = step_size
+        self.noise = noise
+        self.kernel_name = kernel
+        self.magnitude = magnitude
+        self.sample_steps = sample_steps
+        kept = chains if start == "persistent" else 0
+        self.register_buffer("chains", torch.zeros(kept, *measure.shape))
+        self.chains: Tensor
+
+    def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[Move]:
+        """Move the chains on the current energy, then the energy on data against chains.
+
+        Raises NonFiniteError when the energy of a chain is NaN or infinite.
+        """
+        x = next(data).x
+        if self.start == "persistent":
+            x0 = self.persistent_points(index, rng)
+        else:
+            x0 = x if self.start == "data" else self.noise_points(len(x), rng)
+        try:
+            x_model = self.langevin(x0, self.steps, rng)
+        except ValueError as error:
+            raise NonFiniteError(f"player 'energy' in round {index}: {error}") from error
+        if self.start == "persistent":
+            self.chains.copy_(x_model)
+        yield Move("energy", self.energy_loss, (x, x_model))
+
+    def energy_loss(self, x: Tensor, x_model: Tensor) -> Loss:
+        """mean E(x) - mean E(x_model) + magnitude (mean E(x)^2 + mean E(x_model)^2)."""
+        data = check_energy(self.energy(x), len(x))
+        model = check_energy(self.energy(x_model), len(x_model))
+        value = data.mean() - model.mean()
+        logs = {"energy_data": data.detach().mean(), "energy_model": model.detach().mean()}
+        if self.magnitude > 0:
+            value = value + self.magnitude * (data.square().mean() + model.square().mean())
+        return Loss(value, logs)
+
+    def persistent_points(self, index: int, rng: Generator) -> Tensor:
+        """Where the persistent chains go on: noise in round 0 and where one restarts."""
+        n = len(self.chains)
+        if index == 0:
+            return self.noise_points(n, rng)
+        if self.restart == 0:
+            return self.chains
+        restarts = torch.rand(n, generator=rng, device=rng.device) < self.restart
+        rows = restarts.view(-1, *[1] * (self.chains.dim() - 1))
+        return torch.where(rows, self.noise_points(n, rng), self.chains)
+
+    def noise_points(self, n: int, rng: Generator) -> Tensor:
+        """``[n, *event]``: uniform on a box, otherwise standard normal."""
+        measure = self.measure
+        law = measure if isinstance(measure, Box) else Gaussian(measure.shape)
+        return law.sample(n, rng)
+
+    def langevin(self, x0: Tensor, steps: int, rng: Generator) -> Tensor:
+        """``x0 [n, *event]`` after ``steps`` steps of the chosen kernel, detached."""
+        return run(self.kernel(), x0, steps, rng, keep="last").state.x
+
+    def kernel(self) -> Kernel:
+        """The Langevin kernel of exp(-E / noise^2) under the base measure.
+
+        With temperature T = noise^2 its drift is h T grad(E / T) and its noise sqrt(2 h T) xi.
+        """
+        temperature = self.noise**2
+        h, beta = self.step_size * temperature, 1.0 / temperature
+        measure = self.measure
+        if self.kernel_name == "mala":
+            energy = self.energy if isinstance(measure, Undefined) else self.target(measure)
+            return mala(energy, h, beta=beta)
+        if isinstance(measure, Gaussian):
+            return ula(self.target(measure), h, beta=beta)
+        box = (measure.low, measure.high) if isinstance(measure, Box) else None
+        return ula(self.energy, h, box=box, beta=beta)
+
+    def target(self, measure: Measure) -> Energy:
+        """E(x) - log b(x)."""
+        return constrained(self.energy, measure)
+
+    @torch.no_grad()
+    def sample(self, n: int, rng: Generator, given: Tensor | None = None) -> Tensor:
+        """``[n, *event]``: chains moved on by ``sample_steps`` steps.
+
+        They start at persistent chains picked at random (with replacement when n exceeds their
+        number; at zero before the first round), otherwise at noise.
+        """
+        refuse_given(given)
+        if self.start == "persistent":
+            pick = torch.randint(len(self.chains), (n,), generator=rng, device=rng.device)
+            if n <= len(self.chains):
+                pick = torch.randperm(len(self.chains), generator=rng, device=rng.device)[:n]
+            x0 = self.chains[pick]
+        else:
+            x0 = self.noise_points(n, rng)
+        return self.langevin(x0, self.sample_steps, rng)

@@ -1,0 +1,132 @@
+"""VGAN: variational training of an energy against a generator (Zhai, Cheng, Feris, Zhang 2016)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import ClassVar, Literal, Protocol, cast
+
+import torch
+from torch import Generator, Tensor, nn
+
+from gibbsian.core import Batch, Loss, Method, Move, check_energy
+from gibbsian.measures import Gaussian, Measure, Undefined
+from gibbsian.methods.checks import check_at_least, check_choice, check_weight, refuse_given
+from gibbsian.numerics import call_frozen
+
+
+def entropy_surrogate(s: Tensor) -> Tensor:
+    """H~ = sum_j h(mean_i s_j(x_i)) in nats (equation 9), from experts ``s [B, K]``; scalar.
+
+    0 <= mean E <= H~ <= K ln 2, since H~ - mean E is the sum over experts of the information that
+    expert j has about which sample it sees. Neither an estimate nor a bound of an entropy: two
+    samples with complementary codes already reach K ln 2.
+    """
+    mean = s.mean(0)
+    return (torch.special.entr(mean) + torch.special.entr(1.0 - mean)).sum()
+
+
+class ExpertEnergy(Protocol):
+    """An energy computed from experts ``s [B, K]`` in [0, 1], as the surrogate needs it."""
+
+    def experts(self, x: Tensor) -> Tensor: ...
+
+    def energy_from_experts(self, s: Tensor) -> Tensor: ...
+
+
+class VGAN(Method):
+    """VGAN: a generator q follows the energy while the energy separates data from q.
+
+    The game is min over E, max over q of E_data[E] - E_q[E] + H(q), a lower bound on the negative
+    log-likelihood with gap KL(q || p): the energy's step is right only as far as q has followed,
+    which is why the generator takes k steps to the energy's one (Algorithm 1). H(q) is replaced by
+    a surrogate read off the energy's experts (equation 9). Without any entropy the game is
+    homogeneous in E: nothing fixes the energy's scale, it grows without limit, and the generator
+    is free to collapse.
+
+    Args:
+        k: generator steps per energy step.
+        entropy: what stands for the entropy of the generator's law: surrogate (needs an energy
+            with experts, such as bounded) or none.
+        regulariser: weight of the surrogate at the data, which the energy's step raises so that
+            each expert's mean stays near 1/2; must be 0 for an energy without experts.
+    """
+
+    players: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "generator": ("generator",),
+        "energy": ("energy",),
+    }
+    networks: ClassVar[Mapping[str, str]] = {"energy": "bounded", "generator": "mlp"}
+    latent_target: Literal["energy"] = "energy"
+
+    def __init__(
+        self,
+        energy: nn.Module,
+        generator: nn.Module,
+        prior: Gaussian,
+        measure: Measure | Undefined,
+        *,
+        k: int = 1,
+        entropy: Literal["surrogate", "none"] = "surrogate",
+        regulariser: float = 1.0,
+    ):
+        super().__init__(measure)
+        check_at_least("k", k, 1)
+        check_choice("entropy", entropy, ("surrogate", "none"))
+        check_weight("regulariser", regulariser)
+        if not hasattr(energy, "experts") and (entropy == "surrogate" or regulariser > 0):
+            raise ValueError(
+                "the entropy surrogate and the regulariser read the energy's experts, which this "
+                "energy has not; use the bounded energy, or entropy 'none' and regulariser 0"
+            )
+        self.energy = energy
+        self.generator = generator
+        self.prior = prior
+        self.k = k
+        self.entropy = entropy
+        self.regulariser = regulariser
+
+    def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[Move]:
+        """Algorithm 1: k generator steps on fresh noise, then one energy step."""
+        x = next(data).x
+        for _ in range(self.k):
+            yield Move("generator", self.generator_loss, (self.prior.sample(len(x), rng),))
+        yield Move("energy", self.energy_loss, (x, self.prior.sample(len(x), rng)))
+
+    def generator_loss(self, z: Tensor) -> Loss:
+        """mean E(G(z)) - H~(p_G)."""
+        x_model = self.generator(z)
+        if self.entropy == "none":
+            energy = check_energy(self.energy(x_model), len(z)).mean()
+            return Loss(energy, {"energy_model": energy.detach()})
+        energy, entropy = self.energy_and_surrogate(x_model)
+        logs = {"energy_model": energy.detach(), "entropy_model": entropy.detach()}
+        return Loss(energy - entropy, logs)
+
+    def energy_loss(self, x: Tensor, z: Tensor) -> Loss:
+        """mean E(x) - mean E(G(z)) - regulariser H~(p_data); the generator does not move."""
+        x_model = call_frozen(self.generator, z).detach()
+        energy_model = check_energy(self.energy(x_model), len(z)).mean()
+        if self.regulariser == 0:
+            energy_data = check_energy(self.energy(x), len(x)).mean()
+            logs = {"energy_data": energy_data.detach(), "energy_model": energy_model.detach()}
+            return Loss(energy_data - energy_model, logs)
+        energy_data, entropy_data = self.energy_and_surrogate(x)
+        logs = {
+            "energy_data": energy_data.detach(),
+            "energy_model": energy_model.detach(),
+            "entropy_data": entropy_data.detach(),
+        }
+        return Loss(energy_data - energy_model - self.regulariser * entropy_data, logs)
+
+    def energy_and_surrogate(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """mean E(x) and H~ from one pass of the energy's experts."""
+        network = cast("ExpertEnergy", self.energy)
+        s = network.experts(x)
+        energy = check_energy(network.energy_from_experts(s), len(x)).mean()
+        return energy, entropy_surrogate(s)
+
+    @torch.no_grad()
+    def sample(self, n: int, rng: Generator, given: Tensor | None = None) -> Tensor:
+        """``[n, *event]``: the generator's samples, G(z) with z from the prior."""
+        refuse_given(given)
+        return call_frozen(self.generator, self.prior.sample(n, rng))

@@ -1,0 +1,129 @@
+"""Energies E: ``[B, *event] -> [B]``: one of four heads on a trunk.
+
+``confining`` says that E grows at infinity, so that exp(-E) has a normaliser on R^d; ``bounded``
+that |E| has a bound there, so that it has none without a box. An energy that is neither has a
+normaliser on a box.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from gibbsian.networks.trunks import ConvTrunk, DenseTrunk, glorot
+
+Trunk = DenseTrunk | ConvTrunk
+
+
+class LinearEnergy(nn.Module):
+    """E(x) = w . phi(x) + b: no envelope and no bound. Also the critic of a GAN, f = -E."""
+
+    confining: ClassVar[bool] = False
+    bounded: ClassVar[bool] = False
+
+    def __init__(self, trunk: Trunk):
+        super().__init__()
+        self.trunk = trunk
+        self.head = nn.Linear(trunk.features, 1)
+        glorot(self.head)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, *event] -> [B]``."""
+        energy: Tensor = self.head(self.trunk(x)).squeeze(1)
+        return energy
+
+
+class ConfinedEnergy(nn.Module):
+    """E(x) = w . phi(x) + b + |x|^2 / (2 sigma^2), sigma fixed.
+
+    phi grows at most linearly for the activations offered, so the quadratic term wins and exp(-E)
+    has a normaliser on R^d whatever the weights.
+    """
+
+    confining: ClassVar[bool] = True
+    bounded: ClassVar[bool] = False
+
+    def __init__(self, trunk: Trunk, sigma: float):
+        super().__init__()
+        self.trunk = trunk
+        self.head = nn.Linear(trunk.features, 1)
+        self.precision = sigma**-2
+        glorot(self.head)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, *event] -> [B]``."""
+        envelope = x.flatten(1).square().sum(1)
+        energy: Tensor = self.head(self.trunk(x)).squeeze(1) + 0.5 * self.precision * envelope
+        return energy
+
+
+def bernoulli_entropy(s: Tensor) -> Tensor:
+    """h(s) = -s log s - (1 - s) log(1 - s) in nats, elementwise, s in [0, 1]."""
+    return torch.special.entr(s) + torch.special.entr(1.0 - s)
+
+
+class BoundedEnergy(nn.Module):
+    """VGAN's product of K Bernoulli-entropy experts (Zhai et al. 2016, equation 8).
+
+    s_j(x) = sigmoid(W_j . phi(x) + b_j) and E(x) = sum_j h(s_j(x)), h the entropy of a coin in
+    nats: 0 <= E <= K ln 2, with up to 2^K equally deep minima where all s_j are 0 or 1. As in the
+    authors' code s is clipped to [1e-4, 1 - 1e-4]: a floor of 1.02e-3 nats an expert, below which
+    there is no gradient. The gradient in a logit a is -a s (1 - s): zero at a = 0, so the weights
+    must not start near zero (they are Glorot-uniform).
+    """
+
+    confining: ClassVar[bool] = False
+    bounded: ClassVar[bool] = True
+    clip: ClassVar[float] = 1e-4
+
+    def __init__(self, trunk: Trunk, count: int):
+        super().__init__()
+        self.trunk = trunk
+        self.head = nn.Linear(trunk.features, count)
+        glorot(self.head)
+
+    def experts(self, x: Tensor) -> Tensor:
+        """s(x), ``[B, K]``, clipped."""
+        return torch.sigmoid(self.head(self.trunk(x))).clamp(self.clip, 1.0 - self.clip)
+
+    def energy_from_experts(self, s: Tensor) -> Tensor:
+        """sum_j h(s_j), ``[B, K] -> [B]``."""
+        return bernoulli_entropy(s).sum(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, *event] -> [B]``."""
+        return self.energy_from_experts(self.experts(x))
+
+
+class SigmoidEnergy(nn.Module):
+    """E(x) = -log D(x), D = sigmoid(w . phi(x) + b): the GAN-like energy that VGAN is set against.
+
+    E >= 0 with one minimum in the logit. D is its only expert, so that VGAN's surrogate can be
+    computed from it. Clipped like ``BoundedEnergy``, so E <= 9.21.
+    """
+
+    confining: ClassVar[bool] = False
+    bounded: ClassVar[bool] = True
+    clip: ClassVar[float] = BoundedEnergy.clip
+    highest: ClassVar[float] = -math.log(BoundedEnergy.clip)
+
+    def __init__(self, trunk: Trunk):
+        super().__init__()
+        self.trunk = trunk
+        self.head = nn.Linear(trunk.features, 1)
+        glorot(self.head)
+
+    def experts(self, x: Tensor) -> Tensor:
+        """D(x), ``[B, 1]``, clipped."""
+        return torch.sigmoid(self.head(self.trunk(x))).clamp(self.clip, 1.0 - self.clip)
+
+    def energy_from_experts(self, s: Tensor) -> Tensor:
+        """-log D, ``[B, 1] -> [B]``."""
+        return -s.log().squeeze(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, *event] -> [B]``."""
+        return self.energy_from_experts(self.experts(x))

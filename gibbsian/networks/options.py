@@ -1,0 +1,63 @@
+"""What a network is built from: sizes and switches, one flat record for every built-in network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import nn
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "silu": nn.SiLU,
+    "relu": nn.ReLU,
+    "leaky-relu": nn.LeakyReLU,
+    "tanh": nn.Tanh,
+    "softplus": nn.Softplus,
+}
+
+
+@dataclass(frozen=True)
+class NetworkOptions:
+    """Sizes of a built-in network; what a network has no use for, it ignores.
+
+    Args:
+        width: units of each hidden dense layer.
+        depth: number of hidden dense layers (mlp networks).
+        activation: non-linearity; smooth ones suit Langevin sampling and Jacobians.
+        fourier: number of random frequencies appended to vectors as sines and cosines; 0 for none.
+        fourier_scale: standard deviation of these frequencies, in radians per unit of x.
+        envelope: sigma of the confined energy's |x|^2 / (2 sigma^2).
+        experts: number K of Bernoulli experts of a bounded energy.
+        channels: channels of the first convolution.
+        batch_norm: normalise the hidden layers of a generator by batch.
+    """
+
+    width: int = 128
+    depth: int = 2
+    activation: Literal["silu", "relu", "leaky-relu", "tanh", "softplus"] = "silu"
+    fourier: int = 0
+    fourier_scale: float = 2.0
+    envelope: float = 1.0
+    experts: int = 128
+    channels: int = 32
+    batch_norm: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("width", "depth", "experts", "channels"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.fourier < 0:
+            raise ValueError(f"fourier must be 0 (none) or a count, not {self.fourier}")
+        for name in ("fourier_scale", "envelope"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
+        if self.activation not in ACTIVATIONS:
+            raise ValueError(
+                f"unknown activation {self.activation!r}; choose from {', '.join(ACTIVATIONS)}"
+            )
+
+    def activate(self) -> nn.Module:
+        """A new activation module."""
+        return ACTIVATIONS[self.activation]()

@@ -1,0 +1,111 @@
+"""Trunks: from an observation ``[B, *event]`` to features ``[B, features]`` that an energy reads.
+
+No batch normalisation here: an energy is a function of one point, and it is differentiated by x.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from gibbsian.core import Space
+from gibbsian.networks.options import NetworkOptions
+
+SMALLEST = 4
+
+
+def glorot(module: nn.Module) -> None:
+    """Glorot-uniform weights and zero biases in every layer of ``module`` (Glorot, Bengio 2010)."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.xavier_uniform_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+def halvings(size: int) -> list[int]:
+    """``size``, its half rounded up, and so on down to ``SMALLEST`` or less: 28, 14, 7, 4."""
+    sizes = [size]
+    while sizes[-1] > SMALLEST:
+        sizes.append((sizes[-1] + 1) // 2)
+    return sizes
+
+
+class Fourier(nn.Module):
+    """x with cos(W x) and sin(W x) appended, W drawn once from N(0, scale^2) (Tancik et al. 2020)."""
+
+    def __init__(self, dim: int, count: int, scale: float):
+        super().__init__()
+        self.register_buffer("W", scale * torch.randn(count, dim))
+        self.W: Tensor
+        self.features = dim + 2 * count
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, dim] -> [B, dim + 2 count]``."""
+        phase = x @ self.W.T
+        return torch.cat([x, phase.cos(), phase.sin()], dim=1)
+
+
+class DenseTrunk(nn.Module):
+    """Flatten, optional Fourier features, ``depth`` dense layers of ``width`` units.
+
+    Weights and biases start as PyTorch has them, uniform in +-1/sqrt(fan-in): with zero biases
+    every kink of the first layer would sit at the origin.
+    """
+
+    def __init__(self, space: Space, options: NetworkOptions):
+        super().__init__()
+        dim = math.prod(space.shape)
+        layers: list[nn.Module] = [nn.Flatten()]
+        if options.fourier:
+            fourier = Fourier(dim, options.fourier, options.fourier_scale)
+            layers.append(fourier)
+            dim = fourier.features
+        for before, after in pairwise([dim] + [options.width] * options.depth):
+            layers += [nn.Linear(before, after), options.activate()]
+        self.layers = nn.Sequential(*layers)
+        self.features = options.width
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, *event] -> [B, width]``."""
+        features: Tensor = self.layers(x)
+        return features
+
+
+class ConvTrunk(nn.Module):
+    """A 3x3 convolution, then stride-2 ones that halve the image to 4 pixels or less, and a dense layer.
+
+    Channels double at each halving, up to four times the first. Any size; made for 8 to 64 pixels.
+    """
+
+    def __init__(self, space: Space, options: NetworkOptions):
+        super().__init__()
+        channels, height, width = image_shape(space)
+        steps = max(len(halvings(height)), len(halvings(width))) - 1
+        counts = [options.channels * min(4, 2**i) for i in range(steps + 1)]
+        layers: list[nn.Module] = [nn.Conv2d(channels, counts[0], 3, padding=1), options.activate()]
+        for before, after in pairwise(counts):
+            layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), options.activate()]
+            height, width = (height + 1) // 2, (width + 1) // 2
+        dense = nn.Linear(counts[-1] * height * width, options.width)
+        self.layers = nn.Sequential(*layers, nn.Flatten(), dense, options.activate())
+        self.features = options.width
+        glorot(self.layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, C, H, W] -> [B, width]``."""
+        features: Tensor = self.layers(x)
+        return features
+
+
+def image_shape(space: Space) -> tuple[int, int, int]:
+    """(C, H, W) of an image space; ValueError for anything else."""
+    if len(space.shape) != 3:
+        raise ValueError(
+            f"a convolutional network needs images of shape (C, H, W), not {space.shape}; use mlp"
+        )
+    channels, height, width = space.shape
+    return channels, height, width
