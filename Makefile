@@ -1,0 +1,70 @@
+# Everything runs in ./.venv, made on first use and again only when the requirements change.
+#   make demo | test | lint | mutants | docs
+#   make study NAME=logz-coverage [ARGS=--quick]
+#   make bench [NAME=samplers] [ARGS=--quick]
+
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check -qq install -c constraints.txt
+WORKERS ?= 2
+# One thread a process: tests and benchmarks run several processes side by side.
+ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format mutants study bench docs clean
+
+help:
+	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
+
+# Installing torch first, alone, lets a CPU build that lies on disk win over the index's newest.
+$(VENV)/.core: pyproject.toml constraints.txt
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) ..." >&2
+	@$(PIP) torch
+	@$(PIP) -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.core
+	@$(PIP) -e '.[dev,flows,parquet]'
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.core
+	@$(PIP) -e '.[docs]'
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.dev
+	@$(PIP) -e '.[bench]'
+	@touch $@
+
+demo: $(VENV)/.core
+	@$(BIN)/gibbsian demo $(ARGS)
+
+test: $(VENV)/.dev
+	@$(ONE_THREAD) $(BIN)/python -m pytest -q -n $(WORKERS) $(ARGS)
+
+lint: $(VENV)/.dev
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+
+format: $(VENV)/.dev
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+mutants: $(VENV)/.dev
+	@$(ONE_THREAD) $(BIN)/python -m tests.mutants $(ARGS)
+
+study: $(VENV)/.dev
+	@test -n "$(NAME)" || { echo "say which: make study NAME=... (one of: $$(ls studies | sed -n 's/^\([a-z].*\)\.py$$/\1/p' | tr '_\n' '- '))" >&2; exit 2; }
+	@$(ONE_THREAD) $(BIN)/python -m studies.$(subst -,_,$(NAME)) $(ARGS)
+
+bench: $(VENV)/.bench
+	@$(ONE_THREAD) $(BIN)/python -m benchmarks.$(subst -,_,$(or $(NAME),samplers)) $(ARGS)
+
+docs: $(VENV)/.docs
+	@$(BIN)/properdocs build --strict --quiet
+
+clean:
+	rm -rf $(VENV) site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
