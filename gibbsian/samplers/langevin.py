@@ -2,6 +2,7 @@
 
 Overdamped convention, for a potential Phi and step size h:  z' = z - h grad Phi(z) + sqrt(2 h) xi.
 With a diagonal scale s the same holds for z / s, that is  z' = z - h s^2 grad Phi + s sqrt(2 h) xi.
+All three cost one gradient a step.
 """
 
 from __future__ import annotations
@@ -11,28 +12,34 @@ from torch import Generator, Tensor
 
 from gibbsian.core import Energy
 from gibbsian.samplers.kernel import (
-    Evaluate,
     Info,
     Kernel,
-    Path,
+    Noise,
     State,
     accept_or_keep,
     check_positive,
+    finite,
+    kernel_of,
     metropolis,
+    normal_like,
     per_chain,
     sum_event,
+    uniform_like,
 )
-
-
-def gaussian_like(x: Tensor, rng: Generator) -> Tensor:
-    """Standard normal noise of the shape, dtype and device of ``x``."""
-    return torch.randn(x.shape, generator=rng, device=x.device, dtype=x.dtype)
+from gibbsian.samplers.potential import Evaluate, Path
 
 
 def reflect(x: Tensor, low: float, high: float) -> Tensor:
     """``x`` folded back into [low, high] at the walls, as often as needed."""
     width = high - low
     return high - (torch.remainder(x - low, 2 * width) - width).abs()
+
+
+def take_if_finite(proposal: State, state: State) -> tuple[State, Info]:
+    """The proposal of a kernel without a Metropolis step, unless it is NaN or infinite."""
+    assert proposal.grad is not None
+    sound = finite(proposal.potential + sum_event(proposal.potential_grad))
+    return accept_or_keep(sound, proposal, state), Info(sound.to(proposal.x.dtype), ~sound, 1)
 
 
 def ula(
@@ -42,32 +49,35 @@ def ula(
     box: tuple[float, float] | None = None,
     scale: float | Tensor = 1.0,
     beta: float | Tensor = 1.0,
-) -> Kernel:
+) -> Kernel[State]:
     """Unadjusted Langevin (Roberts and Tweedie, 1996): z' = z - h grad Phi + sqrt(2 h) xi.
 
-    Biased: on N(0, 1) the stationary variance is 1 / (1 - h / 2). One gradient a step. ``box``
-    (low, high) reflects at the walls. A proposal that is not finite is not taken, and counted.
+    Biased: on N(0, 1) the stationary variance is 1 / (1 - h / 2). ``box`` (low, high) reflects at
+    the walls. A proposal that is not finite is not taken, and counted.
 
-    Raises ValueError if the step size is not positive.
+    Raises ValueError if the step size is not positive or the box is empty.
     """
     check_positive("step_size", step_size)
     check_positive("scale", scale)
+    if box is not None and not box[0] < box[1]:
+        raise ValueError(f"box must be (low, high) with low < high; got {box}")
     evaluate = Evaluate(energy)
 
     def init(x0: Tensor) -> State:
         return evaluate.init(x0, step_size, scale, beta)
 
-    def step(state: State, rng: Generator) -> tuple[State, Info]:
+    def noise(state: State, rng: Generator) -> Noise:
+        return (normal_like(state.x, rng),)
+
+    def move(state: State, noise: Noise) -> tuple[State, Info]:
         h, s = per_chain(state.step_size, state.x), state.scale
         x = torch.addcmul(state.x, state.potential_grad, h * s.square(), value=-1)
-        x = torch.addcmul(x, gaussian_like(x, rng), (2 * h).sqrt() * s)
+        x = torch.addcmul(x, noise[0], (2 * h).sqrt() * s)
         if box is not None:
             x = reflect(x, *box)
-        proposal = evaluate(state, x)
-        sound = torch.isfinite(proposal.potential + sum_event(proposal.potential_grad))
-        return accept_or_keep(sound, proposal, state), Info(sound.to(x.dtype), ~sound, 1)
+        return take_if_finite(evaluate(state, x), state)
 
-    return Kernel(init, step)
+    return kernel_of(init, noise, move)
 
 
 def mala(
@@ -76,8 +86,8 @@ def mala(
     *,
     scale: float | Tensor = 1.0,
     beta: float | Tensor = 1.0,
-) -> Kernel:
-    """Metropolis-adjusted Langevin (Roberts and Tweedie, 1996). One gradient a step; exact.
+) -> Kernel[State]:
+    """Metropolis-adjusted Langevin (Roberts and Tweedie, 1996). Exact.
 
     z' = z - h grad Phi(z) + sqrt(2 h) xi is accepted with probability min(1, exp(r)),
     r = Phi(z) - Phi(z') + |xi|^2 / 2 - |xi'|^2 / 2, where xi' = sqrt(h / 2) (grad Phi(z) +
@@ -92,16 +102,80 @@ def mala(
     def init(x0: Tensor) -> State:
         return evaluate.init(x0, step_size, scale, beta)
 
-    def step(state: State, rng: Generator) -> tuple[State, Info]:
+    def noise(state: State, rng: Generator) -> Noise:
+        return normal_like(state.x, rng), uniform_like(state.energy, rng)
+
+    def move(state: State, noise: Noise) -> tuple[State, Info]:
+        (xi, u), grad = noise, state.potential_grad
         h, s = per_chain(state.step_size, state.x), state.scale
-        xi, grad = gaussian_like(state.x, rng), state.potential_grad
         x = torch.addcmul(state.x, grad, h * s.square(), value=-1)
         proposal = evaluate(state, torch.addcmul(x, xi, (2 * h).sqrt() * s))
         w = (grad + proposal.potential_grad) * ((h / 2).sqrt() * s)
         # |xi|^2 / 2 - |xi'|^2 / 2 with xi' = w - xi.
-        reverse = sum_event(w * torch.sub(xi, w, alpha=0.5))
+        way_back = sum_event(w * torch.sub(xi, w, alpha=0.5))
         end = proposal.potential
-        sound = torch.isfinite(reverse) & (end > -torch.inf)
-        return metropolis(state, proposal, state.potential - end + reverse, sound, rng, 1)
+        sound = finite(way_back) & (end > -torch.inf)
+        return metropolis(state, proposal, state.potential - end + way_back, sound, u, 1)
 
-    return Kernel(init, step)
+    return kernel_of(init, noise, move)
+
+
+def underdamped(
+    energy: Energy | Path,
+    step_size: float | Tensor,
+    *,
+    friction: float,
+    mass: float | Tensor = 1.0,
+    beta: float | Tensor = 1.0,
+) -> Kernel[State]:
+    """Kinetic Langevin in the A-B-O-B-A splitting (Leimkuhler and Matthews, 2013).
+
+    dz = v dt,  dv = -kappa v dt - grad Phi(z) / m dt + sqrt(2 kappa / m) dW, with kappa the
+    friction (1 / time) and m the mass, 0-d or ``[*event]``; the scale of the state is m^(-1/2).
+    No Metropolis step: the error is of second order in h; on N(0, 1) with m = 1 the position has
+    variance 1 exactly and the velocity 1 / (1 - h^2 / 4). ``init`` starts at rest. The one gradient
+    of a step is taken half way: ``energy`` and ``grad`` of the state are those of that point.
+
+    Raises ValueError if step size, friction or mass is not positive.
+    """
+    check_positive("step_size", step_size)
+    check_positive("friction", friction)
+    check_positive("mass", mass)
+    evaluate = Evaluate(energy)
+    scale = torch.as_tensor(mass).rsqrt()
+
+    def init(x0: Tensor) -> State:
+        state = evaluate.init(x0, step_size, scale, beta)
+        return state.replace(velocity=torch.zeros_like(state.x))
+
+    def noise(state: State, rng: Generator) -> Noise:
+        return (normal_like(state.x, rng),)
+
+    def move(state: State, noise: Noise) -> tuple[State, Info]:
+        h, s, v = per_chain(state.step_size, state.x), state.scale, state.velocity
+        assert v is not None
+        decay, kick = torch.exp(-friction * h), h / 2 * s.square()
+        there = evaluate(state, torch.addcmul(state.x, v, h / 2))
+        grad = there.potential_grad
+        w = decay * torch.addcmul(v, grad, kick, value=-1)
+        w = torch.addcmul(w, noise[0], (1 - decay.square()).sqrt() * s)
+        w = torch.addcmul(w, grad, kick, value=-1)
+        x = torch.addcmul(there.x, w, h / 2)
+        # A chain that meets a wall of NaN turns round instead of meeting it again at every step.
+        return take_if_finite(_at(there, x, w), _at(state, state.x, -v))
+
+    return kernel_of(init, noise, move)
+
+
+def _at(state: State, x: Tensor, velocity: Tensor) -> State:
+    return State(
+        x,
+        state.energy,
+        state.grad,
+        state.step_size,
+        state.beta,
+        state.scale,
+        velocity,
+        state.base,
+        state.base_grad,
+    )
