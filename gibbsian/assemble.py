@@ -14,7 +14,7 @@ from gibbsian.config import Config, replace, signature_options
 from gibbsian.core import Method, Space, check_energy
 from gibbsian.measures import Box, Counting, Gaussian, Measure, RealSpace, Undefined
 from gibbsian.methods import METHODS
-from gibbsian.networks import ENERGIES, GENERATORS, build_energy, build_generator, load_user
+from gibbsian.networks import ENERGIES, GENERATORS, build_energy, build_generator
 
 ROLES_OF_GENERATORS = ("generator",)
 
@@ -61,8 +61,10 @@ def _half_width(box: str) -> float:
     return half
 
 
-def measure_of(energy: nn.Module, space: Space) -> Measure | Undefined:
+def measure_of(energy: nn.Module | None, space: Space) -> Measure | Undefined:
     """The base measure on which exp(-E) has a normaliser, or the reason why there is none."""
+    if energy is None:
+        return Undefined(space.shape, "the critic of a GAN is not the energy of a density on x")
     if space.kind == "binary":
         return Counting(space.shape)
     if space.box is not None:
@@ -99,7 +101,7 @@ def assemble(
         if "prior" in parameters:
             parts["prior"] = Gaussian((config.latent,))
         if "measure" in parameters:
-            parts["measure"] = measure_of(parts.get("energy", nn.Identity()), space)
+            parts["measure"] = measure_of(parts.get("energy"), space)
         options = {name: getattr(config, name) for name in signature_options(cls)}
         _check_networks(parts, space)
         return cls(**parts, **options)
@@ -107,8 +109,6 @@ def assemble(
 
 def _network(config: Config, role: str, space: Space) -> nn.Module:
     name, options = getattr(config, role), getattr(config, f"{role}_net")
-    if ":" in name:
-        return load_user(name)
     if role in ROLES_OF_GENERATORS:
         return build_generator(name, space, config.latent, options)
     return build_energy(name, space, options)

@@ -1,0 +1,74 @@
+"""The command line: ``gibbsian COMMAND ...``. Options are read off the types they fill."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import sys
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+
+from gibbsian.cli.console import say
+from gibbsian.core import NonFiniteError
+from gibbsian.training import Interrupted
+
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "train": ("gibbsian.cli.train:train", "train a method on data, or continue a run"),
+    "sample": ("gibbsian.cli.use:sample", "draw from a trained model"),
+    "score": ("gibbsian.cli.use:score", "say how normal each row of a file is"),
+    "evaluate": ("gibbsian.cli.use:evaluate", "measure a trained model on held-out data"),
+    "report": ("gibbsian.cli.use:report", "write one HTML page about an evaluated run"),
+    "list": ("gibbsian.cli.other:list_", "show methods, data, recipes or networks"),
+    "demo": ("gibbsian.cli.other:demo", "train on handwritten digits and write a report"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return the exit status: 0 done, 1 the run failed, 2 unusable input."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_overview())
+        return 0 if arguments else 2
+    warnings.showwarning = _warn
+    try:
+        return _command(arguments[0])(arguments[1:])
+    except NonFiniteError as error:
+        return _fail(error, 1)
+    except Interrupted as error:
+        say("interrupted; everything up to the last finished round is saved")
+        return 128 + int(error.args[0])
+    except KeyboardInterrupt:
+        return 130
+    except (ValueError, ImportError) as error:
+        return _fail(error, 2)
+    except OSError as error:
+        where = f" {error.filename}" if error.filename else ""
+        return _fail(ValueError(f"cannot read or write{where}: {error.strerror or error}"), 2)
+
+
+def _command(name: str) -> Callable[[list[str]], int]:
+    if name not in COMMANDS:
+        close = difflib.get_close_matches(name, COMMANDS, 3, 0.5) or list(COMMANDS)
+        raise ValueError(f"unknown command {name!r}; did you mean {', '.join(close)}?")
+    module, _, function = COMMANDS[name][0].partition(":")
+    return getattr(importlib.import_module(module), function)
+
+
+def _fail(error: BaseException, status: int) -> int:
+    if os.environ.get("GIBBSIAN_DEBUG"):
+        raise error
+    say(f"error: {error}")
+    return status
+
+
+def _warn(message: Warning | str, *_: object, **__: object) -> None:
+    say(f"warning: {message}")
+
+
+def _overview() -> str:
+    lines = ["usage: gibbsian COMMAND ...", ""]
+    lines += ["Train, sample, score and compare energy-based and adversarial models.", ""]
+    lines += [f"  {name:10s}{text}" for name, (_, text) in COMMANDS.items()]
+    lines += ["", "`gibbsian COMMAND --help` explains each; start with `gibbsian demo`."]
+    return "\n".join(lines)

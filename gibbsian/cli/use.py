@@ -1,0 +1,135 @@
+"""Commands on a trained model: ``sample``, ``score``, ``evaluate``, ``report``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from tyro.conf import Positional
+
+from gibbsian.cli.console import parse, say
+from gibbsian.data import read_points
+from gibbsian.facade import device_of, load_data
+from gibbsian.model import load
+from gibbsian.outputs import check_output, write_points, write_table
+from gibbsian.report import write_page
+from gibbsian.runs import open_run
+from gibbsian.scorecard import evaluate_run, render, score_points
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """Draw from a trained model.
+
+    Args:
+        run: folder of the run.
+        output: where to: .png (images, or a scatter), .npz, .npy or .csv, in the data's units.
+        n: how many.
+        seed: of the draws.
+        device: where to compute.
+    """
+
+    run: Positional[Path]
+    output: Path
+    n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 64
+    seed: int = 0
+    device: str = "auto"
+
+
+def sample(arguments: list[str]) -> int:
+    """Draw from a trained model: `sample RUN -n 64 --output samples.png`."""
+    wish = parse(Sample, arguments, "sample")
+    check_output(wish.output, (".png", ".npz", ".npy", ".csv"))
+    model = load(wish.run, device=device_of(wish.device))
+    write_points(wish.output, model.sample(wish.n, wish.seed))
+    say(f"{wish.n} samples in {wish.output}")
+    return 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """Say how normal each row of a file is.
+
+    Args:
+        run: folder of the run.
+        points: rows like the training data (same columns, same units).
+        output: a .csv file with one line per row; - prints it.
+        seed: of dequantisation noise and of estimates of log Z.
+        device: where to compute.
+    """
+
+    run: Positional[Path]
+    points: Positional[str]
+    output: str = "-"
+    seed: int = 0
+    device: str = "auto"
+
+
+def score(arguments: list[str]) -> int:
+    """Say how normal each row of a file is: `score RUN POINTS --output scores.csv`."""
+    wish = parse(Score, arguments, "score")
+    output = None if wish.output == "-" else Path(wish.output)
+    if output is not None:
+        check_output(output, (".csv",))
+    model = load(wish.run, device=device_of(wish.device))
+    points = read_points(wish.points, model.space)
+    table, standing = score_points(model, points, wish.seed)
+    say(standing)
+    write_table(output, table)
+    return 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluate:
+    """Measure a trained model on held-out data.
+
+    Args:
+        run: folder of the run.
+        json: print the figures as JSON.
+        require: quantities that must exist, such as log-z: without them the command fails.
+        samples: how many samples to draw for coverage and pictures.
+        seed: of samples, corruptions and estimates.
+        device: where to compute.
+    """
+
+    run: Positional[Path]
+    json: bool = False
+    require: tuple[str, ...] = ()
+    samples: int = 10_000
+    seed: int = 0
+    device: str = "auto"
+
+
+def evaluate(arguments: list[str]) -> int:
+    """Measure a trained model: log Z, likelihood, coverage, anomaly detection."""
+    wish = parse(Evaluate, arguments, "evaluate")
+    run = open_run(wish.run)
+    model = load(run.path, device=device_of(wish.device))
+    figures = evaluate_run(
+        model, load_data(model.config), wish.samples, wish.seed, wish.require, run
+    )
+    print(json.dumps(figures, indent=2) if wish.json else render(figures))
+    return 0
+
+
+def report(arguments: list[str]) -> int:
+    """Write one HTML page about an evaluated run: `report RUN --output report.html`."""
+    wish = parse(Report, arguments, "report")
+    say(f"report in {write_page(open_run(wish.run).path, wish.output)}")
+    return 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """Write one self-contained HTML page about an evaluated run.
+
+    Args:
+        run: folder of the run.
+        output: the page; RUN/report.html if not given.
+    """
+
+    run: Positional[Path]
+    output: Path | None = None

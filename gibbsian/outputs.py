@@ -1,0 +1,78 @@
+"""Points and tables into the file formats people ask for."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from gibbsian.files import write_atomic
+
+
+def check_output(path: Path, endings: Sequence[str]) -> None:
+    """ValueError unless ``path`` ends in one of ``endings`` and its folder can hold it."""
+    if path.suffix not in endings:
+        raise ValueError(f"{path} must end in {', '.join(endings)}")
+    if path.is_dir() or not path.parent.is_dir():
+        raise ValueError(f"{path} cannot be written: the folder {path.parent} does not exist")
+
+
+def write_points(path: Path, x: Tensor) -> None:
+    """Write ``x [n, *event]`` as .npy, .npz (array ``x``), .csv (flattened rows) or .png."""
+    array = x.numpy()
+    buffer = io.BytesIO()
+    if path.suffix == ".npy":
+        np.save(buffer, array, allow_pickle=False)
+    elif path.suffix == ".npz":
+        np.savez_compressed(buffer, x=array)
+    elif path.suffix == ".csv":
+        np.savetxt(buffer, array.reshape(len(array), -1), delimiter=",", fmt="%.9g")
+    else:
+        _picture(buffer, array)
+    write_atomic(path, buffer.getvalue())
+
+
+def _picture(buffer: io.BytesIO, array: np.ndarray) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    from gibbsian.report import sample_sheet
+
+    if array.ndim == 4:
+        from PIL import Image
+
+        sheet = np.round(255 * sample_sheet(array)).astype(np.uint8)
+        height, width = sheet.shape[:2]
+        factor = max(1, 512 // max(height, width))
+        image = Image.fromarray(sheet).resize(
+            (width * factor, height * factor), Image.Resampling.NEAREST
+        )
+        image.save(buffer, "png")
+        return
+    figure = Figure((4.5, 4.5), layout="constrained", dpi=120)
+    axes = figure.subplots()
+    if array.shape[1] == 1:
+        axes.hist(array[:, 0], 80)
+    else:
+        axes.scatter(array[:, 0], array[:, 1], s=2, alpha=0.5, linewidths=0)
+        axes.set(xlabel="column 1", ylabel="column 2")
+    FigureCanvasAgg(figure).print_png(buffer)
+
+
+def write_table(path: Path | None, columns: Mapping[str, Tensor]) -> None:
+    """Write columns of equal length as CSV to ``path``, or to standard output."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["row", *columns])
+    values = [column.tolist() for column in columns.values()]
+    for number, row in enumerate(zip(*values, strict=True)):
+        writer.writerow([number, *(f"{value:.7g}" for value in row)])
+    if path is None:
+        sys.stdout.write(text.getvalue())
+    else:
+        write_atomic(path, text.getvalue().encode())

@@ -1,0 +1,237 @@
+"""What is worth knowing about a trained model, as numbers with their errors and their standing."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gibbsian.assemble import assemble
+from gibbsian.core import Estimate, HasEnergy, Interval, NotDefined
+from gibbsian.data import Dataset, corruptions
+from gibbsian.evaluation import (
+    auroc_table,
+    gaussian_score,
+    kl_to_model,
+    log_partition,
+    mode_coverage,
+    pca_score,
+)
+from gibbsian.files import write_atomic, write_json
+from gibbsian.measures import Undefined
+from gibbsian.model import Model
+from gibbsian.runs import Run
+
+HELD_OUT = 2_000
+SEEN = 2_000
+LANDSCAPE = 120
+
+
+def log_z(model: Model, near: Tensor, seed: int) -> Interval | NotDefined:
+    """log Z of the model's energy over its declared base, in the networks' units.
+
+    ``near``: rows ``[N, *event]`` in those units that show where the mass is.
+    """
+    if not isinstance(model.method, HasEnergy):
+        return NotDefined(f"{model.config.method} has no energy")
+    return log_partition(model.method.energy, model.method.measure, rng=model.rng(seed), near=near)
+
+
+def log_density(model: Model, x: Tensor, z: Interval, seed: int) -> tuple[Tensor, Tensor]:
+    """Lower and upper log-densities ``[n]`` of points in the user's units, from log Z's two sides."""
+    measure = model.method.measure
+    assert not isinstance(measure, Undefined)
+    u = model.transform.encode(x, model.rng(seed))
+    unnormalised = -model.energy(x, seed) + measure.log_density(u) + model.transform.log_jacobian
+    return unnormalised - z.upper.value, unnormalised - z.lower.value
+
+
+def score_points(model: Model, x: Tensor, seed: int) -> tuple[dict[str, Tensor], str]:
+    """Per row: energy, log-density from both sides, percentile; and a sentence on their standing."""
+    energy = model.energy(x, seed)
+    table = {"energy": energy}
+    near = model.transform.encode(x[:SEEN], model.rng(seed))
+    z = log_z(model, near, seed)
+    if isinstance(z, Interval):
+        table["log_density_lower"], table["log_density_upper"] = log_density(model, x, z, seed)
+    if model.held_out is not None:
+        table["percentile"] = model.percentile(energy)
+    standing = f"log-densities use {z}" if isinstance(z, Interval) else f"log-density {z}"
+    return table, f"{standing}; percentile: share of held-out rows with no higher energy"
+
+
+def evaluate_run(
+    model: Model,
+    data: Dataset,
+    samples: int,
+    seed: int,
+    require: Sequence[str],
+    run: Run | None = None,
+) -> dict[str, Any]:
+    """Every figure that exists for this model on this data; written into ``run`` if given.
+
+    ``require`` names rows that must exist (``log-z``, ``kl``, ``coverage``); ValueError otherwise.
+    """
+    test = data.test[:HELD_OUT]
+    near = data.transform.encode(data.train[:SEEN], model.rng(seed))
+    arrays: dict[str, Tensor] = {"test": test}
+    found: dict[str, object] = {"log-z": log_z(model, near, seed)}
+    found |= _likelihood(model, data, test, near, found["log-z"], seed)
+    x_model = model.sample(samples, seed)
+    arrays["samples"] = x_model[:SEEN]
+    found["coverage"] = _coverage(x_model, data)
+    for name in require:
+        if name not in found:
+            raise ValueError(f"unknown quantity {name!r} to require; there are {', '.join(found)}")
+        if isinstance(found[name], NotDefined):
+            raise ValueError(f"{name} is {found[name]}")
+    anomaly = None
+    if isinstance(model.method, HasEnergy):
+        anomaly = _anomaly(model, data, test, seed, arrays)
+        arrays["energy/samples"] = model.energy(x_model[:SEEN], seed)
+        _landscape(model, data, found["log-z"], arrays)
+    figures = {
+        "rows": {LABELS[name]: str(value) for name, value in found.items() if value is not None},
+        "values": {name: _numbers(value) for name, value in found.items() if value is not None},
+        "anomaly": anomaly,
+        "samples": samples,
+        "seed": seed,
+    }
+    if run is not None:
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **{name: array.numpy() for name, array in arrays.items()})
+        write_atomic(run.path / "evaluation.npz", buffer.getvalue())
+        write_json(run.evaluation, figures)
+    return figures
+
+
+LABELS: Mapping[str, str] = {
+    "log-z": "log Z (scaled units, nats)",
+    "log-likelihood": "held-out log-likelihood (nats per row, data's units)",
+    "entropy": "the same of the true density",
+    "kl": "KL(data || model) (nats)",
+    "coverage": "mode coverage of samples",
+}
+
+
+def _likelihood(
+    model: Model, data: Dataset, test: Tensor, near: Tensor, z: object, seed: int
+) -> dict[str, object]:
+    """Held-out log-likelihood from both sides; KL to the truth where the truth is known."""
+    found: dict[str, object] = {}
+    if isinstance(z, NotDefined):
+        found["log-likelihood"] = NotDefined("log Z is not")
+    elif isinstance(z, Interval):
+        lower, upper = log_density(model, test, z, seed)
+        found["log-likelihood"] = Interval(
+            _mean(lower, z.upper, "lower"), _mean(upper, z.lower, "upper"), "log p"
+        )
+    if data.density is None:
+        return found
+    found["entropy"] = Estimate(*_mean_error(data.density.log_prob(test)), "both", "exact", "mean")
+    if isinstance(z, NotDefined) or not isinstance(model.method, HasEnergy):
+        found["kl"] = NotDefined("log Z is not")
+    elif len(near[0].flatten()) <= 2:
+        density, transform = data.density, data.transform
+
+        def log_p(u: Tensor) -> Tensor:
+            return density.log_prob(transform.decode(u)) - transform.log_jacobian
+
+        found["kl"] = kl_to_model(log_p, model.method.energy, model.method.measure, near=near)
+    return found
+
+
+def _mean_error(values: Tensor) -> tuple[float, float]:
+    return float(values.mean()), float(values.std() / len(values) ** 0.5)
+
+
+def _mean(values: Tensor, z: Estimate, side: str) -> Estimate:
+    """Mean of log-densities; the error of log Z adds to the sampling error, its standing is kept."""
+    value, error = _mean_error(values)
+    stderr = (error**2 + z.stderr**2) ** 0.5
+    exact = side if z.standing != "exact" else "both"
+    return Estimate(value, stderr, exact, z.standing, f"mean over {len(values)} rows; log Z: {z.how}")  # type: ignore[arg-type]
+
+
+def _coverage(x_model: Tensor, data: Dataset) -> object:
+    modes = None if data.density is None else data.density.modes()
+    return None if modes is None else mode_coverage(x_model, modes.means, modes.std)
+
+
+def _anomaly(
+    model: Model, data: Dataset, test: Tensor, seed: int, arrays: dict[str, Tensor]
+) -> dict[str, Any]:
+    """AUROC of the energy between held-out rows and graded corruptions, beside plain baselines."""
+    corrupted = corruptions(test, data.space, model.rng(seed).manual_seed(seed), data.train.std(0))
+    untrained = Model(assemble(model.config, model.space), model.config, model.space, model.transform)
+    scores = {
+        "energy": model.energy,
+        "Gaussian": gaussian_score(data.train),
+        "PCA": pca_score(data.train) if test[0].numel() > 1 else None,
+        "untrained": untrained.energy,
+    }
+    scores = {name: score for name, score in scores.items() if score is not None}
+    table = auroc_table(scores, test, corrupted)
+    arrays["energy/held-out data"] = model.energy(test, seed)
+    for name, x in corrupted.items():
+        arrays[f"energy/{name}"] = model.energy(x, seed)
+    return {
+        "columns": list(corrupted),
+        "rows": {name: [str(a) for a in cells.values()] for name, cells in table.cells.items()},
+        "values": {
+            score: {name: [a.value, a.stderr] for name, a in cells.items()}
+            for score, cells in table.cells.items()
+        },
+    }
+
+
+def _landscape(model: Model, data: Dataset, z: object, arrays: dict[str, Tensor]) -> None:
+    """Log-densities over the plane of two-dimensional data, in its units."""
+    if tuple(data.space.shape) != (2,) or not isinstance(model.method, HasEnergy):
+        return
+    low, high = data.test.amin(0), data.test.amax(0)
+    middle, half = (low + high) / 2, 0.6 * float((high - low).max())
+    axes = [torch.linspace(float(m) - half, float(m) + half, LANDSCAPE) for m in middle]
+    y, x = torch.meshgrid(axes[1], axes[0], indexing="ij")
+    points = torch.stack([x.flatten(), y.flatten()], 1)
+    values = -model.energy(points)
+    if isinstance(z, Interval):
+        values = log_density(model, points, z, 0)[1]
+    else:
+        values = values - values.max()
+    arrays["landscape/model"] = values.view(LANDSCAPE, LANDSCAPE)
+    if data.density is not None and isinstance(z, Interval):
+        arrays["landscape/truth"] = data.density.log_prob(points).view(LANDSCAPE, LANDSCAPE).float()
+    arrays["landscape/extent"] = torch.tensor([*axes[0][[0, -1]], *axes[1][[0, -1]]])
+
+
+def _numbers(value: object) -> Any:
+    """The figures of a result as JSON."""
+    if isinstance(value, NotDefined):
+        return None
+    if isinstance(value, Interval):
+        return {"lower": _numbers(value.lower), "upper": _numbers(value.upper)}
+    if isinstance(value, Estimate):
+        return {"value": value.value, "stderr": value.stderr, "standing": value.standing}
+    return {k: v for k, v in vars(value).items() if isinstance(v, (int, float))}
+
+
+def render(figures: Mapping[str, Any]) -> str:
+    """The figures as a table for a terminal."""
+    width = max(len(name) for name in figures["rows"])
+    lines = [f"{name:{width}s}  {text}" for name, text in figures["rows"].items()]
+    anomaly = figures["anomaly"]
+    if anomaly:
+        lines += ["", "AUROC between held-out and corrupted rows (0.5 guesses, 1 separates):"]
+        cells = [["", *anomaly["columns"]]]
+        cells += [[name, *row] for name, row in anomaly["rows"].items()]
+        widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
+        lines += [
+            "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+            for row in cells
+        ]
+    return "\n".join(lines)
