@@ -1,24 +1,41 @@
-"""Samplers: kernels over an energy, run on many chains at once."""
+"""Samplers: elementary ones, Markov kernels over an energy run on many chains at once."""
 
 from gibbsian.samplers.chains import Chains, run
+from gibbsian.samplers.draws import Draws, importance_ess, pareto_k
+from gibbsian.samplers.grid import grid_sum
 from gibbsian.samplers.hmc import hmc
+from gibbsian.samplers.importance import importance, resample, sir
 from gibbsian.samplers.kernel import Info, Kernel, State
 from gibbsian.samplers.langevin import mala, ula, underdamped
 from gibbsian.samplers.metropolis import independence, random_walk
 from gibbsian.samplers.potential import Path, constrained, value_and_grad
+from gibbsian.samplers.rejection import rejection
+from gibbsian.samplers.transform import Tabulated, Transformed, inverse_transform, invert_cdf
 
 __all__ = [
     "Chains",
+    "Draws",
     "Info",
     "Kernel",
     "Path",
     "State",
+    "Tabulated",
+    "Transformed",
     "constrained",
+    "grid_sum",
     "hmc",
+    "importance",
+    "importance_ess",
     "independence",
+    "inverse_transform",
+    "invert_cdf",
     "mala",
+    "pareto_k",
     "random_walk",
+    "rejection",
+    "resample",
     "run",
+    "sir",
     "ula",
     "underdamped",
     "value_and_grad",
