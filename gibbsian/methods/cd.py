@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gibbsian.core import Batch, Energy, Loss, Method, Move, NonFiniteError, check_energy
-from gibbsian.measures import Box, Counting, Gaussian, Measure, Undefined
+from gibbsian.measures import Box, Counting, Gaussian, Measure, RealSpace, Undefined
 from gibbsian.methods.checks import (
     check_at_least,
     check_choice,
@@ -18,7 +18,7 @@ from gibbsian.methods.checks import (
     check_weight,
     refuse_given,
 )
-from gibbsian.samplers import Kernel, constrained, mala, run, ula
+from gibbsian.samplers import Kernel, State, constrained, mala, random_walk, run, ula
 
 
 class ContrastiveDivergence(Method):
@@ -28,7 +28,9 @@ class ContrastiveDivergence(Method):
     taken over chains. They are persistent (Tieleman 2008: carried from round to round), start at
     the data batch (CD-k, Hinton 2002) or at noise (short-run, Nijkamp et al. 2019). Only chains
     that mix make the gradient right; CD-k and short runs are biased even with exact kernels, and
-    unadjusted Langevin adds a bias of order step_size. On a box the chains reflect at the walls.
+    unadjusted Langevin adds a bias of order step_size. Langevin steps do not cross between distant
+    modes: in few dimensions one wide Metropolis step per round (``jump``) does, and sets the modes'
+    weights right. On a box no chain leaves it: ula reflects at the walls, the others reject.
 
     Args:
         start: where negatives start in each round: persistent (where they ended), data (at the
@@ -39,8 +41,11 @@ class ContrastiveDivergence(Method):
         step_size: h of x' = x - h grad E + noise sqrt(2 h) xi.
         noise: 1 samples exp(-E), other values exp(-E / noise^2).
         kernel: ula takes every step, mala accepts or rejects it (no bias from the step size).
+        jump: standard deviation of one random-walk Metropolis step at the end of each round; 0
+            for none.
         magnitude: weight of mean E^2 on data and samples, which holds the energy near zero.
-        sample_steps: Langevin steps before a sample is handed out.
+        sample_steps: Langevin steps that the chains make before they are handed out as samples, in
+            whole rounds of ``steps`` and jump.
     """
 
     players: ClassVar[Mapping[str, tuple[str, ...]]] = {"energy": ("energy",)}
@@ -59,6 +64,7 @@ class ContrastiveDivergence(Method):
         step_size: float = 0.01,
         noise: float = 1.0,
         kernel: Literal["ula", "mala"] = "ula",
+        jump: float = 1.0,
         magnitude: float = 0.0,
         sample_steps: int = 200,
     ):
@@ -75,6 +81,7 @@ class ContrastiveDivergence(Method):
         check_positive("step_size", step_size)
         check_positive("noise", noise)
         check_choice("kernel", kernel, ("ula", "mala"))
+        check_weight("jump", jump)
         check_weight("magnitude", magnitude)
         check_at_least("sample_steps", sample_steps, 1)
         self.energy = energy
@@ -83,7 +90,8 @@ class ContrastiveDivergence(Method):
         self.steps = steps
         self.step_size = step_size
         self.noise = noise
-        self.kernel_name = kernel
+        self.kernel = kernel
+        self.jump = jump
         self.magnitude = magnitude
         self.sample_steps = sample_steps
         kept = chains if start == "persistent" else 0
@@ -101,7 +109,7 @@ class ContrastiveDivergence(Method):
         else:
             x0 = x if self.start == "data" else self.noise_points(len(x), rng)
         try:
-            x_model = self.langevin(x0, self.steps, rng)
+            x_model = self.advance(x0, rng)
         except ValueError as error:
             raise NonFiniteError(f"player 'energy' in round {index}: {error}") from error
         if self.start == "persistent":
@@ -135,29 +143,32 @@ class ContrastiveDivergence(Method):
         law = measure if isinstance(measure, Box) else Gaussian(measure.shape)
         return law.sample(n, rng)
 
-    def langevin(self, x0: Tensor, steps: int, rng: Generator) -> Tensor:
-        """``x0 [n, *event]`` after ``steps`` steps of the chosen kernel, detached."""
-        return run(self.kernel(), x0, steps, rng, keep="last").state.x
+    def advance(self, x0: Tensor, rng: Generator) -> Tensor:
+        """``x0 [n, *event]`` after ``steps`` Langevin steps and the jump, detached."""
+        x = run(self.langevin(), x0, self.steps, rng, keep="last").state.x
+        if self.jump == 0:
+            return x
+        wide = random_walk(self.target(), self.jump, beta=self.noise**-2)
+        return run(wide, x, 1, rng, keep="last").state.x
 
-    def kernel(self) -> Kernel:
+    def langevin(self) -> Kernel[State]:
         """The Langevin kernel of exp(-E / noise^2) under the base measure.
 
         With temperature T = noise^2 its drift is h T grad(E / T) and its noise sqrt(2 h T) xi.
         """
         temperature = self.noise**2
         h, beta = self.step_size * temperature, 1.0 / temperature
-        measure = self.measure
-        if self.kernel_name == "mala":
-            energy = self.energy if isinstance(measure, Undefined) else self.target(measure)
-            return mala(energy, h, beta=beta)
-        if isinstance(measure, Gaussian):
-            return ula(self.target(measure), h, beta=beta)
-        box = (measure.low, measure.high) if isinstance(measure, Box) else None
-        return ula(self.energy, h, box=box, beta=beta)
+        if self.kernel == "mala":
+            return mala(self.target(), h, beta=beta)
+        if isinstance(self.measure, Box):
+            return ula(self.energy, h, box=(self.measure.low, self.measure.high), beta=beta)
+        return ula(self.target(), h, beta=beta)
 
-    def target(self, measure: Measure) -> Energy:
-        """E(x) - log b(x)."""
-        return constrained(self.energy, measure)
+    def target(self) -> Energy:
+        """E(x) - log b(x); E itself where there is no base measure."""
+        if isinstance(self.measure, Undefined | RealSpace):
+            return self.energy
+        return constrained(self.energy, self.measure)
 
     @torch.no_grad()
     def sample(self, n: int, rng: Generator, given: Tensor | None = None) -> Tensor:
@@ -171,7 +182,9 @@ class ContrastiveDivergence(Method):
             pick = torch.randint(len(self.chains), (n,), generator=rng, device=rng.device)
             if n <= len(self.chains):
                 pick = torch.randperm(len(self.chains), generator=rng, device=rng.device)[:n]
-            x0 = self.chains[pick]
+            x = self.chains[pick]
         else:
-            x0 = self.noise_points(n, rng)
-        return self.langevin(x0, self.sample_steps, rng)
+            x = self.noise_points(n, rng)
+        for _ in range(-(-self.sample_steps // self.steps)):
+            x = self.advance(x, rng)
+        return x
