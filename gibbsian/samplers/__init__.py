@@ -1,5 +1,7 @@
 """Samplers: elementary ones, Markov kernels over an energy run on many chains at once."""
 
+from gibbsian.samplers.adaptation import adapt
+from gibbsian.samplers.binary import RBM, block_gibbs, discrete_mala, gibbs_with_gradients
 from gibbsian.samplers.chains import Chains, run
 from gibbsian.samplers.draws import Draws, importance_ess, pareto_k
 from gibbsian.samplers.grid import grid_sum
@@ -7,21 +9,31 @@ from gibbsian.samplers.hmc import hmc
 from gibbsian.samplers.importance import importance, resample, sir
 from gibbsian.samplers.kernel import Info, Kernel, State
 from gibbsian.samplers.langevin import mala, ula, underdamped
+from gibbsian.samplers.latent import pullback
 from gibbsian.samplers.metropolis import independence, random_walk
+from gibbsian.samplers.parallel import Replicas, parallel_tempering
 from gibbsian.samplers.potential import Path, constrained, value_and_grad
 from gibbsian.samplers.rejection import rejection
+from gibbsian.samplers.summary import Summary, summarise
 from gibbsian.samplers.transform import Tabulated, Transformed, inverse_transform, invert_cdf
 
 __all__ = [
+    "RBM",
     "Chains",
     "Draws",
     "Info",
     "Kernel",
     "Path",
+    "Replicas",
     "State",
+    "Summary",
     "Tabulated",
     "Transformed",
+    "adapt",
+    "block_gibbs",
     "constrained",
+    "discrete_mala",
+    "gibbs_with_gradients",
     "grid_sum",
     "hmc",
     "importance",
@@ -30,12 +42,15 @@ __all__ = [
     "inverse_transform",
     "invert_cdf",
     "mala",
+    "parallel_tempering",
     "pareto_k",
+    "pullback",
     "random_walk",
     "rejection",
     "resample",
     "run",
     "sir",
+    "summarise",
     "ula",
     "underdamped",
     "value_and_grad",

@@ -1,0 +1,101 @@
+"""A short table of how chains went, with a verdict in words."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gibbsian.samplers import diagnostics
+
+R_HAT_LIMIT = 1.01
+ESS_LIMIT = 400
+"""Limits of Vehtari et al. (2021): R-hat below 1.01, 400 effective draws in bulk and tails."""
+DIVERGENCE_LIMIT = 1e-3
+"""Share of proposals that may be broken before the chains count as not converged."""
+MOST_COORDINATES = 64
+"""Coordinates diagnosed; of larger events that many, evenly spaced."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Diagnostics per coordinate ``[p]``, p coordinates called ``names``, and the verdict.
+
+    ``r_hat`` is the nested form where the chains are grouped in superchains. Fields are empty where
+    too few draws are kept to say anything.
+    """
+
+    names: tuple[str, ...]
+    mean: Tensor
+    std: Tensor
+    mcse: Tensor
+    ess_bulk: Tensor
+    ess_tail: Tensor
+    r_hat: Tensor
+    verdict: str
+
+    @property
+    def converged(self) -> bool:
+        """Whether nothing speaks against convergence."""
+        return self.verdict == "converged"
+
+    def __str__(self) -> str:
+        if not self.names:
+            return self.verdict
+        worst = self.r_hat.nan_to_num(torch.inf).argsort(descending=True, stable=True)
+        shown = sorted(worst[:6].tolist())
+        head = ("", "mean", "std", "mcse", "ess_bulk", "ess_tail", "r_hat")
+        lines = ["{:>10} {:>9} {:>9} {:>9} {:>9} {:>9} {:>7}".format(*head)]
+        for j in shown:
+            numbers = (self.mean, self.std, self.mcse, self.ess_bulk, self.ess_tail, self.r_hat)
+            row = "{:>10} {:>9.3g} {:>9.3g} {:>9.2g} {:>9.0f} {:>9.0f} {:>7.3f}"
+            lines.append(row.format(self.names[j], *(float(column[j]) for column in numbers)))
+        if len(shown) < len(self.names):
+            lines.append(f"{len(shown)} of {len(self.names)} coordinates shown, the worst by r_hat")
+        return "\n".join([*lines, self.verdict])
+
+
+def summarise(draws: Tensor, divergent_share: float = 0.0, superchains: int = 0) -> Summary:
+    """Diagnose ``draws [kept, chains, *event]``.
+
+    ``superchains`` > 0: that many consecutive groups of chains shared their start; R-hat is then
+    the nested form, which suits many short chains. ``divergent_share``: broken proposals per step.
+    """
+    kept, chains = draws.shape[:2]
+    if kept < 4:
+        why = f"not converged: {kept} kept draws per chain cannot show convergence; keep at least 4"
+        none = torch.empty(0)
+        return Summary((), none, none, none, none, none, none, why)
+    columns = draws.reshape(kept, chains, -1)
+    size = columns.shape[2]
+    chosen = torch.linspace(0, size - 1, min(size, MOST_COORDINATES)).round().long()
+    x = columns[..., chosen.to(columns.device)].double()
+    labels = [",".join(map(str, i)) for i in itertools.product(*map(range, draws.shape[2:]))]
+    names = tuple(f"x[{labels[j]}]" for j in chosen.tolist())
+    r_hat = diagnostics.nested_r_hat(x, superchains) if superchains else diagnostics.r_hat(x)
+    bulk, tail = diagnostics.ess_bulk(x), diagnostics.ess_tail(x)
+    pooled, mcse = x.flatten(0, 1), diagnostics.mcse_mean(x)
+    faults = _faults(names, r_hat, bulk, tail, divergent_share)
+    verdict = "not converged: " + "; ".join(faults) if faults else "converged"
+    return Summary(names, pooled.mean(0), pooled.std(0), mcse, bulk, tail, r_hat, verdict)
+
+
+def _faults(
+    names: tuple[str, ...], r_hat: Tensor, bulk: Tensor, tail: Tensor, divergent_share: float
+) -> list[str]:
+    faults = []
+    if bool(r_hat.isnan().any()):
+        faults.append(f"{names[int(r_hat.isnan().int().argmax())]} never moved")
+    worst = int(r_hat.nan_to_num(0.0).argmax())
+    if r_hat[worst] > R_HAT_LIMIT:
+        faults.append(f"R-hat {float(r_hat[worst]):.3f} of {names[worst]} is above {R_HAT_LIMIT}")
+    for where, ess in (("bulk", bulk), ("tails", tail)):
+        least = int(ess.argmin())
+        if ess[least] < ESS_LIMIT:
+            count = f"{float(ess[least]):.0f} effective draws"
+            faults.append(f"{count} in the {where} of {names[least]} are below {ESS_LIMIT}")
+    if divergent_share > DIVERGENCE_LIMIT:
+        faults.append(f"{divergent_share:.2%} of the proposals diverged")
+    return faults
