@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gibbsian.core import Space
 from gibbsian.networks.options import NetworkOptions
-from gibbsian.networks.trunks import glorot, halvings, image_shape
+from gibbsian.networks.trunks import glorot, halvings, he, image_shape
 
 
 def squash(a: Tensor, box: tuple[float, float] | None) -> Tensor:
@@ -63,7 +63,8 @@ class ConvGenerator(nn.Module):
                 block.append(nn.BatchNorm2d(after))
             self.doublings.append(nn.Sequential(*block, options.activate()))
         self.head = nn.Conv2d(counts[-1], channels, 3, padding=1)
-        glorot(self)
+        he(self)
+        glorot(self.head)
 
     def forward(self, z: Tensor) -> Tensor:
         """``[B, latent] -> [B, C, H, W]``."""

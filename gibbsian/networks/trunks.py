@@ -17,13 +17,38 @@ from gibbsian.networks.options import NetworkOptions
 SMALLEST = 4
 
 
+Layer = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
+
+
+def layers_of(module: nn.Module) -> list[Layer]:
+    """The dense and convolutional layers of ``module``."""
+    return [layer for layer in module.modules() if isinstance(layer, Layer)]
+
+
 def glorot(module: nn.Module) -> None:
     """Glorot-uniform weights and zero biases in every layer of ``module`` (Glorot, Bengio 2010)."""
-    for layer in module.modules():
-        if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
-            nn.init.xavier_uniform_(layer.weight)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+    for layer in layers_of(module):
+        nn.init.xavier_uniform_(layer.weight)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+
+
+def he(module: nn.Module) -> None:
+    """Weights of variance 2 / fan-in and zero biases in every layer of ``module`` (He et al. 2015).
+
+    Signals keep their size through stacks of rectifiers, where PyTorch's and Glorot's weights let
+    them fade. The fan-in is the number of products in one output; a transposed convolution spreads
+    its kernel over stride^2 of them.
+    """
+    for layer in layers_of(module):
+        fan_in: float = layer.weight[0].numel()
+        if isinstance(layer, nn.ConvTranspose2d):
+            taps = math.prod(layer.kernel_size) / math.prod(layer.stride)
+            fan_in = layer.in_channels * taps
+        bound = math.sqrt(6.0 / fan_in)
+        nn.init.uniform_(layer.weight, -bound, bound)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
 
 
 def halvings(size: int) -> list[int]:
@@ -93,7 +118,7 @@ class ConvTrunk(nn.Module):
         dense = nn.Linear(counts[-1] * height * width, options.width)
         self.layers = nn.Sequential(*layers, nn.Flatten(), dense, options.activate())
         self.features = options.width
-        glorot(self.layers)
+        he(self.layers)
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, C, H, W] -> [B, width]``."""
