@@ -1,0 +1,23 @@
+"""Data: densities with known truth, tables, images, streams of batches."""
+
+from gibbsian.data.corruptions import corruptions
+from gibbsian.data.dataset import Dataset, from_array, load, read_points
+from gibbsian.data.densities import Density, Modes, density
+from gibbsian.data.named import Known, names
+from gibbsian.data.streams import Stream
+from gibbsian.data.transforms import Transform
+
+__all__ = [
+    "Dataset",
+    "Density",
+    "Known",
+    "Modes",
+    "Stream",
+    "Transform",
+    "corruptions",
+    "density",
+    "from_array",
+    "load",
+    "names",
+    "read_points",
+]

@@ -1,0 +1,93 @@
+"""NumPy files, without pickles."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+import zlib
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from gibbsian.data.rows import Rows
+
+PREFERRED = ("x", "X", "data", "images", "samples", "train")
+"""Which array of an ``.npz`` is taken where several could be."""
+
+
+def read_npy(path: Path) -> Rows:
+    """The array of a ``.npy`` file; ValueError when truncated, pickled or not one."""
+    with path.open("rb") as file:
+        return Rows(_array(file, path.stat().st_size, str(path)))
+
+
+def read_npz(path: Path) -> Rows:
+    """One array of an ``.npz`` file: the only one, else the first of ``PREFERRED``; the notes say it."""
+    name = _choice(list(_members(path)), path)
+    return Rows(read_array(path, name), notes=(f"array {name!r} of {path.name}",))
+
+
+def read_array(path: Path, name: str) -> np.ndarray:
+    """The array called ``name`` of an ``.npz`` file; ValueError when missing, truncated or pickled."""
+    members = _members(path)
+    if name not in members:
+        raise ValueError(f"{path} holds no array {name!r}; it holds {', '.join(sorted(members))}")
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(members[name]) as file:
+            return _array(file, members[name].file_size, f"{path} (array {name!r})")
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise ValueError(f"{path} is not an intact .npz file ({error}); copy it again") from error
+
+
+def _members(path: Path) -> dict[str, zipfile.ZipInfo]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {
+                member.filename.removesuffix(".npy"): member
+                for member in archive.infolist()
+                if member.filename.endswith(".npy")
+            }
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{path} is not an intact .npz file ({error}); copy it again") from error
+
+
+def _choice(names: list[str], path: Path) -> str:
+    if not names:
+        raise ValueError(f"{path} holds no arrays; write it with numpy.savez")
+    if len(names) == 1:
+        return names[0]
+    for name in PREFERRED:
+        if name in names:
+            return name
+    raise ValueError(
+        f"{path} holds several arrays ({', '.join(sorted(names))}); call the one to use 'x'"
+    )
+
+
+def _array(file: IO[bytes], size: int, name: str) -> np.ndarray:
+    """Read one array, after comparing what its header promises with ``size`` bytes of file."""
+    try:
+        version = np.lib.format.read_magic(file)
+        if version == (1, 0):
+            shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+        else:
+            shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
+    except (ValueError, EOFError) as error:
+        raise ValueError(
+            f"{name} is not an intact NumPy file ({error}); write it with numpy.save"
+        ) from error
+    if dtype.hasobject:
+        raise ValueError(
+            f"{name} holds pickled objects, which are not opened because they can run code; save a "
+            "plain array of numbers"
+        )
+    count = math.prod(shape)
+    there = size - file.tell()
+    if there < count * dtype.itemsize:
+        raise ValueError(
+            f"{name} is truncated: its header promises {count * dtype.itemsize} bytes of data, there "
+            f"are {there}; copy or write it again"
+        )
+    content = file.read(count * dtype.itemsize)
+    return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")

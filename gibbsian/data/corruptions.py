@@ -1,0 +1,47 @@
+"""Graded corruptions of held-out data: what an energy that knows the data must find strange."""
+
+from __future__ import annotations
+
+import torch
+from torch import Generator, Tensor
+
+from gibbsian.core import Space
+
+NOISES = (0.1, 0.3, 1.0)
+FLIPS = (0.01, 0.05, 0.2)
+
+
+def corruptions(x: Tensor, space: Space, rng: Generator, std: Tensor) -> dict[str, Tensor]:
+    """Name -> corrupted copy of ``x [B, *event]`` (model units, as everything here).
+
+    Gaussian noise of 0.1, 0.3 and 1 times ``std`` (``[*event]``, of the training data), kept inside
+    the space's box; for binary data flips of 1, 5 and 20 % of the bits. One column shuffled among the
+    rows: for vectors a feature drawn at random, for images the middle column of pixels. For images,
+    left and right halves swapped.
+    """
+    result = {}
+    if space.kind == "binary":
+        for share in FLIPS:
+            u = torch.rand(x.shape, generator=rng, device=x.device)
+            result[f"flip {share:g}"] = torch.where(u < share, 1 - x, x)
+    else:
+        for size in NOISES:
+            noise = torch.randn(x.shape, generator=rng, device=x.device, dtype=x.dtype)
+            noisy = x + size * std.to(x) * noise
+            result[f"noise {size:g}"] = noisy if space.box is None else noisy.clamp(*space.box)
+    result["column shuffled"] = _shuffled(x, space, rng)
+    if space.kind == "image":
+        result["halves swapped"] = x.roll(x.shape[-1] // 2, dims=-1)
+    return result
+
+
+def _shuffled(x: Tensor, space: Space, rng: Generator) -> Tensor:
+    width = x.shape[-1]
+    if space.kind == "image":
+        column = width // 2
+    else:
+        column = int(torch.randint(width, (), generator=rng, device=x.device))
+    order = torch.randperm(len(x), generator=rng, device=x.device)
+    copy = x.clone()
+    copy[..., column] = x[order][..., column]
+    return copy

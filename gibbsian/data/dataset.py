@@ -1,0 +1,216 @@
+"""Data sets: from a name, a file or an array to train, validation and test with their transform."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gibbsian.core import Space
+from gibbsian.data import files, named
+from gibbsian.data.densities import Density, density, is_density
+from gibbsian.data.rows import Rows, arranged, kind_of
+from gibbsian.data.streams import derived
+from gibbsian.data.transforms import Scaling, Transform, binary, columnwise, pixels, unscaled
+
+SPLIT = 2
+"""Key of the generator that splits (``streams`` uses 0 and 1)."""
+DRAWS = (50_000, 10_000, 10_000)
+FEWEST = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Three splits in the user's units and how the networks will see them.
+
+    ``train``, ``valid``, ``test``: ``[N, *event]`` in ``transform.dtype``. ``space``: the event in
+    model units. ``density``: the exact law, where known. ``targets``: split name -> labels ``[N]``.
+    ``notes``: sentences on what was detected. ``columns``: names, where there are any.
+    """
+
+    name: str
+    train: Tensor
+    valid: Tensor
+    test: Tensor
+    transform: Transform
+    space: Space
+    density: Density | None = None
+    targets: dict[str, Tensor] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    columns: tuple[str, ...] | None = None
+
+
+def load(
+    source: str | Path,
+    *,
+    root: Path | None = None,
+    seed: int = 0,
+    scaling: Scaling = "standardise",
+    limit: int | None = None,
+    size: int | None = None,
+    dequantise: bool = True,
+) -> Dataset:
+    """The data set called ``source``, or the one in the file or folder at that path.
+
+    ``root``: where named sets lie (then $GIBBSIAN_DATA, then the user's cache). ``seed``: of the
+    split, or of the draws from a density. ``scaling``: of vectors; densities are in the networks'
+    units already, images always go to [-1, 1]. ``limit``: at most this many rows altogether.
+    ``size``: bring images to size x size. ``dequantise``: add noise to grid-valued columns.
+    Raises ValueError, one sentence with the remedy, on anything unusable.
+    """
+    if scaling not in ("standardise", "none"):
+        raise ValueError(f"scaling must be standardise or none, not {scaling!r}")
+    if limit is not None and limit < FEWEST:
+        raise ValueError(f"the limit on rows must be at least {FEWEST}, not {limit}")
+    name = str(source)
+    if isinstance(source, str) and is_density(source):
+        return _drawn(name, density(name), seed, limit)
+    if isinstance(source, str) and named.is_named(source):
+        rows = named.read(source, root)
+    elif Path(source).exists() or files.looks_like_path(name):
+        rows = files.read(Path(source), size)
+    else:
+        raise ValueError(named.unknown(name))
+    return _split(name, rows, seed, scaling, limit, dequantise)
+
+
+def from_array(
+    x: Tensor | np.ndarray,
+    *,
+    name: str = "array",
+    seed: int = 0,
+    scaling: Scaling = "standardise",
+    targets: Tensor | np.ndarray | None = None,
+    columns: Sequence[str] = (),
+    dequantise: bool = True,
+) -> Dataset:
+    """A data set from ``x``: ``[N]``, ``[N, d]``, or images ``[N, H, W]``, ``[N, C, H, W]``."""
+    array = x.detach().cpu().numpy() if isinstance(x, Tensor) else np.asarray(x)
+    labels = None if targets is None else np.asarray(targets)
+    return _split(
+        name, Rows(array, tuple(columns), targets=labels), seed, scaling, None, dequantise
+    )
+
+
+def read_points(path: str | Path, like: Transform) -> Tensor:
+    """Rows to be scored, ``[N, *event]`` in the user's units, from any file ``load`` reads.
+
+    Checked against the data the model was trained on (``like``): number and names of columns, shape
+    and values of images. Raises ValueError naming both.
+    """
+    rows = arranged(files.read(Path(path)), str(path))
+    x = torch.tensor(rows.x)
+    if like.mode == "binary":
+        x = x.flatten(1)
+    if x.ndim == 2 and len(like.shape) == 1 and x.shape[1:] != like.shape:
+        raise ValueError(
+            f"this model was trained on {_count(like.shape[0], 'column')}; {path} has {x.shape[1]}: "
+            "give it the same columns in the same order"
+        )
+    if x.shape[1:] != like.shape:
+        raise ValueError(
+            f"this model was trained on observations of shape {list(like.shape)}; those in {path} "
+            f"have shape {list(x.shape[1:])}"
+        )
+    for j, (old, new) in enumerate(zip(like.columns, rows.columns, strict=False)):
+        if old != new:
+            raise ValueError(
+                f"column {j + 1} of {path} is called {new!r}; this model was trained on {old!r} "
+                "there: give it the same columns in the same order"
+            )
+    like.check_values(x, str(path))
+    return x.to(like.dtype)
+
+
+def _drawn(name: str, law: Density, seed: int, limit: int | None) -> Dataset:
+    """Independent draws from a law, by seed; already in the networks' units."""
+    total = sum(DRAWS)
+    share = 1.0 if limit is None else min(1.0, limit / total)
+    sizes = [max(1, int(share * count)) for count in DRAWS]
+    x = law.sample(sum(sizes), derived("cpu", seed, SPLIT))
+    train, valid, test = x.split(sizes)
+    note = f"{sizes[0]} / {sizes[1]} / {sizes[2]} draws for training / validation / test"
+    space = Space(law.shape, "vector")
+    return Dataset(name, train, valid, test, unscaled(law.shape), space, law, {}, (note,))
+
+
+def _split(
+    name: str,
+    rows: Rows,
+    seed: int,
+    scaling: Scaling,
+    limit: int | None,
+    dequantise: bool,
+) -> Dataset:
+    rows = arranged(rows, name)
+    kind, levels = kind_of(rows, name)
+    if len(rows.x) < FEWEST:
+        raise ValueError(
+            f"{name} has {_count(len(rows.x), 'row')}; training, validation and test need at least "
+            f"{FEWEST} together"
+        )
+    parts = _orders(rows, seed, limit)
+    x = {part: torch.from_numpy(rows.x[order]) for part, order in parts.items()}
+    if kind == "binary":
+        x = {part: value.flatten(1) for part, value in x.items()}
+    shape = tuple(x["train"].shape[1:])
+    if kind == "binary":
+        transform, box = binary(shape, rows.columns), (0.0, 1.0)
+    elif kind == "image":
+        transform, box = pixels(shape, levels, dequantise), (-1.0, 1.0)
+    else:
+        held_out = (x["valid"], x["test"])
+        transform = columnwise(x["train"], rows.columns, scaling, dequantise, held_out)
+        box = None
+    targets = {}
+    if rows.targets is not None:
+        targets = {part: torch.from_numpy(rows.targets[order]) for part, order in parts.items()}
+    sizes = " / ".join(str(len(order)) for order in parts.values())
+    notes = (
+        *rows.notes,
+        *transform.notes,
+        f"{sizes} rows for training / validation / test, split by seed {seed}",
+    )
+    return Dataset(
+        name,
+        x["train"].to(transform.dtype),
+        x["valid"].to(transform.dtype),
+        x["test"].to(transform.dtype),
+        transform=transform,
+        space=Space(shape, kind, box),
+        targets=targets,
+        notes=notes,
+        columns=rows.columns or None,
+    )
+
+
+def _orders(rows: Rows, seed: int, limit: int | None) -> dict[str, np.ndarray]:
+    """Row numbers of each split: the official ones where there are any, otherwise by seed.
+
+    By seed a tenth is for test and a tenth for validation; next to an official test set, a sixth
+    of the rest is for validation (10 000 of MNIST's 60 000).
+    """
+    n = len(rows.x)
+    share = 1.0 if limit is None else min(1.0, limit / n)
+    rng = derived("cpu", seed, SPLIT)
+    pools = np.split(np.arange(n), [n - rows.valids - rows.tests, n - rows.tests])
+    train, valid, test = (
+        pool[torch.randperm(len(pool), generator=rng).numpy()][: math.ceil(share * len(pool))]
+        for pool in pools
+    )
+    if len(test) == 0:
+        count = max(1, len(train) // 10)
+        valid, test, train = train[:count], train[count : 2 * count], train[2 * count :]
+    elif len(valid) == 0:
+        count = max(1, len(train) // 6)
+        valid, train = train[:count], train[count:]
+    return {"train": train, "valid": valid, "test": test}
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

@@ -1,0 +1,86 @@
+"""Folders and zips of images; a single picture is a folder of one."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from PIL import Image
+
+from gibbsian.data.rows import Rows
+
+SUFFIXES = (".png", ".jpg", ".jpeg")
+
+
+def read_images(path: Path, size: int | None = None) -> Rows:
+    """Every ``.png`` and ``.jpg`` under a folder or in a zip, in order of name: ``[N, C, H, W]`` uint8.
+
+    Grey if all are, otherwise RGB. ``size`` resizes (area-averaged) to size x size; without it a mixture of
+    sizes is refused. Where the files lie in several folders, the folder's number is the target.
+    Raises ValueError naming the file that cannot be read, or both sizes.
+    """
+    if path.is_dir():
+        names = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
+        return _gather(path, _pictures(names), lambda name: (path / name).read_bytes(), size)
+    if path.suffix.lower() in SUFFIXES:
+        return _gather(path.parent, [path.name], lambda _: path.read_bytes(), size)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _gather(path, _pictures(sorted(archive.namelist())), archive.read, size)
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise ValueError(f"{path} is not an intact zip file ({error}); copy it again") from error
+
+
+def _pictures(names: Iterable[str]) -> list[str]:
+    """The pictures among ``names``, without what file managers hide beside them."""
+    return [
+        name
+        for name in names
+        if name.lower().endswith(SUFFIXES)
+        and not PurePosixPath(name).name.startswith(".")
+        and not name.startswith("__MACOSX/")
+    ]
+
+
+def _gather(
+    place: Path, names: list[str], content: Callable[[str], bytes], size: int | None
+) -> Rows:
+    if not names:
+        raise ValueError(f"{place} holds no images ({', '.join(SUFFIXES)})")
+    pictures, first = [], None
+    for name in names:
+        picture = _open(content(name), f"{name} in {place}")
+        if size is not None and picture.size != (size, size):
+            picture = picture.resize((size, size), Image.Resampling.BOX)
+        first = first or picture.size
+        if picture.size != first:
+            raise ValueError(
+                f"{place} holds images of several sizes: {names[0]} is {first[0]}x{first[1]}, {name} is "
+                f"{picture.size[0]}x{picture.size[1]}; bring them to one size"
+            )
+        pictures.append(picture)
+    grey = all(picture.mode == "L" for picture in pictures)
+    arrays = [np.asarray(p if grey else p.convert("RGB")) for p in pictures]
+    x = np.stack(arrays)
+    x = x[:, None] if grey else np.moveaxis(x, 3, 1)
+    folders = [PurePosixPath(name).parent.as_posix() for name in names]
+    distinct = sorted(set(folders))
+    targets = np.array([distinct.index(f) for f in folders]) if len(distinct) > 1 else None
+    note = f"{len(x)} {'grey' if grey else 'RGB'} images of {x.shape[3]}x{x.shape[2]} pixels"
+    return Rows(np.ascontiguousarray(x), notes=(note,), targets=targets, levels=256)
+
+
+def _open(content: bytes, name: str) -> Image.Image:
+    """An 8-bit grey or RGB picture."""
+    try:
+        with Image.open(io.BytesIO(content)) as picture:
+            picture.load()
+            if picture.mode.startswith(("I", "F")):
+                raise ValueError(f"{name} has more than 8 bits per channel; save it with 8")
+            return picture.convert("L" if picture.mode in ("1", "L", "LA") else "RGB")
+    except (OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{name} cannot be read as an image ({error}); remove it") from error

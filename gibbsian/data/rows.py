@@ -1,0 +1,94 @@
+"""What a reader hands over, and how an array becomes observations of a kind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from gibbsian.data.transforms import column_name
+
+Kind = Literal["vector", "image", "binary"]
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Observations ``x`` as read, ``[N, d]`` or ``[N, C, H, W]`` once arranged.
+
+    The last ``tests`` rows are the set's official test split, the ``valids`` rows before them its
+    official validation split. ``levels``: number of grey levels, where the source says it.
+    """
+
+    x: np.ndarray
+    columns: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    targets: np.ndarray | None = None
+    valids: int = 0
+    tests: int = 0
+    levels: int | None = None
+
+
+def arranged(rows: Rows, name: str) -> Rows:
+    """``rows`` with ``x`` numeric, finite, and ``[N, d]`` or ``[N, C, H, W]``; ValueError otherwise."""
+    x = rows.x
+    if x.dtype.kind not in "biuf":
+        raise ValueError(f"{name} holds {x.dtype} values; observations must be real numbers")
+    if x.ndim not in (1, 2, 3, 4):
+        raise ValueError(
+            f"{name} has shape {list(x.shape)}; observations must be [N], [N, d], images [N, H, W] "
+            "or [N, C, H, W]"
+        )
+    if x.size == 0:
+        raise ValueError(f"{name} is empty (shape {list(x.shape)}); it needs rows of numbers")
+    if rows.targets is not None and len(rows.targets) != len(x):
+        raise ValueError(f"{name} has {len(x)} rows but {len(rows.targets)} targets")
+    _check_finite(x, rows.columns, name)
+    x = x.astype(_plain(x.dtype), copy=False)
+    if x.ndim in (1, 3):
+        x = x[:, None]
+    elif x.ndim == 4 and x.shape[3] in (1, 3, 4) and x.shape[1] not in (1, 3, 4):
+        x = np.moveaxis(x, 3, 1)
+    return replace(rows, x=x)
+
+
+def _check_finite(x: np.ndarray, columns: tuple[str, ...], name: str) -> None:
+    if x.dtype.kind != "f" or np.isfinite(x).all():
+        return
+    where = np.unravel_index(int(np.argmin(np.isfinite(x))), x.shape)
+    place = f"row {where[0] + 1}"
+    if x.ndim == 2:
+        place += f", {column_name(int(where[1]), columns)}"
+    elif x.ndim > 2:
+        place += f", pixel {[int(i) for i in where[1:]]}"
+    raise ValueError(f"{name} holds {x[where]} at {place}; drop or fill such values")
+
+
+def _plain(dtype: np.dtype) -> type:
+    """The type, in the machine's byte order, that tensors have for numbers of ``dtype``."""
+    if dtype.kind == "f":
+        return np.float64 if dtype.itemsize >= 8 else np.float32
+    return np.uint8 if dtype.itemsize == 1 and dtype.kind in "bu" else np.int64
+
+
+def kind_of(rows: Rows, name: str) -> tuple[Kind, int]:
+    """Kind of arranged rows and, for images, the number of grey levels (0: floats on [0, 1]).
+
+    ValueError for images that are neither integers from 0 to 255 nor floats on [0, 1].
+    """
+    x = rows.x
+    low, high = x.min(), x.max()
+    if low >= 0 and high <= 1 and (x.dtype.kind != "f" or bool(((x == 0) | (x == 1)).all())):
+        return "binary", 0
+    if x.ndim == 2:
+        return "vector", 0
+    if low >= 0 and high <= 255 and (x.dtype.kind != "f" or bool((x == np.round(x)).all())):
+        if rows.levels is not None:
+            return "image", rows.levels
+        return "image", 256 if x.dtype == np.uint8 or high > 127 else int(high) + 1
+    if low >= 0 and high <= 1:
+        return "image", 0
+    raise ValueError(
+        f"{name} holds images with values from {low:g} to {high:g}; bring them to integers from 0 to "
+        "255 or floats from 0 to 1"
+    )

@@ -1,0 +1,94 @@
+"""Endless batches from data resident on the device; the whole state is one integer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from gibbsian.core import Batch
+from gibbsian.data.transforms import Transform, noise_like
+
+ORDER, NOISE = 0, 1
+"""What a derived generator is for."""
+
+
+def derived(device: torch.device | str, *key: int) -> Generator:
+    """A generator that depends on nothing but ``key`` (whole numbers >= 0)."""
+    state = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
+    return Generator(device).manual_seed(int(state))
+
+
+class Stream(Iterator[Batch]):
+    """Batches of ``x [N, *event]`` (user units) in model units, for ever.
+
+    Each epoch is a fresh permutation of the rows, of which process ``rank`` of ``world`` takes its
+    own slice of every global batch; rows that fill no global batch wait for another epoch. Order and
+    dequantisation noise derive from ``seed`` and the number of batches drawn, so that
+    ``load_state_dict`` resumes to the bit. ``Batch.index`` are row numbers of ``x``.
+    """
+
+    def __init__(
+        self,
+        x: Tensor,
+        transform: Transform,
+        batch_size: int,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        targets: Tensor | None = None,
+        rank: int = 0,
+        world: int = 1,
+    ):
+        """Put the data on ``device``; ValueError when a global batch is empty or exceeds the data."""
+        if batch_size < 1:
+            raise ValueError(f"the batch size must be at least 1, not {batch_size}")
+        if batch_size * world > len(x):
+            processes = f" on each of {world} processes" if world > 1 else ""
+            raise ValueError(
+                f"a batch of {batch_size}{processes} is larger than the {len(x)} training rows; "
+                f"use a batch of at most {len(x) // world}"
+            )
+        self.transform = transform
+        self.batch_size = batch_size
+        self.seed = seed
+        self.rank, self.world = rank, world
+        self.drawn = 0
+        low, width = transform.cells(x)
+        if bool((width == width[:1]).all()):
+            width = width[:1]  # one width per feature says it all
+        self._low, self._width = low.to(device), width.to(device)
+        self._targets = None if targets is None else targets.to(device)
+        self._order = torch.empty(0, dtype=torch.long)
+        self._epoch = -1
+
+    @property
+    def epoch_length(self) -> int:
+        """Batches in one pass over the data."""
+        return len(self._low) // (self.batch_size * self.world)
+
+    def __next__(self) -> Batch:
+        epoch, position = divmod(self.drawn, self.epoch_length)
+        if epoch != self._epoch:
+            rng = derived("cpu", self.seed, ORDER, epoch)
+            self._order = torch.randperm(len(self._low), generator=rng).to(self._low.device)
+            self._epoch = epoch
+        start = (position * self.world + self.rank) * self.batch_size
+        index = self._order[start : start + self.batch_size]
+        x = self._low.index_select(0, index)
+        if self.transform.dequantises:
+            rng = derived(x.device, self.seed, NOISE, self.drawn, self.rank)
+            width = self._width if len(self._width) == 1 else self._width.index_select(0, index)
+            x = torch.addcmul(x, width, noise_like(x, rng))
+        target = None if self._targets is None else self._targets.index_select(0, index)
+        self.drawn += 1
+        return Batch(x, index, target)
+
+    def state_dict(self) -> dict[str, int]:
+        """``{"drawn": batches drawn so far}``."""
+        return {"drawn": self.drawn}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Continue after ``state["drawn"]`` batches."""
+        self.drawn = int(state["drawn"])

@@ -1,0 +1,230 @@
+"""The map between the user's units x and the networks' units u, with its Jacobian.
+
+y = (x - origin) / unit, then y + noise where x lies on a grid (dequantisation: uniform noise on
+[0, 1), Theis, van den Oord and Bethge 2016), then u = (y - shift) / scale. So
+log p_x(x) = log p_u(u) + log_jacobian, where for values on a grid p_x is the density of the
+dequantised value; its mean log over a cell is at most the log-probability of the cell (of one unit).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from gibbsian.data.lattice import Lattice, lattice
+
+Scaling = Literal["standardise", "none"]
+Mode = Literal["standardise", "none", "pixels", "binary"]
+
+
+@dataclass(frozen=True)
+class Transform:
+    """An invertible map per feature; every tuple holds one entry per feature, or one for all.
+
+    ``levels``: number of grid values ``origin + unit * {0, ..., levels - 1}``, 0 where continuous.
+    ``columns``: the features' names where the data had any.
+    """
+
+    mode: Mode
+    shape: tuple[int, ...]
+    origin: tuple[float, ...] = (0.0,)
+    unit: tuple[float, ...] = (1.0,)
+    levels: tuple[int, ...] = (0,)
+    shift: tuple[float, ...] = (0.0,)
+    scale: tuple[float, ...] = (1.0,)
+    columns: tuple[str, ...] = ()
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of data in the user's units: float64 for scaled columns, float32 otherwise.
+
+        A column times 10 then gives the same float32 in the networks' units, to the bit.
+        """
+        return torch.float64 if self.mode == "standardise" else torch.float32
+
+    @property
+    def dequantises(self) -> bool:
+        """Whether any feature receives noise, so that ``encode`` draws from its generator."""
+        return any(self.levels)
+
+    @property
+    def log_jacobian(self) -> float:
+        """``log |du/dx|`` summed over all features, in nats."""
+        logs = [math.log(self.unit[i]) + math.log(self.scale[i]) for i in range(len(self.unit))]
+        return 0.0 - math.fsum(logs) * (math.prod(self.shape) / len(logs))
+
+    def _row(self, entries: tuple[float, ...], like: Tensor) -> Tensor:
+        return torch.tensor(entries, dtype=like.dtype, device=like.device)
+
+    def encode(self, x: Tensor, rng: Generator | None = None) -> Tensor:
+        """User units ``[B, *shape]`` to model units, float32, on the device of ``x``.
+
+        Grid values receive uniform noise within their cell; without ``rng``, half a cell. Values
+        between the grid's (decoded noise, for instance) are left as they are.
+        """
+        low, width = self.cells(x)
+        if not self.dequantises:
+            return low
+        return low + width * (0.5 if rng is None else noise_like(low, rng))
+
+    def cells(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Where ``x [B, *shape]`` lies in model units: lower edge and width of its cell, float32.
+
+        The width is 0 for continuous features and for values between the grid's.
+        """
+        self.check(x)
+        x = x.to(self.dtype)
+        scale = self._row(self.scale, x)
+        y = (x - self._row(self.origin, x)) / self._row(self.unit, x)
+        width = torch.zeros_like(y)
+        if self.dequantises:
+            level = y.round()
+            on_grid = ((y - level).abs() < 1e-3) & (self._row(self.levels, x) > 0)
+            y = torch.where(on_grid, level, y)
+            width = on_grid / scale
+        return ((y - self._row(self.shift, x)) / scale).float(), width.float()
+
+    def decode(self, u: Tensor) -> Tensor:
+        """Model units to user units; grid features come back as grid values within the data's range."""
+        self.check(u)
+        u = u.to(self.dtype)
+        if self.mode == "pixels":
+            u = u.clamp(-1, 1)
+        y = self._row(self.shift, u) + self._row(self.scale, u) * u
+        if self.dequantises:
+            levels = self._row(self.levels, u)
+            cell = torch.minimum(y.floor().clamp(min=0), levels - 1)
+            y = torch.where(levels > 0, cell, y)
+        return self._row(self.origin, u) + self._row(self.unit, u) * y
+
+    def check(self, x: Tensor) -> None:
+        """ValueError naming both shapes unless ``x`` is ``[B, *shape]``."""
+        if x.ndim != 1 + len(self.shape) or x.shape[1:] != self.shape:
+            raise ValueError(
+                f"observations must have shape [B, {', '.join(map(str, self.shape))}]; these have "
+                f"shape {list(x.shape)}"
+            )
+
+    def check_values(self, x: Tensor, name: str) -> None:
+        """ValueError where ``x [B, *shape]`` (user units) are not {0, 1} or grey levels."""
+        if self.mode == "binary" and not ((x == 0) | (x == 1)).all():
+            raise ValueError(
+                f"{name} holds values other than 0 and 1; this model is of binary data"
+            )
+        if self.mode == "pixels":
+            top = round(2 * self.scale[0]) - (1 if self.dequantises else 0)
+            if x.min() < 0 or x.max() > top:
+                raise ValueError(
+                    f"{name} holds values from {x.min():g} to {x.max():g}; this model's images have "
+                    f"values from 0 to {top}"
+                )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences on what is dequantised."""
+        if not self.dequantises:
+            return ()
+        if self.mode == "pixels":
+            return (f"{self.levels[0]} grey levels, dequantised (uniform noise within a level)",)
+        steps: dict[str, list[str]] = {}
+        for j, (count, unit) in enumerate(zip(self.levels, self.unit, strict=True)):
+            if count:
+                name = self.columns[j] if self.columns else f"column {j + 1}"
+                steps.setdefault(f"{unit:.6g}", []).append(name)
+        groups = [
+            f"{', '.join(members)} ({'integers' if step == '1' else 'multiples of ' + step})"
+            for step, members in steps.items()
+        ]
+        return (f"dequantised, by uniform noise within a step: {'; '.join(groups)}",)
+
+    def to_config(self) -> dict[str, Any]:
+        """Entries that JSON can hold."""
+        return {
+            name: list(entry) if isinstance(entry, tuple) else entry
+            for name, entry in asdict(self).items()
+        }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Transform:
+        """Inverse of ``to_config``."""
+        entries: dict[str, Any] = {
+            name: tuple(entry) if isinstance(entry, list) else entry
+            for name, entry in config.items()
+        }
+        return cls(**entries)
+
+
+def noise_like(u: Tensor, rng: Generator) -> Tensor:
+    """Uniform on the midpoints of 4096 equal parts of [0, 1): rounding never leaves the cell."""
+    parts = torch.rand(u.shape, generator=rng, dtype=u.dtype, device=u.device).mul_(4096).floor_()
+    return parts.add_(0.5).div_(4096)
+
+
+def columnwise(
+    x: Tensor,
+    columns: tuple[str, ...] = (),
+    scaling: Scaling = "standardise",
+    dequantise: bool = True,
+    others: tuple[Tensor, ...] = (),
+) -> Transform:
+    """The transform of ``x [N, d]``: mean 0 and variance 1 per column, or as it is; grids dequantised.
+
+    Grids must hold for the rows of ``others`` (validation and test) too.
+    ValueError naming the column when one is constant in ``x``: it has no density.
+    """
+    parts = []
+    for j in range(x.shape[1]):
+        every = torch.cat([rows[:, j] for rows in (x, *others)]).numpy()
+        grid = lattice(every) if dequantise else None
+        parts.append(_column(x[:, j].numpy(), column_name(j, columns), scaling, grid))
+    origin, unit, levels, shift, scale = zip(*parts, strict=True)
+    return Transform(scaling, tuple(x.shape[1:]), origin, unit, levels, shift, scale, columns)
+
+
+def _column(
+    values: np.ndarray, name: str, scaling: Scaling, grid: Lattice | None
+) -> tuple[float, float, int, float, float]:
+    """Origin, unit, levels, shift and scale of one column; on a grid they are counted in steps.
+
+    So counted, a column times 10 gives the same u to the bit.
+    """
+    if values.min() == values.max():
+        raise ValueError(f"{name} is constant ({values[0]:g}), so it has no density; drop it")
+    values = values.astype(np.float64)
+    if grid is None and scaling == "none":
+        return 0.0, 1.0, 0, 0.0, 1.0
+    if grid is None:
+        return float(values.mean()), float(values.std()), 0, 0.0, 1.0
+    if scaling == "none":
+        return *grid, -grid.origin / grid.step, 1 / grid.step
+    level = np.round((values - grid.origin) / grid.step)
+    return *grid, float(level.mean()) + 0.5, math.sqrt(float(level.var()) + 1 / 12)
+
+
+def unscaled(shape: tuple[int, ...]) -> Transform:
+    """The identity, for data that are in the networks' units already."""
+    return Transform("none", shape)
+
+
+def binary(shape: tuple[int, ...], columns: tuple[str, ...] = ()) -> Transform:
+    """The identity on {0, 1}: probabilities, not densities; nothing is dequantised."""
+    return Transform("binary", shape, columns=columns)
+
+
+def pixels(shape: tuple[int, ...], levels: int, dequantise: bool = True) -> Transform:
+    """Integers 0..levels-1, dequantised or not, to [-1, 1]; ``levels`` 0 means floats on [0, 1]."""
+    if levels and dequantise:
+        return Transform("pixels", shape, (0.0,), (1.0,), (levels,), (levels / 2,), (levels / 2,))
+    half = (levels - 1) / 2 if levels else 0.5
+    return Transform("pixels", shape, shift=(half,), scale=(half,))
+
+
+def column_name(j: int, columns: tuple[str, ...]) -> str:
+    """How column number ``j`` (from 0) is called in a message."""
+    return f"column {j + 1}" + (f" ({columns[j]!r})" if columns else "")
