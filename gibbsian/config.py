@@ -102,7 +102,7 @@ def config_type(method: str) -> type[Config]:
     for player in cls.players:
         fields.append((f"{player}_optimiser", Optimiser, _new(Optimiser)))
     record = dataclasses.make_dataclass(
-        f"{cls.__name__}Config", fields, bases=(Config,), frozen=True, module=__name__
+        f"{cls.__name__}Config", fields, bases=(Config,), frozen=True
     )
     record.method = method
     record.__doc__ = documentation.short_description or ""

@@ -17,7 +17,7 @@ from gibbsian.evaluation import (
     auroc_table,
     gaussian_score,
     kl_to_model,
-    log_partition,
+    log_partition_quadrature,
     mode_coverage,
     pca_score,
 )
@@ -38,7 +38,7 @@ def log_z(model: Model, near: Tensor, seed: int) -> Interval | NotDefined:
     """
     if not isinstance(model.method, HasEnergy):
         return NotDefined(f"{model.config.method} has no energy")
-    return log_partition(model.method.energy, model.method.measure, rng=model.rng(seed), near=near)
+    return log_partition_quadrature(model.method.energy, model.method.measure, near=near)
 
 
 def log_density(model: Model, x: Tensor, z: Interval, seed: int) -> tuple[Tensor, Tensor]:
@@ -80,7 +80,7 @@ def evaluate_run(
     near = data.transform.encode(data.train[:SEEN], model.rng(seed))
     arrays: dict[str, Tensor] = {"test": test}
     found: dict[str, object] = {"log-z": log_z(model, near, seed)}
-    found |= _likelihood(model, data, test, near, found["log-z"], seed)
+    found |= _likelihood(model, data, test, found["log-z"], seed)
     x_model = model.sample(samples, seed)
     arrays["samples"] = x_model[:SEEN]
     found["coverage"] = _coverage(x_model, data)
@@ -119,7 +119,7 @@ LABELS: Mapping[str, str] = {
 
 
 def _likelihood(
-    model: Model, data: Dataset, test: Tensor, near: Tensor, z: object, seed: int
+    model: Model, data: Dataset, test: Tensor, z: object, seed: int
 ) -> dict[str, object]:
     """Held-out log-likelihood from both sides; KL to the truth where the truth is known."""
     found: dict[str, object] = {}
@@ -133,16 +133,23 @@ def _likelihood(
     if data.density is None:
         return found
     found["entropy"] = Estimate(*_mean_error(data.density.log_prob(test)), "both", "exact", "mean")
-    if isinstance(z, NotDefined) or not isinstance(model.method, HasEnergy):
-        found["kl"] = NotDefined("log Z is not")
-    elif len(near[0].flatten()) <= 2:
-        density, transform = data.density, data.transform
-
-        def log_p(u: Tensor) -> Tensor:
-            return density.log_prob(transform.decode(u)) - transform.log_jacobian
-
-        found["kl"] = kl_to_model(log_p, model.method.energy, model.method.measure, near=near)
+    found["kl"] = model_kl(model, data, z)
     return found
+
+
+def model_kl(model: Model, data: Dataset, z: object) -> Estimate | NotDefined:
+    """KL(p_data || p_theta) by quadrature, where the data's density is known and log Z exists."""
+    density, transform = data.density, data.transform
+    if density is None or isinstance(z, NotDefined) or not isinstance(model.method, HasEnergy):
+        return NotDefined(
+            "log Z is not" if density is not None else "the data's density is unknown"
+        )
+
+    def log_p(u: Tensor) -> Tensor:
+        return density.log_prob(transform.decode(u)) - transform.log_jacobian
+
+    near = transform.encode(data.train[:SEEN], model.rng(0))
+    return kl_to_model(log_p, model.method.energy, model.method.measure, near=near)
 
 
 def _mean_error(values: Tensor) -> tuple[float, float]:
@@ -154,7 +161,9 @@ def _mean(values: Tensor, z: Estimate, side: str) -> Estimate:
     value, error = _mean_error(values)
     stderr = (error**2 + z.stderr**2) ** 0.5
     exact = side if z.standing != "exact" else "both"
-    return Estimate(value, stderr, exact, z.standing, f"mean over {len(values)} rows; log Z: {z.how}")  # type: ignore[arg-type]
+    return Estimate(
+        value, stderr, exact, z.standing, f"mean over {len(values)} rows; log Z: {z.how}"
+    )  # type: ignore[arg-type]
 
 
 def _coverage(x_model: Tensor, data: Dataset) -> object:
@@ -167,7 +176,9 @@ def _anomaly(
 ) -> dict[str, Any]:
     """AUROC of the energy between held-out rows and graded corruptions, beside plain baselines."""
     corrupted = corruptions(test, data.space, model.rng(seed).manual_seed(seed), data.train.std(0))
-    untrained = Model(assemble(model.config, model.space), model.config, model.space, model.transform)
+    untrained = Model(
+        assemble(model.config, model.space), model.config, model.space, model.transform
+    )
     scores = {
         "energy": model.energy,
         "Gaussian": gaussian_score(data.train),

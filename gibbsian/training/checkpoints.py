@@ -49,6 +49,11 @@ def rounds(folder: Path) -> list[int]:
     return sorted({int(m[1]) for m in found if m and m[2] == "0"}, reverse=True)
 
 
+def saved(folder: Path, index: int) -> bool:
+    """Whether this process's own file for round ``index`` is there (others may be ahead)."""
+    return _path(folder, index, processes.rank()).exists()
+
+
 def save(folder: Path, progress: Progress) -> None:
     """Write this process's file for the current round, then remove all but the last two rounds."""
     method, rank = progress.method, processes.rank()

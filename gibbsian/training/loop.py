@@ -92,7 +92,7 @@ def fit(
     process 0 after each checkpoint. Raises NonFiniteError (the last good checkpoint stays) and
     Interrupted (after saving) on SIGINT or SIGTERM.
     """
-    if state is not None and progress.index not in checkpoints.rounds(state):
+    if state is not None and not checkpoints.saved(state, progress.index):
         checkpoints.save(state, progress)
     saved = progress.index
     if metrics is not None and processes.rank() == 0:
