@@ -19,7 +19,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Generator, Tensor
@@ -27,6 +27,7 @@ from torch import Generator, Tensor
 Noise = tuple[Tensor, ...]
 
 
+@runtime_checkable
 class Position(Protocol):
     """Every state says where its chains are: ``x [B, *event]``."""
 
@@ -120,7 +121,8 @@ class Info:
     swaps: Tensor | None = None
 
 
-class Kernel(NamedTuple, Generic[S]):
+@dataclass(frozen=True)
+class Kernel(Generic[S]):
     """``init(x0 [B, *event]) -> state`` and ``step(state, rng) -> (state, Info)``, both pure.
 
     Where ``noise(state, rng)`` and ``move(state, noise)`` are given, a step is one after the other.

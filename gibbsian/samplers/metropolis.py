@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Generator, Tensor
@@ -23,6 +23,7 @@ from gibbsian.samplers.kernel import (
 from gibbsian.samplers.potential import Evaluate, Path
 
 
+@runtime_checkable
 class Proposal(Protocol):
     """A law to draw from whose log-density is known, up to a constant."""
 
