@@ -12,14 +12,14 @@ FLIPS = (0.01, 0.05, 0.2)
 
 
 def corruptions(x: Tensor, space: Space, rng: Generator, std: Tensor) -> dict[str, Tensor]:
-    """Name -> corrupted copy of ``x [B, *event]`` (model units, as everything here).
+    """Name -> corrupted copy of ``x [B, *event]``; ``std [*event]`` is that of the training data.
 
-    Gaussian noise of 0.1, 0.3 and 1 times ``std`` (``[*event]``, of the training data), kept inside
-    the space's box; for binary data flips of 1, 5 and 20 % of the bits. One column shuffled among the
-    rows: for vectors a feature drawn at random, for images the middle column of pixels. For images,
-    left and right halves swapped.
+    Gaussian noise of 0.1, 0.3 and 1 times ``std``, for images kept within the range of ``x``; for
+    binary data flips of 1, 5 and 20 % of the bits. One column shuffled among the rows: for vectors a
+    feature drawn at random, for images the middle column of pixels. For images, left and right
+    halves swapped. ``x`` and ``std`` in the same units, whichever.
     """
-    result = {}
+    result: dict[str, Tensor] = {}
     if space.kind == "binary":
         for share in FLIPS:
             u = torch.rand(x.shape, generator=rng, device=x.device)
@@ -28,7 +28,9 @@ def corruptions(x: Tensor, space: Space, rng: Generator, std: Tensor) -> dict[st
         for size in NOISES:
             noise = torch.randn(x.shape, generator=rng, device=x.device, dtype=x.dtype)
             noisy = x + size * std.to(x) * noise
-            result[f"noise {size:g}"] = noisy if space.box is None else noisy.clamp(*space.box)
+            if space.kind == "image":
+                noisy = noisy.clamp(x.min(), x.max())  # else a value beyond white gives it away
+            result[f"noise {size:g}"] = noisy
     result["column shuffled"] = _shuffled(x, space, rng)
     if space.kind == "image":
         result["halves swapped"] = x.roll(x.shape[-1] // 2, dims=-1)

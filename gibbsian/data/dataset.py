@@ -100,8 +100,8 @@ def from_array(
 def read_points(path: str | Path, like: Transform) -> Tensor:
     """Rows to be scored, ``[N, *event]`` in the user's units, from any file ``load`` reads.
 
-    Checked against the data the model was trained on (``like``): number and names of columns, shape
-    and values of images. Raises ValueError naming both.
+    Checked against the data the model was trained on, which its transform ``like`` describes: number
+    and names of columns, shape and values of images. Raises ValueError naming both.
     """
     rows = arranged(files.read(Path(path)), str(path))
     x = torch.tensor(rows.x)
@@ -169,7 +169,8 @@ def _split(
         box = None
     targets = {}
     if rows.targets is not None:
-        targets = {part: torch.from_numpy(rows.targets[order]) for part, order in parts.items()}
+        labels = torch.from_numpy(_labels(rows.targets))
+        targets = {part: labels[torch.from_numpy(order)] for part, order in parts.items()}
     sizes = " / ".join(str(len(order)) for order in parts.values())
     notes = (
         *rows.notes,
@@ -210,6 +211,15 @@ def _orders(rows: Rows, seed: int, limit: int | None) -> dict[str, np.ndarray]:
         count = max(1, len(train) // 6)
         valid, train = train[:count], train[count:]
     return {"train": train, "valid": valid, "test": test}
+
+
+def _labels(targets: np.ndarray) -> np.ndarray:
+    """Class numbers as int64 and other numbers as float32; words become class numbers."""
+    if targets.dtype.kind == "f":
+        return targets.astype(np.float32)
+    if targets.dtype.kind in "biu":
+        return targets.astype(np.int64)
+    return np.unique(targets, return_inverse=True)[1]
 
 
 def _count(n: int, noun: str) -> str:

@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 from gibbsian.core import Batch
 from gibbsian.data.transforms import Transform, noise_like
 
+CHUNK = 8192
 ORDER, NOISE = 0, 1
 """What a derived generator is for."""
 
@@ -55,7 +56,8 @@ class Stream(Iterator[Batch]):
         self.seed = seed
         self.rank, self.world = rank, world
         self.drawn = 0
-        low, width = transform.cells(x)
+        parts = [transform.cells(part) for part in x.split(CHUNK)]
+        low, width = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
         if bool((width == width[:1]).all()):
             width = width[:1]  # one width per feature says it all
         self._low, self._width = low.to(device), width.to(device)

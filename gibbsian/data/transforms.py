@@ -1,7 +1,8 @@
 """The map between the user's units x and the networks' units u, with its Jacobian.
 
-y = (x - origin) / unit, then y + noise where x lies on a grid (dequantisation: uniform noise on
-[0, 1), Theis, van den Oord and Bethge 2016), then u = (y - shift) / scale. So
+y = (x - origin) / unit, then y + noise where x lies on a grid (dequantisation by uniform noise of one
+unit, Theis, van den Oord and Bethge 2016; here on [-1/2, 1/2], so that the centre of a value's cell is
+the value), then u = (y - shift) / scale. So
 log p_x(x) = log p_u(u) + log_jacobian, where for values on a grid p_x is the density of the
 dequantised value; its mean log over a cell is at most the log-probability of the cell (of one unit).
 """
@@ -59,14 +60,14 @@ class Transform:
         logs = [math.log(self.unit[i]) + math.log(self.scale[i]) for i in range(len(self.unit))]
         return 0.0 - math.fsum(logs) * (math.prod(self.shape) / len(logs))
 
-    def _row(self, entries: tuple[float, ...], like: Tensor) -> Tensor:
+    def _row(self, entries: tuple[float, ...] | tuple[int, ...], like: Tensor) -> Tensor:
         return torch.tensor(entries, dtype=like.dtype, device=like.device)
 
     def encode(self, x: Tensor, rng: Generator | None = None) -> Tensor:
         """User units ``[B, *shape]`` to model units, float32, on the device of ``x``.
 
-        Grid values receive uniform noise within their cell; without ``rng``, half a cell. Values
-        between the grid's (decoded noise, for instance) are left as they are.
+        Grid values receive uniform noise within their cell, and none without ``rng``. Values between
+        the grid's (where noise was added, for instance) are left as they are.
         """
         low, width = self.cells(x)
         if not self.dequantises:
@@ -86,7 +87,7 @@ class Transform:
         if self.dequantises:
             level = y.round()
             on_grid = ((y - level).abs() < 1e-3) & (self._row(self.levels, x) > 0)
-            y = torch.where(on_grid, level, y)
+            y = torch.where(on_grid, level - 0.5, y)
             width = on_grid / scale
         return ((y - self._row(self.shift, x)) / scale).float(), width.float()
 
@@ -99,7 +100,7 @@ class Transform:
         y = self._row(self.shift, u) + self._row(self.scale, u) * u
         if self.dequantises:
             levels = self._row(self.levels, u)
-            cell = torch.minimum(y.floor().clamp(min=0), levels - 1)
+            cell = torch.minimum(y.round().clamp(min=0), levels - 1)
             y = torch.where(levels > 0, cell, y)
         return self._row(self.origin, u) + self._row(self.unit, u) * y
 
@@ -131,7 +132,7 @@ class Transform:
         if not self.dequantises:
             return ()
         if self.mode == "pixels":
-            return (f"{self.levels[0]} grey levels, dequantised (uniform noise within a level)",)
+            return (f"{self.levels[0]} grey levels, dequantised (uniform noise of one level)",)
         steps: dict[str, list[str]] = {}
         for j, (count, unit) in enumerate(zip(self.levels, self.unit, strict=True)):
             if count:
@@ -141,7 +142,7 @@ class Transform:
             f"{', '.join(members)} ({'integers' if step == '1' else 'multiples of ' + step})"
             for step, members in steps.items()
         ]
-        return (f"dequantised, by uniform noise within a step: {'; '.join(groups)}",)
+        return (f"dequantised, by uniform noise of one step: {'; '.join(groups)}",)
 
     def to_config(self) -> dict[str, Any]:
         """Entries that JSON can hold."""
@@ -161,7 +162,7 @@ class Transform:
 
 
 def noise_like(u: Tensor, rng: Generator) -> Tensor:
-    """Uniform on the midpoints of 4096 equal parts of [0, 1): rounding never leaves the cell."""
+    """Uniform on the midpoints of 4096 equal parts of [0, 1]: rounding never leaves the cell."""
     parts = torch.rand(u.shape, generator=rng, dtype=u.dtype, device=u.device).mul_(4096).floor_()
     return parts.add_(0.5).div_(4096)
 
@@ -204,7 +205,7 @@ def _column(
     if scaling == "none":
         return *grid, -grid.origin / grid.step, 1 / grid.step
     level = np.round((values - grid.origin) / grid.step)
-    return *grid, float(level.mean()) + 0.5, math.sqrt(float(level.var()) + 1 / 12)
+    return *grid, float(level.mean()), math.sqrt(float(level.var()) + 1 / 12)
 
 
 def unscaled(shape: tuple[int, ...]) -> Transform:
@@ -219,10 +220,10 @@ def binary(shape: tuple[int, ...], columns: tuple[str, ...] = ()) -> Transform:
 
 def pixels(shape: tuple[int, ...], levels: int, dequantise: bool = True) -> Transform:
     """Integers 0..levels-1, dequantised or not, to [-1, 1]; ``levels`` 0 means floats on [0, 1]."""
+    middle = (levels - 1) / 2 if levels else 0.5
     if levels and dequantise:
-        return Transform("pixels", shape, (0.0,), (1.0,), (levels,), (levels / 2,), (levels / 2,))
-    half = (levels - 1) / 2 if levels else 0.5
-    return Transform("pixels", shape, shift=(half,), scale=(half,))
+        return Transform("pixels", shape, levels=(levels,), shift=(middle,), scale=(levels / 2,))
+    return Transform("pixels", shape, shift=(middle,), scale=(middle,))
 
 
 def column_name(j: int, columns: tuple[str, ...]) -> str:
