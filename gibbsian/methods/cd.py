@@ -64,7 +64,7 @@ class ContrastiveDivergence(Method):
         step_size: float = 0.01,
         noise: float = 1.0,
         kernel: Literal["ula", "mala"] = "ula",
-        jump: float = 1.0,
+        jump: float = 0.0,
         magnitude: float = 0.0,
         sample_steps: int = 200,
     ):
@@ -144,12 +144,21 @@ class ContrastiveDivergence(Method):
         return law.sample(n, rng)
 
     def advance(self, x0: Tensor, rng: Generator) -> Tensor:
-        """``x0 [n, *event]`` after ``steps`` Langevin steps and the jump, detached."""
-        x = run(self.langevin(), x0, self.steps, rng, keep="last").state.x
+        """``x0 [n, *event]`` after ``steps`` Langevin steps and the jump, detached.
+
+        Points outside a box are first moved onto its walls.
+        """
+        x = run(self.langevin(), self.inside(x0), self.steps, rng, keep="last").state.x
         if self.jump == 0:
             return x
         wide = random_walk(self.target(), self.jump, beta=self.noise**-2)
-        return run(wide, x, 1, rng, keep="last").state.x
+        return run(wide, self.inside(x), 1, rng, keep="last").state.x
+
+    def inside(self, x: Tensor) -> Tensor:
+        """``x`` clamped to the box, if there is one."""
+        if not isinstance(self.measure, Box):
+            return x
+        return x.clamp(self.measure.low, self.measure.high)
 
     def langevin(self) -> Kernel[State]:
         """The Langevin kernel of exp(-E / noise^2) under the base measure.

@@ -217,11 +217,11 @@ def test_jumps_set_the_weights_of_distant_modes_right() -> None:
 
     2000 chains: the share of 0.8 has standard error 0.009; bound of 4.5.
     """
-    settings = {"kernel": "mala", "chains": 2000, "steps": 2, "step_size": 0.02}
-    still = negatives(cd(TwoWells(), **settings), 40, Stream(4, (1,)), rng())
+    settings = {"kernel": "mala", "chains": 2000, "steps": 1, "step_size": 0.02}
+    still = negatives(cd(TwoWells(), **settings), 30, Stream(4, (1,)), rng())
     assert abs((still < 0).float().mean().item() - 0.5) < 0.05
     crossing = cd(TwoWells(), **settings, jump=8.0)
-    x = negatives(crossing, 150, Stream(4, (1,)), rng())
+    x = negatives(crossing, 100, Stream(4, (1,)), rng())
     assert abs((x < 0).float().mean().item() - 0.8) < 0.04
 
 
@@ -249,6 +249,10 @@ def test_chains_never_leave_a_box(kernel: str, start: str) -> None:
     assert abs(x.mean().item() - (1 / math.tanh(1) - 1)) < 0.045
     wild = cd(energy, measure, kernel=kernel, start=start, step_size=3.0)
     assert negatives(wild, 2, Stream(16, (1,)), rng()).abs().max() <= 1
+    beyond = cd(energy, measure, kernel=kernel, start="data", jump=0.5)
+    stream = Stream(200, (1,))
+    assert negatives(beyond, 1, stream, rng()).abs().max() <= 1
+    assert stream.taken[0].abs().max() > 1
 
 
 @pytest.mark.parametrize("kernel", ["ula", "mala"])
@@ -351,20 +355,20 @@ class Column(nn.Module):
 
 
 def test_trains_a_gaussian_to_its_maximum_likelihood() -> None:
-    """Data N(1, 0.5^2): a = 4, b = -4. Adam with averaged parameters, exact within errors."""
-    method = cd(Quadratic(1.0, 0.0), kernel="mala", chains=300, steps=5, step_size=0.1)
-    generator, stream = rng(1), Stream(300, (1,))
-    batches = (Batch(1 + 0.5 * batch.x, batch.index) for batch in stream)
+    """Data N(0.3, 0.5^2): a = 4, b = -1.2. Adam with averaged parameters, exact within errors."""
+    method = cd(Quadratic(2.5, -0.5), kernel="mala", chains=1000, steps=3, step_size=0.1)
+    generator, stream = rng(1), Stream(1000, (1,))
+    batches = (Batch(0.3 + 0.5 * batch.x, batch.index) for batch in stream)
     optimiser = torch.optim.Adam(player(method, "energy").values(), lr=0.1)
     tail = []
-    for index in range(300):
+    for index in range(120):
         for move in method.round(index, batches, generator):
             found = gradients(method, move)
             for name, parameter in player(method, "energy").items():
                 parameter.grad = found[name]
             optimiser.step()
-        if index >= 150:
+        if index >= 60:
             tail.append(torch.stack([method.energy.a.detach(), method.energy.b.detach()]))
     a, b = torch.stack(tail).mean(0).tolist()
-    assert -b / a == pytest.approx(1.0, abs=0.03)
-    assert 1 / a == pytest.approx(0.25, rel=0.1)
+    assert -b / a == pytest.approx(0.3, abs=0.01)
+    assert 1 / a == pytest.approx(0.25, rel=0.04)

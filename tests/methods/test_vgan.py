@@ -26,7 +26,7 @@ def vgan(energy: str = "bounded", **options: object) -> VGAN:
     with torch.no_grad():
         network.head.weight.mul_(6)
     generator = build_generator("mlp", space, 3, OPTIONS)
-    return VGAN(network, generator, PRIOR, Box((2,), -4, 4), **options).double()
+    return VGAN(network, generator, PRIOR, Box((2,), -4.0, 4.0), **options).double()
 
 
 def noise(n: int, d: int, seed: int) -> Tensor:
@@ -181,7 +181,7 @@ def test_energy_move_leaves_batch_statistics_alone() -> None:
     space = Space((2,), "vector", (-4.0, 4.0))
     generator = build_generator("mlp", space, 3, options)
     energy = build_energy("bounded", space, options)
-    method = VGAN(energy, generator, PRIOR, Box((2,), -4, 4))
+    method = VGAN(energy, generator, PRIOR, Box((2,), -4.0, 4.0))
     moves = list(method.round(0, Stream(8), torch.Generator().manual_seed(0)))
     buffers = {name: b.clone() for name, b in method.named_buffers()}
     gradients(method, moves[-1])
