@@ -240,9 +240,6 @@ def test_unusable_options() -> None:
         gan(penalty=-1.0)
     with pytest.raises(ValueError, match="r1 must be finite"):
         gan(r1=float("nan"))
-    # ValueError in production; under the type checker of the tests a TypeError comes first.
-    with pytest.raises((ValueError, TypeError), match="loss"):
-        gan(loss="hinge")
     with pytest.raises(ValueError, match="unconditionally"):
         gan().sample(2, torch.Generator(), given=torch.zeros(2))
 
