@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import math
 import zipfile
 import zlib
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
@@ -18,8 +18,7 @@ PREFERRED = ("x", "X", "data", "images", "samples", "train")
 
 def read_npy(path: Path) -> Rows:
     """The array of a ``.npy`` file; ValueError when truncated, pickled or not one."""
-    with path.open("rb") as file:
-        return Rows(_array(file, path.stat().st_size, str(path)))
+    return Rows(_array(path.read_bytes(), str(path)))
 
 
 def read_npz(path: Path) -> Rows:
@@ -34,10 +33,11 @@ def read_array(path: Path, name: str) -> np.ndarray:
     if name not in members:
         raise ValueError(f"{path} holds no array {name!r}; it holds {', '.join(sorted(members))}")
     try:
-        with zipfile.ZipFile(path) as archive, archive.open(members[name]) as file:
-            return _array(file, members[name].file_size, f"{path} (array {name!r})")
+        with zipfile.ZipFile(path) as archive:
+            content = archive.read(members[name])
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise ValueError(f"{path} is not an intact .npz file ({error}); copy it again") from error
+    return _array(content, f"{path} (array {name!r})")
 
 
 def _members(path: Path) -> dict[str, zipfile.ZipInfo]:
@@ -65,8 +65,9 @@ def _choice(names: list[str], path: Path) -> str:
     )
 
 
-def _array(file: IO[bytes], size: int, name: str) -> np.ndarray:
-    """Read one array, after comparing what its header promises with ``size`` bytes of file."""
+def _array(content: bytes, name: str) -> np.ndarray:
+    """The one array in ``content``, after comparing what its header promises with what there is."""
+    file = io.BytesIO(content)
     try:
         version = np.lib.format.read_magic(file)
         if version == (1, 0):
@@ -83,11 +84,11 @@ def _array(file: IO[bytes], size: int, name: str) -> np.ndarray:
             "plain array of numbers"
         )
     count = math.prod(shape)
-    there = size - file.tell()
+    there = len(content) - file.tell()
     if there < count * dtype.itemsize:
         raise ValueError(
             f"{name} is truncated: its header promises {count * dtype.itemsize} bytes of data, there "
             f"are {there}; copy or write it again"
         )
-    content = file.read(count * dtype.itemsize)
-    return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")
+    flat = np.frombuffer(content, dtype, count, offset=file.tell())
+    return flat.reshape(shape, order="F" if fortran else "C")

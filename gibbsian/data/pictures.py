@@ -30,6 +30,8 @@ def read_images(path: Path, size: int | None = None) -> Rows:
         return _gather(path.parent, [path.name], lambda _: path.read_bytes(), size)
     try:
         with zipfile.ZipFile(path) as archive:
+            if any(member.flag_bits & 1 for member in archive.infolist()):
+                raise ValueError(f"{path} is encrypted; make a zip without a password")
             return _gather(path, _pictures(sorted(archive.namelist())), archive.read, size)
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise ValueError(f"{path} is not an intact zip file ({error}); copy it again") from error
