@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 from tqdm import tqdm
 
 from gibbsian.samplers import diagnostics
-from gibbsian.samplers.kernel import Info, Kernel, S
+from gibbsian.samplers.kernel import Info, Kernel, S, eager_on_cpu
 from gibbsian.samplers.summary import Summary, summarise
 
 
@@ -101,17 +101,19 @@ def run(
     start = x0 if isinstance(x0, Tensor) else x0.x
     if superchains:
         check_superchains(start, superchains)
-    with torch.autocast(start.device.type, enabled=False):
+    # With gradients enabled for the whole loop no step has to enable them for itself.
+    with torch.autocast(start.device.type, enabled=False), torch.enable_grad():
         state = kernel.init(x0) if isinstance(x0, Tensor) else x0
         x = state.x
         acceptance, divergences = x.new_zeros(len(x)), x.new_zeros(len(x), dtype=torch.int64)
-        draws = x.new_empty(steps // thin, *x.shape) if keep == "all" else None
         evaluations = 0
+        draws = x.new_empty(steps // thin, *x.shape) if keep == "all" else None
         for i in tqdm(range(1, steps + 1), disable=not (progress and sys.stderr.isatty())):
             state, info = step(state, rng)
             acceptance += info.acceptance
-            divergences += info.diverging
             evaluations += info.evaluations
+            if not eager_on_cpu(x) or bool(info.diverging.any()):  # asking is cheaper than adding
+                divergences += info.diverging
             if i % thin == 0:
                 if draws is not None:
                     draws[i // thin - 1] = state.x

@@ -17,6 +17,7 @@ what can be compiled.
 from __future__ import annotations
 
 import dataclasses
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
@@ -38,6 +39,7 @@ class Position(Protocol):
 
 
 S = TypeVar("S", bound=Position)
+F = TypeVar("F")
 
 
 @dataclass(frozen=True)
@@ -168,9 +170,33 @@ def sum_event(x: Tensor) -> Tensor:
     return rows.mv(rows.new_ones(rows.shape[1]))
 
 
+def remembered(f: Callable[..., F]) -> Callable[..., F]:
+    """``f``, computed again only when an argument is another object than at the last call.
+
+    For coefficients of the step size: the tensors of a State are never changed in place.
+    """
+    last: list[Any] = [(), None]
+
+    def recall(*arguments: Any) -> F:
+        if torch.compiler.is_compiling():
+            return f(*arguments)
+        known = last[0]
+        if len(known) != len(arguments) or not all(map(operator.is_, known, arguments)):
+            last[:] = arguments, f(*arguments)
+        value: F = last[1]
+        return value
+
+    return recall
+
+
 def finite(x: Tensor) -> Tensor:
     """Where ``x [B]`` is neither NaN nor infinite; cheaper than ``torch.isfinite``."""
     return x * 0 == 0
+
+
+def eager_on_cpu(x: Tensor) -> bool:
+    """Whether reading a number back is cheap: elsewhere the host would wait for the device."""
+    return x.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def check_positive(name: str, value: float | Tensor) -> None:
@@ -183,9 +209,9 @@ def check_positive(name: str, value: float | Tensor) -> None:
 def accept_or_keep(accept: Tensor, proposal: State, state: State) -> State:
     """Per chain, the proposal where ``accept [B]`` is true and the old state elsewhere."""
     old: State = state
-    if state.x.device.type == "cpu" and not torch.compiler.is_compiling():
+    if eager_on_cpu(state.x) and state.x.numel() > 2048:
         # Copying the rejected rows is several times cheaper than torch.where, whose mask
-        # broadcasts badly. Elsewhere ``nonzero`` would make the host wait for the device.
+        # broadcasts badly, unless there is little to copy.
         rejected = (~accept).nonzero().squeeze(1)
         if len(rejected) == 0:
             return proposal
@@ -223,5 +249,6 @@ def metropolis(
 
     ``u [B]``: uniform on [0, 1).
     """
-    acceptance = torch.where(sound, log_ratio.exp().clamp(max=1.0), 0.0)
-    return accept_or_keep(u < acceptance, proposal, state), Info(acceptance, ~sound, evaluations)
+    broken = ~sound
+    acceptance = log_ratio.exp().clamp_(max=1.0).masked_fill_(broken, 0.0)
+    return accept_or_keep(u < acceptance, proposal, state), Info(acceptance, broken, evaluations)

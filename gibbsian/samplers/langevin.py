@@ -7,6 +7,9 @@ All three cost one gradient a step.
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
+
 import torch
 from torch import Generator, Tensor
 
@@ -18,11 +21,13 @@ from gibbsian.samplers.kernel import (
     State,
     accept_or_keep,
     check_positive,
+    eager_on_cpu,
     finite,
     kernel_of,
     metropolis,
     normal_like,
     per_chain,
+    remembered,
     sum_event,
     uniform_like,
 )
@@ -38,8 +43,30 @@ def reflect(x: Tensor, low: float, high: float) -> Tensor:
 def take_if_finite(proposal: State, state: State) -> tuple[State, Info]:
     """The proposal of a kernel without a Metropolis step, unless it is NaN or infinite."""
     assert proposal.grad is not None
-    sound = finite(proposal.potential + sum_event(proposal.potential_grad))
-    return accept_or_keep(sound, proposal, state), Info(sound.to(proposal.x.dtype), ~sound, 1)
+    if eager_on_cpu(state.x):
+        total = proposal.energy.sum() + proposal.grad.sum()
+        if proposal.base is not None and proposal.base_grad is not None:
+            total = total + proposal.base.sum() + proposal.base_grad.sum()
+        if math.isfinite(total):
+            # A finite sum says that every row is: cheaper than to look at the rows.
+            return proposal, all_taken(len(proposal.energy), proposal.energy.dtype)
+    rows = proposal.energy + sum_event(proposal.grad)
+    if proposal.base is not None and proposal.base_grad is not None:
+        rows = rows + proposal.base + sum_event(proposal.base_grad)
+    sound = finite(rows)
+    return accept_or_keep(sound, proposal, state), Info(sound.to(rows), ~sound, 1)
+
+
+@lru_cache(maxsize=16)
+def all_taken(chains: int, dtype: torch.dtype) -> Info:
+    """The information that every chain on the CPU moved, made once."""
+    return Info(torch.ones(chains, dtype=dtype), torch.zeros(chains, dtype=torch.bool), 1)
+
+
+def coefficients(h: Tensor, s: Tensor, event_dims: int) -> tuple[Tensor, Tensor]:
+    """Of drift and noise: h s^2 and s sqrt(2 h), shaped to multiply ``x [B, *event]``."""
+    h = h if h.ndim == 0 else h.reshape(-1, *[1] * event_dims)
+    return h * s.square(), (2 * h).sqrt() * s
 
 
 def ula(
@@ -61,7 +88,7 @@ def ula(
     check_positive("scale", scale)
     if box is not None and not box[0] < box[1]:
         raise ValueError(f"box must be (low, high) with low < high; got {box}")
-    evaluate = Evaluate(energy)
+    evaluate, terms = Evaluate(energy), remembered(coefficients)
 
     def init(x0: Tensor) -> State:
         return evaluate.init(x0, step_size, scale, beta)
@@ -70,9 +97,9 @@ def ula(
         return (normal_like(state.x, rng),)
 
     def move(state: State, noise: Noise) -> tuple[State, Info]:
-        h, s = per_chain(state.step_size, state.x), state.scale
-        x = torch.addcmul(state.x, state.potential_grad, h * s.square(), value=-1)
-        x = torch.addcmul(x, noise[0], (2 * h).sqrt() * s)
+        drift, diffusion = terms(state.step_size, state.scale, state.x.ndim - 1)
+        x = torch.addcmul(state.x, state.potential_grad, drift, value=-1)
+        x.addcmul_(noise[0], diffusion)
         if box is not None:
             x = reflect(x, *box)
         return take_if_finite(evaluate(state, x), state)
@@ -97,7 +124,7 @@ def mala(
     """
     check_positive("step_size", step_size)
     check_positive("scale", scale)
-    evaluate = Evaluate(energy)
+    evaluate, terms = Evaluate(energy), remembered(coefficients)
 
     def init(x0: Tensor) -> State:
         return evaluate.init(x0, step_size, scale, beta)
@@ -107,10 +134,10 @@ def mala(
 
     def move(state: State, noise: Noise) -> tuple[State, Info]:
         (xi, u), grad = noise, state.potential_grad
-        h, s = per_chain(state.step_size, state.x), state.scale
-        x = torch.addcmul(state.x, grad, h * s.square(), value=-1)
-        proposal = evaluate(state, torch.addcmul(x, xi, (2 * h).sqrt() * s))
-        w = (grad + proposal.potential_grad) * ((h / 2).sqrt() * s)
+        drift, diffusion = terms(state.step_size, state.scale, state.x.ndim - 1)
+        x = torch.addcmul(state.x, grad, drift, value=-1)
+        proposal = evaluate(state, torch.addcmul(x, xi, diffusion))
+        w = (grad + proposal.potential_grad) * (diffusion / 2)
         # |xi|^2 / 2 - |xi'|^2 / 2 with xi' = w - xi.
         way_back = sum_event(w * torch.sub(xi, w, alpha=0.5))
         end = proposal.potential

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor
@@ -25,18 +27,34 @@ def value_and_grad(energy: Energy, x: Tensor) -> tuple[Tensor, Tensor]:
 
     An energy with a method ``value_and_grad(x)`` (an analytic gradient) is asked for it instead.
     """
+    return differentiated(energy)(x)
+
+
+def differentiated(energy: Energy) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """``value_and_grad`` of one energy, with the choice of how already made."""
+    analytic: Callable[[Tensor], tuple[Tensor, Tensor]] | None
     analytic = getattr(energy, "value_and_grad", None)
-    if analytic is not None:
-        return analytic(x)
+    return partial(_value_and_grad, energy) if analytic is None else analytic
+
+
+def _value_and_grad(energy: Energy, x: Tensor) -> tuple[Tensor, Tensor]:
     if torch.compiler.is_compiling():  # autograd.grad cannot be traced
         return _traced_value_and_grad(energy, x)
-    with torch.enable_grad():
-        x = x.detach().requires_grad_()
-        u = energy(x)
-        if not u.requires_grad:  # a constant, such as the base measure of a box
-            return u, torch.zeros_like(x)
-        (grad,) = torch.autograd.grad(u.sum(), x, materialize_grads=True)
-    return u.detach(), grad
+    if not torch.is_grad_enabled():
+        with torch.enable_grad():
+            return _value_and_grad(energy, x)
+    x = x.detach().requires_grad_()
+    u = check_energy(energy(x), len(x))
+    if not u.requires_grad:  # a constant, such as the base measure of a box
+        return u, torch.zeros_like(x)
+    (grad,) = torch.autograd.grad(u, x, ones(len(x), u.dtype, u.device), allow_unused=True)
+    return u.detach(), torch.zeros_like(x) if grad is None else grad
+
+
+@lru_cache(maxsize=16)
+def ones(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """``[n]`` ones, made once: the gradient of a sum over rows without taking the sum."""
+    return torch.ones(n, dtype=dtype, device=device)
 
 
 def _traced_value_and_grad(energy: Energy, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -48,25 +66,25 @@ def _traced_value_and_grad(energy: Energy, x: Tensor) -> tuple[Tensor, Tensor]:
     return u, grad
 
 
+def _value_only(energy: Energy, x: Tensor) -> tuple[Tensor, None]:
+    with torch.no_grad():
+        return check_energy(energy(x), len(x)), None
+
+
 class Evaluate:
     """Moves a state to another point: ``evaluate(state, x)`` has U, V and their gradients at x."""
 
     def __init__(self, energy: Energy | Path, gradient: bool = True):
-        self.target: Energy = energy.energy if isinstance(energy, Path) else energy
-        self.base: Energy | None = energy.base if isinstance(energy, Path) else None
-        self.gradient = gradient
-
-    def at(self, energy: Energy, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Energy ``[B]`` and gradient (None for a kernel without one) of one of the energies."""
-        if self.gradient:
-            return value_and_grad(energy, x)
-        with torch.no_grad():
-            return energy(x), None
+        target, base = (energy.energy, energy.base) if isinstance(energy, Path) else (energy, None)
+        self.target = differentiated(target) if gradient else partial(_value_only, target)
+        self.base: Callable[[Tensor], tuple[Tensor, Tensor | None]] | None = None
+        if base is not None:
+            self.base = differentiated(base) if gradient else partial(_value_only, base)
 
     def __call__(self, state: State, x: Tensor, velocity: Tensor | None = None) -> State:
         """``state`` moved to ``x``, with the same step size, beta and scale."""
-        energy, grad = self.at(self.target, x)
-        base, base_grad = (None, None) if self.base is None else self.at(self.base, x)
+        energy, grad = self.target(x)
+        base, base_grad = (None, None) if self.base is None else self.base(x)
         return State(
             x, energy, grad, state.step_size, state.beta, state.scale, velocity, base, base_grad
         )
