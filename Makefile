@@ -41,8 +41,12 @@ $(VENV)/.bench: $(VENV)/.dev
 demo: $(VENV)/.core
 	@$(BIN)/gibbsian demo $(ARGS)
 
+PYTEST := $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
+
 test: $(VENV)/.dev
-	@$(ONE_THREAD) $(BIN)/python -m pytest -q -n $(WORKERS) $(ARGS)
+	@$(ONE_THREAD) $(PYTEST) $(ARGS)
+	@echo "the compiled ones, without type checks:"
+	@$(ONE_THREAD) GIBBSIAN_TYPECHECK=0 $(PYTEST) -k compile $(ARGS)
 
 lint: $(VENV)/.dev
 	@$(BIN)/ruff check
