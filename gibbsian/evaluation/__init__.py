@@ -1,6 +1,8 @@
 """Numbers about a model: log Z, likelihood, coverage, anomaly detection. Takes functions only."""
 
+from gibbsian.evaluation.annealing import Effort
 from gibbsian.evaluation.coverage import Coverage, mode_coverage
+from gibbsian.evaluation.likelihood import held_out_log_likelihood, log_prob_bounds
 from gibbsian.evaluation.ood import (
     Auroc,
     AurocTable,
@@ -9,17 +11,24 @@ from gibbsian.evaluation.ood import (
     gaussian_score,
     pca_score,
 )
+from gibbsian.evaluation.partition import log_partition
 from gibbsian.evaluation.quadrature import kl_to_model, log_partition_quadrature
+from gibbsian.evaluation.reference import FromDistribution
 
 __all__ = [
     "Auroc",
     "AurocTable",
     "Coverage",
+    "Effort",
+    "FromDistribution",
     "auroc",
     "auroc_table",
     "gaussian_score",
+    "held_out_log_likelihood",
     "kl_to_model",
+    "log_partition",
     "log_partition_quadrature",
+    "log_prob_bounds",
     "mode_coverage",
     "pca_score",
 ]

@@ -1,0 +1,226 @@
+"""Estimates of log Z from weights, runs, two-sided draws and gaps, with honest standard errors.
+
+Every function takes a leading dimension of independent repetitions, so that thousands of seeds are
+judged at once, and returns ``LogZ``; ``LogZ.estimate()`` is what users see.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from gibbsian.core import Estimate, Side, Standing
+from gibbsian.samplers import importance_ess, pareto_k
+
+FEW = 100
+"""Effective draws below which an estimate from weights is not trusted."""
+HEAVY = 0.7
+"""Pareto k-hat above which the error of a mean of weights is not trusted (Vehtari et al., 2024)."""
+LARGE = 0.5
+"""Standard error (nats) above which a logarithm's interval is not trusted."""
+MARKOV_DELTA = 0.05
+Z95 = 1.959964
+
+
+@dataclass(frozen=True)
+class LogZ:
+    """log Z in nats, ``value, stderr, low, high [S]``: low and high are its own 95 % interval.
+
+    ``diagnostics``: name -> ``[S]``. ``concerns``: a sentence -> where it applies, ``[S]`` of bool.
+    """
+
+    how: str
+    side: Side
+    standing: Standing
+    value: Tensor
+    stderr: Tensor
+    low: Tensor
+    high: Tensor
+    diagnostics: Mapping[str, Tensor] = field(default_factory=dict)
+    concerns: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def warned(self) -> Tensor:
+        """``[S]``: where the estimator itself says that it should not be trusted."""
+        return torch.stack(list(self.concerns.values())).any(0)
+
+    def estimate(self, run: int = 0) -> Estimate:
+        """One repetition, with ``interval95`` and ``concerns`` among its diagnostics."""
+        diagnostics = {name: float(value[run]) for name, value in self.diagnostics.items()}
+        concerns = tuple(text for text, where in self.concerns.items() if where[run])
+        interval = (float(self.low[run]), float(self.high[run]))
+        return Estimate(
+            value=float(self.value[run]),
+            stderr=float(self.stderr[run]),
+            side=self.side,
+            standing=self.standing,
+            how=self.how,
+            diagnostics={**diagnostics, "interval95": interval, "concerns": concerns},
+        )
+
+
+def from_weights(
+    log_weights: Tensor, how: str, *, reverse: bool = False, exact_start: bool = True
+) -> LogZ:
+    """log of the mean of independent weights ``[S, n]``, error by the delta method.
+
+    Forward, E[weight] = Z: a bound in expectation from below, and a lower bound outright with
+    probability 1 - delta after subtracting ln(1 / delta) (Markov's inequality; diagnostics
+    ``markov_lower_95``). In ``reverse``, E[weight] = 1 / Z if the pass started at exact draws
+    (``exact_start``): a bound in expectation from above; otherwise an estimate.
+    """
+    log_weights = log_weights.double()
+    n = log_weights.shape[1]
+    value = torch.logsumexp(log_weights, 1) - math.log(n)
+    relative = (log_weights - value[:, None]).exp()
+    stderr = relative.std(1) / math.sqrt(n)
+    ess, k_hat = importance_ess(log_weights), pareto_k(log_weights)
+    low, high = _skewed_interval(value, relative, stderr)
+    diagnostics = {"ess": ess, "k_hat": k_hat}
+    if not reverse:
+        diagnostics["markov_lower_95"] = value - math.log(1 / MARKOV_DELTA)
+    if reverse:
+        value, low, high = -value, -high, -low
+    return LogZ(
+        how=how,
+        side="upper" if reverse else "lower",
+        standing="bound in expectation" if exact_start else "estimate",
+        value=value,
+        stderr=stderr,
+        low=low,
+        high=high,
+        diagnostics=diagnostics,
+        concerns={
+            f"fewer than {FEW} effective draws": ess < FEW,
+            f"heavy-tailed weights (Pareto k-hat above {HEAVY})": k_hat > HEAVY,
+        },
+    )
+
+
+def _skewed_interval(value: Tensor, relative: Tensor, stderr: Tensor) -> tuple[Tensor, Tensor]:
+    """95 % interval of the log of a mean of skewed positive numbers ``relative [S, n]``, mean 1.
+
+    Johnson's (1978) correction of Student's t for the skewness of the numbers, on their own scale,
+    then the logarithm.
+    """
+    n = relative.shape[1]
+    skewness = ((relative - 1) / relative.std(1, keepdim=True)).pow(3).mean(1).nan_to_num()
+    shift = (skewness * (1 + 2 * Z95**2) / (6 * math.sqrt(n))).clamp(max=Z95)
+    low = torch.log1p((stderr * (shift - Z95)).clamp_min(-0.99))
+    return value + low, value + torch.log1p(stderr * (shift + Z95))
+
+
+def from_runs(log_ratios: Tensor, how: str) -> LogZ:
+    """log of the mean of unbiased estimates of Z from independent runs ``[S, R]``, as of SMC.
+
+    The interval is Student's with R - 1 degrees of freedom. Raises ValueError for one run.
+    """
+    runs = log_ratios.shape[1]
+    if runs < 2:
+        raise ValueError("the error of SMC is taken from repetition; use at least two runs")
+    value = torch.logsumexp(log_ratios, 1) - math.log(runs)
+    relative = (log_ratios - value[:, None]).exp()
+    stderr = relative.std(1) / math.sqrt(runs)
+    reach = _student95(runs - 1) * stderr
+    spread = log_ratios.std(1)
+    return LogZ(
+        how=how,
+        side="lower",
+        standing="bound in expectation",
+        value=value,
+        stderr=stderr,
+        low=value - reach,
+        high=value + reach,
+        diagnostics={"run_spread": spread, "markov_lower_95": value - math.log(1 / MARKOV_DELTA)},
+        concerns={f"runs differ by more than {LARGE} nats (std)": spread > LARGE},
+    )
+
+
+def bridge(forward: Tensor, reverse: Tensor, how: str = "bridge sampling") -> LogZ:
+    """Bennett's acceptance ratio from log weights at both ends, ``[S, n]`` and ``[S, m]``.
+
+    ``forward``: log exp(-U) / exp(-V) at draws of exp(-V), or the log weights of forward AIS;
+    ``reverse``: the same log-ratio at draws of the target, or *minus* the log weights of reverse
+    AIS (Crooks, 2000; the kernel must then be reversible: any Metropolis kernel, but neither block
+    Gibbs nor an unadjusted one). Solves sum sigma(w_f - c + M) = sum sigma(c - M - w_r),
+    M = log(m / n), for c = log Z (Bennett, 1976; the optimal bridge of Meng and Wong, 1996).
+    Error: the sandwich formula for independent draws.
+    """
+    forward, reverse = forward.double(), reverse.double()
+    n, m = forward.shape[1], reverse.shape[1]
+    offset = math.log(m / n)
+    both = torch.cat([forward, reverse], 1)
+    low = both.amin(1) - 50.0
+    high = both.amax(1) + 50.0
+    low = low.clamp_min(high.min() - 1e6)  # weights of -inf
+    for _ in range(70):
+        c = 0.5 * (low + high)
+        a = torch.sigmoid(forward - c[:, None] + offset)
+        b = torch.sigmoid(c[:, None] - offset - reverse)
+        above = a.sum(1) < b.sum(1)
+        low, high = torch.where(above, low, c), torch.where(above, c, high)
+    slope = (a * (1 - a)).sum(1) + (b * (1 - b)).sum(1)
+    variance = (n * a.var(1) + m * b.var(1)) / slope.square()
+    stderr = variance.sqrt()
+    overlap = torch.minimum(importance_ess(a.log()), importance_ess(b.log()))
+    return LogZ(
+        how=how,
+        side="both",
+        standing="estimate",
+        value=c,
+        stderr=stderr,
+        low=c - Z95 * stderr,
+        high=c + Z95 * stderr,
+        diagnostics={"overlap": overlap},
+        concerns={
+            f"the two ends overlap in fewer than {FEW // 4} effective draws": overlap < FEW / 4,
+            f"a standard error above {LARGE} nats": ~(stderr <= LARGE),
+        },
+    )
+
+
+def _student95(freedom: int) -> float:
+    """97.5 % quantile of Student's t (Abramowitz and Stegun, 26.7.5; 0.3 % off at 3 degrees)."""
+    z, v = Z95, freedom
+    return (
+        z
+        + (z**3 + z) / (4 * v)
+        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v**2)
+        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * v**3)
+    )
+
+
+def thermodynamic(betas: Tensor, gap_mean: Tensor, gap_variance: Tensor, repeats: int) -> LogZ:
+    """Thermodynamic integration, log Z = -int_0^1 E_beta[U - V] dbeta; all ``[K + 1, S * R]``.
+
+    The trapezoid with the second-order correction of Friel, Hurn and Wyse (2014), which uses
+    d/dbeta E[U - V] = -Var[U - V]. The R = ``repeats`` runs of each repetition give the error and
+    Student's interval. It leaves out what the correction leaves of the discretisation: a
+    correction larger than the error is a concern.
+    """
+    step = betas.diff(dim=0)
+    trapezoid = (step * 0.5 * (gap_mean[1:] + gap_mean[:-1])).sum(0)
+    correction = (step.square() / 12 * (gap_variance[1:] - gap_variance[:-1])).sum(0)
+    values = -(trapezoid + correction).reshape(-1, repeats)
+    size = correction.abs().reshape(-1, repeats).mean(1)
+    value = values.mean(1)
+    stderr = values.std(1) / math.sqrt(repeats)
+    reach = _student95(repeats - 1) * stderr
+    return LogZ(
+        how="thermodynamic integration",
+        side="both",
+        standing="estimate",
+        value=value,
+        stderr=stderr,
+        low=value - reach,
+        high=value + reach,
+        diagnostics={"correction": size},
+        concerns={
+            "the discretisation is coarse": size > stderr,
+            f"a standard error above {LARGE} nats": ~(stderr <= LARGE),
+        },
+    )
