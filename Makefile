@@ -58,7 +58,7 @@ format: $(VENV)/.dev
 	@$(BIN)/ruff format
 
 mutants: $(VENV)/.dev
-	@$(ONE_THREAD) $(BIN)/python -m tests.mutants $(ARGS)
+	@$(ONE_THREAD) $(BIN)/python -m mutants $(ARGS)
 
 study: $(VENV)/.dev
 	@test -n "$(NAME)" || { echo "say which: make study NAME=... (one of: $$(ls studies | sed -n 's/^\([a-z].*\)\.py$$/\1/p' | tr '_\n' '- '))" >&2; exit 2; }
