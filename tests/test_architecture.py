@@ -6,8 +6,10 @@ import ast
 import importlib
 import json
 import pkgutil
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -289,6 +291,16 @@ def test_no_addresses_of_package_indexes_and_no_machine_paths() -> None:
         if path.is_file() and path.suffix not in {".png", ".npz", ".npy", ".safetensors", ".gz"}:
             text = path.read_text(errors="ignore")
             assert not [word for word in refused if word in text], name
+
+
+def test_every_dependency_is_pinned_and_says_why() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
+    pins = (ROOT / "constraints.txt").read_text()
+    reasons = (ROOT / "docs" / "dependencies.md").read_text()
+    for name in (re.split("[<>=]", one)[0] for one in wanted):
+        assert f"\n{name}==" in pins and f"| {name} |" in reasons, name
+    assert "://" not in pins
 
 
 if __name__ == "__main__":
