@@ -20,12 +20,14 @@ ROLES_OF_GENERATORS = ("generator",)
 
 
 def resolve(config: Config, space: Space, x_train: Tensor) -> Config:
-    """Replace what depends on the data by values: ``box="auto"``, networks that suit images.
+    """Replace what depends on the data by values: batch 0, ``box="auto"``, networks that suit images.
 
     ``x_train [N, *event]`` is in the networks' units. An automatic box is a quarter wider than the
     training data; it is chosen only for bounded energies of vectors, which need one.
     """
     changes: dict[str, object] = {}
+    if config.training.batch == 0:
+        changes["training"] = {"batch": min(256, len(x_train))}
     for role, default in METHODS[config.method].networks.items():
         if space.kind == "image" and getattr(config, role) == default and len(space.shape) == 3:
             suited = {"mlp": "conv", "bounded": "conv-bounded", "confined": "conv"}

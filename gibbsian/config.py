@@ -68,6 +68,10 @@ class Config:
 
     method: typing.ClassVar[str] = ""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled (between processes of a study) by value: the record types are made at run time."""
+        return from_json, (to_json(self),)
+
 
 def signature_options(cls: type[Method]) -> dict[str, inspect.Parameter]:
     """The keyword-only options of a method's constructor."""

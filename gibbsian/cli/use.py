@@ -75,7 +75,7 @@ def score(arguments: list[str]) -> int:
     if output is not None:
         check_output(output, (".csv",))
     model = load(wish.run, device=device_of(wish.device))
-    points = read_points(wish.points, model.space)
+    points = read_points(wish.points, model.transform)
     table, standing = score_points(model, points, wish.seed)
     say(standing)
     write_table(output, table)

@@ -31,9 +31,11 @@ class Training:
 
     Args:
         rounds: rounds of the game; what one round is stands in the method's page.
-        batch: observations per batch.
+        batch: observations per batch; 0 takes 256, or every row when there are fewer.
         seed: of everything: initial weights, batches, noise.
         device: cpu, cuda, cuda:1, mps, or auto for the best one present.
+        threads: CPU threads; one suits small networks, is kind to busy machines, and makes the
+            bits of a run independent of the number of cores. 0 leaves PyTorch's choice.
         precision: bfloat16 runs the losses under autocast.
         compile: compile each loss once; pays on long runs of small networks.
         ema: decay of the moving average of the weights that is saved as the model; 0 saves the last.
@@ -42,9 +44,10 @@ class Training:
     """
 
     rounds: int = 5_000
-    batch: int = 256
+    batch: int = 0
     seed: int = 0
     device: str = "auto"
+    threads: int = 1
     precision: Literal["float32", "bfloat16"] = "float32"
     compile: bool = False
     ema: float = 0.0
@@ -52,15 +55,17 @@ class Training:
     save_every: int = 1_000
 
     def __post_init__(self) -> None:
-        for name in ("rounds", "batch", "log_every"):
+        for name in ("rounds", "log_every"):
             if getattr(self, name) < 1:
                 raise ValueError(
                     f"--{name.replace('_', '-')} must be at least 1, not {getattr(self, name)}"
                 )
         if not 0 <= self.ema < 1:
             raise ValueError(f"--ema must lie in [0, 1), not {self.ema}")
-        if self.save_every < 0:
-            raise ValueError(f"--save-every must not be negative, not {self.save_every}")
+        for name in ("batch", "threads", "save_every"):
+            if getattr(self, name) < 0:
+                option = name.replace("_", "-")
+                raise ValueError(f"--{option} must not be negative, not {getattr(self, name)}")
 
 
 class Interrupted(Exception):
@@ -98,7 +103,8 @@ def fit(
     if metrics is not None and processes.rank() == 0:
         _forget_after(metrics, progress.index)
     begun, first = time.perf_counter(), progress.index
-    with _signals() as caught, _bar(options.rounds, progress.index) as bar:
+    threads = _threads(options.threads)
+    with threads, _signals() as caught, _bar(options.rounds, progress.index) as bar:
         while progress.index < options.rounds:
             logs = _round(progress, options)
             progress.index += 1
@@ -158,6 +164,17 @@ def _forget_after(metrics: Path, index: int) -> None:
         if entry["round"] <= index:
             kept.append(line)
     metrics.write_text("".join(f"{line}\n" for line in kept))
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    """Compute on ``number`` CPU threads, then on as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

@@ -1,0 +1,164 @@
+"""One contract over every registered method: train, sample, score, save, load, resume, reproduce."""
+
+import json
+
+import pytest
+import torch
+
+import gibbsian.facade as facade
+from gibbsian import recipes
+from gibbsian.config import from_json, replace, to_json
+from gibbsian.core import HasEncoder, HasEnergy, HasLatentTarget, HasLogProb
+from gibbsian.files import read_tensors
+from gibbsian.methods import METHODS
+from gibbsian.model import load
+from gibbsian.training import Mover, player_parameters
+
+SMALL = {"rounds": 3, "batch": 32, "log_every": 1, "save_every": 1, "seed": 5, "device": "cpu"}
+CAPABILITIES = {
+    "energy": HasEnergy,
+    "log_prob": HasLogProb,
+    "encode": HasEncoder,
+    "latent target": HasLatentTarget,
+}
+# What each method can do beyond training and sampling. What is not listed, it cannot.
+TABLE = {
+    "gan": {"energy", "latent target"},
+    "vgan": {"energy", "latent target"},
+    "cd": {"energy"},
+}
+
+
+def small(name, **training):
+    """A configuration of ``name`` that plays three rounds in well under a second."""
+    config = recipes.default(name, "ring8")
+    changes = {
+        f.name: {"width": 16, "experts": 8}
+        for f in type(config).__dataclass_fields__.values()
+        if f.name.endswith("_net")
+    }
+    if name == "cd":
+        changes |= {"chains": 64, "steps": 2, "sample_steps": 2}
+    config = replace(config, source={"limit": 500}, training=SMALL | training, **changes)
+    return config
+
+
+def snapshot(method):
+    return {name: value.detach().clone() for name, value in method.state_dict().items()}
+
+
+@pytest.fixture(params=sorted(METHODS))
+def name(request):
+    return request.param
+
+
+def test_every_method_stands_in_the_table():
+    assert set(TABLE) == set(METHODS)
+
+
+def test_capabilities_are_the_declared_ones(name):
+    method = facade.train(small(name)).method
+    assert {what for what, kind in CAPABILITIES.items() if isinstance(method, kind)} == TABLE[name]
+
+
+def test_a_move_changes_its_player_and_nothing_else(name, monkeypatch):
+    make, moved = Mover.make, set()
+
+    def watched(self, move, index):
+        before = snapshot(self.method)
+        inputs = [tensor.clone() for tensor in move.inputs]
+        loss = make(self, move, index)
+        after = self.method.state_dict()
+        changed = {key for key in before if not torch.equal(before[key], after[key])}
+        assert changed and changed <= set(player_parameters(self.method, move.player)), move.player
+        assert all(torch.equal(a, b) for a, b in zip(inputs, move.inputs, strict=True))
+        assert not loss.value.requires_grad
+        assert not any(log.requires_grad for log in loss.logs.values())
+        moved.add(move.player)
+        return loss
+
+    monkeypatch.setattr(Mover, "make", watched)
+    facade.train(small(name))
+    assert moved == set(METHODS[name].players)
+
+
+def test_parameters_belong_to_exactly_one_player(name):
+    method = facade.train(small(name)).method
+    owned = [key for player in method.players for key in player_parameters(method, player)]
+    assert sorted(owned) == sorted(key for key, p in method.named_parameters() if p.requires_grad)
+    assert set(method.local) <= {key for key, _ in method.named_buffers()}
+
+
+def test_samples_have_the_data_s_shape_and_come_from_the_seed(name):
+    model = facade.train(small(name))
+    x = model.sample(7, seed=1)
+    assert x.shape == (7, 2) and torch.isfinite(x).all()
+    torch.testing.assert_close(model.sample(7, seed=1), x, rtol=0, atol=0)
+    assert not torch.equal(model.sample(7, seed=2), x)
+
+
+def test_the_same_seed_gives_the_same_run_and_another_another(name):
+    first, again = facade.train(small(name)), facade.train(small(name))
+    other = facade.train(small(name, seed=6))
+    one, two, three = (snapshot(model.method) for model in (first, again, other))
+    assert all(torch.equal(one[key], two[key]) for key in one)
+    assert any(not torch.equal(one[key], three[key]) for key in one)
+
+
+def test_training_leaves_the_global_generator_alone(name):
+    torch.manual_seed(123)
+    expected = torch.rand(3)
+    torch.manual_seed(123)
+    facade.train(small(name))
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_saved_model_is_the_model(name, tmp_path):
+    model = facade.train(small(name), out=tmp_path / "run")
+    loaded = load(tmp_path / "run")
+    one, two = snapshot(model.method), snapshot(loaded.method)
+    assert one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)
+    assert torch.equal(model.sample(5), loaded.sample(5))
+    if isinstance(model.method, HasEnergy):
+        x = model.sample(5)
+        assert model.energy(x).shape == (5,)
+        assert torch.equal(model.energy(x), loaded.energy(x))
+
+
+def test_a_resumed_run_is_the_uninterrupted_one(name, tmp_path, monkeypatch):
+    facade.train(small(name), out=tmp_path / "whole")
+
+    class Killed(Exception):
+        pass
+
+    original = METHODS[name].round
+
+    def dies(self, index, data, rng):
+        if index == 2:
+            raise Killed
+        return original(self, index, data, rng)
+
+    monkeypatch.setattr(METHODS[name], "round", dies)
+    with pytest.raises(Killed):
+        facade.train(small(name), out=tmp_path / "cut")
+    monkeypatch.undo()
+    facade.resume(tmp_path / "cut")
+    for file in ("state/round-00000003.rank0.safetensors", "model/model.safetensors"):
+        (whole, facts), (cut, cut_facts) = (
+            read_tensors(tmp_path / r / file) for r in ("whole", "cut")
+        )
+        assert facts == cut_facts and whole.keys() == cut.keys()
+        assert [key for key in whole if not torch.equal(whole[key], cut[key])] == []
+
+
+def test_metrics_have_a_line_per_round_with_each_player_s_loss(name, tmp_path):
+    facade.train(small(name), out=tmp_path / "run")
+    lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    assert [line["round"] for line in lines] == [1, 2, 3]
+    for player in METHODS[name].players:
+        assert all(f"{player}/loss" in line for line in lines)
+
+
+def test_the_configuration_survives_json(name):
+    config = small(name)
+    assert from_json(json.loads(json.dumps(to_json(config)))) == config
