@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,8 +17,10 @@ from gibbsian.data import Dataset, corruptions
 from gibbsian.evaluation import (
     auroc_table,
     gaussian_score,
+    held_out_log_likelihood,
     kl_to_model,
-    log_partition_quadrature,
+    log_partition,
+    log_prob_bounds,
     mode_coverage,
     pca_score,
 )
@@ -38,16 +41,18 @@ def log_z(model: Model, near: Tensor, seed: int) -> Interval | NotDefined:
     """
     if not isinstance(model.method, HasEnergy):
         return NotDefined(f"{model.config.method} has no energy")
-    return log_partition_quadrature(model.method.energy, model.method.measure, near=near)
+    return log_partition(model.method.energy, model.method.measure, rng=model.rng(seed), near=near)
 
 
 def log_density(model: Model, x: Tensor, z: Interval, seed: int) -> tuple[Tensor, Tensor]:
     """Lower and upper log-densities ``[n]`` of points in the user's units, from log Z's two sides."""
-    measure = model.method.measure
-    assert not isinstance(measure, Undefined)
+    method = model.method
+    assert isinstance(method, HasEnergy) and not isinstance(method.measure, Undefined)
+    model.check_shape(x)
     u = model.transform.encode(x, model.rng(seed))
-    unnormalised = -model.energy(x, seed) + measure.log_density(u) + model.transform.log_jacobian
-    return unnormalised - z.upper.value, unnormalised - z.lower.value
+    sides = log_prob_bounds(method.energy, method.measure, z, u)
+    lower, upper = (side + model.transform.log_jacobian for side in sides)
+    return lower, upper
 
 
 def score_points(model: Model, x: Tensor, seed: int) -> tuple[dict[str, Tensor], str]:
@@ -94,7 +99,9 @@ def evaluate_run(
         anomaly = _anomaly(model, data, test, seed, arrays)
         arrays["energy/samples"] = model.energy(x_model[:SEEN], seed)
         _landscape(model, data, found["log-z"], arrays)
+    warned = found["log-z"].warnings if isinstance(found["log-z"], Interval) else ()
     figures = {
+        "warnings": list(warned),
         "rows": {LABELS[name]: str(value) for name, value in found.items() if value is not None},
         "values": {name: _numbers(value) for name, value in found.items() if value is not None},
         "anomaly": anomaly,
@@ -123,13 +130,14 @@ def _likelihood(
 ) -> dict[str, object]:
     """Held-out log-likelihood from both sides; KL to the truth where the truth is known."""
     found: dict[str, object] = {}
-    if isinstance(z, NotDefined):
+    method = model.method
+    if isinstance(z, Interval) and isinstance(method, HasEnergy):
+        assert not isinstance(method.measure, Undefined)
+        u = model.transform.encode(test, model.rng(seed))
+        held_out = held_out_log_likelihood(method.energy, method.measure, z, u)
+        found["log-likelihood"] = _shifted(held_out, model.transform.log_jacobian)
+    else:
         found["log-likelihood"] = NotDefined("log Z is not")
-    elif isinstance(z, Interval):
-        lower, upper = log_density(model, test, z, seed)
-        found["log-likelihood"] = Interval(
-            _mean(lower, z.upper, "lower"), _mean(upper, z.lower, "upper"), "log p"
-        )
     if data.density is None:
         return found
     found["entropy"] = Estimate(*_mean_error(data.density.log_prob(test)), "both", "exact", "mean")
@@ -156,14 +164,13 @@ def _mean_error(values: Tensor) -> tuple[float, float]:
     return float(values.mean()), float(values.std() / len(values) ** 0.5)
 
 
-def _mean(values: Tensor, z: Estimate, side: str) -> Estimate:
-    """Mean of log-densities; the error of log Z adds to the sampling error, its standing is kept."""
-    value, error = _mean_error(values)
-    stderr = (error**2 + z.stderr**2) ** 0.5
-    exact = side if z.standing != "exact" else "both"
-    return Estimate(
-        value, stderr, exact, z.standing, f"mean over {len(values)} rows; log Z: {z.how}"
-    )  # type: ignore[arg-type]
+def _shifted(interval: Interval | NotDefined, nats: float) -> Interval | NotDefined:
+    """An interval moved by a constant: the log-Jacobian of the scaling."""
+    if isinstance(interval, NotDefined):
+        return interval
+    sides = (interval.lower, interval.upper)
+    lower, upper = (dataclasses.replace(side, value=side.value + nats) for side in sides)
+    return dataclasses.replace(interval, lower=lower, upper=upper)
 
 
 def _coverage(x_model: Tensor, data: Dataset) -> object:
@@ -210,10 +217,8 @@ def _landscape(model: Model, data: Dataset, z: object, arrays: dict[str, Tensor]
     y, x = torch.meshgrid(axes[1], axes[0], indexing="ij")
     points = torch.stack([x.flatten(), y.flatten()], 1)
     values = -model.energy(points)
-    if isinstance(z, Interval):
-        values = log_density(model, points, z, 0)[1]
-    else:
-        values = values - values.max()
+    known = isinstance(z, Interval)
+    values = log_density(model, points, z, 0)[1] if known else values - values.max()
     arrays["landscape/model"] = values.view(LANDSCAPE, LANDSCAPE)
     if data.density is not None and isinstance(z, Interval):
         arrays["landscape/truth"] = data.density.log_prob(points).view(LANDSCAPE, LANDSCAPE).float()
@@ -245,4 +250,5 @@ def render(figures: Mapping[str, Any]) -> str:
             "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
             for row in cells
         ]
+    lines += [f"warning: {warning}" for warning in figures["warnings"]]
     return "\n".join(lines)

@@ -15,6 +15,7 @@ from gibbsian.data import read_points
 from gibbsian.facade import device_of, load_data
 from gibbsian.model import load
 from gibbsian.outputs import check_output, write_points, write_table
+from gibbsian.refine import KernelName, refine
 from gibbsian.report import write_page
 from gibbsian.runs import open_run
 from gibbsian.scorecard import evaluate_run, render, score_points
@@ -29,6 +30,12 @@ class Sample:
         output: where to: .png (images, or a scatter), .npz, .npy or .csv, in the data's units.
         n: how many.
         seed: of the draws.
+        refine: improve the samples by Markov chains: in the generator's latent space where the
+            method declares a target there, otherwise in data space.
+        steps: of each chain.
+        step_size: of the chains; mala and hmc find their own if none is given.
+        inverse_temperature: above 1 is colder than the model.
+        friction: of the underdamped kernel.
         device: where to compute.
     """
 
@@ -36,6 +43,11 @@ class Sample:
     output: Path
     n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 64
     seed: int = 0
+    refine: KernelName | None = None
+    steps: int = 1_000
+    step_size: float | None = None
+    inverse_temperature: float = 1.0
+    friction: float = 1.0
     device: str = "auto"
 
 
@@ -44,7 +56,22 @@ def sample(arguments: list[str]) -> int:
     wish = parse(Sample, arguments, "sample")
     check_output(wish.output, (".png", ".npz", ".npy", ".csv"))
     model = load(wish.run, device=device_of(wish.device))
-    write_points(wish.output, model.sample(wish.n, wish.seed))
+    if wish.refine is None:
+        x = model.sample(wish.n, wish.seed)
+    else:
+        x, chains = refine(
+            model,
+            wish.n,
+            wish.refine,
+            wish.steps,
+            seed=wish.seed,
+            step_size=wish.step_size,
+            inverse_temperature=wish.inverse_temperature,
+            friction=wish.friction,
+            progress=True,
+        )
+        say(str(chains))
+    write_points(wish.output, x)
     say(f"{wish.n} samples in {wish.output}")
     return 0
 
