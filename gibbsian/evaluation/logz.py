@@ -104,14 +104,21 @@ def from_weights(
 def _skewed_interval(value: Tensor, relative: Tensor, stderr: Tensor) -> tuple[Tensor, Tensor]:
     """95 % interval of the log of a mean of skewed positive numbers ``relative [S, n]``, mean 1.
 
-    Johnson's (1978) correction of Student's t for the skewness of the numbers, on their own scale,
-    then the logarithm.
+    Hall's (1992) cubic transformation of Student's t takes the numbers' skewness out, on their own
+    scale; the interval is never narrower than the delta method's, value -+ 1.96 stderr, on either side.
     """
     n = relative.shape[1]
-    skewness = ((relative - 1) / relative.std(1, keepdim=True)).pow(3).mean(1).nan_to_num()
-    shift = (skewness * (1 + 2 * Z95**2) / (6 * math.sqrt(n))).clamp(max=Z95)
-    low = torch.log1p((stderr * (shift - Z95)).clamp_min(-0.99))
-    return value + low, value + torch.log1p(stderr * (shift + Z95))
+    spread = relative.std(1, keepdim=True).clamp_min(1e-12)
+    a = ((relative - 1) / spread).pow(3).mean(1).nan_to_num() / math.sqrt(n)
+    a = torch.where(a.abs() < 1e-6, 1e-6, a)
+
+    def quantile(q: float) -> Tensor:  # of t, where t + a t^2 / 3 + a^2 t^3 / 27 + a / 6 is normal
+        cube = 1 + a * (q - a / 6)
+        return 3 / a * (cube.sign() * cube.abs().pow(1 / 3) - 1)
+
+    low = torch.log1p((-stderr * quantile(Z95)).clamp_min(-0.99))
+    high = torch.log1p((-stderr * quantile(-Z95)).clamp_min(-0.99))
+    return value + torch.minimum(low, -Z95 * stderr), value + torch.maximum(high, Z95 * stderr)
 
 
 def from_runs(log_ratios: Tensor, how: str) -> LogZ:

@@ -57,12 +57,6 @@ class Annealed:
     evaluations: int
 
 
-def linear_schedule(temperatures: int, step_size: float, runs: int = 1) -> Schedule:
-    """``temperatures`` equal steps of beta with one step size."""
-    betas = torch.linspace(0, 1, temperatures + 1)[:, None].expand(-1, runs)
-    return Schedule(betas, torch.full((temperatures, runs), step_size))
-
-
 def adapt_schedule(
     kernel: Kernel[State],
     x0: Tensor,
