@@ -1,1 +1,34 @@
 """Gibbsian: train, sample, score and compare energy-based and adversarial generative models."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gibbsian.config import Config
+    from gibbsian.facade import resume, train
+    from gibbsian.model import Model, load
+
+__version__ = "0.1.0"
+
+PUBLIC = {
+    "Config": "gibbsian.config",
+    "Model": "gibbsian.model",
+    "load": "gibbsian.model",
+    "resume": "gibbsian.facade",
+    "train": "gibbsian.facade",
+}
+"""Public name -> the module it lives in; imported on first use, so that `import gibbsian` is light."""
+
+__all__ = ["Config", "Model", "__version__", "load", "resume", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in PUBLIC:
+        raise AttributeError(f"module 'gibbsian' has no attribute {name!r}")
+    return getattr(importlib.import_module(PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__]
