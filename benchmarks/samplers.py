@@ -37,8 +37,8 @@ GRIDS = {"mala": (0.02, 0.05, 0.1, 0.2, 0.4), "hmc": (0.05, 0.1, 0.15, 0.2, 0.3)
 REPEATS = 5
 SECONDS = 0.15
 """CPU time that one run of ours should take; it sets the number of steps of all contestants."""
-FORGETTING_TIME = 6.0
-"""Of the Langevin diffusion: the slowest square relaxes within 1. An HMC step is worth twice h."""
+FORGETTING_STEPS = {"ula": 600, "mala": 120, "hmc": 30}
+"""Until the squares, which relax within a time of 1, no longer know their start."""
 TOLERANCE = 4.5
 """Standard errors: with the 30 or so comparisons made, a false alarm in 2 of 10 000 benchmarks."""
 
@@ -110,7 +110,7 @@ def answer(target: Target, kernel: str, chains: int) -> Record:
     """E[(x_1^2 + x_2^2) / 2] after a time in which the start is forgotten, of every contestant."""
     torch.compiler.reset()
     h, x0, truth = STEP_SIZES[kernel], start(chains), target.second_moment()
-    steps = round(FORGETTING_TIME / (h if kernel != "hmc" else h * 2))
+    steps = FORGETTING_STEPS[kernel]
     found = {}
     for seed, contestant in enumerate(field(target, kernel)):  # some draw the same noise per seed
         x = contestant.build(target, kernel, h, x0, steps, False)(seed)[0]
