@@ -10,7 +10,8 @@ estimator on one target. Fixed before running:
 - A cell lies *below the warning level* if the estimator warns of itself in at least half of the
   repetitions, or if its true root mean square error exceeds 0.5 nats. The coverage is required of
   the other cells, which must be at least 70 % of all. In the cells below it the warning must fire in
-  at least 80 % of the repetitions, all such cells taken together.
+  at least 80 % of the repetitions, all such cells taken together. Three targets are starved of
+  particles and temperatures so that there are such cells.
 - The mean error of the lower bounds in expectation (importance sampling, AIS, SMC) is at most +3 of
   its standard errors; that of reverse AIS at least -3.
 """
@@ -159,6 +160,10 @@ class Target:
     estimators: Sequence[str] = ESTIMATORS
 
 
+# Too few particles, temperatures and moves on purpose: here the warnings must fire.
+STARVED = Effort(
+    draws=256, particles=64, runs=4, run_particles=32, pilot=64, moves=1, conditional_ess=0.5
+)
 ALL_BUT_REVERSE = tuple(name for name in ESTIMATORS if name != "reverse-ais")
 ANNEALED = ("ais", "bridge", "smc", "thermodynamic")
 REVERSIBLE = tuple(name for name in ESTIMATORS if name != "bridge")
@@ -175,6 +180,9 @@ TARGETS: Mapping[str, Target] = {
     "double well, d = 20": Target(partial(double_well, 20), ()),
     "RBM 16 x 12, joint": Target(partial(boltzmann, True), (), estimators=REVERSIBLE),
     "RBM 16 x 12, visible": Target(partial(boltzmann, False), ANNEALED),
+    "Gaussian, d = 100, starved": Target(partial(gaussian, 100), (), STARVED),
+    "grid25, d = 10, starved": Target(partial(grid25, 10), (), STARVED),
+    "double well, d = 20, starved": Target(partial(double_well, 20), (), STARVED),
 }
 
 

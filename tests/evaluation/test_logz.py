@@ -86,8 +86,8 @@ def test_some_weights_may_be_zero():
 def test_intervals_from_runs():
     estimate = from_runs(0.2 * normal(REPEATS, 8) - 0.02 + 3.0, "test")
     assert 0.915 < coverage(estimate, 3.0) < 0.98
-    assert not estimate.warned.any()
-    assert from_runs(normal(1, 8), "test").warned.all()
+    assert float(estimate.warned.double().mean()) < 0.02
+    assert float(from_runs(normal(REPEATS, 8), "test").warned.double().mean()) > 0.95
     with pytest.raises(ValueError, match="two runs"):
         from_runs(torch.zeros(5, 1), "test")
 
