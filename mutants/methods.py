@@ -1,0 +1,231 @@
+"""Faults of the methods: signs, weights, detached samples, players, counts, starting points."""
+
+from __future__ import annotations
+
+from mutants.fault import faults
+
+VGAN, GAN, CD = (f"gibbsian/methods/{name}.py" for name in ("vgan", "gan", "cd"))
+TEST_VGAN, TEST_GAN, TEST_CD = (
+    f"tests/methods/test_{name}.py::test" for name in ("vgan", "gan", "cd")
+)
+
+FAULTS = [
+    *faults(
+        VGAN,
+        f"{TEST_VGAN}_generator_descends_energy_minus_surrogate",
+        ("Loss(energy - entropy, logs)", "Loss(energy + entropy, logs)"),
+        ("Loss(energy - entropy, logs)", "Loss(-energy - entropy, logs)"),
+        ("Loss(energy - entropy, logs)", "Loss(energy, logs)"),
+        ('Loss(energy, {"energy_model"', 'Loss(-energy, {"energy_model"'),
+        ('if self.entropy == "none":', 'if self.entropy != "none":'),
+        ("return energy, entropy_surrogate(s)", "return energy, entropy_surrogate(s.detach())"),
+    ),
+    *faults(
+        VGAN,
+        f"{TEST_VGAN}_energy_descends_data_minus_samples_minus_regulariser",
+        ("(energy_data - energy_model - self", "(energy_data + energy_model - self"),
+        ("(energy_data - energy_model - self", "(-energy_data - energy_model - self"),
+        ("- self.regulariser * entropy_data", "+ self.regulariser * entropy_data"),
+        ("- self.regulariser * entropy_data", "- entropy_data"),
+        ("Loss(energy_data - energy_model, logs)", "Loss(energy_data + energy_model, logs)"),
+        ("Loss(energy_data - energy_model, logs)", "Loss(energy_model - energy_data, logs)"),
+    ),
+    *faults(
+        VGAN,
+        f"{TEST_VGAN}_only_the_mover_is_reached",
+        ("x_model = self.generator(z)\n", "x_model = self.generator(z).detach()\n"),
+        ("call_frozen(self.generator, z).detach()", "call_frozen(self.generator, z)"),
+        ('"generator": ("generator",),', '"generator": ("energy",),'),
+        ('"energy": ("energy",),', '"energy": ("energy", "generator"),'),
+    ),
+    *faults(
+        VGAN,
+        f"{TEST_VGAN}_energy_move_leaves_batch_statistics_alone",
+        ("call_frozen(self.generator, z).detach()", "self.generator(z).detach()"),
+        ("call_frozen(self.generator, self.prior", "self.generator(self.prior"),
+    ),
+    *faults(
+        VGAN,
+        f"{TEST_VGAN}_surrogate_minus_energy_is_information_about_the_sample",
+        ("mean = s.mean(0)", "mean = s.mean(1)"),
+        (" + torch.special.entr(1.0 - mean)", ""),
+    ),
+    *faults(
+        VGAN,
+        f"{TEST_VGAN}_k_generator_steps_then_one_energy_step",
+        ("range(self.k)", "range(self.k + 1)"),
+        ("range(self.k)", "range(1, self.k)"),
+        ('Move("generator", self.generator_loss', 'Move("energy", self.generator_loss'),
+        ('Move("energy", self.energy_loss', 'Move("generator", self.energy_loss'),
+        ("for _ in range(self.k):\n", "for _ in range(self.k):\n            next(data)\n"),
+    ),
+    *faults(
+        VGAN,
+        f"{TEST_VGAN}_capabilities",
+        ('Literal["energy"] = "energy"', 'Literal["tilted"] = "tilted"'),
+    ),
+    *faults(
+        GAN,
+        f"{TEST_GAN}_critic_loss",
+        ("softplus(-f_data).mean() + ", "softplus(f_data).mean() + "),
+        ("+ softplus(f_model).mean()", "+ softplus(-f_model).mean()"),
+        ("+ softplus(f_model).mean()", "- softplus(f_model).mean()"),
+        ("return f_model.mean() - f_data.mean()", "return f_data.mean() - f_model.mean()"),
+        ("return f_model.mean() - f_data.mean()", "return f_model.mean() + f_data.mean()"),
+    ),
+    *faults(
+        GAN,
+        f"{TEST_GAN}_generator_loss",
+        ("return -softplus(f_model).mean()", "return softplus(f_model).mean()"),
+        ("return softplus(-f_model).mean()", "return softplus(f_model).mean()"),
+        ("return -f_model.mean()", "return f_model.mean()"),
+        ("Game(cross_entropy, saturating,", "Game(cross_entropy, non_saturating,"),
+    ),
+    *faults(
+        GAN,
+        f"{TEST_GAN}_energy_is_minus_the_critic",
+        ("return -self.values(x)", "return self.values(x)"),
+        ("return check_energy(self.critic(x), len(x))", "return self.critic(x)"),
+    ),
+    *faults(
+        GAN,
+        f"{TEST_GAN}_only_the_mover_is_reached",
+        ("self.values(self.generator(z))", "self.values(self.generator(z).detach())"),
+        ("call_frozen(self.generator, z).detach()", "call_frozen(self.generator, z)"),
+        ('"critic": ("critic",),', '"critic": ("critic", "generator"),'),
+        ('"generator": ("generator",),', '"generator": ("critic",),'),
+    ),
+    *faults(
+        GAN,
+        f"{TEST_GAN}_wasserstein_penalty_of_a_linear_critic",
+        ("value + self.penalty * penalty", "value - self.penalty * penalty"),
+        ("value + self.penalty * penalty", "value + penalty"),
+        ("value + self.penalty * penalty", "value + self.penalty * penalty.detach()"),
+    ),
+    *faults(
+        GAN,
+        f"{TEST_GAN}_wasserstein_penalty_lies_between_data_and_samples",
+        ("(self.values, x, x_model, mix)", "(self.values, x_model, x, mix)"),
+    ),
+    *faults(
+        GAN,
+        f"{TEST_GAN}_logit_games_have_no_wasserstein_penalty",
+        ("0.0 if self.game.logits else penalty", "penalty"),
+    ),
+    *faults(
+        GAN,
+        f"{TEST_GAN}_r1_is_taken_at_the_data",
+        ("value + 0.5 * self.r1", "value - 0.5 * self.r1"),
+        ("value + 0.5 * self.r1", "value + self.r1"),
+        ("zero_centred_penalty(self.values, x)", "zero_centred_penalty(self.values, x_model)"),
+    ),
+    *faults(
+        GAN,
+        f"{TEST_GAN}_critic_move_and_sampling_leave_batch_statistics_alone",
+        ("call_frozen(self.generator, z).detach()", "self.generator(z).detach()"),
+        ("call_frozen(self.generator, self.prior", "self.generator(self.prior"),
+    ),
+    *faults(
+        GAN,
+        f"{TEST_GAN}_critic_steps_then_one_generator_step",
+        ("range(self.critic_steps)", "range(self.critic_steps + 1)"),
+        ("range(self.critic_steps)", "range(1, self.critic_steps)"),
+        ('Move("critic", self.critic_loss', 'Move("generator", self.critic_loss'),
+        ('Move("generator", self.generator_loss', 'Move("critic", self.generator_loss'),
+    ),
+    *faults(
+        GAN,
+        f"{TEST_GAN}_capabilities",
+        ("        if self.game.logits:\n", "        if True:\n"),
+    ),
+    *faults(
+        CD,
+        f"{TEST_CD}_loss_is_data_minus_samples_plus_magnitude",
+        ("value = data.mean() - model.mean()", "value = data.mean() + model.mean()"),
+        ("value = data.mean() - model.mean()", "value = model.mean() - data.mean()"),
+        ("value + self.magnitude * (", "value - self.magnitude * ("),
+        ("value + self.magnitude * (", "value + ("),
+        ("data.square().mean() + model.square().mean()", "data.square().mean()"),
+        ("value = data.mean() - model.mean()", "value = data.mean() - model.detach().mean()"),
+    ),
+    *faults(
+        CD,
+        f"{TEST_CD}_gradient_is_that_of_the_likelihood",
+        ("self.energy_loss, (x, x_model))", "self.energy_loss, (x_model, x))"),
+    ),
+    *faults(
+        CD,
+        f"{TEST_CD}_persistent_chains_go_on_where_they_ended",
+        ("            self.chains.copy_(x_model)\n", "            pass\n"),
+        ("        if index == 0:\n", "        if index >= 0:\n"),
+        ("        if index == 0:\n", "        if index < 0:\n"),
+        (
+            "x0 = self.persistent_points(index, rng)",
+            "x0 = self.noise_points(len(self.chains), rng)",
+        ),
+    ),
+    *faults(
+        CD,
+        f"{TEST_CD}_chains_are_a_local_buffer_and_the_only_thing_a_round_changes",
+        ('= ("chains",)', "= ()"),
+    ),
+    *faults(
+        CD,
+        f"{TEST_CD}_restarts_are_as_frequent_as_said",
+        ("device=rng.device) < self.restart", "device=rng.device) > self.restart"),
+    ),
+    *faults(
+        CD,
+        f"{TEST_CD}_negatives_start_where_they_should",
+        ('x if self.start == "data" else', 'x if self.start != "data" else'),
+    ),
+    *faults(
+        CD,
+        f"{TEST_CD}_each_round_costs_its_steps",
+        ("self.inside(x0), self.steps, rng", "self.inside(x0), self.steps + 1, rng"),
+        ("self.inside(x0), self.steps, rng", "self.inside(x0), self.steps - 1, rng"),
+    ),
+    *faults(
+        CD,
+        f"{TEST_CD}_first_step_is_langevin_of_the_stated_size",
+        ("temperature = self.noise**2", "temperature = self.noise"),
+        ("self.step_size * temperature, ", "self.step_size, "),
+        ("return ula(self.target(), h, beta=beta)", "return ula(self.target(), h)"),
+        ('if self.kernel == "mala":', 'if self.kernel != "mala":'),
+    ),
+    *faults(
+        CD,
+        f"{TEST_CD}_chains_never_leave_a_box",
+        ("box=(self.measure.low, self.measure.high), beta", "beta"),
+        ("x.clamp(self.measure.low, self.measure.high)", "x"),
+    ),
+    *faults(
+        CD,
+        f"{TEST_CD}_a_gaussian_base_counts_in_the_chains_target",
+        ("        return constrained(self.energy, self.measure)", "        return self.energy"),
+    ),
+    *faults(
+        CD,
+        f"{TEST_CD}_jumps_know_the_temperature",
+        ("self.jump, beta=self.noise**-2", "self.jump"),
+        ("        if self.jump == 0:\n", "        if self.jump >= 0:\n"),
+    ),
+    *faults(
+        CD,
+        f"{TEST_CD}_samples_come_from_the_chains",
+        ("            if n <= len(self.chains):", "            if n < 0:"),
+    ),
+    *faults(
+        CD,
+        f"{TEST_CD}_samples_are_moved_on_before_they_are_handed_out",
+        ("range(-(-self.sample_steps // self.steps))", "range(self.sample_steps // self.steps)"),
+    ),
+    *faults(
+        CD,
+        f"{TEST_CD}_a_broken_energy_stops_the_round_by_name",
+        (
+            "raise NonFiniteError(f\"player 'energy' in round {index}: {error}\") from error",
+            "raise",
+        ),
+    ),
+]
