@@ -1,0 +1,87 @@
+"""Faults of the samplers and of the estimators of log Z."""
+
+from __future__ import annotations
+
+from mutants.fault import faults
+
+LANGEVIN, HMC, METROPOLIS, LATENT, TEMPERING = (
+    f"gibbsian/samplers/{name}.py"
+    for name in ("langevin", "hmc", "metropolis", "latent", "tempering")
+)
+TEST_LANGEVIN, TEST_LATENT, TEST_TEMPERING, TEST_EXACT = (
+    f"tests/samplers/test_{name}.py::test"
+    for name in ("langevin", "latent", "tempering", "exactness")
+)
+
+FAULTS = [
+    *faults(
+        LANGEVIN,
+        f"{TEST_LANGEVIN}_one_step_of_ula_is_the_formula",
+        ("return h * s.square(), (2 * h).sqrt() * s", "return h * s.square(), h.sqrt() * s"),
+        ("return h * s.square(), (2 * h).sqrt() * s", "return h * s, (2 * h).sqrt() * s"),
+    ),
+    *faults(
+        LANGEVIN,
+        f"{TEST_LANGEVIN}_mala_acceptance_is_the_ratio_of_densities",
+        ("state.potential - end + way_back", "state.potential - end"),
+        ("state.potential - end + way_back", "state.potential - end - way_back"),
+        ("w * torch.sub(xi, w, alpha=0.5)", "w * torch.sub(xi, w, alpha=1.0)"),
+        ("(grad + proposal.potential_grad) * (diffusion", "(2 * grad) * (diffusion"),
+    ),
+    *faults(
+        LANGEVIN,
+        f"{TEST_LANGEVIN}_aboba_on_a_gaussian",
+        ("(1 - decay.square()).sqrt()", "(1 - decay).sqrt()"),
+        ("torch.exp(-friction * h), h / 2", "torch.exp(-friction * h), h"),
+    ),
+    *faults(
+        LANGEVIN,
+        f"{TEST_LANGEVIN}_ula_reflects_at_the_walls",
+        ("            x = reflect(x, *box)\n", "            x = x.clamp(*box)\n"),
+    ),
+    *faults(
+        METROPOLIS,
+        f"{TEST_EXACT}_detailed_balance",
+        (
+            "state, proposal, state.potential - end, end",
+            "state, proposal, end - state.potential, end",
+        ),
+        ("there, state.potential - end + gain", "there, state.potential - end"),
+    ),
+    *faults(
+        HMC,
+        f"{TEST_EXACT}_detailed_balance",
+        ("state.potential - end.potential + gain", "state.potential - end.potential"),
+        ("state.potential - end.potential + gain", "state.potential - end.potential - gain"),
+    ),
+    *faults(
+        HMC,
+        "tests/samplers/test_hmc.py::test_leapfrog_is_of_second_order",
+        ("kick = length if i < steps - 1 else length / 2", "kick = length"),
+    ),
+    *faults(
+        LATENT,
+        f"{TEST_LATENT}_a_perfect_pair_is_invariant_under_its_target",
+        ("- 0.5 * volume", "+ 0.5 * volume"),
+        ("- 0.5 * volume", "- volume"),
+    ),
+    *faults(
+        LATENT,
+        f"{TEST_LATENT}_a_perfect_logit_is_invariant_under_the_tilted_target",
+        ("- self.prior.log_density(z)", "+ self.prior.log_density(z)"),
+    ),
+    *faults(
+        TEMPERING,
+        f"{TEST_TEMPERING}_forward_and_reverse_weights_are_unbiased",
+        ("log_w - increment if reverse", "log_w + increment if reverse"),
+        (
+            "(betas[k - 1] - betas[k])[:, None] * _gap(state, runs)\n        log_w",
+            "(betas[k] - betas[k - 1])[:, None] * _gap(state, runs)\n        log_w",
+        ),
+    ),
+    *faults(
+        TEMPERING,
+        f"{TEST_TEMPERING}_smc_is_unbiased_and_ends_at_the_target",
+        ("ratio = ratio + torch.logsumexp(log_w, 1) - before", "ratio = ratio - before"),
+    ),
+]
