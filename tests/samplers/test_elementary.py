@@ -138,6 +138,18 @@ def test_rejection_accepts_with_the_ratio_of_scales_to_the_d(d: int) -> None:
     assert torch.equal(mean, second)
 
 
+def test_error_of_the_rejection_estimate_is_honest() -> None:
+    # Over 300 repetitions error / stderr has variance 1: within 4.5 sqrt(2 / 300) = 0.37.
+    rng = torch.Generator().manual_seed(6)
+    z = []
+    for _ in range(300):
+        log_k = log_z(1) + math.log(3)
+        estimate = rejection(normal, Gaussian((1,), 3.0), log_k, 500, rng, batch=500).log_z
+        assert estimate is not None
+        z.append((estimate.value - log_z(1)) / estimate.stderr)
+    assert abs(float(torch.tensor(z).square().mean()) - 1) < 0.37
+
+
 def test_rejection_says_by_how_much_its_envelope_is_too_low() -> None:
     rng = torch.Generator().manual_seed(0)
     log_k = log_z(2) + 2 * math.log(1.2) - math.log(3)

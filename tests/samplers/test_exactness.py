@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -71,19 +73,19 @@ def test_recovery_from_a_wrong_start(target: str) -> None:
     assert deviations(chains.x, law).abs().max() < LIMIT
 
 
-def test_the_middle_of_a_path_is_its_geometric_mean() -> None:
-    # (1 - beta) x^2 / 8 + beta x^2 / 2 at beta = 0.5 has precision 0.625, variance 1.6.
+def test_a_point_of_a_path_is_the_geometric_mean() -> None:
+    # (1 - beta) x^2 / 8 + beta x^2 / 2 at beta = 0.3 has precision 0.475, variance 2.105.
     class Middle(CorrelatedGaussian):
-        covariance = 1.6 * torch.eye(2)
-        tail = (1.5, 0.11784)  # P(N(0, 1.6) > 1.5)
+        covariance = torch.eye(2) / 0.475
+        tail = (1.5, 0.5 * math.erfc(1.5 * (0.475 / 2) ** 0.5))
 
     def narrow(x: Tensor) -> Tensor:
         return x.square().sum(1) / 2
 
     rng = torch.Generator().manual_seed(3)
-    x0 = 1.6**0.5 * torch.randn(50_000, 2, generator=rng)
-    for kernel in (mala(Path(wide, narrow), 0.4, beta=0.5), hmc(Path(wide, narrow), 0.6, 3)):
-        state = kernel.init(x0).replace(beta=0.5)
+    x0 = 0.475**-0.5 * torch.randn(50_000, 2, generator=rng)
+    for kernel in (mala(Path(wide, narrow), 0.4, beta=0.3), hmc(Path(wide, narrow), 0.6, 3)):
+        state = kernel.init(x0).replace(beta=0.3)
         chains = run(kernel, state, 20, rng, keep="last")
         assert deviations(chains.x, Middle()).abs().max() < LIMIT
         gap = narrow(chains.x) - wide(chains.x)

@@ -89,10 +89,27 @@ def test_a_diverging_trajectory_is_rejected_and_counted() -> None:
 
     rng = torch.Generator().manual_seed(0)
     x0 = 0.01 * torch.randn(100, 2, generator=rng)
-    chains = run(hmc(steep, 0.1, 20), x0, 3, rng)
-    assert torch.equal(chains.draws, x0.expand(3, 100, 2))
-    assert (chains.divergences == 3).all()
-    assert chains.acceptance.max() == 0
+    # The error grows by a factor of about 98^2 a step: overflow at 20 steps, 1e4 nats and more at 2.
+    for steps in (20, 2):
+        chains = run(hmc(steep, 0.1, steps), x0, 3, rng)
+        assert torch.equal(chains.draws, x0.expand(3, 100, 2))
+        assert chains.divergences.float().mean() > 2.9
+        assert chains.acceptance.max() == 0
+    # Rejected, but for no more than 1000 nats.
+    assert run(hmc(steep, 0.03, 1), x0, 3, rng).divergences.sum() == 0
+
+
+def test_jitter_gives_every_chain_its_own_step() -> None:
+    # u = 0, 1/2, 1 stand for the step sizes h (1 - j), h, h (1 + j).
+    x0, xi, h = torch.randn(1, 2).expand(3, 2), torch.randn(1, 2).expand(3, 2), 0.2
+    kernel = hmc(coupled, h, 3, jitter=0.5)
+    assert kernel.move is not None
+    moved, _ = kernel.move(kernel.init(x0), (xi, torch.zeros(3), torch.tensor([0.0, 0.5, 1.0])))
+    for row, step in enumerate((0.1, 0.2, 0.3)):
+        plain = hmc(coupled, step, 3)
+        assert plain.move is not None
+        alone, _ = plain.move(plain.init(x0[:1]), (xi[:1], torch.zeros(1)))
+        assert torch.allclose(moved.x[row], alone.x[0], atol=1e-5)
 
 
 def test_jitter_breaks_the_resonance_of_a_fixed_length() -> None:

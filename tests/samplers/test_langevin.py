@@ -89,6 +89,17 @@ def test_mass_rescales_time_only() -> None:
     assert torch.allclose(a, b, atol=1e-5)
 
 
+def test_aboba_turns_round_at_a_wall_of_nan() -> None:
+    def walled(x: Tensor) -> Tensor:
+        return torch.where(x[:, 0] > 1, torch.nan, 0.0 * x[:, 0])
+
+    kernel = underdamped(walled, 0.5, friction=1e-6)
+    state = kernel.init(torch.full((1, 1), 0.9)).replace(velocity=torch.ones(1, 1))
+    draws = run(kernel, state, 4, torch.Generator().manual_seed(0)).draws.flatten()
+    # Stays once, then leaves at the speed it came with.
+    assert torch.allclose(draws, torch.tensor([0.9, 0.4, -0.1, -0.6]), atol=0.02)
+
+
 def test_aboba_is_of_second_order() -> None:
     # From the exact law of (x, v) on an anharmonic potential one step changes E[f] by O(h^3):
     # halving h divides the change by 8 (a first-order scheme: by 4). By quadrature over x, v and
