@@ -25,7 +25,7 @@ from gibbsian.evaluation.quadrature import log_partition_quadrature
 from gibbsian.evaluation.reference import annealing_path, reference_for
 from gibbsian.measures import Counting, Measure, RealSpace, Undefined
 from gibbsian.samplers.binary import RBM
-from gibbsian.samplers.metropolis import Proposal
+from gibbsian.samplers.metropolis import Proposal, check_proposal
 
 DISAGREE = 3.5
 """Standard errors apart at which two estimates are said to disagree: with 15 pairs a false alarm in
@@ -73,6 +73,8 @@ def log_partition(
         raise ValueError(
             f"unknown estimators {sorted(unknown)}; choose from {['quadrature', *SAMPLING]}"
         )
+    if proposal is not None and not isinstance(proposal, Distribution):
+        check_proposal(proposal)
     hint = near if near is not None else samples
     if "quadrature" in (methods or ()) or (methods is None and _is_small(measure)):
         dtype = torch.float32 if hint is None else hint.dtype

@@ -22,7 +22,7 @@ from gibbsian.core import Energy, check_energy
 from gibbsian.measures import Box, Counting, Gaussian, Measure
 from gibbsian.samplers.binary import RBM
 from gibbsian.samplers.kernel import sum_event
-from gibbsian.samplers.metropolis import Proposal, check_proposal
+from gibbsian.samplers.metropolis import Proposal
 from gibbsian.samplers.potential import Path
 
 
@@ -179,9 +179,6 @@ class FromProposal(Reference):
     runs: int = 1
     log_normaliser: float = 0.0
 
-    def __post_init__(self) -> None:
-        check_proposal(self.proposal)
-
     def draw(self, n: int, rng: Generator) -> Tensor:
         with torch.no_grad():
             return self.proposal.sample(self.runs * n, rng)
@@ -218,7 +215,7 @@ def reference_for(
 ) -> Reference:
     """The law to start from: the proposal, else a normal fit, uniform, or fair coins.
 
-    Raises ValueError for a proposal without a density, or on R^d with neither proposal nor samples.
+    Raises ValueError on R^d with neither proposal nor samples.
     """
     if isinstance(proposal, Distribution):
         return FromProposal(FromDistribution(proposal))
