@@ -36,8 +36,8 @@ from gibbsian.evaluation.annealing import (
     default_kernel,
 )
 from gibbsian.evaluation.logz import LARGE, LogZ, bridge, from_weights
-from gibbsian.evaluation.reference import FairCoins, annealing_path, normal_fit
-from gibbsian.measures import Counting, RealSpace
+from gibbsian.evaluation.reference import FairCoins, Reference, annealing_path, normal_fit
+from gibbsian.measures import Counting, Measure, RealSpace
 from gibbsian.samplers import RBM
 from studies.harness import Result, Study, run_study
 
@@ -186,16 +186,19 @@ TARGETS: Mapping[str, Target] = {
 }
 
 
-def repetitions(target: Target, truth: Truth, runs: int, rng: Generator) -> dict[str, LogZ]:
-    """Every estimator on ``runs`` repetitions at once."""
+def start_of(truth: Truth, runs: int, rng: Generator) -> tuple[Reference, Measure]:
+    """Fair coins, or a normal fit to fresh points for every repetition."""
     if truth.binary:
         coins = Counting(tuple(truth.draw(1, rng).shape[1:]))
-        reference, measure = FairCoins(coins, runs), coins
-        kernel = default_binary_kernel
-    else:
-        points = truth.draw(runs * FIT_POINTS, rng)
-        reference, measure = normal_fit(points, runs), RealSpace(tuple(points.shape[1:]))
-        kernel = default_kernel
+        return FairCoins(coins, runs), coins
+    points = truth.draw(runs * FIT_POINTS, rng)
+    return normal_fit(points, runs), RealSpace(tuple(points.shape[1:]))
+
+
+def repetitions(target: Target, truth: Truth, runs: int, rng: Generator) -> dict[str, LogZ]:
+    """Every estimator on ``runs`` repetitions at once."""
+    reference, measure = start_of(truth, runs, rng)
+    kernel = default_binary_kernel if truth.binary else default_kernel
     path = annealing_path(truth.energy, measure, reference)
     problem = Problem(path, reference, kernel, target.effort)
     schedule = problem.schedule(rng)

@@ -83,7 +83,7 @@ def log_partition(
             return answer
     if near is None and samples is not None:
         near, samples = samples[::2], samples[1::2]  # the fit and the estimate must not share draws
-    names = tuple(m for m in methods or SAMPLING if m != "quadrature")
+    names = tuple(m for m in (SAMPLING if methods is None else methods) if m != "quadrature")
     if methods is None and isinstance(energy, RBM) and kernel is None:
         names = tuple(m for m in names if m != "bridge")  # block Gibbs is not reversible
     reference = reference_for(measure, near, proposal)
