@@ -43,18 +43,19 @@ class Seesaw(Method):
     networks = {}
     local = ("chains",)
 
-    def __init__(self, poison: int = -1, poison_gradient: bool = False):
+    def __init__(self, poison: int = 10**9, spoils: str = "both"):
         super().__init__(RealSpace((2,)))
         self.left = nn.Sequential(nn.Linear(2, 4), nn.Dropout(0.5), nn.Tanh(), nn.Linear(4, 1))
         self.scale = nn.Parameter(torch.ones(()))
         self.right = nn.Linear(2, 2)
-        self.poison, self.poison_gradient = poison, poison_gradient
+        self.left_idle = nn.Parameter(torch.zeros(1))  # nobody's
+        self.poison, self.spoils = poison, spoils
         self.register_buffer("chains", torch.zeros(3))
         self.register_buffer("seen", torch.zeros(2))
 
     def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[Move]:
         self.chains.add_(torch.randn(3, generator=rng))
-        factor = torch.tensor(float("nan") if index == self.poison else 1.0)
+        factor = torch.tensor(float("nan") if index >= self.poison else 1.0)
         x = next(data).x
         self.seen.mul_(0.9).add_(x.mean(0))
         yield Move("left", self.left_loss, (x, factor), transform=self.harmless)
@@ -64,18 +65,19 @@ class Seesaw(Method):
     def left_loss(self, x: Tensor, factor: Tensor) -> Loss:
         height = self.left(x).squeeze(-1) * self.scale
         value = (height - self.right(x).sum(-1).detach()).square().mean()
-        if self.poison_gradient:
-            return Loss(
-                value
-                + (factor - factor.detach() + torch.nan_to_num(factor)) * 0
-                + self._spike(factor)
-            )
-        return Loss(value * factor, {"height": height.mean()})
+        if self.spoils == "gradient":
+            value = value + self._spike(factor)
+        elif self.spoils == "value":
+            value = value + torch.where(torch.isnan(factor), torch.inf, 0.0)
+        else:
+            value = value * factor
+        return Loss(value, {"height": height.mean()})
 
     def _spike(self, factor: Tensor) -> Tensor:
-        """0 with gradient 0, or 0 with an infinite gradient where ``factor`` is NaN."""
+        """0 with gradient 0; 0 with an infinite gradient where ``factor`` is NaN."""
         offset = torch.where(torch.isnan(factor), 0.0, 1.0)
-        return torch.sqrt((self.scale - self.scale.detach()) + offset) - offset
+        root = torch.sqrt((self.scale - self.scale.detach()) + offset) - offset
+        return root - 0.5 * offset * (self.scale - self.scale.detach())
 
     def right_loss(self, noise: Tensor) -> Loss:
         return Loss((self.right(noise) - noise).square().mean() + self.left(noise).mean())
