@@ -44,10 +44,11 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "runs": ("config", "files"),
     "outputs": ("files", "report"),
     "model": ("assemble", "data", "runs"),
+    "refine": ("model", "samplers"),
     "facade": ("model", "recipes"),
     "scorecard": ("model", "evaluation"),
     "demo": ("facade", "outputs", "scorecard"),
-    "cli": ("demo",),
+    "cli": ("demo", "refine"),
     "__main__": ("cli",),
     "__init__": ("facade", "scorecard"),
 }
