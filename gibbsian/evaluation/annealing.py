@@ -42,7 +42,8 @@ class Effort:
     ``draws``: of importance sampling. ``particles``: of AIS in each direction. ``runs`` of SMC with
     ``run_particles`` each. ``pilot``: particles that find the schedule. ``moves``: kernel steps at
     every temperature. ``conditional_ess``: what one step of temperature may cost of the effective
-    sample size; nearer to 1 means more temperatures.
+    sample size; nearer to 1 means more temperatures, ``max_temperatures`` at most. All passes
+    together cost about (pilot + 2 particles + runs run_particles) moves gradients per temperature.
     """
 
     draws: int = 4096
@@ -52,6 +53,7 @@ class Effort:
     pilot: int = 128
     moves: int = 5
     conditional_ess: float = 0.98
+    max_temperatures: int = 1000
 
 
 def default_kernel(path: Path) -> Kernel[State]:
@@ -88,6 +90,7 @@ class Problem:
             runs=self.reference.runs,
             conditional_ess=self.effort.conditional_ess,
             moves=self.effort.moves,
+            max_temperatures=self.effort.max_temperatures,
         )
 
     def importance(self, rng: Generator) -> LogZ:

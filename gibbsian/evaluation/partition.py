@@ -26,6 +26,7 @@ from gibbsian.evaluation.reference import annealing_path, reference_for
 from gibbsian.measures import Counting, Measure, RealSpace, Undefined
 from gibbsian.samplers.binary import RBM
 from gibbsian.samplers.metropolis import Proposal, check_proposal
+from gibbsian.samplers.tempering import ScheduleError
 
 DISAGREE = 3.5
 """Standard errors apart at which two estimates are said to disagree: with 15 pairs a false alarm in
@@ -97,7 +98,10 @@ def log_partition(
         kernel or (default_binary_kernel if isinstance(measure, Counting) else default_kernel),
         effort or Effort(),
     )
-    return combine(problem.estimates(names, samples, exact, rng))
+    try:
+        return combine(problem.estimates(names, samples, exact, rng))
+    except ScheduleError as problem_in_words:
+        return NotDefined(f"no estimate of log Z: {problem_in_words}")
 
 
 def _is_small(measure: Measure) -> bool:

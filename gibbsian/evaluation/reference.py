@@ -107,8 +107,9 @@ def normal_fit(samples: Tensor, runs: int = 1) -> Normal:
     """The normal law of ``samples [runs * m, *event]``, one fit per run.
 
     The off-diagonal part of the covariance is shrunk by the factor m / (m + d), so that few samples
-    in many dimensions still give a law to start from. Raises ValueError for fewer than two samples
-    a run, or a constant coordinate.
+    in many dimensions still give a law to start from, and no variance is taken below 1e-4 of their
+    mean (a pixel that is always black). Raises ValueError for fewer than two samples a run, or
+    samples that are all equal or not finite.
     """
     flat = samples.reshape(runs, len(samples) // runs, -1)
     m, d = flat.shape[1:]
@@ -118,12 +119,14 @@ def normal_fit(samples: Tensor, runs: int = 1) -> Normal:
     deviation = flat - mean[:, None]
     covariance = deviation.mT @ deviation / (m - 1)
     variance = covariance.diagonal(dim1=-2, dim2=-1)
-    if bool((variance <= 0).any()) or not bool(torch.isfinite(variance).all()):
+    scale = variance.mean(-1, keepdim=True)
+    if not bool(((scale > 0) & torch.isfinite(scale)).all()):
         raise ValueError(
-            "a coordinate of the samples is constant or not finite, so no normal law fits them; "
-            "leave it out or add a little noise"
+            "the samples are all equal or not finite, so no normal law fits them; pass other points"
         )
+    floor = (1e-4 * scale - variance).clamp_min(0)
     covariance = (m * covariance + d * torch.diag_embed(variance)) / (m + d)
+    covariance = covariance + torch.diag_embed(floor)
     return Normal(mean, torch.linalg.cholesky(covariance), tuple(samples.shape[1:]))
 
 

@@ -25,6 +25,10 @@ STEP_RANGE = 1e3
 """The adapted step size stays within this factor of the kernel's own."""
 
 
+class ScheduleError(ValueError):
+    """The way from V to U is too long for the temperatures allowed."""
+
+
 @dataclass(frozen=True)
 class Schedule:
     """``betas [K + 1, runs]`` from 0 to 1 and ``step_sizes [K, runs]`` of the moves at betas[1:].
@@ -66,7 +70,7 @@ def adapt_schedule(
     conditional_ess: float = 0.98,
     moves: int = 1,
     target_acceptance: float = 0.7,
-    max_temperatures: int = 2000,
+    max_temperatures: int = 1000,
 ) -> Schedule:
     """Temperatures and step sizes from a pilot of SMC.
 
@@ -76,7 +80,7 @@ def adapt_schedule(
     schedule serves both directions. The step size follows the mean acceptance of the run.
 
     ``x0 [runs * n, *event]``: exact draws from exp(-V). ``moves``: kernel steps per temperature.
-    Raises ValueError if beta = 1 is not reached in ``max_temperatures``.
+    Raises ScheduleError if beta = 1 is not reached in ``max_temperatures``.
     """
     if not 0 < conditional_ess < 1:
         raise ValueError(f"conditional_ess must lie in (0, 1); got {conditional_ess}")
@@ -92,7 +96,7 @@ def adapt_schedule(
     betas, step_sizes = [beta], []
     while bool((beta < 1).any()):
         if len(betas) > max_temperatures:
-            raise ValueError(
+            raise ScheduleError(
                 f"the path needs more than {max_temperatures} temperatures (beta reached "
                 f"{float(beta.min()):.3g}): choose a base closer to the target, or a lower "
                 "conditional_ess"

@@ -198,6 +198,11 @@ def test_not_defined():
     assert isinstance(
         log_partition(Bounded(), Box((8,), -1.0, 1.0), rng=rng(), effort=EFFORT), Interval
     )
+    short = log_partition(
+        lambda x: 500 * square(x), RealSpace((8,)), rng=rng(), near=near,
+        effort=Effort(max_temperatures=3),
+    )  # fmt: skip
+    assert isinstance(short, NotDefined) and "3 temperatures" in short.why
     assert log_partition(square, Undefined((2,), "why not"), rng=rng()) == NotDefined("why not")
 
 
@@ -209,7 +214,7 @@ def test_bad_input():
         unchecked(square, RealSpace((5,)), rng=rng(), methods=["magic"])
     with pytest.raises(ValueError, match="has no sample"):
         unchecked(square, RealSpace((5,)), rng=rng(), proposal=torch.optim.SGD)
-    with pytest.raises(ValueError, match="constant"):
+    with pytest.raises(ValueError, match="all equal"):
         log_partition(square, RealSpace((5,)), rng=rng(), near=torch.ones(20, 5))
     with pytest.raises(ValueError, match="one number per row"):
         log_partition(lambda x: x, Box((5,), -1.0, 1.0), rng=rng())
@@ -233,6 +238,9 @@ def test_references_and_their_paths():
     fitted = fit.factor[0] @ fit.factor[0].T
     torch.testing.assert_close(fitted.diagonal(), covariance.diagonal())
     torch.testing.assert_close(fitted[0, 1], covariance[0, 1] * 300 / 303)
+    black = x.clone()
+    black[:, 1] = 0.0  # a constant coordinate still has a law to start from
+    assert torch.isfinite(normal_fit(black).from_data(black)).all()
     # exp(-U) of the fit's own log-density is the reference times Z = 1: V - U is the constant
     # -log_normaliser.
     law = torch.distributions.MultivariateNormal(fit.mean[1], scale_tril=fit.factor[1])

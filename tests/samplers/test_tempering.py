@@ -145,6 +145,14 @@ def test_smc_is_unbiased_and_ends_at_the_target():
     torch.testing.assert_close(variance, torch.full((DIM,), 1 / LAM).double(), rtol=0.06, atol=0)
 
 
+def test_resampling_alone_is_unbiased():
+    """Without moves the particles only repeat: a weight kept after resampling would count twice."""
+    runs, n = 400, 100
+    schedule = power_schedule(6, 0.15, runs)
+    passed = smc(mala(PATH, 0.15), normal(runs * n), schedule, rng(), moves=0, resample_below=0.9)
+    assert_mean_of_weights(passed.log_ratio, TRUTH)
+
+
 def test_gap_moments_along_the_path():
     runs, n = 20, 1000
     schedule = power_schedule(6, 0.15, runs)
