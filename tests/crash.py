@@ -19,7 +19,7 @@ import torch
 
 from gibbsian.files import read_tensors
 
-ROUNDS, EVERY = 400, 25
+ROUNDS, EVERY = 200, 10
 TRAIN = [
     *("--data", "ring8", "--limit", "2000", "--rounds", str(ROUNDS), "--save-every", str(EVERY)),
     *("--log-every", "10", "--batch", "64", "--seed", "1", "--device", "cpu"),
