@@ -5,26 +5,45 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
 
-from gibbsian.config import Config, replace, signature_options
+from gibbsian.config import Config, check_seed, replace, signature_options
 from gibbsian.core import Method, Space, check_energy
 from gibbsian.measures import Box, Counting, Gaussian, Measure, RealSpace, Undefined
 from gibbsian.methods import METHODS
 from gibbsian.networks import ENERGIES, GENERATORS, build_energy, build_generator
 
 ROLES_OF_GENERATORS = ("generator",)
+ERRORS_OF_MODULES = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    NameError,
+    RuntimeError,
+    TypeError,
+)
+"""What a module's constructor or forward pass raises when it does not fit; ValueErrors speak already."""
 
 
-def resolve(config: Config, space: Space, x_train: Tensor) -> Config:
+def resolve(
+    config: Config,
+    space: Space,
+    x_train: Tensor,
+    networks: Mapping[str, nn.Module] | None = None,
+) -> Config:
     """Replace what depends on the data by values: batch 0, ``box="auto"``, networks that suit images.
 
     ``x_train [N, *event]`` is in the networks' units. An automatic box is a quarter wider than the
-    training data; it is chosen only for bounded energies of vectors, which need one.
+    training data; it is chosen only for bounded energies of vectors, which need one. ``networks`` are
+    instances that replace the named ones.
     """
+    check_seed(config.training.seed)
+    given = networks or {}
     changes: dict[str, object] = {}
     if config.training.batch == 0:
         changes["training"] = {"batch": min(256, len(x_train))}
@@ -36,7 +55,7 @@ def resolve(config: Config, space: Space, x_train: Tensor) -> Config:
     if config.box == "auto":
         half = "none"
         if "energy" in METHODS[config.method].networks and space.box is None:
-            energy = _network(config, "energy", space)
+            energy = given["energy"] if "energy" in given else _network(config, "energy", space)
             if getattr(energy, "bounded", False):
                 half = str(math.ceil(12.5 * x_train.abs().max().item()) / 10)
         config = replace(config, box=half)
@@ -74,7 +93,8 @@ def measure_of(energy: nn.Module | None, space: Space) -> Measure | Undefined:
     if getattr(energy, "confining", False):
         return RealSpace(space.shape)
     why = "exp(-E) has no finite integral over R^d: the energy does not grow at infinity; "
-    return Undefined(space.shape, why + "give the data a box (--box 4) or use a confined energy")
+    remedy = "give the data a box (--box 4), use a confined energy, or set confining = True on a"
+    return Undefined(space.shape, f"{why}{remedy} class of your own that grows")
 
 
 def assemble(
@@ -111,9 +131,22 @@ def assemble(
 
 def _network(config: Config, role: str, space: Space) -> nn.Module:
     name, options = getattr(config, role), getattr(config, f"{role}_net")
-    if role in ROLES_OF_GENERATORS:
-        return build_generator(name, space, config.latent, options)
-    return build_energy(name, space, options)
+    with blaming(f"your own network {name}") if ":" in name else nullcontext():
+        if role in ROLES_OF_GENERATORS:
+            return build_generator(name, space, config.latent, options)
+        return build_energy(name, space, options)
+
+
+@contextmanager
+def blaming(network: str) -> Iterator[None]:
+    """Make a ValueError of what goes wrong in a network: it may be the user's own."""
+    try:
+        yield
+    except ERRORS_OF_MODULES as error:
+        what = str(error).partition("\n")[0]
+        raise ValueError(
+            f"{network} fails with {type(error).__name__}: {what} (GIBBSIAN_DEBUG=1 shows where)"
+        ) from error
 
 
 def _check_networks(parts: Mapping[str, object], space: Space) -> None:
@@ -121,21 +154,37 @@ def _check_networks(parts: Mapping[str, object], space: Space) -> None:
     for role, network in parts.items():
         if not isinstance(network, nn.Module):
             continue
+        if not any(parameter.requires_grad for parameter in network.parameters()):
+            raise ValueError(f"the {role} network has no parameters to train")
+        generates = role in ROLES_OF_GENERATORS
+        shape = space.shape
+        if generates:
+            prior = parts["prior"]
+            assert isinstance(prior, Gaussian)
+            shape = prior.shape
         before = network.training
         network.eval()
-        with torch.no_grad():
-            if role in ROLES_OF_GENERATORS:
-                prior = parts["prior"]
-                assert isinstance(prior, Gaussian)
-                x = network(torch.zeros(2, *prior.shape))
-                if x.shape[1:] != space.shape:
-                    raise ValueError(
-                        f"the generator returns {list(x.shape[1:])} per row, but one observation is "
-                        f"{list(space.shape)}"
-                    )
-            else:
-                check_energy(network(torch.zeros(2, *space.shape)), 2)
+        with torch.enable_grad(), blaming(f"the {role} network, given [2, {_sizes(shape)}],"):
+            value = network(torch.zeros(2, *shape))
         network.train(before)
+        if not isinstance(value, Tensor):
+            raise ValueError(f"the {role} network returns a {type(value).__name__}, not a tensor")
+        if not value.requires_grad:
+            raise ValueError(
+                f"the {role} network's output carries no gradient to its parameters; leave out detach, "
+                "no_grad and conversions to whole numbers"
+            )
+        if not generates:
+            check_energy(value, 2)
+        elif value.shape != (2, *space.shape):
+            raise ValueError(
+                f"the generator returns {list(value.shape[1:])} per row, but one observation is "
+                f"{list(space.shape)}"
+            )
+
+
+def _sizes(shape: tuple[int, ...]) -> str:
+    return ", ".join(map(str, shape))
 
 
 def known_networks() -> dict[str, tuple[str, ...]]:

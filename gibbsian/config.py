@@ -21,10 +21,21 @@ import tyro
 
 from gibbsian.core import Method
 from gibbsian.methods import METHODS
-from gibbsian.networks import NetworkOptions
+from gibbsian.networks import ENERGIES, GENERATORS, NetworkOptions
 from gibbsian.training import Optimiser, Training
 
-GIVEN = ("prior", "measure")
+DATA = (
+    "a built-in name (see `gibbsian list data`), a .csv, .npy, .npz or .parquet file, or a folder "
+    "or zip of images"
+)
+NETWORKS = {"generator": GENERATORS}
+"""Built-in networks by role; every other role is an energy or a critic."""
+
+
+def check_seed(seed: int) -> None:
+    """ValueError unless ``seed`` suits every generator that is seeded with it."""
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"--seed must lie between 0 and {2**32 - 1}, not {seed}")
 
 
 def nearest(kind: str, name: str, known: Iterable[str]) -> ValueError:
@@ -52,17 +63,23 @@ class Source:
         split_seed: seed of the train / validation / test split.
     """
 
-    root: str | None = None
+    root: Annotated[str | None, tyro.conf.arg(metavar="FOLDER")] = None
     scaling: Literal["standardise", "none"] = "standardise"
     limit: int = 0
     split_seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("limit", "split_seed"):
+            if getattr(self, name) < 0:
+                option = name.replace("_", "-")
+                raise ValueError(f"--{option} must not be negative, not {getattr(self, name)}")
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     """What every run has; ``config_type`` adds the fields of one method."""
 
-    data: str
+    data: Annotated[str, tyro.conf.arg(metavar="DATA", help=DATA)]
     source: tyro.conf.OmitArgPrefixes[Source] = dataclasses.field(default_factory=Source)
     training: tyro.conf.OmitArgPrefixes[Training] = dataclasses.field(default_factory=Training)
 
@@ -84,7 +101,7 @@ def config_type(method: str) -> type[Config]:
     """The configuration record of one method, with help texts from its docstring."""
     cls = method_class(method)
     documentation = docstring_parser.parse(cls.__doc__ or "")
-    texts = {p.arg_name: p.description or "" for p in documentation.params}
+    texts = {p.arg_name: " ".join((p.description or "").split()) for p in documentation.params}
     fields: list[Any] = []
     for name, parameter in signature_options(cls).items():
         annotated = Annotated[parameter.annotation, tyro.conf.arg(help=texts.get(name, ""))]
@@ -99,7 +116,8 @@ def config_type(method: str) -> type[Config]:
     box = Annotated[str, tyro.conf.arg(help=text)]
     fields.append(("box", box, dataclasses.field(default="auto")))
     for role, default in cls.networks.items():
-        text = f"the {role} network: a name or your own package.module:Class"
+        known = ", ".join(NETWORKS.get(role, ENERGIES))
+        text = f"the {role} network: {known}, or your own package.module:Class"
         named = Annotated[str, tyro.conf.arg(help=text)]
         fields.append((role, named, dataclasses.field(default=default)))
         fields.append((f"{role}_net", NetworkOptions, _new(NetworkOptions)))
@@ -124,10 +142,10 @@ def to_json(config: Config) -> dict[str, Any]:
 
 def from_json(values: Mapping[str, Any]) -> Config:
     """The inverse of ``to_json``; missing entries keep their defaults, unknown ones are ValueErrors."""
-    values = dict(values)
-    if "method" not in values or "data" not in values:
+    if not isinstance(values, Mapping) or "method" not in values or "data" not in values:
         raise ValueError("a configuration needs the entries 'method' and 'data'")
-    return _record(config_type(values.pop("method")), values, "configuration")
+    rest = {name: value for name, value in values.items() if name != "method"}
+    return _record(config_type(str(values["method"])), rest, "option")
 
 
 def replace(config: Config, **changes: Any) -> Config:

@@ -18,7 +18,7 @@ from gibbsian.config import Config, replace
 from gibbsian.core import HasEnergy
 from gibbsian.data import Dataset, Stream
 from gibbsian.model import Model
-from gibbsian.runs import Run, new_run, open_run, write_config
+from gibbsian.runs import Run, forget, new_run, open_run, write_config
 from gibbsian.training import Progress, checkpoints, fit, processes, start
 from gibbsian.training.processes import process_group
 
@@ -29,14 +29,16 @@ def device_of(name: str) -> torch.device:
     """The device called ``name``; ``auto`` takes a GPU where there is one. ValueError if not there."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    known = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    known += ["mps"] if torch.backends.mps.is_available() else []
+    missing = ValueError(f"device {name!r} is not there; this machine has {', '.join(known)}")
+    if name.partition(":")[0] not in {device.partition(":")[0] for device in known}:
+        raise missing
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        known = "cpu" + (
-            f", cuda ({torch.cuda.device_count()})" if torch.cuda.is_available() else ""
-        )
-        raise ValueError(f"device {name!r} is not there; this machine has: {known}") from error
+        raise missing from error
     return device
 
 
@@ -89,13 +91,19 @@ def train_config(
     device = device_of(config.training.device)
     dataset = load_data(config) if dataset is None else dataset
     with process_group(device), torch.random.fork_rng(devices=[]):
-        config = resolve(config, dataset.space, _sample_rows(dataset))
+        config = resolve(config, dataset.space, _sample_rows(dataset), networks)
         progress = _prepare(config, dataset, networks, device)
         processes.barrier()
-        if run is not None and processes.rank() == 0:
-            write_config(run, config)
-        processes.barrier()
-        return _play(progress, config, dataset, run)
+        existed = run is not None and run.path.exists()
+        try:
+            if run is not None and processes.rank() == 0:
+                write_config(run, config)
+            processes.barrier()
+            return _play(progress, config, dataset, run)
+        except (ValueError, OSError):
+            if run is not None and processes.rank() == 0 and progress.index == 0:
+                forget(run, keep_folder=existed)
+            raise
 
 
 def resume(
@@ -117,7 +125,13 @@ def resume(
     with process_group(where), torch.random.fork_rng(devices=[]):
         progress = _prepare(config, dataset, networks, where)
         if checkpoints.rounds(run.state):
-            checkpoints.restore(run.state, progress)
+            try:
+                checkpoints.restore(run.state, progress)
+            except RuntimeError as error:
+                raise ValueError(
+                    f"{path} was trained with other networks than these; give networks of your own "
+                    "again by networks=, or put their code back as it was"
+                ) from error
         if rounds is not None and rounds < progress.index:
             raise ValueError(f"{path} already has {progress.index} rounds; ask for more than that")
         processes.barrier()
@@ -170,5 +184,7 @@ def _play(progress: Progress, config: Config, dataset: Dataset, run: Run | None)
 
     state = run.state if run is not None else None
     metrics = run.metrics if run is not None else None
+    if progress.index >= config.training.rounds and processes.rank() == 0:
+        save(progress)  # the run may have died between its last checkpoint and saving the model
     fit(progress, config.training, state, metrics, save)
     return _snapshot(progress, config, dataset)

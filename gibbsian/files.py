@@ -23,8 +23,16 @@ class CorruptFileError(ValueError):
 def write_atomic(path: Path, content: bytes) -> None:
     """Replace ``path`` by ``content``: write beside it, fsync, rename, fsync the folder.
 
-    A crash at any point leaves the previous file whole. Raises OSError as the system does.
+    A crash at any point leaves the previous file whole. Raises OSError as the system does, naming
+    ``path``.
     """
+    try:
+        _replace(path, content)
+    except OSError as error:  # of a write it names no file, of the rest a file of ours
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _replace(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
@@ -66,8 +74,8 @@ def read_json(path: Path) -> Any:
         ) from error
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.blake2b(digest_size=16)
+def _digest(tensors: Mapping[str, Tensor], facts: str) -> str:
+    digest = hashlib.blake2b(facts.encode(), digest_size=16)
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
         digest.update(f"{name}{tensor.dtype}{list(tensor.shape)}".encode())
@@ -78,7 +86,8 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
     """Write named tensors and JSON-able ``facts`` as one safetensors file with a checksum."""
     copies = {name: t.detach().cpu().clone().contiguous() for name, t in tensors.items()}
-    metadata = {"facts": json.dumps(facts, allow_nan=False), "checksum": _digest(copies)}
+    text = json.dumps(facts, allow_nan=False)
+    metadata = {"facts": text, "checksum": _digest(copies, text)}
     write_atomic(path, safetensors.torch.save(copies, metadata))
 
 
@@ -90,6 +99,6 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except safetensors.SafetensorError as error:
         raise CorruptFileError(f"{path} is truncated or damaged ({error})") from error
-    if "checksum" not in metadata or metadata["checksum"] != _digest(tensors):
+    if metadata.get("checksum") != _digest(tensors, metadata.get("facts", "")):
         raise CorruptFileError(f"{path} is damaged: its checksum does not match its content")
     return tensors, json.loads(metadata["facts"])

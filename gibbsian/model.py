@@ -9,10 +9,10 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gibbsian.assemble import assemble
-from gibbsian.config import Config, from_json, to_json
+from gibbsian.config import Config, check_seed, from_json, to_json
 from gibbsian.core import HasEnergy, Method, Space
 from gibbsian.data import Transform
-from gibbsian.files import read_json, read_tensors, write_json, write_tensors
+from gibbsian.files import CorruptFileError, read_json, read_tensors, write_json, write_tensors
 from gibbsian.runs import FORMAT, VERSION, check_format, open_run
 
 CHUNK = 4096
@@ -45,6 +45,7 @@ class Model:
 
     def rng(self, seed: int) -> Generator:
         """A generator on the model's device."""
+        check_seed(seed)
         return Generator(self.device).manual_seed(seed)
 
     def sample(self, n: int, seed: int = 0, given: Tensor | None = None) -> Tensor:
@@ -116,17 +117,36 @@ class Model:
         entries = read_json(folder / "config.json")
         check_format(entries, folder)
         tensors, _ = read_tensors(folder / "model.safetensors")
-        box = entries["space"]["box"]
-        shape = tuple(entries["space"]["shape"])
-        space = Space(shape, entries["space"]["kind"], None if box is None else tuple(box))
+        try:
+            box = entries["space"]["box"]
+            shape = tuple(entries["space"]["shape"])
+            space = Space(shape, entries["space"]["kind"], None if box is None else tuple(box))
+            transform = Transform.from_config(entries["transform"])
+        except (KeyError, TypeError) as error:
+            raise ValueError(
+                f"{folder / 'config.json'} is damaged ({error}); restore it from a copy"
+            ) from error
         config = from_json(entries["config"])
         method = assemble(config, space, networks)
         state = {
             k.removeprefix("method/"): v for k, v in tensors.items() if k.startswith("method/")
         }
+        check_weights(method, state, folder)
         method.load_state_dict(state)
-        transform = Transform.from_config(entries["transform"])
         return cls(method.to(device), config, space, transform, tensors.get("held_out"))
+
+
+def check_weights(method: Method, state: Mapping[str, Tensor], folder: Path) -> None:
+    """ValueError naming the first weight that ``state`` and the networks of ``method`` disagree on."""
+    here = {name: list(value.shape) for name, value in method.state_dict().items()}
+    there = {name: list(value.shape) for name, value in state.items()}
+    for name in sorted({*here, *there}):
+        if here.get(name) != there.get(name):
+            raise ValueError(
+                f"{folder} was trained with other networks: {name} is {there.get(name, 'missing')} "
+                f"there and {here.get(name, 'missing')} here; give networks of your own again by "
+                "networks=, or put their code back as it was"
+            )
 
 
 def load(
@@ -143,4 +163,9 @@ def load(
         raise ValueError(
             f"{path} has no saved model yet; finish it with `gibbsian train --resume {path}`"
         )
-    return Model.from_pretrained(folder, networks, device)
+    try:
+        return Model.from_pretrained(folder, networks, device)
+    except CorruptFileError as error:
+        raise CorruptFileError(
+            f"{error}; `gibbsian train --resume {path}` saves the model again from the last checkpoint"
+        ) from error

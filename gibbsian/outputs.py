@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,9 +18,14 @@ from gibbsian.files import write_atomic
 def check_output(path: Path, endings: Sequence[str]) -> None:
     """ValueError unless ``path`` ends in one of ``endings`` and its folder can hold it."""
     if path.suffix not in endings:
-        raise ValueError(f"{path} must end in {', '.join(endings)}")
-    if path.is_dir() or not path.parent.is_dir():
-        raise ValueError(f"{path} cannot be written: the folder {path.parent} does not exist")
+        raise ValueError(f"--output must end in {' or '.join(endings)}, not be {path}")
+    if path.is_dir():
+        raise ValueError(f"--output {path} is a folder; name a file")
+    if not path.parent.is_dir():
+        why = "is not a folder" if path.parent.exists() else "does not exist"
+        raise ValueError(f"--output {path} cannot be written: {path.parent} {why}")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise ValueError(f"--output {path} cannot be written: {path.parent} is not writable")
 
 
 def write_points(path: Path, x: Tensor) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,9 +61,12 @@ def check_format(entries: Any, path: Path) -> None:
     """ValueError unless ``entries`` were written by this version or an older one."""
     if not isinstance(entries, dict) or "format" not in entries or "config" not in entries:
         raise ValueError(f"{path} was not written by gibbsian; give the folder of a run")
+    if not isinstance(entries["format"], int):
+        raise ValueError(f"{path} is damaged: its format is {entries['format']!r}, not a number")
     if entries["format"] > FORMAT:
         raise ValueError(
-            f"{path} was written by a newer gibbsian ({entries.get('version')}); upgrade to read it"
+            f"{path} was written by a newer gibbsian (format {entries['format']}; this one reads up "
+            f"to {FORMAT}); upgrade to read it"
         )
 
 
@@ -88,6 +93,12 @@ def new_run(path: Path) -> Run:
         )
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise ValueError(f"{path} exists and is not an empty folder; choose another --out")
+    there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise ValueError(
+            f"{path} cannot be made: {there} is {'not writable' if there.is_dir() else 'a file'}; "
+            "choose another --out"
+        )
     return Run(path)
 
 
@@ -104,6 +115,12 @@ def default_path(config: Config) -> Path:
 
 def write_config(run: Run, config: Config) -> None:
     """Create the folder and write the resolved configuration."""
-    run.path.mkdir(parents=True, exist_ok=True)
     entries = {"format": FORMAT, "versions": versions(), "config": to_json(config)}
     write_json(run.path / "config.json", entries)
+
+
+def forget(run: Run, keep_folder: bool) -> None:
+    """Remove what a run has written that failed before its first round was done."""
+    shutil.rmtree(run.path, ignore_errors=True)
+    if keep_folder:
+        run.path.mkdir(exist_ok=True)

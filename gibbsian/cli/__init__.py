@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 
+from gibbsian import __version__
 from gibbsian.cli.console import say
 from gibbsian.core import NonFiniteError
 from gibbsian.training import Interrupted
@@ -30,21 +31,43 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_overview())
         return 0 if arguments else 2
-    warnings.showwarning = _warn
+    if arguments[0] == "--version":
+        print(f"gibbsian {__version__}")
+        return 0
+    with warnings.catch_warnings():
+        warnings.showwarning = _warn
+        try:
+            status = _command(arguments[0])(arguments[1:])
+            sys.stdout.flush()
+            return status
+        except SystemExit as stop:  # after --help
+            return int(stop.code or 0)
+        except NonFiniteError as error:
+            return _fail(error, 1)
+        except Interrupted as error:
+            say("interrupted; everything up to the last finished round is saved")
+            return 128 + int(error.args[0])
+        except KeyboardInterrupt:
+            say("interrupted")
+            return 130
+        except (ValueError, ImportError) as error:
+            return _fail(error, 2)
+        except BrokenPipeError:  # the reader of our output has gone, as `head` does
+            _discard_output()
+            return 141
+        except OSError as error:
+            _discard_output()
+            where = f" {error.filename}" if error.filename else ""
+            why = f"cannot read or write{where}: {error.strerror or error}"
+            return _fail(ValueError(f"{why}; check the path, its permissions and free space"), 2)
+
+
+def _discard_output() -> None:
+    """Drop what standard output does not take: flushed again at exit, it would change the status."""
     try:
-        return _command(arguments[0])(arguments[1:])
-    except NonFiniteError as error:
-        return _fail(error, 1)
-    except Interrupted as error:
-        say("interrupted; everything up to the last finished round is saved")
-        return 128 + int(error.args[0])
-    except KeyboardInterrupt:
-        return 130
-    except (ValueError, ImportError) as error:
-        return _fail(error, 2)
-    except OSError as error:
-        where = f" {error.filename}" if error.filename else ""
-        return _fail(ValueError(f"cannot read or write{where}: {error.strerror or error}"), 2)
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _command(name: str) -> Callable[[list[str]], int]:

@@ -2,19 +2,71 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 import tyro
 
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+FRAME = " │|╭╮╰╯├┤─-"
+PLAINER = {
+    r"invalid literal for int\(\) with base 10: (.*)": r"\1 is not a whole number",
+    r"could not convert string to float: (.*)": r"\1 is not a number",
+    r"^Error parsing (\w+: (?=--))?": "",
+}
+
 
 def parse(record: type, arguments: Sequence[str], name: str, default: Any = None) -> Any:
-    """Fill ``record`` from the command line; on a bad option exits with status 2 and says which."""
+    """Fill ``record`` from the command line; an unusable option is a ValueError in one sentence.
+
+    Leaves by SystemExit(0) after ``--help``.
+    """
     extra = {} if default is None else {"default": default}
-    return tyro.cli(record, args=list(arguments), prog=f"gibbsian {name}", **extra)
+    program, said = f"gibbsian {name}", io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(record, args=list(arguments), prog=program, **extra)
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise ValueError(f"{_sentence(said.getvalue())}; see `{program} --help`") from None
 
 
 def say(text: str) -> None:
     """One line on standard error; results go to standard output."""
     print(f"gibbsian: {text}", file=sys.stderr)
+
+
+def _sentence(box: str) -> str:
+    """What a framed message of several lines says, without frame, title and help texts."""
+    lines = ANSI.sub("", box).splitlines()
+    paragraphs: list[list[str]] = [[]]
+    for line in lines[1:] or lines:
+        if line.strip(FRAME):
+            paragraphs[-1].append(line.strip("│|").rstrip())
+        else:
+            paragraphs.append([])
+    first, *others = [paragraph for paragraph in paragraphs if paragraph]
+    said = " ".join(line.strip() for line in first).removesuffix(".")
+    for pattern, plain in PLAINER.items():
+        said = re.sub(pattern, plain, said)
+    if said.startswith("Missing from"):
+        said = f"missing: {', '.join(_named(first))}"
+    for paragraph in others:
+        if paragraph[0].strip().startswith("Unrecognized"):
+            said += f"; unrecognized options: {' '.join(_named(paragraph))}"
+        elif paragraph[0].strip().startswith(("Perhaps", "Arguments similar")):
+            said += (
+                f"; did you mean {', '.join(name.split()[0] for name in _named(paragraph)[:3])}?"
+            )
+    return said[0].lower() + said[1:]
+
+
+def _named(paragraph: list[str]) -> list[str]:
+    """The options a paragraph is about: its lines indented by four, their help texts by eight."""
+    margin = len(paragraph[0]) - len(paragraph[0].lstrip()) + 4
+    return [line.strip() for line in paragraph if len(line) - len(line.lstrip()) == margin]

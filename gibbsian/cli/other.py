@@ -9,6 +9,7 @@ from pathlib import Path
 from gibbsian import data, recipes
 from gibbsian.assemble import known_networks
 from gibbsian.cli.console import parse
+from gibbsian.cli.train import about
 from gibbsian.config import nearest
 from gibbsian.demo import run_demo
 from gibbsian.methods import METHODS
@@ -16,14 +17,10 @@ from gibbsian.methods import METHODS
 
 def list_(arguments: list[str]) -> int:
     """Show what there is: `list methods|data|recipes|networks`."""
-
-    def first_line(thing: object) -> str:
-        return (thing.__doc__ or "").strip().splitlines()[0]
-
     tables: dict[str, Callable[[], list[tuple[str, str]]]] = {
-        "methods": lambda: [(name, first_line(cls)) for name, cls in METHODS.items()],
+        "methods": lambda: [(name, about(cls)) for name, cls in METHODS.items()],
         "data": lambda: [(entry.name, entry.description) for entry in data.names()],
-        "recipes": lambda: [(name, first_line(f)) for name, f in recipes.RECIPES.items()],
+        "recipes": lambda: [(name, about(f)) for name, f in recipes.RECIPES.items()],
         "networks": lambda: [(role, ", ".join(names)) for role, names in known_networks().items()],
     }
     what = arguments[0] if arguments else "--help"
@@ -32,6 +29,8 @@ def list_(arguments: list[str]) -> int:
         return 0
     if what not in tables:
         raise nearest("list", what, tables)
+    if len(arguments) > 1:
+        raise ValueError(f"one list at a time: leave out {' '.join(arguments[1:])}")
     for name, text in tables[what]():
         print(f"{name:20s}{text}")
     return 0

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -23,31 +23,42 @@ from gibbsian.config import (
 from gibbsian.facade import resume, train_config
 from gibbsian.files import read_json
 from gibbsian.methods import METHODS
-from gibbsian.runs import default_path, new_run
+from gibbsian.runs import check_format, default_path, new_run, open_run
 from gibbsian.training import processes
+
+OVERVIEW = """usage: gibbsian train METHOD --data DATA [--rounds N] [--out RUN] [OPTIONS]
+       gibbsian train [METHOD] --config FILE [OPTIONS]     (what --print-config printed)
+       gibbsian train --recipe NAME [--scale cpu|paper] [--rounds N] [--out RUN]
+       gibbsian train --resume RUN [--rounds N]
+
+DATA is a built-in name (`gibbsian list data`), a .csv, .npy, .npz or .parquet file, or a folder or
+zip of images. For example: gibbsian train cd --data moons --out runs/moons
+
+methods, each with options of its own (`gibbsian train METHOD --help`):
+"""
 
 
 @dataclasses.dataclass(frozen=True)
 class Continue:
-    """Continue a run, or start a named one.
+    """Without a method: continue a run, or start a named one.
 
     Args:
-        resume: folder of the run to continue.
-        recipe: name of a published run (see `gibbsian list recipes`).
+        resume: folder of the run to continue, to the same bits as if never stopped.
+        recipe: name of a known run (see `gibbsian list recipes`).
         scale: size of the recipe: cpu fits a laptop, paper wants a GPU.
         rounds: train until this many rounds in all are done.
-        device: where to train.
-        out: folder of the new run.
+        device: where to train: cpu, cuda, cuda:1, mps or auto.
+        out: folder of the new run of a recipe.
         print_config: print the configuration and stop.
     """
 
-    resume: Path | None = None
-    recipe: str | None = None
-    scale: str = "cpu"
-    rounds: int | None = None
-    device: str | None = None
-    out: Path | None = None
-    print_config: bool = False
+    resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
+    recipe: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    scale: Literal["cpu", "paper"] = "cpu"
+    rounds: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = None
+    out: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
+    print_config: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
 
 
 def train(arguments: list[str]) -> int:
@@ -57,39 +68,49 @@ def train(arguments: list[str]) -> int:
         return _train_method(arguments, config_file)
     if not arguments:
         raise ValueError("say what to train: `gibbsian train METHOD --data DATA`, or --resume RUN")
-    if arguments[0] in ("-h", "--help"):
-        print(
-            f"methods: {', '.join(METHODS)}; `gibbsian train METHOD --help` lists the options of one"
-        )
+    if {"-h", "--help"} & set(arguments):
+        print(OVERVIEW + "\n".join(f"  {name:15s}{about(cls)}" for name, cls in METHODS.items()))
+        print()
     wish = parse(Continue, arguments, "train")
     if (wish.resume is None) == (wish.recipe is None):
         raise ValueError("give either --resume RUN or --recipe NAME, or name a method first")
-    if wish.resume is not None:
-        resume(wish.resume, wish.rounds, wish.device)
-        say(f"model saved in {wish.resume / 'model'}")
-        return 0
-    if wish.scale not in ("cpu", "paper"):
-        raise ValueError(f"--scale must be cpu or paper, not {wish.scale!r}")
-    config = recipes.recipe(wish.recipe, wish.scale)
     changes = {"rounds": wish.rounds, "device": wish.device}
-    config = replace(config, training={k: v for k, v in changes.items() if v is not None})
-    return _start(config, wish.out, wish.print_config)
+    changes = {name: value for name, value in changes.items() if value is not None}
+    if wish.resume is None:
+        config = recipes.recipe(wish.recipe, wish.scale)
+        return _start(replace(config, training=changes), wish.out, wish.print_config)
+    if wish.out is not None:
+        raise ValueError("--resume continues a run in its own folder; leave out --out")
+    if wish.print_config:
+        return _show(replace(open_run(wish.resume).config(), training=changes))
+    resume(wish.resume, wish.rounds, wish.device)
+    if processes.rank() == 0:
+        say(f"model saved in {wish.resume / 'model'}")
+    return 0
+
+
+def about(thing: object) -> str:
+    """The first line of a docstring."""
+    return (thing.__doc__ or "").strip().splitlines()[0]
 
 
 def _train_method(arguments: list[str], config_file: str | None) -> int:
     if config_file is not None:
-        if not Path(config_file).is_file():
-            raise ValueError(f"there is no configuration file {config_file}")
-        entries = read_json(Path(config_file))
-        base = from_json(entries.get("config", entries))
+        base = _read_config(Path(config_file))
         if arguments and not arguments[0].startswith("-") and arguments.pop(0) != base.method:
             raise ValueError(f"{config_file} is a configuration of {base.method}")
     else:
         method_class(arguments[0])
         data = _take(arguments, "--data")[0]
-        base = recipes.default(arguments.pop(0), data if data is not None else tyro.MISSING)
-    out: Any = Annotated[Path | None, tyro.conf.arg(help="folder of the new run")]
-    show: Any = Annotated[bool, tyro.conf.arg(help="print the resolved configuration and stop")]
+        base = recipes.default(arguments.pop(0), data or "")
+        if data is None:
+            base = dataclasses.replace(base, data=tyro.MISSING)
+    out: Any = Annotated[Path | None, tyro.conf.arg(help="folder of the new run", metavar="RUN")]
+    show: Any = Annotated[
+        bool,
+        tyro.conf.arg(help="print the resolved configuration and stop"),
+        tyro.conf.FlagCreatePairsOff,
+    ]
     record = dataclasses.make_dataclass(
         "Train",
         [("out", out, None), ("print_config", show, False)],
@@ -101,6 +122,19 @@ def _train_method(arguments: list[str], config_file: str | None) -> int:
     wish = parse(record, arguments, f"train {base.method}", record(**values))
     config = type(base)(**{name: getattr(wish, name) for name in values})
     return _start(config, wish.out, wish.print_config)
+
+
+def _read_config(path: Path) -> Config:
+    """The configuration in a file, a run's ``config.json`` too; ValueError naming the file."""
+    if not path.is_file():
+        raise ValueError(f"there is no configuration file {path}; --print-config prints one")
+    entries = read_json(path)
+    if isinstance(entries, dict) and "config" in entries:
+        check_format(entries, path)
+    try:
+        return from_json(entries.get("config", entries) if isinstance(entries, dict) else entries)
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be used: {error}") from error
 
 
 def _take(arguments: Sequence[str], option: str) -> tuple[str | None, list[str]]:
@@ -118,10 +152,14 @@ def _take(arguments: Sequence[str], option: str) -> tuple[str | None, list[str]]
 
 def _start(config: Config, out: Path | None, show: bool) -> int:
     if show:
-        print(json.dumps(to_json(config), indent=2))
-        return 0
+        return _show(config)
     run = new_run(out if out is not None else default_path(config))
     train_config(config, run)
     if processes.rank() == 0:
         say(f"model saved in {run.model}; next: `gibbsian evaluate {run.path}`")
+    return 0
+
+
+def _show(config: Config) -> int:
+    print(json.dumps(to_json(config), indent=2))
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -28,7 +29,7 @@ class Sample:
     Args:
         run: folder of the run.
         output: where to: .png (images, or a scatter), .npz, .npy or .csv, in the data's units.
-        n: how many.
+        n: how many; at least 1.
         seed: of the draws.
         refine: improve the samples by Markov chains: in the generator's latent space where the
             method declares a target there, otherwise in data space.
@@ -39,7 +40,7 @@ class Sample:
         device: where to compute.
     """
 
-    run: Positional[Path]
+    run: Annotated[Positional[Path], tyro.conf.arg(metavar="RUN")]
     output: Path
     n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 64
     seed: int = 0
@@ -55,6 +56,8 @@ def sample(arguments: list[str]) -> int:
     """Draw from a trained model: `sample RUN -n 64 --output samples.png`."""
     wish = parse(Sample, arguments, "sample")
     check_output(wish.output, (".png", ".npz", ".npy", ".csv"))
+    if wish.step_size is not None and not 0 < wish.step_size < math.inf:
+        raise ValueError(f"--step-size must be positive, not {wish.step_size}")
     model = load(wish.run, device=device_of(wish.device))
     if wish.refine is None:
         x = model.sample(wish.n, wish.seed)
@@ -88,8 +91,8 @@ class Score:
         device: where to compute.
     """
 
-    run: Positional[Path]
-    points: Positional[str]
+    run: Annotated[Positional[Path], tyro.conf.arg(metavar="RUN")]
+    points: Annotated[Positional[str], tyro.conf.arg(metavar="POINTS")]
     output: str = "-"
     seed: int = 0
     device: str = "auto"
@@ -122,7 +125,7 @@ class Evaluate:
         device: where to compute.
     """
 
-    run: Positional[Path]
+    run: Annotated[Positional[Path], tyro.conf.arg(metavar="RUN")]
     json: bool = False
     require: tuple[str, ...] = ()
     samples: int = 10_000
@@ -145,7 +148,10 @@ def evaluate(arguments: list[str]) -> int:
 def report(arguments: list[str]) -> int:
     """Write one HTML page about an evaluated run: `report RUN --output report.html`."""
     wish = parse(Report, arguments, "report")
-    say(f"report in {write_page(open_run(wish.run).path, wish.output)}")
+    run = open_run(wish.run)
+    if wish.output is not None:
+        check_output(wish.output, (".html",))
+    say(f"report in {write_page(run.path, wish.output)}")
     return 0
 
 
@@ -155,8 +161,8 @@ class Report:
 
     Args:
         run: folder of the run.
-        output: the page; RUN/report.html if not given.
+        output: the page, a .html file; RUN/report.html if not given.
     """
 
-    run: Positional[Path]
+    run: Annotated[Positional[Path], tyro.conf.arg(metavar="RUN")]
     output: Path | None = None
