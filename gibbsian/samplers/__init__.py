@@ -15,21 +15,26 @@ from gibbsian.samplers.parallel import Replicas, parallel_tempering
 from gibbsian.samplers.potential import Path, constrained, value_and_grad
 from gibbsian.samplers.rejection import rejection
 from gibbsian.samplers.summary import Summary, summarise
+from gibbsian.samplers.tempering import Annealed, Schedule, adapt_schedule, ais, smc
 from gibbsian.samplers.transform import Tabulated, Transformed, inverse_transform, invert_cdf
 
 __all__ = [
     "RBM",
+    "Annealed",
     "Chains",
     "Draws",
     "Info",
     "Kernel",
     "Path",
     "Replicas",
+    "Schedule",
     "State",
     "Summary",
     "Tabulated",
     "Transformed",
     "adapt",
+    "adapt_schedule",
+    "ais",
     "block_gibbs",
     "constrained",
     "discrete_mala",
@@ -50,6 +55,7 @@ __all__ = [
     "resample",
     "run",
     "sir",
+    "smc",
     "summarise",
     "ula",
     "underdamped",

@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 from tqdm import tqdm
 
 from gibbsian.samplers import diagnostics
-from gibbsian.samplers.kernel import Info, Kernel, S, eager_on_cpu
+from gibbsian.samplers.kernel import Info, Kernel, S
 from gibbsian.samplers.summary import Summary, summarise
 
 
@@ -106,13 +106,15 @@ def run(
         state = kernel.init(x0) if isinstance(x0, Tensor) else x0
         x = state.x
         acceptance, divergences = x.new_zeros(len(x)), x.new_zeros(len(x), dtype=torch.int64)
-        evaluations = 0
+        evaluations = all_moved = 0
         draws = x.new_empty(steps // thin, *x.shape) if keep == "all" else None
         for i in tqdm(range(1, steps + 1), disable=not (progress and sys.stderr.isatty())):
             state, info = step(state, rng)
-            acceptance += info.acceptance
             evaluations += info.evaluations
-            if not eager_on_cpu(x) or bool(info.diverging.any()):  # asking is cheaper than adding
+            if info.all_moved:
+                all_moved += 1
+            else:
+                acceptance += info.acceptance
                 divergences += info.diverging
             if i % thin == 0:
                 if draws is not None:
@@ -121,7 +123,14 @@ def run(
                     on_draw(state.x)
     kept = state.x[None] if draws is None else draws
     return Chains(
-        kept, state, acceptance / steps, divergences, steps, thin, evaluations, superchains
+        kept,
+        state,
+        (acceptance + all_moved) / steps,
+        divergences,
+        steps,
+        thin,
+        evaluations,
+        superchains,
     )
 
 

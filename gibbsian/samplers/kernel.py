@@ -42,7 +42,7 @@ S = TypeVar("S", bound=Position)
 F = TypeVar("F")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class State:
     """What the next step needs. B chains; the event may have any shape.
 
@@ -105,7 +105,7 @@ class State:
         return State(**fields)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Info:
     """What only a diagnosis needs.
 
@@ -113,17 +113,19 @@ class Info:
     Metropolis step). ``diverging [B]``: the proposal was rejected because its energy was NaN or
     -inf, its gradient not finite, or the integrator's error above 1000 nats. An energy of +inf
     with a finite gradient is a point outside the support: an ordinary rejection.
-    ``evaluations``: energy or gradient evaluations per chain this step cost.
+    ``evaluations``: energy or gradient evaluations per chain this step cost. ``all_moved``: true
+    where the host knows that every acceptance is 1 and nothing diverged.
     ``swaps [replicas - 1]``: acceptance of the exchanges of neighbours in parallel tempering.
     """
 
     acceptance: Tensor
     diverging: Tensor
     evaluations: int
+    all_moved: bool = False
     swaps: Tensor | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Kernel(Generic[S]):
     """``init(x0 [B, *event]) -> state`` and ``step(state, rng) -> (state, Info)``, both pure.
 

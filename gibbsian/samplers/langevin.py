@@ -44,9 +44,9 @@ def take_if_finite(proposal: State, state: State) -> tuple[State, Info]:
     """The proposal of a kernel without a Metropolis step, unless it is NaN or infinite."""
     assert proposal.grad is not None
     if eager_on_cpu(state.x):
-        total = proposal.energy.sum() + proposal.grad.sum()
+        total = float(proposal.energy.sum()) + float(proposal.grad.sum())
         if proposal.base is not None and proposal.base_grad is not None:
-            total = total + proposal.base.sum() + proposal.base_grad.sum()
+            total += float(proposal.base.sum()) + float(proposal.base_grad.sum())
         if math.isfinite(total):
             # A finite sum says that every row is: cheaper than to look at the rows.
             return proposal, all_taken(len(proposal.energy), proposal.energy.dtype)
@@ -60,13 +60,25 @@ def take_if_finite(proposal: State, state: State) -> tuple[State, Info]:
 @lru_cache(maxsize=16)
 def all_taken(chains: int, dtype: torch.dtype) -> Info:
     """The information that every chain on the CPU moved, made once."""
-    return Info(torch.ones(chains, dtype=dtype), torch.zeros(chains, dtype=torch.bool), 1)
+    no_chain = torch.zeros(chains, dtype=torch.bool)
+    return Info(torch.ones(chains, dtype=dtype), no_chain, 1, all_moved=True)
 
 
-def coefficients(h: Tensor, s: Tensor, event_dims: int) -> tuple[Tensor, Tensor]:
-    """Of drift and noise: h s^2 and s sqrt(2 h), shaped to multiply ``x [B, *event]``."""
-    h = h if h.ndim == 0 else h.reshape(-1, *[1] * event_dims)
-    return h * s.square(), (2 * h).sqrt() * s
+def slope(state: State) -> tuple[Tensor, Tensor | None]:
+    """(g, b) with grad Phi = b g: off a path b is beta, left to a coefficient; on one it is None."""
+    if state.base_grad is not None or state.grad is None:
+        return state.potential_grad, None
+    return state.grad, state.beta
+
+
+def coefficients(h: Tensor, s: Tensor, b: Tensor | None, event_dims: int) -> tuple[Tensor, Tensor]:
+    """Of drift and noise: b h s^2 and s sqrt(2 h), shaped to multiply ``x [B, *event]``."""
+    shape = (-1, *[1] * event_dims)
+    h = h.reshape(shape) if h.ndim else h
+    drift = h * s.square()
+    if b is not None:
+        drift = drift * (b.reshape(shape) if b.ndim else b)
+    return drift, (2 * h).sqrt() * s
 
 
 def ula(
@@ -97,8 +109,9 @@ def ula(
         return (normal_like(state.x, rng),)
 
     def move(state: State, noise: Noise) -> tuple[State, Info]:
-        drift, diffusion = terms(state.step_size, state.scale, state.x.ndim - 1)
-        x = torch.addcmul(state.x, state.potential_grad, drift, value=-1)
+        g, b = slope(state)
+        drift, diffusion = terms(state.step_size, state.scale, b, state.x.ndim - 1)
+        x = torch.addcmul(state.x, g, drift, value=-1)
         x.addcmul_(noise[0], diffusion)
         if box is not None:
             x = reflect(x, *box)
@@ -117,8 +130,8 @@ def mala(
     """Metropolis-adjusted Langevin (Roberts and Tweedie, 1996). Exact.
 
     z' = z - h grad Phi(z) + sqrt(2 h) xi is accepted with probability min(1, exp(r)),
-    r = Phi(z) - Phi(z') + |xi|^2 / 2 - |xi'|^2 / 2, where xi' = sqrt(h / 2) (grad Phi(z) +
-    grad Phi(z')) - xi is the noise that would lead back.
+    r = Phi(z) - Phi(z') + |xi|^2 / 2 - |xi'|^2 / 2, where xi' = w - xi is the noise that would lead
+    back, w = sqrt(h / 2) (grad Phi(z) + grad Phi(z')).
 
     Raises ValueError if the step size is not positive.
     """
@@ -133,11 +146,12 @@ def mala(
         return normal_like(state.x, rng), uniform_like(state.energy, rng)
 
     def move(state: State, noise: Noise) -> tuple[State, Info]:
-        (xi, u), grad = noise, state.potential_grad
-        drift, diffusion = terms(state.step_size, state.scale, state.x.ndim - 1)
-        x = torch.addcmul(state.x, grad, drift, value=-1)
-        proposal = evaluate(state, torch.addcmul(x, xi, diffusion))
-        w = (grad + proposal.potential_grad) * (diffusion / 2)
+        (xi, u), (g, b) = noise, slope(state)
+        drift, diffusion = terms(state.step_size, state.scale, b, state.x.ndim - 1)
+        x = torch.addcmul(state.x, g, drift, value=-1)
+        x.addcmul_(xi, diffusion)
+        proposal = evaluate(state, x)
+        w = (g + slope(proposal)[0]) * (drift / diffusion)
         # |xi|^2 / 2 - |xi'|^2 / 2 with xi' = w - xi.
         way_back = sum_event(w * torch.sub(xi, w, alpha=0.5))
         end = proposal.potential

@@ -75,7 +75,7 @@ def parallel_tempering(
             )
         rows = (place * n + torch.arange(n, device=place.device)).flatten()
         moved = inner.select(rows).replace(step_size=inner.step_size, beta=inner.beta)
-        cold = Info(info.acceptance[:n], info.diverging[:n], levels * info.evaluations, swaps)
+        cold = Info(info.acceptance[:n], info.diverging[:n], levels * info.evaluations, swaps=swaps)
         return Replicas(moved, n), cold
 
     return Kernel(init, step)

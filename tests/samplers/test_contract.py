@@ -16,7 +16,6 @@ from gibbsian.samplers import (
     Kernel,
     Path,
     block_gibbs,
-    chains,
     discrete_mala,
     gibbs_with_gradients,
     hmc,
@@ -196,7 +195,7 @@ def test_the_path_of_other_devices_gives_the_same_draws(
         kernel_, x0 = make(name, Path(smooth, smooth), (3,))
         x0 = x0.repeat(500, 1)
     here = run(kernel_, x0, 6, torch.Generator().manual_seed(0)).draws
-    for module in (kernel, langevin, chains):
+    for module in (kernel, langevin):
         monkeypatch.setattr(module, "eager_on_cpu", never)
     there = run(kernel_, x0, 6, torch.Generator().manual_seed(0)).draws
     assert torch.equal(here, there)

@@ -297,5 +297,8 @@ def test_grid_sums_include_the_cell_volume() -> None:
     assert again == pytest.approx(value, abs=1e-9)
     assert torch.allclose(mean, torch.full((2,), 0.85214, dtype=torch.float64), atol=1e-5)  # type: ignore[arg-type]
     assert grid_sum(normal, -8.0, 8.0, 3, 60)[0] == pytest.approx(log_z(3), abs=1e-5)
+    # At the middle of the cells: int_0^1 e^-x dx to second order, Delta^2 / 24.
+    value, _ = grid_sum(lambda x: x.sum(1), 0.0, 1.0, 1, 10)
+    assert value == pytest.approx(math.log(1 - math.exp(-1)) - 0.01 / 24, abs=1e-5)
     with pytest.raises(ValueError, match="a grid needs"):
         grid_sum(normal, 1.0, 0.0, 1, 10)

@@ -41,6 +41,23 @@ def test_one_step_of_ula_is_the_formula() -> None:
     assert torch.allclose(x, expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("beta", [torch.tensor(0.3), torch.tensor([0.0, 0.2, 0.5, 1.0])])
+def test_one_step_of_ula_on_a_path(beta: Tensor) -> None:
+    # grad Phi = (1 - beta) grad V + beta grad U, V normal, U anharmonic.
+    x0 = torch.randn(4, 3)
+    kernel = ula(Path(normal, anharmonic_sum), 0.2, beta=beta)
+    state = kernel.init(x0)
+    b = beta.reshape(-1, 1)
+    grad = (1 - b) * x0 + b * (x0**3 + x0)
+    assert torch.allclose(state.potential_grad, grad, atol=1e-5)
+    b = beta.expand(4)
+    potential = (1 - b) * normal(x0) + b * anharmonic_sum(x0)
+    assert torch.allclose(state.potential, potential, atol=1e-5)
+    x = kernel.step(state, torch.Generator().manual_seed(9))[0].x
+    xi = torch.randn(4, 3, generator=torch.Generator().manual_seed(9))
+    assert torch.allclose(x, x0 - 0.2 * grad + 0.4**0.5 * xi, atol=1e-5)
+
+
 def anharmonic_sum(x: Tensor) -> Tensor:
     return (x**4 / 4 + x**2 / 2).sum(1)
 

@@ -50,6 +50,26 @@ def test_what_is_kept() -> None:
     assert torch.equal(torch.stack(seen), thinned.draws)
 
 
+def test_acceptance_and_divergences_are_those_of_the_steps() -> None:
+    def walled(x: Tensor) -> Tensor:
+        return torch.where(x[:, 0] > 0.5, torch.nan, normal(x))
+
+    for kernel in (mala(walled, 1.5), ula(walled, 0.1)):
+        chains = run(kernel, torch.zeros(9, 2), 7, seed())
+        rng, state, infos = seed(), kernel.init(torch.zeros(9, 2)), []
+        for _ in range(7):
+            state, info = kernel.step(state, rng)
+            infos.append(info)
+        acceptance = torch.stack([info.acceptance for info in infos]).mean(0)
+        assert torch.allclose(chains.acceptance, acceptance)
+        diverging = torch.stack([info.diverging for info in infos]).sum(0)
+        assert torch.equal(chains.divergences, diverging)
+        assert 0 < diverging.sum() < 63
+    assert torch.equal(
+        run(ula(normal, 0.1), torch.zeros(9, 2), 7, seed()).acceptance, torch.ones(9)
+    )
+
+
 def test_going_on_from_a_state_equals_one_run() -> None:
     for kernel in (mala(normal, 0.5), underdamped(normal, 0.5, friction=1.0)):
         rng = seed()
