@@ -79,7 +79,7 @@ class Problem:
         """log of exp(-U) over the reference's density at ``y [runs * n, ...]``, ``[runs, n]``."""
         with torch.no_grad():
             gap = self.reference.energy(y).double() - self.path.energy(y).double()
-        return (gap + self.reference.log_normaliser).reshape(self.reference.runs, -1)
+        return (gap.cpu() + self.reference.log_normaliser).reshape(self.reference.runs, -1)
 
     def schedule(self, rng: Generator) -> Schedule:
         """Temperatures and step sizes from a pilot, per repetition."""
@@ -176,4 +176,5 @@ def _pick(annealed: Annealed, n: int, rng: Generator) -> Tensor:
     """``n`` of the last particles of SMC, by weight."""
     runs = len(annealed.log_weights)
     weights = torch.softmax(annealed.log_weights, 1).flatten() / runs
-    return annealed.x[torch.multinomial(weights, n, replacement=True, generator=rng)]
+    chosen = torch.multinomial(weights.to(rng.device), n, replacement=True, generator=rng)
+    return annealed.x[chosen.to(annealed.x.device)]

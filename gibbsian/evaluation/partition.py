@@ -79,7 +79,9 @@ def log_partition(
     hint = near if near is not None else samples
     if "quadrature" in (methods or ()) or (methods is None and _is_small(measure)):
         dtype = torch.float32 if hint is None else hint.dtype
-        answer = log_partition_quadrature(energy, measure, near=hint, dtype=dtype)
+        answer = log_partition_quadrature(
+            energy, measure, near=hint, dtype=dtype, device=rng.device
+        )
         if isinstance(answer, Interval) or set(methods or ()) <= {"quadrature"}:
             return answer
     if near is None and samples is not None:

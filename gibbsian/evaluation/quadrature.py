@@ -35,13 +35,15 @@ def log_partition_quadrature(
     near: Tensor | None = None,
     tolerance: float = 1e-3,
     dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
 ) -> Interval | NotDefined:
     """log Z = log of the integral of exp(-E(x)) b(x), in nats.
 
     ``measure`` is the base measure b, of one to three dimensions (Counting: up to 22 binary
     variables, enumerated). ``near [N, *event]`` are points that show where to look on R^d: the box
     starts as theirs instead of [-4, 4]^d. ``tolerance`` bounds both the difference of the last two
-    grids (nats) and the share of mass in the outer shell. ``dtype`` is what the energy is called with.
+    grids (nats) and the share of mass in the outer shell. ``dtype`` and
+    ``device`` are what the energy is called with.
 
     Both sides of the Interval are one "exact" Estimate whose diagnostics hold ``error`` (difference
     of the last two grids plus the mass in the shell, nats), ``points`` per axis, ``box`` and
@@ -51,8 +53,8 @@ def log_partition_quadrature(
     if isinstance(measure, Undefined):
         return NotDefined(measure.why)
     if isinstance(measure, Counting):
-        return _enumerate(energy, measure, dtype)
-    log_density = _model(energy, measure)
+        return _enumerate(energy, measure, dtype, device)
+    log_density = _model(energy, measure, device)
     try:
         lows, highs, shell = find_box([log_density], measure, near, tolerance, dtype)
         values, points = refine(
@@ -84,10 +86,12 @@ def kl_to_model(
     near: Tensor | None = None,
     tolerance: float = 1e-3,
     dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
 ) -> Estimate | NotDefined:
     """KL(p_data || p_theta) in nats, by quadrature of both densities on one grid.
 
-    ``log_p``: the data's exact log-density (normalised) in the units the energy sees. On R^d the
+    ``log_p``: the data's exact log-density (normalised) in the units the energy sees, called with
+    points on the CPU; ``device`` is the energy's. On R^d the
     box grows until both densities keep less than ``tolerance`` of their mass in its shell. On a Box
     the data's density is restricted to it; where more than ``tolerance`` of the data's mass lies
     outside the divergence is infinite, which is said through ``NotDefined``.
@@ -99,7 +103,7 @@ def kl_to_model(
         return NotDefined(measure.why)
     if isinstance(measure, Counting):
         return NotDefined("quadrature compares densities; on binary vectors enumerate both laws")
-    log_model = _model(energy, measure)
+    log_model = _model(energy, measure, device)
 
     def divergence(grid: Grid) -> float:
         log_q, log_data = grid.evaluate(log_model), grid.evaluate(log_p)
@@ -137,18 +141,20 @@ def kl_to_model(
     )
 
 
-def _model(energy: Energy, measure: Measure) -> LogDensity:
+def _model(energy: Energy, measure: Measure, device: torch.device | str) -> LogDensity:
     """The unnormalised log-density -E(x) + log b(x)."""
     flat = isinstance(measure, Box | RealSpace)
 
     def log_density(x: Tensor) -> Tensor:
-        value = -check_energy(energy(x), len(x))
+        value = -check_energy(energy(x.to(device)), len(x)).cpu()
         return value if flat else value + measure.log_density(x)
 
     return log_density
 
 
-def _enumerate(energy: Energy, measure: Counting, dtype: torch.dtype) -> Interval | NotDefined:
+def _enumerate(
+    energy: Energy, measure: Counting, dtype: torch.dtype, device: torch.device | str
+) -> Interval | NotDefined:
     """log Z over all 2^d binary vectors."""
     dim = math.prod(measure.shape)
     if 2**dim > MAX_STATES:
@@ -159,7 +165,7 @@ def _enumerate(energy: Energy, measure: Counting, dtype: torch.dtype) -> Interva
         for start in range(0, 2**dim, CHUNK):
             state = torch.arange(start, min(start + CHUNK, 2**dim))
             x = (state[:, None] >> bits & 1).to(dtype).reshape(-1, *measure.shape)
-            value = check_energy(energy(x), len(x)).double()
+            value = check_energy(energy(x.to(device)), len(x)).double().cpu()
             total = torch.logaddexp(total, torch.logsumexp(-value, 0))
     how = f"enumeration of 2^{dim} states"
     estimate = Estimate(float(total), 0.0, "both", "exact", how, {"error": 0.0})

@@ -86,7 +86,7 @@ def adapt_schedule(
         raise ValueError(f"conditional_ess must lie in (0, 1); got {conditional_ess}")
     state = kernel.init(x0)
     n = len(x0) // runs
-    first = state.step_size.expand(len(x0)).reshape(runs, n)[:, 0].double()
+    first = state.step_size.expand(len(x0)).reshape(runs, n)[:, 0].double().cpu()
     h = first
     beta = torch.zeros(runs, dtype=torch.float64)
     for _ in range(WARM_UP):
@@ -193,8 +193,8 @@ def smc(
 
 
 def _gap(state: State, runs: int) -> Tensor:
-    """U - V ``[runs, n]`` in float64; +inf where U or V is not a number."""
-    return state.energy_gap.double().nan_to_num(nan=math.inf).reshape(runs, -1)
+    """U - V ``[runs, n]`` in float64 on the CPU, like all bookkeeping; +inf where it is no number."""
+    return state.energy_gap.double().cpu().nan_to_num(nan=math.inf).reshape(runs, -1)
 
 
 def _move(
@@ -205,7 +205,7 @@ def _move(
     accepted = torch.zeros_like(beta)
     for _ in range(moves):
         state, info = kernel.step(state, rng)
-        accepted += info.acceptance.double().reshape(len(beta), n).mean(1) / moves
+        accepted += info.acceptance.double().reshape(len(beta), n).mean(1).cpu() / moves
     return state, accepted
 
 
@@ -246,12 +246,12 @@ def _resample(
     poor = 1 / weights.square().sum(1) < below * n
     if not bool(poor.any()):
         return state, log_w
-    u = torch.rand(runs, 1, generator=rng, device=rng.device, dtype=weights.dtype)
-    positions = (torch.arange(n, device=u.device) + u) / n
+    u = torch.rand(runs, 1, generator=rng, device=rng.device, dtype=weights.dtype).cpu()
+    positions = (torch.arange(n) + u) / n
     chosen = torch.searchsorted(weights.cumsum(1), positions).clamp(max=n - 1)
-    stay = torch.arange(n, device=u.device).expand(runs, n)
+    stay = torch.arange(n).expand(runs, n)
     rows = torch.where(poor[:, None], chosen, stay) + n * torch.arange(runs)[:, None]
-    return state.select(rows.flatten()), log_w.masked_fill(poor[:, None], 0.0)
+    return state.select(rows.flatten().to(state.x.device)), log_w.masked_fill(poor[:, None], 0.0)
 
 
 def _weighted_moments(gap: Tensor, log_w: Tensor) -> tuple[Tensor, Tensor]:
