@@ -41,11 +41,15 @@ def draw(data: str, output: Path, quick: bool) -> str:
         (left, "the data's density", truth),
         (middle, "the model's density, exp(-E) / Z", (-e - log_z).exp()),
     ):
-        axes.imshow(density, origin="lower", extent=extent, vmin=0, vmax=top, cmap="viridis")
+        axes.imshow(
+            density.numpy(), origin="lower", extent=extent, vmin=0, vmax=top, cmap="viridis"
+        )
         axes.set_title(title)
     levels = torch.arange(float(e.min().floor()), float(e.min()) + 20, 1.0)
-    lines = right.contourf(x, y, e, levels, cmap="magma_r", extend="max")
-    right.scatter(*samples.T, s=2, color="#0ea5e9", linewidths=0)
+    lines = right.contourf(
+        x.numpy(), y.numpy(), e.numpy(), levels.numpy(), cmap="magma_r", extend="max"
+    )
+    right.scatter(*samples.T.numpy(), s=2, color="#0ea5e9", linewidths=0)
     right.set_title("its energy E (nats), and samples")
     figure.colorbar(lines, ax=right)
     for axes in (left, middle, right):

@@ -16,7 +16,11 @@ Map = Callable[[Tensor], Tensor]
 
 
 def log_mean_exp(a: Tensor, dim: int = 0) -> Tensor:
-    """log (1/n) sum_i exp(a_i) over ``dim``, without overflow."""
+    """log (1/n) sum_i exp(a_i) over ``dim``, without overflow.
+
+    >>> log_mean_exp(torch.tensor([1000.0, 1000.0]))
+    tensor(1000.)
+    """
     return torch.logsumexp(a, dim) - math.log(a.shape[dim])
 
 

@@ -178,6 +178,10 @@ def columnwise(
 
     Grids must hold for the rows of ``others`` (validation and test) too.
     ValueError naming the column when one is constant in ``x``: it has no density.
+
+    >>> x = torch.stack([torch.arange(9.0).sqrt(), torch.arange(9.0) % 4], 1).double()
+    >>> columnwise(x, ("height", "count")).notes
+    ('dequantised, by uniform noise of one step: count (integers)',)
     """
     parts = []
     for j in range(x.shape[1]):

@@ -54,6 +54,11 @@ def mode_coverage(x: Tensor, modes: Tensor, std: float) -> Coverage:
 
     Raises ValueError if the shapes do not fit, there is no sample, or one is not finite (a sampler
     that diverged must not be scored on the rest).
+
+    >>> modes = torch.tensor([[-1.0], [0.0], [1.0]])
+    >>> found = mode_coverage(torch.tensor([[-1.0], [-0.9], [0.5], [1.1]]), modes, 0.1)
+    >>> found.covered, found.high_quality
+    (2, 0.75)
     """
     if x.ndim != 2 or modes.ndim != 2 or x.shape[1] != modes.shape[1]:
         raise ValueError(

@@ -32,6 +32,10 @@ def invert_cdf(cdf: Map, low: float, high: float, iterations: int = 60) -> Map:
     it runs from 0 at ``low`` to 1 at ``high``, which truncates the law to that interval.
 
     Raises ValueError if ``cdf`` does not rise from ``low`` to ``high``.
+
+    >>> median = invert_cdf(lambda x: 1 - torch.exp(-x), 0.0, 50.0)(torch.tensor([0.5]))
+    >>> f"{float(median):.4f}"  # of the exponential law: log 2
+    '0.6931'
     """
     ends = cdf(torch.tensor([low, high], dtype=torch.float64))
     bottom, top = float(ends[0]), float(ends[1])

@@ -1,0 +1,254 @@
+"""What a reader sees is true: pages run, commands parse, names exist, examples and doctests pass.
+
+Every fenced ``python`` and ``bash`` block of the README and of docs/ is executed, in the order of its
+page and in one folder. A block behind ``<!-- slow -->`` takes longer than a test may: its commands are
+parsed, those that train down to the resolved configuration.
+"""
+
+import dataclasses
+import doctest
+import importlib
+import inspect
+import itertools
+import pkgutil
+import re
+import runpy
+import shlex
+import shutil
+import sys
+import textwrap
+import tomllib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import gibbsian
+from gibbsian import cli
+from gibbsian.cli import other, use
+from gibbsian.cli import train as train_commands
+from gibbsian.cli.console import parse
+from gibbsian.config import config_type
+from gibbsian.methods import METHODS
+
+ROOT = Path(__file__).parents[1]
+PAGES = [
+    ROOT / "README.md",
+    *sorted(p for p in (ROOT / "docs").rglob("*.md") if "results" not in p.parts),
+]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+RECORDS = {
+    "sample": use.Sample,
+    "score": use.Score,
+    "evaluate": use.Evaluate,
+    "report": use.Report,
+    "demo": other.Demo,
+}
+FENCE = re.compile(r"^( *)```(\w+)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+
+
+class Block(NamedTuple):
+    language: str
+    text: str
+    line: int
+    slow: bool
+
+
+def blocks(page: Path) -> list[Block]:
+    text = page.read_text()
+    found = []
+    for match in FENCE.finditer(text):
+        before = text[: match.start()].rstrip()
+        slow = before.endswith("<!-- slow -->")
+        line = text[: match.start()].count("\n") + 1
+        found.append(Block(match[2], textwrap.dedent(match[3]), line, slow))
+    return found
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run folder as pages take one for granted."""
+    folder = tmp_path_factory.mktemp("docs") / "moons"
+    options = {"rounds": 20, "batch": 64, "log_every": 10}
+    source = {"limit": 2_000}
+    gibbsian.train("cd", "moons", out=folder, training=options, source=source, chains=64)
+    return folder
+
+
+@pytest.fixture
+def desk(tmp_path, monkeypatch, trained):
+    """A folder with the files that pages speak of, to work in."""
+    rng = np.random.default_rng(0)
+    rows = [[*rng.normal(size=2), rng.integers(30)] for _ in range(60)]
+    lines = ["height,weight,count", *(",".join(map(str, row)) for row in rows)]
+    (tmp_path / "measurements.csv").write_text("\n".join(lines))
+    (tmp_path / "photos").mkdir()
+    for number in range(4):
+        picture = Image.fromarray(rng.integers(0, 256, (8, 8), dtype=np.uint8))
+        picture.save(tmp_path / "photos" / f"{number}.png")
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    shutil.copytree(trained, tmp_path / "runs" / "moons")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_pages_run(page, desk, monkeypatch, capsys):
+    if page.name == "README.md":
+        shutil.rmtree(desk / "runs")  # the README makes its own
+    names = {"__name__": "page"}
+    for block in blocks(page):
+        where = f"{name_of(page)}, line {block.line}"
+        if block.language == "python":
+            assert not block.slow, where
+            exec(compile(block.text, where, "exec"), names)
+        elif block.language == "bash":
+            for line in block.text.splitlines():
+                follow(shlex.split(line, comments=True), block.slow, where, monkeypatch, capsys)
+
+
+def follow(words, slow, where, monkeypatch, capsys):
+    """Run one command of a page, or check it as far as can be without running it."""
+    if not words:
+        return
+    if words[:1] == ["cd"] and words[2] == "&&":
+        with monkeypatch.context() as there:
+            there.chdir(words[1])
+            follow(words[3:], slow, where, there, capsys)
+        return
+    program, *rest = words
+    if program == "gibbsian":
+        status = check(rest) if slow else cli.main(rest)
+        told = capsys.readouterr()
+        assert status == 0, f"{where}: {' '.join(words)}\n{told.err}"
+    elif program == "python":
+        assert (ROOT / rest[0]).resolve() in EXAMPLES, f"{where}: no example {rest[0]}"
+    elif program == "make":
+        targets = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        assert rest[0] in targets[1].split(), f"{where}: no target {rest[0]}"
+        for word in rest[1:]:
+            study = word.removeprefix("NAME=").replace("-", "_")
+            assert (ROOT / "studies" / f"{study}.py").is_file(), f"{where}: no study {word}"
+    elif program == "pip":
+        extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+        named = re.findall(r"\[(.*)\]", " ".join(rest))
+        for extra in itertools.chain.from_iterable(n.split(",") for n in named):
+            assert extra in extras["optional-dependencies"], f"{where}: no extra {extra}"
+    else:
+        pytest.fail(f"{where}: the test does not know the command {program!r}")
+
+
+def check(words):
+    """Parse a command without doing what it says; the exit status."""
+    command, *rest = words
+    if command == "train":
+        return cli.main([*words, *([] if "--print-config" in rest else ["--print-config"])])
+    if command in RECORDS:
+        parse(RECORDS[command], rest, command)
+        return 0
+    return cli.main(words)
+
+
+def options_of(record, prefix=""):
+    """Every option of a command's record, as it is written on the command line."""
+    for field in dataclasses.fields(record):
+        default = field.default
+        if field.default_factory is not dataclasses.MISSING:
+            default = field.default_factory()
+        name = prefix + field.name.replace("_", "-")
+        yield name
+        if dataclasses.is_dataclass(default):
+            inner = "" if field.name in ("source", "training") else f"{name}."
+            yield from options_of(type(default), inner)
+
+
+def test_options_that_pages_name_exist():
+    records = [train_commands.Continue, *RECORDS.values(), *map(config_type, METHODS)]
+    known = {"config", "out", "print-config", "help"}
+    known |= set(itertools.chain.from_iterable(options_of(record) for record in records))
+    for page in PAGES:
+        text = re.sub(r"torchrun[^`]*`", "", page.read_text())  # a command of another project
+        for option in re.findall(r"(?<![\w-])--([a-z][\w.-]*)", text):
+            stem = option.rstrip(".")
+            groups = {name.partition(".")[0] for name in known}
+            assert stem in known | groups, f"{name_of(page)}: there is no option --{option}"
+
+
+def test_names_and_files_that_pages_mention_exist():
+    for page in PAGES:
+        prose = FENCE.sub("", page.read_text())
+        for quoted in re.findall(r"`([^`\n]+)`", prose):
+            if re.fullmatch(r"gibbsian(\.\w+)+", quoted):
+                assert resolves(quoted), f"{name_of(page)}: there is no {quoted}"
+            elif re.fullmatch(r"(gibbsian|docs|examples|tests|studies)/[\w/.-]+", quoted):
+                generated = quoted.startswith("docs/results/")
+                assert generated or (ROOT / quoted).exists(), f"{name_of(page)}: no file {quoted}"
+
+
+def resolves(dotted):
+    """Whether ``a.b.c`` is a module or an attribute of one."""
+    parts = dotted.split(".")
+    for cut in range(len(parts), 0, -1):
+        try:
+            found = importlib.import_module(".".join(parts[:cut]))
+        except ImportError:
+            continue
+        for part in parts[cut:]:
+            if not hasattr(found, part):
+                return False
+            found = getattr(found, part)
+        return True
+    return False
+
+
+def test_links_of_the_readme_lead_somewhere():
+    targets = re.findall(r"\]\(([^)\s]+)\)", (ROOT / "README.md").read_text())
+    local = [target for target in targets if "://" not in target]
+    assert local and all((ROOT / target).is_file() for target in local), local
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_a_page_per_method_with_its_options_and_defaults(method):
+    """The table of a method's page holds exactly the options of its class, and their defaults."""
+    text = (ROOT / "docs" / "methods" / f"{method}.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \| `([^`]+)` \|", text, re.MULTILINE))
+    parameters = inspect.signature(METHODS[method]).parameters.values()
+    defaults = {p.name: str(p.default) for p in parameters if p.kind is p.KEYWORD_ONLY}
+    assert rows == defaults
+    module = sys.modules[METHODS[method].__module__]
+    for quoted in re.findall(rf"`({METHODS[method].__name__}\.\w+)`", text):
+        assert hasattr(METHODS[method], quoted.partition(".")[2]), quoted
+    assert f"`{module.__name__.replace('.', '/')}.py`" in text
+    assert "**A round**" in text
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_examples_run(example, tmp_path, monkeypatch, capsys):
+    arguments = ["--quick"]
+    if example.stem == "landscape":
+        arguments += ["--output", str(tmp_path / "picture.png")]
+    monkeypatch.setattr(sys, "argv", [str(example), *arguments])
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(example), run_name="__main__")
+    assert capsys.readouterr().out
+    if example.stem == "landscape":
+        assert Image.open(tmp_path / "picture.png").width > 600
+
+
+def test_doctests():
+    attempted = 0
+    for module in pkgutil.walk_packages(gibbsian.__path__, "gibbsian."):
+        if module.name.endswith("__main__"):
+            continue
+        outcome = doctest.testmod(
+            importlib.import_module(module.name), optionflags=doctest.ELLIPSIS
+        )
+        assert outcome.failed == 0, f"{module.name}: see the captured output"
+        attempted += outcome.attempted
+    assert attempted > 0
