@@ -71,15 +71,15 @@ DEFAULTS: Mapping[str, Callable[[bool], dict[str, Any]]] = {"gan": gan, "vgan": 
 
 
 def moons_cd(scale: Scale) -> Config:
-    """Two moons by persistent contrastive divergence: 0.002 nats from the truth in a minute."""
-    return default("cd", "moons")
+    """Two moons by persistent contrastive divergence, half as long as the default."""
+    return replace(default("cd", "moons"), training={"rounds": 2_000})
 
 
 def digits_cd(scale: Scale) -> Config:
     """8x8 handwritten digits by persistent contrastive divergence."""
     return replace(
         default("cd", "digits"),
-        training={"rounds": 2_500, "batch": 128},
+        training={"rounds": 2_000, "batch": 128},
         energy="conv",
         energy_net={"channels": 8, "width": 64},
         kernel="ula",
