@@ -55,11 +55,13 @@ def log_partition_quadrature(
     if isinstance(measure, Counting):
         return _enumerate(energy, measure, dtype, device)
     log_density = _model(energy, measure, device)
+
+    def integral(grid: Grid) -> float:
+        return grid.log_integral(log_density)
+
     try:
         lows, highs, shell = find_box([log_density], measure, near, tolerance, dtype)
-        values, points = refine(
-            lambda grid: grid.log_integral(log_density), lows, highs, measure, tolerance, dtype
-        )
+        values, points = refine(integral, lows, highs, measure, tolerance, dtype)
     except UnresolvedError as problem:
         return NotDefined(str(problem))
     estimate = Estimate(
