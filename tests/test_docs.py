@@ -16,7 +16,6 @@ import runpy
 import shlex
 import shutil
 import sys
-import textwrap
 import tomllib
 from pathlib import Path
 from typing import NamedTuple
@@ -46,7 +45,7 @@ RECORDS = {
     "report": use.Report,
     "demo": other.Demo,
 }
-FENCE = re.compile(r"^( *)```(\w+)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 class Block(NamedTuple):
@@ -58,12 +57,15 @@ class Block(NamedTuple):
 
 def blocks(page: Path) -> list[Block]:
     text = page.read_text()
+    assert not re.search(r"^ +```", text, re.MULTILINE), "the site shows no block inside a list"
     found = []
     for match in FENCE.finditer(text):
         before = text[: match.start()].rstrip()
         slow = before.endswith("<!-- slow -->")
         line = text[: match.start()].count("\n") + 1
-        found.append(Block(match[2], textwrap.dedent(match[3]), line, slow))
+        found.append(Block(match[1], match[2], line, slow))
+    fences = len(re.findall(r"^```", text, re.MULTILINE))
+    assert fences == 2 * len(found), f"{page.name}: a block does not say its language"
     return found
 
 
