@@ -59,8 +59,14 @@ def adapt(
     ``groups`` > 1 the rows are that many equal blocks (the temperatures of parallel
     tempering), each with its own step size. The steps are not draws of the target: they adapt.
 
-    Raises ValueError for fewer than 20 steps, a target outside (0, 1), or unequal groups.
+    Raises ValueError for fewer than 20 steps, a target outside (0, 1), unequal groups, or a kernel
+    without a Metropolis step, whose acceptance says nothing.
     """
+    if not kernel.exact:
+        raise ValueError(
+            "an unadjusted kernel accepts every step, so that its step size cannot be tuned by "
+            "acceptance; tune mala or hmc, or set the step size by hand"
+        )
     if steps < 20:
         raise ValueError(f"warm-up needs at least 20 steps; got {steps}")
     if not 0 < target_acceptance < 1:

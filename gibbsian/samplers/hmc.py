@@ -27,7 +27,7 @@ from gibbsian.samplers.kernel import (
     sum_event,
     uniform_like,
 )
-from gibbsian.samplers.potential import Evaluate, Path
+from gibbsian.samplers.potential import Evaluate, Path, refuse_bounded
 
 MAX_ENERGY_ERROR = 1000.0
 """Nats the integrator may gain before a trajectory counts as diverging."""
@@ -57,6 +57,7 @@ def hmc(
         raise ValueError(f"a trajectory needs at least one leapfrog step; got steps={steps}")
     if not 0 <= jitter < 1:
         raise ValueError(f"jitter must lie in [0, 1); got {jitter}")
+    refuse_bounded(energy)
     evaluate = Evaluate(energy)
 
     def init(x0: Tensor) -> State:

@@ -130,25 +130,28 @@ class Kernel(Generic[S]):
     """``init(x0 [B, *event]) -> state`` and ``step(state, rng) -> (state, Info)``, both pure.
 
     Where ``noise(state, rng)`` and ``move(state, noise)`` are given, a step is one after the other.
+    ``exact``: whether a step leaves the target invariant, which unadjusted kernels do not.
     """
 
     init: Callable[[Tensor], S]
     step: Callable[[S, Generator], tuple[S, Info]]
     noise: Callable[[S, Generator], Noise] | None = None
     move: Callable[[S, Noise], tuple[S, Info]] | None = None
+    exact: bool = True
 
 
 def kernel_of(
     init: Callable[[Tensor], S],
     noise: Callable[[S, Generator], Noise],
     move: Callable[[S, Noise], tuple[S, Info]],
+    exact: bool = True,
 ) -> Kernel[S]:
     """The kernel whose step draws ``noise`` and then moves."""
 
     def step(state: S, rng: Generator) -> tuple[S, Info]:
         return move(state, noise(state, rng))
 
-    return Kernel(init, step, noise, move)
+    return Kernel(init, step, noise, move, exact)
 
 
 def normal_like(x: Tensor, rng: Generator) -> Tensor:

@@ -31,7 +31,7 @@ from gibbsian.samplers.kernel import (
     sum_event,
     uniform_like,
 )
-from gibbsian.samplers.potential import Evaluate, Path
+from gibbsian.samplers.potential import Evaluate, Path, refuse_bounded
 
 
 def reflect(x: Tensor, low: float, high: float) -> Tensor:
@@ -94,12 +94,14 @@ def ula(
     Biased: on N(0, 1) the stationary variance is 1 / (1 - h / 2). ``box`` (low, high) reflects at
     the walls. A proposal that is not finite is not taken, and counted.
 
-    Raises ValueError if the step size is not positive or the box is empty.
+    Raises ValueError if the step size is not positive, the box is empty, or a bounded energy has none.
     """
     check_positive("step_size", step_size)
     check_positive("scale", scale)
     if box is not None and not box[0] < box[1]:
         raise ValueError(f"box must be (low, high) with low < high; got {box}")
+    if box is None:
+        refuse_bounded(energy)
     evaluate, terms = Evaluate(energy), remembered(coefficients)
 
     def init(x0: Tensor) -> State:
@@ -117,7 +119,7 @@ def ula(
             x = reflect(x, *box)
         return take_if_finite(evaluate(state, x), state)
 
-    return kernel_of(init, noise, move)
+    return kernel_of(init, noise, move, exact=False)
 
 
 def mala(
@@ -137,6 +139,7 @@ def mala(
     """
     check_positive("step_size", step_size)
     check_positive("scale", scale)
+    refuse_bounded(energy)
     evaluate, terms = Evaluate(energy), remembered(coefficients)
 
     def init(x0: Tensor) -> State:
@@ -182,6 +185,7 @@ def underdamped(
     check_positive("step_size", step_size)
     check_positive("friction", friction)
     check_positive("mass", mass)
+    refuse_bounded(energy)
     evaluate = Evaluate(energy)
     scale = torch.as_tensor(mass).rsqrt()
 
@@ -205,7 +209,7 @@ def underdamped(
         # A chain that meets a wall of NaN turns round instead of meeting it again at every step.
         return take_if_finite(_at(there, x, w), _at(state, state.x, -v))
 
-    return kernel_of(init, noise, move)
+    return kernel_of(init, noise, move, exact=False)
 
 
 def _at(state: State, x: Tensor, velocity: Tensor) -> State:

@@ -20,7 +20,7 @@ from gibbsian.samplers.kernel import (
     per_chain,
     uniform_like,
 )
-from gibbsian.samplers.potential import Evaluate, Path
+from gibbsian.samplers.potential import Evaluate, Path, refuse_bounded
 
 
 @runtime_checkable
@@ -61,6 +61,7 @@ def random_walk(
     """
     check_positive("step_size", step_size)
     check_positive("scale", scale)
+    refuse_bounded(energy)
     evaluate = Evaluate(energy, gradient=False)
 
     def init(x0: Tensor) -> State:
@@ -91,6 +92,7 @@ def independence(
     Raises ValueError if the proposal has no density.
     """
     check_proposal(proposal)
+    refuse_bounded(energy)
     evaluate = Evaluate(energy, gradient=False)
 
     def init(x0: Tensor) -> State:

@@ -78,4 +78,4 @@ def parallel_tempering(
         cold = Info(info.acceptance[:n], info.diverging[:n], levels * info.evaluations, swaps=swaps)
         return Replicas(moved, n), cold
 
-    return Kernel(init, step)
+    return Kernel(init, step, exact=kernel.exact)

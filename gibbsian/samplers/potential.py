@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gibbsian.core import Energy, check_energy
-from gibbsian.measures import Measure
+from gibbsian.measures import Measure, RealSpace
 from gibbsian.samplers.kernel import State
 
 
@@ -125,6 +125,17 @@ def refuse_non_finite(value: Tensor, what: str) -> None:
         )
 
 
+def refuse_bounded(energy: Energy | Path) -> None:
+    """ValueError for an energy that says it is ``bounded``: exp(-E) has no normaliser on R^d."""
+    target = energy.energy if isinstance(energy, Path) else energy
+    if getattr(target, "bounded", False):
+        raise ValueError(
+            f"{type(target).__name__} is bounded, so that exp(-E) has no normaliser on R^d and "
+            "chains drift away; wrap it as constrained(energy, Box(shape, low, high)), or give "
+            "unadjusted Langevin its box"
+        )
+
+
 @dataclass(frozen=True)
 class Constrained:
     """The energy E(x) - log b(x) of the density exp(-E(x)) b(x): +inf outside a Box."""
@@ -146,6 +157,8 @@ def constrained(energy: Energy, measure: Measure) -> Energy:
     """The energy under its base measure, for kernels with a Metropolis step.
 
     Outside a Box it is +inf, so such points are rejected. Unadjusted Langevin takes ``box`` instead
-    and reflects at the walls.
+    and reflects at the walls. Raises ValueError for a bounded energy on all of R^d.
     """
+    if isinstance(measure, RealSpace):
+        refuse_bounded(energy)
     return Constrained(energy, measure)

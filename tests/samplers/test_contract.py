@@ -121,6 +121,11 @@ def test_the_state_holds_the_energy_and_gradient_of_its_point(name: str) -> None
             assert torch.allclose(state.grad, state.x + 0.1 * state.x.cos(), atol=1e-5)
 
 
+@pytest.mark.parametrize("name", list(ALL))
+def test_unadjusted_kernels_say_so(name: str) -> None:
+    assert make(name, smooth, (2,))[0].exact == (name not in ("ula", "underdamped"))
+
+
 @pytest.mark.parametrize("bad", [float("nan"), -float("inf")])
 @pytest.mark.parametrize("name", list(ALL))
 def test_broken_energies_are_rejected_and_counted(name: str, bad: float) -> None:

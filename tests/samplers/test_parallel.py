@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gibbsian.samplers import Path, adapt, hmc, mala, parallel_tempering, random_walk, run
+from gibbsian.samplers import Path, adapt, hmc, mala, parallel_tempering, random_walk, run, ula
 from gibbsian.samplers.adaptation import Moments, window_ends
 
 BETAS = [1.0, 0.5, 0.25, 0.1, 0.04]
@@ -125,5 +125,7 @@ def test_warm_up_refuses_bad_input() -> None:
         adapt(kernel, x0, 5, rng)
     with pytest.raises(ValueError, match="lie in"):
         adapt(kernel, x0, 50, rng, target_acceptance=1.0)
+    with pytest.raises(ValueError, match="accepts every step"):
+        adapt(ula(stretched, 0.1), x0, 50, rng)
     with pytest.raises(ValueError, match="equal groups"):
         adapt(kernel, x0, 50, rng, groups=4)
