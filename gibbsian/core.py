@@ -39,7 +39,7 @@ class Batch(NamedTuple):
     """Observations ``x [B, *event]``, their row numbers ``index [B]`` and, where known, ``target [B]``."""
 
     x: Tensor
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]  # shadows tuple.index, which nobody asks of a batch
     target: Tensor | None = None
 
 

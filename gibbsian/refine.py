@@ -6,13 +6,12 @@ with an energy alone in data space, started at its own samples.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from gibbsian.core import Energy, HasEnergy, HasLatentTarget
+from gibbsian.core import Energy, HasEnergy, HasLatentTarget, Method
 from gibbsian.measures import Counting, Undefined
 from gibbsian.model import Model
 from gibbsian.samplers import (
@@ -99,13 +98,17 @@ class Cold:
 
 
 def _kernel(
-    name: KernelName, target: Energy, h: float, friction: float, method: object
+    name: KernelName, target: Energy, h: float, friction: float, method: Method
 ) -> Kernel[State]:
-    makers: dict[str, Callable[[], Kernel[State]]] = {
-        "langevin": lambda: ula(target, h),
-        "mala": lambda: mala(target, h),
-        "hmc": lambda: hmc(target, h, jitter=0.2),
-        "underdamped": lambda: underdamped(target, h, friction=friction),
-        "independence": lambda: independence(target, method.prior),  # type: ignore[attr-defined]
-    }
-    return makers[name]()
+    match name:
+        case "langevin":
+            return ula(target, h)
+        case "mala":
+            return mala(target, h)
+        case "hmc":
+            return hmc(target, h, jitter=0.2)
+        case "underdamped":
+            return underdamped(target, h, friction=friction)
+        case "independence":
+            assert isinstance(method, HasLatentTarget)
+            return independence(target, method.prior)
