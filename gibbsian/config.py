@@ -75,6 +75,9 @@ class Source:
                 raise ValueError(f"--{option} must not be negative, not {getattr(self, name)}")
 
 
+BOX = "half-width of the box a bounded energy of vectors lives on, in scaled units, auto or none"
+
+
 @dataclasses.dataclass(frozen=True)
 class Config:
     """What every run has; ``config_type`` adds the fields of one method."""
@@ -82,6 +85,7 @@ class Config:
     data: Annotated[str, tyro.conf.arg(metavar="DATA", help=DATA)]
     source: tyro.conf.OmitArgPrefixes[Source] = dataclasses.field(default_factory=Source)
     training: tyro.conf.OmitArgPrefixes[Training] = dataclasses.field(default_factory=Training)
+    box: Annotated[str, tyro.conf.arg(help=BOX)] = "auto"
 
     method: typing.ClassVar[str] = ""
 
@@ -104,17 +108,13 @@ def config_type(method: str) -> type[Config]:
     texts = {p.arg_name: " ".join((p.description or "").split()) for p in documentation.params}
     fields: list[Any] = []
     for name, parameter in signature_options(cls).items():
-        annotated = Annotated[parameter.annotation, tyro.conf.arg(help=texts.get(name, ""))]
+        annotation: Any = parameter.annotation
+        annotated = Annotated[annotation, tyro.conf.arg(help=texts.get(name, ""))]
         fields.append((name, annotated, dataclasses.field(default=parameter.default)))
     if "prior" in inspect.signature(cls).parameters:
         text = "dimension of the generator's latent space"
         latent = Annotated[int, tyro.conf.arg(help=text)]
         fields.append(("latent", latent, dataclasses.field(default=16)))
-    text = (
-        "half-width of the box a bounded energy of vectors lives on, in scaled units, auto or none"
-    )
-    box = Annotated[str, tyro.conf.arg(help=text)]
-    fields.append(("box", box, dataclasses.field(default="auto")))
     for role, default in cls.networks.items():
         known = ", ".join(NETWORKS.get(role, ENERGIES))
         text = f"the {role} network: {known}, or your own package.module:Class"
@@ -123,7 +123,7 @@ def config_type(method: str) -> type[Config]:
         fields.append((f"{role}_net", NetworkOptions, _new(NetworkOptions)))
     for player in cls.players:
         fields.append((f"{player}_optimiser", Optimiser, _new(Optimiser)))
-    record = dataclasses.make_dataclass(
+    record: Any = dataclasses.make_dataclass(
         f"{cls.__name__}Config", fields, bases=(Config,), frozen=True
     )
     record.method = method
@@ -140,7 +140,7 @@ def to_json(config: Config) -> dict[str, Any]:
     return {"method": config.method, **dataclasses.asdict(config)}
 
 
-def from_json(values: Mapping[str, Any]) -> Config:
+def from_json(values: Any) -> Config:
     """The inverse of ``to_json``; missing entries keep their defaults, unknown ones are ValueErrors."""
     if not isinstance(values, Mapping) or "method" not in values or "data" not in values:
         raise ValueError("a configuration needs the entries 'method' and 'data'")
@@ -153,7 +153,7 @@ def replace(config: Config, **changes: Any) -> Config:
     return _record(type(config), changes, "option", config)
 
 
-def _record(kind: type, values: Mapping[str, Any], where: str, base: Any = None) -> Any:
+def _record(kind: type, values: Any, where: str, base: Any = None) -> Any:
     """Build record ``kind`` from nested mappings, starting from ``base`` or the defaults."""
     if not isinstance(values, Mapping):
         raise ValueError(f"{where} must be a group of settings, not {values!r}")

@@ -11,7 +11,6 @@ from gibbsian.assemble import known_networks
 from gibbsian.cli.console import parse
 from gibbsian.cli.train import about
 from gibbsian.config import nearest
-from gibbsian.demo import run_demo
 from gibbsian.methods import METHODS
 
 
@@ -38,8 +37,9 @@ def list_(arguments: list[str]) -> int:
 
 def demo(arguments: list[str]) -> int:
     """Train on handwritten digits, sample, score, and write a report with pictures (minutes)."""
-    wish = parse(Demo, arguments, "demo")
+    from gibbsian.demo import run_demo  # matplotlib takes a second to import
 
+    wish = parse(Demo, arguments, "demo")
     return run_demo(wish.out, wish.quick)
 
 

@@ -1,0 +1,82 @@
+"""One small trained run for every test of the command line, and the check that input is refused well."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from gibbsian.cli import main
+from gibbsian.files import read_tensors
+
+SMALL = [
+    *("--limit", "200", "--batch", "32", "--rounds", "4", "--save-every", "2", "--device", "cpu"),
+    *("--chains", "16", "--steps", "2", "--sample-steps", "2"),
+    *("--energy-net.width", "8", "--energy-net.fourier", "4"),
+]
+GAME = [
+    *("--limit", "200", "--batch", "32", "--rounds", "2", "--device", "cpu"),
+    *("--generator-net.width", "8"),
+]
+
+
+def contents(folder: Path) -> dict[str, bytes | None]:
+    """Every file below ``folder`` with its bytes; None for folders."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
+        for path in sorted(folder.rglob("*"))
+        if "__pycache__" not in path.parts
+    }
+
+
+def same(one: Path, two: Path) -> bool:
+    """Whether two files hold the same facts and, to the bit, the same tensors (in any order)."""
+    (a, facts), (b, other) = read_tensors(one), read_tensors(two)
+    return facts == other and a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory) -> Path:
+    """A finished run of contrastive divergence on moons with checkpoints of rounds 2 and 4."""
+    run = tmp_path_factory.mktemp("trained") / "run"
+    assert main(["train", "cd", "--data", "moons", *SMALL, "--out", str(run)]) == 0
+    return run
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    """An empty folder to stand in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def run(trained, here) -> Path:
+    """A copy of the run that a test may damage: ``./run``."""
+    shutil.copytree(trained, here / "run")
+    return here / "run"
+
+
+@pytest.fixture
+def refused(here, capsys) -> Callable[..., str]:
+    """Run a command that must be refused; return its one sentence.
+
+    Exit status 2, one line on standard error, none on standard output, no file changed.
+    """
+
+    def refuse(*words: object) -> str:
+        capsys.readouterr()
+        before = contents(here)
+        status = main([str(word) for word in words])
+        out, err = capsys.readouterr()
+        assert status == 2, err
+        assert out == ""
+        spoken = [line for line in err.splitlines() if not line.startswith("gibbsian: warning: ")]
+        assert len(spoken) == 1 and spoken[0].startswith("gibbsian: error: "), err
+        assert contents(here) == before
+        return spoken[0].removeprefix("gibbsian: error: ")
+
+    return refuse

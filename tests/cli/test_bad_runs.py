@@ -1,0 +1,218 @@
+"""Run folders that are damaged, foreign or newer; full discs; interruptions."""
+
+import errno
+import json
+import os
+import re
+import shutil
+import signal
+
+import pytest
+
+from gibbsian.cli import main
+from gibbsian.files import read_tensors, write_tensors
+from gibbsian.methods import METHODS
+from tests.cli.conftest import GAME, SMALL, contents, same
+
+NEW, OLD = (f"state/round-0000000{i}.rank0.safetensors" for i in (4, 2))
+COMMANDS = {
+    "sample": ("sample", "run", "--output", "x.csv"),
+    "score": ("score", "run", "rows.csv"),
+    "evaluate": ("evaluate", "run"),
+    "report": ("report", "run"),
+    "resume": ("train", "--resume", "run", "--rounds", "6"),
+}
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+def flip(path):
+    """One bit in the middle of the tensors."""
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 1
+    path.write_bytes(bytes(content))
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def move_data(path):
+    """The data's position, which is not a tensor."""
+    content = path.read_bytes()
+    assert content.count(b'drawn\\": 4') == 1
+    path.write_bytes(content.replace(b'drawn\\": 4', b'drawn\\": 3'))
+
+
+def change(path, **entries):
+    path.write_text(json.dumps(json.loads(path.read_text()) | entries))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_what_is_no_run(command, here, refused):
+    (here / "rows.csv").write_text("1,2\n3,4\n")
+    words = COMMANDS[command]
+    assert "run does not exist; give the folder" in refused(*words)
+    (here / "run").mkdir()
+    assert "run is not a run folder (it has no config.json)" in refused(*words)
+    (here / "run" / "config.json").write_text("{}")
+    if command != "report":
+        assert re.search("not written by gibbsian|no saved model yet", refused(*words))
+
+
+@pytest.mark.parametrize("damage", [cut, flip, empty, move_data])
+def test_resume_falls_back_to_the_checkpoint_before_and_says_so(damage, run, trained, capsys):
+    damage(run / NEW)
+    assert main(["train", "--resume", "run"]) == 0
+    err = capsys.readouterr().err
+    assert re.search("warning: checkpoint of round 4 cannot be used .* falling back", err)
+    assert all(same(run / file, trained / file) for file in (NEW, "model/model.safetensors"))
+
+
+def test_no_whole_checkpoint(run, refused):
+    cut(run / NEW)
+    flip(run / OLD)
+    assert "no usable checkpoint; start the run again with a new --out" in refused(
+        "train", "--resume", "run", "--rounds", "6"
+    )
+
+
+def test_a_checkpoint_of_a_newer_version(run, refused):
+    tensors, facts = read_tensors(run / NEW)
+    write_tensors(run / NEW, tensors, facts | {"format": 99})
+    assert "newer version of gibbsian; please upgrade" in refused("train", "--resume", "run")
+
+
+@pytest.mark.parametrize("damage", [cut, flip, empty])
+def test_a_damaged_model_is_refused_and_saved_again_by_resume(damage, run, trained, refused):
+    damage(run / "model/model.safetensors")
+    sentence = refused("sample", "run", "--output", "x.csv")
+    assert (
+        "damaged" in sentence and "`gibbsian train --resume run` saves the model again" in sentence
+    )
+    assert main(["train", "--resume", "run"]) == 0
+    assert same(run / "model/model.safetensors", trained / "model/model.safetensors")
+
+
+def test_a_missing_model_is_saved_by_resume(run, refused):
+    shutil.rmtree(run / "model")
+    sentence = refused("sample", "run", "--output", "x.csv")
+    assert "no saved model yet; finish it with `gibbsian train --resume run`" in sentence
+    assert main(["train", "--resume", "run"]) == 0
+    assert main(["sample", "run", "-n", "2", "--output", "x.csv"]) == 0
+
+
+def test_written_by_a_newer_version(run, refused):
+    change(run / "model/config.json", format=99)
+    for command in ("sample", "evaluate"):
+        assert "written by a newer gibbsian" in refused(*COMMANDS[command])
+    change(run / "config.json", format=99)
+    assert "upgrade to read it" in refused(*COMMANDS["resume"])
+    assert "upgrade to read it" in refused("train", "--config", "run/config.json")
+    change(run / "config.json", format="one")
+    assert "its format is 'one', not a number" in refused(*COMMANDS["resume"])
+
+
+def test_damaged_configurations(run, refused):
+    content = (run / "model/config.json").read_text()
+    cut(run / "model/config.json")
+    assert "is not valid JSON" in refused(*COMMANDS["sample"])
+    (run / "model/config.json").write_text(content)
+    change(run / "model/config.json", space={})
+    assert re.search(r"model/config.json is damaged \('box'\)", refused(*COMMANDS["sample"]))
+    (run / "model/config.json").write_text(content.replace('"width": 8', '"width": 9'))
+    sentence = refused(*COMMANDS["sample"])
+    assert re.search(
+        r"trained with other networks: \S+ is \[.*8\] there and \[.*9\] here", sentence
+    )
+    config = (run / "config.json").read_text()
+    (run / "config.json").write_text(config.replace('"width": 8', '"width": 9'))
+    assert "trained with other networks" in refused(*COMMANDS["resume"])
+    cut(run / "config.json")
+    assert "is not valid JSON" in refused(*COMMANDS["resume"])
+
+
+def full_disc(monkeypatch, writes):
+    """Every write to disc after the first ``writes`` finds it full."""
+    done = []
+
+    def fsync(handle):
+        done.append(handle)
+        if len(done) > writes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+
+TRAIN = ("train", "cd", "--data", "moons", *SMALL, "--out", "new")
+
+
+@pytest.mark.parametrize("writes", [0, 2])  # the configuration, the first checkpoint
+@pytest.mark.parametrize("existed", [False, True])
+def test_a_full_disc_leaves_no_run_behind(writes, existed, here, refused, monkeypatch):
+    if existed:
+        (here / "new").mkdir()
+    full_disc(monkeypatch, writes)
+    sentence = refused(*TRAIN)
+    assert re.search(r"cannot read or write new/\S+: No space left .* free space", sentence)
+
+
+def test_a_disc_that_fills_up_later_leaves_the_last_checkpoint(run, trained, capsys, monkeypatch):
+    with monkeypatch.context() as patch:
+        full_disc(patch, 0)
+        before = contents(run)
+        assert main(["train", "--resume", "run", "--rounds", "6"]) == 2
+        assert "No space left" in capsys.readouterr().err
+    after = contents(run)
+    assert all(after[name] == before[name] for name in before if name.startswith("state/round"))
+    assert not [name for name in after if name.endswith(".part")]
+    assert main(["train", "--resume", "run", "--rounds", "6"]) == 0
+
+
+def test_a_full_disc_leaves_no_half_written_samples(run, refused, monkeypatch):
+    full_disc(monkeypatch, 0)
+    sentence = refused("sample", "run", "-n", "3", "--output", "x.csv")
+    assert "cannot read or write x.csv: No space left" in sentence
+
+
+def test_a_run_that_fails_in_its_first_round_leaves_nothing(refused, monkeypatch):
+    def unfit(self, index, data, rng):
+        raise ValueError("this does not fit; take another")
+
+    monkeypatch.setattr(METHODS["cd"], "round", unfit)
+    assert refused(*TRAIN) == "this does not fit; take another"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_is_saved(number, here, trained, capsys, monkeypatch):
+    original = METHODS["cd"].round
+
+    def interrupted(self, index, data, rng):
+        if index == 2:
+            signal.raise_signal(number)
+        return original(self, index, data, rng)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(METHODS["cd"], "round", interrupted)
+        assert main(list(TRAIN)) == 128 + number
+    assert "everything up to the last finished round is saved" in capsys.readouterr().err
+    assert (here / "new/state/round-00000003.rank0.safetensors").exists()
+    assert main(["train", "--resume", "new"]) == 0
+    assert same(here / "new" / NEW, trained / NEW)
+
+
+def test_quantities_that_do_not_exist(here, refused):
+    """A bounded energy without a box has no log Z, a GAN no density, an MLP no target to refine."""
+    vgan = ("train", "vgan", "--data", "moons", *GAME, "--energy-net.width", "8")
+    assert main([*vgan, "--box", "none", "--out", "bounded"]) == 0
+    sentence = refused("evaluate", "bounded", "--samples", "50", "--require", "log-z")
+    assert re.search(r"log-z is not defined: .* no finite integral .* \(--box 4\)", sentence)
+    gan = ("train", "gan", "--data", "moons", *GAME, "--critic-net.width", "8")
+    assert main([*gan, "--out", "gan"]) == 0
+    sentence = refused("evaluate", "gan", "--samples", "50", "--require", "log-z")
+    assert "the critic of a GAN is not the energy of a density" in sentence
+    assert main([*TRAIN, "--energy", "mlp"]) == 0
+    sentence = refused("sample", "new", "--refine", "mala", "--output", "x.csv")
+    assert re.search("cd declares no target for refinement: .*--box 4", sentence)

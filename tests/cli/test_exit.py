@@ -1,0 +1,37 @@
+"""The process itself: exit status, streams that are full or closed."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+
+def gibbsian(*words, **streams):
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "gibbsian", *words]
+    settings = {"stderr": subprocess.PIPE, "stdout": subprocess.PIPE} | streams
+    return subprocess.run(command, env=environment, text=True, check=False, timeout=120, **settings)
+
+
+def test_bad_input_exits_with_2_and_one_line():
+    done = gibbsian("train", "cd", "--data", "gone.csv", "--rounds", "3")
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr == "gibbsian: error: gone.csv does not exist; check the path\n"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+def test_full_standard_output():
+    with open("/dev/full", "w") as full:
+        done = gibbsian("list", "methods", stdout=full)
+    assert done.returncode == 2
+    assert done.stderr.startswith("gibbsian: error: cannot read or write: No space left on device;")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_reader_that_leaves_is_not_complained_about():
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = gibbsian("list", "methods", stdout=writing)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")

@@ -1,0 +1,34 @@
+"""``gibbsian train`` under torchrun: two processes end with the same bits, except local buffers."""
+
+import torch
+
+from gibbsian.files import read_tensors
+from gibbsian.methods import METHODS
+from gibbsian.model import load
+from tests.training.test_processes import torchrun
+
+
+def test_every_method_in_two_processes(tmp_path):
+    done = torchrun("tests.cli.worker", str(tmp_path))
+    assert done.returncode == 0, done.stderr[-3000:]
+    for name, method in METHODS.items():
+        (one, facts), (two, other) = (
+            read_tensors(tmp_path / f"{name}.rank{rank}.safetensors") for rank in (0, 1)
+        )
+        assert facts == other == {"round": 30} and one.keys() == two.keys()
+        different = {key for key in one if not torch.equal(one[key], two[key])}
+        assert different == set(method.local), name
+        assert any(key.startswith("optimiser/") for key in one)
+
+
+def test_the_command_line_works_unchanged(tmp_path):
+    run = tmp_path / "run"
+    words = ("--data", "ring8", "--limit", "500", "--rounds", "30", "--batch", "32", "--out", run)
+    done = torchrun(
+        "gibbsian", "train", "cd", *map(str, words), "--chains", "32", "--device", "cpu"
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stderr.count("model saved in") == 1
+    state = {path.name for path in (run / "state").iterdir()}
+    assert state == {f"round-000000{r}.rank{k}.safetensors" for r in ("00", "30") for k in (0, 1)}
+    assert load(run).sample(3).shape == (3, 2)

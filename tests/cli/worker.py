@@ -1,0 +1,53 @@
+"""Run by torchrun: trains every method in two processes and writes what each process holds."""
+
+import sys
+from pathlib import Path
+
+import torch
+
+import gibbsian.facade as facade
+from gibbsian.config import replace
+from gibbsian.files import write_tensors
+from gibbsian.methods import METHODS
+from gibbsian.recipes import default
+from gibbsian.training import processes
+from gibbsian.training.optimisers import export_state
+from gibbsian.training.processes import process_group
+
+
+def small(name):
+    """Thirty rounds of ``name`` on ring8 with small networks."""
+    config = default(name, "ring8")
+    roles = [field for field in vars(config) if field.endswith("_net")]
+    changes = {role: {"width": 16, "experts": 8} for role in roles}
+    changes |= {"chains": 32, "steps": 2, "sample_steps": 2} if name == "cd" else {}
+    training = {"rounds": 30, "batch": 32, "device": "cpu"}
+    return replace(config, source={"limit": 500}, training=training, **changes)
+
+
+def held(progress):
+    """Everything of a run that could differ between processes."""
+    tensors = dict(progress.method.state_dict())
+    tensors |= {f"average/{name}": value for name, value in progress.average.items()}
+    for player, optimiser in progress.mover.optimisers.items():
+        tensors |= export_state(optimiser, f"optimiser/{player}")
+    return tensors
+
+
+def work(folder: Path) -> None:
+    finished, fit = [], facade.fit
+
+    def remembered(*arguments):
+        finished.append(fit(*arguments))
+        return finished[-1]
+
+    facade.fit = remembered
+    with process_group(torch.device("cpu")):
+        for name in METHODS:
+            facade.train_config(small(name), None)
+            file = folder / f"{name}.rank{processes.rank()}.safetensors"
+            write_tensors(file, held(finished[-1]), {"round": finished[-1].index})
+
+
+if __name__ == "__main__":
+    work(Path(sys.argv[1]))
