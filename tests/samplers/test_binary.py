@@ -19,7 +19,7 @@ from gibbsian.samplers import (
     run,
 )
 
-CHAINS = 40_000
+CHAINS = 20_000
 
 
 def machine(seed: int = 0) -> RBM:
