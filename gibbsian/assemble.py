@@ -7,6 +7,7 @@ import inspect
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -110,7 +111,7 @@ def assemble(
     space = boxed(space, config.box)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.training.seed)
-        parts = {
+        parts: dict[str, Any] = {
             role: given.pop(role) if role in given else _network(config, role, space)
             for role in cls.networks
         }
@@ -121,7 +122,7 @@ def assemble(
             )
         parameters = inspect.signature(cls).parameters
         if "prior" in parameters:
-            parts["prior"] = Gaussian((config.latent,))
+            parts["prior"] = Gaussian((_latent(config),))
         if "measure" in parameters:
             parts["measure"] = measure_of(parts.get("energy"), space)
         options = {name: getattr(config, name) for name in signature_options(cls)}
@@ -133,8 +134,14 @@ def _network(config: Config, role: str, space: Space) -> nn.Module:
     name, options = getattr(config, role), getattr(config, f"{role}_net")
     with blaming(f"your own network {name}") if ":" in name else nullcontext():
         if role in ROLES_OF_GENERATORS:
-            return build_generator(name, space, config.latent, options)
+            return build_generator(name, space, _latent(config), options)
         return build_energy(name, space, options)
+
+
+def _latent(config: Config) -> int:
+    """The dimension of the latent space; only methods with a generator have one."""
+    latent: int = getattr(config, "latent")  # noqa: B009
+    return latent
 
 
 @contextmanager

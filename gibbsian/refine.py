@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from gibbsian.core import Energy, HasEnergy, HasLatentTarget, Method
+from gibbsian.core import Energy, HasEnergy, HasLatentTarget
 from gibbsian.measures import Counting, Undefined
 from gibbsian.model import Model
 from gibbsian.samplers import (
@@ -58,12 +58,12 @@ def refine(
         raise ValueError(f"refining needs at least 1 sample and 20 steps, not {n} and {steps}")
     if not isinstance(method, HasEnergy):
         raise ValueError(f"{model.config.method} has no energy to refine samples with")
-    latent = isinstance(method, HasLatentTarget)
-    if latent:
+    pair: HasLatentTarget | None = method if isinstance(method, HasLatentTarget) else None
+    if pair is not None:
         target = pullback(
-            method.energy, method.generator, method.prior, inverse_temperature, method.latent_target
+            pair.energy, pair.generator, pair.prior, inverse_temperature, pair.latent_target
         )
-        x0 = method.prior.sample(n, rng)
+        x0 = pair.prior.sample(n, rng)
     else:
         if isinstance(method.measure, Undefined | Counting):
             why = getattr(method.measure, "why", "its data are binary")
@@ -74,13 +74,14 @@ def refine(
             )
         target, x0 = constrained(method.energy, method.measure), method.sample(n, rng)
         target = target if inverse_temperature == 1 else Cold(target, inverse_temperature)
-    chosen = _kernel(kernel, target, step_size or 0.01, friction, method)
+    h = 0.01 if step_size is None else step_size
+    chosen = _kernel(kernel, target, h, friction, pair)
     state: Tensor | State = x0
     if step_size is None and kernel in TUNED:
         state = adapt(chosen, x0, WARM_UP, rng, target_acceptance=TUNED[kernel], scale=False)
     chains = run(chosen, state, steps, rng, thin=max(1, steps // 100), progress=progress)
     with torch.no_grad():
-        u = method.generator(chains.state.x) if latent else chains.state.x
+        u = chains.state.x if pair is None else pair.generator(chains.state.x)
     return model.transform.decode(u).cpu(), chains
 
 
@@ -98,7 +99,7 @@ class Cold:
 
 
 def _kernel(
-    name: KernelName, target: Energy, h: float, friction: float, method: Method
+    name: KernelName, target: Energy, h: float, friction: float, pair: HasLatentTarget | None
 ) -> Kernel[State]:
     match name:
         case "langevin":
@@ -110,5 +111,5 @@ def _kernel(
         case "underdamped":
             return underdamped(target, h, friction=friction)
         case "independence":
-            assert isinstance(method, HasLatentTarget)
-            return independence(target, method.prior)
+            assert pair is not None
+            return independence(target, pair.prior)

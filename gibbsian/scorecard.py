@@ -110,7 +110,8 @@ def evaluate_run(
     }
     if run is not None:
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, **{name: array.numpy() for name, array in arrays.items()})
+        columns: dict[str, Any] = {name: array.numpy() for name, array in arrays.items()}
+        np.savez_compressed(buffer, **columns)
         write_atomic(run.path / "evaluation.npz", buffer.getvalue())
         write_json(run.evaluation, figures)
     return figures
@@ -186,13 +187,10 @@ def _anomaly(
     untrained = Model(
         assemble(model.config, model.space), model.config, model.space, model.transform
     )
-    scores = {
-        "energy": model.energy,
-        "Gaussian": gaussian_score(data.train),
-        "PCA": pca_score(data.train) if test[0].numel() > 1 else None,
-        "untrained": untrained.energy,
-    }
-    scores = {name: score for name, score in scores.items() if score is not None}
+    scores = {"energy": model.energy, "Gaussian": gaussian_score(data.train)}
+    if test[0].numel() > 1:
+        scores["PCA"] = pca_score(data.train)
+    scores["untrained"] = untrained.energy
     table = auroc_table(scores, test, corrupted)
     arrays["energy/held-out data"] = model.energy(test, seed)
     for name, x in corrupted.items():
@@ -217,8 +215,8 @@ def _landscape(model: Model, data: Dataset, z: object, arrays: dict[str, Tensor]
     y, x = torch.meshgrid(axes[1], axes[0], indexing="ij")
     points = torch.stack([x.flatten(), y.flatten()], 1)
     values = -model.energy(points)
-    known = isinstance(z, Interval)
-    values = log_density(model, points, z, 0)[1] if known else values - values.max()
+    density = log_density(model, points, z, 0)[1] if isinstance(z, Interval) else None
+    values = values - values.max() if density is None else density
     arrays["landscape/model"] = values.view(LANDSCAPE, LANDSCAPE)
     if data.density is not None and isinstance(z, Interval):
         arrays["landscape/truth"] = data.density.log_prob(points).view(LANDSCAPE, LANDSCAPE).float()

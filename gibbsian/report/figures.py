@@ -76,7 +76,8 @@ def samples(run: Path, arrays: Arrays) -> Figure | None:
             axes.axis("off")
         return figure
     if ours.shape[1] == 1:
-        bins = np.linspace(*np.quantile(theirs, [0.001, 0.999]), 80)
+        low, high = np.quantile(theirs, [0.001, 0.999]).tolist()
+        bins = np.linspace(low, high, 80).tolist()
         left.hist(theirs[:, 0], bins, color=DATA)
         right.hist(ours[:, 0], bins, color=MODEL)
         return figure
@@ -114,7 +115,7 @@ def energies(run: Path, arrays: Arrays) -> Figure | None:
     figure = Figure((6.4, 3.6), layout="constrained", dpi=110)
     axes = figure.subplots()
     low, high = np.quantile(np.concatenate(list(groups.values())), [0.002, 0.98])
-    bins = np.linspace(low, high + 1e-9, 60)
+    bins = np.linspace(low, high + 1e-9, 60).tolist()
     colours = {"held-out data": DATA, "samples": MODEL}
     for name, values in groups.items():
         filled = name in colours

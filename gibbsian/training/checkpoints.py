@@ -93,7 +93,10 @@ def restore(folder: Path, progress: Progress) -> None:
     """
     device = progress.mover.device
     for index in rounds(folder):
-        problem, shared, own, facts = "", {}, {}, {}
+        problem = ""
+        shared: dict[str, Tensor] = {}
+        own: dict[str, Tensor] = {}
+        facts: dict[str, Any] = {}
         try:
             shared, facts = read_tensors(_path(folder, index, 0))
             own, facts = read_tensors(_path(folder, index, processes.rank()))

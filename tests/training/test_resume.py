@@ -1,5 +1,6 @@
 """A resumed run is the uninterrupted run, whatever killed it and whenever."""
 
+import contextlib
 import dataclasses
 import errno
 import json
@@ -99,10 +100,8 @@ def test_a_fault_while_saving_costs_nothing(call, number, tmp_path, uninterrupte
 
     progress = fresh()
     monkeypatch.setattr(os, call, faulty)
-    try:
+    with contextlib.suppress(OSError):
         fit(progress, OPTIONS, tmp_path)
-    except OSError:
-        pass
     monkeypatch.undo()
     assert not list(tmp_path.glob(".*part")), "a partial file was left behind"
     assert_equals_uninterrupted(continued(tmp_path), uninterrupted)
