@@ -185,6 +185,6 @@ def _play(progress: Progress, config: Config, dataset: Dataset, run: Run | None)
     state = run.state if run is not None else None
     metrics = run.metrics if run is not None else None
     if progress.index >= config.training.rounds and processes.rank() == 0:
-        pass  # the run may have died between its last checkpoint and saving the model
+        save(progress)  # the run may have died between its last checkpoint and saving the model
     fit(progress, config.training, state, metrics, save)
     return _snapshot(progress, config, dataset)
