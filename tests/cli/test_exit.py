@@ -8,7 +8,8 @@ import pytest
 
 
 def gibbsian(*words, **streams):
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    # Buffered, what standard output does not take fails only when flushed, at exit once more.
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": ""}
     command = [sys.executable, "-m", "gibbsian", *words]
     settings = {"stderr": subprocess.PIPE, "stdout": subprocess.PIPE} | streams
     return subprocess.run(command, env=environment, text=True, check=False, timeout=120, **settings)
