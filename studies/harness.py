@@ -98,6 +98,8 @@ def run_study(study: Study, argv: Sequence[str] | None = None) -> int:
                 f"{cell_name}: {seconds:.0f} CPU seconds, {left} to go", file=sys.stderr, flush=True
             )
     table = study.render(results)
-    out.with_suffix(".md").write_text(table + "\n")
+    title = f"# {study.name.replace('-', ' ').capitalize()}"
+    page = f"{title}\n\n{study.about.strip()}\n\n{table}\n"
+    out.with_suffix(".md").write_text(page)
     print(table)
     return 0
