@@ -65,7 +65,8 @@ def _picture(buffer: io.BytesIO, array: np.ndarray) -> None:
     if array.shape[1] == 1:
         axes.hist(array[:, 0], 80)
     else:
-        axes.scatter(array[:, 0], array[:, 1], s=2, alpha=0.5, linewidths=0)
+        size = 2 if len(array) > 2000 else 12
+        axes.scatter(array[:, 0], array[:, 1], s=size, alpha=0.5, linewidths=0)
         axes.set(xlabel="column 1", ylabel="column 2")
     FigureCanvasAgg(figure).print_png(buffer)
 
