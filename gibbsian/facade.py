@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -86,8 +86,12 @@ def train_config(
     run: Run | None,
     dataset: Dataset | None = None,
     networks: Mapping[str, nn.Module] | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> Model:
-    """Train a configuration from its first round, in ``run`` if one is given."""
+    """Train a configuration from its first round, in ``run`` if one is given.
+
+    ``tell`` is told what was detected in the data, when the run is done.
+    """
     device = device_of(config.training.device)
     dataset = load_data(config) if dataset is None else dataset
     with process_group(device), torch.random.fork_rng(devices=[]):
@@ -99,11 +103,15 @@ def train_config(
             if run is not None and processes.rank() == 0:
                 write_config(run, config)
             processes.barrier()
-            return _play(progress, config, dataset, run)
+            model = _play(progress, config, dataset, run)
         except (ValueError, OSError):
             if run is not None and processes.rank() == 0 and progress.index == 0:
                 forget(run, keep_folder=existed)
             raise
+        if tell is not None and processes.rank() == 0:
+            for note in dataset.notes:
+                tell(note)
+        return model
 
 
 def resume(

@@ -20,7 +20,7 @@ from gibbsian.config import (
     replace,
     to_json,
 )
-from gibbsian.facade import load_data, resume, train_config
+from gibbsian.facade import resume, train_config
 from gibbsian.files import read_json
 from gibbsian.methods import METHODS
 from gibbsian.runs import check_format, default_path, new_run, open_run
@@ -154,11 +154,7 @@ def _start(config: Config, out: Path | None, show: bool) -> int:
     if show:
         return _show(config)
     run = new_run(out if out is not None else default_path(config))
-    dataset = load_data(config)
-    if processes.rank() == 0:
-        for note in dataset.notes:
-            say(note)
-    train_config(config, run, dataset)
+    train_config(config, run, tell=say)
     if processes.rank() == 0:
         say(f"model saved in {run.model}; next: `gibbsian evaluate {run.path}`")
     return 0
