@@ -17,8 +17,8 @@ FAULTS = [
     *faults(
         LANGEVIN,
         f"{TEST_LANGEVIN}_one_step_of_ula_is_the_formula",
-        ("return h * s.square(), (2 * h).sqrt() * s", "return h * s.square(), h.sqrt() * s"),
-        ("return h * s.square(), (2 * h).sqrt() * s", "return h * s, (2 * h).sqrt() * s"),
+        ("return drift, (2 * h).sqrt() * s", "return drift, h.sqrt() * s"),
+        ("drift = h * s.square()", "drift = h * s"),
     ),
     *faults(
         LANGEVIN,
@@ -26,7 +26,7 @@ FAULTS = [
         ("state.potential - end + way_back", "state.potential - end"),
         ("state.potential - end + way_back", "state.potential - end - way_back"),
         ("w * torch.sub(xi, w, alpha=0.5)", "w * torch.sub(xi, w, alpha=1.0)"),
-        ("(grad + proposal.potential_grad) * (diffusion", "(2 * grad) * (diffusion"),
+        ("(g + slope(proposal)[0]) * (drift", "(2 * g) * (drift"),
     ),
     *faults(
         LANGEVIN,
