@@ -8,12 +8,13 @@ from pathlib import Path
 import torch
 from torch import Generator, Tensor, nn
 
+from gibbsian import __version__
 from gibbsian.assemble import assemble
 from gibbsian.config import Config, check_seed, from_json, to_json
 from gibbsian.core import HasEnergy, Method, Space
 from gibbsian.data import Transform
 from gibbsian.files import CorruptFileError, read_json, read_tensors, write_json, write_tensors
-from gibbsian.runs import FORMAT, VERSION, check_format, open_run
+from gibbsian.runs import FORMAT, check_format, open_run
 
 CHUNK = 4096
 
@@ -95,7 +96,7 @@ class Model:
         space = {"shape": self.space.shape, "kind": self.space.kind, "box": self.space.box}
         entries = {
             "format": FORMAT,
-            "version": VERSION,
+            "version": __version__,
             "config": to_json(self.config),
             "space": space,
             "transform": self.transform.to_config(),

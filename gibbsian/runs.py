@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
+from gibbsian import __version__
 from gibbsian.config import Config, from_json, to_json
 from gibbsian.files import read_json, write_json
 
-VERSION = "0.1.0"
 FORMAT = 1
 """Raised when an older program could no longer read what is written."""
 
@@ -72,7 +72,11 @@ def check_format(entries: Any, path: Path) -> None:
 
 def versions() -> dict[str, str]:
     """What the numbers of a run may depend on."""
-    return {"gibbsian": VERSION, "torch": torch.__version__, "python": platform.python_version()}
+    return {
+        "gibbsian": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
 
 
 def open_run(path: str | Path) -> Run:

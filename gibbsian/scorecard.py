@@ -183,7 +183,7 @@ def _anomaly(
     model: Model, data: Dataset, test: Tensor, seed: int, arrays: dict[str, Tensor]
 ) -> dict[str, Any]:
     """AUROC of the energy between held-out rows and graded corruptions, beside plain baselines."""
-    corrupted = corruptions(test, data.space, model.rng(seed).manual_seed(seed), data.train.std(0))
+    corrupted = corruptions(test, data.space, model.rng(seed), data.train.std(0))
     untrained = Model(
         assemble(model.config, model.space), model.config, model.space, model.transform
     )
@@ -214,9 +214,11 @@ def _landscape(model: Model, data: Dataset, z: object, arrays: dict[str, Tensor]
     axes = [torch.linspace(float(m) - half, float(m) + half, LANDSCAPE) for m in middle]
     y, x = torch.meshgrid(axes[1], axes[0], indexing="ij")
     points = torch.stack([x.flatten(), y.flatten()], 1)
-    values = -model.energy(points)
-    density = log_density(model, points, z, 0)[1] if isinstance(z, Interval) else None
-    values = values - values.max() if density is None else density
+    if isinstance(z, Interval):
+        values = log_density(model, points, z, 0)[1]
+    else:
+        unnormalised = -model.energy(points)
+        values = unnormalised - unnormalised.max()
     arrays["landscape/model"] = values.view(LANDSCAPE, LANDSCAPE)
     if data.density is not None and isinstance(z, Interval):
         arrays["landscape/truth"] = data.density.log_prob(points).view(LANDSCAPE, LANDSCAPE).float()
