@@ -3,6 +3,9 @@
 ``confining`` says that E grows at infinity, so that exp(-E) has a normaliser on R^d; ``bounded``
 that |E| has a bound there, so that it has none without a box. An energy that is neither has a
 normaliser on a box.
+
+``takes_time`` says that E(x, t) takes noise levels t ``[B]`` too, for the diffusion bound; the model's
+own energy is that of the cleanest level, E(x) = E(x, 0).
 """
 
 from __future__ import annotations
@@ -27,12 +30,13 @@ class LinearEnergy(nn.Module):
     def __init__(self, trunk: Trunk):
         super().__init__()
         self.trunk = trunk
+        self.takes_time = trunk.time is not None
         self.head = nn.Linear(trunk.features, 1)
         glorot(self.head)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``[B, *event] -> [B]``."""
-        energy: Tensor = self.head(self.trunk(x)).squeeze(1)
+    def forward(self, x: Tensor, t: Tensor | None = None) -> Tensor:
+        """``[B, *event]``, ``[B] -> [B]``."""
+        energy: Tensor = self.head(self.trunk(x, t)).squeeze(1)
         return energy
 
 
@@ -49,14 +53,15 @@ class ConfinedEnergy(nn.Module):
     def __init__(self, trunk: Trunk, sigma: float):
         super().__init__()
         self.trunk = trunk
+        self.takes_time = trunk.time is not None
         self.head = nn.Linear(trunk.features, 1)
         self.precision = sigma**-2
         glorot(self.head)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``[B, *event] -> [B]``."""
+    def forward(self, x: Tensor, t: Tensor | None = None) -> Tensor:
+        """``[B, *event]``, ``[B] -> [B]``."""
         envelope = x.flatten(1).square().sum(1)
-        energy: Tensor = self.head(self.trunk(x)).squeeze(1) + 0.5 * self.precision * envelope
+        energy: Tensor = self.head(self.trunk(x, t)).squeeze(1) + 0.5 * self.precision * envelope
         return energy
 
 
@@ -82,20 +87,21 @@ class BoundedEnergy(nn.Module):
     def __init__(self, trunk: Trunk, count: int):
         super().__init__()
         self.trunk = trunk
+        self.takes_time = trunk.time is not None
         self.head = nn.Linear(trunk.features, count)
         glorot(self.head)
 
-    def experts(self, x: Tensor) -> Tensor:
+    def experts(self, x: Tensor, t: Tensor | None = None) -> Tensor:
         """s(x), ``[B, K]``, clipped."""
-        return torch.sigmoid(self.head(self.trunk(x))).clamp(self.clip, 1.0 - self.clip)
+        return torch.sigmoid(self.head(self.trunk(x, t))).clamp(self.clip, 1.0 - self.clip)
 
     def energy_from_experts(self, s: Tensor) -> Tensor:
         """sum_j h(s_j), ``[B, K] -> [B]``."""
         return bernoulli_entropy(s).sum(1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``[B, *event] -> [B]``."""
-        return self.energy_from_experts(self.experts(x))
+    def forward(self, x: Tensor, t: Tensor | None = None) -> Tensor:
+        """``[B, *event]``, ``[B] -> [B]``."""
+        return self.energy_from_experts(self.experts(x, t))
 
 
 class SigmoidEnergy(nn.Module):
@@ -113,17 +119,18 @@ class SigmoidEnergy(nn.Module):
     def __init__(self, trunk: Trunk):
         super().__init__()
         self.trunk = trunk
+        self.takes_time = trunk.time is not None
         self.head = nn.Linear(trunk.features, 1)
         glorot(self.head)
 
-    def experts(self, x: Tensor) -> Tensor:
+    def experts(self, x: Tensor, t: Tensor | None = None) -> Tensor:
         """D(x), ``[B, 1]``, clipped."""
-        return torch.sigmoid(self.head(self.trunk(x))).clamp(self.clip, 1.0 - self.clip)
+        return torch.sigmoid(self.head(self.trunk(x, t))).clamp(self.clip, 1.0 - self.clip)
 
     def energy_from_experts(self, s: Tensor) -> Tensor:
         """-log D, ``[B, 1] -> [B]``."""
         return -s.log().squeeze(1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``[B, *event] -> [B]``."""
-        return self.energy_from_experts(self.experts(x))
+    def forward(self, x: Tensor, t: Tensor | None = None) -> Tensor:
+        """``[B, *event]``, ``[B] -> [B]``."""
+        return self.energy_from_experts(self.experts(x, t))

@@ -32,6 +32,7 @@ class NetworkOptions:
         experts: number K of Bernoulli experts of a bounded energy.
         channels: channels of the first convolution.
         batch_norm: normalise the hidden layers of a generator by batch.
+        time: let an energy take the noise level as a second input: what the diffusion bound needs.
     """
 
     width: int = 128
@@ -43,6 +44,7 @@ class NetworkOptions:
     experts: int = 128
     channels: int = 32
     batch_norm: bool = False
+    time: bool = False
 
     def __post_init__(self) -> None:
         for name in ("width", "depth", "experts", "channels"):

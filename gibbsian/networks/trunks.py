@@ -1,12 +1,15 @@
 """Trunks: from an observation ``[B, *event]`` to features ``[B, features]`` that an energy reads.
 
 No batch normalisation here: an energy is a function of one point, and it is differentiated by x.
+A trunk made with ``time`` also takes noise levels t ``[B]`` in [0, 1], 0 the cleanest: a linear map of
+their features is added where the first layer has summed its inputs. No t means t = 0.
 """
 
 from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -74,6 +77,44 @@ class Fourier(nn.Module):
         return torch.cat([x, phase.cos(), phase.sin()], dim=1)
 
 
+class Time(nn.Module):
+    """(t, sin(pi f t), cos(pi f t)), f = 1, 2, 4, 8, mapped linearly to ``width`` numbers."""
+
+    frequencies: ClassVar[tuple[float, ...]] = (1.0, 2.0, 4.0, 8.0)
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.linear = nn.Linear(1 + 2 * len(self.frequencies), width)
+
+    def forward(self, t: Tensor) -> Tensor:
+        """``[B] -> [B, width]``."""
+        phase = math.pi * t[:, None] * t.new_tensor(self.frequencies)
+        mapped: Tensor = self.linear(torch.cat([t[:, None], phase.sin(), phase.cos()], dim=1))
+        return mapped
+
+
+def apply_at(
+    layers: nn.Sequential, first: int, time: Time | None, x: Tensor, t: Tensor | None
+) -> Tensor:
+    """``layers(x)`` with ``time(t)``, one number per channel, added to what layer ``first`` returns.
+
+    Raises ValueError for a ``t`` that no network takes or that is not one number per row.
+    """
+    if time is None:
+        if t is not None:
+            raise ValueError("this energy takes no noise level t; build it with the option time")
+        return layers(x)
+    if t is None:
+        t = x.new_zeros(len(x))
+    elif t.shape != (len(x),):
+        raise ValueError(f"t must hold one noise level per row, [{len(x)}], not {list(t.shape)}")
+    for index, layer in enumerate(layers):
+        x = layer(x)
+        if index == first:
+            x = x + time(t).view(len(x), -1, *[1] * (x.dim() - 2))
+    return x
+
+
 class DenseTrunk(nn.Module):
     """Flatten, optional Fourier features, ``depth`` dense layers of ``width`` units.
 
@@ -92,12 +133,13 @@ class DenseTrunk(nn.Module):
         for before, after in pairwise([dim] + [options.width] * options.depth):
             layers += [nn.Linear(before, after), options.activate()]
         self.layers = nn.Sequential(*layers)
+        self.first = len(layers) - 2 * options.depth
+        self.time = Time(options.width) if options.time else None
         self.features = options.width
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``[B, *event] -> [B, width]``."""
-        features: Tensor = self.layers(x)
-        return features
+    def forward(self, x: Tensor, t: Tensor | None = None) -> Tensor:
+        """``[B, *event]``, ``[B] -> [B, width]``."""
+        return apply_at(self.layers, self.first, self.time, x, t)
 
 
 class ConvTrunk(nn.Module):
@@ -117,13 +159,13 @@ class ConvTrunk(nn.Module):
             height, width = (height + 1) // 2, (width + 1) // 2
         dense = nn.Linear(counts[-1] * height * width, options.width)
         self.layers = nn.Sequential(*layers, nn.Flatten(), dense, options.activate())
+        self.time = Time(counts[0]) if options.time else None
         self.features = options.width
         he(self.layers)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``[B, C, H, W] -> [B, width]``."""
-        features: Tensor = self.layers(x)
-        return features
+    def forward(self, x: Tensor, t: Tensor | None = None) -> Tensor:
+        """``[B, C, H, W]``, ``[B] -> [B, width]``."""
+        return apply_at(self.layers, 0, self.time, x, t)
 
 
 def image_shape(space: Space) -> tuple[int, int, int]:
