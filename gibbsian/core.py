@@ -5,8 +5,9 @@ Nothing here knows how a gradient step is made, where data come from, or which m
 
 from __future__ import annotations
 
+import difflib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -70,13 +71,15 @@ class Method(nn.Module, ABC):
 
     Sub-classes are final: no implemented method is overridden. ``players`` maps a player's name to
     the attributes it moves; ``networks`` maps each constructor argument that takes a network to the
-    default network's name; ``local`` names buffers that differ between processes (Markov chains).
+    default network's name; ``local`` names buffers that differ between processes (Markov chains);
+    ``demands`` maps (option, value) to the settings that the built-in networks then need, by role.
     ``measure`` is the base measure b of p(x) = exp(-E(x)) b(x) / Z, or says why there is none.
     """
 
     players: ClassVar[Mapping[str, tuple[str, ...]]]
     networks: ClassVar[Mapping[str, str]]
     local: ClassVar[tuple[str, ...]] = ()
+    demands: ClassVar[Mapping[tuple[str, str], Mapping[str, Mapping[str, object]]]] = {}
 
     def __init__(self, measure: Measure | Undefined):
         super().__init__()
@@ -188,6 +191,18 @@ def check_energy(value: Tensor, batch: int) -> Tensor:
             f"{list(value.shape)} (squeeze the last dimension if it is 1)"
         )
     return value
+
+
+def nearest(kind: str, name: str, known: Iterable[str]) -> ValueError:
+    """The error for an unknown ``name`` of some ``kind``: names the nearest known ones."""
+    return ValueError(f"unknown {kind} {name!r}; {did_you_mean(name, known)}")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The question that lists the ``known`` names nearest to ``name``, or all where none is near."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, 3, 0.5) or known
+    return f"did you mean {', '.join(close)}?"
 
 
 def standard_normal(n: int, dim: int, rng: Generator) -> Tensor:

@@ -51,19 +51,24 @@ def vjp(f: Map, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
     return value, pull(u)[0]
 
 
-def jacobian(f: Map, z: Tensor) -> Tensor:
-    """Per-row Jacobian J = df/dz, ``[B, D, d]``, events flattened; d forward-mode products.
+def value_and_jacobian(f: Map, z: Tensor) -> tuple[Tensor, Tensor]:
+    """``f(z)`` and the per-row Jacobian J = df/dz, ``[B, D, d]``, events flattened.
 
-    Differentiable again, in ``z`` and in the parameters of ``f``.
+    d forward-mode products; differentiable again, in ``z`` and in the parameters of ``f``.
     """
     batch, d = len(z), math.prod(z.shape[1:])
     basis = torch.eye(d, dtype=z.dtype, device=z.device).view(d, 1, *z.shape[1:])
 
-    def column(direction: Tensor) -> Tensor:
-        return jvp(f, z, direction.expand_as(z))[1]
+    def column(direction: Tensor) -> tuple[Tensor, Tensor]:
+        return jvp(f, z, direction.expand_as(z))
 
-    columns: Tensor = torch.func.vmap(column)(basis)
-    return columns.reshape(d, batch, -1).permute(1, 2, 0)
+    value, columns = torch.func.vmap(column, out_dims=(None, 0))(basis)
+    return value, columns.reshape(d, batch, -1).permute(1, 2, 0)
+
+
+def jacobian(f: Map, z: Tensor) -> Tensor:
+    """Per-row Jacobian J = df/dz, ``[B, D, d]``, events flattened; see ``value_and_jacobian``."""
+    return value_and_jacobian(f, z)[1]
 
 
 def singular_values(J: Tensor) -> Tensor:

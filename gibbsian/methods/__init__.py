@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gibbsian.core import Method
+from gibbsian.methods.bidirectional import BidirectionalBounds
 from gibbsian.methods.cd import ContrastiveDivergence
 from gibbsian.methods.gan import GAN
 from gibbsian.methods.vgan import VGAN
@@ -13,6 +14,7 @@ METHODS: Mapping[str, type[Method]] = {
     "gan": GAN,
     "vgan": VGAN,
     "cd": ContrastiveDivergence,
+    "bidirectional": BidirectionalBounds,
 }
 
-__all__ = ["GAN", "METHODS", "VGAN", "ContrastiveDivergence"]
+__all__ = ["GAN", "METHODS", "VGAN", "BidirectionalBounds", "ContrastiveDivergence"]

@@ -1,0 +1,170 @@
+"""The upper side of log Z: penalties on the energy that cover the gap KL(q || p) of the lower side.
+
+log Z = E_q[-E(x)] + H(q) + KL(q || p). Each penalty P below is 0 or least where q = p. Trained with
+a weight M, E_q[-E] + H(q) + M P is an upper bound on log Z only under the conditions its claim
+names; otherwise P is a regulariser of the energy. No penalty moves the generator.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Generator, Tensor, nn
+
+from gibbsian.bounds.claims import Claim
+from gibbsian.bounds.entropy import Entropy, LogDet, SingularValue, evaluating
+from gibbsian.numerics import input_gradient, jvp, vjp, zero_centred_penalty
+
+
+class Points(NamedTuple):
+    """Where a penalty looks: data ``x [B, *event]``, latents ``z [B, d]``, the samples made of them."""
+
+    x: Tensor
+    z: Tensor
+    x_model: Tensor
+
+
+class Upper(ABC):
+    """A penalty P(energy) at data and at samples of q."""
+
+    @abstractmethod
+    def randomness(self, x: Tensor, z: Tensor, rng: Generator) -> tuple[Tensor, ...]:
+        """What ``penalty`` needs besides ``x`` and the latents ``z [B, d]``."""
+
+    @abstractmethod
+    def penalty(
+        self, energy: Callable[..., Tensor], generator: nn.Module, at: Points, *randomness: Tensor
+    ) -> Tensor:
+        """P, a scalar; differentiable in the parameters of ``energy``."""
+
+    @abstractmethod
+    def claim(self) -> Claim:
+        """What lower value + M P is worth."""
+
+
+def absolute_moment(p: float) -> float:
+    """E|N|^p of a standard normal N: what projecting on a random direction multiplies |g|^p by."""
+    return 2 ** (p / 2) * math.gamma((p + 1) / 2) / math.sqrt(math.pi)
+
+
+class GradientPenalty(Upper):
+    """P = 1/2 E_z |grad_z [E(G(z)) + log p_G(G(z))]|^p (Geng et al. 2021).
+
+    -log p_G(G(z)) is the term of ``entropy`` at z: by the exact log-determinant or with d log s_1 in
+    its place. P = 0 iff E = -log p_G + const on the image of G. A generator of piecewise linear
+    layers has a log volume without gradient, and the penalty then asks for the wrong slope.
+
+    ``projected``: one random direction v per z, (v . g)^p / E|N|^p, which costs one forward product
+    through G; otherwise the whole gradient, one reverse product whose own graph is needed.
+    """
+
+    def __init__(self, entropy: Entropy, *, power: float = 2.0, projected: bool = True):
+        if not isinstance(entropy, LogDet | SingularValue):
+            raise ValueError(
+                "the gradient penalty needs the density of the generator's samples, which the "
+                "information bounds do not give; use log-det or singular below it, or the denoising "
+                "or diffusion penalty above"
+            )
+        if not 1 <= power < math.inf:
+            raise ValueError(f"the penalty's power must be at least 1, not {power}")
+        self.entropy, self.power, self.projected = entropy, power, projected
+
+    def randomness(self, x: Tensor, z: Tensor, rng: Generator) -> tuple[Tensor, ...]:
+        """The direction ``v [B, d]`` and the entropy's own starts."""
+        v = torch.randn(z.shape, generator=rng, device=rng.device, dtype=z.dtype)
+        return v, *self.entropy.randomness(z, x.shape[1:], rng)
+
+    def penalty(
+        self, energy: Callable[..., Tensor], generator: nn.Module, at: Points, *randomness: Tensor
+    ) -> Tensor:
+        """P by the directions drawn."""
+        v, *starts = randomness
+        a = self.minus_grad_log_density(generator, at.z, *starts)
+        slope = input_gradient(energy, at.x_model)
+        with evaluating(generator):
+            if self.projected:
+                with torch.no_grad():
+                    Jv = jvp(generator, at.z, v)[1]
+                size = ((slope * Jv).flatten(1).sum(1) - (a * v).sum(1)).abs()
+                return 0.5 * size.pow(self.power).mean() / absolute_moment(self.power)
+            pulled = vjp(generator, at.z, slope)[1]
+        return 0.5 * (pulled - a).square().sum(1).pow(self.power / 2).mean()
+
+    def minus_grad_log_density(self, generator: nn.Module, z: Tensor, *starts: Tensor) -> Tensor:
+        """-grad_z log p_G(G(z)) = grad_z [entropy term], ``[B, d]``, detached."""
+        with torch.enable_grad():
+            free = z.detach().requires_grad_()
+            entropy = self.entropy(generator, free, *starts).entropy.sum()
+            (gradient,) = torch.autograd.grad(entropy, free)
+        return gradient
+
+    def claim(self) -> Claim:
+        """A bound for p = 2 only with a weight that covers the oscillation of E + log p_G."""
+        if isinstance(self.entropy, SingularValue) or self.power != 2:
+            return Claim("neither", "log Z")
+        return Claim(
+            "upper",
+            "log of the integral of exp(-E) over the image of G",
+            (
+                "M >= exp(osc h), h = -E(G(z)) - log p0(z) + 1/2 log det J^T J (a log-Sobolev "
+                "inequality of the prior)",
+            ),
+        )
+
+
+class Denoising(Upper):
+    """P = 1/2 E |grad E(x) - eps / sigma|^2 at noisy samples x = G(z) + sigma eps.
+
+    Vincent's (2011) identity: up to a constant in E it is the Fisher divergence
+    1/2 E_q |grad E + grad log q|^2 of the noisy samples' law q in all directions of x, without a
+    Jacobian. The constant is unknown, so P has no absolute value.
+    """
+
+    def __init__(self, noise: float):
+        if not 0 < noise < math.inf:
+            raise ValueError(
+                f"the denoising penalty needs output noise: noise must be positive, not {noise}"
+            )
+        self.noise = noise
+
+    def randomness(self, x: Tensor, z: Tensor, rng: Generator) -> tuple[Tensor, ...]:
+        """eps ``[B, *event]``."""
+        return (torch.randn(len(z), *x.shape[1:], generator=rng, device=rng.device),)
+
+    def penalty(
+        self, energy: Callable[..., Tensor], generator: nn.Module, at: Points, *randomness: Tensor
+    ) -> Tensor:
+        """P at fresh noise added to the samples."""
+        (eps,) = randomness
+        slope = input_gradient(energy, at.x_model + self.noise * eps)
+        return 0.5 * (slope - eps / self.noise).flatten(1).square().sum(1).mean()
+
+    def claim(self) -> Claim:
+        """A bound, up to its constant, where exp(-E) satisfies a log-Sobolev inequality."""
+        return Claim(
+            "upper",
+            "log Z + const",
+            ("exp(-E) satisfies a log-Sobolev inequality with a constant of at least 1 / M",),
+        )
+
+
+class ZeroCentred(Upper):
+    """P = E_data |grad E|^2 (Mescheder et al. 2018): the baseline, which bounds nothing."""
+
+    def randomness(self, x: Tensor, z: Tensor, rng: Generator) -> tuple[Tensor, ...]:
+        """None."""
+        return ()
+
+    def penalty(
+        self, energy: Callable[..., Tensor], generator: nn.Module, at: Points, *randomness: Tensor
+    ) -> Tensor:
+        """P at the data."""
+        return zero_centred_penalty(energy, at.x)
+
+    def claim(self) -> Claim:
+        """No bound."""
+        return Claim("neither", "log Z")

@@ -1,0 +1,264 @@
+"""Bidirectional bounds: maximise a lower bound with the generator, minimise an upper one with the energy.
+
+Geng, Wang, Gao, Frellsen, Hauberg (2021); four bounds in Geng et al. (2025).
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import ClassVar, Literal, get_args
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn.functional import relu
+
+from gibbsian.bounds import (
+    Claim,
+    Denoising,
+    Diffusion,
+    EncoderInformation,
+    Entropy,
+    Flow,
+    GradientPenalty,
+    InfoNCE,
+    LogDet,
+    Points,
+    SingularValue,
+    Upper,
+    ZeroCentred,
+    evaluating,
+    smallest_singular_value,
+)
+from gibbsian.core import Batch, Loss, Method, Move, check_energy
+from gibbsian.measures import Gaussian, Measure, Undefined
+from gibbsian.methods.checks import (
+    check_at_least,
+    check_choice,
+    check_weight,
+    refuse_given,
+)
+from gibbsian.numerics import call_frozen, jacobian, log_det_gram, singular_values
+
+Lower = Literal["log-det", "singular", "encoder", "infonce"]
+Penalty = Literal["gradient-penalty", "denoising", "diffusion", "zero-centred", "none"]
+ANNEALING = 2307.0
+"""Rounds over which an annealed weight begins to fall."""
+PROBE_ROWS = 64
+PROBED = ("sum_log_s", "d_log_s1", "d_log_mu")
+PIECEWISE_LINEAR = nn.ReLU | nn.LeakyReLU | nn.PReLU
+
+
+class BidirectionalBounds(Method):
+    """Bidirectional bounds: one bound on log Z from below for the generator, one from above for the energy.
+
+    log Z = E_q[-E] + H(q) + KL(q || p), q the law of the generator. VGAN plays min-max on the first
+    two terms, a lower bound; minimising a lower bound over the energy is safe only while it is
+    tight. Here the energy descends E_data[E] - E_q[E] + M P, where the penalty P stands for the gap:
+    with the right weight the sum is an upper bound on the negative log-likelihood. The generator
+    ascends E_q[-E] + H(q) with one of four entropies. Any pairing trains; what each side proves is
+    in ``claims``.
+
+    Args:
+        lower: the generator's entropy: log-det (exact Jacobian, d forward products), singular (d log
+            s_1 by LOBPCG), encoder (Barber-Agakov) or infonce, both of which add output noise.
+        upper: the energy's penalty: gradient-penalty (with log-det or singular), denoising (at
+            noisy samples), diffusion (over noise levels), zero-centred (at the data: the baseline)
+            or none (the lower bound alone).
+        weight: M, the weight of the penalty; 1 is the bound's own for diffusion.
+        margin: m: only the excess of M P over it counts.
+        anneal: M falls as (1 + round / 2307)^-anneal; 0.55 is the authors' schedule, 0 keeps it.
+        power: p of the gradient penalty, at least 1.
+        projected: penalise along one random direction of the latent space, not the whole gradient.
+        entropy_weight: weight of the entropy; 1 is the bound.
+        iterations: LOBPCG steps of singular; each brings the value nearer to s_1, from above.
+        noise: standard deviation of the output noise of encoder, infonce and denoising.
+        schedule: of diffusion: preserving or exploding variance.
+        source: what diffusion diffuses: samples (gap to the generator's law) or data (a bound on
+            the negative log-likelihood itself).
+        low: smallest noise-to-signal ratio of diffusion: the model is of data with that noise.
+        high: largest noise-to-signal ratio of diffusion.
+        probe: rounds between two measurements of exact and approximate Jacobian terms on 64
+            latents, for the log; 0 for none.
+    """
+
+    players: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "energy": ("energy",),
+        "generator": ("generator", "lower"),
+    }
+    networks: ClassVar[Mapping[str, str]] = {
+        "energy": "confined",
+        "generator": "mlp",
+        "encoder": "mlp",
+    }
+    demands: ClassVar[Mapping[tuple[str, str], Mapping[str, Mapping[str, object]]]] = {
+        ("upper", "diffusion"): {"energy": {"time": True}}
+    }
+    latent_target: Literal["energy"]
+
+    def __init__(
+        self,
+        energy: nn.Module,
+        generator: nn.Module,
+        encoder: nn.Module,
+        prior: Gaussian,
+        measure: Measure | Undefined,
+        *,
+        lower: Lower = "log-det",
+        upper: Penalty = "gradient-penalty",
+        weight: float = 0.1,
+        margin: float = 0.0,
+        anneal: float = 0.0,
+        power: float = 2.0,
+        projected: bool = True,
+        entropy_weight: float = 1.0,
+        iterations: int = 2,
+        noise: float = 0.1,
+        schedule: Literal["preserving", "exploding"] = "preserving",
+        source: Literal["samples", "data"] = "samples",
+        low: float = 0.05,
+        high: float = 5.0,
+        probe: int = 100,
+    ):
+        super().__init__(measure)
+        check_choice("lower", lower, get_args(Lower))
+        check_choice("upper", upper, get_args(Penalty))
+        for name, value in (("weight", weight), ("margin", margin), ("anneal", anneal)):
+            check_weight(name, value)
+        check_weight("entropy_weight", entropy_weight)
+        check_at_least("probe", probe, 0)
+        self.energy = energy
+        self.generator = generator
+        self.prior = prior
+        self.lower = entropy_of(lower, prior, encoder, noise, iterations)
+        self.upper: Upper | None = None
+        match upper:
+            case "gradient-penalty":
+                self.upper = GradientPenalty(self.lower, power=power, projected=projected)
+                warn_of_flat_volumes(generator)
+            case "denoising":
+                self.upper = Denoising(noise)
+            case "diffusion":
+                self.upper = Diffusion(low=low, high=high, schedule=schedule, source=source)
+                check_time(energy)
+            case "zero-centred":
+                self.upper = ZeroCentred()
+        self.weight, self.margin, self.anneal = weight, margin, anneal
+        self.entropy_weight = entropy_weight
+        volumes = isinstance(self.lower, LogDet | SingularValue) and not isinstance(generator, Flow)
+        self.probe = probe if volumes else 0
+        self.register_buffer("probed", torch.zeros(len(PROBED)))
+        self.probed: Tensor
+        if isinstance(self.lower, LogDet | SingularValue):
+            self.latent_target = "energy"
+
+    def claims(self) -> tuple[Claim, Claim]:
+        """What the lower value and the upper value of log Z are worth in this pairing."""
+        lower = self.lower.claim(self.generator, math.prod(self.measure.shape))
+        upper = Claim("neither", "log Z") if self.upper is None else self.upper.claim()
+        return lower, upper
+
+    def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[Move]:
+        """One step of the energy on the upper bound, then one of the generator on the lower bound."""
+        x = next(data).x
+        z = self.prior.sample(len(x), rng)
+        M = torch.tensor(self.weight * (1.0 + index / ANNEALING) ** -self.anneal, device=x.device)
+        eps = torch.randn(3, *x.shape, generator=rng, device=rng.device)
+        starts = () if self.upper is None else self.upper.randomness(x, z, rng)
+        yield Move("energy", self.energy_loss, (x, z, eps, M, *starts))
+        if self.probe and index % self.probe == 0:
+            self.probed.copy_(self.volumes(rng))
+        z = self.prior.sample(len(x), rng)
+        starts = self.lower.randomness(z, x.shape[1:], rng)
+        eps = torch.randn(x.shape, generator=rng, device=rng.device)
+        yield Move("generator", self.generator_loss, (z, eps, self.probed.clone(), *starts))
+
+    def energy_loss(self, x: Tensor, z: Tensor, eps: Tensor, M: Tensor, *starts: Tensor) -> Loss:
+        """mean E(x) - mean E(x_model) + max(M P - m, 0); the generator does not move.
+
+        ``eps [3, B, *event]``: of the output noise and of the first level, for data and samples.
+        """
+        x_model = (call_frozen(self.generator, z) + self.lower.noise * eps[0]).detach()
+        of_data = check_energy(self.energy(self.seen(x, eps[1])), len(x)).mean()
+        of_model = check_energy(self.energy(self.seen(x_model, eps[2])), len(z)).mean()
+        value = of_data - of_model
+        logs = {"energy_data": of_data.detach(), "energy_model": of_model.detach()}
+        if self.upper is not None:
+            at = Points(x, z, x_model)
+            gap = M * self.upper.penalty(self.energy, self.generator, at, *starts)
+            value = value + relu(gap - self.margin)
+            logs["gap"] = gap.detach()
+        return Loss(value, logs)
+
+    def generator_loss(self, z: Tensor, eps: Tensor, probed: Tensor, *starts: Tensor) -> Loss:
+        """mean E(x_model) - entropy_weight H(q): minus the lower bound on log Z."""
+        x_model, entropy = self.lower(self.generator, z, *starts)
+        energy = check_energy(self.energy(self.seen(x_model, eps)), len(z)).mean()
+        H = entropy.mean()
+        logs = {"entropy": H.detach(), "log_z_lower": (H - energy).detach()}
+        if self.probe:
+            logs |= dict(zip(PROBED, probed.unbind(), strict=True))
+        return Loss(energy - self.entropy_weight * H, logs)
+
+    def seen(self, x: Tensor, eps: Tensor) -> Tensor:
+        """``x`` as the energy at t = 0 knows it: with the diffusion's smallest noise."""
+        if not isinstance(self.upper, Diffusion):
+            return x
+        return self.upper.noisy(x, torch.zeros(len(x), device=x.device), eps)
+
+    @torch.no_grad()
+    def volumes(self, rng: Generator) -> Tensor:
+        """Means over 64 latents of sum_i log s_i, d log s_1, and d log mu as LOBPCG has it."""
+        z = self.prior.sample(PROBE_ROWS, rng)
+        v, p = torch.randn(2, *z.shape, generator=rng, device=rng.device)
+        iterations = getattr(self.lower, "iterations", 2)
+        with evaluating(self.generator):
+            J = jacobian(self.generator, z)
+            mu = smallest_singular_value(self.generator, z, v, p, iterations)[1]
+        d = z.shape[1]
+        rows = (0.5 * log_det_gram(J), d * singular_values(J)[:, 0].log(), d * mu.log())
+        return torch.stack([row.mean() for row in rows])
+
+    @torch.no_grad()
+    def sample(self, n: int, rng: Generator, given: Tensor | None = None) -> Tensor:
+        """``[n, *event]``: the generator's samples, with its output noise if it has one."""
+        refuse_given(given)
+        x = call_frozen(self.generator, self.prior.sample(n, rng))
+        if self.lower.noise == 0:
+            return x
+        return x + self.lower.noise * torch.randn(x.shape, generator=rng, device=rng.device)
+
+
+def entropy_of(
+    name: Lower, prior: Gaussian, encoder: nn.Module, noise: float, iterations: int
+) -> Entropy:
+    """The lower side by name."""
+    match name:
+        case "log-det":
+            return LogDet(prior)
+        case "singular":
+            return SingularValue(prior, iterations)
+        case "encoder":
+            return EncoderInformation(prior, encoder, noise)
+        case "infonce":
+            return InfoNCE(prior, encoder, noise)
+
+
+def warn_of_flat_volumes(generator: nn.Module) -> None:
+    """Warn of a generator whose Jacobian is piecewise constant: its log volume has no gradient in z."""
+    if any(isinstance(layer, PIECEWISE_LINEAR) for layer in generator.modules()):
+        warnings.warn(
+            "the generator has piecewise linear activations, for which the gradient penalty loses the "
+            "gradient of the log volume; use a smooth activation such as silu",
+            stacklevel=3,
+        )
+
+
+def check_time(energy: nn.Module) -> None:
+    """ValueError unless ``energy`` takes a noise level."""
+    if not getattr(energy, "takes_time", False):
+        raise ValueError(
+            "the diffusion bound needs an energy E(x, t) of point and noise level: a built-in one with "
+            "--energy-net.time, or your own with forward(x, t=None) and takes_time = True"
+        )
