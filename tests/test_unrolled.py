@@ -1,0 +1,294 @@
+"""Unrolled learners against closed forms, the sensitivity recursion, torch's Adam and exact limits."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.func import grad, hessian, jacrev
+
+from gibbsian.unrolled import (
+    SGD,
+    Adam,
+    AdamMemory,
+    Optimiser,
+    call_at,
+    conjugate_gradients,
+    implicit,
+    parameters_of,
+    trained,
+    unroll,
+)
+
+OPTIMISERS = [SGD(0.1), Adam(0.1), Adam(0.1, eps_inside_root=False)]
+
+
+def noise(*shape: int, seed: int = 0) -> Tensor:
+    rng = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=rng, dtype=torch.float64)
+
+
+def gaussian_nll(phi: Tensor, x: Tensor) -> Tensor:
+    """-mean log N(x; phi, 1) up to a constant; ``phi [1]``, ``x [B]``."""
+    return 0.5 * (x - phi).square().mean()
+
+
+def curved(phi: Tensor, x: Tensor) -> Tensor:
+    """An objective with third derivatives everywhere; ``phi [3]``, ``x [B, 3]``."""
+    return (torch.cosh(x - phi).sum(1) + 0.1 * (x * phi).sum(1).square()).mean()
+
+
+@pytest.mark.parametrize("segment", [0, 1, 2])
+@pytest.mark.parametrize("K", [1, 2, 5, 20])
+def test_linear_gaussian(K: int, segment: int) -> None:
+    """G = theta + z, M = N(phi, 1): phi_K = theta + (1 - eta)^K (phi_0 - theta), all in closed form."""
+    eta, mu = 0.3, 0.7
+    theta = torch.tensor([1.5], dtype=torch.float64, requires_grad=True)
+    phi_0 = torch.tensor([-0.4], dtype=torch.float64)
+    z = noise(K, 64)
+    z = z - z.mean(1, keepdim=True)
+    phi_K, _ = unroll(gaussian_nll, SGD(eta), phi_0, (), [(theta + z_k,) for z_k in z], segment)
+    shrink = (1 - eta) ** K
+    assert (phi_K - (theta + shrink * (phi_0 - theta))).abs().item() < 1e-12
+    (slope,) = torch.autograd.grad(phi_K.sum(), theta, retain_graph=True)
+    assert abs(slope.item() - (1 - shrink)) < 1e-12
+    (outer,) = torch.autograd.grad(-0.5 * (mu - phi_K).square().sum(), theta)
+    assert abs(outer.item() - (mu - phi_K.item()) * (1 - shrink)) < 1e-8
+
+
+def test_no_step_no_gradient() -> None:
+    theta = torch.ones(1, dtype=torch.float64, requires_grad=True)
+    phi, state = unroll(gaussian_nll, Adam(0.1), noise(1), Adam(0.1).start(noise(1)), [])
+    assert len(state) == 3
+    value = (0.3 - phi).square().sum()
+    found = torch.autograd.grad(value + 0 * theta.sum(), theta)
+    assert torch.equal(phi, noise(1)) and found[0].item() == 0
+
+
+@pytest.mark.parametrize("segment", [0, 2])
+def test_sensitivity_recursion(segment: int) -> None:
+    """J_{k+1} = (I - eta H_k) J_k - eta C_k, with H and C the objective's second derivatives."""
+    eta, K = 0.05, 6
+    theta = noise(3, seed=1).requires_grad_()
+    z = noise(K, 16, 3, seed=2)
+    phi = noise(3, seed=3)
+    phi_K, _ = unroll(curved, SGD(eta), phi, (), [(theta * z_k,) for z_k in z], segment)
+    J = torch.zeros(3, 3, dtype=torch.float64)
+    for z_k in z:
+
+        def slope(t: Tensor, at: Tensor = phi, z_k: Tensor = z_k) -> Tensor:
+            return grad(curved)(at, t * z_k)
+
+        H = hessian(curved)(phi, (theta * z_k).detach())
+        J = J - eta * (H @ J + jacrev(slope)(theta.detach()))
+        phi = phi - eta * slope(theta.detach())
+    assert torch.allclose(phi, phi_K, atol=1e-14)
+    rows = [torch.autograd.grad(phi_K[i], theta, retain_graph=True)[0] for i in range(3)]
+    assert torch.allclose(torch.stack(rows), J, atol=1e-12)
+
+
+@pytest.mark.parametrize("betas", [(0.5, 0.999), (0.9, 0.99)])
+def test_adam_is_torch_s(betas: tuple[float, float]) -> None:
+    """Over 50 steps, from gradients of very different sizes, to 1e-12."""
+    start = noise(8)
+    twin = nn.Parameter(start.clone())
+    reference = torch.optim.Adam([twin], lr=0.02, betas=betas, eps=1e-8)
+    adam = Adam(0.02, betas, eps_inside_root=False)
+    scale = torch.logspace(-10, 2, 8, dtype=torch.float64)
+    phi, state = start, adam.start(start)
+    for k in range(50):
+        g = scale * noise(8, seed=k)
+        phi, *state = adam.step(g, phi, *state)
+        twin.grad = g
+        reference.step()
+    assert (phi - twin).abs().max().item() < 1e-12
+    assert state[2].item() == 50
+
+
+def test_epsilon_inside_the_root_shortens_steps_of_small_gradients() -> None:
+    """The first step of rate 1 at |g| = 1e-4: v = 1e-3 g^2, sqrt(1e-3) g / sqrt(v + eps) = 0.0316."""
+    g, phi = torch.full((1,), 1e-4, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
+    for inside, expected in ((True, 1e-3**0.5 * 1e-4 / (1e-11 + 1e-8) ** 0.5), (False, 1.0)):
+        adam = Adam(1.0, eps_inside_root=inside)
+        stepped = adam.step(g, phi, *adam.start(phi))[0]
+        assert stepped.item() == pytest.approx(-expected, rel=1e-3)
+
+
+def test_the_bias_of_single_precision_is_removed_exactly() -> None:
+    """At the first step 1 - b2 must have all of float32's digits: the step is then exactly the rate."""
+    adam = Adam(1.0, (0.9, 0.999), eps=0.0)
+    g = torch.tensor([0.3, -2.0])
+    stepped = adam.step(g, torch.zeros(2), *adam.start(torch.zeros(2)))[0]
+    assert (stepped + g.sign()).abs().max().item() < 1e-6
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_gradient_flows_through_m_and_not_through_v(inside: bool) -> None:
+    """Against a twin whose v is a given constant; v must have no gradient, g and m must have one."""
+    adam = Adam(0.1, eps_inside_root=inside)
+    g, m, phi = (noise(4, seed=s).requires_grad_() for s in range(3))
+    v, t = noise(4, seed=4).square().requires_grad_(), torch.tensor(3.0, dtype=torch.float64)
+    weights = noise(4, seed=5)
+    new, _, v_new, t_new = adam.step(g, phi, m, v, t)
+    assert not v_new.requires_grad and t_new.item() == 4
+    found = torch.autograd.grad((weights * new).sum(), (g, m, phi))
+    b1, b2 = 1 - 0.5**4, 1 - 0.999**4
+    root = (v_new + 1e-8).sqrt() / b2**0.5 if inside else v_new.sqrt() / b2**0.5 + 1e-8
+    slope = -0.1 / b1 * weights / root
+    for value, truth in zip(found, (0.5 * slope, 0.5 * slope, weights), strict=True):
+        assert torch.allclose(value, truth, atol=1e-12)
+    assert torch.autograd.grad(new.sum(), v, allow_unused=True) == (None,)
+
+
+@pytest.mark.parametrize("optimiser", OPTIMISERS, ids=str)
+def test_recomputed_segments_change_no_gradient(optimiser: Optimiser) -> None:
+    """Also through the state, and for segments that do not divide K."""
+    z, start = noise(5, 8, 3, seed=2), noise(3, seed=3)
+    found = []
+    for segment in (0, 1, 2, 7):
+        theta = noise(3, seed=1).requires_grad_()
+        inputs = [(theta * z_k,) for z_k in z]
+        phi, state = unroll(curved, optimiser, start, optimiser.start(start), inputs, segment)
+        value = phi.square().sum() + sum(m.sum() for m in state[:1])
+        found.append((value.detach(), torch.autograd.grad(value, theta)[0]))
+    for value, gradient in found[1:]:
+        assert torch.allclose(value, found[0][0], atol=1e-14)
+        assert torch.allclose(gradient, found[0][1], atol=1e-14)
+
+
+def test_detached_inputs_carry_nothing() -> None:
+    theta = noise(3, seed=1).requires_grad_()
+    inputs = [((theta * z_k).detach(),) for z_k in noise(4, 8, 3)]
+    phi, _ = unroll(curved, SGD(0.1), noise(3), (), inputs)
+    assert torch.autograd.grad(phi.sum() + 0 * theta.sum(), theta)[0].abs().max().item() == 0
+
+
+def kept_bytes(value: Tensor) -> int:
+    """Bytes of all distinct tensors that the graph of ``value`` keeps for its backward pass."""
+    storages: dict[int, int] = {}
+    nodes, seen = [value.grad_fn], set()
+    while nodes:
+        node = nodes.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        nodes += [below for below, _ in node.next_functions]
+        kept = [getattr(node, name) for name in dir(node) if name.startswith("_saved_")]
+        kept += list(getattr(node, "saved_tensors", ()))
+        for tensor in kept:
+            if isinstance(tensor, Tensor):
+                storage = tensor.untyped_storage()
+                storages[storage.data_ptr()] = storage.nbytes()
+    return sum(storages.values())
+
+
+class Student(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(2, 32), nn.Tanh(), nn.Linear(32, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x).square().squeeze(1)
+
+
+def test_memory_grows_at_most_linearly_in_K() -> None:
+    """Plain: linearly. In segments of sqrt K: far less, about the vectors between the segments."""
+    student = Student()
+    phi, adam = parameters_of(student), Adam(0.01)
+    rng = torch.Generator().manual_seed(0)
+    theta = torch.ones(2, requires_grad=True)
+
+    def mean(at: Tensor, x: Tensor) -> Tensor:
+        return call_at(student, at, x).mean()
+
+    def kept(K: int, segment: int) -> int:
+        z = torch.randn(K, 256, 2, generator=rng)
+        inputs = [(theta * z_k,) for z_k in z]
+        return kept_bytes(unroll(mean, adam, phi, adam.start(phi), inputs, segment)[0].sum())
+
+    plain = [kept(K, 0) for K in (4, 8, 16, 32)]
+    for before, after in itertools.pairwise(plain):
+        assert 1.5 * before < after <= 2.05 * before
+    assert kept(16, 4) < plain[2] / 4
+    assert kept(32, 8) <= 2.05 * kept(16, 8)
+
+
+def test_call_at_is_the_module_with_other_weights() -> None:
+    student, x = Student().double(), noise(5, 2)
+    student.layers[2].bias.requires_grad_(False)
+    phi = parameters_of(student)
+    assert phi.numel() == 2 * 32 + 32 + 32
+    assert torch.equal(call_at(student, phi, x), student(x))
+    value = call_at(student, phi + 0.1, x)
+    with torch.no_grad():
+        for p in trained(student).values():
+            p += 0.1
+    assert torch.equal(value, student(x))
+
+
+def test_memory_is_adam_s_state_and_hands_out_its_steps() -> None:
+    """Two takes equal two steps of Adam; a copied state does not change with the buffers."""
+    memory, adam = AdamMemory(6).double(), Adam(0.1)
+    phi, state = torch.zeros(6, dtype=torch.float64), adam.start(torch.zeros(6).double())
+    for k in range(2):
+        g = noise(6, seed=k)
+        gradients = {"weight": g[:4].view(2, 2), "bias": g[4:]}
+        before, copied = memory.t.clone(), memory.state()
+        step = memory.take(adam, gradients)
+        new, *state = adam.step(g, phi, *state)
+        assert step["weight"].shape == (2, 2)
+        flat = torch.cat([part.flatten() for part in step.values()])
+        assert torch.allclose(phi - flat, new, atol=1e-15)
+        assert all(torch.equal(a, b) for a, b in zip(memory.state(), state, strict=True))
+        assert torch.equal(copied[2], before)
+        phi = new
+
+
+def test_conjugate_gradients_solve_in_as_many_steps_as_dimensions() -> None:
+    A = noise(6, 6)
+    A = A @ A.T + torch.eye(6, dtype=torch.float64)
+    b = noise(6, seed=1)
+    for steps in (6, 40):  # more steps than needed must not spoil it
+        x = conjugate_gradients(A.mv, b, steps, 1e-14)
+        assert torch.allclose(A @ x, b, atol=1e-9)
+    x = conjugate_gradients(A.mv, b, 2)
+    assert 1e-3 < (A @ x - b).norm() < b.norm()
+    assert conjugate_gradients(A.mv, torch.zeros(6).double(), 3).abs().max().item() == 0
+
+
+def test_conjugate_gradients_stop_at_negative_curvature() -> None:
+    """A = diag(1, 2, -3): nothing from the direction of descent without end, all finite."""
+    A = torch.tensor([1.0, 2.0, -3.0], dtype=torch.float64)
+    b = torch.tensor([1.0, 1.0, 0.1], dtype=torch.float64)
+    x = conjugate_gradients(A.mul, b, 20)
+    assert torch.isfinite(x).all() and x.dot(b) > 0
+    assert conjugate_gradients((-A.abs()).mul, b, 20).abs().max().item() == 0
+
+
+def test_implicit_gradient_is_the_limit_of_the_unrolled_one() -> None:
+    """At the minimum, against 400 steps of gradient descent and against the dense formula."""
+    theta = noise(3, seed=1).requires_grad_()
+    z = noise(64, 3, seed=2)
+    x = theta * z
+    start = torch.zeros(3, dtype=torch.float64)
+    target = noise(3, seed=5)
+
+    def outer(phi: Tensor) -> Tensor:
+        return (phi - target).pow(4).sum()
+
+    phi, _ = unroll(curved, SGD(0.2), start, (), [(x,)] * 400)
+    assert grad(curved)(phi.detach(), x.detach()).abs().max().item() < 1e-12
+    (limit,) = torch.autograd.grad(outer(phi), theta, retain_graph=True)
+    value = implicit(curved, outer, phi.detach(), (x,), steps=3)
+    assert value.item() == outer(phi).item()
+    (found,) = torch.autograd.grad(value, theta)
+    assert torch.allclose(found, limit, atol=1e-8)
+    assert limit.abs().min().item() > 1e-3
+    H = hessian(curved)(phi.detach(), x.detach()) + 0.5 * torch.eye(3, dtype=torch.float64)
+    s = torch.linalg.solve(H, grad(outer)(phi.detach()))
+    damped = implicit(curved, outer, phi.detach(), (theta * z,), steps=3, damping=0.5)
+    (found,) = torch.autograd.grad(damped, theta)
+    (truth,) = torch.autograd.grad(-s @ grad(curved)(phi.detach(), theta * z), theta)
+    assert torch.allclose(found, truth, atol=1e-10)
