@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +16,34 @@ from gibbsian.config import Config, check_seed, replace, signature_options
 from gibbsian.core import Method, Space, check_energy
 from gibbsian.measures import Box, Counting, Gaussian, Measure, RealSpace, Undefined
 from gibbsian.methods import METHODS
-from gibbsian.networks import ENERGIES, GENERATORS, build_energy, build_generator
+from gibbsian.networks import NETWORKS, build_encoder, build_energy, build_generator
 
-ROLES_OF_GENERATORS = ("generator",)
+Shape = tuple[int, ...]
+
+
+class Role(NamedTuple):
+    """How a network with a latent space is built, its shapes per row from (event, latent), its output."""
+
+    build: Callable[..., nn.Module]
+    shapes: Callable[[Shape, int], tuple[Shape, Shape]]
+    output: str
+
+
+def generator_shapes(event: Shape, latent: int) -> tuple[Shape, Shape]:
+    """What a generator takes and returns."""
+    return (latent,), event
+
+
+def encoder_shapes(event: Shape, latent: int) -> tuple[Shape, Shape]:
+    """What an encoder takes and returns: means, then log-variances."""
+    return event, (2 * latent,)
+
+
+LATENT_ROLES: Mapping[str, Role] = {
+    "generator": Role(build_generator, generator_shapes, "one observation is"),
+    "encoder": Role(build_encoder, encoder_shapes, "means and log-variances are"),
+}
+"""Every other role is an energy or a critic: one number per observation."""
 ERRORS_OF_MODULES = (
     ArithmeticError,
     AssertionError,
@@ -52,6 +77,9 @@ def resolve(
         if space.kind == "image" and getattr(config, role) == default and len(space.shape) == 3:
             suited = {"mlp": "conv", "bounded": "conv-bounded", "confined": "conv"}
             changes[role] = suited.get(default, default)
+    for (option, value), settings in METHODS[config.method].demands.items():
+        if getattr(config, option) == value:
+            changes |= {f"{role}_net": dict(fields) for role, fields in settings.items()}
     config = replace(config, **changes)
     if config.box == "auto":
         half = "none"
@@ -133,8 +161,8 @@ def assemble(
 def _network(config: Config, role: str, space: Space) -> nn.Module:
     name, options = getattr(config, role), getattr(config, f"{role}_net")
     with blaming(f"your own network {name}") if ":" in name else nullcontext():
-        if role in ROLES_OF_GENERATORS:
-            return build_generator(name, space, _latent(config), options)
+        if role in LATENT_ROLES:
+            return LATENT_ROLES[role].build(name, space, _latent(config), options)
         return build_energy(name, space, options)
 
 
@@ -163,12 +191,12 @@ def _check_networks(parts: Mapping[str, object], space: Space) -> None:
             continue
         if not any(parameter.requires_grad for parameter in network.parameters()):
             raise ValueError(f"the {role} network has no parameters to train")
-        generates = role in ROLES_OF_GENERATORS
-        shape = space.shape
-        if generates:
+        shape: Shape = space.shape
+        returned: Shape = ()
+        if role in LATENT_ROLES:
             prior = parts["prior"]
             assert isinstance(prior, Gaussian)
-            shape = prior.shape
+            shape, returned = LATENT_ROLES[role].shapes(space.shape, *prior.shape)
         before = network.training
         network.eval()
         with torch.enable_grad(), blaming(f"the {role} network, given [2, {_sizes(shape)}],"):
@@ -181,12 +209,12 @@ def _check_networks(parts: Mapping[str, object], space: Space) -> None:
                 f"the {role} network's output carries no gradient to its parameters; leave out detach, "
                 "no_grad and conversions to whole numbers"
             )
-        if not generates:
+        if role not in LATENT_ROLES:
             check_energy(value, 2)
-        elif value.shape != (2, *space.shape):
+        elif value.shape != (2, *returned):
             raise ValueError(
-                f"the generator returns {list(value.shape[1:])} per row, but one observation is "
-                f"{list(space.shape)}"
+                f"the {role} returns {list(value.shape[1:])} per row, but "
+                f"{LATENT_ROLES[role].output} {list(returned)}"
             )
 
 
@@ -196,4 +224,4 @@ def _sizes(shape: tuple[int, ...]) -> str:
 
 def known_networks() -> dict[str, tuple[str, ...]]:
     """Names of the built-in networks, by role."""
-    return {"energy": tuple(ENERGIES), "generator": tuple(GENERATORS)}
+    return {role: tuple(named) for role, named in NETWORKS.items()}

@@ -8,41 +8,31 @@ per player, and what every run needs. The command line and ``config.json`` are b
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import inspect
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, Any, Literal
 
 import docstring_parser
 import tyro
 
-from gibbsian.core import Method
+from gibbsian.core import Method, nearest
 from gibbsian.methods import METHODS
-from gibbsian.networks import ENERGIES, GENERATORS, NetworkOptions
+from gibbsian.networks import NETWORKS, NetworkOptions
 from gibbsian.training import Optimiser, Training
 
 DATA = (
     "a built-in name (see `gibbsian list data`), a .csv, .npy, .npz or .parquet file, or a folder "
     "or zip of images"
 )
-NETWORKS = {"generator": GENERATORS}
-"""Built-in networks by role; every other role is an energy or a critic."""
 
 
 def check_seed(seed: int) -> None:
     """ValueError unless ``seed`` suits every generator that is seeded with it."""
     if not 0 <= seed < 2**32:
         raise ValueError(f"--seed must lie between 0 and {2**32 - 1}, not {seed}")
-
-
-def nearest(kind: str, name: str, known: Iterable[str]) -> ValueError:
-    """The error for an unknown ``name``: names the nearest known ones."""
-    known = list(known)
-    close = difflib.get_close_matches(name, known, 3, 0.5) or known
-    return ValueError(f"unknown {kind} {name!r}; did you mean {', '.join(close)}?")
 
 
 def method_class(name: str) -> type[Method]:
@@ -116,7 +106,7 @@ def config_type(method: str) -> type[Config]:
         latent = Annotated[int, tyro.conf.arg(help=text)]
         fields.append(("latent", latent, dataclasses.field(default=16)))
     for role, default in cls.networks.items():
-        known = ", ".join(NETWORKS.get(role, ENERGIES))
+        known = ", ".join(NETWORKS.get(role, NETWORKS["energy"]))
         text = f"the {role} network: {known}, or your own package.module:Class"
         named = Annotated[str, tyro.conf.arg(help=text)]
         fields.append((role, named, dataclasses.field(default=default)))

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from gibbsian.config import Config, config_type, nearest, replace
+from gibbsian.config import Config, config_type, replace
+from gibbsian.core import nearest
 from gibbsian.data.densities import is_density
 
 Scale = Literal["cpu", "paper"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 import sys
@@ -11,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from gibbsian import __version__
 from gibbsian.cli.console import say
-from gibbsian.core import NonFiniteError
+from gibbsian.core import NonFiniteError, nearest
 from gibbsian.training import Interrupted
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
@@ -72,8 +71,7 @@ def _discard_output() -> None:
 
 def _command(name: str) -> Callable[[list[str]], int]:
     if name not in COMMANDS:
-        close = difflib.get_close_matches(name, COMMANDS, 3, 0.5) or list(COMMANDS)
-        raise ValueError(f"unknown command {name!r}; did you mean {', '.join(close)}?")
+        raise nearest("command", name, COMMANDS)
     module, _, function = COMMANDS[name][0].partition(":")
     return getattr(importlib.import_module(module), function)
 

@@ -10,7 +10,7 @@ from gibbsian import data, recipes
 from gibbsian.assemble import known_networks
 from gibbsian.cli.console import parse
 from gibbsian.cli.train import about
-from gibbsian.config import nearest
+from gibbsian.core import nearest
 from gibbsian.methods import METHODS
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from dataclasses import replace
@@ -11,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gibbsian.core import did_you_mean
 from gibbsian.data.densities import DENSITIES
 from gibbsian.data.rows import Rows
 from gibbsian.data.sets import NAMED, area_average
@@ -95,7 +95,5 @@ def names(root: Path | None = None) -> list[Known]:
 
 def unknown(name: str) -> str:
     """What to say about a name that is neither a data set nor a file."""
-    every = [*DENSITIES, *NAMED]
-    near = difflib.get_close_matches(name, every, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(every)}"
+    hint = did_you_mean(name, [*DENSITIES, *NAMED])
     return f"{name!r} is neither a built-in data set nor a file; {hint}"

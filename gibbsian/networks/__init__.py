@@ -1,16 +1,17 @@
-"""Networks by name: energies (critics too) and generators, and a user's own.
+"""Networks by name: energies (critics too), generators and encoders, and a user's own.
 
 Weights are drawn from PyTorch's global generator, as its layers do: seed it around a build.
 """
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from torch import nn
 
-from gibbsian.core import Space
+from gibbsian.core import Space, nearest
+from gibbsian.networks.encoders import ConvEncoder, DenseEncoder
 from gibbsian.networks.energies import (
     BoundedEnergy,
     ConfinedEnergy,
@@ -25,18 +26,23 @@ from gibbsian.networks.user import load_user
 
 __all__ = [
     "ACTIVATIONS",
+    "ENCODERS",
     "ENERGIES",
     "GENERATORS",
+    "NETWORKS",
     "BoundedEnergy",
     "ConfinedEnergy",
+    "ConvEncoder",
     "ConvGenerator",
     "ConvTrunk",
+    "DenseEncoder",
     "DenseGenerator",
     "DenseTrunk",
     "LinearEnergy",
     "NetworkOptions",
     "SigmoidEnergy",
     "bernoulli_entropy",
+    "build_encoder",
     "build_energy",
     "build_generator",
     "load_user",
@@ -87,29 +93,47 @@ GENERATORS: Mapping[str, Callable[[Space, int, NetworkOptions], nn.Module]] = {
     "conv": ConvGenerator,
 }
 
+ENCODERS: Mapping[str, Callable[[Space, int, NetworkOptions], nn.Module]] = {
+    "mlp": DenseEncoder,
+    "conv": ConvEncoder,
+}
+
+NETWORKS: Mapping[str, Mapping[str, Callable[..., nn.Module]]] = {
+    "energy": ENERGIES,
+    "generator": GENERATORS,
+    "encoder": ENCODERS,
+}
+"""Built-in networks by role; a role that is not listed is an energy or a critic."""
+
 
 def build_energy(name: str, space: Space, options: NetworkOptions) -> nn.Module:
     """The energy (or critic) ``name`` for observations of ``space``.
 
     ``package.module:Class`` is a user's own. ValueError for an unknown name or an unfit space.
     """
-    if ":" in name:
-        return load_user(name, space=space, options=options)
-    _check_name("energy", name, ENERGIES)
-    return ENERGIES[name](space, options)
+    return _build("energy", name, space=space, options=options)
 
 
 def build_generator(name: str, space: Space, latent: int, options: NetworkOptions) -> nn.Module:
     """The generator ``name`` from ``[B, latent]`` to ``space``; names as for ``build_energy``."""
-    if latent < 1:
-        raise ValueError(f"a generator needs a latent dimension of at least 1, not {latent}")
+    _check_latent("a generator", latent)
+    return _build("generator", name, space=space, latent=latent, options=options)
+
+
+def build_encoder(name: str, space: Space, latent: int, options: NetworkOptions) -> nn.Module:
+    """The encoder ``name`` from ``space`` to ``[B, 2 latent]``; names as for ``build_energy``."""
+    _check_latent("an encoder", latent)
+    return _build("encoder", name, space=space, latent=latent, options=options)
+
+
+def _build(role: str, name: str, **known: Any) -> nn.Module:
     if ":" in name:
-        return load_user(name, space=space, latent=latent, options=options)
-    _check_name("generator", name, GENERATORS)
-    return GENERATORS[name](space, latent, options)
+        return load_user(name, **known)
+    if name not in NETWORKS[role]:
+        raise nearest(f"{role} network", name, NETWORKS[role])
+    return NETWORKS[role][name](**known)
 
 
-def _check_name(role: str, name: str, known: Iterable[str]) -> None:
-    if name not in known:
-        nearest = difflib.get_close_matches(name, known, 3, 0.3) or list(known)
-        raise ValueError(f"unknown {role} network {name!r}; did you mean {', '.join(nearest)}?")
+def _check_latent(what: str, latent: int) -> None:
+    if latent < 1:
+        raise ValueError(f"{what} needs a latent dimension of at least 1, not {latent}")
