@@ -112,6 +112,8 @@ def config_type(method: str) -> type[Config]:
         fields.append((role, named, dataclasses.field(default=default)))
         fields.append((f"{role}_net", NetworkOptions, _new(NetworkOptions)))
     for player in cls.players:
+        if player in cls.stepped:
+            continue
         fields.append((f"{player}_optimiser", Optimiser, _new(Optimiser)))
     record: Any = dataclasses.make_dataclass(
         f"{cls.__name__}Config", fields, bases=(Config,), frozen=True

@@ -72,7 +72,10 @@ class Method(nn.Module, ABC):
     Sub-classes are final: no implemented method is overridden. ``players`` maps a player's name to
     the attributes it moves; ``networks`` maps each constructor argument that takes a network to the
     default network's name; ``local`` names buffers that differ between processes (Markov chains);
-    ``demands`` maps (option, value) to the settings that the built-in networks then need, by role.
+    ``demands`` maps (option, value) to the settings that the built-in networks then need, by role;
+    ``packs`` maps a role to the option that says how many observations its network sees side by side;
+    ``stepped`` names players whose moves' transforms return steps, to be subtracted as they are:
+    they have no optimiser to choose.
     ``measure`` is the base measure b of p(x) = exp(-E(x)) b(x) / Z, or says why there is none.
     """
 
@@ -80,6 +83,8 @@ class Method(nn.Module, ABC):
     networks: ClassVar[Mapping[str, str]]
     local: ClassVar[tuple[str, ...]] = ()
     demands: ClassVar[Mapping[tuple[str, str], Mapping[str, Mapping[str, object]]]] = {}
+    packs: ClassVar[Mapping[str, str]] = {}
+    stepped: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, measure: Measure | Undefined):
         super().__init__()

@@ -19,7 +19,7 @@ from gibbsian.core import HasEnergy
 from gibbsian.data import Dataset, Stream
 from gibbsian.model import Model
 from gibbsian.runs import Run, forget, new_run, open_run, write_config
-from gibbsian.training import Progress, checkpoints, fit, processes, start
+from gibbsian.training import Optimiser, Progress, checkpoints, fit, processes, start
 from gibbsian.training.processes import process_group
 
 HELD_OUT = 2_000
@@ -169,7 +169,11 @@ def _prepare(
         rank=processes.rank(),
         world=processes.world(),
     )
-    optimisers = {player: getattr(config, f"{player}_optimiser") for player in method.players}
+    as_they_are = Optimiser("sgd", rate=1.0)
+    optimisers = {
+        player: as_they_are if player in method.stepped else getattr(config, f"{player}_optimiser")
+        for player in method.players
+    }
     return start(method, optimisers, config.training, stream)
 
 

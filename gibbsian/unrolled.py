@@ -114,8 +114,8 @@ class AdamMemory(nn.Module):
         self.t: Tensor
 
     def state(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Copies of (m, v, t): a step of the learner meanwhile changes the buffers in place."""
-        return self.m.clone(), self.v.clone(), self.t.clone()
+        """(m, v, t), the buffers themselves."""
+        return self.m, self.v, self.t
 
     def take(self, adam: Adam, gradients: Gradients) -> dict[str, Tensor]:
         """Take ``gradients`` in; what Adam would now subtract from each parameter."""

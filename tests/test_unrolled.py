@@ -229,20 +229,18 @@ def test_call_at_is_the_module_with_other_weights() -> None:
 
 
 def test_memory_is_adam_s_state_and_hands_out_its_steps() -> None:
-    """Two takes equal two steps of Adam; a copied state does not change with the buffers."""
+    """Two takes equal two steps of Adam, in the buffers' state too."""
     memory, adam = AdamMemory(6).double(), Adam(0.1)
     phi, state = torch.zeros(6, dtype=torch.float64), adam.start(torch.zeros(6).double())
     for k in range(2):
         g = noise(6, seed=k)
         gradients = {"weight": g[:4].view(2, 2), "bias": g[4:]}
-        before, copied = memory.t.clone(), memory.state()
         step = memory.take(adam, gradients)
         new, *state = adam.step(g, phi, *state)
         assert step["weight"].shape == (2, 2)
         flat = torch.cat([part.flatten() for part in step.values()])
         assert torch.allclose(phi - flat, new, atol=1e-15)
         assert all(torch.equal(a, b) for a, b in zip(memory.state(), state, strict=True))
-        assert torch.equal(copied[2], before)
         phi = new
 
 

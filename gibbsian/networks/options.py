@@ -32,6 +32,11 @@ class NetworkOptions:
         experts: number K of Bernoulli experts of a bounded energy.
         channels: channels of the first convolution.
         batch_norm: normalise the hidden layers of a generator by batch.
+        code: dimension of a vae student's latent space.
+        likelihood: of a vae student's decoder, bernoulli only on a box.
+        variance: of a gaussian likelihood, in the networks' units.
+        components: number of Gaussians of a mixture student.
+        kernels: number of similarities that a minibatch critic computes between observations.
         time: let an energy take the noise level as a second input: what the diffusion bound needs.
     """
 
@@ -44,17 +49,24 @@ class NetworkOptions:
     experts: int = 128
     channels: int = 32
     batch_norm: bool = False
+    code: int = 32
+    likelihood: Literal["gaussian", "bernoulli"] = "gaussian"
+    variance: float = 0.001
+    components: int = 64
+    kernels: int = 16
     time: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("width", "depth", "experts", "channels"):
+        for name in ("width", "depth", "experts", "channels", "code", "components", "kernels"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.fourier < 0:
             raise ValueError(f"fourier must be 0 (none) or a count, not {self.fourier}")
-        for name in ("fourier_scale", "envelope"):
+        for name in ("fourier_scale", "envelope", "variance"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
+        if self.likelihood not in ("gaussian", "bernoulli"):
+            raise ValueError(f"the likelihood is gaussian or bernoulli, not {self.likelihood!r}")
         if self.activation not in ACTIVATIONS:
             raise ValueError(
                 f"unknown activation {self.activation!r}; choose from {', '.join(ACTIVATIONS)}"
