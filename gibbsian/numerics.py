@@ -62,8 +62,8 @@ def value_and_jacobian(f: Map, z: Tensor) -> tuple[Tensor, Tensor]:
     def column(direction: Tensor) -> tuple[Tensor, Tensor]:
         return jvp(f, z, direction.expand_as(z))
 
-    value, columns = torch.func.vmap(column, out_dims=(None, 0))(basis)
-    return value, columns.reshape(d, batch, -1).permute(1, 2, 0)
+    value, columns = torch.func.vmap(column)(basis)
+    return value[0], columns.reshape(d, batch, -1).permute(1, 2, 0)
 
 
 def jacobian(f: Map, z: Tensor) -> Tensor:

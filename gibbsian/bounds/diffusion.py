@@ -5,8 +5,9 @@ x_t = alpha_t x_0 + sigma_t eps,
 
     KL(q_0 || p_0) = KL(q_T || p_T) + 1/2 R E_t E_{q_t} |sigma_t grad log (q_t / p_t)|^2
 
-with R the range of log SNR and t uniform in log SNR: the likelihood weighting g(t)^2 / 2 of Song et al. (2021), under any
-schedule (Kingma et al. 2021). No log-Sobolev constant: noise bridges separated modes.
+with R the range of log SNR and t uniform in log SNR: the likelihood weighting g(t)^2 / 2 of Song et
+al. (2021), under any schedule (Kingma et al. 2021). No log-Sobolev constant: noise bridges separated
+modes.
 """
 
 from __future__ import annotations

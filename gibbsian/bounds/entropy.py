@@ -6,8 +6,9 @@ below returns the samples x and, per sample, a term whose mean is H(q) or stands
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -18,8 +19,6 @@ from gibbsian.bounds.claims import Claim
 from gibbsian.bounds.singular import smallest_singular_value
 from gibbsian.measures import Gaussian
 from gibbsian.numerics import log_det_gram, value_and_jacobian
-
-Map = Callable[[Tensor], Tensor]
 
 
 class Draws(NamedTuple):
@@ -79,46 +78,83 @@ def couples_rows(module: nn.Module) -> bool:
     return any(isinstance(part, kind) and part.training for part in module.modules())
 
 
-def on_image(generator: nn.Module, prior: Gaussian, dim: int) -> tuple[str, tuple[str, ...]]:
-    """The quantity that a Jacobian's entropy speaks of, and its conditions."""
-    if isinstance(generator, Flow):
-        return "log Z", ()
-    (d,) = prior.shape
-    quantity = "log Z" if d == dim else f"log of the integral of exp(-E) over G's {d}-surface"
-    return quantity, ("G is injective",)
+class Volume(Entropy):
+    """Entropies from the Jacobian J = dG/dz, with or without output noise.
+
+    With noise sigma every s_i^2 becomes s_i^2 + sigma^2, and the D - d directions across the image
+    add log sigma + 1/2 log 2 pi e each: exact for affine G, and a good account of a curved one
+    while sigma is far below the size of its bends. It also keeps the logarithm and its gradient
+    finite where G folds and a singular value passes through zero.
+    """
+
+    def __init__(self, prior: Gaussian, noise: float = 0.0):
+        super().__init__(prior)
+        if not 0 <= noise < math.inf:
+            raise ValueError(f"noise must be finite and not negative, not {noise}")
+        self.noise = noise
+
+    def _with_noise(self, x: Tensor, eps: tuple[Tensor, ...]) -> Tensor:
+        return x + self.noise * eps[0] if self.noise > 0 else x
+
+    def _eps(self, z: Tensor, shape: tuple[int, ...], rng: Generator) -> tuple[Tensor, ...]:
+        if self.noise == 0:
+            return ()
+        return (torch.randn(len(z), *shape, generator=rng, device=rng.device, dtype=z.dtype),)
+
+    def _across(self, dim: int) -> float:
+        """What the noise adds across the image: (D - d)(log sigma + 1/2 log 2 pi e)."""
+        directions = dim - self.prior.shape[0]
+        if self.noise == 0 or directions <= 0:
+            return 0.0
+        return directions * (math.log(self.noise) + 0.5 * math.log(2 * math.pi * math.e))
+
+    def _conditions(self, generator: nn.Module, dim: int) -> tuple[str, tuple[str, ...]]:
+        """The quantity that the entropy speaks of, and under which conditions."""
+        if isinstance(generator, Flow):
+            return "log Z", ()
+        if self.noise > 0:
+            return "log Z", ("G is injective", "G bends little over the size of its output noise")
+        (d,) = self.prior.shape
+        quantity = "log Z" if d == dim else f"log of the integral of exp(-E) over G's {d}-surface"
+        return quantity, ("G is injective",)
 
 
-class LogDet(Entropy):
+class LogDet(Volume):
     """H(q) = E_z[-log p0(z) + 1/2 log det J^T J], J = dG/dz (Geng et al. 2021): exact if G is injective.
 
     A generator that is invertible by construction (``forward_with_log_det``) needs no Jacobian;
     any other costs d forward-mode products. A map that folds has less entropy than this says, by
-    the mean entropy of the preimages. For d < D the entropy is that of a density on the image,
-    with respect to its surface measure.
+    the mean entropy of the preimages. For d < D and no noise the entropy is that of a density on
+    the image, with respect to its surface measure.
     """
 
     def randomness(self, z: Tensor, shape: tuple[int, ...], rng: Generator) -> tuple[Tensor, ...]:
-        """None."""
-        return ()
+        """eps ``[B, *event]`` if there is output noise."""
+        return self._eps(z, shape, rng)
 
     def forward(self, generator: nn.Module, z: Tensor, *randomness: Tensor) -> Draws:
-        """x = G(z) and -log p0(z) + 1/2 log det J^T J."""
+        """x = G(z) + sigma eps and -log p0(z) + 1/2 log det(J^T J + sigma^2 I) + what lies across."""
         if isinstance(generator, Flow):
             x, log_volume = generator.forward_with_log_det(z)
-            return Draws(x, log_volume - self.prior.log_density(z))
+            return Draws(self._with_noise(x, randomness), log_volume - self.prior.log_density(z))
         with evaluating(generator):
             x, J = value_and_jacobian(generator, z)
         if couples_rows(generator):
             x = generator(z)
-        return Draws(x, 0.5 * log_det_gram(J) - self.prior.log_density(z))
+        across = self._across(J.shape[1])
+        if self.noise > 0:
+            blur = self.noise * torch.eye(J.shape[2], dtype=J.dtype, device=J.device)
+            J = torch.cat([J, blur.expand(len(J), -1, -1)], dim=1)
+        entropy = 0.5 * log_det_gram(J) + across - self.prior.log_density(z)
+        return Draws(self._with_noise(x, randomness), entropy)
 
     def claim(self, generator: nn.Module, dim: int) -> Claim:
         """A bound for a flow; otherwise if G is injective."""
-        quantity, conditions = on_image(generator, self.prior, dim)
+        quantity, conditions = self._conditions(generator, dim)
         return Claim("lower", quantity, conditions)
 
 
-class SingularValue(Entropy):
+class SingularValue(Volume):
     """H(q) >= H(p0) + d E_z[log s_1(z)], s_1 the smallest singular value of J (Geng et al. 2021).
 
     Tight only where G is conformal. The value is that of ``iterations`` steps of LOBPCG from random
@@ -127,28 +163,30 @@ class SingularValue(Entropy):
     an iteration.
     """
 
-    def __init__(self, prior: Gaussian, iterations: int | None = 2):
-        super().__init__(prior)
+    def __init__(self, prior: Gaussian, iterations: int | None = 2, noise: float = 0.0):
+        super().__init__(prior, noise)
         if iterations is not None and iterations < 0:
             raise ValueError(f"iterations must not be negative, not {iterations}")
         self.iterations = iterations
 
     def randomness(self, z: Tensor, shape: tuple[int, ...], rng: Generator) -> tuple[Tensor, ...]:
-        """Start vectors v and p ``[B, d]``."""
+        """Start vectors v and p ``[B, d]``, and eps if there is output noise."""
         pair = torch.randn(2, *z.shape, generator=rng, device=rng.device, dtype=z.dtype)
-        return pair[0], pair[1]
+        return pair[0], pair[1], *self._eps(z, shape, rng)
 
     def forward(self, generator: nn.Module, z: Tensor, *randomness: Tensor) -> Draws:
-        """x = G(z) and -log p0(z) + d log mu(z)."""
-        v, p = randomness
+        """x = G(z) + sigma eps and -log p0(z) + (d/2) log(mu(z)^2 + sigma^2) + what lies across."""
+        v, p, *eps = randomness
         with evaluating(generator):
             x, mu, _ = smallest_singular_value(generator, z, v, p, self.iterations)
         if couples_rows(generator):
             x = generator(z)
-        return Draws(x, z.shape[1] * mu.log() - self.prior.log_density(z))
+        log_volume = 0.5 * z.shape[1] * torch.log(mu.square() + self.noise**2)
+        entropy = log_volume + self._across(x[0].numel()) - self.prior.log_density(z)
+        return Draws(self._with_noise(x, tuple(eps)), entropy)
 
     def claim(self, generator: nn.Module, dim: int) -> Claim:
         """A bound if G is injective and the iterations have converged."""
-        quantity, conditions = on_image(generator, self.prior, dim)
+        quantity, conditions = self._conditions(generator, dim)
         done = () if self.iterations is None else ("the singular values have converged",)
         return Claim("lower", quantity, conditions + done)

@@ -104,7 +104,8 @@ class GradientPenalty(Upper):
 
     def claim(self) -> Claim:
         """A bound for p = 2 only with a weight that covers the oscillation of E + log p_G."""
-        if isinstance(self.entropy, SingularValue) or self.power != 2:
+        exact = isinstance(self.entropy, LogDet) and self.entropy.noise == 0
+        if not exact or self.power != 2:
             return Claim("neither", "log Z")
         return Claim(
             "upper",

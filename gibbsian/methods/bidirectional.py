@@ -73,7 +73,8 @@ class BidirectionalBounds(Method):
         projected: penalise along one random direction of the latent space, not the whole gradient.
         entropy_weight: weight of the entropy; 1 is the bound.
         iterations: LOBPCG steps of singular; each brings the value nearer to s_1, from above.
-        noise: standard deviation of the output noise of encoder, infonce and denoising.
+        noise: standard deviation of the generator's output noise; encoder, infonce and denoising need
+            it, log-det and singular gain from it where the generator folds.
         schedule: of diffusion: preserving or exploding variance.
         source: what diffusion diffuses: samples (gap to the generator's law) or data (a bound on
             the negative log-likelihood itself).
@@ -236,9 +237,9 @@ def entropy_of(
     """The lower side by name."""
     match name:
         case "log-det":
-            return LogDet(prior)
+            return LogDet(prior, noise)
         case "singular":
-            return SingularValue(prior, iterations)
+            return SingularValue(prior, iterations, noise)
         case "encoder":
             return EncoderInformation(prior, encoder, noise)
         case "infonce":

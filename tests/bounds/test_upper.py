@@ -1,0 +1,144 @@
+"""Penalties on the energy against closed forms."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from gibbsian.bounds import (
+    Denoising,
+    EncoderInformation,
+    GradientPenalty,
+    LogDet,
+    Points,
+    SingularValue,
+    ZeroCentred,
+)
+from gibbsian.bounds.upper import absolute_moment
+from gibbsian.measures import Gaussian
+from tests.bounds.closed import A, C, SLOPE, Curved, Quadratic, scaled, whitened
+
+PRIOR = Gaussian((2,))
+
+
+def points(z):
+    return Points(z, z, scaled()(z).detach())
+
+
+def both_directions(z):
+    """Every latent with sqrt(d) times each unit vector: their mean square projection is exact."""
+    d = z.shape[1]
+    v = d**0.5 * torch.eye(d, dtype=z.dtype).repeat(len(z), 1)
+    return z.repeat_interleave(d, 0), v
+
+
+@pytest.mark.parametrize("entropy", [LogDet(PRIOR), SingularValue(PRIOR, 1)])
+@pytest.mark.parametrize("projected", [False, True])
+def test_the_gradient_penalty_of_a_scaled_gaussian(entropy, projected):
+    z, v = both_directions(whitened(300, 2))
+    starts = entropy.randomness(z, (2,), torch.Generator().manual_seed(0))
+    bound = GradientPenalty(entropy, projected=projected)
+    value = bound.penalty(Quadratic(), scaled(), points(z), v, *starts).detach()
+    assert pytest.approx(0.301088, abs=1e-6) == SLOPE
+    assert float(value) == pytest.approx(0.150544, abs=1e-6)
+
+
+def test_the_gradient_penalty_vanishes_for_a_perfect_pair_and_grows_otherwise():
+    z = whitened(50, 2)
+    v = torch.randn(50, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    bound = GradientPenalty(LogDet(PRIOR))
+    perfect = bound.penalty(Quadratic(1 / C**2), scaled(), points(z), v).detach()
+    assert float(perfect) < 1e-13
+    assert float(bound.penalty(Quadratic(), scaled(), points(z), v).detach()) > 0.01
+
+
+def test_the_sign_of_the_log_density_for_a_curved_generator():
+    """h(z) = E(G(z)) + log p_G(G(z)): the penalty is half the squared gradient of exactly that."""
+    G, z, E = Curved(2, 3), whitened(20, 2), Quadratic()
+
+    def h(point):
+        J = torch.autograd.functional.jacobian(G, point[None], create_graph=True)[0, :, 0]
+        log_density = PRIOR.log_density(point[None])[0] - 0.5 * torch.logdet(J.T @ J)
+        return E(G(point[None]))[0] + log_density
+
+    slopes = torch.stack([torch.autograd.functional.jacobian(h, point) for point in z])
+    expected = 0.5 * slopes.square().sum(1).mean()
+    bound = GradientPenalty(LogDet(PRIOR), projected=False)
+    at = Points(z, z, G(z).detach())
+    value = bound.penalty(E, G, at, z).detach()
+    torch.testing.assert_close(value, expected, rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("power", [1.0, 1.5, 2.0, 3.0])
+def test_a_power_of_the_projection_estimates_that_of_the_norm(power):
+    v = torch.randn(400_000, dtype=torch.float64, generator=torch.Generator().manual_seed(2)).abs()
+    moments = v.pow(power)
+    # 4 standard errors: one false alarm in 16 000
+    error = 4 * float(moments.std()) / math.sqrt(len(v))
+    assert absolute_moment(power) == pytest.approx(float(moments.mean()), abs=error)
+    z, E, G = whitened(40, 2), Quadratic(), scaled()
+    whole = GradientPenalty(LogDet(PRIOR), power=power, projected=False)
+    value = float(whole.penalty(E, G, points(z), z).detach())
+    norms = (A * C**2 - 1) * z.norm(dim=1)
+    assert value == pytest.approx(float(0.5 * norms.abs().pow(power).mean()), rel=1e-9)
+
+
+def test_no_penalty_moves_the_generator():
+    z, G, E = whitened(10, 2), scaled(), Quadratic()
+    rng = torch.Generator().manual_seed(0)
+    for bound in (GradientPenalty(LogDet(PRIOR)), Denoising(0.3), ZeroCentred()):
+        starts = (s.double() for s in bound.randomness(z, z, rng))
+        value = bound.penalty(E, G, points(z), *starts)
+        of_E, of_G = torch.autograd.grad(value, [E.a, G.W], allow_unused=True)
+        assert of_E.abs() > 0
+        assert of_G is None or not of_G.any(), type(bound)
+
+
+def test_denoising_is_the_fisher_divergence_up_to_a_constant():
+    """Noisy samples are N(0, (c^2 + s^2) I); differences between two energies are known exactly."""
+    s, both = 0.4, whitened(500, 4)
+    z, eps = both[:, :2], both[:, 2:]
+    variance = C**2 + s**2
+    values = [
+        float(Denoising(s).penalty(Quadratic(a), scaled(), points(z), eps).detach())
+        for a in (A, 0.5, 1 / variance)
+    ]
+    fisher = [0.5 * 2 * variance * (a - 1 / variance) ** 2 for a in (A, 0.5, 1 / variance)]
+    assert values[0] - values[2] == pytest.approx(fisher[0], rel=1e-9)
+    assert values[1] - values[2] == pytest.approx(fisher[1], rel=1e-9)
+
+
+def test_the_zero_centred_penalty_looks_at_the_data():
+    z = whitened(50, 2)
+    at = Points(3.0 * z, z, z)
+    value = float(ZeroCentred().penalty(Quadratic(), scaled(), at).detach())
+    assert value == pytest.approx(A**2 * 9 * 2, rel=1e-9)
+
+
+def test_piecewise_linear_generators_lose_the_volume_s_gradient():
+    torch.manual_seed(0)
+    for activation, flat in ((nn.LeakyReLU(), True), (nn.Tanh(), False)):
+        G = nn.Sequential(nn.Linear(2, 9), activation, nn.Linear(9, 2)).double()
+        z = whitened(30, 2)
+        slope = GradientPenalty(LogDet(PRIOR)).minus_grad_log_density(G, z)
+        assert torch.allclose(slope, z) is flat
+
+
+def test_claims_say_what_is_proved():
+    assert GradientPenalty(LogDet(PRIOR)).claim().side == "upper"
+    assert "exp(osc h)" in GradientPenalty(LogDet(PRIOR)).claim().conditions[0]
+    assert GradientPenalty(SingularValue(PRIOR)).claim().side == "neither"
+    assert GradientPenalty(LogDet(PRIOR), power=1.0).claim().side == "neither"
+    assert GradientPenalty(LogDet(PRIOR, 0.1)).claim().side == "neither"
+    assert ZeroCentred().claim().side == "neither" and not ZeroCentred().claim().proved
+
+
+def test_refuses_what_makes_no_sense():
+    encoder = EncoderInformation(PRIOR, Curved(2, 4), 0.1)
+    with pytest.raises(ValueError, match="information bounds do not give"):
+        GradientPenalty(encoder)
+    with pytest.raises(ValueError, match="power"):
+        GradientPenalty(LogDet(PRIOR), power=0.5)
+    with pytest.raises(ValueError, match="noise must be positive"):
+        Denoising(0.0)
