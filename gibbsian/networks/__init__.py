@@ -19,6 +19,7 @@ from gibbsian.networks.energies import (
     SigmoidEnergy,
     bernoulli_entropy,
 )
+from gibbsian.networks.flows import FlowGenerator
 from gibbsian.networks.generators import ConvGenerator, DenseGenerator
 from gibbsian.networks.options import ACTIVATIONS, NetworkOptions
 from gibbsian.networks.trunks import ConvTrunk, DenseTrunk
@@ -38,6 +39,7 @@ __all__ = [
     "DenseEncoder",
     "DenseGenerator",
     "DenseTrunk",
+    "FlowGenerator",
     "LinearEnergy",
     "NetworkOptions",
     "SigmoidEnergy",
@@ -91,6 +93,7 @@ ENERGIES: Mapping[str, Callable[[Space, NetworkOptions], nn.Module]] = {
 GENERATORS: Mapping[str, Callable[[Space, int, NetworkOptions], nn.Module]] = {
     "mlp": DenseGenerator,
     "conv": ConvGenerator,
+    "flow": FlowGenerator,
 }
 
 ENCODERS: Mapping[str, Callable[[Space, int, NetworkOptions], nn.Module]] = {

@@ -13,7 +13,6 @@ from gibbsian.core import Space
 from gibbsian.networks import (
     ACTIVATIONS,
     ENERGIES,
-    GENERATORS,
     BoundedEnergy,
     DenseTrunk,
     NetworkOptions,
@@ -50,7 +49,7 @@ def test_energies_take_images(name: str, size: int, rng: torch.Generator) -> Non
 
 @pytest.mark.parametrize("size", [(8, 8), (14, 14), (28, 28), (32, 32), (64, 64), (9, 13)])
 @pytest.mark.parametrize("batch_norm", [False, True])
-@pytest.mark.parametrize("name", GENERATORS)
+@pytest.mark.parametrize("name", ["mlp", "conv"])
 def test_generators_make_images_in_the_box(
     name: str, size: tuple[int, int], batch_norm: bool, rng: torch.Generator
 ) -> None:
