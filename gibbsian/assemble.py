@@ -7,7 +7,7 @@ import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,15 @@ from gibbsian.config import Config, check_seed, replace, signature_options
 from gibbsian.core import Method, Space, check_energy
 from gibbsian.measures import Box, Counting, Gaussian, Measure, RealSpace, Undefined
 from gibbsian.methods import METHODS
-from gibbsian.networks import NETWORKS, build_encoder, build_energy, build_generator
+from gibbsian.networks import (
+    NETWORKS,
+    NetworkOptions,
+    build_critic,
+    build_encoder,
+    build_energy,
+    build_generator,
+    build_student,
+)
 
 Shape = tuple[int, ...]
 
@@ -43,7 +51,12 @@ LATENT_ROLES: Mapping[str, Role] = {
     "generator": Role(build_generator, generator_shapes, "one observation is"),
     "encoder": Role(build_encoder, encoder_shapes, "means and log-variances are"),
 }
-"""Every other role is an energy or a critic: one number per observation."""
+"""Every other role gives one number per observation."""
+DIRECT_ROLES: Mapping[str, Callable[[str, Space, NetworkOptions], nn.Module]] = {
+    "critic": build_critic,
+    "student": build_student,
+}
+"""Every other role without a latent space is an energy."""
 ERRORS_OF_MODULES = (
     ArithmeticError,
     AssertionError,
@@ -111,6 +124,13 @@ def _half_width(box: str) -> float:
     return half
 
 
+def packed(config: Config, role: str, space: Space) -> Space:
+    """What the network of ``role`` sees: one observation, or several joined along their first axis."""
+    packs = METHODS[config.method].packs
+    count = getattr(config, packs[role]) if role in packs else 1
+    return dataclasses.replace(space, shape=(count * space.shape[0], *space.shape[1:]))
+
+
 def measure_of(energy: nn.Module | None, space: Space) -> Measure | Undefined:
     """The base measure on which exp(-E) has a normaliser, or the reason why there is none."""
     if energy is None:
@@ -137,10 +157,11 @@ def assemble(
     given = dict(networks or {})
     cls = METHODS[config.method]
     space = boxed(space, config.box)
+    seen = {role: packed(config, role, space) for role in cls.networks}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.training.seed)
         parts: dict[str, Any] = {
-            role: given.pop(role) if role in given else _network(config, role, space)
+            role: given.pop(role) if role in given else _network(config, role, seen[role])
             for role in cls.networks
         }
         if given:
@@ -154,7 +175,7 @@ def assemble(
         if "measure" in parameters:
             parts["measure"] = measure_of(parts.get("energy"), space)
         options = {name: getattr(config, name) for name in signature_options(cls)}
-        _check_networks(parts, space)
+        _check_networks(parts, seen)
         return cls(**parts, **options)
 
 
@@ -163,7 +184,7 @@ def _network(config: Config, role: str, space: Space) -> nn.Module:
     with blaming(f"your own network {name}") if ":" in name else nullcontext():
         if role in LATENT_ROLES:
             return LATENT_ROLES[role].build(name, space, _latent(config), options)
-        return build_energy(name, space, options)
+        return DIRECT_ROLES.get(role, build_energy)(name, space, options)
 
 
 def _latent(config: Config) -> int:
@@ -184,23 +205,26 @@ def blaming(network: str) -> Iterator[None]:
         ) from error
 
 
-def _check_networks(parts: Mapping[str, object], space: Space) -> None:
+def _check_networks(parts: Mapping[str, object], seen: Mapping[str, Space]) -> None:
     """Run each network once on two rows: a wrong shape is an error here, not after an hour."""
     for role, network in parts.items():
         if not isinstance(network, nn.Module):
             continue
         if not any(parameter.requires_grad for parameter in network.parameters()):
             raise ValueError(f"the {role} network has no parameters to train")
-        shape: Shape = space.shape
+        shape: Shape = seen[role].shape
         returned: Shape = ()
         if role in LATENT_ROLES:
             prior = parts["prior"]
             assert isinstance(prior, Gaussian)
-            shape, returned = LATENT_ROLES[role].shapes(space.shape, *prior.shape)
+            shape, returned = LATENT_ROLES[role].shapes(shape, *prior.shape)
         before = network.training
         network.eval()
         with torch.enable_grad(), blaming(f"the {role} network, given [2, {_sizes(shape)}],"):
-            value = network(torch.zeros(2, *shape))
+            inputs = [torch.zeros(2, *shape)]
+            if role == "student":
+                inputs.append(torch.zeros(2, cast("int", network.noise)))
+            value = network(*inputs)
         network.train(before)
         if not isinstance(value, Tensor):
             raise ValueError(f"the {role} network returns a {type(value).__name__}, not a tensor")

@@ -8,6 +8,7 @@ from gibbsian.core import Method
 from gibbsian.methods.bidirectional import BidirectionalBounds
 from gibbsian.methods.cd import ContrastiveDivergence
 from gibbsian.methods.gan import GAN
+from gibbsian.methods.lbt import LBT
 from gibbsian.methods.vgan import VGAN
 
 METHODS: Mapping[str, type[Method]] = {
@@ -15,6 +16,7 @@ METHODS: Mapping[str, type[Method]] = {
     "vgan": VGAN,
     "cd": ContrastiveDivergence,
     "bidirectional": BidirectionalBounds,
+    "lbt": LBT,
 }
 
-__all__ = ["GAN", "METHODS", "VGAN", "BidirectionalBounds", "ContrastiveDivergence"]
+__all__ = ["GAN", "LBT", "METHODS", "VGAN", "BidirectionalBounds", "ContrastiveDivergence"]

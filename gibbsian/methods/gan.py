@@ -1,60 +1,37 @@
-"""Adversarial baselines: minimax, non-saturating and Wasserstein games (one method, three losses)."""
+"""Adversarial baselines: three games, and two remedies against lost modes (unrolling, packing)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import ClassVar, Literal
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.nn.functional import softplus
 
-from gibbsian.core import Batch, Loss, Method, Move, check_energy
+from gibbsian.core import Batch, Gradients, Loss, Method, Move, check_energy
 from gibbsian.measures import Gaussian, Measure, Undefined
-from gibbsian.methods.checks import check_at_least, check_choice, check_weight, refuse_given
-from gibbsian.numerics import call_frozen, one_centred_penalty, zero_centred_penalty
+from gibbsian.methods.checks import (
+    check_at_least,
+    check_choice,
+    check_positive,
+    check_weight,
+    refuse_given,
+)
+from gibbsian.methods.games import GAMES
+from gibbsian.numerics import Map, call_frozen, one_centred_penalty, zero_centred_penalty
+from gibbsian.unrolled import Adam, AdamMemory, call_at, parameters_of, unroll
 
 
-@dataclass(frozen=True)
-class Game:
-    """What each side descends, as functions of the critic's values f ``[B]``; scalars."""
+def pack(x: Tensor, m: int) -> Tensor:
+    """Groups of ``m`` rows joined along their first axis: ``[B, c, ...] -> [B // m, m c, ...]``.
 
-    critic: Callable[[Tensor, Tensor], Tensor]
-    generator: Callable[[Tensor], Tensor]
-    logits: bool
-
-
-def cross_entropy(f_data: Tensor, f_model: Tensor) -> Tensor:
-    """-mean log D(x) - mean log(1 - D(x_model)), D = sigmoid(f) (Goodfellow et al. 2014, eq. 1)."""
-    return softplus(-f_data).mean() + softplus(f_model).mean()
-
-
-def saturating(f_model: Tensor) -> Tensor:
-    """mean log(1 - D(G(z))): what the minimax game prescribes (ibid., Algorithm 1)."""
-    return -softplus(f_model).mean()
-
-
-def non_saturating(f_model: Tensor) -> Tensor:
-    """-mean log D(G(z)): same fixed point, strong gradients where D wins (ibid., section 3)."""
-    return softplus(-f_model).mean()
-
-
-def mean_difference(f_data: Tensor, f_model: Tensor) -> Tensor:
-    """mean f(x_model) - mean f(x): minus the dual of the Wasserstein distance (Arjovsky 2017)."""
-    return f_model.mean() - f_data.mean()
-
-
-def negative_mean(f_model: Tensor) -> Tensor:
-    """-mean f(G(z))."""
-    return -f_model.mean()
-
-
-GAMES: Mapping[str, Game] = {
-    "minimax": Game(cross_entropy, saturating, logits=True),
-    "non-saturating": Game(cross_entropy, non_saturating, logits=True),
-    "wasserstein": Game(mean_difference, negative_mean, logits=False),
-}
+    Up to m - 1 rows at the end are left out. ValueError for fewer than m rows.
+    """
+    groups = len(x) // m
+    if groups == 0:
+        raise ValueError(f"packing {m} needs a batch of at least {m} observations, not {len(x)}")
+    return x[: groups * m].reshape(groups, m * x.shape[1], *x.shape[2:])
 
 
 class GAN(Method):
@@ -72,6 +49,11 @@ class GAN(Method):
         r1: weight of |grad f|^2 / 2 at the data, any loss (Mescheder et al. 2018).
         critic_steps: critic steps per generator step, each on fresh data; wasserstein needs more
             than one, usually 5.
+        packing: m, observations that the critic judges together, all data or all samples (PacGAN,
+            Lin et al. 2018).
+        unroll: K, critic steps that the generator looks ahead and is differentiated through
+            (unrolled GAN, Metz et al. 2017); 0 is the usual game.
+        unroll_rate: of the Adam that the generator takes the critic to move by.
     """
 
     players: ClassVar[Mapping[str, tuple[str, ...]]] = {
@@ -79,6 +61,7 @@ class GAN(Method):
         "generator": ("generator",),
     }
     networks: ClassVar[Mapping[str, str]] = {"critic": "mlp", "generator": "mlp"}
+    packs: ClassVar[Mapping[str, str]] = {"critic": "packing"}
     latent_target: Literal["tilted"]
 
     def __init__(
@@ -92,12 +75,18 @@ class GAN(Method):
         penalty: float = 10.0,
         r1: float = 0.0,
         critic_steps: int = 1,
+        packing: int = 1,
+        unroll: int = 0,
+        unroll_rate: float = 1e-3,
     ):
         super().__init__(measure)
         check_choice("loss", loss, GAMES)
         check_weight("penalty", penalty)
         check_weight("r1", r1)
         check_at_least("critic_steps", critic_steps, 1)
+        check_at_least("packing", packing, 1)
+        check_at_least("unroll", unroll, 0)
+        check_positive("unroll_rate", unroll_rate)
         self.critic = critic
         self.generator = generator
         self.prior = prior
@@ -105,43 +94,87 @@ class GAN(Method):
         self.penalty = 0.0 if self.game.logits else penalty
         self.r1 = r1
         self.critic_steps = critic_steps
-        if self.game.logits:
+        self.packing = packing
+        self.unroll = unroll
+        if unroll > 0:
+            self.ahead = Adam(unroll_rate, eps_inside_root=False)
+            self.memory = AdamMemory(parameters_of(critic).numel())
+        if self.game.logits and not getattr(critic, "rows_interact", False):
             self.latent_target = "tilted"
 
     def energy(self, x: Tensor) -> Tensor:
-        """-f(x), ``[B, *event] -> [B]``."""
-        return -self.values(x)
+        """-f(x), ``[B, *event] -> [B]``; for a packed critic -f(x, ..., x) / m.
 
-    def values(self, x: Tensor) -> Tensor:
-        """The critic f(x), ``[B]``."""
-        return check_energy(self.critic(x), len(x))
+        Where f is the log-ratio of m independent observations, that is the log-ratio of one.
+        """
+        m = self.packing
+        return -self.values(pack(x.repeat_interleave(m, 0), m)) / m
+
+    def values(self, groups: Tensor, phi: Tensor | None = None) -> Tensor:
+        """The critic f of packed observations, ``[B]``, with its own parameters or ``phi [P]``."""
+        f = self.critic(groups) if phi is None else call_at(self.critic, phi, groups)
+        return check_energy(f, len(groups))
 
     def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[Move]:
-        """``critic_steps`` steps of the critic, then one of the generator."""
+        """``critic_steps`` steps of the critic, then one of the generator.
+
+        Raises ValueError for a batch smaller than ``packing``.
+        """
+        watch = self.observe if self.unroll > 0 else None
         for _ in range(self.critic_steps):
             x = next(data).x
             z = self.prior.sample(len(x), rng)
-            mix = torch.rand(len(x), generator=rng, device=rng.device)
-            yield Move("critic", self.critic_loss, (x, z, mix))
-        yield Move("generator", self.generator_loss, (self.prior.sample(len(x), rng),))
+            mix = torch.rand(len(x) // self.packing, generator=rng, device=rng.device)
+            yield Move("critic", self.critic_loss, (x, z, mix), transform=watch)
+        z = self.prior.sample(len(x), rng)
+        if self.unroll > 0:
+            yield Move("generator", self.unrolled_loss, (x, z, mix))
+        else:
+            yield Move("generator", self.generator_loss, (z,))
+
+    def observe(self, gradients: Gradients) -> Gradients:
+        """Keep the critic's moments for the look ahead; the gradients as they were."""
+        self.memory.take(self.ahead, gradients)
+        return gradients
 
     def critic_loss(self, x: Tensor, z: Tensor, mix: Tensor) -> Loss:
-        """The game's critic loss plus its penalties; ``mix [B]`` uniform, the generator is still."""
+        """What the critic descends; ``mix [B // packing]`` uniform, the generator is still."""
         x_model = call_frozen(self.generator, z).detach()
-        f_data, f_model = self.values(x), self.values(x_model)
+        return self.contest(self.values, pack(x, self.packing), pack(x_model, self.packing), mix)
+
+    def contest(self, f: Map, x: Tensor, x_model: Tensor, mix: Tensor) -> Loss:
+        """The game's critic loss plus its penalties, of a critic ``f`` on packed observations."""
+        f_data, f_model = f(x), f(x_model)
         value = self.game.critic(f_data, f_model)
         logs = {"f_data": f_data.detach().mean(), "f_model": f_model.detach().mean()}
         if self.penalty > 0:
-            penalty = one_centred_penalty(self.values, x, x_model, mix)
+            penalty = one_centred_penalty(f, x, x_model, mix)
             value = value + self.penalty * penalty
             logs["penalty"] = penalty.detach()
         if self.r1 > 0:
-            value = value + 0.5 * self.r1 * zero_centred_penalty(self.values, x)
+            value = value + 0.5 * self.r1 * zero_centred_penalty(f, x)
         return Loss(value, logs)
 
     def generator_loss(self, z: Tensor) -> Loss:
         """The game's generator loss at fresh samples."""
-        return Loss(self.game.generator(self.values(self.generator(z))))
+        x_model = pack(self.generator(z), self.packing)
+        return Loss(self.game.generator(self.values(x_model)))
+
+    def unrolled_loss(self, x: Tensor, z: Tensor, mix: Tensor) -> Loss:
+        """The generator's loss against the critic after K more steps on the same data and samples.
+
+        Metz et al. (2017), equations 7 to 10; the steps are Adam's, from the moments of the
+        critic's gradients so far, as in the authors' experiments.
+        """
+        x, x_model = pack(x, self.packing), pack(self.generator(z), self.packing)
+
+        def objective(phi: Tensor, x: Tensor, x_model: Tensor, mix: Tensor) -> Tensor:
+            return self.contest(partial(self.values, phi=phi), x, x_model, mix).value
+
+        steps = [(x, x_model, mix)] * self.unroll
+        phi, state = parameters_of(self.critic), self.memory.state()
+        phi, _ = unroll(objective, self.ahead, phi, state, steps)
+        return Loss(self.game.generator(self.values(x_model, phi)))
 
     @torch.no_grad()
     def sample(self, n: int, rng: Generator, given: Tensor | None = None) -> Tensor:

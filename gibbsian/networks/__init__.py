@@ -1,10 +1,11 @@
-"""Networks by name: energies (critics too), generators and encoders, and a user's own.
+"""Networks by name: energies and critics, generators, encoders, students, and a user's own.
 
 Weights are drawn from PyTorch's global generator, as its layers do: seed it around a build.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -21,16 +22,20 @@ from gibbsian.networks.energies import (
 )
 from gibbsian.networks.flows import FlowGenerator
 from gibbsian.networks.generators import ConvGenerator, DenseGenerator
+from gibbsian.networks.minibatch import MinibatchCritic
 from gibbsian.networks.options import ACTIVATIONS, NetworkOptions
+from gibbsian.networks.students import FlowStudent, MixtureStudent, VAEStudent
 from gibbsian.networks.trunks import ConvTrunk, DenseTrunk
 from gibbsian.networks.user import load_user
 
 __all__ = [
     "ACTIVATIONS",
+    "CRITICS",
     "ENCODERS",
     "ENERGIES",
     "GENERATORS",
     "NETWORKS",
+    "STUDENTS",
     "BoundedEnergy",
     "ConfinedEnergy",
     "ConvEncoder",
@@ -40,13 +45,19 @@ __all__ = [
     "DenseGenerator",
     "DenseTrunk",
     "FlowGenerator",
+    "FlowStudent",
     "LinearEnergy",
+    "MinibatchCritic",
+    "MixtureStudent",
     "NetworkOptions",
     "SigmoidEnergy",
+    "VAEStudent",
     "bernoulli_entropy",
+    "build_critic",
     "build_encoder",
     "build_energy",
     "build_generator",
+    "build_student",
     "load_user",
 ]
 
@@ -81,6 +92,21 @@ def conv_bounded(space: Space, options: NetworkOptions) -> BoundedEnergy:
     return BoundedEnergy(ConvTrunk(space, options), options.experts)
 
 
+def minibatch(space: Space, options: NetworkOptions) -> MinibatchCritic:
+    """A critic on dense layers that compares the observations of a batch."""
+    return MinibatchCritic(DenseTrunk(space, options), options.kernels)
+
+
+def conv_minibatch(space: Space, options: NetworkOptions) -> MinibatchCritic:
+    """A critic on convolutions that compares the images of a batch."""
+    return MinibatchCritic(ConvTrunk(space, options), options.kernels)
+
+
+def flow_student(space: Space, options: NetworkOptions) -> FlowStudent:
+    """A normalising flow with its exact log-density."""
+    return FlowStudent(FlowGenerator(space, math.prod(space.shape), options))
+
+
 ENERGIES: Mapping[str, Callable[[Space, NetworkOptions], nn.Module]] = {
     "mlp": mlp,
     "confined": confined,
@@ -89,6 +115,13 @@ ENERGIES: Mapping[str, Callable[[Space, NetworkOptions], nn.Module]] = {
     "conv": conv,
     "conv-bounded": conv_bounded,
 }
+
+CRITICS: Mapping[str, Callable[[Space, NetworkOptions], nn.Module]] = {
+    **ENERGIES,
+    "minibatch": minibatch,
+    "conv-minibatch": conv_minibatch,
+}
+"""Every energy, and what is no energy because it is no function of one point."""
 
 GENERATORS: Mapping[str, Callable[[Space, int, NetworkOptions], nn.Module]] = {
     "mlp": DenseGenerator,
@@ -101,12 +134,20 @@ ENCODERS: Mapping[str, Callable[[Space, int, NetworkOptions], nn.Module]] = {
     "conv": ConvEncoder,
 }
 
+STUDENTS: Mapping[str, Callable[[Space, NetworkOptions], nn.Module]] = {
+    "vae": VAEStudent,
+    "mixture": MixtureStudent,
+    "flow": flow_student,
+}
+
 NETWORKS: Mapping[str, Mapping[str, Callable[..., nn.Module]]] = {
     "energy": ENERGIES,
     "generator": GENERATORS,
     "encoder": ENCODERS,
+    "critic": CRITICS,
+    "student": STUDENTS,
 }
-"""Built-in networks by role; a role that is not listed is an energy or a critic."""
+"""Built-in networks by role; a role that is not listed is an energy."""
 
 
 def build_energy(name: str, space: Space, options: NetworkOptions) -> nn.Module:
@@ -115,6 +156,16 @@ def build_energy(name: str, space: Space, options: NetworkOptions) -> nn.Module:
     ``package.module:Class`` is a user's own. ValueError for an unknown name or an unfit space.
     """
     return _build("energy", name, space=space, options=options)
+
+
+def build_critic(name: str, space: Space, options: NetworkOptions) -> nn.Module:
+    """The critic ``name`` for observations of ``space``; names as for ``build_energy``."""
+    return _build("critic", name, space=space, options=options)
+
+
+def build_student(name: str, space: Space, options: NetworkOptions) -> nn.Module:
+    """The student ``name``, a log-density on ``space``; names as for ``build_energy``."""
+    return _build("student", name, space=space, options=options)
 
 
 def build_generator(name: str, space: Space, latent: int, options: NetworkOptions) -> nn.Module:

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from gibbsian.core import HasEnergy, HasLatentTarget, Space
 from gibbsian.measures import Gaussian, Undefined
-from gibbsian.methods.gan import GAN
-from gibbsian.networks import NetworkOptions, build_energy, build_generator
+from gibbsian.methods.gan import GAN, pack
+from gibbsian.networks import NetworkOptions, build_critic, build_energy, build_generator
 from tests.methods.play import Stream, check_gradient, gradients, player, reached
 
 LOSSES = ["minimax", "non-saturating", "wasserstein"]
@@ -247,3 +247,126 @@ def test_unusable_options() -> None:
 class Column(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x[:, :1]
+
+
+def test_packing_joins_rows_of_one_kind_in_order() -> None:
+    x = torch.arange(14.0).view(7, 2)
+    expected = torch.tensor([[0.0, 1, 2, 3, 4, 5], [6, 7, 8, 9, 10, 11]])
+    assert torch.equal(pack(x, 3), expected)
+    images = noise(4, 3 * 5 * 5, 0).view(4, 3, 5, 5)
+    packed = pack(images, 2)
+    assert packed.shape == (2, 6, 5, 5) and torch.equal(packed[1], torch.cat(list(images[2:])))
+    with pytest.raises(ValueError, match="at least 3 observations, not 2"):
+        pack(x[:2], 3)
+
+
+def packed(m: int, **options: object) -> GAN:
+    return gan(build_energy("mlp", Space((2 * m,), "vector"), OPTIONS), packing=m, **options)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_packed_game_is_the_game_on_groups(loss: str) -> None:
+    """Losses and penalties of the critic on joined rows; fresh mixing weights, one per group."""
+    method, x, z = packed(3, loss=loss, r1=0.5, penalty=2.0), noise(12, 2, 0), noise(12, 3, 1)
+    twin = gan(method.critic, loss=loss, r1=0.5, penalty=2.0)
+    joined = method.generator(z).view(4, 6)
+    expected = twin.contest(method.critic, x.view(4, 6), joined, mixture(4)).value
+    assert method.critic_loss(x, z, mixture(4)).value.item() == pytest.approx(expected.item())
+    expected = method.game.generator(method.critic(joined))
+    assert method.generator_loss(z).value.item() == pytest.approx(expected.item())
+    moves = list(method.float().round(0, Stream(10), torch.Generator().manual_seed(0)))
+    assert moves[0].inputs[2].shape == (3,)
+    for move in moves:
+        gradients(method, move)
+
+
+def test_energy_of_a_packed_critic_is_the_log_ratio_of_one() -> None:
+    """For the optimal critic sum_i r(x_i) the energy must be -r(x), whatever m."""
+
+    class Sum(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.w = nn.Parameter(torch.tensor([3.0, 4.0]))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return (x.unflatten(1, (-1, 2)) @ self.w).sum(1)
+
+    x = noise(5, 2, 0)
+    for m in (1, 2, 4):
+        method = gan(Sum(), packing=m)
+        assert torch.allclose(method.energy(x), -x @ method.critic.w, atol=1e-12)
+        assert isinstance(method, HasLatentTarget)
+
+
+def test_unrolled_generator_loss_is_that_of_metz() -> None:
+    """Against Adam written out with autograd, from the live moments, v constant, data and noise the same."""
+    method = gan(unroll=3, unroll_rate=0.05, r1=0.3)
+    memory = method.memory
+    memory.m.copy_(0.1 * noise(len(memory.m), 1, 2).squeeze(1))
+    memory.v.copy_(noise(len(memory.v), 1, 3).squeeze(1).square() + 0.01)
+    memory.t.fill_(3)
+    x, z, mix = noise(8, 2, 0), noise(8, 3, 1), mixture(8)
+    names, phi = zip(*method.critic.named_parameters(), strict=True)
+    phi = [p.detach().requires_grad_() for p in phi]
+    sizes = [p.numel() for p in phi]
+    m, v = (
+        [part.view_as(p) for part, p in zip(buffer.split(sizes), phi, strict=True)]
+        for buffer in (memory.m, memory.v)
+    )
+    x_model = method.generator(z)
+
+    def f(at: list[Tensor], x: Tensor) -> Tensor:
+        call = dict(zip(names, at, strict=True))
+        return torch.func.functional_call(method.critic, call, (x,))
+
+    for t in (4, 5, 6):
+        points = x.clone().requires_grad_()  # anew: phi depends on the points of the step before
+        objective = -torch.sigmoid(f(phi, x)).log().mean()
+        objective = objective - (1 - torch.sigmoid(f(phi, x_model))).log().mean()
+        (slope,) = torch.autograd.grad(f(phi, points).sum(), points, create_graph=True)
+        objective = objective + 0.15 * slope.square().sum(1).mean()
+        g = torch.autograd.grad(objective, phi, create_graph=True)
+        m = [0.5 * a + 0.5 * b for a, b in zip(m, g, strict=True)]
+        v = [(0.999 * a + 0.001 * b**2).detach() for a, b in zip(v, g, strict=True)]
+        roots = [(b / (1 - 0.999**t)).sqrt() + 1e-8 for b in v]
+        phi = [p - 0.05 / (1 - 0.5**t) * a / b for p, a, b in zip(phi, m, roots, strict=True)]
+    truth = -torch.sigmoid(f(phi, x_model)).log().mean()
+    value = method.unrolled_loss(x, z, mix).value
+    assert torch.allclose(value, truth, atol=1e-12)
+    parameters = list(method.generator.parameters())
+    found = torch.autograd.grad(value, parameters)
+    for a, b in zip(found, torch.autograd.grad(truth, parameters), strict=True):
+        assert torch.allclose(a, b, atol=1e-10)
+
+
+def test_unrolled_game_watches_the_critic_and_changes_nothing_else() -> None:
+    """The critic's own gradients pass through; its moments are those of Adam after two steps."""
+    method, rng = gan(unroll=2, critic_steps=2).float(), torch.Generator().manual_seed(0)
+    rounds = method.round(0, Stream(8), rng)
+    adam = torch.optim.Adam(method.critic.parameters(), lr=0.0, betas=(0.5, 0.999))
+    for _ in range(2):
+        move = next(rounds)
+        found = gradients(method, move)
+        assert move.transform is not None
+        passed = move.transform(found)
+        for (name, p), g in zip(player(method, "critic").items(), found.values(), strict=True):
+            assert passed[name] is found[name]
+            p.grad = g
+        adam.step()
+    for key, buffer in (("exp_avg", method.memory.m), ("exp_avg_sq", method.memory.v)):
+        moments = [adam.state[p][key].flatten() for p in method.critic.parameters()]
+        assert torch.allclose(torch.cat(moments), buffer, atol=1e-7)
+    before = {name: value.clone() for name, value in method.state_dict().items()}
+    move = next(rounds)
+    assert move.player == "generator" and move.loss == method.unrolled_loss
+    gradients(method, move)
+    assert all(torch.equal(value, before[name]) for name, value in method.state_dict().items())
+    assert gan().float().state_dict().keys() == {k for k in before if not k.startswith("memory")}
+
+
+def test_a_critic_that_sees_its_batch_has_no_latent_target() -> None:
+    critic = build_critic("minibatch", PLANE, OPTIONS)
+    method = gan(critic)
+    assert not isinstance(method, HasLatentTarget)
+    for move in method.float().round(0, Stream(8), torch.Generator().manual_seed(0)):
+        gradients(method, move)

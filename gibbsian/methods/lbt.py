@@ -1,0 +1,212 @@
+"""LBT: a generator taught through a density estimator that learns from it (Du et al. 2020)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import ClassVar, Literal, Protocol, cast
+
+import torch
+from torch import Generator, Tensor, nn
+
+from gibbsian.core import Batch, Gradients, Loss, Method, Move, check_energy, standard_normal
+from gibbsian.measures import Gaussian, Measure, Undefined
+from gibbsian.methods.checks import (
+    check_at_least,
+    check_choice,
+    check_positive,
+    check_weight,
+    refuse_given,
+)
+from gibbsian.methods.games import cross_entropy, non_saturating
+from gibbsian.numerics import call_frozen, zero_centred_penalty
+from gibbsian.unrolled import Adam, AdamMemory, call_at, implicit, parameters_of, unroll
+
+
+class Student(Protocol):
+    """log p_M(x; phi) of ``x [B, *event]`` or a bound from below, ``[B]``.
+
+    ``noise``: how many standard normal numbers it takes per row.
+    """
+
+    noise: int
+
+    def __call__(self, x: Tensor, noise: Tensor) -> Tensor: ...
+
+
+class LBT(Method):
+    """LBT: the generator shows a student what makes the student explain the data best.
+
+    The student M, a density estimator, sees samples only: phi* = argmax E_z log p_M(G(z); phi). The
+    generator maximises E_data log p_M(x; phi*), reached through the student's K next steps, which
+    are differentiated. With a student rich enough that is maximum likelihood for the generator, the
+    divergence that punishes dropped modes. A GAN term of weight ``gan_weight`` (LBT-GAN) repairs
+    what a weak student cannot see: both terms are smallest where the generator's law is the data's.
+
+    Args:
+        k: K, student steps that the generator looks ahead.
+        n_est: how many times K steps the student is trained per round.
+        student_rate: of the student's Adam where the generator looks ahead.
+        lead: the student is trained at this many times that rate.
+        eps_inside_root: Adam's step a m / sqrt(v + eps) as in the authors' code, otherwise the
+            usual a m / (sqrt(v) + eps).
+        gradient: unrolled through K steps, or the implicit function's: its limit for a student at
+            its optimum, by conjugate gradients.
+        cg_steps: of the conjugate gradients, implicit only.
+        damping: added to the student's Hessian, implicit only.
+        gan_weight: lambda, of the generator's non-saturating GAN loss; 0 is LBT alone.
+        r1: weight of |grad f|^2 / 2 of the critic at the data (Mescheder et al. 2018).
+        warmup: rounds at the start that are a GAN's alone.
+        segment: keep only every segment-th of the K steps and make the others again in the backward
+            pass: less memory, more time; 0 keeps all.
+    """
+
+    players: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "student": ("student",),
+        "critic": ("critic",),
+        "generator": ("generator",),
+    }
+    networks: ClassVar[Mapping[str, str]] = {
+        "generator": "mlp",
+        "student": "vae",
+        "critic": "mlp",
+    }
+    stepped: ClassVar[tuple[str, ...]] = ("student",)
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        student: nn.Module,
+        critic: nn.Module,
+        prior: Gaussian,
+        measure: Measure | Undefined,
+        *,
+        k: int = 5,
+        n_est: int = 2,
+        student_rate: float = 1e-4,
+        lead: float = 3.0,
+        eps_inside_root: bool = True,
+        gradient: Literal["unrolled", "implicit"] = "unrolled",
+        cg_steps: int = 10,
+        damping: float = 1.0,
+        gan_weight: float = 0.1,
+        r1: float = 0.0,
+        warmup: int = 0,
+        segment: int = 0,
+    ):
+        super().__init__(measure)
+        for name, count, least in (
+            ("k", k, 1),
+            ("n_est", n_est, 1),
+            ("cg_steps", cg_steps, 1),
+            ("warmup", warmup, 0),
+            ("segment", segment, 0),
+        ):
+            check_at_least(name, count, least)
+        check_positive("student_rate", student_rate)
+        check_positive("lead", lead)
+        check_choice("gradient", gradient, ("unrolled", "implicit"))
+        check_weight("damping", damping)
+        check_weight("gan_weight", gan_weight)
+        check_weight("r1", r1)
+        if warmup > 0 and gan_weight == 0:
+            raise ValueError("warm-up rounds train the GAN alone; give gan_weight or no warmup")
+        self.generator = generator
+        self.student = student
+        self.critic = critic
+        self.prior = prior
+        self.k = k
+        self.n_est = n_est
+        self.ahead = Adam(student_rate, eps_inside_root=eps_inside_root)
+        self.committed = Adam(lead * student_rate, eps_inside_root=eps_inside_root)
+        self.gradient = gradient
+        self.cg_steps = cg_steps
+        self.damping = damping
+        self.gan_weight = gan_weight
+        self.r1 = r1
+        self.warmup = warmup
+        self.segment = segment
+        self.noise = cast("Student", student).noise
+        self.memory = AdamMemory(parameters_of(student).numel())
+
+    def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[Move]:
+        """n_est K committed student steps, one critic step, one generator step (authors' code)."""
+        x = next(data).x
+        n, teaches = len(x), index >= self.warmup
+        if teaches:
+            for _ in range(self.n_est * self.k):
+                lesson = (self.prior.sample(n, rng), standard_normal(n, self.noise, rng))
+                yield Move("student", self.student_loss, lesson, transform=self.commit)
+        if self.gan_weight > 0:
+            yield Move("critic", self.critic_loss, (x, self.prior.sample(n, rng)))
+        z = self.prior.sample(n, rng)
+        if not teaches:
+            yield Move("generator", self.adversarial_loss, (z,))
+            return
+        z_k = torch.stack([self.prior.sample(n, rng) for _ in range(self.k)])
+        noise_k = torch.stack([standard_normal(n, self.noise, rng) for _ in range(self.k)])
+        noise = standard_normal(n, self.noise, rng)
+        yield Move("generator", self.generator_loss, (x, noise, z_k, noise_k, z))
+
+    def commit(self, gradients: Gradients) -> Gradients:
+        """The step of the student's own Adam, whose state the generator unrolls from."""
+        return self.memory.take(self.committed, gradients)
+
+    def ignorance(self, phi: Tensor, x: Tensor, noise: Tensor) -> Tensor:
+        """-mean log p_M(x; phi), scalar: what a student with parameters ``phi [P]`` descends."""
+        return -check_energy(call_at(self.student, phi, x, noise), len(x)).mean()
+
+    def student_loss(self, z: Tensor, noise: Tensor) -> Loss:
+        """-f_G = -mean log p_M(G(z)); the generator does not move."""
+        x_model = call_frozen(self.generator, z).detach()
+        return Loss(-check_energy(self.student(x_model, noise), len(z)).mean())
+
+    def critic_loss(self, x: Tensor, z: Tensor) -> Loss:
+        """The cross-entropy of logits f, plus half of r1 times the penalty at the data."""
+        x_model = call_frozen(self.generator, z).detach()
+        value = cross_entropy(self.values(x), self.values(x_model))
+        if self.r1 > 0:
+            value = value + 0.5 * self.r1 * zero_centred_penalty(self.values, x)
+        return Loss(value)
+
+    def values(self, x: Tensor) -> Tensor:
+        """The critic f(x), ``[B]``."""
+        return check_energy(self.critic(x), len(x))
+
+    def adversarial_loss(self, z: Tensor) -> Loss:
+        """lambda times the non-saturating loss at ``G(z)``."""
+        return Loss(self.gan_weight * non_saturating(self.values(self.generator(z))))
+
+    def generator_loss(
+        self, x: Tensor, noise: Tensor, z_k: Tensor, noise_k: Tensor, z: Tensor
+    ) -> Loss:
+        """lambda GAN loss - f_D(phi_K(theta)) for ``z_k [K, B, latent]``, ``noise_k [K, B, noise]``.
+
+        The student's parameters and its Adam's state are constants phi_0, m, v, t here; theta enters
+        through the samples of the K steps, which are not detached, and nowhere else in f_D.
+        """
+        phi = parameters_of(self.student)
+        x_k = self.generator(z_k.flatten(0, 1))
+
+        def ignorance_of_data(at: Tensor) -> Tensor:
+            return self.ignorance(at, x, noise)
+
+        if self.gradient == "implicit":
+            shown = (x_k, noise_k.flatten(0, 1))
+            taught = implicit(
+                self.ignorance, ignorance_of_data, phi, shown, self.cg_steps, self.damping
+            )
+        else:
+            steps = list(zip(x_k.unflatten(0, z_k.shape[:2]), noise_k, strict=True))
+            state = self.memory.state()
+            phi, _ = unroll(self.ignorance, self.ahead, phi, state, steps, self.segment)
+            taught = ignorance_of_data(phi)
+        logs = {"log_likelihood": -taught.detach()}
+        if self.gan_weight == 0:
+            return Loss(taught, logs)
+        return Loss(self.adversarial_loss(z).value + taught, logs)
+
+    @torch.no_grad()
+    def sample(self, n: int, rng: Generator, given: Tensor | None = None) -> Tensor:
+        """``[n, *event]``: G(z) with z from the prior; the student is not part of the model."""
+        refuse_given(given)
+        return call_frozen(self.generator, self.prior.sample(n, rng))
