@@ -6,10 +6,11 @@ with an energy alone in data space, started at its own samples.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from gibbsian.core import Energy, HasEnergy, HasLatentTarget
 from gibbsian.measures import Counting, Undefined
@@ -44,18 +45,28 @@ def refine(
     step_size: float | None = None,
     inverse_temperature: float = 1.0,
     friction: float = 1.0,
+    decay: float = 1.0,
+    decay_every: int = 200,
     progress: bool = False,
-) -> tuple[Tensor, Chains]:
+) -> tuple[Tensor, Chains[State]]:
     """``[n, *event]`` refined samples in the data's units, and the chains they end.
 
     ``n`` chains make ``steps`` steps. Without ``step_size`` MALA and HMC adapt theirs over 200
     further steps (acceptance 0.57 and 0.7); the unadjusted kernels take 0.01. ``friction`` is that
-    of the underdamped kernel. An inverse temperature above 1 is colder than the model. Raises
-    ValueError when the method declares no target, or a setting does not fit it.
+    of the underdamped kernel. An inverse temperature above 1 is colder than the model. Every
+    ``decay_every`` steps the step size is multiplied by ``decay``: 0.1 every 200 steps for GEBM's
+    Langevin chains, which takes the unadjusted kernels' bias away as they go (Arbel, Zhou, Gretton
+    2021, appendix on samplers). Raises ValueError when the method declares no target, or a setting
+    does not fit it.
     """
     method, rng = model.method, model.rng(seed)
     if n < 1 or steps < 20:
         raise ValueError(f"refining needs at least 1 sample and 20 steps, not {n} and {steps}")
+    if not 0 < decay <= 1 or decay_every < 1:
+        raise ValueError(
+            f"the step size's decay must lie in (0, 1] and come every 1 or more steps, not {decay} "
+            f"every {decay_every}"
+        )
     if not isinstance(method, HasEnergy):
         raise ValueError(f"{model.config.method} has no energy to refine samples with")
     pair: HasLatentTarget | None = method if isinstance(method, HasLatentTarget) else None
@@ -79,10 +90,42 @@ def refine(
     state: Tensor | State = x0
     if step_size is None and kernel in TUNED:
         state = adapt(chosen, x0, WARM_UP, rng, target_acceptance=TUNED[kernel], scale=False)
-    chains = run(chosen, state, steps, rng, thin=max(1, steps // 100), progress=progress)
+    stage = steps if decay == 1 else min(steps, decay_every)
+    chains = in_stages(chosen, state, steps, stage, decay, rng, progress)
     with torch.no_grad():
         u = chains.state.x if pair is None else pair.generator(chains.state.x)
     return model.transform.decode(u).cpu(), chains
+
+
+def in_stages(
+    kernel: Kernel[State],
+    start: Tensor | State,
+    steps: int,
+    stage: int,
+    decay: float,
+    rng: Generator,
+    progress: bool = False,
+) -> Chains[State]:
+    """The chains of ``run`` with a step size that falls by the factor ``decay`` every ``stage`` steps.
+
+    About 100 draws of each chain are kept, at least one of each stage.
+    """
+    lengths = [stage] * (steps // stage) + [steps % stage] * (steps % stage > 0)
+    parts: list[Chains[State]] = []
+    state = kernel.init(start) if isinstance(start, Tensor) else start
+    for length in lengths:
+        thin = max(1, min(length, steps // 100))
+        parts.append(run(kernel, state, length, rng, thin=thin, progress=progress))
+        state = parts[-1].state.replace(step_size=parts[-1].state.step_size * decay)
+    return dataclasses.replace(
+        parts[-1],
+        draws=torch.cat([part.draws for part in parts]),
+        acceptance=torch.stack([part.acceptance * part.steps for part in parts]).sum(0) / steps,
+        divergences=torch.stack([part.divergences for part in parts]).sum(0),
+        steps=steps,
+        thin=parts[0].thin,
+        evaluations=sum(part.evaluations for part in parts),
+    )
 
 
 class Cold:

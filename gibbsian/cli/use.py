@@ -37,6 +37,8 @@ class Sample:
         step_size: of the chains; mala and hmc find their own if none is given.
         inverse_temperature: above 1 is colder than the model.
         friction: of the underdamped kernel.
+        decay: what the step size is multiplied by every ``decay_every`` steps; 1 keeps it.
+        decay_every: steps between two such cuts.
         device: where to compute.
     """
 
@@ -49,6 +51,8 @@ class Sample:
     step_size: float | None = None
     inverse_temperature: float = 1.0
     friction: float = 1.0
+    decay: float = 1.0
+    decay_every: int = 200
     device: str = "auto"
 
 
@@ -71,6 +75,8 @@ def sample(arguments: list[str]) -> int:
             step_size=wish.step_size,
             inverse_temperature=wish.inverse_temperature,
             friction=wish.friction,
+            decay=wish.decay,
+            decay_every=wish.decay_every,
             progress=True,
         )
         say(str(chains))

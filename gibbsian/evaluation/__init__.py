@@ -2,6 +2,7 @@
 
 from gibbsian.evaluation.annealing import Effort
 from gibbsian.evaluation.coverage import Coverage, mode_coverage
+from gibbsian.evaluation.kale import kale_kernel, kale_network
 from gibbsian.evaluation.likelihood import held_out_log_likelihood, log_prob_bounds
 from gibbsian.evaluation.ood import (
     Auroc,
@@ -25,6 +26,8 @@ __all__ = [
     "auroc_table",
     "gaussian_score",
     "held_out_log_likelihood",
+    "kale_kernel",
+    "kale_network",
     "kl_to_model",
     "log_partition",
     "log_partition_quadrature",

@@ -36,7 +36,16 @@ class OnImage:
     inverse_temperature: float
 
     def __call__(self, z: Tensor) -> Tensor:
-        """``[B, d] -> [B]``, nats; +inf where J has no full rank. Costs d forward-mode products."""
+        """``[B, d] -> [B]``, nats; +inf where J has no full rank.
+
+        Costs d forward-mode products, none where the generator knows its volume (a flow's
+        ``forward_with_log_det``).
+        """
+        forward: Callable[[Tensor], tuple[Tensor, Tensor]] | None
+        forward = getattr(self.generator, "forward_with_log_det", None)
+        if forward is not None:
+            x, log_det = forward(z)
+            return self.inverse_temperature * self.energy(x) - log_det
         volume = log_det_gram(jacobian(self.generator, z))
         return self.inverse_temperature * self.energy(self.generator(z)) - 0.5 * volume
 
