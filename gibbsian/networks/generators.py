@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gibbsian.core import Space
 from gibbsian.networks.options import NetworkOptions
-from gibbsian.networks.trunks import glorot, halvings, he, image_shape
+from gibbsian.networks.trunks import Fourier, glorot, halvings, he, image_shape
 
 
 def squash(a: Tensor, box: tuple[float, float] | None) -> Tensor:
@@ -22,12 +22,20 @@ def squash(a: Tensor, box: tuple[float, float] | None) -> Tensor:
 
 
 class DenseGenerator(nn.Module):
-    """``depth`` dense layers of ``width`` units and a linear head, reshaped to the event."""
+    """``depth`` dense layers of ``width`` units and a linear head, reshaped to the event.
+
+    Fourier features of z let it change steeply: a smooth map from a ball can share samples out
+    among separated modes only by steep transitions, and leaves those on the way between them.
+    """
 
     def __init__(self, space: Space, latent: int, options: NetworkOptions):
         super().__init__()
         self.shape, self.box = space.shape, space.box
         layers: list[nn.Module] = []
+        if options.fourier:
+            fourier = Fourier(latent, options.fourier, options.fourier_scale)
+            layers.append(fourier)
+            latent = fourier.features
         for before, after in pairwise([latent] + [options.width] * options.depth):
             layers.append(nn.Linear(before, after, bias=not options.batch_norm))
             if options.batch_norm:
