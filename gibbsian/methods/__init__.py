@@ -8,6 +8,7 @@ from gibbsian.core import Method
 from gibbsian.methods.bidirectional import BidirectionalBounds
 from gibbsian.methods.cd import ContrastiveDivergence
 from gibbsian.methods.gan import GAN
+from gibbsian.methods.gebm import GEBM
 from gibbsian.methods.lbt import LBT
 from gibbsian.methods.vgan import VGAN
 
@@ -17,6 +18,7 @@ METHODS: Mapping[str, type[Method]] = {
     "cd": ContrastiveDivergence,
     "bidirectional": BidirectionalBounds,
     "lbt": LBT,
+    "gebm": GEBM,
 }
 
-__all__ = ["GAN", "LBT", "METHODS", "VGAN", "BidirectionalBounds", "ContrastiveDivergence"]
+__all__ = ["GAN", "GEBM", "LBT", "METHODS", "VGAN", "BidirectionalBounds", "ContrastiveDivergence"]

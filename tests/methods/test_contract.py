@@ -27,6 +27,7 @@ TABLE = {
     "vgan": {"energy", "latent target"},
     "cd": {"energy"},
     "lbt": set(),
+    "gebm": {"energy", "latent target"},
 }
 
 
@@ -40,6 +41,8 @@ def small(name, **training):
     }
     if name == "cd":
         changes |= {"chains": 64, "steps": 2, "sample_steps": 2}
+    if name == "gebm":
+        changes |= {"burst": 3, "energy_steps": 2, "initial_batches": 2}
     config = replace(config, source={"limit": 500}, training=SMALL | training, **changes)
     return config
 
