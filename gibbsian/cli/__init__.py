@@ -19,6 +19,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "score": ("gibbsian.cli.use:score", "say how normal each row of a file is"),
     "evaluate": ("gibbsian.cli.use:evaluate", "measure a trained model on held-out data"),
     "report": ("gibbsian.cli.use:report", "write one HTML page about an evaluated run"),
+    "classifier": ("gibbsian.cli.other:classifier", "train a classifier, to label samples with"),
     "list": ("gibbsian.cli.other:list_", "show methods, data, recipes or networks"),
     "demo": ("gibbsian.cli.other:demo", "train on handwritten digits and write a report"),
 }
@@ -90,6 +91,6 @@ def _warn(message: Warning | str, *_: object, **__: object) -> None:
 def _overview() -> str:
     lines = ["usage: gibbsian COMMAND ...", ""]
     lines += ["Train, sample, score and compare energy-based and adversarial models.", ""]
-    lines += [f"  {name:10s}{text}" for name, (_, text) in COMMANDS.items()]
+    lines += [f"  {name:12s}{text}" for name, (_, text) in COMMANDS.items()]
     lines += ["", "`gibbsian COMMAND --help` explains each; start with `gibbsian demo`."]
     return "\n".join(lines)

@@ -1,17 +1,25 @@
-"""Commands that need no run: ``list`` and ``demo``."""
+"""Commands that need no run: ``list``, ``classifier`` and ``demo``."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated
+
+import torch
+import tyro
+from tyro.conf import Positional
 
 from gibbsian import data, recipes
 from gibbsian.assemble import known_networks
+from gibbsian.classifier import save_classifier, train_classifier
 from gibbsian.cli.console import parse
 from gibbsian.cli.train import about
+from gibbsian.config import check_seed
 from gibbsian.core import nearest
 from gibbsian.methods import METHODS
+from gibbsian.outputs import check_output
 
 
 def list_(arguments: list[str]) -> int:
@@ -33,6 +41,37 @@ def list_(arguments: list[str]) -> int:
     for name, text in tables[what]():
         print(f"{name:20s}{text}")
     return 0
+
+
+def classifier(arguments: list[str]) -> int:
+    """Train a classifier of pictures: `classifier mnist-14 --output digits.safetensors`."""
+    wish = parse(TrainClassifier, arguments, "classifier")
+    check_output(wish.output, (".safetensors",))
+    check_seed(wish.seed)
+    torch.set_num_threads(1)
+    found = train_classifier(data.load(wish.data, root=wish.root), wish.epochs, wish.seed)
+    save_classifier(found, wish.output)
+    print(f"accuracy on the test rows: {found.accuracy:.2%}")
+    return 0
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainClassifier:
+    """Train a small convolutional classifier of labelled pictures.
+
+    Args:
+        data: a set of pictures with labels, such as mnist-14, or a folder with one folder per class.
+        output: where to, .safetensors; its accuracy on the test rows is kept with it.
+        epochs: passes over the training rows.
+        seed: of weights and batches.
+        root: folder of data sets; otherwise $GIBBSIAN_DATA, then the user's cache.
+    """
+
+    data: Annotated[Positional[str], tyro.conf.arg(metavar="DATA")]
+    output: Path
+    epochs: int = 5
+    seed: int = 0
+    root: Path | None = None
 
 
 def demo(arguments: list[str]) -> int:

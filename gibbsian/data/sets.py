@@ -80,6 +80,22 @@ def _idx_files(folder: str) -> tuple[str, ...]:
     )
 
 
+STACKS = 128_000
+
+
+def _stacked_mnist(paths: list[Path]) -> Rows:
+    """Three random digits as the colours of one picture (Srivastava et al. 2017; Du et al. 2020).
+
+    The target is the number of its mode out of 1000, d1 + 10 d2 + 100 d3.
+    """
+    rows = _mnist(paths)
+    assert rows.targets is not None
+    pick = np.random.default_rng(0).integers(len(rows.x), size=(STACKS, 3))
+    modes = rows.targets[pick].astype(np.int64) @ np.array([1, 10, 100])
+    note = f"{STACKS} random stacks of the {len(rows.x)} digits, training and test ones alike"
+    return Rows(rows.x[pick, 0], notes=(note,), targets=modes, levels=256)
+
+
 def _table_without_target(paths: list[Path]) -> Rows:
     rows = read_csv(paths[0])
     note = f"{paths[0].name}: the last column is a target and was dropped"
@@ -141,6 +157,12 @@ NAMED: dict[str, Named] = {
     "wine": Named("178 wines, 13 measurements", (), _sklearn_table("load_wine")),
     "breast-cancer": Named("569 tumours, 30 features", (), _sklearn_table("load_breast_cancer")),
     "mnist": Named("70000 digits, 28x28", _idx_files("mnist"), _mnist, True),
+    "stacked-mnist": Named(
+        "128000 stacks of three digits in 1000 modes, 28x28 RGB",
+        _idx_files("mnist"),
+        _stacked_mnist,
+        True,
+    ),
     "fashion-mnist": Named("70000 garments, 28x28", _idx_files("fashion-mnist"), _mnist, True),
     "wine-quality-red": Named(
         "1599 red wines, 11 measurements", ("tabular/winequality-red.csv",), _table_without_target
