@@ -32,11 +32,10 @@ from gibbsian.bounds import (
     smallest_singular_value,
 )
 from gibbsian.core import Batch, Loss, Method, Move, check_energy
-from gibbsian.measures import Box, Gaussian, Measure, Undefined
+from gibbsian.measures import Gaussian, Measure, Undefined
 from gibbsian.methods.checks import (
     check_at_least,
     check_choice,
-    check_probability,
     check_weight,
     refuse_given,
 )
@@ -46,7 +45,6 @@ Lower = Literal["log-det", "singular", "encoder", "infonce"]
 Penalty = Literal["gradient-penalty", "denoising", "diffusion", "zero-centred", "none"]
 ANNEALING = 2307.0
 """Rounds over which an annealed weight begins to fall."""
-WIDE = 2.0
 PROBE_ROWS = 64
 PROBED = ("sum_log_s", "d_log_s1", "d_log_mu")
 PIECEWISE_LINEAR = nn.ReLU | nn.LeakyReLU | nn.PReLU
@@ -82,10 +80,6 @@ class BidirectionalBounds(Method):
             the negative log-likelihood itself).
         low: smallest noise-to-signal ratio of diffusion: the model is of data with that noise.
         high: largest noise-to-signal ratio of diffusion.
-        defensive: share of a wide law in q, which is then a mixture with the generator's: a normal law
-            of standard deviation 2, on a box the uniform one. H(q) is at least the mixture of the
-            entropies, so the lower bound stands, and the energy cannot dig holes where the
-            generator never looks. For few dimensions.
         probe: rounds between two measurements of exact and approximate Jacobian terms on 64
             latents, for the log; 0 for none.
     """
@@ -126,7 +120,6 @@ class BidirectionalBounds(Method):
         source: Literal["samples", "data"] = "samples",
         low: float = 0.05,
         high: float = 5.0,
-        defensive: float = 0.0,
         probe: int = 100,
     ):
         super().__init__(measure)
@@ -135,7 +128,6 @@ class BidirectionalBounds(Method):
         for name, value in (("weight", weight), ("margin", margin), ("anneal", anneal)):
             check_weight(name, value)
         check_weight("entropy_weight", entropy_weight)
-        check_probability("defensive", defensive)
         check_at_least("probe", probe, 0)
         self.energy = energy
         self.generator = generator
@@ -155,7 +147,6 @@ class BidirectionalBounds(Method):
                 self.upper = ZeroCentred()
         self.weight, self.margin, self.anneal = weight, margin, anneal
         self.entropy_weight = entropy_weight
-        self.defensive = defensive
         volumes = isinstance(self.lower, LogDet | SingularValue) and not isinstance(generator, Flow)
         self.probe = probe if volumes else 0
         self.register_buffer("probed", torch.zeros(len(PROBED)))
@@ -176,8 +167,7 @@ class BidirectionalBounds(Method):
         M = torch.tensor(self.weight * (1.0 + index / ANNEALING) ** -self.anneal, device=x.device)
         eps = torch.randn(3, *x.shape, generator=rng, device=rng.device)
         starts = () if self.upper is None else self.upper.randomness(x, z, rng)
-        wide = wide_law(self.measure).sample(len(x), rng)
-        yield Move("energy", self.energy_loss, (x, z, wide, eps, M, *starts))
+        yield Move("energy", self.energy_loss, (x, z, eps, M, *starts))
         if self.probe and index % self.probe == 0:
             self.probed.copy_(self.volumes(rng))
         z = self.prior.sample(len(x), rng)
@@ -185,12 +175,8 @@ class BidirectionalBounds(Method):
         eps = torch.randn(x.shape, generator=rng, device=rng.device)
         yield Move("generator", self.generator_loss, (z, eps, self.probed.clone(), *starts))
 
-    def energy_loss(
-        self, x: Tensor, z: Tensor, wide: Tensor, eps: Tensor, M: Tensor, *starts: Tensor
-    ) -> Loss:
+    def energy_loss(self, x: Tensor, z: Tensor, eps: Tensor, M: Tensor, *starts: Tensor) -> Loss:
         """mean E(x) - mean E(x_model) + max(M P - m, 0); the generator does not move.
-
-        With a defensive share the second mean is over the mixture with ``wide [B, *event]``.
 
         ``eps [3, B, *event]``: of the output noise and of the first level, for data and samples.
         """
@@ -198,9 +184,6 @@ class BidirectionalBounds(Method):
         of_data = check_energy(self.energy(self.seen(x, eps[1])), len(x)).mean()
         of_model = check_energy(self.energy(self.seen(x_model, eps[2])), len(z)).mean()
         value = of_data - of_model
-        if self.defensive > 0:
-            of_wide = check_energy(self.energy(wide), len(wide)).mean()
-            value = value + self.defensive * (of_model - of_wide)
         logs = {"energy_data": of_data.detach(), "energy_model": of_model.detach()}
         if self.upper is not None:
             at = Points(x, z, x_model)
@@ -261,11 +244,6 @@ def entropy_of(
             return EncoderInformation(prior, encoder, noise)
         case "infonce":
             return InfoNCE(prior, encoder, noise)
-
-
-def wide_law(measure: Measure | Undefined) -> Gaussian | Box:
-    """What a defensive share of q is drawn from."""
-    return measure if isinstance(measure, Box) else Gaussian(measure.shape, WIDE)
 
 
 def warn_of_flat_volumes(generator: nn.Module) -> None:

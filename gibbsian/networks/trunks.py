@@ -78,9 +78,13 @@ class Fourier(nn.Module):
 
 
 class Time(nn.Module):
-    """(t, sin(pi f t), cos(pi f t)), f = 1, 2, 4, 8, mapped linearly to ``width`` numbers."""
+    """(t, sin(pi f t), cos(pi f t)), f = 1/2, mapped linearly to ``width`` numbers.
 
-    frequencies: ClassVar[tuple[float, ...]] = (1.0, 2.0, 4.0, 8.0)
+    Slow in t on purpose: an energy that could change fast between noise levels would be free to
+    dig holes at the cleanest one, in places that only noisier samples reach.
+    """
+
+    frequencies: ClassVar[tuple[float, ...]] = (0.5,)
 
     def __init__(self, width: int):
         super().__init__()

@@ -85,7 +85,7 @@ def test_the_energy_descends_the_upper_bound() -> None:
         return method.energy(x).mean() - method.energy(points).mean() + (gap - 0.05).clamp_min(0)
 
     def loss() -> Tensor:
-        return method.energy_loss(x, z, x, torch.zeros(3, 12, 3).double(), M, z).value
+        return method.energy_loss(x, z, torch.zeros(3, 12, 3).double(), M, z).value
 
     torch.testing.assert_close(loss(), truth())
     check_gradient(method, "energy", loss, truth)
@@ -122,7 +122,7 @@ def test_an_annealed_weight_follows_its_schedule() -> None:
 
     def weight(index: int) -> float:
         move = next(method.round(index, Stream(4, (3,)), torch.Generator().manual_seed(0)))
-        return float(move.inputs[4])
+        return float(move.inputs[3])
 
     # The authors' 0.7 (2307 + t)^-0.55 in terms of its value at t = 0
     for index in (0, 10_000, 100_000):
