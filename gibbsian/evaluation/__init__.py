@@ -15,6 +15,8 @@ from gibbsian.evaluation.ood import (
 from gibbsian.evaluation.partition import log_partition
 from gibbsian.evaluation.quadrature import kl_to_model, log_partition_quadrature
 from gibbsian.evaluation.reference import FromDistribution
+from gibbsian.evaluation.sobolev import latent_log_sobolev_upper, latent_log_weight
+from gibbsian.evaluation.variational import strongly_convex_upper, variational_lower
 
 __all__ = [
     "Auroc",
@@ -29,9 +31,13 @@ __all__ = [
     "kale_kernel",
     "kale_network",
     "kl_to_model",
+    "latent_log_sobolev_upper",
+    "latent_log_weight",
     "log_partition",
     "log_partition_quadrature",
     "log_prob_bounds",
     "mode_coverage",
     "pca_score",
+    "strongly_convex_upper",
+    "variational_lower",
 ]

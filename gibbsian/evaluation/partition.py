@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -23,6 +23,7 @@ from gibbsian.evaluation.annealing import (
 )
 from gibbsian.evaluation.quadrature import log_partition_quadrature
 from gibbsian.evaluation.reference import annealing_path, reference_for
+from gibbsian.evaluation.variational import join
 from gibbsian.measures import Counting, Measure, RealSpace, Undefined
 from gibbsian.samplers.binary import RBM
 from gibbsian.samplers.metropolis import Proposal, check_proposal
@@ -45,6 +46,7 @@ def log_partition(
     kernel: KernelFor | None = None,
     methods: Sequence[Estimator] | None = None,
     effort: Effort | None = None,
+    variational: Mapping[str, Estimate] | None = None,
 ) -> Interval | NotDefined:
     """log Z = log of the integral of exp(-E(x)) b(x), in nats, from below and from above.
 
@@ -56,6 +58,8 @@ def log_partition(
     particles of SMC stand in. ``kernel``: makes a sampler of a ``Path``; MALA, discrete MALA on
     binary vectors and block Gibbs for an ``RBM`` by default. ``methods``: quadrature alone
     where it works (one to three dimensions, few binary variables), otherwise all others.
+    ``variational``: further estimates by name (`variational_lower`, `strongly_convex_upper`,
+    `latent_log_sobolev_upper`), which `join` puts beside these.
 
     The lower side is the most precise of importance sampling, AIS and SMC that does not
     warn of itself, a bound in expectation; the upper one reverse AIS, a bound in expectation
@@ -82,7 +86,9 @@ def log_partition(
         answer = log_partition_quadrature(
             energy, measure, near=hint, dtype=dtype, device=rng.device
         )
-        if isinstance(answer, Interval) or set(methods or ()) <= {"quadrature"}:
+        if isinstance(answer, Interval):
+            return join(answer, variational or {})
+        if set(methods or ()) <= {"quadrature"}:
             return answer
     if near is None and samples is not None:
         near, samples = samples[::2], samples[1::2]  # the fit and the estimate must not share draws
@@ -101,9 +107,10 @@ def log_partition(
         effort or Effort(),
     )
     try:
-        return combine(problem.estimates(names, samples, exact, rng))
+        found = combine(problem.estimates(names, samples, exact, rng))
     except ScheduleError as problem_in_words:
         return NotDefined(f"no estimate of log Z: {problem_in_words}")
+    return join(found, variational or {})
 
 
 def _is_small(measure: Measure) -> bool:
