@@ -1,7 +1,12 @@
 """Numbers about a model: log Z, likelihood, coverage, anomaly detection. Takes functions only."""
 
 from gibbsian.evaluation.annealing import Effort
-from gibbsian.evaluation.coverage import Coverage, mode_coverage
+from gibbsian.evaluation.coverage import (
+    ClassCoverage,
+    Coverage,
+    class_coverage,
+    mode_coverage,
+)
 from gibbsian.evaluation.kale import kale_kernel, kale_network
 from gibbsian.evaluation.likelihood import held_out_log_likelihood, log_prob_bounds
 from gibbsian.evaluation.ood import (
@@ -21,11 +26,13 @@ from gibbsian.evaluation.variational import strongly_convex_upper, variational_l
 __all__ = [
     "Auroc",
     "AurocTable",
+    "ClassCoverage",
     "Coverage",
     "Effort",
     "FromDistribution",
     "auroc",
     "auroc_table",
+    "class_coverage",
     "gaussian_score",
     "held_out_log_likelihood",
     "kale_kernel",
