@@ -21,6 +21,7 @@ from gibbsian.unrolled import (
     trained,
     unroll,
 )
+from tests.kept import kept_bytes
 
 OPTIMISERS = [SGD(0.1), Adam(0.1), Adam(0.1, eps_inside_root=False)]
 
@@ -163,25 +164,6 @@ def test_detached_inputs_carry_nothing() -> None:
     inputs = [((theta * z_k).detach(),) for z_k in noise(4, 8, 3)]
     phi, _ = unroll(curved, SGD(0.1), noise(3), (), inputs)
     assert torch.autograd.grad(phi.sum() + 0 * theta.sum(), theta)[0].abs().max().item() == 0
-
-
-def kept_bytes(value: Tensor) -> int:
-    """Bytes of all distinct tensors that the graph of ``value`` keeps for its backward pass."""
-    storages: dict[int, int] = {}
-    nodes, seen = [value.grad_fn], set()
-    while nodes:
-        node = nodes.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        nodes += [below for below, _ in node.next_functions]
-        kept = [getattr(node, name) for name in dir(node) if name.startswith("_saved_")]
-        kept += list(getattr(node, "saved_tensors", ()))
-        for tensor in kept:
-            if isinstance(tensor, Tensor):
-                storage = tensor.untyped_storage()
-                storages[storage.data_ptr()] = storage.nbytes()
-    return sum(storages.values())
 
 
 class Student(nn.Module):
