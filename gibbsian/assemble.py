@@ -210,7 +210,8 @@ def _check_networks(parts: Mapping[str, object], seen: Mapping[str, Space]) -> N
     for role, network in parts.items():
         if not isinstance(network, nn.Module):
             continue
-        if not any(parameter.requires_grad for parameter in network.parameters()):
+        trainable = any(parameter.requires_grad for parameter in network.parameters())
+        if not trainable and role != "generator":  # whether a generator must move, its method says
             raise ValueError(f"the {role} network has no parameters to train")
         shape: Shape = seen[role].shape
         returned: Shape = ()
@@ -228,7 +229,7 @@ def _check_networks(parts: Mapping[str, object], seen: Mapping[str, Space]) -> N
         network.train(before)
         if not isinstance(value, Tensor):
             raise ValueError(f"the {role} network returns a {type(value).__name__}, not a tensor")
-        if not value.requires_grad:
+        if trainable and not value.requires_grad:
             raise ValueError(
                 f"the {role} network's output carries no gradient to its parameters; leave out detach, "
                 "no_grad and conversions to whole numbers"

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from gibbsian import Model, train
 from gibbsian.core import HasEnergy, HasLatentTarget, HasLogProb, Interval, Move, NotDefined
 from gibbsian.evaluation import log_partition
 from gibbsian.measures import Box, Counting, Gaussian, Measure, RealSpace, Undefined
@@ -272,6 +273,27 @@ def test_a_base_that_is_not_trained_stays_as_it_is() -> None:
     assert [move.player for move in moves] == ["energy", "energy"]
     assert set(method.players) == {"energy"} and not generator.training
     assert all(torch.equal(v, before[name]) for name, v in generator.state_dict().items())
+
+
+def test_a_frozen_generator_through_the_front_door() -> None:
+    """Handed in with nothing to train: refused where the base must move, kept to the bit where not."""
+    training = {"batch": 16, "rounds": 2, "device": "cpu"}
+    x = torch.randn(60, 2, generator=torch.Generator().manual_seed(0))
+    generator = Affine().requires_grad_(False)
+
+    def trained(**more: object) -> Model:
+        networks = {"generator": generator}
+        return train("gebm", x, networks=networks, training=training, latent=2, burst=2, **more)
+
+    with pytest.raises(ValueError, match="set train_base to False"):
+        trained()
+    before = {name: value.clone() for name, value in generator.state_dict().items()}
+    method = trained(train_base=False).method
+    after = method.generator.state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    assert set(method.players) == {"energy"}
+    with pytest.raises(ValueError, match=r"player 'generator' .* has no parameters to train"):
+        train("gan", x, networks={"generator": generator}, training=training, latent=2)
 
 
 def test_base_moves_and_samples_leave_batch_statistics_alone() -> None:
