@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from mutants.fault import faults
 
-LANGEVIN, HMC, METROPOLIS, LATENT, TEMPERING = (
+LANGEVIN, HMC, METROPOLIS, LATENT, TEMPERING, POTENTIAL = (
     f"gibbsian/samplers/{name}.py"
-    for name in ("langevin", "hmc", "metropolis", "latent", "tempering")
+    for name in ("langevin", "hmc", "metropolis", "latent", "tempering", "potential")
 )
-TEST_LANGEVIN, TEST_LATENT, TEST_TEMPERING, TEST_EXACT = (
+TEST_LANGEVIN, TEST_LATENT, TEST_TEMPERING, TEST_EXACT, TEST_CONTRACT = (
     f"tests/samplers/test_{name}.py::test"
-    for name in ("langevin", "latent", "tempering", "exactness")
+    for name in ("langevin", "latent", "tempering", "exactness", "contract")
 )
 
 FAULTS = [
     *faults(
         LANGEVIN,
         f"{TEST_LANGEVIN}_one_step_of_ula_is_the_formula",
-        ("return drift, (2 * h).sqrt() * s", "return drift, h.sqrt() * s"),
+        ("diffusion = (2 * h).sqrt() * s", "diffusion = h.sqrt() * s"),
         ("drift = h * s.square()", "drift = h * s"),
     ),
     *faults(
@@ -26,7 +26,7 @@ FAULTS = [
         ("state.potential - end + way_back", "state.potential - end"),
         ("state.potential - end + way_back", "state.potential - end - way_back"),
         ("w * torch.sub(xi, w, alpha=0.5)", "w * torch.sub(xi, w, alpha=1.0)"),
-        ("(g + slope(proposal)[0]) * (drift", "(2 * g) * (drift"),
+        ("(g + slope(proposal)[0]) * ratio", "(2 * g) * ratio"),
     ),
     *faults(
         LANGEVIN,
@@ -40,6 +40,18 @@ FAULTS = [
         ("            x = reflect(x, *box)\n", "            x = x.clamp(*box)\n"),
     ),
     *faults(
+        LANGEVIN,
+        f"{TEST_CONTRACT}_broken_energies_are_rejected_and_counted",
+        ("surely_finite(energy) and surely_finite(grad)", "surely_finite(grad)"),
+        ("None if known else finite(way_back) & (end > -torch.inf)", "None"),
+    ),
+    *faults(
+        POTENTIAL,
+        f"{TEST_LANGEVIN}_value_and_grad_is_that_of_autograd",
+        ("(rows,), False", "(2 * rows,), False"),
+        ("torch.zeros_like(x) if grad is None else grad", "x if grad is None else grad"),
+    ),
+    *faults(
         METROPOLIS,
         f"{TEST_EXACT}_detailed_balance",
         (
@@ -51,13 +63,13 @@ FAULTS = [
     *faults(
         HMC,
         f"{TEST_EXACT}_detailed_balance",
-        ("state.potential - end.potential + gain", "state.potential - end.potential"),
-        ("state.potential - end.potential + gain", "state.potential - end.potential - gain"),
+        ("state.potential - potential + gain", "state.potential - potential"),
+        ("state.potential - potential + gain", "state.potential - potential - gain"),
     ),
     *faults(
         HMC,
         "tests/samplers/test_hmc.py::test_leapfrog_is_of_second_order",
-        ("kick = length if i < steps - 1 else length / 2", "kick = length"),
+        ("kick if i < steps - 1 else kick / 2", "kick"),
     ),
     *faults(
         LATENT,

@@ -24,6 +24,7 @@ from gibbsian.samplers.kernel import (
     metropolis,
     normal_like,
     per_chain,
+    slope,
     sum_event,
     uniform_like,
 )
@@ -74,9 +75,10 @@ def hmc(
         start = noise[0]
         end, r = leapfrog(evaluate, state, start, per_chain(h, state.x), steps)
         gain = sum_event(torch.addcmul(start * start, r, r, value=-1)) / 2
-        log_ratio = state.potential - end.potential + gain
-        sound = finite(gain) & (end.potential > -torch.inf)
-        sound = sound & ((log_ratio > -MAX_ENERGY_ERROR) | (end.potential == torch.inf))
+        potential = end.potential
+        log_ratio = state.potential - potential + gain
+        sound = finite(gain) & (potential > -torch.inf)
+        sound = sound & ((log_ratio > -MAX_ENERGY_ERROR) | (potential == torch.inf))
         return metropolis(state, end, log_ratio, sound, noise[1], steps)
 
     return kernel_of(init, noise, move)
@@ -90,10 +92,10 @@ def leapfrog(
     The gradient at the start is the state's, so it is not computed again. Time-reversible and
     volume-preserving; the energy error of a fixed time is of second order in h.
     """
-    length = h * state.scale
-    r = torch.addcmul(momentum, state.potential_grad, length / 2, value=-1)
+    length, (g, b) = h * state.scale, slope(state)
+    kick = length if b is None else length * per_chain(b, state.x)
+    r = torch.addcmul(momentum, g, kick / 2, value=-1)
     for i in range(steps):
         state = evaluate(state, torch.addcmul(state.x, r, length))
-        kick = length if i < steps - 1 else length / 2
-        r = torch.addcmul(r, state.potential_grad, kick, value=-1)
+        r.addcmul_(slope(state)[0], kick if i < steps - 1 else kick / 2, value=-1)
     return state, r

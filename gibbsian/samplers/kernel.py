@@ -17,9 +17,11 @@ what can be compiled.
 from __future__ import annotations
 
 import dataclasses
+import math
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
@@ -155,13 +157,13 @@ def kernel_of(
 
 
 def normal_like(x: Tensor, rng: Generator) -> Tensor:
-    """Standard normal noise of the shape, dtype and device of ``x``."""
-    return torch.randn(x.shape, generator=rng, device=x.device, dtype=x.dtype)
+    """Standard normal noise of the shape, dtype and device of ``x``, whatever its strides."""
+    return torch.empty_like(x, memory_format=torch.contiguous_format).normal_(generator=rng)
 
 
 def uniform_like(x: Tensor, rng: Generator) -> Tensor:
-    """Uniform noise on [0, 1) of the shape, dtype and device of ``x``."""
-    return torch.rand(x.shape, generator=rng, device=x.device, dtype=x.dtype)
+    """Uniform noise on [0, 1) of the shape, dtype and device of ``x``, whatever its strides."""
+    return torch.empty_like(x, memory_format=torch.contiguous_format).uniform_(generator=rng)
 
 
 def per_chain(value: Tensor, x: Tensor) -> Tensor:
@@ -172,7 +174,26 @@ def per_chain(value: Tensor, x: Tensor) -> Tensor:
 def sum_event(x: Tensor) -> Tensor:
     """``[B, *event] -> [B]``, as a product with ones: several times faster over short rows."""
     rows = x.flatten(1)
-    return rows.mv(rows.new_ones(rows.shape[1]))
+    return rows.mv(ones(rows.shape[1:], rows.dtype, rows.device))
+
+
+@lru_cache(maxsize=32)
+def ones(shape: torch.Size, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Ones, made once; not to be changed in place."""
+    return torch.ones(shape, dtype=dtype, device=device)
+
+
+@lru_cache(maxsize=16)
+def no_chain(shape: torch.Size) -> Tensor:
+    """False for every chain, on the CPU; made once, not to be changed in place."""
+    return torch.zeros(shape, dtype=torch.bool)
+
+
+def slope(state: State) -> tuple[Tensor, Tensor | None]:
+    """(g, b) with grad Phi = b g: off a path b is beta, left to a coefficient; on one it is None."""
+    if state.base_grad is not None or state.grad is None:
+        return state.potential_grad, None
+    return state.grad, state.beta
 
 
 def remembered(f: Callable[..., F]) -> Callable[..., F]:
@@ -199,9 +220,17 @@ def finite(x: Tensor) -> Tensor:
     return x * 0 == 0
 
 
+def surely_finite(x: Tensor) -> bool:
+    """Whether a finite sum says that no entry is NaN or infinite: cheaper than to look at each.
+
+    False where it is not cheap to ask, or where large entries overflow.
+    """
+    return eager_on_cpu(x) and math.isfinite(x.sum().item())
+
+
 def eager_on_cpu(x: Tensor) -> bool:
     """Whether reading a number back is cheap: elsewhere the host would wait for the device."""
-    return x.device.type == "cpu" and not torch.compiler.is_compiling()
+    return x.is_cpu and not torch.compiler.is_compiling()
 
 
 def check_positive(name: str, value: float | Tensor) -> None:
@@ -248,12 +277,21 @@ def accept_or_keep(accept: Tensor, proposal: State, state: State) -> State:
 
 
 def metropolis(
-    state: State, proposal: State, log_ratio: Tensor, sound: Tensor, u: Tensor, evaluations: int
+    state: State,
+    proposal: State,
+    log_ratio: Tensor,
+    sound: Tensor | None,
+    u: Tensor,
+    evaluations: int,
 ) -> tuple[State, Info]:
     """Accept with probability min(1, exp(log_ratio)), and never where ``sound [B]`` is false.
 
-    ``u [B]``: uniform on [0, 1).
+    ``sound`` is None where the host knows that all are. ``u [B]``: uniform on [0, 1).
     """
-    broken = ~sound
-    acceptance = log_ratio.exp().clamp_(max=1.0).masked_fill_(broken, 0.0)
+    acceptance = log_ratio.exp().clamp_(max=1.0)
+    if sound is None:
+        broken = no_chain(u.shape)
+    else:
+        broken = ~sound
+        acceptance.masked_fill_(broken, 0.0)
     return accept_or_keep(u < acceptance, proposal, state), Info(acceptance, broken, evaluations)

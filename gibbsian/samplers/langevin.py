@@ -7,7 +7,6 @@ All three cost one gradient a step.
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 
 import torch
@@ -21,14 +20,17 @@ from gibbsian.samplers.kernel import (
     State,
     accept_or_keep,
     check_positive,
-    eager_on_cpu,
     finite,
     kernel_of,
     metropolis,
+    no_chain,
     normal_like,
+    ones,
     per_chain,
     remembered,
+    slope,
     sum_event,
+    surely_finite,
     uniform_like,
 )
 from gibbsian.samplers.potential import Evaluate, Path, refuse_bounded
@@ -42,15 +44,14 @@ def reflect(x: Tensor, low: float, high: float) -> Tensor:
 
 def take_if_finite(proposal: State, state: State) -> tuple[State, Info]:
     """The proposal of a kernel without a Metropolis step, unless it is NaN or infinite."""
-    assert proposal.grad is not None
-    if eager_on_cpu(state.x):
-        total = float(proposal.energy.sum()) + float(proposal.grad.sum())
-        if proposal.base is not None and proposal.base_grad is not None:
-            total += float(proposal.base.sum()) + float(proposal.base_grad.sum())
-        if math.isfinite(total):
-            # A finite sum says that every row is: cheaper than to look at the rows.
-            return proposal, all_taken(len(proposal.energy), proposal.energy.dtype)
-    rows = proposal.energy + sum_event(proposal.grad)
+    energy, grad = proposal.energy, proposal.grad
+    assert grad is not None
+    known = surely_finite(energy) and surely_finite(grad)
+    if proposal.base is not None and proposal.base_grad is not None:
+        known = known and surely_finite(proposal.base) and surely_finite(proposal.base_grad)
+    if known:
+        return proposal, all_taken(energy.shape, energy.dtype)
+    rows = energy + sum_event(grad)
     if proposal.base is not None and proposal.base_grad is not None:
         rows = rows + proposal.base + sum_event(proposal.base_grad)
     sound = finite(rows)
@@ -58,27 +59,25 @@ def take_if_finite(proposal: State, state: State) -> tuple[State, Info]:
 
 
 @lru_cache(maxsize=16)
-def all_taken(chains: int, dtype: torch.dtype) -> Info:
+def all_taken(chains: torch.Size, dtype: torch.dtype) -> Info:
     """The information that every chain on the CPU moved, made once."""
-    no_chain = torch.zeros(chains, dtype=torch.bool)
-    return Info(torch.ones(chains, dtype=dtype), no_chain, 1, all_moved=True)
+    return Info(ones(chains, dtype, torch.device("cpu")), no_chain(chains), 1, all_moved=True)
 
 
-def slope(state: State) -> tuple[Tensor, Tensor | None]:
-    """(g, b) with grad Phi = b g: off a path b is beta, left to a coefficient; on one it is None."""
-    if state.base_grad is not None or state.grad is None:
-        return state.potential_grad, None
-    return state.grad, state.beta
+def coefficients(
+    h: Tensor, s: Tensor, b: Tensor | None, event_dims: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Of drift and noise, and their ratio: b h s^2, s sqrt(2 h) and b s sqrt(h / 2).
 
-
-def coefficients(h: Tensor, s: Tensor, b: Tensor | None, event_dims: int) -> tuple[Tensor, Tensor]:
-    """Of drift and noise: b h s^2 and s sqrt(2 h), shaped to multiply ``x [B, *event]``."""
+    All are shaped to multiply ``x [B, *event]``.
+    """
     shape = (-1, *[1] * event_dims)
     h = h.reshape(shape) if h.ndim else h
     drift = h * s.square()
     if b is not None:
         drift = drift * (b.reshape(shape) if b.ndim else b)
-    return drift, (2 * h).sqrt() * s
+    diffusion = (2 * h).sqrt() * s
+    return drift, diffusion, drift / diffusion
 
 
 def ula(
@@ -112,7 +111,7 @@ def ula(
 
     def move(state: State, noise: Noise) -> tuple[State, Info]:
         g, b = slope(state)
-        drift, diffusion = terms(state.step_size, state.scale, b, state.x.ndim - 1)
+        drift, diffusion, _ = terms(state.step_size, state.scale, b, state.x.ndim - 1)
         x = torch.addcmul(state.x, g, drift, value=-1)
         x.addcmul_(noise[0], diffusion)
         if box is not None:
@@ -150,16 +149,18 @@ def mala(
 
     def move(state: State, noise: Noise) -> tuple[State, Info]:
         (xi, u), (g, b) = noise, slope(state)
-        drift, diffusion = terms(state.step_size, state.scale, b, state.x.ndim - 1)
+        drift, diffusion, ratio = terms(state.step_size, state.scale, b, state.x.ndim - 1)
         x = torch.addcmul(state.x, g, drift, value=-1)
         x.addcmul_(xi, diffusion)
         proposal = evaluate(state, x)
-        w = (g + slope(proposal)[0]) * (drift / diffusion)
+        w = (g + slope(proposal)[0]) * ratio
         # |xi|^2 / 2 - |xi'|^2 / 2 with xi' = w - xi.
         way_back = sum_event(w * torch.sub(xi, w, alpha=0.5))
         end = proposal.potential
-        sound = finite(way_back) & (end > -torch.inf)
-        return metropolis(state, proposal, state.potential - end + way_back, sound, u, 1)
+        log_ratio = state.potential - end + way_back
+        known = surely_finite(log_ratio)
+        sound = None if known else finite(way_back) & (end > -torch.inf)
+        return metropolis(state, proposal, log_ratio, sound, u, 1)
 
     return kernel_of(init, noise, move)
 

@@ -21,7 +21,6 @@ from gibbsian.samplers import (
     hmc,
     independence,
     kernel,
-    langevin,
     mala,
     parallel_tempering,
     random_walk,
@@ -185,9 +184,10 @@ def test_step_size_beta_and_scale_are_tensors_of_the_state(name: str) -> None:
     assert not (same_moves and torch.equal(warm[1].acceptance, cold[1].acceptance))
 
 
+@pytest.mark.parametrize("energy", [smooth, Path(smooth, smooth)])
 @pytest.mark.parametrize("name", [*ALL, "block gibbs"])
 def test_the_path_of_other_devices_gives_the_same_draws(
-    name: str, monkeypatch: pytest.MonkeyPatch
+    name: str, energy: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def never(x: Tensor) -> bool:
         return False
@@ -197,10 +197,17 @@ def test_the_path_of_other_devices_gives_the_same_draws(
         kernel_, x0 = block_gibbs(RBM(torch.randn(3, 2), torch.zeros(3), torch.zeros(2))), None
         x0 = torch.zeros(2000, 5)
     else:
-        kernel_, x0 = make(name, Path(smooth, smooth), (3,))
+        kernel_, x0 = make(name, energy, (3,))
         x0 = x0.repeat(500, 1)
     here = run(kernel_, x0, 6, torch.Generator().manual_seed(0)).draws
-    for module in (kernel, langevin):
-        monkeypatch.setattr(module, "eager_on_cpu", never)
+    monkeypatch.setattr(kernel, "eager_on_cpu", never)
     there = run(kernel_, x0, 6, torch.Generator().manual_seed(0)).draws
     assert torch.equal(here, there)
+
+
+@pytest.mark.parametrize("name", list(CONTINUOUS))
+def test_the_noise_does_not_depend_on_how_the_start_lies_in_memory(name: str) -> None:
+    kernel_, x0 = make(name, smooth, (2, 3, 3))
+    strided = x0.to(memory_format=torch.channels_last)
+    draws = [run(kernel_, x, 3, torch.Generator().manual_seed(0)).draws for x in (x0, strided)]
+    assert torch.allclose(*draws, atol=1e-5)

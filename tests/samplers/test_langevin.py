@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from numpy.polynomial.hermite_e import hermegauss
-from torch import Tensor
+from torch import Tensor, nn
 
 from gibbsian.samplers import Path, mala, run, ula, underdamped, value_and_grad
 from gibbsian.samplers.langevin import reflect
@@ -171,3 +171,24 @@ def test_value_and_grad_prefers_the_analytic_gradient() -> None:
     assert torch.equal(value_and_grad(Analytic(), x)[1], x)
     assert torch.allclose(value_and_grad(normal, x)[1], x)
     run(mala(Path(normal, Analytic()), 0.1), x, 2, torch.Generator().manual_seed(0))
+
+
+def test_value_and_grad_is_that_of_autograd() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(12, 8), nn.SiLU(), nn.Linear(8, 1), nn.Flatten(0))
+    x = torch.randn(5, 3, 2, 2).requires_grad_()
+    (expected,) = torch.autograd.grad(net(x).sum(), x)
+    energy, grad = value_and_grad(net, x.detach())
+    assert torch.equal(grad, expected) and torch.equal(energy, net(x).detach())
+    assert not energy.requires_grad and not grad.requires_grad
+
+    def unmoved(x: Tensor) -> Tensor:
+        return net[1].bias.sum().expand(len(x))
+
+    for constant in (unmoved, ones):  # with parameters that want a gradient, and without
+        energy, grad = value_and_grad(constant, x.detach())
+        assert torch.equal(grad, torch.zeros(5, 3, 2, 2)) and energy.shape == (5,)
+
+
+def ones(x: Tensor) -> Tensor:
+    return torch.ones(len(x))
