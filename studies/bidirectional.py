@@ -1,0 +1,353 @@
+"""Bidirectional bounds: the pairings beside each other and beside the baselines, with the truth known.
+
+Fixed before running. Data: moons, ring8, grid25, 20 000 rows. The same networks for all: an energy or
+critic of two layers of 128 units on 64 Fourier features of scale 3, a generator of three layers of
+128 units on 32 Fourier features of a latent of 4, an encoder of three layers of 128; batch 256; the
+generator's output noise is 0.05 wherever there is one (0.03 on grid25). Rounds are set per method so
+that a run takes about 60 CPU-seconds on the machine named below; three seeds; averaged weights. A run
+*diverged* if a loss was not finite, log Z could not be resolved, or KL(data || model) is above 2 nats;
+it *collapsed* if half of the modes or fewer are covered. KL and log Z are by quadrature. The lower and
+upper values are means over 4 096 draws at eight rounds of every run; the constant that the denoising
+and diffusion penalties leave out is not added, so that theirs are comparable over time only.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import math
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gibbsian import data as datasets
+from gibbsian.assemble import assemble, resolve
+from gibbsian.bounds import Points
+from gibbsian.config import Config, config_type, replace
+from gibbsian.core import HasEnergy, Interval, Method, NonFiniteError
+from gibbsian.data import Dataset, Stream
+from gibbsian.evaluation import log_partition_quadrature
+from gibbsian.files import read_json
+from gibbsian.methods.bidirectional import BidirectionalBounds
+from gibbsian.model import Model
+from gibbsian.recipes import PLANE, default
+from gibbsian.scorecard import model_kl
+from gibbsian.training import fit, start
+from gibbsian.training.checkpoints import Progress
+from studies.baselines import coverage, sample_error
+from studies.harness import RESULTS, Result, Study, run_study
+
+DATA = ("moons", "ring8", "grid25")
+SEEDS = range(3)
+MARKS = 8
+DRAWS = 4_096
+SAMPLES = 25_000
+GENERATOR = {"depth": 3, "fourier": 32, "fourier_scale": 2.0}
+ADAM = {"rate": 1e-3, "betas": (0.5, 0.9), "schedule": "cosine"}
+
+
+def pairing(name: str, **options: Any) -> Config:
+    """One pairing of bounds on the data set ``name`` with the nets of the study."""
+    settings: dict[str, Any] = {
+        "energy_net": PLANE,
+        "generator_net": GENERATOR,
+        "encoder_net": {"depth": 3},
+        "latent": 4,
+        "noise": 0.03 if name == "grid25" else 0.05,
+        "energy_optimiser": ADAM,
+        "generator_optimiser": ADAM,
+        "training": {"ema": 0.999},
+    }
+    return replace(config_type("bidirectional")(data=name), **(settings | options))
+
+
+def pairings(name: str) -> dict[str, Config]:
+    """Row of the table -> configuration on the data set ``name``: the pairings and the baselines."""
+    M = WEIGHTS[name]
+    rough = {"upper": "denoising", "weight": M}
+    smooth = {"upper": "diffusion", "weight": 50.0, "source": "data", "low": LOWEST[name]}
+    exact = {"lower": "log-det", "latent": 2}
+    folded = {"upper": "gradient-penalty", "weight": 0.1}
+    nets = {"generator_net": GENERATOR, "latent": 4}
+    return {
+        "log-det x gradient penalty": pairing(name, **exact, **folded),
+        "the same, no Fourier features in G": pairing(
+            name, **exact, **folded, generator_net={"depth": 3}
+        ),
+        "log-det x diffusion": pairing(name, **exact, **smooth),
+        "encoder x denoising": pairing(name, lower="encoder", **rough),
+        "encoder x diffusion": pairing(name, lower="encoder", **smooth),
+        "zero-centred penalty": pairing(name, **exact, upper="zero-centred", weight=0.1),
+        "VGAN": replace(default("vgan", name), **nets),
+        "Wasserstein GAN": replace(
+            default("gan", name), loss="wasserstein", penalty=0.1, r1=0.0, critic_steps=3, **nets
+        ),
+        "persistent CD": default("cd", name),
+    }
+
+
+WEIGHTS = {"moons": 0.01, "ring8": 0.01, "grid25": 0.003}
+LOWEST = {"moons": 0.07, "ring8": 0.07, "grid25": 0.04}
+ROUNDS = {
+    "log-det x gradient penalty": 2_400,
+    "the same, no Fourier features in G": 2_600,
+    "log-det x diffusion": 3_600,
+    "encoder x denoising": 6_000,
+    "encoder x diffusion": 5_200,
+    "zero-centred penalty": 4_400,
+    "VGAN": 8_000,
+    "Wasserstein GAN": 3_400,
+    "persistent CD": 2_800,
+}
+BEST = "encoder x diffusion"
+LONG = {BEST: 35_000, "persistent CD": 18_000}
+"""Rounds of about 400 CPU-seconds."""
+UNSTABLE = {
+    "lower bound only": {"upper": "none"},
+    "zero-centred penalty": {"upper": "zero-centred", "weight": 0.1},
+}
+
+
+def measured(config: Config, seed: int, rounds: int, quick: bool) -> Result:
+    """Train and measure: values over training, and at the end KL and sample quality."""
+    torch.set_num_threads(1)
+    training = {"seed": seed, "device": "cpu", "rounds": 16 if quick else rounds}
+    training |= {
+        "save_every": training["rounds"] // MARKS,
+        "log_every": training["rounds"] // MARKS,
+    }
+    config = replace(config, training=training)
+    data = datasets.load(config.data, seed=0)
+    rows = data.transform.encode(data.train[:2000], torch.Generator().manual_seed(0))
+    config = resolve(config, data.space, rows)
+    method = assemble(config, data.space)
+    optimisers = {player: getattr(config, f"{player}_optimiser") for player in method.players}
+    stream = Stream(data.train, data.transform, config.training.batch, seed)
+    progress = start(method, optimisers, config.training, stream)
+    record = Trajectory(config, data, rows)
+    begun = time.process_time()
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            fit(progress, config.training, Path(folder) / "state", None, record)
+        except NonFiniteError as error:
+            return {"diverged": str(error), "marks": record.marks}
+    seconds = time.process_time() - begun - record.seconds
+    model = record.model(progress)
+    x = model.sample(500 if quick else SAMPLES, seed)
+    kl = record.marks[-1]["kl"]
+    return {
+        "kl": kl,
+        "train_seconds": round(seconds, 1),
+        "marks": record.marks,
+        "sample_error": sample_error(x, data),
+        **coverage(x, data),
+    }
+
+
+@dataclass
+class Trajectory:
+    """What is measured of a run at each checkpoint; called by ``fit``."""
+
+    config: Config
+    data: Dataset
+    rows: Tensor
+    marks: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def __call__(self, progress: Progress) -> None:
+        """Append one record."""
+        begun = time.process_time()
+        model = self.model(progress)
+        mark: dict[str, Any] = {"round": progress.index}
+        if isinstance(model.method, HasEnergy):
+            z = log_partition_quadrature(model.method.energy, model.method.measure, near=self.rows)
+            known = isinstance(z, Interval)
+            mark["log_z"] = z.lower.value if isinstance(z, Interval) else None
+            kl = model_kl(model, self.data, z) if known else None
+            mark["kl"] = getattr(kl, "value", None)
+        if isinstance(model.method, BidirectionalBounds):
+            mark |= sides(model.method, self.rows)
+        self.marks.append({name: finite(value) for name, value in mark.items()})
+        self.seconds += time.process_time() - begun
+
+    def model(self, progress: Progress) -> Model:
+        """The averaged weights as a model."""
+        method: Method = copy.deepcopy(progress.method)
+        with torch.no_grad():
+            for name, parameter in method.named_parameters():
+                parameter.copy_(progress.average.get(name, parameter))
+        return Model(method, self.config, self.data.space, self.data.transform)
+
+
+def finite(value: float | None) -> float | None:
+    """JSON has no infinities."""
+    return None if value is None or not math.isfinite(value) else value
+
+
+def sides(method: BidirectionalBounds, rows: Tensor) -> dict[str, float]:
+    """The lower value of log Z and the trained upper one, means over DRAWS latents."""
+    rng = torch.Generator().manual_seed(0)
+    method.eval()
+    lower = gap = 0.0
+    parts = DRAWS // len(rows[:256])
+    for part in range(parts):
+        x = rows[(part * 256) % len(rows) :][:256]
+        z = method.prior.sample(len(x), rng)
+        starts = method.lower.randomness(z, x.shape[1:], rng)
+        x_model, entropy = (a.detach() for a in method.lower(method.generator, z, *starts))
+        eps = torch.randn(x_model.shape, generator=rng)
+        energy = method.energy(method.seen(x_model, eps)).detach()
+        lower += float((entropy - energy).mean()) / parts
+        if method.upper is not None:
+            starts = method.upper.randomness(x, z, rng)
+            at = Points(x, z, x_model)
+            penalty = method.upper.penalty(method.energy, method.generator, at, *starts)
+            gap += method.weight * float(penalty.detach()) / parts
+    return {"lower": lower, "upper": lower + gap}
+
+
+def cells(quick: bool) -> dict[str, Callable[[], Result]]:
+    """Every run: the pairings, the two long ones, and the ten seeds of the question of stability."""
+    runs: dict[str, Callable[[], Result]] = {}
+    for seed, name in itertools.product(SEEDS, DATA):
+        for row, config in pairings(name).items():
+            runs[f"{row} / {name} / {seed}"] = partial(measured, config, seed, ROUNDS[row], quick)
+    for name in DATA:
+        for row, rounds in LONG.items():
+            runs[f"400 s: {row} / {name} / 0"] = partial(
+                measured, pairings(name)[row], 0, rounds, quick
+            )
+    for seed, name in itertools.product(range(10), ("moons", "grid25")):
+        for row, options in UNSTABLE.items():
+            config = pairing(name, lower="log-det", latent=2, **options)
+            runs[f"stability: {row} / {name} / {seed}"] = partial(
+                measured, config, seed, 3_000, quick
+            )
+        runs[f"stability: {BEST} / {name} / {seed}"] = partial(
+            measured, pairings(name)[BEST], seed, 3_000, quick
+        )
+    return runs
+
+
+def spread(values: Sequence[float | None], digits: int) -> str:
+    """Median and range; what is not defined is counted."""
+    found = sorted(v for v in values if v is not None)
+    lost = len(values) - len(found)
+    missing = f", {lost} not defined" if lost else ""
+    if not found:
+        return "not defined"
+    return f"{median(found):.{digits}f} ({found[0]:.{digits}f} to {found[-1]:.{digits}f}{missing})"
+
+
+def diverged(run: Result) -> bool:
+    """Not finite, log Z not resolved, or KL above 2 nats (where the method has a density)."""
+    if "diverged" in run:
+        return True
+    has_density = "kl" in run["marks"][-1]
+    return has_density and (run["kl"] is None or run["kl"] > 2)
+
+
+def collapsed(run: Result) -> bool:
+    """Half of the modes or fewer."""
+    return "of" in run and run["modes"] <= run["of"] / 2
+
+
+def wilson(count: int, of: int) -> str:
+    """A share with its 95 % interval (Wilson 1927)."""
+    z, p = 1.96, count / of
+    centre = (p + z * z / (2 * of)) / (1 + z * z / of)
+    half = z * math.sqrt(p * (1 - p) / of + z * z / (4 * of * of)) / (1 + z * z / of)
+    return f"{count} of {of} ({max(0.0, centre - half):.2f} to {min(1.0, centre + half):.2f})"
+
+
+def render(results: Mapping[str, Result]) -> str:
+    """Quality by data set, the long runs, stability, and the figure of values over training."""
+    groups: dict[tuple[str, str], list[Result]] = {}
+    for name, result in results.items():
+        row, where, _ = name.split(" / ")
+        groups.setdefault((where, row), []).append(result)
+    head = ("data", "method", "KL(data, model)", "modes", "high quality", "energy distance")
+    head += ("training CPU s", "diverged")
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for (where, row), runs in sorted(groups.items()):
+        if row.startswith("stability"):
+            continue
+        sound = [run for run in runs if "diverged" not in run]
+        modes = f"{median(r['modes'] for r in sound):g}" if sound and "of" in sound[0] else "-"
+        lines.append(
+            f"| {where} | {row} | {spread([r['kl'] for r in sound], 3)} | {modes} | "
+            f"{spread([r.get('high_quality') for r in sound], 3)} | "
+            f"{spread([r['sample_error'] for r in sound], 4)} | "
+            f"{spread([r['train_seconds'] for r in sound], 0)} | "
+            f"{sum(diverged(r) for r in runs)} of {len(runs)} |"
+        )
+    lines += ["", "## Stability", "", "Shares of ten seeds with 95 % intervals.", ""]
+    lines += ["| data | method | diverged | collapsed | KL at the end |", "|---|---|---|---|---|"]
+    for (where, row), runs in sorted(groups.items()):
+        if row.startswith("stability"):
+            shares = (wilson(sum(f(r) for r in runs), len(runs)) for f in (diverged, collapsed))
+            kl = spread([r.get("kl") for r in runs], 3)
+            lines.append(f"| {where} | {row[11:]} | {' | '.join(shares)} | {kl} |")
+    lines += ["", "## Which expressions bound log Z, and when", "", FIGURE, ""]
+    lines += bounds_table(groups)
+    return "\n".join(lines)
+
+
+FIGURE = (
+    "![log Z by quadrature with the lower and upper values over training](bidirectional.png)\n\n"
+    "Share of the measured rounds (seeds taken together) at which the value lay on its side of log Z:"
+)
+
+
+def bounds_table(groups: Mapping[tuple[str, str], list[Result]]) -> list[str]:
+    """How often the lower value lay below log Z and the upper one above it."""
+    lines = ["| data | pairing | lower value below | upper value above |", "|---|---|---|---|"]
+    for (where, row), runs in sorted(groups.items()):
+        marks = [m for run in runs for m in run["marks"] if m.get("lower") is not None]
+        marks = [m for m in marks if m["log_z"] is not None]
+        if marks and not row.startswith(("stability", "400 s")):
+            below = sum(m["lower"] <= m["log_z"] for m in marks)
+            above = sum(m["upper"] >= m["log_z"] for m in marks)
+            lines.append(f"| {where} | {row} | {below} of {len(marks)} | {above} of {len(marks)} |")
+    return lines
+
+
+def draw(results: Mapping[str, Result], path: Path) -> None:
+    """log Z, lower and upper values over rounds: one panel per pairing and data set, seed 0."""
+    from matplotlib.figure import Figure
+
+    shown = [row for row in ROUNDS if f"{row} / ring8 / 0" in results and " x " in row]
+    shown.append("zero-centred penalty")
+    figure = Figure(figsize=(3.2 * len(DATA), 2.2 * len(shown)), layout="constrained")
+    axes = figure.subplots(len(shown), len(DATA), squeeze=False)
+    for (i, row), (j, name) in itertools.product(enumerate(shown), enumerate(DATA)):
+        axis, run = axes[i][j], results.get(f"{row} / {name} / 0", {"marks": []})
+        rounds = [m["round"] for m in run["marks"]]
+        for key, style in (("upper", "^:"), ("log_z", "k-"), ("lower", "v--")):
+            values = [m.get(key) if m.get(key) is not None else math.nan for m in run["marks"]]
+            axis.plot(rounds, values, style, label=key.replace("log_z", "log Z"), markersize=4)
+        axis.set_yscale("symlog", linthresh=10)
+        axis.set_title(f"{row}, {name}", fontsize=8)
+        axis.tick_params(labelsize=7)
+    axes[0][0].legend(fontsize=7)
+    axes[-1][0].set_xlabel("round", fontsize=8)
+    figure.savefig(path, dpi=110)
+
+
+STUDY = Study("bidirectional", __doc__ or "", cells, render)
+
+if __name__ == "__main__":
+    status = run_study(STUDY)
+    written = RESULTS / "bidirectional.json"
+    if written.exists():
+        draw(read_json(written)["results"], written.with_suffix(".png"))
+    sys.exit(status)
