@@ -74,7 +74,7 @@ def pairings(name: str) -> dict[str, Config]:
     """Row of the table -> configuration on the data set ``name``: the pairings and the baselines."""
     M = WEIGHTS[name]
     rough = {"upper": "denoising", "weight": M}
-    smooth = {"upper": "diffusion", "weight": 50.0, "source": "data", "low": LOWEST[name]}
+    smooth = {"upper": "diffusion", "weight": 50.0, "diffuse": "data", "low": LOWEST[name]}
     exact = {"lower": "log-det", "latent": 2}
     folded = {"upper": "gradient-penalty", "weight": 0.1}
     nets = {"generator_net": GENERATOR, "latent": 4}

@@ -45,6 +45,7 @@ class Continue:
     Args:
         resume: folder of the run to continue, to the same bits as if never stopped.
         recipe: name of a known run (see `gibbsian list recipes`).
+        data: what a recipe trains on instead of its own data, of the same kind.
         scale: size of the recipe: cpu fits a laptop, paper wants a GPU.
         rounds: train until this many rounds in all are done.
         device: where to train: cpu, cuda, cuda:1, mps or auto.
@@ -54,6 +55,7 @@ class Continue:
 
     resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
     recipe: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    data: Annotated[str | None, tyro.conf.arg(metavar="DATA")] = None
     scale: Literal["cpu", "paper"] = "cpu"
     rounds: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = None
@@ -78,7 +80,10 @@ def train(arguments: list[str]) -> int:
     changes = {name: value for name, value in changes.items() if value is not None}
     if wish.resume is None:
         config = recipes.recipe(wish.recipe, wish.scale)
+        config = config if wish.data is None else replace(config, data=wish.data)
         return _start(replace(config, training=changes), wish.out, wish.print_config)
+    if wish.data is not None:
+        raise ValueError("--resume continues on its own data; leave out --data")
     if wish.out is not None:
         raise ValueError("--resume continues a run in its own folder; leave out --out")
     if wish.print_config:

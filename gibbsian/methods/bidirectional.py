@@ -76,7 +76,7 @@ class BidirectionalBounds(Method):
         noise: standard deviation of the generator's output noise; encoder, infonce and denoising need
             it, log-det and singular gain from it where the generator folds.
         schedule: of diffusion: preserving or exploding variance.
-        source: what diffusion diffuses: samples (gap to the generator's law) or data (a bound on
+        diffuse: what diffusion diffuses: samples (gap to the generator's law) or data (a bound on
             the negative log-likelihood itself).
         low: smallest noise-to-signal ratio of diffusion: the model is of data with that noise.
         high: largest noise-to-signal ratio of diffusion.
@@ -117,7 +117,7 @@ class BidirectionalBounds(Method):
         iterations: int = 2,
         noise: float = 0.1,
         schedule: Literal["preserving", "exploding"] = "preserving",
-        source: Literal["samples", "data"] = "samples",
+        diffuse: Literal["samples", "data"] = "samples",
         low: float = 0.05,
         high: float = 5.0,
         probe: int = 100,
@@ -141,7 +141,7 @@ class BidirectionalBounds(Method):
             case "denoising":
                 self.upper = Denoising(noise)
             case "diffusion":
-                self.upper = Diffusion(low=low, high=high, schedule=schedule, source=source)
+                self.upper = Diffusion(low=low, high=high, schedule=schedule, source=diffuse)
                 check_time(energy)
             case "zero-centred":
                 self.upper = ZeroCentred()

@@ -15,6 +15,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "leaky-relu": nn.LeakyReLU,
     "tanh": nn.Tanh,
     "softplus": nn.Softplus,
+    "prelu": nn.PReLU,
 }
 
 
@@ -42,7 +43,7 @@ class NetworkOptions:
 
     width: int = 128
     depth: int = 2
-    activation: Literal["silu", "relu", "leaky-relu", "tanh", "softplus"] = "silu"
+    activation: Literal["silu", "relu", "leaky-relu", "tanh", "softplus", "prelu"] = "silu"
     fourier: int = 0
     fourier_scale: float = 2.0
     envelope: float = 1.0

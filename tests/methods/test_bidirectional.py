@@ -27,7 +27,9 @@ UPPER = ("gradient-penalty", "denoising", "diffusion", "zero-centred", "none")
 
 def pair(**options: object) -> BidirectionalBounds:
     torch.manual_seed(0)
-    energy = build_energy("confined", SPACE, TIMED if options.get("upper") == "diffusion" else OPTIONS)
+    energy = build_energy(
+        "confined", SPACE, TIMED if options.get("upper") == "diffusion" else OPTIONS
+    )
     return BidirectionalBounds(
         energy,
         build_generator("mlp", SPACE, 2, OPTIONS),

@@ -26,6 +26,7 @@ TABLE = {
     "gan": {"energy", "latent target"},
     "vgan": {"energy", "latent target"},
     "cd": {"energy"},
+    "bidirectional": {"energy"},
     "lbt": set(),
     "gebm": {"energy", "latent target"},
 }

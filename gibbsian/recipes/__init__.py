@@ -1,0 +1,52 @@
+"""Settings that are known to work: the defaults of each method, and named runs.
+
+Each is a typed function that returns a configuration; print it with ``--print-config``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from gibbsian.config import Config
+from gibbsian.core import nearest
+from gibbsian.recipes.bidirectional import image_bounds, plane_bounds, published_bounds
+from gibbsian.recipes.contrastive import digits_cd, moons_cd
+from gibbsian.recipes.defaults import DEFAULTS, PLANE, Scale, default
+from gibbsian.recipes.generalized import gebm_images, line_gebm, red_wine_gebm
+from gibbsian.recipes.teaching import image_gan, image_lbt, plane_lbt
+
+__all__ = ["DEFAULTS", "PLANE", "RECIPES", "Scale", "default", "recipe"]
+
+RECIPES: Mapping[str, Callable[[Scale], Config]] = {
+    "moons-cd": moons_cd,
+    "digits-cd": digits_cd,
+    "moons-bidirectional": partial(plane_bounds, "moons"),
+    "swiss-roll-bidirectional": partial(plane_bounds, "swiss-roll"),
+    "grid25-bidirectional": partial(plane_bounds, "grid25"),
+    "moons-bidirectional-published": partial(published_bounds, "moons"),
+    "swiss-roll-bidirectional-published": partial(published_bounds, "swiss-roll"),
+    "grid25-bidirectional-published": partial(published_bounds, "grid25-sharp"),
+    "mnist-bidirectional": partial(image_bounds, "mnist"),
+    "fashion-mnist-bidirectional": partial(image_bounds, "fashion-mnist"),
+    "cifar10-jpeg75-bidirectional": partial(image_bounds, "cifar10-jpeg75"),
+    "ring8-lbt": partial(plane_lbt, "ring8"),
+    "grid25-lbt": partial(plane_lbt, "grid25"),
+    "grid100-lbt": partial(plane_lbt, "grid100"),
+    "stacked-mnist-lbt": partial(image_lbt, "stacked-mnist"),
+    "stacked-mnist-gan": partial(image_gan, "stacked-mnist"),
+    "mnist-lbt": partial(image_lbt, "mnist"),
+    "fashion-mnist-lbt": partial(image_lbt, "fashion-mnist"),
+    "line-gebm": line_gebm,
+    "red-wine-gebm": red_wine_gebm,
+    "mnist-gebm": partial(gebm_images, "mnist"),
+    "fashion-mnist-gebm": partial(gebm_images, "fashion-mnist"),
+    "cifar10-jpeg75-gebm": partial(gebm_images, "cifar10-jpeg75"),
+}
+
+
+def recipe(name: str, scale: Scale = "cpu") -> Config:
+    """The named run; ValueError naming the nearest names if there is none."""
+    if name not in RECIPES:
+        raise nearest("recipe", name, RECIPES)
+    return RECIPES[name](scale)

@@ -1,0 +1,119 @@
+"""The settings each method starts from, on densities in the plane and elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from gibbsian.config import Config, config_type, replace
+from gibbsian.data.densities import is_density
+
+Scale = Literal["cpu", "paper"]
+
+PLANE = {"width": 128, "depth": 2, "fourier": 64, "fourier_scale": 3.0, "envelope": 2.0}
+"""Energies and critics on the densities: without Fourier features an MLP learns ring8 as a ring."""
+
+
+def default(method: str, data: str) -> Config:
+    """The settings ``gibbsian train METHOD --data DATA`` starts from."""
+    config = config_type(method)(data=data)
+    if method not in DEFAULTS:
+        return config
+    return replace(config, **DEFAULTS[method](is_density(data)))
+
+
+def gan(plane: bool) -> dict[str, Any]:
+    """GAN baselines: Adam with little memory and a small penalty on the critic at the data."""
+    return _game("critic", plane) | {"r1": 0.1}
+
+
+def vgan(plane: bool) -> dict[str, Any]:
+    """VGAN (Zhai et al. 2016): the energy ten times slower than the generator that must follow it."""
+    settings = _game("energy", plane)
+    settings["energy_optimiser"] = settings["energy_optimiser"] | {"rate": 1e-4}
+    return settings | ({"energy_net": PLANE | {"experts": 64}} if plane else {})
+
+
+def lbt(plane: bool) -> dict[str, Any]:
+    """LBT-GAN (Du et al. 2020) with a student that learns ten times faster than in a million rounds."""
+    settings = _game("critic", plane)
+    settings["generator_optimiser"] = settings["generator_optimiser"] | {"clip": 5.0}
+    settings |= {"student_rate": 1e-3, "r1": 0.1}
+    return settings | ({"student_net": {"activation": "tanh"}} if plane else {})
+
+
+def _game(opponent: str, plane: bool) -> dict[str, Any]:
+    adam = {"rate": 1e-3, "betas": (0.5, 0.9), "schedule": "cosine"}
+    settings: dict[str, Any] = {
+        "training": {"rounds": 3_000, "ema": 0.999},
+        "generator_optimiser": adam,
+        f"{opponent}_optimiser": adam,
+        "generator_net": {"depth": 3},
+    }
+    return settings | ({f"{opponent}_net": PLANE, "latent": 2} if plane else {})
+
+
+def gebm(plane: bool) -> dict[str, Any]:
+    """GEBM (Arbel et al. 2021): the authors' floor; in the plane a faster, sharper energy than theirs.
+
+    Without a floor a penalty as small as the plane's lets base and energy run away from each other.
+    """
+    adam = {"rate": 1e-3 if plane else 1e-4, "betas": (0.5, 0.9), "schedule": "cosine"}
+    settings: dict[str, Any] = {
+        "training": {"rounds": 2_000, "ema": 0.999},
+        "energy_optimiser": adam,
+        "base_optimiser": adam,
+        "generator_net": {"depth": 3},
+        "floor": 10.0,
+    }
+    if plane:
+        settings |= {"energy_net": PLANE, "latent": 2, "gradient_penalty": 1e-3}
+    return settings
+
+
+def cd(plane: bool) -> dict[str, Any]:
+    """Persistent contrastive divergence with adjusted Langevin steps, a decayed rate, averaged weights.
+
+    In the plane one wide Metropolis step a round lets the chains cross between modes: with it the
+    rate may be five times larger, and the weights of the modes come out right.
+    """
+    settings: dict[str, Any] = {
+        "training": {"rounds": 4_000, "ema": 0.999},
+        "energy_optimiser": {"rate": 1e-3, "schedule": "cosine"},
+        "kernel": "mala",
+        "chains": 512,
+        "steps": 5,
+    }
+    if plane:
+        settings["training"]["batch"] = 512
+        settings |= {"energy_net": PLANE, "jump": 1.0}
+    return settings
+
+
+def bidirectional(plane: bool) -> dict[str, Any]:
+    """The pairing that the study found best: encoder below, diffusion of the data above.
+
+    With a weight of 50 the upper bound outweighs the contrast with a generator that cannot follow.
+    """
+    settings = _game("energy", plane) | {
+        "lower": "encoder",
+        "noise": 0.05,
+        "upper": "diffusion",
+        "diffuse": "data",
+        "weight": 50.0,
+        "encoder_net": {"depth": 3},
+    }
+    if not plane:
+        return settings | {"low": 0.1}
+    curves = {"depth": 3, "fourier": 32, "fourier_scale": 2.0}
+    return settings | {"latent": 4, "generator_net": curves}
+
+
+DEFAULTS: Mapping[str, Callable[[bool], dict[str, Any]]] = {
+    "gan": gan,
+    "vgan": vgan,
+    "cd": cd,
+    "bidirectional": bidirectional,
+    "lbt": lbt,
+    "gebm": gebm,
+}
