@@ -85,7 +85,7 @@ def train_classifier(
     classes = 1 + int(max(part.max() for part in data.targets.values()))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        options = NetworkOptions(width=128, channels=16, activation="relu")
+        options = NetworkOptions(width=256, channels=32, activation="relu")
         classifier = Classifier(data.space, data.transform, classes, options)
     stream = Stream(data.train, data.transform, min(batch, len(data.train)), seed, targets=labels)
     steps = epochs * stream.epoch_length

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mutants.fault import faults
 
-VGAN, GAN, CD = (f"gibbsian/methods/{name}.py" for name in ("vgan", "gan", "cd"))
+VGAN, GAN, GAMES, CD = (f"gibbsian/methods/{name}.py" for name in ("vgan", "gan", "games", "cd"))
 TEST_VGAN, TEST_GAN, TEST_CD = (
     f"tests/methods/test_{name}.py::test" for name in ("vgan", "gan", "cd")
 )
@@ -65,7 +65,7 @@ FAULTS = [
         ('Literal["energy"] = "energy"', 'Literal["tilted"] = "tilted"'),
     ),
     *faults(
-        GAN,
+        GAMES,
         f"{TEST_GAN}_critic_loss",
         ("softplus(-f_data).mean() + ", "softplus(f_data).mean() + "),
         ("+ softplus(f_model).mean()", "+ softplus(-f_model).mean()"),
@@ -74,7 +74,7 @@ FAULTS = [
         ("return f_model.mean() - f_data.mean()", "return f_model.mean() + f_data.mean()"),
     ),
     *faults(
-        GAN,
+        GAMES,
         f"{TEST_GAN}_generator_loss",
         ("return -softplus(f_model).mean()", "return softplus(f_model).mean()"),
         ("return softplus(-f_model).mean()", "return softplus(f_model).mean()"),
@@ -84,13 +84,16 @@ FAULTS = [
     *faults(
         GAN,
         f"{TEST_GAN}_energy_is_minus_the_critic",
-        ("return -self.values(x)", "return self.values(x)"),
-        ("return check_energy(self.critic(x), len(x))", "return self.critic(x)"),
+        ("return -self.values(pack", "return self.values(pack"),
+        ("return check_energy(f, len(groups))", "return f"),
     ),
     *faults(
         GAN,
         f"{TEST_GAN}_only_the_mover_is_reached",
-        ("self.values(self.generator(z))", "self.values(self.generator(z).detach())"),
+        (
+            "pack(self.generator(z), self.packing)\n        return",
+            "pack(self.generator(z).detach(), self.packing)\n        return",
+        ),
         ("call_frozen(self.generator, z).detach()", "call_frozen(self.generator, z)"),
         ('"critic": ("critic",),', '"critic": ("critic", "generator"),'),
         ('"generator": ("generator",),', '"generator": ("critic",),'),
@@ -105,7 +108,7 @@ FAULTS = [
     *faults(
         GAN,
         f"{TEST_GAN}_wasserstein_penalty_lies_between_data_and_samples",
-        ("(self.values, x, x_model, mix)", "(self.values, x_model, x, mix)"),
+        ("(f, x, x_model, mix)\n", "(f, x_model, x, mix)\n"),
     ),
     *faults(
         GAN,
@@ -117,7 +120,7 @@ FAULTS = [
         f"{TEST_GAN}_r1_is_taken_at_the_data",
         ("value + 0.5 * self.r1", "value - 0.5 * self.r1"),
         ("value + 0.5 * self.r1", "value + self.r1"),
-        ("zero_centred_penalty(self.values, x)", "zero_centred_penalty(self.values, x_model)"),
+        ("zero_centred_penalty(f, x)", "zero_centred_penalty(f, x_model)"),
     ),
     *faults(
         GAN,
@@ -136,7 +139,63 @@ FAULTS = [
     *faults(
         GAN,
         f"{TEST_GAN}_capabilities",
-        ("        if self.game.logits:\n", "        if True:\n"),
+        ("        if self.game.logits and not", "        if not"),
+    ),
+    *faults(
+        GAN,
+        f"{TEST_GAN}_a_critic_that_sees_its_batch_has_no_latent_target",
+        (' and not getattr(critic, "rows_interact", False):', ":"),
+    ),
+    *faults(
+        GAN,
+        f"{TEST_GAN}_packing_joins_rows_of_one_kind_in_order",
+        ("x[: groups * m].reshape", "x[len(x) - groups * m :].reshape"),
+        ("    if groups == 0:\n", "    if groups < 0:\n"),
+    ),
+    *faults(
+        GAN,
+        f"{TEST_GAN}_a_packed_game_is_the_game_on_groups",
+        ("torch.rand(len(x) // self.packing,", "torch.rand(len(x),"),
+        (
+            "pack(x, self.packing), pack(x_model, self.packing), mix)",
+            "pack(x, 1), pack(x_model, 1), mix)",
+        ),
+    ),
+    *faults(
+        GAN,
+        f"{TEST_GAN}_energy_of_a_packed_critic_is_the_log_ratio_of_one",
+        ("x.repeat_interleave(m, 0), m)) / m", "x.repeat_interleave(m, 0), m))"),
+        ("x.repeat_interleave(m, 0)", "x.repeat(m, 1)"),
+    ),
+    *faults(
+        GAN,
+        f"{TEST_GAN}_unrolled_generator_loss_is_that_of_metz",
+        ("[(x, x_model, mix)] * self.unroll", "[(x, x_model, mix)] * (self.unroll + 1)"),
+        ("[(x, x_model, mix)] * self.unroll", "[(x, x_model.detach(), mix)] * self.unroll"),
+        ("Adam(unroll_rate, eps_inside_root=False)", "Adam(unroll_rate)"),
+        ("self.values(x_model, phi)))", "self.values(x_model)))"),
+        ("self.values(x_model, phi)))", "self.values(x_model.detach(), phi)))"),
+        (
+            "parameters_of(self.critic), self.memory.state()",
+            "parameters_of(self.critic), self.ahead.start(parameters_of(self.critic))",
+        ),
+    ),
+    *faults(
+        GAN,
+        f"{TEST_GAN}_unrolled_game_watches_the_critic_and_changes_nothing_else",
+        (
+            "        self.memory.take(self.ahead, gradients)\n        return gradients",
+            "        return gradients",
+        ),
+        (
+            "        self.memory.take(self.ahead, gradients)\n        return gradients",
+            "        return self.memory.take(self.ahead, gradients)",
+        ),
+        (
+            'Move("generator", self.unrolled_loss, (x, z, mix))',
+            'Move("generator", self.generator_loss, (z,))',
+        ),
+        ("self.observe if self.unroll > 0 else None", "None"),
     ),
     *faults(
         CD,

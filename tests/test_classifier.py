@@ -20,7 +20,7 @@ from gibbsian.files import CorruptFileError, write_tensors
 
 @pytest.fixture(scope="module")
 def digits() -> Classifier:
-    return train_classifier(data.load("digits"), epochs=6)
+    return train_classifier(data.load("digits"), epochs=4)
 
 
 def test_it_learns_handwritten_digits(digits: Classifier) -> None:
@@ -30,7 +30,7 @@ def test_it_learns_handwritten_digits(digits: Classifier) -> None:
     right = (labels == test.targets["test"]).double().mean().item()
     assert right == digits.accuracy > 0.9
     assert torch.equal(labels, digits.logits(test.test).argmax(1))
-    assert digits.features(test.test).shape == (len(labels), 128)
+    assert digits.features(test.test).shape == (len(labels), 256)
 
 
 def test_a_stack_s_label_reads_its_channels_as_digits(digits: Classifier) -> None:
