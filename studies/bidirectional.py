@@ -111,6 +111,7 @@ ROUNDS = {
 BEST = "encoder x diffusion"
 LONG = {BEST: 35_000, "persistent CD": 18_000}
 """Rounds of about 400 CPU-seconds."""
+STABILITY_ROUNDS = 1_500
 UNSTABLE = {
     "lower bound only": {"upper": "none"},
     "zero-centred penalty": {"upper": "zero-centred", "weight": 0.1},
@@ -218,24 +219,24 @@ def sides(method: BidirectionalBounds, rows: Tensor) -> dict[str, float]:
 def cells(quick: bool) -> dict[str, Callable[[], Result]]:
     """Every run: the pairings, the two long ones, and the ten seeds of the question of stability."""
     runs: dict[str, Callable[[], Result]] = {}
+    last: dict[str, Callable[[], Result]] = {}
     for seed, name in itertools.product(SEEDS, DATA):
         for row, config in pairings(name).items():
-            runs[f"{row} / {name} / {seed}"] = partial(measured, config, seed, ROUNDS[row], quick)
-    for name in DATA:
-        for row, rounds in LONG.items():
-            runs[f"400 s: {row} / {name} / 0"] = partial(
-                measured, pairings(name)[row], 0, rounds, quick
-            )
+            group = last if row.startswith("the same") else runs
+            group[f"{row} / {name} / {seed}"] = partial(measured, config, seed, ROUNDS[row], quick)
     for seed, name in itertools.product(range(10), ("moons", "grid25")):
-        for row, options in UNSTABLE.items():
-            config = pairing(name, lower="log-det", latent=2, **options)
-            runs[f"stability: {row} / {name} / {seed}"] = partial(
-                measured, config, seed, 3_000, quick
-            )
-        runs[f"stability: {BEST} / {name} / {seed}"] = partial(
-            measured, pairings(name)[BEST], seed, 3_000, quick
+        rivals = {
+            row: pairing(name, lower="log-det", latent=2, **options)
+            for row, options in UNSTABLE.items()
+        }
+        for row, config in {**rivals, BEST: pairings(name)[BEST]}.items():
+            cell = partial(measured, config, seed, STABILITY_ROUNDS, quick)
+            runs[f"stability: {row} / {name} / {seed}"] = cell
+    for name, (row, rounds) in itertools.product(DATA, LONG.items()):
+        runs[f"400 s: {row} / {name} / 0"] = partial(
+            measured, pairings(name)[row], 0, rounds, quick
         )
-    return runs
+    return runs | last
 
 
 def spread(values: Sequence[float | None], digits: int) -> str:

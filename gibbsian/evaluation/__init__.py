@@ -7,6 +7,7 @@ from gibbsian.evaluation.coverage import (
     class_coverage,
     mode_coverage,
 )
+from gibbsian.evaluation.frechet import frechet_distance
 from gibbsian.evaluation.kale import kale_kernel, kale_network
 from gibbsian.evaluation.likelihood import held_out_log_likelihood, log_prob_bounds
 from gibbsian.evaluation.ood import (
@@ -33,6 +34,7 @@ __all__ = [
     "auroc",
     "auroc_table",
     "class_coverage",
+    "frechet_distance",
     "gaussian_score",
     "held_out_log_likelihood",
     "kale_kernel",
