@@ -1,0 +1,132 @@
+"""What each bound costs: CPU time of a round relative to plain VGAN on the same networks.
+
+`make bench NAME=bounds`. One thread, contestants alternating over 7 repeats, one round in a warm-up;
+the ratio is formed within a repeat, and its median is printed with the smallest and the largest. Two
+sets of networks: the plane (three layers of 128 units, latent 2, batch 256) and pictures of 28x28
+(convolutions of 16 channels, latent 16, batch 64). Plain VGAN is the energy with K experts and the
+entropy surrogate. The aims: singular with 2 iterations, and log-det at latent 16, at most 4.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import torch
+
+from gibbsian.assemble import assemble, boxed, resolve
+from gibbsian.config import Config, config_type, replace
+from gibbsian.core import Batch, Space
+from gibbsian.files import write_json
+from gibbsian.training import Mover
+from studies.harness import machine
+
+REPEATS = 7
+BOUNDS: dict[str, dict[str, Any]] = {
+    "none (log-det)": {"lower": "log-det", "upper": "none"},
+    "none (singular, 2 iterations)": {"lower": "singular", "upper": "none"},
+    "none (encoder)": {"lower": "encoder", "upper": "none"},
+    "none (InfoNCE)": {"lower": "infonce", "upper": "none"},
+    "gradient penalty (log-det)": {"lower": "log-det", "upper": "gradient-penalty"},
+    "gradient penalty (singular, 2 iterations)": {"lower": "singular", "upper": "gradient-penalty"},
+    "denoising (encoder)": {"lower": "encoder", "upper": "denoising"},
+    "diffusion (encoder)": {"lower": "encoder", "upper": "diffusion"},
+    "zero-centred (log-det)": {"lower": "log-det", "upper": "zero-centred"},
+}
+
+
+class Rows:
+    """The same batch for ever."""
+
+    def __init__(self, x: torch.Tensor):
+        self.batch = Batch(x, torch.arange(len(x)))
+
+    def __iter__(self) -> Rows:
+        return self
+
+    def __next__(self) -> Batch:
+        return self.batch
+
+
+def player(config: Config, x: torch.Tensor, space: Space) -> Callable[[], float]:
+    """A function that plays one round and returns its CPU seconds."""
+    config = resolve(config, space, x)
+    method = assemble(config, boxed(space, config.box))
+    optimisers = {name: getattr(config, f"{name}_optimiser") for name in method.players}
+    mover, rng, rows = Mover(method, optimisers), torch.Generator().manual_seed(0), Rows(x)
+    index = 0
+
+    def play() -> float:
+        nonlocal index
+        begun = time.process_time()
+        for move in method.round(index, rows, rng):
+            mover.make(move, index)
+        index += 1
+        return time.process_time() - begun
+
+    return play
+
+
+def settings(space: Space, latent: int) -> dict[str, Any]:
+    """Networks and latent dimension of both contestants."""
+    if space.kind == "vector":
+        net = {"width": 128, "depth": 3}
+        return {"latent": latent, "energy_net": net, "generator_net": net}
+    net = {"channels": 16}
+    return {"latent": latent, "energy_net": net, "generator_net": net}
+
+
+def measure(space: Space, latent: int, batch: int, rounds: int) -> dict[str, list[float]]:
+    """Contestant -> ratios to VGAN, one per repeat."""
+    rng = torch.Generator().manual_seed(0)
+    x = torch.rand(batch, *space.shape, generator=rng) * 2 - 1
+    nets = settings(space, latent)
+    plays = {"VGAN": player(replace(config_type("vgan")(data="noise"), **nets), x, space)}
+    for name, options in BOUNDS.items():
+        config = replace(config_type("bidirectional")(data="noise"), probe=0, **options, **nets)
+        if space.kind == "vector":
+            config = replace(config, encoder_net=nets["energy_net"])
+        plays[name] = player(config, x, space)
+    for play in plays.values():
+        play()
+    ratios: dict[str, list[float]] = {name: [] for name in plays}
+    for _ in range(REPEATS):
+        seconds = {name: sum(play() for _ in range(rounds)) for name, play in plays.items()}
+        for name, value in seconds.items():
+            ratios[name].append(value / seconds["VGAN"])
+    return ratios
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print and save the table."""
+    parser = argparse.ArgumentParser(prog="make bench NAME=bounds", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one round a repeat")
+    parser.add_argument("--out", type=Path, default=Path("docs/results/bench-bounds.json"))
+    options = parser.parse_args(argv)
+    torch.set_num_threads(1)
+    plane = measure(Space((2,), "vector", (-4.0, 4.0)), 2, 256, 1 if options.quick else 10)
+    pictures = measure(Space((1, 28, 28), "image", (0.0, 1.0)), 16, 64, 1 if options.quick else 2)
+    lines = ["| upper (lower) | plane, latent 2 | pictures, latent 16 |", "|---|---|---|"]
+    for name in plane:
+        cells = (
+            f"{median(r):.2f} ({min(r):.2f} to {max(r):.2f})" for r in (plane[name], pictures[name])
+        )
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    table = "\n".join(lines)
+    write_json(options.out, {"machine": machine(), "plane": plane, "pictures": pictures})
+    title = f"# What each bound costs\n\n{(__doc__ or '').strip()}\n\n"
+    options.out.with_suffix(".md").write_text(f"{title}{table}\n")
+    print(table)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
