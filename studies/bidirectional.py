@@ -108,8 +108,8 @@ ROUNDS = {
     "Wasserstein GAN": 3_400,
     "persistent CD": 2_800,
 }
-BEST = "encoder x diffusion"
-LONG = {BEST: 35_000, "persistent CD": 18_000}
+BEST = "log-det x diffusion"
+LONG = {BEST: 22_000, "persistent CD": 18_000}
 """Rounds of about 400 CPU-seconds."""
 STABILITY_ROUNDS = 1_500
 UNSTABLE = {
