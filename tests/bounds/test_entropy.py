@@ -86,6 +86,28 @@ def test_batch_normalisation_does_not_couple_the_rows_of_a_jacobian():
     assert not torch.equal(G[1].running_mean, still[1].running_mean)
 
 
+@pytest.mark.parametrize("D", [2, 5])
+def test_output_noise_is_exact_for_an_affine_generator(D):
+    """x = W z + sigma eps is N(0, W W^T + sigma^2 I), whatever D."""
+    W = torch.randn(D, 2, dtype=torch.float64, generator=RNG().manual_seed(3))
+    sigma, z = 0.3, whitened(300, 2)
+    covariance = W @ W.T + sigma**2 * torch.eye(D)
+    exact = 0.5 * (D * math.log(2 * math.pi * math.e) + float(torch.logdet(covariance)))
+    entropy = LogDet(Gaussian((2,)), sigma)
+    eps = entropy.randomness(z, (D,), RNG().manual_seed(0))
+    draws = entropy(Scale(W), z, *eps)
+    assert float(draws.entropy.mean().detach()) == pytest.approx(exact, abs=1e-9)
+    torch.testing.assert_close(draws.x, z @ W.T + sigma * eps[0])
+    below = SingularValue(Gaussian((2,)), None, sigma)
+    terms = below(Scale(W), z, *below.randomness(z, (D,), RNG().manual_seed(0))).entropy
+    s_1 = torch.linalg.svdvals(W)[-1]
+    across = (D - 2) * (math.log(sigma) + 0.5 * math.log(2 * math.pi * math.e))
+    expected = math.log(2 * math.pi * math.e) + float(torch.log(s_1**2 + sigma**2)) + across
+    # LOBPCG stops once mu falls by less than 1e-6 of itself
+    assert float(terms.mean().detach()) == pytest.approx(expected, abs=1e-5)
+    assert expected <= exact
+
+
 class Posterior(nn.Module):
     """The exact posterior of z given x = W z + sigma eps for W of orthogonal columns, off by ``shift``."""
 
@@ -131,7 +153,10 @@ def test_infonce_lies_below_the_information_and_below_log_b(linear):
     values = []
     for size in (4, 60, 600):
         terms = torch.stack(
-            [nce(Scale(W), a, b).entropy.mean() for a, b in zip(z.split(size), eps.split(size), strict=True)]
+            [
+                nce(Scale(W), a, b).entropy.mean()
+                for a, b in zip(z.split(size), eps.split(size), strict=True)
+            ]
         )
         values.append(float(terms.mean()) - of_noise)
         assert values[-1] < math.log(size)

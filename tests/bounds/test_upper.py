@@ -17,7 +17,7 @@ from gibbsian.bounds import (
 )
 from gibbsian.bounds.upper import absolute_moment
 from gibbsian.measures import Gaussian
-from tests.bounds.closed import A, C, SLOPE, Curved, Quadratic, scaled, whitened
+from tests.bounds.closed import SLOPE, A, C, Curved, Quadratic, scaled, whitened
 
 PRIOR = Gaussian((2,))
 
