@@ -91,7 +91,7 @@ def test_output_noise_is_exact_for_an_affine_generator(D):
     """x = W z + sigma eps is N(0, W W^T + sigma^2 I), whatever D."""
     W = torch.randn(D, 2, dtype=torch.float64, generator=RNG().manual_seed(3))
     sigma, z = 0.3, whitened(300, 2)
-    covariance = W @ W.T + sigma**2 * torch.eye(D)
+    covariance = W @ W.T + sigma**2 * torch.eye(D, dtype=torch.float64)
     exact = 0.5 * (D * math.log(2 * math.pi * math.e) + float(torch.logdet(covariance)))
     entropy = LogDet(Gaussian((2,)), sigma)
     eps = entropy.randomness(z, (D,), RNG().manual_seed(0))
