@@ -22,7 +22,8 @@ CHUNK = 4096
 class Model:
     """A method with the transform between the user's units and the networks'.
 
-    ``held_out`` holds the sorted energies of validation rows, the reference for percentiles.
+    ``held_out`` holds the sorted energies of validation rows, the reference for percentiles;
+    ``moments [2, *event]`` mean and standard deviation of the training rows, in the networks' units.
     """
 
     def __init__(
@@ -32,12 +33,14 @@ class Model:
         space: Space,
         transform: Transform,
         held_out: Tensor | None = None,
+        moments: Tensor | None = None,
     ):
         self.method = method.eval()
         self.config = config
         self.space = space
         self.transform = transform
         self.held_out = held_out
+        self.moments = moments
 
     @property
     def device(self) -> torch.device:
@@ -91,8 +94,9 @@ class Model:
         folder = Path(folder)
         state = dict(self.method.state_dict()) | dict(weights or {})
         tensors = {f"method/{name}": value for name, value in state.items()}
-        if self.held_out is not None:
-            tensors["held_out"] = self.held_out
+        for name in ("held_out", "moments"):
+            if getattr(self, name) is not None:
+                tensors[name] = getattr(self, name)
         space = {"shape": self.space.shape, "kind": self.space.kind, "box": self.space.box}
         entries = {
             "format": FORMAT,
@@ -134,7 +138,8 @@ class Model:
         }
         check_weights(method, state, folder)
         method.load_state_dict(state)
-        return cls(method.to(device), config, space, transform, tensors.get("held_out"))
+        extras = tensors.get("held_out"), tensors.get("moments")
+        return cls(method.to(device), config, space, transform, *extras)
 
 
 def check_weights(method: Method, state: Mapping[str, Tensor], folder: Path) -> None:

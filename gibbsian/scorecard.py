@@ -19,14 +19,13 @@ from gibbsian.evaluation import (
     gaussian_score,
     held_out_log_likelihood,
     kl_to_model,
-    log_partition,
-    log_prob_bounds,
     mode_coverage,
     pca_score,
 )
 from gibbsian.files import write_atomic, write_json
 from gibbsian.measures import Undefined
 from gibbsian.model import Model
+from gibbsian.normalise import generator_bound, log_density, log_z, where_mass_is
 from gibbsian.runs import Run
 
 HELD_OUT = 2_000
@@ -34,35 +33,14 @@ SEEN = 2_000
 LANDSCAPE = 120
 
 
-def log_z(model: Model, near: Tensor, seed: int) -> Interval | NotDefined:
-    """log Z of the model's energy over its declared base, in the networks' units.
-
-    ``near``: rows ``[N, *event]`` in those units that show where the mass is.
-    """
-    if not isinstance(model.method, HasEnergy):
-        return NotDefined(f"{model.config.method} has no energy")
-    return log_partition(model.method.energy, model.method.measure, rng=model.rng(seed), near=near)
-
-
-def log_density(model: Model, x: Tensor, z: Interval, seed: int) -> tuple[Tensor, Tensor]:
-    """Lower and upper log-densities ``[n]`` of points in the user's units, from log Z's two sides."""
-    method = model.method
-    assert isinstance(method, HasEnergy) and not isinstance(method.measure, Undefined)
-    model.check_shape(x)
-    u = model.transform.encode(x, model.rng(seed))
-    sides = log_prob_bounds(method.energy, method.measure, z, u)
-    lower, upper = (side + model.transform.log_jacobian for side in sides)
-    return lower, upper
-
-
 def score_points(model: Model, x: Tensor, seed: int) -> tuple[dict[str, Tensor], str]:
     """Per row: energy, log-density from both sides, percentile; and a sentence on their standing."""
     energy = model.energy(x, seed)
     table = {"energy": energy}
-    near = model.transform.encode(x[:SEEN], model.rng(seed))
-    z = log_z(model, near, seed)
+    z = log_z(model, where_mass_is(model, seed), seed, generator_bound(model, seed))
     if isinstance(z, Interval):
-        table["log_density_lower"], table["log_density_upper"] = log_density(model, x, z, seed)
+        sides = log_density(model, x, energy, z, seed)
+        table["log_density_lower"], table["log_density_upper"] = sides
     if model.held_out is not None:
         table["percentile"] = model.percentile(energy)
     standing = f"log-densities use {z}" if isinstance(z, Interval) else f"log-density {z}"
@@ -84,7 +62,8 @@ def evaluate_run(
     test = data.test[:HELD_OUT]
     near = data.transform.encode(data.train[:SEEN], model.rng(seed))
     arrays: dict[str, Tensor] = {"test": test}
-    found: dict[str, object] = {"log-z": log_z(model, near, seed)}
+    bound = generator_bound(model, seed)
+    found: dict[str, object] = {"log-z": log_z(model, near, seed, bound), "generator": bound}
     found |= _likelihood(model, data, test, found["log-z"], seed)
     x_model = model.sample(samples, seed)
     arrays["samples"] = x_model[:SEEN]
@@ -119,6 +98,7 @@ def evaluate_run(
 
 LABELS: Mapping[str, str] = {
     "log-z": "log Z (scaled units, nats)",
+    "generator": "the same from below, by the generator",
     "log-likelihood": "held-out log-likelihood (nats per row, data's units)",
     "entropy": "the same of the true density",
     "kl": "KL(data || model) (nats)",
@@ -214,11 +194,11 @@ def _landscape(model: Model, data: Dataset, z: object, arrays: dict[str, Tensor]
     axes = [torch.linspace(float(m) - half, float(m) + half, LANDSCAPE) for m in middle]
     y, x = torch.meshgrid(axes[1], axes[0], indexing="ij")
     points = torch.stack([x.flatten(), y.flatten()], 1)
+    values = -model.energy(points)
     if isinstance(z, Interval):
-        values = log_density(model, points, z, 0)[1]
+        values = log_density(model, points, -values, z, 0)[1]
     else:
-        unnormalised = -model.energy(points)
-        values = unnormalised - unnormalised.max()
+        values = values - values.max()
     arrays["landscape/model"] = values.view(LANDSCAPE, LANDSCAPE)
     if data.density is not None and isinstance(z, Interval):
         arrays["landscape/truth"] = data.density.log_prob(points).view(LANDSCAPE, LANDSCAPE).float()

@@ -1,0 +1,107 @@
+"""log Z and log-densities of a trained model, from both sides, in the data's units."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gibbsian.bounds import Entropy, Flow, LogDet
+from gibbsian.core import Estimate, HasEnergy, Interval, Method, NotDefined
+from gibbsian.evaluation import log_partition, variational_lower
+from gibbsian.measures import Box, Counting, Gaussian, Undefined
+from gibbsian.model import Model
+
+DRAWS = 2_000
+NEAR = 500
+
+
+def log_z(
+    model: Model, near: Tensor | None, seed: int, bound: Estimate | NotDefined | None = None
+) -> Interval | NotDefined:
+    """log Z of the model's energy over its declared base, in the networks' units.
+
+    ``near``: points ``[N, *event]`` in those units that show where the mass is. ``bound``: what
+    `generator_bound` found.
+    """
+    method = model.method
+    if not isinstance(method, HasEnergy):
+        return NotDefined(f"{model.config.method} has no energy")
+    offered = {"generator": bound} if isinstance(bound, Estimate) else None
+    return log_partition(
+        method.energy, method.measure, rng=model.rng(seed), near=near, variational=offered
+    )
+
+
+def where_mass_is(model: Model, seed: int) -> Tensor | None:
+    """Points ``[N, *event]`` that show where a model without its data has mass; None where no one asks.
+
+    Normal points with the spread of its training data and, where annealing will start from them
+    (beyond three dimensions), as many samples of the model, whose shape they have. Both, so that a
+    sampler that has lost a mode does not hide it.
+    """
+    measure = model.method.measure
+    if isinstance(measure, Box | Counting | Undefined):
+        return None
+    rng, points = model.rng(seed), []
+    if model.moments is None or math.prod(measure.shape) > 3:
+        with torch.no_grad():
+            points.append(model.method.sample(NEAR, rng))
+    if model.moments is not None:
+        mean, std = model.moments.to(model.device)
+        size = NEAR, *measure.shape
+        points.append(mean + std * torch.randn(size, generator=rng, device=rng.device))
+    return torch.cat(points)
+
+
+def entropy_of(method: Method) -> Entropy | None:
+    """How the entropy of the method's generator is known, if its law q stands for the energy's."""
+    lower = getattr(method, "lower", None)
+    if isinstance(lower, Entropy):
+        return lower
+    prior, generator = getattr(method, "prior", None), getattr(method, "generator", None)
+    follows = isinstance(generator, Flow) or getattr(method, "latent_target", "") == "energy"
+    return LogDet(prior) if follows and isinstance(prior, Gaussian) else None
+
+
+def generator_bound(model: Model, seed: int) -> Estimate | NotDefined | None:
+    """Gibbs' lower side of log Z by the law of the method's own generator.
+
+    A bound in expectation where the entropy's conditions are proved, otherwise an estimate. None
+    without a generator whose law has a density on all of x, or without a measure.
+    """
+    method = model.method
+    entropy, measure = entropy_of(method), method.measure
+    if entropy is None or not isinstance(method, HasEnergy) or isinstance(measure, Undefined):
+        return None
+    generator: Any = method.generator
+    claim = entropy.claim(generator, math.prod(measure.shape))
+    if claim.quantity != "log Z" or isinstance(measure, Counting):
+        return None
+    rng = model.rng(seed)
+    with torch.no_grad():
+        z = entropy.prior.sample(DRAWS, rng)
+        draws = entropy(generator, z, *entropy.randomness(z, measure.shape, rng))
+        if measure.log_density(draws.x).isneginf().any():
+            return NotDefined("the generator's law reaches beyond the box")
+    if not draws.entropy.isfinite().all():
+        return NotDefined("the generator's Jacobian has lost rank")
+    conditions = f", if {' and '.join(claim.conditions)}" if claim.conditions else ""
+    how = f"the generator's law{conditions}"
+    return variational_lower(method.energy, measure, draws, is_bound=claim.proved, how=how)
+
+
+def log_density(
+    model: Model, x: Tensor, energies: Tensor, z: Interval, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Lower and upper log-densities ``[n]`` of points in the user's units, from log Z's two sides.
+
+    ``energies [n]`` are those of ``x`` with the same ``seed``.
+    """
+    measure, transform = model.method.measure, model.transform
+    assert not isinstance(measure, Undefined)
+    log_base = measure.log_density(transform.encode(x.to(model.device), model.rng(seed))).cpu()
+    unnormalised = log_base - energies + transform.log_jacobian
+    return unnormalised - z.upper.value, unnormalised - z.lower.value
