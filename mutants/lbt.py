@@ -15,13 +15,13 @@ FAULTS = [
         f"{TEST}_linear_gaussian",
         ("return (phi - self.rate * g,)", "return (phi + self.rate * g,)"),
         ("    for k in range(steps):\n", "    for k in range(1, steps):\n"),
-        ("rest[k * width : (k + 1) * width]", "rest[:width]"),
         ("g = grad(objective)(carried[0],", "g = grad(objective)(carried[0].detach(),"),
     ),
     *faults(
         UNROLLED,
         f"{TEST}_sensitivity_recursion",
         ("g = grad(objective)(carried[0],", "g = grad(objective)(carried[0].detach(),"),
+        ("rest[k * width : (k + 1) * width]", "rest[:width]"),
         ("inputs[first : first + segment] if segment", "inputs[first : first + 1] if segment"),
     ),
     *faults(

@@ -7,8 +7,8 @@ import torch
 
 from gibbsian.core import Method, Space
 from gibbsian.measures import Box, Gaussian, RealSpace, Undefined
-from gibbsian.methods import GAN, VGAN, ContrastiveDivergence
-from gibbsian.networks import NetworkOptions, build_energy, build_generator
+from gibbsian.methods import GAN, LBT, VGAN, ContrastiveDivergence
+from gibbsian.networks import NetworkOptions, build_energy, build_generator, build_student
 from tests.methods.play import Stream, gradients
 
 OPTIONS = NetworkOptions(width=8, depth=1, experts=4, batch_norm=True)
@@ -32,13 +32,29 @@ def games() -> dict[str, Method]:
             loss="wasserstein",
             r1=1.0,
         ),
+        "unrolled": GAN(
+            build_energy("mlp", PLANE, OPTIONS),
+            build_generator("mlp", PLANE, 3, OPTIONS),
+            prior,
+            nowhere,
+            unroll=2,
+        ),
+        "lbt": LBT(
+            build_generator("mlp", PLANE, 3, OPTIONS),
+            build_student("vae", PLANE, OPTIONS),
+            build_energy("mlp", PLANE, OPTIONS),
+            prior,
+            nowhere,
+            k=2,
+            n_est=1,
+        ),
         "cd": ContrastiveDivergence(
             build_energy("confined", PLANE, OPTIONS), RealSpace((2,)), chains=8, magnitude=0.1
         ),
     }
 
 
-@pytest.mark.parametrize("name", ["vgan", "wasserstein", "cd"])
+@pytest.mark.parametrize("name", ["vgan", "wasserstein", "unrolled", "lbt", "cd"])
 def test_losses_trace_into_one_graph(name: str) -> None:
     method = games()[name]
     for move in method.round(0, Stream(8), torch.Generator().manual_seed(0)):

@@ -292,6 +292,30 @@ def test_capabilities_and_samples() -> None:
     assert not x.requires_grad
 
 
+class Own(nn.Module):
+    """log N(x; mean, 1) as a user would write it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mean = nn.Parameter(torch.zeros(2))
+
+    def forward(self, x: Tensor, noise: Tensor) -> Tensor:
+        return -0.5 * (x - self.mean).square().sum(1)
+
+
+def test_a_student_of_one_s_own_must_say_how_much_noise_it_takes() -> None:
+    config = replace(
+        default("lbt", "ring8"), training={"rounds": 2, "batch": 16, "device": "cpu"}, k=1
+    )
+    config = replace(config, source={"limit": 100})
+    with pytest.raises(ValueError, match=r"the student network.*no attribute 'noise'"):
+        facade.train_config(config, None, networks={"student": Own()})
+    student = Own()
+    student.noise = 0
+    method = facade.train_config(config, None, networks={"student": student}).method
+    assert method.memory.t.item() == 4
+
+
 def test_unusable_options() -> None:
     for wrong in ({"k": 0}, {"n_est": 0}, {"student_rate": 0.0}, {"lead": -1.0}, {"warmup": -1}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
