@@ -60,11 +60,6 @@ FAULTS = [
         ("eigenvectors[:, :, :1]", "eigenvectors[:, :, -1:]"),
     ),
     *faults(
-        SINGULAR,
-        f"{TEST_SINGULAR}_a_row_without_finite_products_leaves_the_others_alone",
-        ("v = torch.where(sound, (Q @ c).squeeze(2), v)", "v = (Q @ c).squeeze(2)"),
-    ),
-    *faults(
         UPPER,
         f"{TEST_UPPER}_the_gradient_penalty_of_a_scaled_gaussian",
         ("(slope * Jv).flatten(1).sum(1) - (a * v)", "(slope * Jv).flatten(1).sum(1) + (a * v)"),
