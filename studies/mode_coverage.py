@@ -74,9 +74,11 @@ def contestants() -> dict[str, tuple[Configure, Sequence[int]]]:
 
 
 def coverage_of(x: torch.Tensor, name: str) -> Result:
+    """``mode_coverage`` as JSON; a divergence that does not exist or is infinite is None."""
     modes = datasets.density(name).modes()
     assert modes is not None
-    return asdict(mode_coverage(x, modes.means, modes.std))
+    found = asdict(mode_coverage(x, modes.means, modes.std))
+    return {key: value if math.isfinite(value) else None for key, value in found.items()}
 
 
 def measured(config: Config, seed: int, quick: bool) -> Result:
@@ -135,11 +137,12 @@ def cells(quick: bool) -> dict[str, Callable[[], Result]]:
     return runs
 
 
-def spread(values: Sequence[float], digits: int) -> str:
-    """Median (smallest to largest)."""
-    if not values:
+def spread(values: Sequence[float | None], digits: int) -> str:
+    """Median (smallest to largest) of those that exist."""
+    found = sorted(value for value in values if value is not None)
+    if not found:
         return "-"
-    return f"{median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+    return f"{median(found):.{digits}f} ({found[0]:.{digits}f} to {found[-1]:.{digits}f})"
 
 
 def groups_of(results: Mapping[str, Result]) -> dict[tuple[str, str], list[Result]]:
