@@ -18,7 +18,8 @@ from gibbsian.methods.gebm import GEBM
 from gibbsian.methods.invertible import draw_with_log_density, log_density
 from gibbsian.methods.smoothness import bounded
 from gibbsian.numerics import log_mean_exp
-from gibbsian.samplers import pullback
+from gibbsian.refine import in_stages
+from gibbsian.samplers import Chains, pullback, run, underdamped
 from studies.real_nvp import FlowEnergy, RealNVP
 from tests.methods.play import Stream, check_gradient, descend, gradients, player, reached
 
@@ -257,6 +258,8 @@ def test_A_starts_at_the_log_partition_of_the_first_batches() -> None:
         assert method.A.item() == pytest.approx(log_Z.item(), abs=0.03)
         found.append(method.A.item())
     assert found[0] == found[1]
+    with torch.no_grad():
+        method.potential.layers[2].bias.add_(1.0)
     next(method.round(1, Stream(256), torch.Generator().manual_seed(0)))
     assert method.A.item() == found[0]
     unset = gebm(initial_batches=0).float()
@@ -360,6 +363,31 @@ def test_latent_targets_are_the_same_law() -> None:
     # A generator that does not know its volume is differentiated instead.
     plain = pullback(explicit.energy, explicit.generator.forward, PRIOR, target="energy")
     assert torch.allclose(plain(z), tilted, atol=1e-10)
+
+
+def half_square(z: Tensor) -> Tensor:
+    return 0.5 * z.square().sum(1)
+
+
+def test_step_sizes_fall_in_stages() -> None:
+    """Kinetic chains of 50 steps, a tenth of the step size every 20; one stage is a plain run."""
+    kernel, z0 = underdamped(half_square, 0.1, friction=1.0), noise(5, 1).float()
+
+    def chains(stage: int, decay: float) -> Chains:
+        rng = torch.Generator().manual_seed(0)
+        return in_stages(kernel, z0, 50, stage, decay, rng)
+
+    plain = run(kernel, z0, 50, torch.Generator().manual_seed(0))
+    assert torch.equal(chains(50, 0.5).x, plain.x)
+    assert torch.equal(chains(20, 1.0).x, plain.x)  # velocities are kept between stages
+    staged = chains(20, 0.1)
+    assert staged.draws.shape == (50, 5, 2) and staged.steps == 50
+    assert torch.equal(staged.draws[:20], plain.draws[:20])
+    moves = staged.draws.diff(dim=0).square().mean((1, 2)).sqrt()
+    assert moves[19:39].mean() < 0.2 * moves[:19].mean()
+    assert moves[39:].mean() < 0.2 * moves[19:39].mean()
+    assert staged.state.step_size.item() == pytest.approx(0.1 * 0.1**2)
+    assert torch.allclose(staged.acceptance, torch.ones(5)) and staged.evaluations == 50
 
 
 def test_a_known_log_partition_is_learned() -> None:
