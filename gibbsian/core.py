@@ -136,6 +136,26 @@ class HasLatentTarget(Protocol):
     def generator(self, z: Tensor) -> Tensor: ...
 
 
+@runtime_checkable
+class Flow(Protocol):
+    """A generator that is invertible by construction and knows its volume.
+
+    ``forward_with_log_det``: ``z [B, d]`` to ``x [B, *event]`` and log |det dx/dz| ``[B]``.
+    """
+
+    def forward_with_log_det(self, z: Tensor) -> tuple[Tensor, Tensor]: ...
+
+
+@runtime_checkable
+class Invertible(Flow, Protocol):
+    """A flow that can be gone back through, so that its law has a density at given points.
+
+    ``inverse_with_log_det``: ``x [B, *event]`` to z and log |det dz/dx| ``[B]``.
+    """
+
+    def inverse_with_log_det(self, x: Tensor) -> tuple[Tensor, Tensor]: ...
+
+
 Side = Literal["lower", "upper", "both"]
 Standing = Literal["exact", "bound", "bound in expectation", "estimate"]
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gibbsian.bounds import Entropy, Flow, LogDet
-from gibbsian.core import Estimate, HasEnergy, Interval, Method, NotDefined
+from gibbsian.bounds import Entropy, LogDet
+from gibbsian.core import Estimate, Flow, HasEnergy, Interval, Method, NotDefined
 from gibbsian.evaluation import log_partition, variational_lower
 from gibbsian.measures import Box, Counting, Gaussian, Undefined
 from gibbsian.model import Model

@@ -2,7 +2,7 @@
 
 from gibbsian.bounds.claims import Claim
 from gibbsian.bounds.diffusion import Diffusion, gaussian_terminal_kl
-from gibbsian.bounds.entropy import Draws, Entropy, Flow, LogDet, SingularValue, evaluating
+from gibbsian.bounds.entropy import Draws, Entropy, LogDet, SingularValue, evaluating
 from gibbsian.bounds.information import EncoderInformation, InfoNCE
 from gibbsian.bounds.singular import lobpcg, smallest_singular_value
 from gibbsian.bounds.upper import Denoising, GradientPenalty, Points, Upper, ZeroCentred
@@ -14,7 +14,6 @@ __all__ = [
     "Draws",
     "EncoderInformation",
     "Entropy",
-    "Flow",
     "GradientPenalty",
     "InfoNCE",
     "LogDet",

@@ -10,13 +10,14 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor, nn
 
 from gibbsian.bounds.claims import Claim
 from gibbsian.bounds.singular import smallest_singular_value
+from gibbsian.core import Flow
 from gibbsian.measures import Gaussian
 from gibbsian.numerics import log_det_gram, value_and_jacobian
 
@@ -26,13 +27,6 @@ class Draws(NamedTuple):
 
     x: Tensor
     entropy: Tensor
-
-
-@runtime_checkable
-class Flow(Protocol):
-    """A generator that is invertible by construction and knows its volume."""
-
-    def forward_with_log_det(self, z: Tensor) -> tuple[Tensor, Tensor]: ...
 
 
 class Entropy(nn.Module, ABC):

@@ -20,7 +20,6 @@ from gibbsian.bounds import (
     Diffusion,
     EncoderInformation,
     Entropy,
-    Flow,
     GradientPenalty,
     InfoNCE,
     LogDet,
@@ -31,7 +30,7 @@ from gibbsian.bounds import (
     evaluating,
     smallest_singular_value,
 )
-from gibbsian.core import Batch, Loss, Method, Move, check_energy
+from gibbsian.core import Batch, Flow, Loss, Method, Move, check_energy
 from gibbsian.measures import Gaussian, Measure, Undefined
 from gibbsian.methods.checks import (
     check_at_least,

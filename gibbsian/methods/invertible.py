@@ -2,24 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
-
 from torch import Tensor, nn
 
+from gibbsian.core import Invertible
 from gibbsian.measures import Counting, Gaussian, Measure, RealSpace, Undefined
-
-
-@runtime_checkable
-class Invertible(Protocol):
-    """A generator x = G(z) that is invertible by construction and knows its volume.
-
-    ``forward_with_log_det``: ``z [B, d]`` to x and log |det dx/dz| ``[B]``; ``inverse_with_log_det``:
-    ``x [B, *event]`` to z and log |det dz/dx| ``[B]``.
-    """
-
-    def forward_with_log_det(self, z: Tensor) -> tuple[Tensor, Tensor]: ...
-
-    def inverse_with_log_det(self, x: Tensor) -> tuple[Tensor, Tensor]: ...
 
 
 def as_invertible(generator: nn.Module) -> Invertible:

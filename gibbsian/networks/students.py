@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Protocol, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from gibbsian.core import Space
+from gibbsian.core import Invertible, Space
 from gibbsian.networks.encoders import DenseEncoder
 from gibbsian.networks.generators import DenseGenerator, squash
 from gibbsian.networks.options import NetworkOptions
@@ -94,12 +94,6 @@ class MixtureStudent(nn.Module):
         scaled = (x.flatten(1).unsqueeze(1) - self.means) * torch.exp(-self.log_std)
         component = (-0.5 * (scaled.square() + LOG_2_PI) - self.log_std).sum(2)
         return torch.logsumexp(component + torch.log_softmax(self.logits, 0), 1)
-
-
-class Invertible(Protocol):
-    """What the flow student needs of a generator."""
-
-    def inverse_with_log_det(self, x: Tensor) -> tuple[Tensor, Tensor]: ...
 
 
 class FlowStudent(nn.Module):
