@@ -1,7 +1,7 @@
 """Stacked-MNIST at 14x14: how many of 1000 modes a generator finds, at equal time.
 
 Fixed before running: 420 CPU seconds of one thread for every run (rounds found by a trial of 20); the
-recipes `stacked-mnist-gan` and `stacked-mnist-lbt` (`gibbsian/recipes.py`): one generator, one critic of
+recipes `stacked-mnist-gan` and `stacked-mnist-lbt` (`gibbsian/recipes/`): one generator, one critic of
 a quarter of its channels, a VAE student 588-256-64 with Bernoulli pixels; 26 000 samples of the
 averaged weights, three seeds. A classifier trained by `gibbsian classifier mnist-14` labels each
 channel; the mode is d1 + 10 d2 + 100 d3. Reverse KL is that of the histogram of modes to uniform. The
