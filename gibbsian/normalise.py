@@ -57,11 +57,14 @@ def where_mass_is(model: Model, seed: int) -> Tensor | None:
 
 
 def entropy_of(method: Method) -> Entropy | None:
-    """How the entropy of the method's generator is known, if its law q stands for the energy's."""
-    lower = getattr(method, "lower", None)
-    if isinstance(lower, Entropy):
-        return lower
+    """How the entropy of the generator's law is known; None where that law has no part in the energy.
+
+    Any law bounds log Z: an invertible generator is valued by its own volume, without output noise.
+    """
     prior, generator = getattr(method, "prior", None), getattr(method, "generator", None)
+    lower = getattr(method, "lower", None)
+    if isinstance(lower, Entropy) and not isinstance(generator, Flow):
+        return lower
     follows = isinstance(generator, Flow) or getattr(method, "latent_target", "") == "energy"
     return LogDet(prior) if follows and isinstance(prior, Gaussian) else None
 

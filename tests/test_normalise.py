@@ -8,11 +8,12 @@ from torch import nn
 
 import gibbsian.normalise
 from gibbsian import recipes
+from gibbsian.bounds import EncoderInformation, LogDet
 from gibbsian.config import replace
 from gibbsian.core import Estimate, Interval, NotDefined
 from gibbsian.facade import load_data, train
 from gibbsian.model import Model
-from gibbsian.normalise import generator_bound, log_z, where_mass_is
+from gibbsian.normalise import entropy_of, generator_bound, log_z, where_mass_is
 from gibbsian.scorecard import evaluate_run, score_points
 
 
@@ -82,6 +83,13 @@ def test_the_generator_bounds_log_z_from_below(generator, standing):
     figures = evaluate_run(wide, load_data(config), 100, 0, ())
     assert standing in figures["rows"]["the same from below, by the generator"]
     assert ("if G is injective" in bound.how) == (standing == "estimate")
+
+
+def test_a_flow_is_valued_by_its_own_volume():
+    for generator, expected in ((ScaledFlow, LogDet), (Scaled, EncoderInformation)):
+        method = vgan(generator(1.0))[0].method
+        method.lower = EncoderInformation(method.prior, nn.Linear(2, 4), 0.1)
+        assert type(entropy_of(method)) is expected
 
 
 def test_generators_that_bound_nothing():
