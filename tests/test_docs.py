@@ -44,6 +44,7 @@ RECORDS = {
     "score": use.Score,
     "evaluate": use.Evaluate,
     "report": use.Report,
+    "classifier": other.TrainClassifier,
     "demo": other.Demo,
 }
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
