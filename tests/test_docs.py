@@ -188,7 +188,7 @@ def test_options_that_pages_name_exist():
     for page in PAGES:
         text = re.sub(r"torchrun[^`]*`", "", page.read_text())  # a command of another project
         for option in re.findall(r"(?<![\w-])--([a-z][\w.-]*)", text):
-            stem = option.rstrip(".")
+            stem = option.rstrip(".").removeprefix("no-")
             groups = {name.partition(".")[0] for name in known}
             assert stem in known | groups, f"{name_of(page)}: there is no option --{option}"
 

@@ -14,14 +14,16 @@ from gibbsian.training import processes
 from gibbsian.training.optimisers import export_state
 from gibbsian.training.processes import process_group
 
+FEW = {"cd": {"chains": 32, "steps": 2, "sample_steps": 2}, "gebm": {"burst": 5}}
+
 
 def small(name):
-    """Thirty rounds of ``name`` on ring8 with small networks."""
+    """Ten rounds of ``name`` on ring8 with small networks."""
     config = default(name, "ring8")
     roles = [field for field in vars(config) if field.endswith("_net")]
     changes = {role: {"width": 16, "experts": 8} for role in roles}
-    changes |= {"chains": 32, "steps": 2, "sample_steps": 2} if name == "cd" else {}
-    training = {"rounds": 30, "batch": 32, "device": "cpu"}
+    changes |= FEW.get(name, {})
+    training = {"rounds": 10, "batch": 32, "device": "cpu"}
     return replace(config, source={"limit": 500}, training=training, **changes)
 
 
