@@ -253,7 +253,7 @@ def diverged(run: Result) -> bool:
     """Not finite, log Z not resolved, or KL above 2 nats (where the method has a density)."""
     if "diverged" in run:
         return True
-    has_density = "kl" in run["marks"][-1]
+    has_density = any(mark.get("log_z") is not None for mark in run["marks"])
     return has_density and (run["kl"] is None or run["kl"] > 2)
 
 
