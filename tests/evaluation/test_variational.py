@@ -94,6 +94,7 @@ def test_strong_convexity_covers_the_gap() -> None:
         quadratic, PLANE, log_q, corners(), convexity=A, oscillation=0.7, how="C2"
     )
     assert perturbed.diagnostics["gap"] == pytest.approx(GAP * math.exp(0.7), abs=1e-5)
+    assert perturbed.value == pytest.approx(LOWER + GAP * math.exp(0.7), abs=1e-5)
     # With a Gaussian base the modulus is that of E - log b, and log Z falls by log(2 pi).
     based = strongly_convex_upper(
         lambda x: quadratic(x) - 0.5 * x.square().sum(1),
@@ -154,6 +155,7 @@ def weight_of(G: nn.Module, c: float):
 # (a, b, c), radius -> gap log Z_R - log P_R - E h, osc h, E |grad h|^2, by quadrature of D3's cases.
 CASES = [
     ((1.0, 0.0, 0.0), 6.0, 0.022004, 0.600000, 0.179940),
+    ((1.0, 0.0, 0.0), 1.0, 0.008422, 0.424844, 0.197710),
     ((0.8, 0.3, 0.2), 3.0, 0.034380, 1.230143, 0.101319),
     ((0.5, 0.5, 0.0), 3.0, 0.064227, 2.318826, 0.220313),
     ((1.2, -0.3, 0.5), 2.0, 0.161996, 2.184061, 0.630923),
@@ -255,6 +257,8 @@ def test_sides_are_chosen_by_standing() -> None:
     vacuous = offer(1.3, "upper", "bound in expectation", ("vacuous",))
     joined = join(own, {"proved": proved, "vacuous": vacuous})
     assert joined.upper == proved and joined.warnings == ("w",)
+    tight = Interval(own.lower, offer(1.02, "upper", "bound in expectation"))
+    assert join(tight, {"proved": proved}).upper == tight.upper, "the lower of two upper bounds"
     high = offer(2.0, "lower", "bound in expectation")
     joined = join(own, {"high": high})
     assert joined.lower.value == 2.0
