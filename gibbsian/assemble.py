@@ -225,6 +225,8 @@ def _check_networks(parts: Mapping[str, object], seen: Mapping[str, Space]) -> N
             inputs = [torch.zeros(2, *shape)]
             if role == "student":
                 inputs.append(torch.zeros(2, cast("int", network.noise)))
+            if getattr(network, "takes_time", False):
+                inputs.append(torch.zeros(2))
             value = network(*inputs)
         network.train(before)
         if not isinstance(value, Tensor):

@@ -76,7 +76,7 @@ FAULTS = [
         UPPER,
         f"{TEST_UPPER}_denoising_is_the_fisher_divergence_up_to_a_constant",
         ("(slope - eps / self.noise)", "(slope + eps / self.noise)"),
-        ("at.x_model + self.noise * eps", "at.x_model"),
+        ("at.clean + self.noise * eps", "at.clean"),
     ),
     *faults(
         DIFFUSION,
@@ -106,8 +106,14 @@ FAULTS = [
     *faults(
         METHOD,
         f"{TEST_METHOD}_every_pairing_moves_each_player_by_its_own_bound",
-        ("self.lower.noise * eps[0]).detach()", "self.lower.noise * eps[0])"),
-        ('"log_z_lower": (H - energy)', '"log_z_lower": (H + energy)'),
+        (
+            "call_frozen(self.generator, z).detach()\n        x_model",
+            "call_frozen(self.generator, z)\n        x_model",
+        ),
+        (
+            "self.shrinkage(x_model[0].numel()) - energy",
+            "self.shrinkage(x_model[0].numel()) + energy",
+        ),
     ),
     *faults(
         METHOD,

@@ -207,10 +207,11 @@ def sides(method: BidirectionalBounds, rows: Tensor) -> dict[str, float]:
         x_model, entropy = (a.detach() for a in method.lower(method.generator, z, *starts))
         eps = torch.randn(x_model.shape, generator=rng)
         energy = method.energy(method.seen(x_model, eps)).detach()
-        lower += float((entropy - energy).mean()) / parts
+        shrinkage = method.shrinkage(x_model[0].numel())
+        lower += (float((entropy - energy).mean()) + shrinkage) / parts
         if method.upper is not None:
             starts = method.upper.randomness(x, z, rng)
-            at = Points(x, z, x_model)
+            at = Points(x, z, x_model, method.generator(z).detach())
             penalty = method.upper.penalty(method.energy, method.generator, at, *starts)
             gap += method.weight * float(penalty.detach()) / parts
     return {"lower": lower, "upper": lower + gap}

@@ -72,6 +72,15 @@ def couples_rows(module: nn.Module) -> bool:
     return any(isinstance(part, kind) and part.training for part in module.modules())
 
 
+def check_dimensions(d: int, D: int) -> None:
+    """ValueError for a map to fewer dimensions, whose Jacobian says nothing about its law."""
+    if d > D:
+        raise ValueError(
+            f"a map from {d} to {D} dimensions has no volume element; use a latent dimension of at "
+            f"most {D}"
+        )
+
+
 class Volume(Entropy):
     """Entropies from the Jacobian J = dG/dz, with or without output noise.
 
@@ -135,6 +144,7 @@ class LogDet(Volume):
             x, J = value_and_jacobian(generator, z)
         if couples_rows(generator):
             x = generator(z)
+        check_dimensions(J.shape[2], J.shape[1])
         across = self._across(J.shape[1])
         if self.noise > 0:
             blur = self.noise * torch.eye(J.shape[2], dtype=J.dtype, device=J.device)
@@ -175,6 +185,7 @@ class SingularValue(Volume):
             x, mu, _ = smallest_singular_value(generator, z, v, p, self.iterations)
         if couples_rows(generator):
             x = generator(z)
+        check_dimensions(z.shape[1], x[0].numel())
         log_volume = 0.5 * z.shape[1] * torch.log(mu.square() + self.noise**2)
         entropy = log_volume + self._across(x[0].numel()) - self.prior.log_density(z)
         return Draws(self._with_noise(x, tuple(eps)), entropy)

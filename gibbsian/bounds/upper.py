@@ -21,11 +21,15 @@ from gibbsian.numerics import input_gradient, jvp, vjp, zero_centred_penalty
 
 
 class Points(NamedTuple):
-    """Where a penalty looks: data ``x [B, *event]``, latents ``z [B, d]``, the samples made of them."""
+    """Where a penalty looks: data ``x [B, *event]``, latents ``z [B, d]``, the samples made of them.
+
+    ``x_model``: with the output noise, if there is one; ``clean``: G(z) itself.
+    """
 
     x: Tensor
     z: Tensor
     x_model: Tensor
+    clean: Tensor
 
 
 class Upper(ABC):
@@ -139,9 +143,9 @@ class Denoising(Upper):
     def penalty(
         self, energy: Callable[..., Tensor], generator: nn.Module, at: Points, *randomness: Tensor
     ) -> Tensor:
-        """P at fresh noise added to the samples."""
+        """P at fresh noise added to G(z): what the penalty looks at has the law of the samples."""
         (eps,) = randomness
-        slope = input_gradient(energy, at.x_model + self.noise * eps)
+        slope = input_gradient(energy, at.clean + self.noise * eps)
         return 0.5 * (slope - eps / self.noise).flatten(1).square().sum(1).mean()
 
     def claim(self) -> Claim:

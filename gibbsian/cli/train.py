@@ -95,7 +95,8 @@ def train(arguments: list[str]) -> int:
 
 
 def about(thing: object) -> str:
-    """The first line of a docstring."""
+    """The first line of a docstring, of the function itself where some arguments are filled in."""
+    thing = getattr(thing, "func", thing)
     return (thing.__doc__ or "").strip().splitlines()[0]
 
 

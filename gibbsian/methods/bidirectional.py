@@ -31,7 +31,7 @@ from gibbsian.bounds import (
     smallest_singular_value,
 )
 from gibbsian.core import Batch, Flow, Loss, Method, Move, check_energy
-from gibbsian.measures import Gaussian, Measure, Undefined
+from gibbsian.measures import Counting, Gaussian, Measure, Undefined
 from gibbsian.methods.checks import (
     check_at_least,
     check_choice,
@@ -128,6 +128,17 @@ class BidirectionalBounds(Method):
             check_weight(name, value)
         check_weight("entropy_weight", entropy_weight)
         check_at_least("probe", probe, 0)
+        if isinstance(measure, Counting):
+            raise ValueError(
+                "bidirectional bounds are about entropies of continuous data; binary data cannot be "
+                "used with them"
+            )
+        if lower in ("log-det", "singular") and prior.shape[0] > math.prod(measure.shape):
+            raise ValueError(
+                f"lower {lower} is about a generator's volume, and one from {prior.shape[0]} to "
+                f"{math.prod(measure.shape)} dimensions has none; give --latent "
+                f"{math.prod(measure.shape)} or less, or use lower encoder"
+            )
         self.energy = energy
         self.generator = generator
         self.prior = prior
@@ -179,13 +190,14 @@ class BidirectionalBounds(Method):
 
         ``eps [3, B, *event]``: of the output noise and of the first level, for data and samples.
         """
-        x_model = (call_frozen(self.generator, z) + self.lower.noise * eps[0]).detach()
+        clean = call_frozen(self.generator, z).detach()
+        x_model = clean + self.lower.noise * eps[0]
         of_data = check_energy(self.energy(self.seen(x, eps[1])), len(x)).mean()
         of_model = check_energy(self.energy(self.seen(x_model, eps[2])), len(z)).mean()
         value = of_data - of_model
         logs = {"energy_data": of_data.detach(), "energy_model": of_model.detach()}
         if self.upper is not None:
-            at = Points(x, z, x_model)
+            at = Points(x, z, x_model, clean)
             gap = M * self.upper.penalty(self.energy, self.generator, at, *starts)
             value = value + relu(gap - self.margin)
             logs["gap"] = gap.detach()
@@ -196,7 +208,8 @@ class BidirectionalBounds(Method):
         x_model, entropy = self.lower(self.generator, z, *starts)
         energy = check_energy(self.energy(self.seen(x_model, eps)), len(z)).mean()
         H = entropy.mean()
-        logs = {"entropy": H.detach(), "log_z_lower": (H - energy).detach()}
+        lower = H + self.shrinkage(x_model[0].numel()) - energy
+        logs = {"entropy": H.detach(), "log_z_lower": lower.detach()}
         if self.probe:
             logs |= dict(zip(PROBED, probed.unbind(), strict=True))
         return Loss(energy - self.entropy_weight * H, logs)
@@ -206,6 +219,12 @@ class BidirectionalBounds(Method):
         if not isinstance(self.upper, Diffusion):
             return x
         return self.upper.noisy(x, torch.zeros(len(x), device=x.device), eps)
+
+    def shrinkage(self, dim: int) -> float:
+        """What ``seen`` takes from the entropy at most: D log alpha_0, as noise only adds to it."""
+        if not isinstance(self.upper, Diffusion):
+            return 0.0
+        return dim * float(self.upper.levels(torch.zeros(1))[0].log())
 
     @torch.no_grad()
     def volumes(self, rng: Generator) -> Tensor:

@@ -44,7 +44,9 @@ def test_the_integral_is_the_divergence(schedule, source):
     diffusion = Diffusion(low=1e-3, high=1e3, schedule=schedule, source=source)
     t, x0, eps = grid(4000)
     other = torch.full_like(x0, 7.0)
-    at = Points(other, other, x0) if source == "samples" else Points(x0, other, other)
+    at = Points(other, other, x0, other)
+    if source == "data":
+        at = Points(x0, other, other, other)
     of_p, of_q = (
         diffusion.penalty(Diffused(diffusion, variance), nn.Identity(), at, t, eps)
         for variance in (2.5, 1.0)
@@ -58,7 +60,7 @@ def test_a_short_range_leaves_the_last_level_s_divergence():
     diffusion = Diffusion(low=1e-3, high=1.5, schedule="exploding")
     t, x0, eps = grid(4000)
     of_p, of_q = (
-        diffusion.penalty(Diffused(diffusion, v), nn.Identity(), Points(x0, x0, x0), t, eps)
+        diffusion.penalty(Diffused(diffusion, v), nn.Identity(), Points(x0, x0, x0, x0), t, eps)
         for v in (2.5, 1.0)
     )
     last = gaussian_kl(1.0 + 1.5**2, 2.5 + 1.5**2)

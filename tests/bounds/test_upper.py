@@ -23,7 +23,8 @@ PRIOR = Gaussian((2,))
 
 
 def points(z):
-    return Points(z, z, scaled()(z).detach())
+    x_model = scaled()(z).detach()
+    return Points(z, z, x_model, x_model)
 
 
 def both_directions(z):
@@ -65,7 +66,7 @@ def test_the_sign_of_the_log_density_for_a_curved_generator():
     slopes = torch.stack([torch.autograd.functional.jacobian(h, point) for point in z])
     expected = 0.5 * slopes.square().sum(1).mean()
     bound = GradientPenalty(LogDet(PRIOR), projected=False)
-    at = Points(z, z, G(z).detach())
+    at = Points(z, z, G(z).detach(), G(z).detach())
     value = bound.penalty(E, G, at, z).detach()
     torch.testing.assert_close(value, expected, rtol=1e-9, atol=0)
 
@@ -111,7 +112,7 @@ def test_denoising_is_the_fisher_divergence_up_to_a_constant():
 
 def test_the_zero_centred_penalty_looks_at_the_data():
     z = whitened(50, 2)
-    at = Points(3.0 * z, z, z)
+    at = Points(3.0 * z, z, z, z)
     value = float(ZeroCentred().penalty(Quadratic(), scaled(), at).detach())
     assert value == pytest.approx(A**2 * 9 * 2, rel=1e-9)
 

@@ -62,7 +62,8 @@ def test_every_pairing_moves_each_player_by_its_own_bound(lower: str, upper: str
     gradients(method, second)
     assert not reached(method.energy_loss(*first.inputs).value, method.generator)
     value = method.generator_loss(*second.inputs)
-    torch.testing.assert_close(value.logs["log_z_lower"], -value.value.detach())
+    expected = method.shrinkage(3) - value.value.detach()
+    torch.testing.assert_close(value.logs["log_z_lower"], expected)
 
 
 def test_the_energy_descends_the_upper_bound() -> None:
@@ -144,6 +145,50 @@ def test_diffusion_looks_at_noisy_data_and_time() -> None:
             PRIOR,
             RealSpace((3,)),
             upper="diffusion",
+        )
+
+
+@pytest.mark.parametrize("lower", ["log-det", "encoder"])
+def test_denoising_is_least_where_the_energy_is_that_of_the_noisy_samples(lower: str) -> None:
+    """G = 0, sigma = 1: samples are N(0, I), and of E = |x|^2 / 2v the penalty prefers v = 1."""
+    method = pair(lower=lower, upper="denoising", noise=1.0, weight=1.0)
+    with torch.no_grad():
+        for p in method.generator.parameters():
+            p.zero_()
+    move = next(method.round(0, Stream(20_000, (3,)), torch.Generator().manual_seed(0)))
+    gaps = []
+    for v in (0.8, 1.0, 1.25):
+        method.energy = Bowl(v)
+        gaps.append(float(method.energy_loss(*move.inputs).logs["gap"]))
+    # 3/2 (1 - 1/v)^2 / ... above the least: 0.03 and more; the error of a difference is 0.01
+    assert gaps[1] < gaps[0] and gaps[1] < gaps[2]
+
+
+class Bowl(nn.Module):
+    """E(x) = |x|^2 / 2v."""
+
+    def __init__(self, v: float):
+        super().__init__()
+        self.v = nn.Parameter(torch.tensor(v))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 0.5 * x.square().sum(1) / self.v
+
+
+def test_a_shrinking_diffusion_is_taken_off_the_lower_value() -> None:
+    assert pair().shrinkage(3) == 0.0
+    exploding = pair(upper="diffusion", low=0.5, schedule="exploding")
+    assert exploding.shrinkage(3) == 0.0
+    assert pair(upper="diffusion", low=0.5).shrinkage(3) == pytest.approx(-1.5 * math.log(1.25))
+
+
+@pytest.mark.parametrize("lower", ["log-det", "singular"])
+def test_a_latent_space_larger_than_the_data_s_has_no_volume(lower: str) -> None:
+    generator = build_generator("mlp", SPACE, 5, OPTIONS)
+    energy = build_energy("confined", SPACE, OPTIONS)
+    with pytest.raises(ValueError, match="--latent 3"):
+        BidirectionalBounds(
+            energy, generator, nn.Linear(3, 10), Gaussian((5,)), RealSpace((3,)), lower=lower
         )
 
 
