@@ -38,8 +38,10 @@ def list_(arguments: list[str]) -> int:
         raise nearest("list", what, tables)
     if len(arguments) > 1:
         raise ValueError(f"one list at a time: leave out {' '.join(arguments[1:])}")
-    for name, text in tables[what]():
-        print(f"{name:20s}{text}")
+    rows = tables[what]()
+    width = max(19, *(len(name) for name, _ in rows))
+    for name, text in rows:
+        print(f"{name:{width}s} {text}")
     return 0
 
 
