@@ -75,7 +75,8 @@ class Method(nn.Module, ABC):
     ``demands`` maps (option, value) to the settings that the built-in networks then need, by role;
     ``packs`` maps a role to the option that says how many observations its network sees side by side;
     ``stepped`` names players whose moves' transforms return steps, to be subtracted as they are:
-    they have no optimiser to choose.
+    they have no optimiser to choose. ``directed``: the model is normalised by construction, relative to
+    counting measure on binary data and Lebesgue measure on all of R^d otherwise.
     ``measure`` is the base measure b of p(x) = exp(-E(x)) b(x) / Z, or says why there is none.
     """
 
@@ -85,6 +86,7 @@ class Method(nn.Module, ABC):
     demands: ClassVar[Mapping[tuple[str, str], Mapping[str, Mapping[str, object]]]] = {}
     packs: ClassVar[Mapping[str, str]] = {}
     stepped: ClassVar[tuple[str, ...]] = ()
+    directed: ClassVar[bool] = False
 
     def __init__(self, measure: Measure | Undefined):
         super().__init__()
@@ -224,10 +226,12 @@ def nearest(kind: str, name: str, known: Iterable[str]) -> ValueError:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The question that lists the ``known`` names nearest to ``name``, or all where none is near."""
+    """The ``known`` names nearest to ``name``; where none is near, all of a few or some of many."""
     known = list(known)
-    close = difflib.get_close_matches(name, known, 3, 0.5) or known
-    return f"did you mean {', '.join(close)}?"
+    close = difflib.get_close_matches(name, known, 3, 0.5)
+    if not close and len(known) > 12:
+        return f"there are {len(known)}, such as {', '.join(known[:6])}"
+    return f"did you mean {', '.join(close or known)}?"
 
 
 def standard_normal(n: int, dim: int, rng: Generator) -> Tensor:

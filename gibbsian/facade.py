@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from gibbsian import data as datasets
 from gibbsian import recipes
-from gibbsian.assemble import assemble, resolve
+from gibbsian.assemble import ERRORS_OF_MODULES, assemble, resolve
 from gibbsian.config import Config, replace
 from gibbsian.core import HasEnergy
 from gibbsian.data import Dataset, Stream
@@ -52,6 +52,14 @@ def load_data(config: Config) -> Dataset:
         scaling=source.scaling,
         limit=source.limit or None,
     )
+
+
+def resolved(config: Config) -> Config:
+    """``config`` as it will be trained: with what depends on the data filled in, and checked."""
+    dataset = load_data(config)
+    config = resolve(config, dataset.space, _sample_rows(dataset))
+    assemble(config, dataset.space)
+    return config
 
 
 def train(
@@ -104,9 +112,9 @@ def train_config(
                 write_config(run, config)
             processes.barrier()
             model = _play(progress, config, dataset, run)
-        except (ValueError, OSError):
+        except (ValueError, OSError, *ERRORS_OF_MODULES):
             if run is not None and processes.rank() == 0 and progress.index == 0:
-                forget(run, keep_folder=existed)
+                forget(run, keep_folder=existed)  # nothing was trained, nothing is lost
             raise
         if tell is not None and processes.rank() == 0:
             for note in dataset.notes:

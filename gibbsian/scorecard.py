@@ -59,6 +59,10 @@ def evaluate_run(
 
     ``require`` names rows that must exist (``log-z``, ``kl``, ``coverage``); ValueError otherwise.
     """
+    known = [name for name in LABELS if data.density is not None or name not in ("entropy", "kl")]
+    for name in require:
+        if name not in known:
+            raise ValueError(f"unknown quantity {name!r} to require; there are {', '.join(known)}")
     test = data.test[:HELD_OUT]
     near = data.transform.encode(data.train[:SEEN], model.rng(seed))
     arrays: dict[str, Tensor] = {"test": test}
@@ -69,10 +73,8 @@ def evaluate_run(
     arrays["samples"] = x_model[:SEEN]
     found["coverage"] = _coverage(x_model, data)
     for name in require:
-        if name not in found:
-            raise ValueError(f"unknown quantity {name!r} to require; there are {', '.join(found)}")
-        if isinstance(found[name], NotDefined):
-            raise ValueError(f"{name} is {found[name]}")
+        if found[name] is None or isinstance(found[name], NotDefined):
+            raise ValueError(f"{name} is {found[name] or 'not defined for these data'}")
     anomaly = None
     if isinstance(model.method, HasEnergy):
         anomaly = _anomaly(model, data, test, seed, arrays)

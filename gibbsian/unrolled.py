@@ -69,7 +69,8 @@ class Adam:
 
     State: m ``[P]``, v ``[P]`` and t (0-d). With ``eps_inside_root`` the step is
     a_t m / sqrt(v + eps), a_t = rate sqrt(1 - b2^t) / (1 - b1^t), which is smaller than Adam's
-    wherever |g| is below about 1e-3; otherwise it is that of ``torch.optim.Adam``.
+    wherever the root mean square of g is below 1e-4 (at the start, where v is still (1 - b2) g^2,
+    below about 1e-3); otherwise it is that of ``torch.optim.Adam``.
     """
 
     rate: float

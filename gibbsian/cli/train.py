@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import tyro
 
@@ -20,7 +20,7 @@ from gibbsian.config import (
     replace,
     to_json,
 )
-from gibbsian.facade import resume, train_config
+from gibbsian.facade import resolved, resume, train_config
 from gibbsian.files import read_json
 from gibbsian.methods import METHODS
 from gibbsian.runs import check_format, default_path, new_run, open_run
@@ -28,7 +28,7 @@ from gibbsian.training import processes
 
 OVERVIEW = """usage: gibbsian train METHOD --data DATA [--rounds N] [--out RUN] [OPTIONS]
        gibbsian train [METHOD] --config FILE [OPTIONS]     (what --print-config printed)
-       gibbsian train --recipe NAME [--scale cpu|paper] [--rounds N] [--out RUN]
+       gibbsian train --recipe NAME [--scale cpu|paper] [--data DATA] [OPTIONS]
        gibbsian train --resume RUN [--rounds N]
 
 DATA is a built-in name (`gibbsian list data`), a .csv, .npy, .npz or .parquet file, or a folder or
@@ -40,52 +40,59 @@ methods, each with options of its own (`gibbsian train METHOD --help`):
 
 @dataclasses.dataclass(frozen=True)
 class Continue:
-    """Without a method: continue a run, or start a named one.
+    """Without a method: continue a run, or start a known one.
 
     Args:
         resume: folder of the run to continue, to the same bits as if never stopped.
-        recipe: name of a known run (see `gibbsian list recipes`).
-        data: what a recipe trains on instead of its own data, of the same kind.
-        scale: size of the recipe: cpu fits a laptop, paper wants a GPU.
+        recipe: a known run (see `gibbsian list recipes`); takes every option of its method.
+        scale: size of a recipe: cpu fits a laptop, paper wants a GPU.
         rounds: train until this many rounds in all are done.
         device: where to train: cpu, cuda, cuda:1, mps or auto.
-        out: folder of the new run of a recipe.
         print_config: print the configuration and stop.
     """
 
     resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
     recipe: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
-    data: Annotated[str | None, tyro.conf.arg(metavar="DATA")] = None
     scale: Literal["cpu", "paper"] = "cpu"
     rounds: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = None
-    out: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
     print_config: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
 
 
 def train(arguments: list[str]) -> int:
     """Train a method on data: `train METHOD --data DATA`, or `train --resume RUN`."""
-    config_file, arguments = _take(arguments, "--config")
-    if config_file is not None or (arguments and not arguments[0].startswith("-")):
-        return _train_method(arguments, config_file)
     if not arguments:
         raise ValueError("say what to train: `gibbsian train METHOD --data DATA`, or --resume RUN")
+    if "--resume" not in {word.partition("=")[0] for word in arguments}:
+        config_file, rest = _take(arguments, "--config")
+        name, rest = _take(rest, "--recipe")
+        if config_file is not None and name is not None:
+            raise ValueError("give either --config FILE or --recipe NAME")
+        if config_file is not None:
+            return _train_from(_read_config(Path(config_file)), config_file, rest)
+        if name is not None:
+            scale, rest = _take(rest, "--scale")
+            if scale not in (None, "cpu", "paper"):
+                raise ValueError(f"--scale is cpu or paper, not {scale!r}")
+            return _train_from(
+                recipes.recipe(name, cast("recipes.Scale", scale or "cpu")), name, rest
+            )
+        if not arguments[0].startswith("-"):
+            return _train_method(arguments)
     if {"-h", "--help"} & set(arguments):
         print(OVERVIEW + "\n".join(f"  {name:15s}{about(cls)}" for name, cls in METHODS.items()))
         print()
+    for option in ("--data", "--out"):
+        if _take(arguments, option)[0] is not None:
+            raise ValueError(
+                f"without a method or --recipe there is no {option}; a run that is continued keeps "
+                "its data and its folder"
+            )
     wish = parse(Continue, arguments, "train")
-    if (wish.resume is None) == (wish.recipe is None):
+    if wish.resume is None or wish.recipe is not None:
         raise ValueError("give either --resume RUN or --recipe NAME, or name a method first")
     changes = {"rounds": wish.rounds, "device": wish.device}
     changes = {name: value for name, value in changes.items() if value is not None}
-    if wish.resume is None:
-        config = recipes.recipe(wish.recipe, wish.scale)
-        config = config if wish.data is None else replace(config, data=wish.data)
-        return _start(replace(config, training=changes), wish.out, wish.print_config)
-    if wish.data is not None:
-        raise ValueError("--resume continues on its own data; leave out --data")
-    if wish.out is not None:
-        raise ValueError("--resume continues a run in its own folder; leave out --out")
     if wish.print_config:
         return _show(replace(open_run(wish.resume).config(), training=changes))
     resume(wish.resume, wish.rounds, wish.device)
@@ -100,17 +107,24 @@ def about(thing: object) -> str:
     return (thing.__doc__ or "").strip().splitlines()[0]
 
 
-def _train_method(arguments: list[str], config_file: str | None) -> int:
-    if config_file is not None:
-        base = _read_config(Path(config_file))
-        if arguments and not arguments[0].startswith("-") and arguments.pop(0) != base.method:
-            raise ValueError(f"{config_file} is a configuration of {base.method}")
-    else:
-        method_class(arguments[0])
-        data = _take(arguments, "--data")[0]
-        base = recipes.default(arguments.pop(0), data or "")
-        if data is None:
-            base = dataclasses.replace(base, data=tyro.MISSING)
+def _train_from(base: Config, source: str, arguments: list[str]) -> int:
+    """Train the configuration ``base`` of a file or recipe, changed by the options that follow."""
+    if arguments and not arguments[0].startswith("-") and arguments.pop(0) != base.method:
+        raise ValueError(f"{source} is a configuration of {base.method}")
+    return _train_with(base, arguments)
+
+
+def _train_method(arguments: list[str]) -> int:
+    name, *options = arguments
+    method_class(name)
+    data = _take(options, "--data")[0]
+    base = recipes.default(name, data or "")
+    return _train_with(
+        base if data is not None else dataclasses.replace(base, data=tyro.MISSING), options
+    )
+
+
+def _train_with(base: Config, arguments: list[str]) -> int:
     out: Any = Annotated[Path | None, tyro.conf.arg(help="folder of the new run", metavar="RUN")]
     show: Any = Annotated[
         bool,
@@ -158,7 +172,7 @@ def _take(arguments: Sequence[str], option: str) -> tuple[str | None, list[str]]
 
 def _start(config: Config, out: Path | None, show: bool) -> int:
     if show:
-        return _show(config)
+        return _show(resolved(config))
     run = new_run(out if out is not None else default_path(config))
     train_config(config, run, tell=say)
     if processes.rank() == 0:

@@ -99,7 +99,10 @@ class GAN(Method):
         if unroll > 0:
             self.ahead = Adam(unroll_rate, eps_inside_root=False)
             self.memory = AdamMemory(parameters_of(critic).numel())
-        if self.game.logits and not getattr(critic, "rows_interact", False):
+        if getattr(critic, "rows_interact", False):
+            why = "its critic compares the observations of a batch and is no function of one"
+            self.measure = Undefined(measure.shape, why)
+        elif self.game.logits:
             self.latent_target = "tilted"
 
     def energy(self, x: Tensor) -> Tensor:
