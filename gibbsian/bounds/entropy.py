@@ -23,7 +23,10 @@ from gibbsian.numerics import log_det_gram, value_and_jacobian
 
 
 class Draws(NamedTuple):
-    """Samples ``x [B, *event]`` of q and the terms ``entropy [B]`` (nats) that average to H(q)."""
+    """Samples ``x [B, *event]`` of q and terms ``entropy [R]`` (nats) that average to H(q).
+
+    R = B, or fewer where the entropy is computed on a part of the rows only.
+    """
 
     x: Tensor
     entropy: Tensor
@@ -88,13 +91,22 @@ class Volume(Entropy):
     add log sigma + 1/2 log 2 pi e each: exact for affine G, and a good account of a curved one
     while sigma is far below the size of its bends. It also keeps the logarithm and its gradient
     finite where G folds and a singular value passes through zero.
+
+    ``rows``: how many latents of a batch have their Jacobian looked at, 0 for all. The latents are
+    independent, so the mean over a few is as unbiased as that over all.
     """
 
-    def __init__(self, prior: Gaussian, noise: float = 0.0):
+    def __init__(self, prior: Gaussian, noise: float = 0.0, rows: int = 0):
         super().__init__(prior)
         if not 0 <= noise < math.inf:
             raise ValueError(f"noise must be finite and not negative, not {noise}")
-        self.noise = noise
+        if rows < 0:
+            raise ValueError(f"rows must be a count, or 0 for all, not {rows}")
+        self.noise, self.rows = noise, rows
+
+    def part(self, a: Tensor) -> Tensor:
+        """The rows of ``a [B, ...]`` whose Jacobian is looked at, the first ones."""
+        return a[: self.rows] if self.rows else a
 
     def _with_noise(self, x: Tensor, eps: tuple[Tensor, ...]) -> Tensor:
         return x + self.noise * eps[0] if self.noise > 0 else x
@@ -140,16 +152,17 @@ class LogDet(Volume):
         if isinstance(generator, Flow):
             x, log_volume = generator.forward_with_log_det(z)
             return Draws(self._with_noise(x, randomness), log_volume - self.prior.log_density(z))
+        part = self.part(z)
         with evaluating(generator):
-            x, J = value_and_jacobian(generator, z)
-        if couples_rows(generator):
+            x, J = value_and_jacobian(generator, part)
+        if couples_rows(generator) or len(part) < len(z):
             x = generator(z)
         check_dimensions(J.shape[2], J.shape[1])
         across = self._across(J.shape[1])
         if self.noise > 0:
             blur = self.noise * torch.eye(J.shape[2], dtype=J.dtype, device=J.device)
             J = torch.cat([J, blur.expand(len(J), -1, -1)], dim=1)
-        entropy = 0.5 * log_det_gram(J) + across - self.prior.log_density(z)
+        entropy = 0.5 * log_det_gram(J) + across - self.prior.log_density(part)
         return Draws(self._with_noise(x, randomness), entropy)
 
     def claim(self, generator: nn.Module, dim: int) -> Claim:
@@ -167,27 +180,31 @@ class SingularValue(Volume):
     an iteration.
     """
 
-    def __init__(self, prior: Gaussian, iterations: int | None = 2, noise: float = 0.0):
-        super().__init__(prior, noise)
+    def __init__(
+        self, prior: Gaussian, iterations: int | None = 2, noise: float = 0.0, rows: int = 0
+    ):
+        super().__init__(prior, noise, rows)
         if iterations is not None and iterations < 0:
             raise ValueError(f"iterations must not be negative, not {iterations}")
         self.iterations = iterations
 
     def randomness(self, z: Tensor, shape: tuple[int, ...], rng: Generator) -> tuple[Tensor, ...]:
-        """Start vectors v and p ``[B, d]``, and eps if there is output noise."""
-        pair = torch.randn(2, *z.shape, generator=rng, device=rng.device, dtype=z.dtype)
+        """Start vectors v and p ``[R, d]``, and eps ``[B, *event]`` if there is output noise."""
+        start = self.part(z).shape
+        pair = torch.randn(2, *start, generator=rng, device=rng.device, dtype=z.dtype)
         return pair[0], pair[1], *self._eps(z, shape, rng)
 
     def forward(self, generator: nn.Module, z: Tensor, *randomness: Tensor) -> Draws:
         """x = G(z) + sigma eps and -log p0(z) + (d/2) log(mu(z)^2 + sigma^2) + what lies across."""
         v, p, *eps = randomness
+        part = self.part(z)
         with evaluating(generator):
-            x, mu, _ = smallest_singular_value(generator, z, v, p, self.iterations)
-        if couples_rows(generator):
+            x, mu, _ = smallest_singular_value(generator, part, v, p, self.iterations)
+        if couples_rows(generator) or len(part) < len(z):
             x = generator(z)
         check_dimensions(z.shape[1], x[0].numel())
         log_volume = 0.5 * z.shape[1] * torch.log(mu.square() + self.noise**2)
-        entropy = log_volume + self._across(x[0].numel()) - self.prior.log_density(z)
+        entropy = log_volume + self._across(x[0].numel()) - self.prior.log_density(part)
         return Draws(self._with_noise(x, tuple(eps)), entropy)
 
     def claim(self, generator: nn.Module, dim: int) -> Claim:

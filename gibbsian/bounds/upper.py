@@ -63,7 +63,8 @@ class GradientPenalty(Upper):
     layers has a log volume without gradient, and the penalty then asks for the wrong slope.
 
     ``projected``: one random direction v per z, (v . g)^p / E|N|^p, which costs one forward product
-    through G; otherwise the whole gradient, one reverse product whose own graph is needed.
+    through G; otherwise the whole gradient, one reverse product whose own graph is needed. Looks at
+    as many rows as ``entropy`` does.
     """
 
     def __init__(self, entropy: Entropy, *, power: float = 2.0, projected: bool = True):
@@ -78,7 +79,8 @@ class GradientPenalty(Upper):
         self.entropy, self.power, self.projected = entropy, power, projected
 
     def randomness(self, x: Tensor, z: Tensor, rng: Generator) -> tuple[Tensor, ...]:
-        """The direction ``v [B, d]`` and the entropy's own starts."""
+        """The direction ``v [R, d]`` and the entropy's own starts."""
+        z = self.entropy.part(z)
         v = torch.randn(z.shape, generator=rng, device=rng.device, dtype=z.dtype)
         return v, *self.entropy.randomness(z, x.shape[1:], rng)
 
@@ -87,15 +89,16 @@ class GradientPenalty(Upper):
     ) -> Tensor:
         """P by the directions drawn."""
         v, *starts = randomness
-        a = self.minus_grad_log_density(generator, at.z, *starts)
-        slope = input_gradient(energy, at.x_model)
+        z, x_model = self.entropy.part(at.z), self.entropy.part(at.x_model)
+        a = self.minus_grad_log_density(generator, z, *starts)
+        slope = input_gradient(energy, x_model)
         with evaluating(generator):
             if self.projected:
                 with torch.no_grad():
-                    Jv = jvp(generator, at.z, v)[1]
+                    Jv = jvp(generator, z, v)[1]
                 size = ((slope * Jv).flatten(1).sum(1) - (a * v).sum(1)).abs()
                 return 0.5 * size.pow(self.power).mean() / absolute_moment(self.power)
-            pulled = vjp(generator, at.z, slope)[1]
+            pulled = vjp(generator, z, slope)[1]
         return 0.5 * (pulled - a).square().sum(1).pow(self.power / 2).mean()
 
     def minus_grad_log_density(self, generator: nn.Module, z: Tensor, *starts: Tensor) -> Tensor:

@@ -64,6 +64,26 @@ def test_the_entropy_s_gradient_is_that_of_finite_differences():
         assert slope == pytest.approx(float((gradient * direction).sum()), rel=1e-5)
 
 
+@pytest.mark.parametrize("noise", [0.0, 0.3])
+def test_a_part_of_the_rows_gives_the_same_terms_and_all_samples(noise):
+    z, prior, G = whitened(8, 3), Gaussian((3,)), Curved(3, 5)
+    whole, part = LogDet(prior, noise), LogDet(prior, noise, rows=3)
+    eps = whole.randomness(z, (5,), RNG().manual_seed(1))
+    all_x, every = whole(G, z, *eps)
+    x, entropy = part(G, z, *eps)
+    torch.testing.assert_close(x, all_x)
+    torch.testing.assert_close(entropy, every[:3])
+    fewer = SingularValue(prior, None, noise, rows=3)
+    starts = fewer.randomness(z, (5,), RNG().manual_seed(1))
+    x, entropy = fewer(G, z, *starts)
+    assert x.shape == (8, 5)
+    with torch.no_grad():
+        smallest = singular_values(jacobian(G, z))[:3, 0].square() + noise**2
+    across = 2 * (math.log(noise) + 0.5 * math.log(2 * math.pi * math.e)) if noise else 0.0
+    expected = 1.5 * smallest.log() + across - prior.log_density(z[:3])
+    torch.testing.assert_close(entropy.detach(), expected, rtol=0, atol=1e-6)
+
+
 def test_an_entropy_from_singular_values_lies_below_the_exact_one():
     G, z, prior = Curved(4, 7), whitened(40, 4), Gaussian((4,))
     exact = LogDet(prior)(G, z).entropy

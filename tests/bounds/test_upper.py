@@ -54,6 +54,16 @@ def test_the_gradient_penalty_vanishes_for_a_perfect_pair_and_grows_otherwise():
     assert float(bound.penalty(Quadratic(), scaled(), points(z), v).detach()) > 0.01
 
 
+def test_a_part_of_the_rows_is_penalised_as_if_it_were_the_batch():
+    z, rng = whitened(12, 2), torch.Generator().manual_seed(0)
+    few = GradientPenalty(LogDet(PRIOR, rows=5))
+    v = few.randomness(z, z, rng)[0].double()
+    assert v.shape == (5, 2)
+    value = few.penalty(Quadratic(), scaled(), points(z), v)
+    alone = GradientPenalty(LogDet(PRIOR)).penalty(Quadratic(), scaled(), points(z[:5]), v)
+    torch.testing.assert_close(value, alone)
+
+
 def test_the_sign_of_the_log_density_for_a_curved_generator():
     """h(z) = E(G(z)) + log p_G(G(z)): the penalty is half the squared gradient of exactly that."""
     G, z, E = Curved(2, 3), whitened(20, 2), Quadratic()
