@@ -19,6 +19,7 @@ from gibbsian.methods import METHODS
 from gibbsian.networks import (
     NETWORKS,
     NetworkOptions,
+    build_autoencoder,
     build_critic,
     build_encoder,
     build_energy,
@@ -55,6 +56,7 @@ LATENT_ROLES: Mapping[str, Role] = {
 DIRECT_ROLES: Mapping[str, Callable[[str, Space, NetworkOptions], nn.Module]] = {
     "critic": build_critic,
     "student": build_student,
+    "autoencoder": build_autoencoder,
 }
 """Every other role without a latent space is an energy."""
 ERRORS_OF_MODULES = (
@@ -88,7 +90,8 @@ def resolve(
         changes["training"] = {"batch": min(256, len(x_train))}
     for role, default in METHODS[config.method].networks.items():
         if space.kind == "image" and getattr(config, role) == default and len(space.shape) == 3:
-            suited = {"mlp": "conv", "bounded": "conv-bounded", "confined": "conv"}
+            suited = {"mlp": "conv", "confined": "conv"}
+            suited |= {name: f"conv-{name}" for name in ("bounded", "autoencoder")}
             changes[role] = suited.get(default, default)
     for (option, value), settings in METHODS[config.method].demands.items():
         if getattr(config, option) == value:
@@ -236,12 +239,16 @@ def _check_networks(parts: Mapping[str, object], seen: Mapping[str, Space]) -> N
                 f"the {role} network's output carries no gradient to its parameters; leave out detach, "
                 "no_grad and conversions to whole numbers"
             )
-        if role not in LATENT_ROLES:
+        if role == "autoencoder":
+            returned = seen[role].shape
+        elif role not in LATENT_ROLES:
             check_energy(value, 2)
-        elif value.shape != (2, *returned):
+            continue
+        if value.shape != (2, *returned):
+            known = LATENT_ROLES.get(role)
+            output = known.output if known is not None else "one observation is"
             raise ValueError(
-                f"the {role} returns {list(value.shape[1:])} per row, but "
-                f"{LATENT_ROLES[role].output} {list(returned)}"
+                f"the {role} returns {list(value.shape[1:])} per row, but {output} {list(returned)}"
             )
 
 

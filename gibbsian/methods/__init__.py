@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from gibbsian.core import Method
 from gibbsian.methods.bidirectional import BidirectionalBounds
 from gibbsian.methods.cd import ContrastiveDivergence
+from gibbsian.methods.ebgan import EBGAN
 from gibbsian.methods.gan import GAN
 from gibbsian.methods.gebm import GEBM
 from gibbsian.methods.lbt import LBT
@@ -19,6 +20,16 @@ METHODS: Mapping[str, type[Method]] = {
     "bidirectional": BidirectionalBounds,
     "lbt": LBT,
     "gebm": GEBM,
+    "ebgan": EBGAN,
 }
 
-__all__ = ["GAN", "GEBM", "LBT", "METHODS", "VGAN", "BidirectionalBounds", "ContrastiveDivergence"]
+__all__ = [
+    "EBGAN",
+    "GAN",
+    "GEBM",
+    "LBT",
+    "METHODS",
+    "VGAN",
+    "BidirectionalBounds",
+    "ContrastiveDivergence",
+]

@@ -12,6 +12,14 @@ from typing import Any
 from torch import nn
 
 from gibbsian.core import Space, nearest
+from gibbsian.networks.autoencoders import (
+    AutoEncoder,
+    AutoEncoderEnergy,
+    conv_autoencoder,
+    conv_energy,
+    dense_autoencoder,
+    dense_energy,
+)
 from gibbsian.networks.encoders import ConvEncoder, DenseEncoder
 from gibbsian.networks.energies import (
     BoundedEnergy,
@@ -30,12 +38,15 @@ from gibbsian.networks.user import load_user
 
 __all__ = [
     "ACTIVATIONS",
+    "AUTOENCODERS",
     "CRITICS",
     "ENCODERS",
     "ENERGIES",
     "GENERATORS",
     "NETWORKS",
     "STUDENTS",
+    "AutoEncoder",
+    "AutoEncoderEnergy",
     "BoundedEnergy",
     "ConfinedEnergy",
     "ConvEncoder",
@@ -53,6 +64,7 @@ __all__ = [
     "SigmoidEnergy",
     "VAEStudent",
     "bernoulli_entropy",
+    "build_autoencoder",
     "build_critic",
     "build_encoder",
     "build_energy",
@@ -114,6 +126,8 @@ ENERGIES: Mapping[str, Callable[[Space, NetworkOptions], nn.Module]] = {
     "sigmoid": sigmoid,
     "conv": conv,
     "conv-bounded": conv_bounded,
+    "autoencoder": dense_energy,
+    "conv-autoencoder": conv_energy,
 }
 
 CRITICS: Mapping[str, Callable[[Space, NetworkOptions], nn.Module]] = {
@@ -134,6 +148,11 @@ ENCODERS: Mapping[str, Callable[[Space, int, NetworkOptions], nn.Module]] = {
     "conv": ConvEncoder,
 }
 
+AUTOENCODERS: Mapping[str, Callable[[Space, NetworkOptions], nn.Module]] = {
+    "mlp": dense_autoencoder,
+    "conv": conv_autoencoder,
+}
+
 STUDENTS: Mapping[str, Callable[[Space, NetworkOptions], nn.Module]] = {
     "vae": VAEStudent,
     "mixture": MixtureStudent,
@@ -145,6 +164,7 @@ NETWORKS: Mapping[str, Mapping[str, Callable[..., nn.Module]]] = {
     "generator": GENERATORS,
     "encoder": ENCODERS,
     "critic": CRITICS,
+    "autoencoder": AUTOENCODERS,
     "student": STUDENTS,
 }
 """Built-in networks by role; a role that is not listed is an energy."""
@@ -166,6 +186,11 @@ def build_critic(name: str, space: Space, options: NetworkOptions) -> nn.Module:
 def build_student(name: str, space: Space, options: NetworkOptions) -> nn.Module:
     """The student ``name``, a log-density on ``space``; names as for ``build_energy``."""
     return _build("student", name, space=space, options=options)
+
+
+def build_autoencoder(name: str, space: Space, options: NetworkOptions) -> nn.Module:
+    """The auto-encoder ``name`` of ``space`` with a code in [-1, 1]; names as for ``build_energy``."""
+    return _build("autoencoder", name, space=space, options=options)
 
 
 def build_generator(name: str, space: Space, latent: int, options: NetworkOptions) -> nn.Module:

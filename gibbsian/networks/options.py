@@ -32,8 +32,10 @@ class NetworkOptions:
         envelope: sigma of the confined energy's |x|^2 / (2 sigma^2).
         experts: number K of Bernoulli experts of a bounded energy.
         channels: channels of the first convolution.
-        batch_norm: normalise the hidden layers of a generator by batch.
-        code: dimension of a vae student's latent space.
+        batch_norm: normalise the hidden layers of a generator or auto-encoder by batch.
+        dropout: share of the hidden units of dense energies, critics and encoders that each
+            training step leaves out.
+        code: dimension of the latent space of a vae student or of a transition's auto-encoder.
         likelihood: of a vae student's decoder, bernoulli only on a box.
         variance: of a gaussian likelihood, in the networks' units.
         components: number of Gaussians of a mixture student.
@@ -50,6 +52,7 @@ class NetworkOptions:
     experts: int = 128
     channels: int = 32
     batch_norm: bool = False
+    dropout: float = 0.0
     code: int = 32
     likelihood: Literal["gaussian", "bernoulli"] = "gaussian"
     variance: float = 0.001
@@ -63,6 +66,8 @@ class NetworkOptions:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.fourier < 0:
             raise ValueError(f"fourier must be 0 (none) or a count, not {self.fourier}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout is a share and must lie in [0, 1), not {self.dropout}")
         for name in ("fourier_scale", "envelope", "variance"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")

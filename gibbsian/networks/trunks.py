@@ -1,6 +1,7 @@
 """Trunks: from an observation ``[B, *event]`` to features ``[B, features]`` that an energy reads.
 
-No batch normalisation here: an energy is a function of one point, and it is differentiated by x.
+No batch normalisation unless a network asks for it by name, as auto-encoders may: an energy is a
+function of one point, and it is differentiated by x.
 A trunk made with ``time`` also takes noise levels t ``[B]`` in [0, 1], 0 the cleanest: a linear map of
 their features is added where the first layer has summed its inputs. No t means t = 0.
 """
@@ -123,10 +124,11 @@ class DenseTrunk(nn.Module):
     """Flatten, optional Fourier features, ``depth`` dense layers of ``width`` units.
 
     Weights and biases start as PyTorch has them, uniform in +-1/sqrt(fan-in): with zero biases
-    every kink of the first layer would sit at the origin.
+    every kink of the first layer would sit at the origin. ``batch_norm`` normalises every layer
+    but the first.
     """
 
-    def __init__(self, space: Space, options: NetworkOptions):
+    def __init__(self, space: Space, options: NetworkOptions, batch_norm: bool = False):
         super().__init__()
         dim = math.prod(space.shape)
         layers: list[nn.Module] = [nn.Flatten()]
@@ -134,10 +136,15 @@ class DenseTrunk(nn.Module):
             fourier = Fourier(dim, options.fourier, options.fourier_scale)
             layers.append(fourier)
             dim = fourier.features
-        for before, after in pairwise([dim] + [options.width] * options.depth):
-            layers += [nn.Linear(before, after), options.activate()]
+        self.first = len(layers)
+        for index, (before, after) in enumerate(pairwise([dim] + [options.width] * options.depth)):
+            layers.append(nn.Linear(before, after))
+            if batch_norm and index > 0:
+                layers.append(nn.BatchNorm1d(after))
+            layers.append(options.activate())
+            if options.dropout > 0:
+                layers.append(nn.Dropout(options.dropout))
         self.layers = nn.Sequential(*layers)
-        self.first = len(layers) - 2 * options.depth
         self.time = Time(options.width) if options.time else None
         self.features = options.width
 

@@ -53,6 +53,14 @@ def _game(opponent: str, plane: bool) -> dict[str, Any]:
     return settings | ({f"{opponent}_net": PLANE, "latent": 2} if plane else {})
 
 
+def ebgan(plane: bool) -> dict[str, Any]:
+    """EBGAN-PT (Zhao et al. 2017): Adam at 0.001 and margin 10; in the plane, a margin of its size."""
+    settings = _game("energy", plane) | {"pull_away": 0.1}
+    if plane:
+        return settings | {"margin": 1.0}
+    return settings | {"energy_net": {"activation": "relu"}}
+
+
 def gebm(plane: bool) -> dict[str, Any]:
     """GEBM (Arbel et al. 2021): the authors' floor; in the plane a faster, sharper energy than theirs.
 
@@ -117,4 +125,5 @@ DEFAULTS: Mapping[str, Callable[[bool], dict[str, Any]]] = {
     "bidirectional": bidirectional,
     "lbt": lbt,
     "gebm": gebm,
+    "ebgan": ebgan,
 }

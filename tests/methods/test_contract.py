@@ -29,6 +29,7 @@ TABLE = {
     "bidirectional": {"energy"},
     "lbt": set(),
     "gebm": {"energy", "latent target"},
+    "ebgan": {"energy"},
 }
 
 

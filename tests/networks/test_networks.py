@@ -114,6 +114,8 @@ def test_what_energies_say_of_themselves() -> None:
         "sigmoid": (False, True),
         "conv": (False, False),
         "conv-bounded": (False, True),
+        "autoencoder": (False, False),
+        "conv-autoencoder": (False, False),
     }
     far = 1e4 * torch.randn(50, 1, 8, 8)
     assert build_energy("confined", space, SMALL)(far).min() > 1e6

@@ -76,7 +76,7 @@ def test_without_the_option_nothing_changes(name: str, x: Tensor) -> None:
     plain = build_energy(name, IMAGE, SMALL).double()
     assert not plain.takes_time
     assert not any("time" in key for key in plain.state_dict())
-    trunk = plain.trunk
+    trunk = plain.encoder if hasattr(plain, "encoder") else plain.trunk
     by_hand = torch.nn.Sequential(*trunk.layers)(x)
     assert torch.equal(trunk(x), by_hand)
     with pytest.raises(ValueError, match="takes no noise level"):

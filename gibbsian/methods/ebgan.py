@@ -1,0 +1,162 @@
+"""EBGAN: an energy that pushes samples up to a margin, most simply an auto-encoder's error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import ClassVar, Protocol, cast
+
+import torch
+from torch import Generator, Tensor, nn
+
+from gibbsian.core import Batch, Loss, Method, Move, check_energy
+from gibbsian.measures import Gaussian, Measure, Undefined
+from gibbsian.methods.checks import check_at_least, check_positive, check_weight, refuse_given
+from gibbsian.numerics import call_frozen
+
+
+def margin_loss(energy_data: Tensor, energy_model: Tensor, margin: Tensor) -> Tensor:
+    """mean E(x) + mean [m - E(G(z))]^+ (equation 1), scalar, from energies ``[B]`` and m, 0-d.
+
+    The hinge is taken per sample and then averaged. Against the best energy, 0 where the data are
+    the denser and m elsewhere, the value is m (1 - TV(p_data, p_G)).
+    """
+    return energy_data.mean() + torch.relu(margin - energy_model).mean()
+
+
+def pull_away(S: Tensor) -> Tensor:
+    """f_PT = sum over i, j != i of (S_i . S_j / |S_i||S_j|)^2 / (N (N - 1)), from codes ``S [N, s]``.
+
+    The pulling-away term (section 2.4), a scalar in [0, 1]: 1 for codes that are all alike, about
+    1 / s for isotropic ones. Raises ValueError for a single code.
+
+    >>> float(pull_away(torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.0, 3.0]])))
+    0.333333...
+    """
+    n = len(S)
+    if n < 2:
+        raise ValueError("the pulling-away term compares samples: use a batch of at least 2")
+    directions = nn.functional.normalize(S, dim=1)
+    square = (directions @ directions.T).square()
+    return (square.sum() - square.diagonal().sum()) / (n * (n - 1))
+
+
+class AutoEncoding(Protocol):
+    """An energy that is an auto-encoder's error."""
+
+    encoder: nn.Module
+
+    def denoise(self, x: Tensor, noisy: Tensor) -> Tensor: ...
+
+
+class EBGAN(Method):
+    """EBGAN: a generator lowers the energy of its samples, which the energy raises up to a margin.
+
+    The energy minimises E(x) + [m - E(G(z))]^+, the generator E(G(z)), without a hinge, so that it
+    has gradients where the energy is above the margin (Zhao, Mathieu, LeCun 2017, equations 1 and
+    2). In equilibrium p_G = p_data and E is a constant in [0, m] on the data: a flat energy, which
+    scores nothing. It is no log-density either, so that log Z is not defined. E must be bounded
+    below by 0, as an auto-encoder's error is. Any such energy will do, but pull_away and denoise
+    need an auto-encoder's.
+
+    Args:
+        margin: m, on the energy's scale: an auto-encoder's norm, not a mean square. Too small
+            drops modes, too large is unstable.
+        margin_decay: rounds over which m falls linearly to 0, where the generator stops and the
+            energy learns the data alone; 0 keeps m.
+        pull_away: weight of the pulling-away term of the samples' codes in the generator's loss;
+            the paper's EBGAN-PT has 0.1.
+        denoise: standard deviation of Gaussian noise on the data that the auto-encoder must undo,
+            in the networks' units.
+    """
+
+    players: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "energy": ("energy",),
+        "generator": ("generator",),
+    }
+    networks: ClassVar[Mapping[str, str]] = {"energy": "autoencoder", "generator": "mlp"}
+
+    def __init__(
+        self,
+        energy: nn.Module,
+        generator: nn.Module,
+        prior: Gaussian,
+        measure: Measure | Undefined,
+        *,
+        margin: float = 10.0,
+        margin_decay: int = 0,
+        pull_away: float = 0.0,
+        denoise: float = 0.0,
+    ):
+        why = "an EBGAN's energy separates data from samples; it is not minus a log-density"
+        super().__init__(Undefined(measure.shape, why))
+        check_positive("margin", margin)
+        check_at_least("margin_decay", margin_decay, 0)
+        check_weight("pull_away", pull_away)
+        check_weight("denoise", denoise)
+        if pull_away > 0 and not hasattr(energy, "encoder"):
+            raise ValueError(
+                "the pulling-away term reads the energy's encoder, which this energy has not; use "
+                "an auto-encoder, or pull_away 0"
+            )
+        if denoise > 0 and not hasattr(energy, "denoise"):
+            raise ValueError(
+                "denoising needs an energy with a method denoise(x, noisy), such as an "
+                "auto-encoder; otherwise use denoise 0"
+            )
+        self.energy = energy
+        self.generator = generator
+        self.prior = prior
+        self.margin = margin
+        self.margin_decay = margin_decay
+        self.pull_away = pull_away
+        self.denoise = denoise
+
+    def margin_at(self, index: int) -> float:
+        """m in round ``index``."""
+        if self.margin_decay == 0:
+            return self.margin
+        return self.margin * max(0.0, 1.0 - index / self.margin_decay)
+
+    def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[Move]:
+        """One step of the energy, then one of the generator as long as the margin is not 0."""
+        x = next(data).x
+        noisy, margin = x, x.new_tensor(self.margin_at(index))
+        if self.denoise > 0:
+            xi = torch.randn(x.shape, generator=rng, device=x.device, dtype=x.dtype)
+            noisy = x + self.denoise * xi
+        z = self.prior.sample(len(x), rng)
+        yield Move("energy", self.energy_loss, (x, noisy, z, margin))
+        if self.margin_at(index) > 0:
+            yield Move("generator", self.generator_loss, (self.prior.sample(len(x), rng),))
+
+    def energy_loss(self, x: Tensor, noisy: Tensor, z: Tensor, margin: Tensor) -> Loss:
+        """mean E(x) + mean [m - E(G(z))]^+; the generator is still, samples get no noise."""
+        if self.denoise > 0:
+            energy_data = cast("AutoEncoding", self.energy).denoise(x, noisy)
+        else:
+            energy_data = check_energy(self.energy(x), len(x))
+        x_model = call_frozen(self.generator, z).detach()
+        energy_model = check_energy(self.energy(x_model), len(z))
+        logs = {
+            "energy_data": energy_data.detach().mean(),
+            "energy_model": energy_model.detach().mean(),
+        }
+        return Loss(margin_loss(energy_data, energy_model, margin), logs)
+
+    def generator_loss(self, z: Tensor) -> Loss:
+        """mean E(G(z)) + pull_away f_PT(codes of G(z)), ``z [B, latent]``; the energy is still."""
+        x_model = self.generator(z)
+        value = check_energy(call_frozen(self.energy, x_model), len(z)).mean()
+        logs = {"energy_model": value.detach()}
+        if self.pull_away > 0:
+            encoder = cast("AutoEncoding", self.energy).encoder
+            alike = pull_away(call_frozen(encoder, x_model).flatten(1))
+            value = value + self.pull_away * alike
+            logs["pull_away"] = alike.detach()
+        return Loss(value, logs)
+
+    @torch.no_grad()
+    def sample(self, n: int, rng: Generator, given: Tensor | None = None) -> Tensor:
+        """``[n, *event]``: G(z) with z from the prior."""
+        refuse_given(given)
+        return call_frozen(self.generator, self.prior.sample(n, rng))
