@@ -21,6 +21,7 @@ from gibbsian.networks import (
     NetworkOptions,
     build_autoencoder,
     build_critic,
+    build_decoder,
     build_encoder,
     build_energy,
     build_generator,
@@ -31,26 +32,32 @@ Shape = tuple[int, ...]
 
 
 class Role(NamedTuple):
-    """How a network with a latent space is built, its shapes per row from (event, latent), its output."""
+    """How a network with a latent space is built, its shapes per row from (space, latent), its output."""
 
     build: Callable[..., nn.Module]
-    shapes: Callable[[Shape, int], tuple[Shape, Shape]]
+    shapes: Callable[[Space, int], tuple[Shape, Shape]]
     output: str
 
 
-def generator_shapes(event: Shape, latent: int) -> tuple[Shape, Shape]:
+def generator_shapes(space: Space, latent: int) -> tuple[Shape, Shape]:
     """What a generator takes and returns."""
-    return (latent,), event
+    return (latent,), space.shape
 
 
-def encoder_shapes(event: Shape, latent: int) -> tuple[Shape, Shape]:
+def encoder_shapes(space: Space, latent: int) -> tuple[Shape, Shape]:
     """What an encoder takes and returns: means, then log-variances."""
-    return event, (2 * latent,)
+    return space.shape, (2 * latent,)
+
+
+def decoder_shapes(space: Space, latent: int) -> tuple[Shape, Shape]:
+    """What a decoder takes and returns: logits of bits, otherwise means and log-variances."""
+    return (latent,), space.shape if space.kind == "binary" else (2, *space.shape)
 
 
 LATENT_ROLES: Mapping[str, Role] = {
     "generator": Role(build_generator, generator_shapes, "one observation is"),
     "encoder": Role(build_encoder, encoder_shapes, "means and log-variances are"),
+    "decoder": Role(build_decoder, decoder_shapes, "the parameters of an observation's law are"),
 }
 """Every other role gives one number per observation."""
 DIRECT_ROLES: Mapping[str, Callable[[str, Space, NetworkOptions], nn.Module]] = {
@@ -149,6 +156,11 @@ def measure_of(energy: nn.Module | None, space: Space) -> Measure | Undefined:
     return Undefined(space.shape, f"{why}{remedy} class of your own that grows")
 
 
+def whole(space: Space) -> Measure:
+    """The measure that densities without a normaliser to find are relative to."""
+    return Counting(space.shape) if space.kind == "binary" else RealSpace(space.shape)
+
+
 def assemble(
     config: Config, space: Space, networks: Mapping[str, nn.Module] | None = None
 ) -> Method:
@@ -176,7 +188,9 @@ def assemble(
         if "prior" in parameters:
             parts["prior"] = Gaussian((_latent(config),))
         if "measure" in parameters:
-            parts["measure"] = measure_of(parts.get("energy"), space)
+            directed = cls.directed
+            energy = parts.get("energy")
+            parts["measure"] = whole(space) if directed else measure_of(energy, space)
         options = {name: getattr(config, name) for name in signature_options(cls)}
         _check_networks(parts, seen)
         return cls(**parts, **options)
@@ -221,7 +235,7 @@ def _check_networks(parts: Mapping[str, object], seen: Mapping[str, Space]) -> N
         if role in LATENT_ROLES:
             prior = parts["prior"]
             assert isinstance(prior, Gaussian)
-            shape, returned = LATENT_ROLES[role].shapes(shape, *prior.shape)
+            shape, returned = LATENT_ROLES[role].shapes(seen[role], *prior.shape)
         before = network.training
         network.eval()
         with torch.enable_grad(), blaming(f"the {role} network, given [2, {_sizes(shape)}],"):

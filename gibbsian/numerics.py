@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import softplus
 
 Map = Callable[[Tensor], Tensor]
 
@@ -117,6 +118,14 @@ def one_centred_penalty(critic: Map, x: Tensor, x_model: Tensor, mix: Tensor) ->
     between = weight * x + (1.0 - weight) * x_model
     norms = torch.linalg.vector_norm(input_gradient(critic, between).flatten(1), dim=1)
     return (norms - 1.0).square().mean()
+
+
+def bernoulli_log_prob(x: Tensor, logits: Tensor) -> Tensor:
+    """sum x log s + (1 - x) log(1 - s), s = sigmoid(logits), ``[B, *event] -> [B]``.
+
+    For x in between 0 and 1 it is no log-density, but a loss with the same minimum s = x.
+    """
+    return (x * logits - softplus(logits)).flatten(1).sum(1)
 
 
 def call_frozen(module: nn.Module, *inputs: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ class Known(NamedTuple):
 
 
 _SIZED = re.compile(r"(.+)-(\d+)")
+_BINARY = "-binary"
 
 
 def roots(root: Path | None) -> list[Path]:
@@ -48,13 +49,20 @@ def _parse(name: str) -> tuple[str, int | None] | None:
     return None
 
 
+def _image_set(name: str) -> bool:
+    parsed = _parse(name)
+    return parsed is not None and NAMED[parsed[0]].images
+
+
 def is_named(name: str) -> bool:
     """Whether ``read`` knows ``name``."""
-    return _parse(name) is not None
+    return _parse(name) is not None or _image_set(name.removesuffix(_BINARY))
 
 
 def read(name: str, root: Path | None = None) -> Rows:
     """The rows of a named set; ValueError saying what to do when a file of it is missing."""
+    if name.endswith(_BINARY) and _image_set(name.removesuffix(_BINARY)):
+        return _thresholded(read(name.removesuffix(_BINARY), root))
     parsed = _parse(name)
     if parsed is None:
         raise ValueError(unknown(name))
@@ -70,6 +78,14 @@ def read(name: str, root: Path | None = None) -> Rows:
     note = f"area-averaged to {size}x{size} and rounded"
     small = np.round(area_average(rows.x, size)).astype(np.uint8)
     return replace(rows, x=small, notes=(*rows.notes, note))
+
+
+def _thresholded(rows: Rows) -> Rows:
+    """The bits of pictures: 1 where a pixel is at least half of the brightest level."""
+    assert rows.levels is not None
+    note = "binarised: 1 from half of the brightest level on"
+    bits = (2 * rows.x.astype(int) >= rows.levels - 1).astype(np.uint8)
+    return replace(rows, x=bits, levels=None, notes=(*rows.notes, note))
 
 
 def _find(name: str, file: str, root: Path | None) -> Path:

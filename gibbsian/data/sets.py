@@ -199,4 +199,5 @@ NAMED: dict[str, Named] = {
         True,
     ),
 }
-"""Name -> data set; image sets also answer to NAME-SIZE, area-averaged to SIZE x SIZE."""
+"""Name -> data set; image sets also answer to NAME-SIZE, area-averaged to SIZE x SIZE, and both to
+NAME-binary, their pixels thresholded at half of the brightest level."""

@@ -11,6 +11,7 @@ from gibbsian.methods.ebgan import EBGAN
 from gibbsian.methods.gan import GAN
 from gibbsian.methods.gebm import GEBM
 from gibbsian.methods.lbt import LBT
+from gibbsian.methods.vae import VAE
 from gibbsian.methods.vgan import VGAN
 
 METHODS: Mapping[str, type[Method]] = {
@@ -21,6 +22,7 @@ METHODS: Mapping[str, type[Method]] = {
     "lbt": LBT,
     "gebm": GEBM,
     "ebgan": EBGAN,
+    "vae": VAE,
 }
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "GEBM",
     "LBT",
     "METHODS",
+    "VAE",
     "VGAN",
     "BidirectionalBounds",
     "ContrastiveDivergence",

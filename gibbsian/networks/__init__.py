@@ -1,4 +1,4 @@
-"""Networks by name: energies and critics, generators, encoders, students, and a user's own.
+"""Networks by name: energies and critics, generators, encoders, decoders, students, and a user's own.
 
 Weights are drawn from PyTorch's global generator, as its layers do: seed it around a build.
 """
@@ -20,6 +20,7 @@ from gibbsian.networks.autoencoders import (
     dense_autoencoder,
     dense_energy,
 )
+from gibbsian.networks.decoders import ConvDecoder, DenseDecoder
 from gibbsian.networks.encoders import ConvEncoder, DenseEncoder
 from gibbsian.networks.energies import (
     BoundedEnergy,
@@ -40,6 +41,7 @@ __all__ = [
     "ACTIVATIONS",
     "AUTOENCODERS",
     "CRITICS",
+    "DECODERS",
     "ENCODERS",
     "ENERGIES",
     "GENERATORS",
@@ -49,9 +51,11 @@ __all__ = [
     "AutoEncoderEnergy",
     "BoundedEnergy",
     "ConfinedEnergy",
+    "ConvDecoder",
     "ConvEncoder",
     "ConvGenerator",
     "ConvTrunk",
+    "DenseDecoder",
     "DenseEncoder",
     "DenseGenerator",
     "DenseTrunk",
@@ -66,6 +70,7 @@ __all__ = [
     "bernoulli_entropy",
     "build_autoencoder",
     "build_critic",
+    "build_decoder",
     "build_encoder",
     "build_energy",
     "build_generator",
@@ -148,6 +153,11 @@ ENCODERS: Mapping[str, Callable[[Space, int, NetworkOptions], nn.Module]] = {
     "conv": ConvEncoder,
 }
 
+DECODERS: Mapping[str, Callable[[Space, int, NetworkOptions], nn.Module]] = {
+    "mlp": DenseDecoder,
+    "conv": ConvDecoder,
+}
+
 AUTOENCODERS: Mapping[str, Callable[[Space, NetworkOptions], nn.Module]] = {
     "mlp": dense_autoencoder,
     "conv": conv_autoencoder,
@@ -163,6 +173,7 @@ NETWORKS: Mapping[str, Mapping[str, Callable[..., nn.Module]]] = {
     "energy": ENERGIES,
     "generator": GENERATORS,
     "encoder": ENCODERS,
+    "decoder": DECODERS,
     "critic": CRITICS,
     "autoencoder": AUTOENCODERS,
     "student": STUDENTS,
@@ -203,6 +214,12 @@ def build_encoder(name: str, space: Space, latent: int, options: NetworkOptions)
     """The encoder ``name`` from ``space`` to ``[B, 2 latent]``; names as for ``build_energy``."""
     _check_latent("an encoder", latent)
     return _build("encoder", name, space=space, latent=latent, options=options)
+
+
+def build_decoder(name: str, space: Space, latent: int, options: NetworkOptions) -> nn.Module:
+    """The decoder ``name`` from ``[B, latent]`` to a law on ``space``; names as for ``build_energy``."""
+    _check_latent("a decoder", latent)
+    return _build("decoder", name, space=space, latent=latent, options=options)
 
 
 def _build(role: str, name: str, **known: Any) -> nn.Module:

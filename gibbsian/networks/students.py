@@ -12,12 +12,12 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import softplus
 
 from gibbsian.core import Invertible, Space
 from gibbsian.networks.encoders import DenseEncoder
 from gibbsian.networks.generators import DenseGenerator, squash
 from gibbsian.networks.options import NetworkOptions
+from gibbsian.numerics import bernoulli_log_prob
 
 LOG_2_PI = math.log(2.0 * math.pi)
 
@@ -27,14 +27,6 @@ def gaussian_log_prob(x: Tensor, mean: Tensor, variance: float) -> Tensor:
     square = (x - mean).flatten(1).square().sum(1)
     d = math.prod(x.shape[1:])
     return -0.5 * (square / variance + d * (LOG_2_PI + math.log(variance)))
-
-
-def bernoulli_log_prob(x: Tensor, logits: Tensor) -> Tensor:
-    """sum x log s + (1 - x) log(1 - s), s = sigmoid(logits), ``[B, *event] -> [B]``.
-
-    For x in between 0 and 1 it is no log-density, but a loss with the same minimum s = x.
-    """
-    return (x * logits - softplus(logits)).flatten(1).sum(1)
 
 
 class VAEStudent(nn.Module):

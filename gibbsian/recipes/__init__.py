@@ -13,6 +13,7 @@ from gibbsian.core import nearest
 from gibbsian.recipes.bidirectional import image_bounds, plane_bounds, published_bounds
 from gibbsian.recipes.contrastive import digits_cd, moons_cd
 from gibbsian.recipes.defaults import DEFAULTS, PLANE, Scale, default
+from gibbsian.recipes.directed import binary_vae, image_vae, published_vae
 from gibbsian.recipes.generalized import gebm_images, line_gebm, red_wine_gebm
 from gibbsian.recipes.teaching import image_gan, image_lbt, plane_lbt
 
@@ -42,6 +43,14 @@ RECIPES: Mapping[str, Callable[[Scale], Config]] = {
     "mnist-gebm": partial(gebm_images, "mnist"),
     "fashion-mnist-gebm": partial(gebm_images, "fashion-mnist"),
     "cifar10-jpeg75-gebm": partial(gebm_images, "cifar10-jpeg75"),
+    "digits-vae": partial(image_vae, "digits"),
+    "mnist-14-vae": partial(image_vae, "mnist-14"),
+    "mnist-vae": partial(image_vae, "mnist"),
+    "digits-binary-vae": partial(binary_vae, "digits-binary"),
+    "mnist-14-binary-vae": partial(binary_vae, "mnist-14-binary"),
+    "binarized-mnist-vae": partial(binary_vae, "binarized-mnist"),
+    "binarized-mnist-vae-published": partial(published_vae, "binarized-mnist"),
+    "frey-faces-vae-published": partial(published_vae, "frey-faces"),
 }
 
 

@@ -118,6 +118,18 @@ def bidirectional(plane: bool) -> dict[str, Any]:
     return settings | {"latent": 4, "generator_net": curves}
 
 
+def vae(plane: bool) -> dict[str, Any]:
+    """VAEs (Kingma, Welling 2014) with Adam; in the plane deeper networks, curved enough for a density."""
+    settings: dict[str, Any] = {
+        "training": {"rounds": 5_000, "ema": 0.999},
+        "model_optimiser": {"rate": 1e-3, "schedule": "cosine"},
+    }
+    if plane:
+        network = {"width": 128, "depth": 3}
+        settings |= {"latent": 2, "decoder_net": network, "encoder_net": network}
+    return settings
+
+
 DEFAULTS: Mapping[str, Callable[[bool], dict[str, Any]]] = {
     "gan": gan,
     "vgan": vgan,
@@ -126,4 +138,5 @@ DEFAULTS: Mapping[str, Callable[[bool], dict[str, Any]]] = {
     "lbt": lbt,
     "gebm": gebm,
     "ebgan": ebgan,
+    "vae": vae,
 }

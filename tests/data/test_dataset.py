@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from gibbsian.core import Space
 from gibbsian.data import Dataset, Stream, from_array, load, names
 from gibbsian.data.sets import NAMED, area_average
 
@@ -212,3 +213,14 @@ def test_idx_files(tmp_path: Path) -> None:
 def test_every_set_is_described() -> None:
     assert {known.name for known in names()} >= set(NAMED)
     assert all(known.description for known in names())
+
+
+def test_pictures_thresholded_to_bits() -> None:
+    """1 from half of the brightest level on: 8 of 0..16 for the digits; also after a reduction."""
+    grey, bits = load("digits", limit=50), load("digits-binary", limit=50)
+    assert bits.space == Space((64,), "binary", (0.0, 1.0))
+    assert torch.equal(bits.train, (grey.train.flatten(1) >= 8).float())
+    assert any("binarised" in note for note in bits.notes)
+    assert load("digits-4-binary", limit=50).space.shape == (16,)
+    with pytest.raises(ValueError, match="neither a built-in data set"):
+        load("wine-binary")

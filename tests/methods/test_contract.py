@@ -30,6 +30,7 @@ TABLE = {
     "lbt": set(),
     "gebm": {"energy", "latent target"},
     "ebgan": {"energy"},
+    "vae": {"encode"},
 }
 
 

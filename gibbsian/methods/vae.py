@@ -1,0 +1,152 @@
+"""Auto-encoding variational Bayes (Kingma, Welling 2014), with the estimators it is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import ClassVar, Literal, get_args
+
+import torch
+from torch import Generator, Tensor, nn
+
+from gibbsian.core import Batch, Loss, Method, Move
+from gibbsian.measures import Gaussian, Measure, Undefined
+from gibbsian.methods.checks import check_at_least, check_choice, refuse_given
+from gibbsian.methods.observations import observation_of
+from gibbsian.methods.posteriors import POSTERIORS
+from gibbsian.numerics import call_frozen, log_mean_exp
+
+Estimator = Literal["b", "a", "score-function", "importance-weighted", "wake-sleep"]
+Posterior = Literal["gaussian", "laplace", "logistic"]
+
+
+class VAE(Method):
+    """VAE: a decoder p(x|z) and an encoder q(z|x) ascend a lower bound on log p(x) together.
+
+    log p(x) = KL(q(z|x) || p(z|x)) + L, L = E_q[log p(x, z) - log q(z|x)]. With z = m(x) + s(x) eps
+    the expectation is over eps alone and L is differentiated through z. Bits have a Bernoulli
+    decoder, all other data a Gaussian one with a mean and a variance per coordinate; the model is
+    normalised, so that its likelihood is bounded without any log Z. Grey pictures are densities
+    here and not probabilities of ink.
+
+    Args:
+        estimator: of the bound: b (divergence from the prior in closed form) or a (all by sampling),
+            score-function (no derivative through z), importance-weighted (log of the mean weight
+            of the samples, Burda et al. 2016), or wake-sleep, which is no bound's gradient.
+        samples: L, how many z are drawn per observation.
+        posterior: the family of q(z|x), z = m + s eps.
+        hand_out: what a sample is: a draw of p(x|z), or its mean.
+    """
+
+    players: ClassVar[Mapping[str, tuple[str, ...]]] = {"model": ("decoder", "encoder")}
+    networks: ClassVar[Mapping[str, str]] = {"decoder": "mlp", "encoder": "mlp"}
+    directed: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        decoder: nn.Module,
+        encoder: nn.Module,
+        prior: Gaussian,
+        measure: Measure | Undefined,
+        *,
+        estimator: Estimator = "b",
+        samples: int = 1,
+        posterior: Posterior = "gaussian",
+        hand_out: Literal["draw", "mean"] = "draw",
+    ):
+        super().__init__(measure)
+        check_choice("estimator", estimator, get_args(Estimator))
+        check_at_least("samples", samples, 1)
+        check_choice("posterior", posterior, POSTERIORS)
+        check_choice("hand_out", hand_out, ("draw", "mean"))
+        self.decoder = decoder
+        self.encoder = encoder
+        self.prior = prior
+        self.observation = observation_of(measure)
+        self.family = POSTERIORS[posterior]
+        self.estimator = estimator
+        self.samples = samples
+        self.hand_out = hand_out
+
+    def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[Move]:
+        """One step of both networks on one batch (Algorithm 1)."""
+        x = next(data).x
+        eps = self.family.noise((self.samples, len(x), *self.prior.shape), rng)
+        if self.estimator == "wake-sleep":
+            dream = self.prior.sample(len(x), rng), self.observation.noise(len(x), rng)
+            yield Move("model", self.wake_sleep_loss, (x, eps, *dream))
+        else:
+            yield Move("model", self.bound_loss, (x, eps))
+
+    def bound_loss(self, x: Tensor, eps: Tensor) -> Loss:
+        """Minus the bound per observation, for noise ``eps [L, B, latent]``."""
+        m, log_s = self.posterior(x)
+        z = m + torch.exp(log_s) * eps
+        if self.estimator == "b":
+            reconstruction = self.log_likelihood(x, z).mean()
+            divergence = self.family.divergence(m, log_s, self.prior).mean()
+            logs = {"reconstruction": reconstruction.detach(), "divergence": divergence.detach()}
+            return Loss(divergence - reconstruction, logs)
+        if self.estimator == "score-function":
+            return self.score_function_loss(x, z.detach(), m, log_s)
+        f = self.log_joint(x, z) - self.family.log_prob(z, m, log_s)
+        value = log_mean_exp(f) if self.estimator == "importance-weighted" else f
+        return Loss(-value.mean(), {"bound": value.detach().mean()})
+
+    def score_function_loss(self, x: Tensor, z: Tensor, m: Tensor, log_s: Tensor) -> Loss:
+        """Its gradient in q is mean f grad log q(z|x), f = log p(x, z) - log q(z|x) held fixed.
+
+        The value has no meaning of its own; ``bound`` is the mean of f.
+        """
+        log_p, log_q = self.log_joint(x, z), self.family.log_prob(z, m, log_s)
+        f = (log_p - log_q).detach()
+        return Loss(-(log_p + f * log_q).mean(), {"bound": f.mean()})
+
+    def wake_sleep_loss(self, x: Tensor, eps: Tensor, z_dream: Tensor, noise: Tensor) -> Loss:
+        """-mean log p(x, z), z ~ q(z|x), reaches p; -mean log q(z|x) of dreams from p reaches q.
+
+        Hinton, Dayan, Frey, Neal (1995). Two objectives, not jointly a bound.
+        """
+        m, log_s = self.posterior(x)
+        z = (m + torch.exp(log_s) * eps).detach()
+        wake = self.log_joint(x, z)
+        bound = wake - self.family.log_prob(z, m, log_s)
+        x_dream = self.observation.draw(call_frozen(self.decoder, z_dream), noise).detach()
+        sleep = self.family.log_prob(z_dream, *self.posterior(x_dream))
+        logs = {"bound": bound.detach().mean(), "sleep": sleep.detach().mean()}
+        return Loss(-(wake.mean() + sleep.mean()), logs)
+
+    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Location m and log-scale log s of q(z|x), ``[B, latent]`` each."""
+        m, log_variance = self.encoder(x).chunk(2, dim=1)
+        return m, 0.5 * log_variance
+
+    def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
+        """log p(x|z) of ``x [B, *event]`` for ``z [L, B, latent]``, ``[L, B]``."""
+        a = self.decoder(z.flatten(0, 1))
+        copies = x.expand(len(z), *x.shape).flatten(0, 1)
+        return self.observation.log_prob(copies, a).view(z.shape[:2])
+
+    def log_joint(self, x: Tensor, z: Tensor) -> Tensor:
+        """log p(z) + log p(x|z) for ``z [L, B, latent]``, ``[L, B]``."""
+        log_prior = self.prior.log_density(z.flatten(0, 1)).view(z.shape[:2])
+        return log_prior + self.log_likelihood(x, z)
+
+    @torch.no_grad()
+    def log_weights(self, x: Tensor, k: int, rng: Generator) -> Tensor:
+        """log p(x, z) - log q(z|x) of ``k`` draws of q for each row, ``[k, B]``."""
+        m, log_s = self.posterior(x)
+        z = m + torch.exp(log_s) * self.family.noise((k, *m.shape), rng)
+        return self.log_joint(x, z) - self.family.log_prob(z, m, log_s)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """The means of q(z|x), ``[B, latent]``."""
+        return self.posterior(x)[0]
+
+    @torch.no_grad()
+    def sample(self, n: int, rng: Generator, given: Tensor | None = None) -> Tensor:
+        """``[n, *event]``: z from the prior, then a draw of p(x|z) or its mean."""
+        refuse_given(given)
+        a = call_frozen(self.decoder, self.prior.sample(n, rng))
+        if self.hand_out == "mean":
+            return self.observation.mean(a)
+        return self.observation.draw(a, self.observation.noise(n, rng))

@@ -1,0 +1,57 @@
+"""Decoders p(x|z): ``[B, latent]`` to the parameters of a law of x.
+
+Of binary data the logits of independent bits, ``[B, *event]``; of other data the means and
+log-variances of independent Gaussians, ``[B, 2, *event]``, the means squashed into the space's box
+where it has one (Kingma, Welling 2014, appendix C).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from gibbsian.core import Space
+from gibbsian.networks.generators import ConvGenerator, DenseGenerator, squash
+from gibbsian.networks.options import NetworkOptions
+
+
+def parameter_space(space: Space) -> Space:
+    """What a generator must return for a decoder of ``space``: both halves joined, no box."""
+    halves = 1 if space.kind == "binary" else 2
+    return replace(space, shape=(halves * space.shape[0], *space.shape[1:]), box=None)
+
+
+def arranged(a: Tensor, space: Space) -> Tensor:
+    """The joined halves ``[B, 2 C, ...]`` as ``[B, 2, *event]``; logits as they are."""
+    if space.kind == "binary":
+        return a
+    mean, log_variance = a.view(-1, 2, *space.shape).unbind(1)
+    return torch.stack([squash(mean, space.box), log_variance], dim=1)
+
+
+class DenseDecoder(nn.Module):
+    """``depth`` dense layers of ``width`` units; one linear head for means and log-variances."""
+
+    def __init__(self, space: Space, latent: int, options: NetworkOptions):
+        super().__init__()
+        self.space = space
+        self.body = DenseGenerator(parameter_space(space), latent, options)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """``[B, latent]`` to logits ``[B, *event]``, or to ``[B, 2, *event]``."""
+        return arranged(self.body(z), self.space)
+
+
+class ConvDecoder(nn.Module):
+    """Transposed convolutions, for images."""
+
+    def __init__(self, space: Space, latent: int, options: NetworkOptions):
+        super().__init__()
+        self.space = space
+        self.body = ConvGenerator(parameter_space(space), latent, options)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """``[B, latent] -> [B, 2, C, H, W]``."""
+        return arranged(self.body(z), self.space)

@@ -1,0 +1,45 @@
+"""Decoders: the shapes of their parameters, means in the box, variances free, rows apart."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from gibbsian.assemble import assemble
+from gibbsian.config import config_type, replace
+from gibbsian.core import Space
+from gibbsian.measures import Counting, RealSpace
+from gibbsian.networks import DECODERS, NetworkOptions, build_decoder
+
+SMALL = NetworkOptions(width=12, channels=4)
+IMAGE = Space((1, 8, 8), "image", (-1.0, 1.0))
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_means_lie_in_the_box_and_log_variances_anywhere(name: str) -> None:
+    decoder = build_decoder(name, IMAGE, 3, SMALL)
+    z = 200 * torch.randn(16, 3)
+    a = decoder(z)
+    assert a.shape == (16, 2, 1, 8, 8)
+    assert a[:, 0].abs().max() <= 1 < a[:, 1].abs().max()
+    one = torch.cat([decoder(row[None]) for row in z])
+    assert torch.allclose(a, one, rtol=1e-4, atol=1e-4)
+
+
+def test_bits_have_logits() -> None:
+    decoder = build_decoder("mlp", Space((5,), "binary", (0.0, 1.0)), 3, SMALL)
+    a = decoder(200 * torch.randn(16, 3))
+    assert a.shape == (16, 5) and a.min() < 0 and a.max() > 1
+    with pytest.raises(ValueError, match="a decoder needs a latent dimension"):
+        build_decoder("mlp", IMAGE, 0, SMALL)
+
+
+@pytest.mark.parametrize("kind", ["binary", "vector"])
+def test_a_directed_model_is_built_on_the_whole_space(kind: str) -> None:
+    config = replace(config_type("vae")(data="none"), latent=3, box="none")
+    box = (0.0, 1.0) if kind == "binary" else None
+    method = assemble(config, Space((5,), kind, box))  # type: ignore[arg-type]
+    assert method.measure == (Counting((5,)) if kind == "binary" else RealSpace((5,)))
+    with pytest.raises(ValueError, match=r"decoder returns \[5\] per row, but the parameters"):
+        wrong = {"decoder": torch.nn.Linear(3, 5)}
+        assemble(config, Space((5,), "vector"), wrong)
