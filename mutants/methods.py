@@ -4,36 +4,38 @@ from __future__ import annotations
 
 from mutants.fault import faults
 
-VGAN, GAN, GAMES, CD = (f"gibbsian/methods/{name}.py" for name in ("vgan", "gan", "games", "cd"))
+VGAN, EXPERTS, GAN, GAMES, CD = (
+    f"gibbsian/methods/{name}.py" for name in ("vgan", "experts", "gan", "games", "cd")
+)
 TEST_VGAN, TEST_GAN, TEST_CD = (
     f"tests/methods/test_{name}.py::test" for name in ("vgan", "gan", "cd")
 )
 
 FAULTS = [
     *faults(
-        VGAN,
+        EXPERTS,
         f"{TEST_VGAN}_generator_descends_energy_minus_surrogate",
-        ("Loss(energy - entropy, logs)", "Loss(energy + entropy, logs)"),
-        ("Loss(energy - entropy, logs)", "Loss(-energy - entropy, logs)"),
-        ("Loss(energy - entropy, logs)", "Loss(energy, logs)"),
-        ('Loss(energy, {"energy_model"', 'Loss(-energy, {"energy_model"'),
-        ('if self.entropy == "none":', 'if self.entropy != "none":'),
-        ("return energy, entropy_surrogate(s)", "return energy, entropy_surrogate(s.detach())"),
+        ("Loss(mean - entropy, logs)", "Loss(mean + entropy, logs)"),
+        ("Loss(mean - entropy, logs)", "Loss(-mean - entropy, logs)"),
+        ("Loss(mean - entropy, logs)", "Loss(mean, logs)"),
+        ('Loss(mean, {"energy_model"', 'Loss(-mean, {"energy_model"'),
+        ("if not surrogate:", "if surrogate:"),
+        ("return mean, entropy_surrogate(s)", "return mean, entropy_surrogate(s.detach())"),
     ),
     *faults(
-        VGAN,
+        EXPERTS,
         f"{TEST_VGAN}_energy_descends_data_minus_samples_minus_regulariser",
-        ("(energy_data - energy_model - self", "(energy_data + energy_model - self"),
-        ("(energy_data - energy_model - self", "(-energy_data - energy_model - self"),
-        ("- self.regulariser * entropy_data", "+ self.regulariser * entropy_data"),
-        ("- self.regulariser * entropy_data", "- entropy_data"),
+        ("(energy_data - energy_model - reg", "(energy_data + energy_model - reg"),
+        ("(energy_data - energy_model - reg", "(-energy_data - energy_model - reg"),
+        ("- regulariser * entropy_data", "+ regulariser * entropy_data"),
+        ("- regulariser * entropy_data", "- entropy_data"),
         ("Loss(energy_data - energy_model, logs)", "Loss(energy_data + energy_model, logs)"),
         ("Loss(energy_data - energy_model, logs)", "Loss(energy_model - energy_data, logs)"),
     ),
     *faults(
         VGAN,
         f"{TEST_VGAN}_only_the_mover_is_reached",
-        ("x_model = self.generator(z)\n", "x_model = self.generator(z).detach()\n"),
+        ("self.energy, self.generator(z), self", "self.energy, self.generator(z).detach(), self"),
         ("call_frozen(self.generator, z).detach()", "call_frozen(self.generator, z)"),
         ('"generator": ("generator",),', '"generator": ("energy",),'),
         ('"energy": ("energy",),', '"energy": ("energy", "generator"),'),
@@ -45,7 +47,7 @@ FAULTS = [
         ("call_frozen(self.generator, self.prior", "self.generator(self.prior"),
     ),
     *faults(
-        VGAN,
+        EXPERTS,
         f"{TEST_VGAN}_surrogate_minus_energy_is_information_about_the_sample",
         ("mean = s.mean(0)", "mean = s.mean(1)"),
         (" + torch.special.entr(1.0 - mean)", ""),

@@ -11,6 +11,7 @@ from gibbsian.methods.ebgan import EBGAN
 from gibbsian.methods.gan import GAN
 from gibbsian.methods.gebm import GEBM
 from gibbsian.methods.lbt import LBT
+from gibbsian.methods.transition_vgan import TransitionVGAN
 from gibbsian.methods.vae import VAE
 from gibbsian.methods.vgan import VGAN
 
@@ -22,6 +23,7 @@ METHODS: Mapping[str, type[Method]] = {
     "lbt": LBT,
     "gebm": GEBM,
     "ebgan": EBGAN,
+    "transition-vgan": TransitionVGAN,
     "vae": VAE,
 }
 
@@ -35,4 +37,5 @@ __all__ = [
     "VGAN",
     "BidirectionalBounds",
     "ContrastiveDivergence",
+    "TransitionVGAN",
 ]

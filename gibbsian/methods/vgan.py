@@ -3,37 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import ClassVar, Literal, Protocol, cast
+from typing import ClassVar, Literal
 
 import torch
 from torch import Generator, Tensor, nn
 
-from gibbsian.core import Batch, Loss, Method, Move, check_energy
+from gibbsian.core import Batch, Loss, Method, Move
 from gibbsian.measures import Gaussian, Measure, Undefined
 from gibbsian.methods.checks import check_at_least, check_choice, check_weight, refuse_given
+from gibbsian.methods.experts import check_experts, contrast_loss, following_loss
 from gibbsian.numerics import call_frozen
-
-
-def entropy_surrogate(s: Tensor) -> Tensor:
-    """H~ = sum_j h(mean_i s_j(x_i)) in nats (equation 9), from experts ``s [B, K]``; scalar.
-
-    0 <= mean E <= H~ <= K ln 2, since H~ - mean E is the sum over experts of the information that
-    expert j has about which sample it sees. Neither an estimate nor a bound of an entropy: two
-    samples with complementary codes already reach K ln 2.
-
-    >>> float(entropy_surrogate(torch.tensor([[0.0, 1.0, 0.0], [1.0, 0.0, 1.0]])))  # 3 ln 2
-    2.079441...
-    """
-    mean = s.mean(0)
-    return (torch.special.entr(mean) + torch.special.entr(1.0 - mean)).sum()
-
-
-class ExpertEnergy(Protocol):
-    """An energy computed from experts ``s [B, K]`` in [0, 1], as the surrogate needs it."""
-
-    def experts(self, x: Tensor) -> Tensor: ...
-
-    def energy_from_experts(self, s: Tensor) -> Tensor: ...
 
 
 class VGAN(Method):
@@ -76,11 +55,7 @@ class VGAN(Method):
         check_at_least("k", k, 1)
         check_choice("entropy", entropy, ("surrogate", "none"))
         check_weight("regulariser", regulariser)
-        if not hasattr(energy, "experts") and (entropy == "surrogate" or regulariser > 0):
-            raise ValueError(
-                "the entropy surrogate and the regulariser read the energy's experts, which this "
-                "energy has not; use the bounded energy, or entropy 'none' and regulariser 0"
-            )
+        check_experts(energy, entropy == "surrogate", regulariser)
         self.energy = energy
         self.generator = generator
         self.prior = prior
@@ -97,36 +72,12 @@ class VGAN(Method):
 
     def generator_loss(self, z: Tensor) -> Loss:
         """mean E(G(z)) - H~(p_G)."""
-        x_model = self.generator(z)
-        if self.entropy == "none":
-            energy = check_energy(self.energy(x_model), len(z)).mean()
-            return Loss(energy, {"energy_model": energy.detach()})
-        energy, entropy = self.energy_and_surrogate(x_model)
-        logs = {"energy_model": energy.detach(), "entropy_model": entropy.detach()}
-        return Loss(energy - entropy, logs)
+        return following_loss(self.energy, self.generator(z), self.entropy == "surrogate")
 
     def energy_loss(self, x: Tensor, z: Tensor) -> Loss:
         """mean E(x) - mean E(G(z)) - regulariser H~(p_data); the generator does not move."""
         x_model = call_frozen(self.generator, z).detach()
-        energy_model = check_energy(self.energy(x_model), len(z)).mean()
-        if self.regulariser == 0:
-            energy_data = check_energy(self.energy(x), len(x)).mean()
-            logs = {"energy_data": energy_data.detach(), "energy_model": energy_model.detach()}
-            return Loss(energy_data - energy_model, logs)
-        energy_data, entropy_data = self.energy_and_surrogate(x)
-        logs = {
-            "energy_data": energy_data.detach(),
-            "energy_model": energy_model.detach(),
-            "entropy_data": entropy_data.detach(),
-        }
-        return Loss(energy_data - energy_model - self.regulariser * entropy_data, logs)
-
-    def energy_and_surrogate(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """mean E(x) and H~ from one pass of the energy's experts."""
-        network = cast("ExpertEnergy", self.energy)
-        s = network.experts(x)
-        energy = check_energy(network.energy_from_experts(s), len(x)).mean()
-        return energy, entropy_surrogate(s)
+        return contrast_loss(self.energy, x, x_model, self.regulariser)
 
     @torch.no_grad()
     def sample(self, n: int, rng: Generator, given: Tensor | None = None) -> Tensor:

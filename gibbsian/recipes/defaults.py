@@ -61,6 +61,20 @@ def ebgan(plane: bool) -> dict[str, Any]:
     return settings | {"energy_net": {"activation": "relu"}}
 
 
+def transition_vgan(plane: bool) -> dict[str, Any]:
+    """VGAN's transition form (Zhai et al. 2016): as for VGAN, a slower energy."""
+    adam = {"betas": (0.5, 0.9), "schedule": "cosine"}
+    settings: dict[str, Any] = {
+        "training": {"rounds": 3_000, "ema": 0.999},
+        "transition_optimiser": adam | {"rate": 1e-3},
+        "energy_optimiser": adam | {"rate": 1e-4},
+    }
+    if plane:
+        settings |= {"energy_net": PLANE | {"experts": 64}}
+        settings |= {"autoencoder_net": {"depth": 3, "fourier": 16, "code": 2}}
+    return settings
+
+
 def gebm(plane: bool) -> dict[str, Any]:
     """GEBM (Arbel et al. 2021): the authors' floor; in the plane a faster, sharper energy than theirs.
 
@@ -138,5 +152,6 @@ DEFAULTS: Mapping[str, Callable[[bool], dict[str, Any]]] = {
     "lbt": lbt,
     "gebm": gebm,
     "ebgan": ebgan,
+    "transition-vgan": transition_vgan,
     "vae": vae,
 }

@@ -30,6 +30,7 @@ TABLE = {
     "lbt": set(),
     "gebm": {"energy", "latent target"},
     "ebgan": {"energy"},
+    "transition-vgan": {"energy"},
     "vae": {"encode"},
 }
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from gibbsian.core import HasEnergy, HasLatentTarget, Space
 from gibbsian.measures import Box, Gaussian, RealSpace
-from gibbsian.methods.vgan import VGAN, entropy_surrogate
+from gibbsian.methods.experts import entropy_surrogate
+from gibbsian.methods.vgan import VGAN
 from gibbsian.networks import NetworkOptions, build_energy, build_generator
 from tests.methods.play import Stream, check_gradient, descend, gradients, player, reached
 

@@ -1,0 +1,175 @@
+"""Variational contrastive divergence: VGAN whose generator is a step of a Markov chain from the data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import ClassVar, Literal, Protocol, cast, runtime_checkable
+
+import torch
+from torch import Generator, Tensor, nn
+
+from gibbsian.core import Batch, Loss, Method, Move
+from gibbsian.measures import Box, Measure, Undefined
+from gibbsian.methods.checks import check_at_least, check_choice, check_probability, check_weight
+from gibbsian.methods.experts import check_experts, contrast_loss, following_loss
+from gibbsian.numerics import call_frozen
+
+
+@runtime_checkable
+class CodedTransition(Protocol):
+    """An auto-encoder of which both halves can be called, with a code of ``code`` numbers in [-1, 1]."""
+
+    encoder: nn.Module
+    decoder: nn.Module
+    code: int
+
+
+def mask_noise(h: Tensor, mask: Tensor, u: Tensor) -> Tensor:
+    """h~ = m u + (1 - m) h, all ``[B, d]``: where the mask is 1 the code is replaced by noise."""
+    return mask * u + (1.0 - mask) * h
+
+
+class TransitionVGAN(Method):
+    """Transition VGAN: the energy against one noisy step, through an auto-encoder's code, from the data.
+
+    x~ = Decode(m u + (1 - m) Encode(x)) with m a random mask and u uniform in [-1, 1]^d, so that
+    q(x~) is the data's law moved by p(x~|x). As long as x~ stays near x, the entropy of q is about
+    that of the data, a constant, and the bound of VGAN can do without it (Zhai, Cheng, Feris, Zhang
+    2016, section 5, equation 10): one-step contrastive divergence with a learned step. rho = 0 is an
+    auto-encoder that ignores the energy, rho = 1 a step that may forget where it came from.
+
+    Args:
+        reading: equation-10 weighs mean E(x~) against the summed square error, on the same rows;
+            released-code weighs mean E(x~) - H~ against the binary cross-entropy per pixel, and
+            starts at the second half of a batch whose first half is the positive phase. The same
+            rho means different things in the two.
+        rho: weight of the energy in the transition's loss, 1 - rho that of the reconstruction.
+        k: transition steps per energy step, on the same batch.
+        corruption: probability that a number of the code is replaced by noise.
+        regulariser: weight of the surrogate at the data in the energy's step; 0 for an energy
+            without experts.
+        sample_steps: transitions that samples have made.
+    """
+
+    players: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "transition": ("autoencoder",),
+        "energy": ("energy",),
+    }
+    networks: ClassVar[Mapping[str, str]] = {"energy": "bounded", "autoencoder": "mlp"}
+
+    def __init__(
+        self,
+        energy: nn.Module,
+        autoencoder: nn.Module,
+        measure: Measure | Undefined,
+        *,
+        reading: Literal["equation-10", "released-code"] = "equation-10",
+        rho: float = 0.01,
+        k: int = 1,
+        corruption: float = 0.5,
+        regulariser: float = 1.0,
+        sample_steps: int = 9,
+    ):
+        super().__init__(measure)
+        check_choice("reading", reading, ("equation-10", "released-code"))
+        if not 0 <= rho <= 1:
+            raise ValueError(f"rho weighs the energy and must lie in [0, 1], not {rho}")
+        check_at_least("k", k, 1)
+        check_probability("corruption", corruption)
+        check_weight("regulariser", regulariser)
+        check_at_least("sample_steps", sample_steps, 1)
+        released = reading == "released-code"
+        check_experts(energy, released, regulariser)
+        if released and not isinstance(measure, Box):
+            raise ValueError(
+                "the released code's cross-entropy needs data in a box, such as images; use the "
+                "reading equation-10"
+            )
+        if not isinstance(autoencoder, CodedTransition):
+            raise ValueError(
+                "a transition needs an auto-encoder with the modules encoder and decoder and the "
+                "dimension of its code as code"
+            )
+        self.energy = energy
+        self.autoencoder = autoencoder
+        self.reading = reading
+        self.rho = rho
+        self.k = k
+        self.corruption = corruption
+        self.regulariser = regulariser
+        self.sample_steps = sample_steps
+
+    @property
+    def halves(self) -> CodedTransition:
+        """The auto-encoder as encoder, decoder and dimension of the code."""
+        return cast("CodedTransition", self.autoencoder)
+
+    def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[Move]:
+        """k transition steps with fresh noise and then one energy step, all on one batch.
+
+        Raises ValueError for a batch of one row that the released code's reading cannot split.
+        """
+        x = start = next(data).x
+        if self.reading == "released-code":
+            half = len(x) // 2
+            if half == 0:
+                raise ValueError("the reading released-code splits a batch: use at least 2 rows")
+            x, start = x[:half], x[half : 2 * half]
+        for _ in range(self.k):
+            yield Move("transition", self.transition_loss, (start, *self.noise(start, rng)))
+        yield Move("energy", self.energy_loss, (x, start, *self.noise(start, rng)))
+
+    def noise(self, x: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:
+        """The mask m in {0, 1}^d and u, uniform in [-1, 1]^d, both ``[B, d]``."""
+        shape = (len(x), self.halves.code)
+        drawn = torch.rand(2, *shape, generator=rng, device=x.device, dtype=x.dtype)
+        return (drawn[0] < self.corruption).to(x.dtype), 2.0 * drawn[1] - 1.0
+
+    def transition_loss(self, x: Tensor, mask: Tensor, u: Tensor) -> Loss:
+        """Equation 10, or what the released code descends in its place; see ``reading``."""
+        h = self.halves.encoder(x)
+        x_model = self.halves.decoder(mask_noise(h, mask, u))
+        error = self.reconstruction_error(self.halves.decoder(h), x)
+        follow = following_loss(self.energy, x_model, self.reading == "released-code")
+        value = self.rho * follow.value + (1.0 - self.rho) * error
+        return Loss(value, {**follow.logs, "reconstruction": error.detach()})
+
+    def reconstruction_error(self, back: Tensor, x: Tensor) -> Tensor:
+        """mean |back - x|^2, summed over the event; or the cross-entropy per pixel, in nats. Scalar."""
+        if self.reading == "equation-10":
+            return (back - x).flatten(1).square().sum(1).mean()
+        box = cast("Box", self.measure)
+        grey, target = ((part - box.low) / (box.high - box.low) for part in (back, x))
+        # Rounding may leave [0, 1] by 1e-7, and binary_cross_entropy refuses that.
+        return nn.functional.binary_cross_entropy(grey.clamp(0, 1), target.clamp(0, 1))
+
+    def energy_loss(self, x: Tensor, start: Tensor, mask: Tensor, u: Tensor) -> Loss:
+        """mean E(x) - mean E(x~) - regulariser H~(p_data), x~ from ``start``; the step is still."""
+        x_model = self.step(start, mask, u).detach()
+        return contrast_loss(self.energy, x, x_model, self.regulariser)
+
+    def step(self, x: Tensor, mask: Tensor, u: Tensor) -> Tensor:
+        """x~ = Decode(h~), ``[B, *event]``, with batch statistics left alone."""
+        h = call_frozen(self.halves.encoder, x)
+        return call_frozen(self.halves.decoder, mask_noise(h, mask, u))
+
+    @torch.no_grad()
+    def chain(self, x: Tensor, steps: int, rng: Generator) -> Tensor:
+        """``[steps + 1, n, *event]``: Markov chains of the transition, from ``x [n, *event]`` on."""
+        states = [x]
+        for _ in range(steps):
+            states.append(self.step(states[-1], *self.noise(x, rng)))
+        return torch.stack(states)
+
+    @torch.no_grad()
+    def sample(self, n: int, rng: Generator, given: Tensor | None = None) -> Tensor:
+        """``[n, *event]``: the ends of chains of ``sample_steps`` transitions.
+
+        They start at the rows of ``given``, used in turn, or where a code of noise alone decodes to.
+        """
+        if given is None:
+            u = 2.0 * torch.rand(n, self.halves.code, generator=rng, device=rng.device) - 1.0
+            start = call_frozen(self.halves.decoder, u)
+        else:
+            start = given[torch.arange(n, device=given.device) % len(given)]
+        return self.chain(start, self.sample_steps, rng)[-1]
