@@ -139,6 +139,22 @@ class HasLatentTarget(Protocol):
 
 
 @runtime_checkable
+class HasLogWeights(Protocol):
+    """Capability: ``log_weights(x, k, rng)``, log p(x, z) / q(z|x) of k draws of q per row, ``[k, B]``."""
+
+    def log_weights(self, x: Tensor, k: int, rng: Generator) -> Tensor: ...
+
+
+@runtime_checkable
+class HasDecoder(Protocol):
+    """Capability: a continuous latent space with ``prior`` and ``decoded(x, z)``, log p(x|z) ``[B]``."""
+
+    prior: Gaussian
+
+    def decoded(self, x: Tensor, z: Tensor) -> Tensor: ...
+
+
+@runtime_checkable
 class Flow(Protocol):
     """A generator that is invertible by construction and knows its volume.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -9,13 +10,29 @@ import torch
 from torch import Tensor
 
 from gibbsian.bounds import Entropy, LogDet
-from gibbsian.core import Estimate, Flow, HasEnergy, Interval, Method, NotDefined
-from gibbsian.evaluation import log_partition, variational_lower
+from gibbsian.core import (
+    Estimate,
+    Flow,
+    HasDecoder,
+    HasEnergy,
+    HasLogWeights,
+    Interval,
+    Method,
+    NotDefined,
+)
+from gibbsian.evaluation import (
+    directed_log_likelihood,
+    log_partition,
+    mean_weights,
+    variational_lower,
+)
 from gibbsian.measures import Box, Counting, Gaussian, Undefined
 from gibbsian.model import Model
 
 DRAWS = 2_000
 NEAR = 500
+WEIGHED, WEIGHTS = 500, 500
+"""Rows on which a directed model's likelihood is bounded, and weights of each."""
 
 
 def log_z(
@@ -27,6 +44,8 @@ def log_z(
     `generator_bound` found.
     """
     method = model.method
+    if method.directed:
+        return NotDefined("the model is normalised by construction")
     if not isinstance(method, HasEnergy):
         return NotDefined(f"{model.config.method} has no energy")
     offered = {"generator": bound} if isinstance(bound, Estimate) else None
@@ -108,3 +127,34 @@ def log_density(
     log_base = measure.log_density(transform.encode(x.to(model.device), model.rng(seed))).cpu()
     unnormalised = log_base - energies + transform.log_jacobian
     return unnormalised - z.upper.value, unnormalised - z.lower.value
+
+
+def directed_likelihood(model: Model, x: Tensor, seed: int) -> Interval | NotDefined:
+    """Mean of log p over the first rows of ``x [B, *event]``, both sides, in the user's units."""
+    method = model.method
+    if not isinstance(method, HasLogWeights):
+        return NotDefined("log Z is not")
+    rng = model.rng(seed)
+    u = model.transform.encode(x[:WEIGHED].to(model.device), rng)
+    decoder = (method.decoded, method.prior) if isinstance(method, HasDecoder) else None
+    found = directed_log_likelihood(method.log_weights, u, rng, k=WEIGHTS, decoder=decoder)
+    return shifted(found, model.transform.log_jacobian)
+
+
+def directed_log_density(model: Model, x: Tensor, seed: int) -> Tensor:
+    """log p of every row ``[n]`` from below by ``WEIGHTS`` samples, in the user's units."""
+    method, rng = model.method, model.rng(seed)
+    assert isinstance(method, HasLogWeights)
+    model.check_shape(x)
+    u = model.transform.encode(x.to(model.device), rng)
+    rows = [
+        mean_weights(method.log_weights, part, WEIGHTS, rng).log_mean for part in u.split(WEIGHED)
+    ]
+    return (torch.cat(rows) + model.transform.log_jacobian).float()
+
+
+def shifted(interval: Interval, nats: float) -> Interval:
+    """An interval moved by a constant: the log-Jacobian of the scaling."""
+    sides = (interval.lower, interval.upper)
+    lower, upper = (dataclasses.replace(side, value=side.value + nats) for side in sides)
+    return dataclasses.replace(interval, lower=lower, upper=upper)

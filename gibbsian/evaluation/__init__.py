@@ -1,11 +1,19 @@
 """Numbers about a model: log Z, likelihood, coverage, anomaly detection. Takes functions only."""
 
 from gibbsian.evaluation.annealing import Effort
+from gibbsian.evaluation.class_scores import class_entropy, clipped_kl_score, inception_type_score
 from gibbsian.evaluation.coverage import (
     ClassCoverage,
     Coverage,
     class_coverage,
     mode_coverage,
+)
+from gibbsian.evaluation.directed import (
+    MeanWeights,
+    annealed,
+    by_fitted_posterior,
+    directed_log_likelihood,
+    mean_weights,
 )
 from gibbsian.evaluation.frechet import frechet_distance
 from gibbsian.evaluation.kale import kale_kernel, kale_network
@@ -31,12 +39,19 @@ __all__ = [
     "Coverage",
     "Effort",
     "FromDistribution",
+    "MeanWeights",
+    "annealed",
     "auroc",
     "auroc_table",
+    "by_fitted_posterior",
     "class_coverage",
+    "class_entropy",
+    "clipped_kl_score",
+    "directed_log_likelihood",
     "frechet_distance",
     "gaussian_score",
     "held_out_log_likelihood",
+    "inception_type_score",
     "kale_kernel",
     "kale_network",
     "kl_to_model",
@@ -45,6 +60,7 @@ __all__ = [
     "log_partition",
     "log_partition_quadrature",
     "log_prob_bounds",
+    "mean_weights",
     "mode_coverage",
     "pca_score",
     "strongly_convex_upper",

@@ -131,6 +131,10 @@ class VAE(Method):
         log_prior = self.prior.log_density(z.flatten(0, 1)).view(z.shape[:2])
         return log_prior + self.log_likelihood(x, z)
 
+    def decoded(self, x: Tensor, z: Tensor) -> Tensor:
+        """log p(x|z) of ``x [B, *event]``, ``z [B, latent]``, ``[B]``."""
+        return self.log_likelihood(x, z[None])[0]
+
     @torch.no_grad()
     def log_weights(self, x: Tensor, k: int, rng: Generator) -> Tensor:
         """log p(x, z) - log q(z|x) of ``k`` draws of q for each row, ``[k, B]``."""

@@ -8,7 +8,14 @@ import torch
 import gibbsian.facade as facade
 from gibbsian import recipes
 from gibbsian.config import from_json, replace, to_json
-from gibbsian.core import HasEncoder, HasEnergy, HasLatentTarget, HasLogProb
+from gibbsian.core import (
+    HasDecoder,
+    HasEncoder,
+    HasEnergy,
+    HasLatentTarget,
+    HasLogProb,
+    HasLogWeights,
+)
 from gibbsian.files import read_tensors
 from gibbsian.methods import METHODS
 from gibbsian.model import load
@@ -20,6 +27,8 @@ CAPABILITIES = {
     "log_prob": HasLogProb,
     "encode": HasEncoder,
     "latent target": HasLatentTarget,
+    "log weights": HasLogWeights,
+    "decoder": HasDecoder,
 }
 # What each method can do beyond training and sampling. What is not listed, it cannot.
 TABLE = {
@@ -31,7 +40,7 @@ TABLE = {
     "gebm": {"energy", "latent target"},
     "ebgan": {"energy"},
     "transition-vgan": {"energy"},
-    "vae": {"encode"},
+    "vae": {"encode", "log weights", "decoder"},
 }
 
 
