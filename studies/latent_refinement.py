@@ -6,10 +6,11 @@ start at the prior: independence Metropolis, MALA and HMC (exact, step sizes fou
 Langevin and kinetic Langevin with friction 1 (not corrected, the step size cut to a tenth every 200
 steps); a step of HMC takes ten gradients. *Densities*: temperature 1, 600 steps of 20 000 chains of
 which the last 50 kept draws count, 1e6 in all: KL(truth || histogram) on 50x50 cells over
-[-1.6, 1.6]^2 with 1/2 added to each count, beside the same number for 1e6 true draws; sliced Wasserstein distance of 5 000. *Pictures*:
-inverse temperature (1, 10, 100) and steps (50, 200; HMC 20) are chosen for each kernel by the Frechet
-distance of 384 samples to validation rows; then 1 024 samples are compared with test rows by Frechet and
-kernel distance (cubic, unbiased) in the features of a classifier trained on the set for one epoch.
+[-1.6, 1.6]^2 with 1/2 added to each count, beside the same number for 1e6 true draws; sliced
+Wasserstein distance of 5 000. *Pictures*: inverse temperature (1, 10, 100) and steps (50, 200; HMC
+20) are chosen for each kernel by the Frechet distance of 384 samples to validation rows; then 1 024
+samples are compared with test rows by Frechet and kernel distance (cubic, unbiased) in the features
+of a classifier trained on the set for one epoch.
 A refinement *lowers* the distance if the difference exceeds two standard errors, those of both
 distances joined.
 """
