@@ -2,6 +2,7 @@
 
 from gibbsian.evaluation.annealing import Effort
 from gibbsian.evaluation.class_scores import class_entropy, clipped_kl_score, inception_type_score
+from gibbsian.evaluation.class_scores import class_entropy, clipped_kl_score, inception_type_score
 from gibbsian.evaluation.coverage import (
     ClassCoverage,
     Coverage,
@@ -47,10 +48,13 @@ __all__ = [
     "class_coverage",
     "class_entropy",
     "clipped_kl_score",
+    "class_entropy",
+    "clipped_kl_score",
     "directed_log_likelihood",
     "frechet_distance",
     "gaussian_score",
     "held_out_log_likelihood",
+    "inception_type_score",
     "inception_type_score",
     "kale_kernel",
     "kale_network",
