@@ -1,13 +1,13 @@
 """Which generators find every mode: ring8, grid25 and grid100, at equal time.
 
-Fixed before running: 300 CPU seconds of one thread for every run (rounds found by a trial of 20), the
+Fixed before running: 90 CPU seconds of one thread for every run (rounds found by a trial of 20), the
 same networks for all (energies, critics: two layers of 128 units on 64 Fourier features of scale 3; a
 generator of three layers of 128 units on 2 latent coordinates; each method's defaults otherwise), 25
 000 samples of the averaged weights. A mode is covered once a sample lies within 3 standard
 deviations; *high quality* is the share of samples that do so for any mode; reverse KL is that of the
 histogram of nearest modes to uniform. A uniform law covers every mode too, so coverage means nothing
 without the share of high quality: see the rows *uniform* and *the law itself*. A run is lost if a
-loss was not finite. LBT-GAN and GAN have five seeds, the others three.
+loss was not finite. LBT-GAN and GAN have five seeds, the others three, grid100 one.
 
 What is asked of LBT-GAN: 8 of 8 on ring8 in four of five seeds with reverse KL at most 0.10; on grid25
 more modes than GAN (then a smaller reverse KL) by more than 2 standard errors, or as many.
@@ -35,7 +35,7 @@ from gibbsian.recipes import default
 from studies.budget import rounds_within
 from studies.harness import Result, Study, run_study
 
-SECONDS = 300.0
+SECONDS = 90.0
 SAMPLES = 25_000
 DATA = ("ring8", "grid25")
 FEW, MANY = range(3), range(5)
@@ -60,7 +60,6 @@ def contestants() -> dict[str, tuple[Configure, Sequence[int]]]:
         "unrolled GAN, 5": (varied(gan, unroll=5), FEW),
         "unrolled GAN, 10": (varied(gan, unroll=10), FEW),
         "PacGAN, 2": (varied(gan, packing=2), FEW),
-        "minibatch GAN": (varied(gan, critic="minibatch"), FEW),
         "Wasserstein GAN": (
             varied(gan, loss="wasserstein", penalty=0.1, r1=0.0, critic_steps=3),
             FEW,
@@ -69,7 +68,6 @@ def contestants() -> dict[str, tuple[Configure, Sequence[int]]]:
         "bidirectional": (partial(default, "bidirectional"), FEW),
         "GEBM": (partial(default, "gebm"), FEW),
         "LBT alone": (varied(lbt, gan_weight=0.0), FEW),
-        "LBT-GAN, implicit": (varied(lbt, gradient="implicit"), FEW),
     }
 
 
@@ -132,8 +130,7 @@ def cells(quick: bool) -> dict[str, Callable[[], Result]]:
         "LBT-GAN": fine,
     }
     for method, config in aims.items():
-        for seed in FEW[:1] if quick else FEW:
-            runs[f"{method} / grid100 / {seed}"] = partial(measured, config, seed, quick)
+        runs[f"{method} / grid100 / 0"] = partial(measured, config, 0, quick)
     return runs
 
 
