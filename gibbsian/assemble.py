@@ -20,6 +20,7 @@ from gibbsian.networks import (
     NETWORKS,
     NetworkOptions,
     build_autoencoder,
+    build_beliefs,
     build_critic,
     build_decoder,
     build_encoder,
@@ -61,6 +62,7 @@ LATENT_ROLES: Mapping[str, Role] = {
 }
 """Every other role gives one number per observation."""
 DIRECT_ROLES: Mapping[str, Callable[[str, Space, NetworkOptions], nn.Module]] = {
+    "beliefs": build_beliefs,
     "critic": build_critic,
     "student": build_student,
     "autoencoder": build_autoencoder,
@@ -240,6 +242,8 @@ def _check_networks(parts: Mapping[str, object], seen: Mapping[str, Space]) -> N
         network.eval()
         with torch.enable_grad(), blaming(f"the {role} network, given [2, {_sizes(shape)}],"):
             inputs = [torch.zeros(2, *shape)]
+            if role == "beliefs":
+                inputs += [torch.zeros(2, n) for n in cast("tuple[int, ...]", network.sizes)[1:]]
             if role == "student":
                 inputs.append(torch.zeros(2, cast("int", network.noise)))
             if getattr(network, "takes_time", False):

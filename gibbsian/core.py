@@ -155,6 +155,16 @@ class HasDecoder(Protocol):
 
 
 @runtime_checkable
+class HasOverlap(Protocol):
+    """Capability: ``overlap_terms(n, k, rng)``, logs of n unbiased estimates of Z^2, ``[n]``.
+
+    Of the model p* between two directed ones; k draws of q are behind each estimate.
+    """
+
+    def overlap_terms(self, n: int, k: int, rng: Generator) -> Tensor: ...
+
+
+@runtime_checkable
 class Flow(Protocol):
     """A generator that is invertible by construction and knows its volume.
 

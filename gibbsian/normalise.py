@@ -16,14 +16,17 @@ from gibbsian.core import (
     HasDecoder,
     HasEnergy,
     HasLogWeights,
+    HasOverlap,
     Interval,
     Method,
     NotDefined,
 )
 from gibbsian.evaluation import (
+    bidirectional_log_likelihood,
     directed_log_likelihood,
     log_partition,
     mean_weights,
+    overlap,
     variational_lower,
 )
 from gibbsian.measures import Box, Counting, Gaussian, Undefined
@@ -44,6 +47,8 @@ def log_z(
     `generator_bound` found.
     """
     method = model.method
+    if isinstance(method, HasOverlap):
+        return overlap(method.overlap_terms, model.rng(seed))
     if method.directed:
         return NotDefined("the model is normalised by construction")
     if not isinstance(method, HasEnergy):
@@ -139,6 +144,14 @@ def directed_likelihood(model: Model, x: Tensor, seed: int) -> Interval | NotDef
     decoder = (method.decoded, method.prior) if isinstance(method, HasDecoder) else None
     found = directed_log_likelihood(method.log_weights, u, rng, k=WEIGHTS, decoder=decoder)
     return shifted(found, model.transform.log_jacobian)
+
+
+def between_log_likelihood(model: Model, x: Tensor, z: Interval, seed: int) -> Interval:
+    """Mean of log p* over the first rows of ``x``, of a model p* between two directed ones."""
+    method, rng = model.method, model.rng(seed)
+    assert isinstance(method, HasLogWeights)
+    u = model.transform.encode(x[:WEIGHED].to(model.device), rng)
+    return bidirectional_log_likelihood(method.log_weights, z, u, rng, k=WEIGHTS)
 
 
 def directed_log_density(model: Model, x: Tensor, seed: int) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gibbsian.assemble import assemble
-from gibbsian.core import Estimate, HasEnergy, HasLogWeights, Interval, NotDefined
+from gibbsian.core import Estimate, HasEnergy, HasLogWeights, HasOverlap, Interval, NotDefined
 from gibbsian.data import Dataset, corruptions
 from gibbsian.evaluation import (
     auroc_table,
@@ -25,6 +25,7 @@ from gibbsian.files import write_atomic, write_json
 from gibbsian.measures import Undefined
 from gibbsian.model import Model
 from gibbsian.normalise import (
+    between_log_likelihood,
     directed_likelihood,
     directed_log_density,
     generator_bound,
@@ -69,7 +70,9 @@ def evaluate_run(
 
     ``require`` names rows that must exist (``log-z``, ``kl``, ``coverage``); ValueError otherwise.
     """
-    known = [name for name in LABELS if data.density is not None or name not in ("entropy", "kl")]
+    absent = set() if data.density is not None else {"entropy", "kl"}
+    absent |= set() if isinstance(model.method, HasOverlap) else {"between"}
+    known = [name for name in LABELS if name not in absent]
     for name in require:
         if name not in known:
             raise ValueError(f"unknown quantity {name!r} to require; there are {', '.join(known)}")
@@ -112,6 +115,7 @@ LABELS: Mapping[str, str] = {
     "log-z": "log Z (scaled units, nats)",
     "generator": "the same from below, by the generator",
     "log-likelihood": "held-out log-likelihood (nats per row, data's units)",
+    "between": "the same of p*, between p and q",
     "entropy": "the same of the true density",
     "kl": "KL(data || model) (nats)",
     "coverage": "mode coverage of samples",
@@ -133,6 +137,8 @@ def _likelihood(
         found["log-likelihood"] = held_out
     else:
         found["log-likelihood"] = directed_likelihood(model, test, seed)
+    if isinstance(method, HasOverlap) and isinstance(z, Interval):
+        found["between"] = between_log_likelihood(model, test, z, seed)
     if data.density is None:
         return found
     found["entropy"] = Estimate(*_mean_error(data.density.log_prob(test)), "both", "exact", "mean")

@@ -2,7 +2,6 @@
 
 from gibbsian.evaluation.annealing import Effort
 from gibbsian.evaluation.class_scores import class_entropy, clipped_kl_score, inception_type_score
-from gibbsian.evaluation.class_scores import class_entropy, clipped_kl_score, inception_type_score
 from gibbsian.evaluation.coverage import (
     ClassCoverage,
     Coverage,
@@ -17,6 +16,7 @@ from gibbsian.evaluation.directed import (
     mean_weights,
 )
 from gibbsian.evaluation.frechet import frechet_distance
+from gibbsian.evaluation.helmholtz import bidirectional_log_likelihood, overlap
 from gibbsian.evaluation.kale import kale_kernel, kale_network
 from gibbsian.evaluation.likelihood import held_out_log_likelihood, log_prob_bounds
 from gibbsian.evaluation.ood import (
@@ -44,17 +44,15 @@ __all__ = [
     "annealed",
     "auroc",
     "auroc_table",
+    "bidirectional_log_likelihood",
     "by_fitted_posterior",
     "class_coverage",
-    "class_entropy",
-    "clipped_kl_score",
     "class_entropy",
     "clipped_kl_score",
     "directed_log_likelihood",
     "frechet_distance",
     "gaussian_score",
     "held_out_log_likelihood",
-    "inception_type_score",
     "inception_type_score",
     "kale_kernel",
     "kale_network",
@@ -66,6 +64,7 @@ __all__ = [
     "log_prob_bounds",
     "mean_weights",
     "mode_coverage",
+    "overlap",
     "pca_score",
     "strongly_convex_upper",
     "variational_lower",

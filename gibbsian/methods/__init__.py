@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from gibbsian.core import Method
 from gibbsian.methods.bidirectional import BidirectionalBounds
+from gibbsian.methods.bihm import BiHM
 from gibbsian.methods.cd import ContrastiveDivergence
 from gibbsian.methods.ebgan import EBGAN
 from gibbsian.methods.gan import GAN
@@ -25,6 +26,7 @@ METHODS: Mapping[str, type[Method]] = {
     "ebgan": EBGAN,
     "transition-vgan": TransitionVGAN,
     "vae": VAE,
+    "bihm": BiHM,
 }
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "METHODS",
     "VAE",
     "VGAN",
+    "BiHM",
     "BidirectionalBounds",
     "ContrastiveDivergence",
     "TransitionVGAN",

@@ -20,6 +20,7 @@ from gibbsian.networks.autoencoders import (
     dense_autoencoder,
     dense_energy,
 )
+from gibbsian.networks.beliefs import SigmoidBeliefs
 from gibbsian.networks.decoders import ConvDecoder, DenseDecoder
 from gibbsian.networks.encoders import ConvEncoder, DenseEncoder
 from gibbsian.networks.energies import (
@@ -40,6 +41,7 @@ from gibbsian.networks.user import load_user
 __all__ = [
     "ACTIVATIONS",
     "AUTOENCODERS",
+    "BELIEFS",
     "CRITICS",
     "DECODERS",
     "ENCODERS",
@@ -65,10 +67,12 @@ __all__ = [
     "MinibatchCritic",
     "MixtureStudent",
     "NetworkOptions",
+    "SigmoidBeliefs",
     "SigmoidEnergy",
     "VAEStudent",
     "bernoulli_entropy",
     "build_autoencoder",
+    "build_beliefs",
     "build_critic",
     "build_decoder",
     "build_encoder",
@@ -163,6 +167,8 @@ AUTOENCODERS: Mapping[str, Callable[[Space, NetworkOptions], nn.Module]] = {
     "conv": conv_autoencoder,
 }
 
+BELIEFS: Mapping[str, Callable[[Space, NetworkOptions], nn.Module]] = {"sigmoid": SigmoidBeliefs}
+
 STUDENTS: Mapping[str, Callable[[Space, NetworkOptions], nn.Module]] = {
     "vae": VAEStudent,
     "mixture": MixtureStudent,
@@ -174,6 +180,7 @@ NETWORKS: Mapping[str, Mapping[str, Callable[..., nn.Module]]] = {
     "generator": GENERATORS,
     "encoder": ENCODERS,
     "decoder": DECODERS,
+    "beliefs": BELIEFS,
     "critic": CRITICS,
     "autoencoder": AUTOENCODERS,
     "student": STUDENTS,
@@ -214,6 +221,11 @@ def build_encoder(name: str, space: Space, latent: int, options: NetworkOptions)
     """The encoder ``name`` from ``space`` to ``[B, 2 latent]``; names as for ``build_energy``."""
     _check_latent("an encoder", latent)
     return _build("encoder", name, space=space, latent=latent, options=options)
+
+
+def build_beliefs(name: str, space: Space, options: NetworkOptions) -> nn.Module:
+    """The layers of beliefs ``name`` above ``space``; names as for ``build_energy``."""
+    return _build("beliefs", name, space=space, options=options)
 
 
 def build_decoder(name: str, space: Space, latent: int, options: NetworkOptions) -> nn.Module:

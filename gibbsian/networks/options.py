@@ -40,6 +40,9 @@ class NetworkOptions:
         variance: of a gaussian likelihood, in the networks' units.
         components: number of Gaussians of a mixture student.
         kernels: number of similarities that a minibatch critic computes between observations.
+        layers: sizes of layers of bits from the data upwards, as 200,100,50, or 4x-5l-20: five,
+            geometrically spaced from 4 times the data's size down to 20.
+        deterministic: tanh layers inside each conditional of such layers.
         time: let an energy take the noise level as a second input: what the diffusion bound needs.
     """
 
@@ -58,6 +61,8 @@ class NetworkOptions:
     variance: float = 0.001
     components: int = 64
     kernels: int = 16
+    layers: str = "200,100,50,20"
+    deterministic: int = 0
     time: bool = False
 
     def __post_init__(self) -> None:
@@ -68,6 +73,8 @@ class NetworkOptions:
             raise ValueError(f"fourier must be 0 (none) or a count, not {self.fourier}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout is a share and must lie in [0, 1), not {self.dropout}")
+        if self.deterministic < 0:
+            raise ValueError(f"deterministic must be 0 (none) or a count, not {self.deterministic}")
         for name in ("fourier_scale", "envelope", "variance"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")

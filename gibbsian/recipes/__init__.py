@@ -13,7 +13,7 @@ from gibbsian.core import nearest
 from gibbsian.recipes.bidirectional import image_bounds, plane_bounds, published_bounds
 from gibbsian.recipes.contrastive import digits_cd, moons_cd
 from gibbsian.recipes.defaults import DEFAULTS, PLANE, Scale, default
-from gibbsian.recipes.directed import binary_vae, image_vae, published_vae
+from gibbsian.recipes.directed import binary_bihm, binary_vae, image_vae, published_vae
 from gibbsian.recipes.generalized import gebm_images, line_gebm, red_wine_gebm
 from gibbsian.recipes.teaching import image_gan, image_lbt, plane_lbt
 
@@ -51,6 +51,10 @@ RECIPES: Mapping[str, Callable[[Scale], Config]] = {
     "binarized-mnist-vae": partial(binary_vae, "binarized-mnist"),
     "binarized-mnist-vae-published": partial(published_vae, "binarized-mnist"),
     "frey-faces-vae-published": partial(published_vae, "frey-faces"),
+    "digits-binary-bihm": partial(binary_bihm, "digits-binary", "100,50,20,10"),
+    "binarized-mnist-bihm": partial(binary_bihm, "binarized-mnist", "200,100,50,20"),
+    "ocr-letters-bihm": partial(binary_bihm, "ocr-letters", "200,100,50,20,10"),
+    "dna-bihm": partial(binary_bihm, "dna", "100,50,20,10"),
 }
 
 

@@ -144,6 +144,11 @@ def vae(plane: bool) -> dict[str, Any]:
     return settings
 
 
+def bihm(plane: bool) -> dict[str, Any]:
+    """BiHM (Bornschein et al. 2016): Adam at 1e-3 and batches of 100, as in the authors' code."""
+    return {"training": {"rounds": 10_000, "batch": 100}, "model_optimiser": {"rate": 1e-3}}
+
+
 DEFAULTS: Mapping[str, Callable[[bool], dict[str, Any]]] = {
     "gan": gan,
     "vgan": vgan,
@@ -154,4 +159,5 @@ DEFAULTS: Mapping[str, Callable[[bool], dict[str, Any]]] = {
     "ebgan": ebgan,
     "transition-vgan": transition_vgan,
     "vae": vae,
+    "bihm": bihm,
 }

@@ -1,4 +1,4 @@
-"""Named runs of directed models: variational auto-encoders (Kingma, Welling 2014)."""
+"""Named runs of directed models: variational auto-encoders and Helmholtz machines."""
 
 from __future__ import annotations
 
@@ -47,4 +47,25 @@ def published_vae(data: str, scale: Scale) -> Config:
         decoder_net=network,
         encoder_net=network,
         model_optimiser={"name": "adagrad", "rate": 0.02},
+    )
+
+
+DEEP = "300,200,100,75,50,35,30,25,20,15,10,10"
+"""The paper's twelve layers for binarised MNIST."""
+
+
+def binary_bihm(data: str, layers: str, scale: Scale) -> Config:
+    """A bidirectional Helmholtz machine of bits, K = 10, L1 of 1e-3 per batch of 100.
+
+    At scale paper the twelve layers of Bornschein et al. (2016) on MNIST's digits, to be finished with
+    --samples 100.
+    """
+    if scale == "paper" and "mnist" in data:
+        layers = DEEP
+    return replace(
+        default("bihm", data),
+        training={"rounds": 10_000 if scale == "cpu" else 500_000, "batch": 100},
+        beliefs_net={"layers": layers},
+        samples=10,
+        l1=1e-3,
     )

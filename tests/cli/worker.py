@@ -18,10 +18,10 @@ FEW = {"cd": {"chains": 32, "steps": 2, "sample_steps": 2}, "gebm": {"burst": 5}
 
 
 def small(name):
-    """Ten rounds of ``name`` on ring8 with small networks."""
-    config = default(name, "ring8")
+    """Ten rounds of ``name`` on ring8 (or on bits) with small networks."""
+    config = default(name, "digits-4-binary" if name == "bihm" else "ring8")
     roles = [field for field in vars(config) if field.endswith("_net")]
-    changes = {role: {"width": 16, "experts": 8} for role in roles}
+    changes = {role: {"width": 16, "experts": 8, "layers": "8,4"} for role in roles}
     changes |= FEW.get(name, {})
     training = {"rounds": 10, "batch": 32, "device": "cpu"}
     return replace(config, source={"limit": 500}, training=training, **changes)

@@ -15,6 +15,7 @@ from gibbsian.core import (
     HasLatentTarget,
     HasLogProb,
     HasLogWeights,
+    HasOverlap,
 )
 from gibbsian.files import read_tensors
 from gibbsian.methods import METHODS
@@ -22,6 +23,7 @@ from gibbsian.model import load
 from gibbsian.training import Mover, player_parameters
 
 SMALL = {"rounds": 3, "batch": 32, "log_every": 1, "save_every": 1, "seed": 5, "device": "cpu"}
+BITS = "digits-4-binary"
 CAPABILITIES = {
     "energy": HasEnergy,
     "log_prob": HasLogProb,
@@ -29,6 +31,7 @@ CAPABILITIES = {
     "latent target": HasLatentTarget,
     "log weights": HasLogWeights,
     "decoder": HasDecoder,
+    "overlap": HasOverlap,
 }
 # What each method can do beyond training and sampling. What is not listed, it cannot.
 TABLE = {
@@ -41,19 +44,22 @@ TABLE = {
     "ebgan": {"energy"},
     "transition-vgan": {"energy"},
     "vae": {"encode", "log weights", "decoder"},
+    "bihm": {"log weights", "overlap"},
 }
 
 
 def small(name, **training):
     """A configuration of ``name`` that plays three rounds in well under a second."""
-    config = recipes.default(name, "ring8")
+    config = recipes.default(name, BITS if name == "bihm" else "ring8")
     changes = {
-        f.name: {"width": 16, "experts": 8}
+        f.name: {"width": 16, "experts": 8, "layers": "8,4"}
         for f in type(config).__dataclass_fields__.values()
         if f.name.endswith("_net")
     }
     if name == "cd":
         changes |= {"chains": 64, "steps": 2, "sample_steps": 2}
+    if name == "bihm":
+        changes |= {"samples": 3, "sweeps": 2}
     if name == "gebm":
         changes |= {"burst": 3, "energy_steps": 2, "initial_batches": 2}
     config = replace(config, source={"limit": 500}, training=SMALL | training, **changes)
@@ -112,7 +118,7 @@ def test_parameters_belong_to_exactly_one_player(name):
 def test_samples_have_the_data_s_shape_and_come_from_the_seed(name):
     model = facade.train(small(name))
     x = model.sample(7, seed=1)
-    assert x.shape == (7, 2) and torch.isfinite(x).all()
+    assert x.shape == (7, *model.space.shape) and torch.isfinite(x).all()
     torch.testing.assert_close(model.sample(7, seed=1), x, rtol=0, atol=0)
     assert not torch.equal(model.sample(7, seed=2), x)
 

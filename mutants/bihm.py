@@ -1,0 +1,91 @@
+"""Faults of bidirectional Helmholtz machines, their sampler and their likelihoods."""
+
+from __future__ import annotations
+
+from mutants.fault import faults
+
+BIHM, HALVES, CHAIN = (
+    f"gibbsian/methods/{name}.py" for name in ("bihm", "helmholtz", "helmholtz_chain")
+)
+EVALUATION, NETWORK = "gibbsian/evaluation/helmholtz.py", "gibbsian/networks/beliefs.py"
+TEST = "tests/methods/test_bihm.py::test"
+
+FAULTS = [
+    *faults(
+        BIHM,
+        f"{TEST}_many_samples_give_that_gradient",
+        ("torch.softmax(0.5 * log_w, 0)", "torch.softmax(log_w, 0)"),
+        ("omega * p + (omega", "omega * p - (omega"),
+        ("self.l1 / rows * torch", "self.l1 * torch"),
+        ("if w.ndim > 1]", "]"),
+    ),
+    *faults(
+        BIHM,
+        f"{TEST}_the_control_variate_keeps_the_mean_and_lowers_the_variance",
+        ("(omega - 1.0 / len(omega)) * q", "omega * q"),
+    ),
+    *faults(
+        BIHM,
+        f"{TEST}_reweighted_wake_sleep_by_enumeration",
+        ("(omega * (p + 0.5 * q))", "(omega * (p + q))"),
+        ("+ 0.5 * sleep", "+ sleep"),
+        ("omega = torch.softmax(log_w, 0)", "omega = torch.softmax(0.5 * log_w, 0)"),
+    ),
+    *faults(
+        BIHM,
+        f"{TEST}_estimates_of_z_squared_are_unbiased",
+        ("return 0.5 * ratio + log_root", "return -0.5 * ratio + log_root"),
+    ),
+    *faults(
+        BIHM,
+        f"{TEST}_filling_in_has_the_conditional_law",
+        ("chain.sweep(state, rng, observed)", "chain.sweep(state, rng)"),
+    ),
+    *faults(
+        HALVES,
+        f"{TEST}_weights_average_to_p_and_their_roots_to_the_root",
+        ("return log_p(beliefs, layers) - q", "return log_p(beliefs, layers) + q"),
+        ("half = 0.5 * log_weights", "half = log_weights"),
+    ),
+    *faults(
+        CHAIN,
+        f"{TEST}_gibbs_leaves_p_star_as_it_is",
+        (
+            "target = from_p + from_q + log_bits(below, self.beliefs.down(layer - 1, h))",
+            "target = from_p + from_q",
+        ),
+        ("h = torch.cat([old[None], bits", "h = torch.cat([1 - old[None], bits"),
+        ("if not last:\n", "if last and not last:\n"),
+        ("0.5 * target - torch.logaddexp", "target - torch.logaddexp"),
+        ("return x[chosen, rows], roots[chosen, rows]", "return x[chosen, rows], root"),
+        ("pick(roots + 0.5 * log_w, rng)", "pick(0.5 * log_w, rng)"),
+        ("pick(roots + 0.5 * log_w, rng)", "pick(roots + log_w, rng)"),
+    ),
+    *faults(
+        CHAIN,
+        f"{TEST}_resampled_draws_tend_to_p_star",
+        ("0.5 * (log_q(beliefs, layers) - log_p", "0.0 * (log_q(beliefs, layers) - log_p"),
+        ("log_w + log_root(beliefs, layers[0], inner, rng)", "0 * log_w"),
+    ),
+    *faults(
+        NETWORK,
+        f"{TEST}_layers_start_as_released",
+        ("(before + after)) / before", "(before + after))"),
+        ("nn.init.constant_(linear.bias, -1.0)", "nn.init.constant_(linear.bias, 0.0)"),
+        (
+            "logits: Tensor = self.q[layer - 1](below)\n        return logits.clamp(-LIMIT, LIMIT)",
+            "logits: Tensor = self.q[layer - 1](below)\n        return logits",
+        ),
+    ),
+    *faults(
+        EVALUATION,
+        "tests/evaluation/test_helmholtz.py::test_log_z_has_the_stated_error",
+        ("(float(figure) / 2 for", "(float(figure) for"),
+    ),
+    *faults(
+        EVALUATION,
+        "tests/evaluation/test_helmholtz.py::test_log_p_star_is_the_bound_and_the_bound_less_twice_log_z",
+        ("value=lower.value - 2.0 * z.value", "value=lower.value - z.value"),
+        ("power=0.5", "power=1.0"),
+    ),
+]
