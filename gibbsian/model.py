@@ -60,6 +60,21 @@ class Model:
             u = self.method.sample(n, self.rng(seed), given)
         return self.transform.decode(u).cpu()
 
+    def fill_in(self, n: int, x: Tensor, kept: Tensor, seed: int = 0) -> Tensor:
+        """``[n, *event]``: ``x [*event]``, in the user's units, where ``kept`` and samples elsewhere.
+
+        ValueError where the shapes differ, nothing or everything is kept, or the method cannot.
+        """
+        self.check_shape(x[None])
+        if kept.shape != x.shape:
+            raise ValueError(f"the mask has shape {list(kept.shape)}; x has {list(x.shape)}")
+        if bool(kept.all()) or not bool(kept.any()):
+            raise ValueError(
+                "the mask must keep a part of the observation and leave a part to fill in"
+            )
+        u = self.transform.encode(x[None].to(self.device), self.rng(seed))[0]
+        return self.sample(n, seed, u.masked_fill(~kept.to(self.device), torch.nan))
+
     def energy(self, x: Tensor, seed: int = 0) -> Tensor:
         """Energies ``[n]`` of points ``x [n, *event]`` in the user's units; low is probable.
 

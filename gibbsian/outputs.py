@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -43,12 +44,24 @@ def write_points(path: Path, x: Tensor) -> None:
     write_atomic(path, buffer.getvalue())
 
 
+def as_pictures(array: np.ndarray) -> np.ndarray:
+    """Rows of s^2 >= 16 numbers within [0, 1] as pictures ``[n, 1, s, s]``, everything else as it is."""
+    side = math.isqrt(array[0].size)
+    bits = array.ndim == 2 and array.min() >= 0 and array.max() <= 1
+    return (
+        array.reshape(-1, 1, side, side)
+        if bits and side >= 4 and side**2 == array.shape[1]
+        else array
+    )
+
+
 def _picture(buffer: io.BytesIO, array: np.ndarray) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     from gibbsian.report import sample_sheet
 
+    array = as_pictures(array)
     if array.ndim == 4:
         from PIL import Image
 

@@ -45,11 +45,14 @@ FAULTS = [
     *faults(
         VAE,
         f"{TEST}_samples_are_draws_of_the_model_or_means",
-        (
-            "self.observation.draw(a, self.observation.noise(n, rng))",
-            "self.observation.mean(a)",
-        ),
-        ('if self.hand_out == "mean":', 'if self.hand_out != "mean":'),
+        ('return x if self.hand_out == "draw" else', 'return x if self.hand_out != "draw" else'),
+    ),
+    *faults(
+        VAE,
+        f"{TEST}_filling_in_has_the_conditional_law",
+        ("< log_w[1] - log_w[0])[:, None], new, z)", "< 1e9 + 0 * u)[:, None], new, z)"),
+        ("< log_w[1] - log_w[0])", "< log_w[0] - log_w[1])"),
+        ("log_w = self.log_joint(x, both) - self", "log_w = self.log_joint(x, both) + self"),
     ),
     *faults(
         POSTERIORS,

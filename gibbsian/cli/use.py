@@ -12,7 +12,7 @@ import tyro
 from tyro.conf import Positional
 
 from gibbsian.cli.console import parse, say
-from gibbsian.data import read_points
+from gibbsian.data import read_mask, read_observation, read_points
 from gibbsian.facade import device_of, load_data
 from gibbsian.model import load
 from gibbsian.outputs import check_output, write_points, write_table
@@ -31,6 +31,9 @@ class Sample:
         output: where to: .png (images, or a scatter), .npz, .npy or .csv, in the data's units.
         n: how many; at least 1.
         seed: of the draws.
+        given: a file with one observation of which a part is kept and the rest filled in.
+        mask: what is kept: the top, left, bottom or right half of a picture, or a file with an entry
+            per number, not zero where kept.
         refine: improve the samples by Markov chains: in the generator's latent space where the
             method declares a target there, otherwise in data space.
         steps: of each chain.
@@ -46,6 +49,8 @@ class Sample:
     output: Path
     n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 64
     seed: int = 0
+    given: Annotated[str | None, tyro.conf.arg(metavar="IMAGE")] = None
+    mask: Annotated[str | None, tyro.conf.arg(metavar="MASK")] = None
     refine: KernelName | None = None
     steps: int = 1_000
     step_size: float | None = None
@@ -62,8 +67,17 @@ def sample(arguments: list[str]) -> int:
     check_output(wish.output, (".png", ".npz", ".npy", ".csv"))
     if wish.step_size is not None and not 0 < wish.step_size < math.inf:
         raise ValueError(f"--step-size must be positive, not {wish.step_size}")
+    if (wish.given is None) != (wish.mask is None):
+        raise ValueError(
+            "--given IMAGE and --mask MASK go together: what is there, and what of it stays"
+        )
+    if wish.given is not None and wish.refine is not None:
+        raise ValueError("--refine does not know what is given; leave out one of them")
     model = load(wish.run, device=device_of(wish.device))
-    if wish.refine is None:
+    if wish.given is not None and wish.mask is not None:
+        kept = read_mask(wish.mask, model.transform)
+        x = model.fill_in(wish.n, read_observation(wish.given, model.transform), kept, wish.seed)
+    elif wish.refine is None:
         x = model.sample(wish.n, wish.seed)
     else:
         x, chains = refine(

@@ -3,6 +3,7 @@
 from gibbsian.data.corruptions import corruptions
 from gibbsian.data.dataset import Dataset, from_array, load, read_points
 from gibbsian.data.densities import Density, Modes, density
+from gibbsian.data.masks import read_mask, read_observation
 from gibbsian.data.named import Known, names
 from gibbsian.data.streams import Stream
 from gibbsian.data.transforms import Transform
@@ -19,5 +20,7 @@ __all__ = [
     "from_array",
     "load",
     "names",
+    "read_mask",
+    "read_observation",
     "read_points",
 ]

@@ -10,7 +10,7 @@ from torch import Generator, Tensor, nn
 
 from gibbsian.core import Batch, Loss, Method, Move
 from gibbsian.measures import Gaussian, Measure, Undefined
-from gibbsian.methods.checks import check_at_least, check_choice, refuse_given
+from gibbsian.methods.checks import check_at_least, check_choice
 from gibbsian.methods.observations import observation_of
 from gibbsian.methods.posteriors import POSTERIORS
 from gibbsian.numerics import call_frozen, log_mean_exp
@@ -35,6 +35,7 @@ class VAE(Method):
         samples: L, how many z are drawn per observation.
         posterior: the family of q(z|x), z = m + s eps.
         hand_out: what a sample is: a draw of p(x|z), or its mean.
+        sweeps: of the chain that fills in what is missing of an observation.
     """
 
     players: ClassVar[Mapping[str, tuple[str, ...]]] = {"model": ("decoder", "encoder")}
@@ -52,11 +53,13 @@ class VAE(Method):
         samples: int = 1,
         posterior: Posterior = "gaussian",
         hand_out: Literal["draw", "mean"] = "draw",
+        sweeps: int = 100,
     ):
         super().__init__(measure)
         check_choice("estimator", estimator, get_args(Estimator))
         check_at_least("samples", samples, 1)
         check_choice("posterior", posterior, POSTERIORS)
+        check_at_least("sweeps", sweeps, 1)
         check_choice("hand_out", hand_out, ("draw", "mean"))
         self.decoder = decoder
         self.encoder = encoder
@@ -66,6 +69,7 @@ class VAE(Method):
         self.estimator = estimator
         self.samples = samples
         self.hand_out = hand_out
+        self.sweeps = sweeps
 
     def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[Move]:
         """One step of both networks on one batch (Algorithm 1)."""
@@ -148,9 +152,42 @@ class VAE(Method):
 
     @torch.no_grad()
     def sample(self, n: int, rng: Generator, given: Tensor | None = None) -> Tensor:
-        """``[n, *event]``: z from the prior, then a draw of p(x|z) or its mean."""
-        refuse_given(given)
-        a = call_frozen(self.decoder, self.prior.sample(n, rng))
-        if self.hand_out == "mean":
-            return self.observation.mean(a)
-        return self.observation.draw(a, self.observation.noise(n, rng))
+        """``[n, *event]``: z from the prior, then a draw of p(x|z) or its mean.
+
+        ``given [*event]``: an observation with NaN where it is to be filled in.
+        """
+        z = self.prior.sample(n, rng)
+        x = self.drawn(z, rng)
+        if given is None:
+            return (
+                x
+                if self.hand_out == "draw"
+                else self.observation.mean(call_frozen(self.decoder, z))
+            )
+        observed = ~given.isnan()
+        x = torch.where(observed, given, x)
+        for _ in range(self.sweeps):
+            z = self.renewed(x, z, rng)
+            x = torch.where(observed, given, self.drawn(z, rng))
+        if self.hand_out == "draw":
+            return x
+        return torch.where(observed, given, self.observation.mean(call_frozen(self.decoder, z)))
+
+    def drawn(self, z: Tensor, rng: Generator) -> Tensor:
+        """x ~ p(x|z), ``[B, latent] -> [B, *event]``."""
+        return self.observation.draw(
+            call_frozen(self.decoder, z), self.observation.noise(len(z), rng)
+        )
+
+    def renewed(self, x: Tensor, z: Tensor, rng: Generator) -> Tensor:
+        """z after a Metropolis step with q(z|x) as proposal, so that p(z|x) is left as it is.
+
+        With draws of x|z between such steps the chain fills in from p(x) exactly (Mattei,
+        Frellsen 2018); without the test it would be q's (Rezende, Mohamed, Wierstra 2014).
+        """
+        m, log_s = self.posterior(x)
+        new = m + torch.exp(log_s) * self.family.noise(tuple(m.shape), rng)
+        both = torch.stack([z, new])
+        log_w = self.log_joint(x, both) - self.family.log_prob(both, m, log_s)
+        u = torch.rand(len(z), generator=rng, device=rng.device)
+        return torch.where((torch.log(u) < log_w[1] - log_w[0])[:, None], new, z)
