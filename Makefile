@@ -27,7 +27,7 @@ $(VENV)/.core: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.core
-	@$(PIP) -e '.[dev,flows,parquet]'
+	@$(PIP) -e '.[dev,flows,parquet,sweep]'
 	@touch $@
 
 $(VENV)/.docs: $(VENV)/.core

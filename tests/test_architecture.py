@@ -51,14 +51,15 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "facade": ("model", "recipes"),
     "normalise": ("model", "evaluation"),
     "scorecard": ("normalise",),
+    "sweep": ("facade", "scorecard", "classifier", "report"),
     "demo": ("facade", "outputs", "scorecard"),
-    "cli": ("demo", "refine", "classifier"),
+    "cli": ("demo", "refine", "classifier", "sweep"),
     "__main__": ("cli",),
     "__init__": ("facade", "scorecard"),
 }
 
 # Optional extras and development tools: no module of the package may need them to be imported.
-EXTRAS = {"zuko", "pyarrow", "arviz", "pandas", "jaxtyping", "beartype", "pytest", "hypothesis"}
+EXTRAS = {"zuko", "optuna", "pyarrow", "arviz", "pandas", "jaxtyping", "beartype", "pytest", "hypothesis"}
 # Dependencies that cost a second or draw windows: `import gibbsian` alone leaves them alone.
 HEAVY = EXTRAS | {"matplotlib", "sklearn", "scipy", "tyro", "PIL", "torchvision"}
 

@@ -27,7 +27,7 @@ from PIL import Image
 
 import gibbsian
 from gibbsian import cli
-from gibbsian.cli import other, use
+from gibbsian.cli import other, search, use
 from gibbsian.cli import train as train_commands
 from gibbsian.cli.console import parse
 from gibbsian.config import config_type
@@ -46,6 +46,7 @@ RECORDS = {
     "report": use.Report,
     "classifier": other.TrainClassifier,
     "demo": other.Demo,
+    "sweep": search.Sweep,
 }
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 

@@ -20,6 +20,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "evaluate": ("gibbsian.cli.use:evaluate", "measure a trained model on held-out data"),
     "report": ("gibbsian.cli.use:report", "write one HTML page about an evaluated run"),
     "classifier": ("gibbsian.cli.other:classifier", "train a classifier, to label samples with"),
+    "sweep": ("gibbsian.cli.search:sweep_", "train at many settings and compare them"),
     "list": ("gibbsian.cli.other:list_", "show methods, data, recipes or networks"),
     "demo": ("gibbsian.cli.other:demo", "train on handwritten digits and write a report"),
 }

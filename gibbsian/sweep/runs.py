@@ -1,0 +1,172 @@
+"""A sweep of training runs: its settings on disk, its workers, one trial from values to figures."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gibbsian.classifier import load_classifier
+from gibbsian.config import Config, from_json, to_json
+from gibbsian.core import NonFiniteError, nearest
+from gibbsian.facade import load_data, resume, train_config
+from gibbsian.files import read_json, write_json
+from gibbsian.runs import Run
+from gibbsian.sweep.journal import Claim, Journal, Result, Search
+from gibbsian.sweep.locks import FileLock
+from gibbsian.sweep.objectives import OBJECTIVES, Setting
+from gibbsian.sweep.space import Space, applied, parse_space, to_entries
+
+FORMAT = 1
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What makes two sweeps the same sweep; ``trials`` may grow when one is continued."""
+
+    config: Config
+    space: Space
+    search: Search
+    objective: str
+    samples: int = 2_000
+    seed: int = 0
+    classifier: str | None = None
+    trials: int = 0
+
+    def __post_init__(self) -> None:
+        if self.objective not in OBJECTIVES:
+            raise nearest("objective", self.objective, OBJECTIVES)
+        if self.samples < 2:
+            raise ValueError(f"figures need at least 2 samples, not {self.samples}")
+        for point in self._probes():
+            applied(self.config, point)
+
+    def _probes(self) -> list[dict[str, Any]]:
+        """Points that together name every option and every listed value."""
+        lists = {n: e if isinstance(e, list) else [e["low"]] for n, e in self.entries.items()}
+        longest = max(len(values) for values in lists.values())
+        return [
+            {name: values[min(i, len(values) - 1)] for name, values in lists.items()}
+            for i in range(longest)
+        ]
+
+    @property
+    def entries(self) -> dict[str, Any]:
+        """The space as JSON."""
+        return to_entries(self.space)
+
+    def to_json(self) -> dict[str, Any]:
+        """What ``sweep.json`` holds."""
+        plain = {k: v for k, v in vars(self).items() if k not in ("config", "space")}
+        return {
+            "format": FORMAT,
+            **plain,
+            "config": to_json(self.config),
+            "space": self.entries,
+        }
+
+    @classmethod
+    def from_json(cls, entries: dict[str, Any]) -> Settings:
+        """The inverse of ``to_json``."""
+        rest = {k: v for k, v in entries.items() if k not in ("format", "config", "space")}
+        return cls(from_json(entries["config"]), parse_space(entries["space"]), **rest)
+
+    def journal(self, out: Path) -> Journal:
+        """The trials in ``out``."""
+        maximise = OBJECTIVES[self.objective].maximise
+        return Journal(out, self.space, self.search, maximise, self.trials, self.seed)
+
+
+def settle(out: Path, settings: Settings) -> None:
+    """Write the sweep's settings, or compare them with those that stand there.
+
+    Raises ValueError when ``out`` holds another sweep, or something else.
+    """
+    path = out / "sweep.json"
+    if not path.exists() and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f"{out} exists and holds no sweep; choose another --out")
+    with FileLock(out / "settings.lock").held():
+        if path.exists():
+            there, here = read_json(path), json.loads(json.dumps(settings.to_json()))
+            for name in sorted({*there, *here} - {"trials"}):
+                if there.get(name) != here.get(name):
+                    raise ValueError(
+                        f"{out} holds a sweep with another {name}; continue it with its own "
+                        "settings or choose another --out"
+                    )
+            settings = Settings.from_json(here | {"trials": max(there["trials"], settings.trials)})
+        write_json(path, settings.to_json())
+
+
+def sweep(out: Path, settings: Settings, workers: int, tell: Tell) -> int:
+    """Run what is left of a sweep, in ``workers`` processes of one thread each; how many of them died.
+
+    Other processes and machines may work on the same folder at the same time. Raises ValueError for
+    data that cannot be loaded and settings that do not fit what stands in ``out``.
+    """
+    if workers < 1:
+        raise ValueError(f"the number of workers must be at least 1, not {workers}")
+    load_data(settings.config)
+    settle(out, settings)
+    settings.journal(out)
+    if workers == 1:
+        work(out, tell)
+        return 0
+    context = get_context("spawn")
+    processes = [
+        context.Process(target=work, args=(out, tell), daemon=True) for _ in range(workers)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    return sum(process.exitcode != 0 for process in processes)
+
+
+def work(out: Path, tell: Tell) -> None:
+    """Run trials until none is left, telling of each in a line."""
+    torch.set_num_threads(1)
+    settings = Settings.from_json(read_json(out / "sweep.json"))
+    judge = load_classifier(Path(settings.classifier)) if settings.classifier else None
+    setting = Setting(settings.samples, settings.seed, judge)
+    journal = settings.journal(out)
+    while True:
+        with journal.next() as claim:
+            if claim is None:
+                return
+            result = run_trial(claim, settings, setting)
+            journal.finish(claim, result)
+        said = result.get("failed") or f"{settings.objective} {result['value']:.4g}"
+        left = journal.trials - sum(row.state != "running" for row in journal.rows())
+        tell(f"trial {claim.number}: {said}; {left} to go")
+
+
+def run_trial(claim: Claim, settings: Settings, setting: Setting) -> Result:
+    """Train with the claim's values and measure; go on with a run that stands in its folder.
+
+    A run that is not finite, settings that do not fit and figures that do not exist are results.
+    """
+    begun, run = time.monotonic(), Run(claim.folder / "run")
+    try:
+        config = applied(settings.config, claim.values)
+        data = load_data(config)
+        if (run.path / "config.json").is_file():
+            model = resume(run.path, dataset=data)
+        else:
+            model = train_config(config, run, data)
+        figures = OBJECTIVES[settings.objective].measure(model, data, setting)
+        value = figures.get(settings.objective, math.nan)
+        if not math.isfinite(value):
+            raise ValueError(f"{settings.objective} is not defined or not finite")
+    except (NonFiniteError, ValueError) as error:
+        return {"failed": str(error), "seconds": round(time.monotonic() - begun, 1)}
+    finite = {name: figure for name, figure in figures.items() if math.isfinite(figure)}
+    return {"value": value, "figures": finite, "seconds": round(time.monotonic() - begun, 1)}

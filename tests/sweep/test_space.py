@@ -1,0 +1,98 @@
+"""Spaces: what a file may say, spelling as on the command line, values in a configuration."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gibbsian.recipes import default
+from gibbsian.sweep import Choices, Range, Settings, applied, grid, parse_space, read_space
+from gibbsian.sweep.space import decoded, to_entries
+
+
+def test_a_file_and_what_it_means(tmp_path: Path) -> None:
+    entries = {
+        "--margin": [1, 2.5],
+        "energy-net.width": {"low": 8, "high": 64, "log": True},
+        "rate": {"low": 0.1, "high": 1},
+    }
+    (tmp_path / "space.json").write_text(json.dumps(entries))
+    space = read_space(tmp_path / "space.json")
+    assert space == {
+        "margin": Choices(("1", "2.5")),
+        "energy_net.width": Range(8, 64, True),
+        "rate": Range(0.1, 1),
+    }
+    assert space["energy_net.width"].whole and not space["rate"].whole
+    assert parse_space(to_entries(space)) == space
+    point = {"margin": "2.5", "energy_net.width": 9, "rate": 0.5}
+    assert decoded(space, point) == {"margin": 2.5, "energy_net.width": 9, "rate": 0.5}
+
+
+def test_a_grid_is_every_combination() -> None:
+    space = parse_space({"a": [1, 2], "b": [[0.5, 0.9], [0.9, 0.99]]})
+    assert [decoded(space, point) for point in grid(space)] == [
+        {"a": a, "b": b} for a in (1, 2) for b in ([0.5, 0.9], [0.9, 0.99])
+    ]
+
+
+def test_values_reach_the_configuration() -> None:
+    values = {
+        "margin": 3,
+        "energy_net.width": 24,
+        "rounds": 7,
+        "training.batch": 16,
+        "limit": 100,
+        "energy_optimiser.betas": [0.5, 0.9],
+        "generator": "conv",
+    }
+    config = applied(default("ebgan", "digits"), values)
+    assert (config.margin, config.energy_net.width, config.generator) == (3.0, 24, "conv")
+    assert (config.training.rounds, config.training.batch, config.source.limit) == (7, 16, 100)
+    assert config.energy_optimiser.betas == (0.5, 0.9)
+    with pytest.raises(ValueError, match="did you mean margin"):
+        applied(config, {"margni": 3})
+    with pytest.raises(ValueError, match="must be of type int"):
+        applied(config, {"energy_net.width": "wide"})
+
+
+def test_options_that_vary_together() -> None:
+    space = parse_space({"generator-optimiser.rate, energy-optimiser.rate": [0.1, 0.2]})
+    first, second = (decoded(space, point) for point in grid(space))
+    config = applied(default("ebgan", "digits"), second)
+    assert config.generator_optimiser.rate == config.energy_optimiser.rate == 0.2
+    assert list(first.values()) == [0.1]
+
+
+@pytest.mark.parametrize(("name", "runs"), [("ebgan", 512), ("gan", 6144)])
+def test_the_published_grids(name: str, runs: int) -> None:
+    """Table 1 of Zhao et al. (2017); every value is one that the configuration takes."""
+    space = read_space(Path(__file__).parents[2] / "studies" / "spaces" / f"{name}-mnist.json")
+    assert len(grid(space)) == runs
+    Settings(default(name, "mnist"), space, "grid", "frechet")
+
+
+@pytest.mark.parametrize(
+    ("entries", "words"),
+    [
+        ({}, "at least one option"),
+        ([1, 2], "at least one option"),
+        ({"a": []}, "a must be a list of values"),
+        ({"a": 3}, "a must be a list of values"),
+        ({"a": [1, 1]}, "a lists a value twice"),
+        ({"a": {"low": 1}}, "a must be a list of values"),
+        ({"a": {"low": 1, "high": 2, "step": 3}}, "a must be a list of values"),
+        ({"a": {"low": 2, "high": 1}}, "a needs low < high"),
+        ({"a": {"low": 0, "high": 1, "log": True}}, "low > 0 on a logarithmic scale"),
+    ],
+)
+def test_unusable_spaces(entries, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "space.json"
+    path.write_text(json.dumps(entries))
+    with pytest.raises(ValueError, match=words) as error:
+        read_space(path)
+    assert str(path) in str(error.value)
+    with pytest.raises(ValueError, match="there is no space file"):
+        read_space(tmp_path / "gone.json")
