@@ -18,7 +18,7 @@ FAULTS = [
     ),
     *faults(
         DIRECTED,
-        f"{TEST}_annealing_averages_to_the_evidence",
+        f"{TEST}_annealing_has_the_evidence_between_its_sides",
         (
             "return -self.prior.log_density(z) - self.log_likelihood(x, z)",
             "return -self.log_likelihood(x, z)",

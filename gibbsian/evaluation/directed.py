@@ -53,7 +53,7 @@ def mean_weights(
         raise ValueError(f"the bound needs at least one sample per row, not k={k}")
     first = torch.full((len(x),), -math.inf, dtype=torch.float64)
     second, left = first.clone(), k
-    while left:
+    while left > 0:
         count = min(left, max(1, AT_ONCE // len(x)))
         log_w = power * log_weights(x, count, rng).double().cpu()
         first = torch.logaddexp(first, log_w.logsumexp(0))
