@@ -8,10 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from gibbsian.assemble import assemble
 from gibbsian.core import HasEnergy, HasLatentTarget, Space
 from gibbsian.measures import Gaussian, RealSpace, Undefined
 from gibbsian.methods.ebgan import EBGAN, margin_loss, pull_away
 from gibbsian.networks import NetworkOptions, build_energy, build_generator
+from gibbsian.recipes import recipe
 from tests.methods.play import Stream, check_gradient, descend, gradients, player, reached
 
 OPTIONS = NetworkOptions(width=6, depth=1, activation="tanh")
@@ -320,3 +322,18 @@ def test_an_energy_that_is_no_energy() -> None:
     method.energy = Column()
     with pytest.raises(ValueError, match="one number per row"):
         method.energy_loss(torch.zeros(4, 2), torch.zeros(4, 2), noise(4, 3, 0), scalar(1.0))
+
+
+@pytest.mark.parametrize(("size", "layers"), [(64, 3), (128, 4), (256, 4)])
+def test_published_picture_sizes(size: int, layers: int) -> None:
+    """The recipes' configurations; at 64 pixels and a sixteenth of the channels a round is played."""
+    for scale, channels in (("paper", 64), ("cpu", 4)):
+        config = recipe(f"pictures-{size}-ebgan", scale)
+        assert (config.energy_net.channels, config.energy_net.depth) == (channels, layers)
+        assert config.pull_away == 0.1 and config.margin == {64: 20, 128: 40, 256: 80}[size]
+    if size == 64:
+        space = Space((3, size, size), "image", (-1.0, 1.0))
+        method = assemble(config, space)
+        moves = list(method.round(0, Stream(2, space.shape), torch.Generator().manual_seed(0)))
+        assert all(gradients(method, move) for move in moves)
+        assert method.sample(2, torch.Generator().manual_seed(0)).shape == (2, 3, 64, 64)
