@@ -98,3 +98,24 @@ def test_evaluation_has_a_likelihood_and_no_log_z(perfect):
     assert figures["anomaly"] is None
     with pytest.raises(ValueError, match="log-z is"):
         evaluate_run(model, small, 50, 0, ("log-z",))
+
+
+def test_a_helmholtz_machine_reports_log_p_log_p_star_and_log_z():
+    config = replace(
+        recipes.default("bihm", "digits-4-binary"),
+        training={"rounds": 3, "device": "cpu"},
+        beliefs_net={"layers": "6,3"},
+        sweeps=2,
+    )
+    model, data = train(config), load_data(config)
+    small = dataclasses.replace(data, test=data.test[:40])
+    figures = evaluate_run(model, small, 20, 0, ("log-z", "between", "log-likelihood"))
+    between, z = figures["values"]["between"], figures["values"]["log-z"]
+    assert z["lower"]["value"] < 0 == z["upper"]["value"]
+    gap = between["upper"]["value"] - between["lower"]["value"]
+    assert gap == pytest.approx(-2 * z["lower"]["value"])
+    # log p~* < log p, both from below with 500 draws.
+    assert between["lower"]["value"] < figures["values"]["log-likelihood"]["lower"]["value"]
+    assert figures["rows"]["log Z (scaled units, nats)"].startswith("log Z in [")
+    with pytest.raises(ValueError, match="unknown quantity 'kl'"):
+        evaluate_run(model, small, 20, 0, ("kl",))
