@@ -18,8 +18,14 @@ FAULTS = [
         f"{TEST}_scores_of_two_kinds_of_samples",
         ("return share @ kl.square()", "return (share @ kl).square()"),
         ("return share @ kl.square()", "return share @ kl"),
-        ("torch.exp(torch.special.entr(share @ p).sum() - sure)", "torch.special.entr(share @ p).sum() - sure"),
-        ("-torch.special.entr(marginal).sum() - log_p", "torch.special.entr(marginal).sum() - log_p"),
+        (
+            "torch.exp(torch.special.entr(share @ p).sum() - sure)",
+            "torch.special.entr(share @ p).sum() - sure",
+        ),
+        (
+            "-torch.special.entr(marginal).sum() - log_p",
+            "torch.special.entr(marginal).sum() - log_p",
+        ),
     ),
     *faults(
         FILE,

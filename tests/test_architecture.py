@@ -59,7 +59,17 @@ ARROWS: dict[str, tuple[str, ...]] = {
 }
 
 # Optional extras and development tools: no module of the package may need them to be imported.
-EXTRAS = {"zuko", "optuna", "pyarrow", "arviz", "pandas", "jaxtyping", "beartype", "pytest", "hypothesis"}
+EXTRAS = {
+    "zuko",
+    "optuna",
+    "pyarrow",
+    "arviz",
+    "pandas",
+    "jaxtyping",
+    "beartype",
+    "pytest",
+    "hypothesis",
+}
 # Dependencies that cost a second or draw windows: `import gibbsian` alone leaves them alone.
 HEAVY = EXTRAS | {"matplotlib", "sklearn", "scipy", "tyro", "PIL", "torchvision"}
 
