@@ -54,9 +54,8 @@ def load_data(config: Config) -> Dataset:
     )
 
 
-def resolved(config: Config) -> Config:
-    """``config`` as it will be trained: with what depends on the data filled in, and checked."""
-    dataset = load_data(config)
+def resolved(config: Config, dataset: Dataset) -> Config:
+    """``config`` as it is trained on ``dataset``: with what depends on the data filled in, checked."""
     config = resolve(config, dataset.space, _sample_rows(dataset))
     assemble(config, dataset.space)
     return config

@@ -7,7 +7,8 @@ and a tenth for testing. One flow for all: RealNVP, five couplings, 100 hidden u
 its exact likelihood. *KALE* and *DV* train it as the unnormalised energy -log p + sum_j mean|psi_j|, whose
 log Z is known, with a second such flow as base: batches of 100 rows and 500 base samples, five energy
 steps a round. Adam, rate 1e-3, betas (0.5, 0.9), l2 weight 1e-4 of the mean square; the checkpoint, among
-20, is the one that is best on validation rows; three seeds; 60 CPU-seconds of training a run. The
+20, is the one that is best on validation rows; three seeds; 60 CPU-seconds of training a run, 150
+on Parkinsons, where KALE at 60 was 0.87 nats behind maximum likelihood (its errors were 0.31). The
 test negative log-likelihood is exact, in nats per whitened row. *Error of log Z*: median over the
 last tenth of the marks of |estimate / truth - 1|, with A for KALE and the batch's own value for DV.
 """
@@ -36,6 +37,7 @@ TABLES = ("wine-quality-red", "wine-quality-white", "parkinsons", "protein")
 METHODS = ("ML", "DV", "KALE")
 SEEDS = range(3)
 SECONDS, MARKS, LIMIT = 60.0, 20, 5_000
+LONGER = {"parkinsons": 150.0}
 ADAM = Optimiser(rate=1e-3, betas=(0.5, 0.9))
 
 
@@ -60,9 +62,9 @@ def whitened(name: str, seed: int) -> dict[str, Tensor]:
 class Watch:
     """The exact likelihood of an energy over training, and the weights that were best on validation."""
 
-    def __init__(self, energy: FlowEnergy, rows: Mapping[str, Tensor], quick: bool):
+    def __init__(self, energy: FlowEnergy, rows: Mapping[str, Tensor], seconds: float):
         self.energy, self.rows = energy, rows
-        self.limit = 2.0 if quick else SECONDS
+        self.limit = seconds
         self.spent, self.marks = 0.0, 0
         self.best, self.test = float("inf"), float("nan")
         self.errors: list[float] = []
@@ -149,7 +151,7 @@ def measured(name: str, how: str, seed: int, quick: bool) -> Result:
     torch.manual_seed(seed)
     d = rows["train"].shape[1]
     energy = FlowEnergy(RealNVP(d), d)
-    watch = Watch(energy, rows, quick)
+    watch = Watch(energy, rows, 2.0 if quick else LONGER.get(name, SECONDS))
     if how == "ML":
         likelihood(energy, watch, torch.Generator().manual_seed(seed))
     else:

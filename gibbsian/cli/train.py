@@ -20,7 +20,7 @@ from gibbsian.config import (
     replace,
     to_json,
 )
-from gibbsian.facade import resolved, resume, train_config
+from gibbsian.facade import load_data, resolved, resume, train_config
 from gibbsian.files import read_json
 from gibbsian.methods import METHODS
 from gibbsian.runs import check_format, default_path, new_run, open_run
@@ -80,7 +80,7 @@ def train(arguments: list[str]) -> int:
         if not arguments[0].startswith("-"):
             return _train_method(arguments)
     if {"-h", "--help"} & set(arguments):
-        print(OVERVIEW + "\n".join(f"  {name:15s}{about(cls)}" for name, cls in METHODS.items()))
+        print(OVERVIEW + "\n".join(f"  {name:16s}{about(cls)}" for name, cls in METHODS.items()))
         print()
     for option in ("--data", "--out"):
         if _take(arguments, option)[0] is not None:
@@ -172,12 +172,22 @@ def _take(arguments: Sequence[str], option: str) -> tuple[str | None, list[str]]
 
 def _start(config: Config, out: Path | None, show: bool) -> int:
     if show:
-        return _show(resolved(config))
+        return _show(_resolved(config))
     run = new_run(out if out is not None else default_path(config))
     train_config(config, run, tell=say)
     if processes.rank() == 0:
         say(f"model saved in {run.model}; next: `gibbsian evaluate {run.path}`")
     return 0
+
+
+def _resolved(config: Config) -> Config:
+    """As it will be trained; where the data are not at hand, as it is."""
+    try:
+        dataset = load_data(config)
+    except (ValueError, ImportError) as error:
+        say(f"what depends on the data is not filled in: {error}")
+        return config
+    return resolved(config, dataset)
 
 
 def _show(config: Config) -> int:
