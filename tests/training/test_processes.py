@@ -10,7 +10,7 @@ from gibbsian.files import read_tensors
 from tests.training.toys import CountingStream
 
 
-def torchrun(*arguments, timeout=120):
+def torchrun(*arguments, timeout=300):
     """Run a module under torchrun with two gloo processes."""
     command = [
         sys.executable,
