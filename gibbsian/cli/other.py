@@ -42,6 +42,10 @@ def list_(arguments: list[str]) -> int:
     width = max(19, *(len(name) for name, _ in rows))
     for name, text in rows:
         print(f"{name:{width}s} {text}")
+    if what == "data":
+        print(
+            "picture sets also averaged to a SIZE, as in mnist-14, and as bits, as in digits-binary"
+        )
     return 0
 
 

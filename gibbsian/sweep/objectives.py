@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from gibbsian.assemble import assemble
 from gibbsian.classifier import Classifier
+from gibbsian.config import Config
 from gibbsian.core import Estimate, Interval, NotDefined
 from gibbsian.data import Dataset
+from gibbsian.data.laws import Modes
 from gibbsian.evaluation import (
     class_entropy,
     clipped_kl_score,
@@ -19,6 +22,7 @@ from gibbsian.evaluation import (
     mode_coverage,
 )
 from gibbsian.evaluation.frechet import gaussian_frechet
+from gibbsian.facade import resolved
 from gibbsian.measures import Undefined
 from gibbsian.model import Model
 from gibbsian.normalise import generator_bound, log_z, where_mass_is
@@ -68,9 +72,7 @@ def density(model: Model, data: Dataset, setting: Setting) -> Figures:
 
 def coverage(model: Model, data: Dataset, setting: Setting) -> Figures:
     """Modes of a mixture that samples reach; ValueError for data without known modes."""
-    modes = None if data.density is None else data.density.modes()
-    if modes is None:
-        raise ValueError(f"{data.name} has no known modes to cover")
+    modes = modes_of(data)
     found = mode_coverage(model.sample(setting.samples, setting.seed), modes.means, modes.std)
     return {
         "modes": float(found.strictly_covered),
@@ -81,12 +83,7 @@ def coverage(model: Model, data: Dataset, setting: Setting) -> Figures:
 
 def pictures(model: Model, data: Dataset, setting: Setting) -> Figures:
     """A classifier's opinion of samples; ValueError without a classifier."""
-    judge = setting.judge
-    if judge is None:
-        raise ValueError(
-            "pictures are judged by a classifier: make one with `gibbsian classifier` and give it "
-            "by --classifier"
-        )
+    judge = judge_of(setting)
     x, rng = model.sample(setting.samples, setting.seed), torch.Generator()
     log_p = judge.logits(x).log_softmax(1)
     fits = [
@@ -99,6 +96,46 @@ def pictures(model: Model, data: Dataset, setting: Setting) -> Figures:
         "inception-type": inception_type_score(log_p, rng.manual_seed(0)).value,
         "class-entropy": class_entropy(log_p.argmax(1), judge.classes).value,
     }
+
+
+def modes_of(data: Dataset) -> Modes:
+    """The modes of a mixture; ValueError for data without known modes."""
+    modes = None if data.density is None else data.density.modes()
+    if modes is None:
+        raise ValueError(f"{data.name} has no known modes to cover")
+    return modes
+
+
+def judge_of(setting: Setting) -> Classifier:
+    """The classifier; ValueError without one."""
+    if setting.judge is None:
+        raise ValueError(
+            "pictures are judged by a classifier: make one with `gibbsian classifier` and give it "
+            "by --classifier"
+        )
+    return setting.judge
+
+
+def possible(name: str, data: Dataset, setting: Setting, configs: Sequence[Config]) -> None:
+    """ValueError if no run of ``configs`` on ``data`` could have the objective ``name``."""
+    measure = OBJECTIVES[name].measure
+    if measure is coverage:
+        modes_of(data)
+    elif measure is pictures:
+        judge_of(setting)
+    elif measure is density:
+        whys = [why_not_normalised(config, data) for config in configs]
+        if all(whys):
+            raise ValueError(f"{name} needs log Z, which is not defined: {whys[0]}")
+
+
+def why_not_normalised(config: Config, data: Dataset) -> str | None:
+    """The reason if the model of ``config`` has no log Z; None too where it cannot even be built."""
+    try:
+        measure = assemble(resolved(config, data), data.space).measure
+    except ValueError:  # its trial will say why
+        return None
+    return measure.why if isinstance(measure, Undefined) else None
 
 
 OBJECTIVES: Mapping[str, Objective] = {

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from gibbsian.classifier import load_classifier
+from gibbsian.classifier import Classifier, load_classifier
 from gibbsian.config import Config, from_json, to_json
 from gibbsian.core import NonFiniteError, nearest
 from gibbsian.facade import load_data, resume, train_config
@@ -21,8 +21,8 @@ from gibbsian.files import read_json, write_json
 from gibbsian.runs import Run
 from gibbsian.sweep.journal import Claim, Journal, Result, Search
 from gibbsian.sweep.locks import FileLock
-from gibbsian.sweep.objectives import OBJECTIVES, Setting
-from gibbsian.sweep.space import Space, applied, parse_space, to_entries
+from gibbsian.sweep.objectives import OBJECTIVES, Setting, possible
+from gibbsian.sweep.space import Space, applied, grid, parse_space, to_entries
 
 FORMAT = 1
 Tell = Callable[[str], None]
@@ -46,17 +46,27 @@ class Settings:
             raise nearest("objective", self.objective, OBJECTIVES)
         if self.samples < 2:
             raise ValueError(f"figures need at least 2 samples, not {self.samples}")
-        for point in self._probes():
-            applied(self.config, point)
+        if self.search == "grid":
+            grid(self.space)
+        elif self.trials < 1:
+            raise ValueError(f"a {self.search} search needs a number of trials: give --trials")
+        self.probes()
 
-    def _probes(self) -> list[dict[str, Any]]:
-        """Points that together name every option and every listed value."""
-        lists = {n: e if isinstance(e, list) else [e["low"]] for n, e in self.entries.items()}
+    def probes(self) -> list[Config]:
+        """Configurations that together have every option, every listed value and every range's ends."""
+        lists = {
+            n: e if isinstance(e, list) else [e["low"], e["high"]] for n, e in self.entries.items()
+        }
         longest = max(len(values) for values in lists.values())
-        return [
+        points = (
             {name: values[min(i, len(values) - 1)] for name, values in lists.items()}
             for i in range(longest)
-        ]
+        )
+        return [applied(self.config, point) for point in points]
+
+    def judge(self) -> Classifier | None:
+        """The classifier that pictures are judged by."""
+        return load_classifier(Path(self.classifier)) if self.classifier else None
 
     @property
     def entries(self) -> dict[str, Any]:
@@ -109,12 +119,14 @@ def settle(out: Path, settings: Settings) -> None:
 def sweep(out: Path, settings: Settings, workers: int, tell: Tell) -> int:
     """Run what is left of a sweep, in ``workers`` processes of one thread each; how many of them died.
 
-    Other processes and machines may work on the same folder at the same time. Raises ValueError for
-    data that cannot be loaded and settings that do not fit what stands in ``out``.
+    Other processes and machines may work on the same folder at the same time. Raises ValueError,
+    before anything is written, for data that cannot be loaded, an objective that no trial could
+    have and settings that do not fit what stands in ``out``.
     """
     if workers < 1:
         raise ValueError(f"the number of workers must be at least 1, not {workers}")
-    load_data(settings.config)
+    data, setting = load_data(settings.config), Setting(settings.samples, 0, settings.judge())
+    possible(settings.objective, data, setting, settings.probes())
     settle(out, settings)
     settings.journal(out)
     if workers == 1:
@@ -135,8 +147,7 @@ def work(out: Path, tell: Tell) -> None:
     """Run trials until none is left, telling of each in a line."""
     torch.set_num_threads(1)
     settings = Settings.from_json(read_json(out / "sweep.json"))
-    judge = load_classifier(Path(settings.classifier)) if settings.classifier else None
-    setting = Setting(settings.samples, settings.seed, judge)
+    setting = Setting(settings.samples, settings.seed, settings.judge())
     journal = settings.journal(out)
     while True:
         with journal.next() as claim:

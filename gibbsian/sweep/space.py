@@ -118,15 +118,18 @@ def _values(name: str, entry: Any) -> Choices | Range:
         if len(set(texts)) == len(texts):
             return Choices(texts)
         raise ValueError(f"{name} lists a value twice")
-    numbers = isinstance(entry, Mapping) and all(
-        isinstance(entry.get(end), (int, float)) and math.isfinite(entry[end])
-        for end in ("low", "high")
-    )
-    if not numbers or not set(entry) <= {"low", "high", "log"}:
+    numbers = isinstance(entry, Mapping) and all(_number(entry.get(end)) for end in ("low", "high"))
+    known = numbers and set(entry) <= {"low", "high", "log"}
+    if not known or not isinstance(entry.get("log", False), bool):
         raise ValueError(
             f'{name} must be a list of values or {{"low": a, "high": b, "log": true}}, not {entry!r}'
         )
-    found = Range(entry["low"], entry["high"], bool(entry.get("log", False)))
+    found = Range(entry["low"], entry["high"], entry.get("log", False))
     if found.low >= found.high or (found.log and found.low <= 0):
         raise ValueError(f"{name} needs low < high, and low > 0 on a logarithmic scale")
     return found
+
+
+def _number(value: Any) -> bool:
+    real = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return real and math.isfinite(value)

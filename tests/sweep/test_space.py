@@ -86,6 +86,8 @@ def test_the_published_grids(name: str, runs: int) -> None:
         ({"a": [1, 1]}, "a lists a value twice"),
         ({"a": {"low": 1}}, "a must be a list of values"),
         ({"a": {"low": 1, "high": 2, "step": 3}}, "a must be a list of values"),
+        ({"a": {"low": 1, "high": 2, "log": "no"}}, "a must be a list of values"),
+        ({"a": {"low": True, "high": 5}}, "a must be a list of values"),
         ({"a": {"low": 2, "high": 1}}, "a needs low < high"),
         ({"a": {"low": 0, "high": 1, "log": True}}, "low > 0 on a logarithmic scale"),
     ],

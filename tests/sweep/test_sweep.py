@@ -193,3 +193,23 @@ def test_figures_of_pictures() -> None:
         OBJECTIVES["modes"].measure(model, digits, Setting(100, 0))
     with pytest.raises(ValueError, match="log Z is not defined"):
         OBJECTIVES["kl"].measure(model, digits, Setting(100, 0))
+
+
+@pytest.mark.parametrize(
+    ("entries", "more", "words"),
+    [
+        ({"margin": {"low": 1, "high": 2}}, (), "a grid needs lists; margin is a range"),
+        ({}, ("--search", "random"), "give --trials"),
+        ({}, ("--data", "moons"), "no known modes to cover"),
+        ({}, ("--objective", "i-prime"), "gibbsian classifier"),
+        ({}, ("--objective", "kl"), "kl needs log Z, which is not defined"),
+        ({}, ("--classifier", "gone.safetensors"), "gone.safetensors"),
+        ({}, ("--workers", "0"), "workers must be at least 1"),
+    ],
+)
+def test_a_refused_sweep_leaves_nothing(entries, more, words, tmp_path: Path, capsys) -> None:
+    path, out = tmp_path / "space.json", tmp_path / "sweep"
+    path.write_text(json.dumps(SMALL | entries))
+    assert cli.main(command(path, out, *more)) == 2
+    assert words in capsys.readouterr().err
+    assert not out.exists()
