@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -225,14 +226,22 @@ def _landscape(model: Model, data: Dataset, z: object, arrays: dict[str, Tensor]
 
 
 def _numbers(value: object) -> Any:
-    """The figures of a result as JSON."""
+    """The figures of a result as JSON, which has neither NaN nor infinity: null stands for them."""
     if isinstance(value, NotDefined):
         return None
     if isinstance(value, Interval):
         return {"lower": _numbers(value.lower), "upper": _numbers(value.upper)}
     if isinstance(value, Estimate):
-        return {"value": value.value, "stderr": value.stderr, "standing": value.standing}
-    return {k: v for k, v in vars(value).items() if isinstance(v, (int, float))}
+        return {
+            "value": _finite(value.value),
+            "stderr": _finite(value.stderr),
+            "standing": value.standing,
+        }
+    return {k: _finite(v) for k, v in vars(value).items() if isinstance(v, (int, float))}
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None
 
 
 def render(figures: Mapping[str, Any]) -> str:

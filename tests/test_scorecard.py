@@ -84,6 +84,22 @@ def test_evaluation_and_page_are_written_and_self_contained(tmp_path):
     assert page.count("<img") == page.count('alt="')
 
 
+def test_a_model_that_reaches_no_mode_is_evaluated_too(tmp_path):
+    """Its divergence within modes is NaN, for which JSON has no number."""
+    assert (
+        main(["train", "gan", "--data", "grid100", "--rounds", "1", "--out", f"{tmp_path}/run"])
+        == 0
+    )
+    run = open_run(tmp_path / "run")
+    config = run.config()
+    model, data = train(replace(config, training={"rounds": 1})), load_data(config)
+    model.sample = lambda n, seed: torch.full((n, 2), 50.0)
+    figures = evaluate_run(model, data, 50, 0, [], run)
+    assert figures["values"]["coverage"]["covered"] == 0
+    assert figures["values"]["coverage"]["intra_mode_kl"] is None
+    assert json.loads(run.evaluation.read_text())["values"] == figures["values"]
+
+
 def test_a_gan_has_no_log_z_and_says_why(tmp_path):
     config = replace(recipes.default("gan", "ring8"), training={"rounds": 2, "device": "cpu"})
     model = train(config, source={"limit": 1000})
