@@ -45,7 +45,10 @@ FAULTS = [
     *faults(
         VAE,
         f"{TEST}_samples_are_draws_of_the_model_or_means",
-        ('return x if self.hand_out == "draw" else', 'return x if self.hand_out != "draw" else'),
+        (
+            '                if self.hand_out == "draw"',
+            '                if self.hand_out != "draw"',
+        ),
     ),
     *faults(
         VAE,

@@ -25,7 +25,7 @@ def read_observation(path: str | Path, like: Transform) -> Tensor:
     rows = arranged(files.read(Path(path)), str(path))
     if len(rows.x) != 1:
         raise ValueError(f"{path} holds {len(rows.x)} observations; give one of them to fill in")
-    if like.mode != "binary" or rows.x.max() <= 1:
+    if like.mode != "binary" or rows.x.max() <= 1 or rows.x.min() < 0:
         return read_points(path, like)[0]
     x = torch.tensor(rows.x).flatten()
     if x.shape != like.shape:

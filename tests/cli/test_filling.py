@@ -80,6 +80,9 @@ def test_a_mask_per_pixel_counts_for_every_channel(tmp_path):
     np.save(tmp_path / "row.npy", np.array([[0.5, -1.0]]))
     row = read_observation(tmp_path / "row.npy", unscaled((2,)))
     assert row.tolist() == [0.5, -1.0]
+    np.save(tmp_path / "real.npy", np.array([[0.5, -1.0, 3.0]]))
+    with pytest.raises(ValueError, match="other than 0 and 1"):
+        read_observation(tmp_path / "real.npy", binary((3,)))
 
 
 def test_bits_are_drawn_as_squares_and_points_are_not():
