@@ -128,6 +128,11 @@ def test_the_interval_holds_the_truth() -> None:
     assert found.lower.standing == "bound in expectation" and found.lower.side == "lower"
     assert found.upper.standing == "estimate" and found.upper.side == "upper"
     assert "Gaussian fitted" in found.upper.how and found.name == "log p" and not found.warnings
+    loose = directed_log_likelihood(
+        log_weights, x, rng.manual_seed(0), k=1, decoder=(log_likelihood, PRIOR), closer=30
+    )
+    # L_1 is 1.3 below; what 30 rows say of the gap has a standard error of 0.5.
+    assert abs(loose.upper.value - truth) < 1.0 and abs(loose.lower.value - truth) < 1.0
     alone = directed_log_likelihood(log_weights, x, rng, k=2)
     assert alone.upper.side == "both" and "effective samples of 2" in alone.warnings[0]
     with pytest.raises(ValueError, match="at least two rows"):
