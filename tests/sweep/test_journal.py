@@ -35,6 +35,7 @@ def run_all(book: Journal, started: Path, pause: float = 0.0) -> None:
         with book.next() as claim:
             if claim is None:
                 return
+            assert set(claim.values) == set(book.space)
             with started.open("a") as file:
                 file.write(f"{claim.number}\n")
             time.sleep(pause)
