@@ -15,7 +15,7 @@ from gibbsian import data as datasets
 from gibbsian import recipes
 from gibbsian.assemble import ERRORS_OF_MODULES, assemble, resolve
 from gibbsian.config import Config, replace
-from gibbsian.core import HasEnergy
+from gibbsian.core import HasEnergy, Method
 from gibbsian.data import Dataset, Stream
 from gibbsian.model import Model
 from gibbsian.runs import Run, forget, new_run, open_run, write_config
@@ -54,11 +54,10 @@ def load_data(config: Config) -> Dataset:
     )
 
 
-def resolved(config: Config, dataset: Dataset) -> Config:
-    """``config`` as it is trained on ``dataset``: with what depends on the data filled in, checked."""
+def untrained(config: Config, dataset: Dataset) -> tuple[Config, Method]:
+    """``config`` with what depends on ``dataset`` filled in, and the method it describes."""
     config = resolve(config, dataset.space, _sample_rows(dataset))
-    assemble(config, dataset.space)
-    return config
+    return config, assemble(config, dataset.space)
 
 
 def train(

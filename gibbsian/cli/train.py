@@ -20,7 +20,7 @@ from gibbsian.config import (
     replace,
     to_json,
 )
-from gibbsian.facade import load_data, resolved, resume, train_config
+from gibbsian.facade import load_data, resume, train_config, untrained
 from gibbsian.files import read_json
 from gibbsian.methods import METHODS
 from gibbsian.runs import check_format, default_path, new_run, open_run
@@ -187,7 +187,7 @@ def _resolved(config: Config) -> Config:
     except (ValueError, ImportError) as error:
         say(f"what depends on the data is not filled in: {error}")
         return config
-    return resolved(config, dataset)
+    return untrained(config, dataset)[0]
 
 
 def _show(config: Config) -> int:

@@ -11,6 +11,8 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import softplus
 
+from gibbsian.numerics import log_mean_exp
+
 Layers = tuple[Tensor, ...]
 
 
@@ -89,5 +91,4 @@ def log_root(beliefs: Beliefs, x: Tensor, k: int, rng: Generator) -> Tensor:
 
     Unbiased for sqrt(p~*(x)) before the log, p~*(x) = (sum_h sqrt(p(x, h) q(h|x)))^2.
     """
-    half = 0.5 * log_weights(beliefs, x, k, rng)
-    return half.logsumexp(0) - torch.log(x.new_tensor(float(k)))
+    return log_mean_exp(0.5 * log_weights(beliefs, x, k, rng))

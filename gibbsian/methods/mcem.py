@@ -89,7 +89,7 @@ class MonteCarloEM(Method):
 
     def energy(self, x: Tensor, z: Tensor) -> Tensor:
         """-log p(z) - log p(x|z), ``[B]``, with gradient -grad log p(z|x)."""
-        return -self.prior.log_density(z) - self.observation.log_prob(x, self.decoder(z))
+        return -self.prior.log_density(z) - self.decoded(x, z)
 
     def model_loss(self, x: Tensor, z: Tensor) -> Loss:
         """-mean log p(x, z)."""

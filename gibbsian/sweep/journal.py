@@ -43,6 +43,19 @@ class Trial:
     result: Result | None
 
 
+def planned(space: Space, search: Search, trials: int) -> tuple[list[Values], int]:
+    """The points of a grid, none for other searches, and the number of trials.
+
+    ValueError for a range in a grid, or another search without a number.
+    """
+    if search == "grid":
+        points = grid(space)
+        return points, len(points)
+    if trials < 1:
+        raise ValueError(f"a {search} search needs a number of trials: give --trials")
+    return [], trials
+
+
 class Journal:
     """The trials of one sweep in the folder ``out``, shared by whoever opens it.
 
@@ -60,10 +73,7 @@ class Journal:
         seed: int = 0,
     ):
         self.out, self.space, self.search = out, space, search
-        self.points = grid(space) if search == "grid" else []
-        self.trials = len(self.points) if search == "grid" else trials
-        if self.trials < 1:
-            raise ValueError(f"a {search} search needs a number of trials: give --trials")
+        self.points, self.trials = planned(space, search, trials)
         self.maximise, self.seed = maximise, seed
         self.lock = FileLock(out / "sweep.lock")
         self.optuna = _optuna()

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gibbsian.assemble import assemble
 from gibbsian.classifier import Classifier
 from gibbsian.config import Config
 from gibbsian.core import Estimate, Interval, NotDefined
@@ -22,7 +21,7 @@ from gibbsian.evaluation import (
     mode_coverage,
 )
 from gibbsian.evaluation.frechet import gaussian_frechet
-from gibbsian.facade import resolved
+from gibbsian.facade import untrained
 from gibbsian.measures import Undefined
 from gibbsian.model import Model
 from gibbsian.normalise import generator_bound, log_z, where_mass_is
@@ -132,7 +131,7 @@ def possible(name: str, data: Dataset, setting: Setting, configs: Sequence[Confi
 def why_not_normalised(config: Config, data: Dataset) -> str | None:
     """The reason if the model of ``config`` has no log Z; None too where it cannot even be built."""
     try:
-        measure = assemble(resolved(config, data), data.space).measure
+        measure = untrained(config, data)[1].measure
     except ValueError:  # its trial will say why
         return None
     return measure.why if isinstance(measure, Undefined) else None

@@ -19,10 +19,10 @@ from gibbsian.core import NonFiniteError, nearest
 from gibbsian.facade import load_data, resume, train_config
 from gibbsian.files import read_json, write_json
 from gibbsian.runs import Run
-from gibbsian.sweep.journal import Claim, Journal, Result, Search
+from gibbsian.sweep.journal import Claim, Journal, Result, Search, planned
 from gibbsian.sweep.locks import FileLock
 from gibbsian.sweep.objectives import OBJECTIVES, Setting, possible
-from gibbsian.sweep.space import Space, applied, grid, parse_space, to_entries
+from gibbsian.sweep.space import Space, applied, parse_space, to_entries
 
 FORMAT = 1
 Tell = Callable[[str], None]
@@ -46,10 +46,7 @@ class Settings:
             raise nearest("objective", self.objective, OBJECTIVES)
         if self.samples < 2:
             raise ValueError(f"figures need at least 2 samples, not {self.samples}")
-        if self.search == "grid":
-            grid(self.space)
-        elif self.trials < 1:
-            raise ValueError(f"a {self.search} search needs a number of trials: give --trials")
+        planned(self.space, self.search, self.trials)
         self.probes()
 
     def probes(self) -> list[Config]:
