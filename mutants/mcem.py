@@ -11,7 +11,7 @@ FAULTS = [
     *faults(
         MCEM,
         f"{TEST}_chains_have_the_posterior_and_tune_their_steps",
-        ("-self.prior.log_density(z) - self.observation", "-self.observation"),
+        ("-self.prior.log_density(z) - self.decoded(x, z)", "-self.decoded(x, z)"),
         ("self.log_step_size += GAIN", "self.log_step_size -= GAIN"),
     ),
     *faults(
