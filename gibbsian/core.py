@@ -123,6 +123,16 @@ class HasEncoder(Protocol):
 
 
 @runtime_checkable
+class HasFeatures(Protocol):
+    """Capability of an energy or critic network: ``features(x)``, ``[B, *event] -> [B, width]``.
+
+    What its last layer reads, the penultimate layer of the network.
+    """
+
+    def features(self, x: Tensor) -> Tensor: ...
+
+
+@runtime_checkable
 class HasLatentTarget(Protocol):
     """Capability: samples can be refined in the generator's latent space.
 

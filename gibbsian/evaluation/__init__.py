@@ -28,6 +28,7 @@ from gibbsian.evaluation.ood import (
     pca_score,
 )
 from gibbsian.evaluation.partition import log_partition
+from gibbsian.evaluation.probe import Labelled, linear_probe
 from gibbsian.evaluation.quadrature import kl_to_model, log_partition_quadrature
 from gibbsian.evaluation.reference import FromDistribution
 from gibbsian.evaluation.sobolev import latent_log_sobolev_upper, latent_log_weight
@@ -40,6 +41,7 @@ __all__ = [
     "Coverage",
     "Effort",
     "FromDistribution",
+    "Labelled",
     "MeanWeights",
     "annealed",
     "auroc",
@@ -59,6 +61,7 @@ __all__ = [
     "kl_to_model",
     "latent_log_sobolev_upper",
     "latent_log_weight",
+    "linear_probe",
     "log_partition",
     "log_partition_quadrature",
     "log_prob_bounds",

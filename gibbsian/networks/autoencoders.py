@@ -82,8 +82,8 @@ class AutoEncoderEnergy(nn.Module):
         self.encoder, self.decoder = encoder, decoder
         self.takes_time = encoder.time is not None
 
-    def encode(self, x: Tensor) -> Tensor:
-        """The code ``[B, features]`` of ``x [B, *event]``."""
+    def features(self, x: Tensor) -> Tensor:
+        """The code ``[B, width]`` of ``x [B, *event]``, flattened."""
         code: Tensor = self.encoder(x)
         return code
 

@@ -4,6 +4,8 @@
 that |E| has a bound there, so that it has none without a box. An energy that is neither has a
 normaliser on a box.
 
+``features(x)`` is what the head reads, the penultimate layer of the network as a whole.
+
 ``takes_time`` says that E(x, t) takes noise levels t ``[B]`` too, for the diffusion bound; the model's
 own energy is that of the cleanest level, E(x) = E(x, 0).
 """
@@ -34,9 +36,14 @@ class LinearEnergy(nn.Module):
         self.head = nn.Linear(trunk.features, 1)
         glorot(self.head)
 
+    def features(self, x: Tensor, t: Tensor | None = None) -> Tensor:
+        """phi(x), ``[B, *event]``, ``[B] -> [B, width]``."""
+        phi: Tensor = self.trunk(x, t)
+        return phi
+
     def forward(self, x: Tensor, t: Tensor | None = None) -> Tensor:
         """``[B, *event]``, ``[B] -> [B]``."""
-        energy: Tensor = self.head(self.trunk(x, t)).squeeze(1)
+        energy: Tensor = self.head(self.features(x, t)).squeeze(1)
         return energy
 
 
@@ -58,10 +65,15 @@ class ConfinedEnergy(nn.Module):
         self.precision = sigma**-2
         glorot(self.head)
 
+    def features(self, x: Tensor, t: Tensor | None = None) -> Tensor:
+        """phi(x), ``[B, *event]``, ``[B] -> [B, width]``."""
+        phi: Tensor = self.trunk(x, t)
+        return phi
+
     def forward(self, x: Tensor, t: Tensor | None = None) -> Tensor:
         """``[B, *event]``, ``[B] -> [B]``."""
         envelope = x.flatten(1).square().sum(1)
-        energy: Tensor = self.head(self.trunk(x, t)).squeeze(1) + 0.5 * self.precision * envelope
+        energy: Tensor = self.head(self.features(x, t)).squeeze(1) + 0.5 * self.precision * envelope
         return energy
 
 
@@ -91,9 +103,14 @@ class BoundedEnergy(nn.Module):
         self.head = nn.Linear(trunk.features, count)
         glorot(self.head)
 
+    def features(self, x: Tensor, t: Tensor | None = None) -> Tensor:
+        """phi(x), ``[B, *event]``, ``[B] -> [B, width]``."""
+        phi: Tensor = self.trunk(x, t)
+        return phi
+
     def experts(self, x: Tensor, t: Tensor | None = None) -> Tensor:
         """s(x), ``[B, K]``, clipped."""
-        return torch.sigmoid(self.head(self.trunk(x, t))).clamp(self.clip, 1.0 - self.clip)
+        return torch.sigmoid(self.head(self.features(x, t))).clamp(self.clip, 1.0 - self.clip)
 
     def energy_from_experts(self, s: Tensor) -> Tensor:
         """sum_j h(s_j), ``[B, K] -> [B]``."""
@@ -123,9 +140,14 @@ class SigmoidEnergy(nn.Module):
         self.head = nn.Linear(trunk.features, 1)
         glorot(self.head)
 
+    def features(self, x: Tensor, t: Tensor | None = None) -> Tensor:
+        """phi(x), ``[B, *event]``, ``[B] -> [B, width]``."""
+        phi: Tensor = self.trunk(x, t)
+        return phi
+
     def experts(self, x: Tensor, t: Tensor | None = None) -> Tensor:
         """D(x), ``[B, 1]``, clipped."""
-        return torch.sigmoid(self.head(self.trunk(x, t))).clamp(self.clip, 1.0 - self.clip)
+        return torch.sigmoid(self.head(self.features(x, t))).clamp(self.clip, 1.0 - self.clip)
 
     def energy_from_experts(self, s: Tensor) -> Tensor:
         """-log D, ``[B, 1] -> [B]``."""

@@ -35,8 +35,12 @@ class MinibatchCritic(nn.Module):
         alike = torch.exp(-(M.unsqueeze(0) - M.unsqueeze(1)).abs().sum(3)).sum(1)
         return (alike - 1.0) / max(1, len(M) - 1)
 
+    def features(self, x: Tensor) -> Tensor:
+        """[phi, o], what the head reads: ``[B, *event] -> [B, width + kernels]``."""
+        phi = self.trunk(x)
+        return torch.cat([phi, self.similarity(phi)], 1)
+
     def forward(self, x: Tensor) -> Tensor:
         """``[B, *event] -> [B]``."""
-        features = self.trunk(x)
-        f: Tensor = self.head(torch.cat([features, self.similarity(features)], 1)).squeeze(1)
+        f: Tensor = self.head(self.features(x)).squeeze(1)
         return f

@@ -168,7 +168,7 @@ def test_generator_descends_error_plus_weighted_pull_away(weight_: float) -> Non
 
     def truth() -> Tensor:
         x = method.generator(z)
-        code = method.energy.encode(x)
+        code = method.energy.features(x)
         return error_of(method, x).mean() + weight_ * pull_away(code)
 
     def loss() -> Tensor:
@@ -206,7 +206,7 @@ def test_logs_are_what_they_say() -> None:
     assert torch.allclose(logs["energy_model"], method.energy(samples).mean())
     logs = method.generator_loss(z).logs
     assert torch.allclose(logs["energy_model"], method.energy(samples).mean())
-    assert torch.allclose(logs["pull_away"], pull_away(method.energy.encode(samples)))
+    assert torch.allclose(logs["pull_away"], pull_away(method.energy.features(samples)))
 
 
 def test_one_step_of_each_player_on_one_batch() -> None:

@@ -27,15 +27,15 @@ PLANE = Space((2,), "vector")
 def test_the_energy_is_the_plain_norm_of_the_residual(name: str) -> None:
     energy = build_energy(name, IMAGE, SMALL).double()
     x = torch.rand(4, 1, 14, 14, dtype=torch.float64)
-    back = energy.decoder(energy.encode(x))
+    back = energy.decoder(energy.features(x))
     assert back.shape == x.shape
     truth = torch.stack([(a - b).square().sum().sqrt() for a, b in zip(back, x, strict=True)])
     assert torch.allclose(energy(x), truth, atol=1e-12)
     noisy = x + 0.3
-    other = energy.decoder(energy.encode(noisy))
+    other = energy.decoder(energy.features(noisy))
     truth = torch.stack([(a - b).square().sum().sqrt() for a, b in zip(other, x, strict=True)])
     assert torch.allclose(energy.denoise(x, noisy), truth, atol=1e-12)
-    assert energy.encode(x).ndim == 2
+    assert energy.features(x).ndim == 2
 
 
 def test_published_convolutions() -> None:
@@ -47,7 +47,7 @@ def test_published_convolutions() -> None:
     assert all(m.kernel_size == (4, 4) and m.stride == (2, 2) for m in layers)
     norms = [m.num_features for m in energy.modules() if isinstance(m, nn.BatchNorm2d)]
     assert norms == [128, 256, 128, 64]
-    assert energy.encode(torch.zeros(2, 3, 64, 64)).shape == (2, 256 * 8 * 8)
+    assert energy.features(torch.zeros(2, 3, 64, 64)).shape == (2, 256 * 8 * 8)
 
 
 def test_too_many_halvings() -> None:

@@ -9,15 +9,17 @@ import pytest
 import torch
 from torch import nn
 
-from gibbsian.core import Space
+from gibbsian.core import HasFeatures, Space
 from gibbsian.networks import (
     ACTIVATIONS,
+    CRITICS,
     ENERGIES,
     BoundedEnergy,
     DenseTrunk,
     NetworkOptions,
     SigmoidEnergy,
     bernoulli_entropy,
+    build_critic,
     build_energy,
     build_generator,
     load_user,
@@ -45,6 +47,21 @@ def test_energies_take_images(name: str, size: int, rng: torch.Generator) -> Non
         space = Space((channels, size, size), "image", (-1.0, 1.0))
         energy = build_energy(name, space, SMALL)
         assert energy(torch.rand(3, *space.shape, generator=rng)).shape == (3,)
+
+
+@pytest.mark.parametrize("name", CRITICS)
+def test_features_are_what_the_head_reads(name: str, rng: torch.Generator) -> None:
+    """The network is a function of its features: equal features, equal energy; penultimate size."""
+    space = Space((1, 8, 8), "image", (-1.0, 1.0))
+    network = build_critic(name, space, SMALL)
+    x = torch.rand(3, *space.shape, generator=rng)
+    features = network.features(x)
+    assert isinstance(network, HasFeatures) and features.ndim == 2
+    head = network.decoder[0] if "autoencoder" in name else network.head
+    seen: list[torch.Tensor] = []
+    head.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
+    network(x)
+    assert torch.equal(seen[0].flatten(1), features)
 
 
 @pytest.mark.parametrize("size", [(8, 8), (14, 14), (28, 28), (32, 32), (64, 64), (9, 13)])
