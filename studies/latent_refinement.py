@@ -4,8 +4,8 @@ Fixed before running. GEBM with its default settings on ring8 and grid25 (three 
 `gibbsian/recipes/generalized.py` at scale cpu on MNIST, Fashion-MNIST and cifar10-jpeg75 (one seed). Chains
 start at the prior: independence Metropolis, MALA and HMC (exact, step sizes found by themselves),
 Langevin and kinetic Langevin with friction 1 (not corrected, the step size cut to a tenth every 200
-steps); a step of HMC takes ten gradients. *Densities*: temperature 1, 600 steps of 20 000 chains of
-which the last 50 kept draws count, 1e6 in all: KL(truth || histogram) on 50x50 cells over
+steps); a step of HMC takes ten gradients. *Densities*: temperature 1, 600 steps (HMC 100) of 20 000
+chains of which the last 50 kept draws count, 1e6 in all: KL(truth || histogram) on 50x50 cells over
 [-1.6, 1.6]^2 with 1/2 added to each count, beside the same number for 1e6 true draws; sliced
 Wasserstein distance of 5 000. *Pictures*: inverse temperature (1, 10, 100) and steps (50, 200; HMC
 20) are chosen for each kernel by the Frechet distance of 384 samples to validation rows; then 1 024
@@ -103,7 +103,7 @@ def on_density(name: str, seed: int, quick: bool) -> Result:
     model = train(replace(default("gebm", name), training=training))
     density = datasets.density(name)
     modes = density.modes()
-    chains, steps = (200, 20) if quick else (20_000, 600)
+    chains = 200 if quick else 20_000
     rng = torch.Generator().manual_seed(seed)
     truth, test = true_masses(density), density.sample(5_000, rng)
 
@@ -122,7 +122,8 @@ def on_density(name: str, seed: int, quick: bool) -> Result:
         "base": figures(model.sample(many, seed)),
     }
     for kernel in KERNELS:
-        _, draws = refined(model, chains, kernel, steps, 1.0, seed)
+        length = 100 if kernel == "hmc" else 600
+        _, draws = refined(model, chains, kernel, 20 if quick else length, 1.0, seed)
         with torch.no_grad():
             x = model.method.generator(draws[-50:].flatten(0, 1))
         rows[kernel] = figures(model.transform.decode(x))

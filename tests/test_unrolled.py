@@ -263,6 +263,7 @@ def test_implicit_gradient_is_the_limit_of_the_unrolled_one() -> None:
     (limit,) = torch.autograd.grad(outer(phi), theta, retain_graph=True)
     value = implicit(curved, outer, phi.detach(), (x,), steps=3)
     assert value.item() == outer(phi).item()
+    assert implicit(curved, outer, start, (x,), steps=3).item() == outer(start).item()
     (found,) = torch.autograd.grad(value, theta)
     assert torch.allclose(found, limit, atol=1e-8)
     assert limit.abs().min().item() > 1e-3

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def check_at_least(name: str, value: int, least: int) -> None:
@@ -36,6 +37,12 @@ def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
     """``value`` must be one of ``choices``."""
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+
+
+def check_no_batch_norm(what: str, network: nn.Module) -> None:
+    """Steps that are differentiated must not leave traces in running averages."""
+    if any(isinstance(part, _BatchNorm) for part in network.modules()):
+        raise ValueError(f"{what} may hold no batch normalisation; set its batch_norm to false")
 
 
 def refuse_given(given: Tensor | None) -> None:

@@ -14,6 +14,7 @@ from gibbsian.measures import Gaussian, Measure, Undefined
 from gibbsian.methods.checks import (
     check_at_least,
     check_choice,
+    check_no_batch_norm,
     check_positive,
     check_weight,
     refuse_given,
@@ -97,6 +98,7 @@ class GAN(Method):
         self.packing = packing
         self.unroll = unroll
         if unroll > 0:
+            check_no_batch_norm("the critic that unroll looks through", critic)
             self.ahead = Adam(unroll_rate, eps_inside_root=False)
             self.memory = AdamMemory(parameters_of(critic).numel())
         if getattr(critic, "rows_interact", False):
@@ -161,7 +163,9 @@ class GAN(Method):
     def generator_loss(self, z: Tensor) -> Loss:
         """The game's generator loss at fresh samples."""
         x_model = pack(self.generator(z), self.packing)
-        return Loss(self.game.generator(self.values(x_model)))
+        return Loss(
+            self.game.generator(check_energy(call_frozen(self.critic, x_model), len(x_model)))
+        )
 
     def unrolled_loss(self, x: Tensor, z: Tensor, mix: Tensor) -> Loss:
         """The generator's loss against the critic after K more steps on the same data and samples.

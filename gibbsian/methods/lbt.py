@@ -174,7 +174,8 @@ class LBT(Method):
 
     def adversarial_loss(self, z: Tensor) -> Loss:
         """lambda times the non-saturating loss at ``G(z)``."""
-        return Loss(self.gan_weight * non_saturating(self.values(self.generator(z))))
+        f = check_energy(call_frozen(self.critic, self.generator(z)), len(z))
+        return Loss(self.gan_weight * non_saturating(f))
 
     def generator_loss(
         self, x: Tensor, noise: Tensor, z_k: Tensor, noise_k: Tensor, z: Tensor

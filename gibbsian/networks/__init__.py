@@ -113,6 +113,11 @@ def conv_bounded(space: Space, options: NetworkOptions) -> BoundedEnergy:
     return BoundedEnergy(ConvTrunk(space, options), options.experts)
 
 
+def dense_critic(space: Space, options: NetworkOptions) -> LinearEnergy:
+    """As ``mlp``, with ``batch_norm`` where it is asked for: a game's critic need not be one function."""
+    return LinearEnergy(DenseTrunk(space, options, options.batch_norm))
+
+
 def minibatch(space: Space, options: NetworkOptions) -> MinibatchCritic:
     """A critic on dense layers that compares the observations of a batch."""
     return MinibatchCritic(DenseTrunk(space, options), options.kernels)
@@ -141,10 +146,11 @@ ENERGIES: Mapping[str, Callable[[Space, NetworkOptions], nn.Module]] = {
 
 CRITICS: Mapping[str, Callable[[Space, NetworkOptions], nn.Module]] = {
     **ENERGIES,
+    "mlp": dense_critic,
     "minibatch": minibatch,
     "conv-minibatch": conv_minibatch,
 }
-"""Every energy, and what is no energy because it is no function of one point."""
+"""Every energy, and what is no function of one point while it is trained."""
 
 GENERATORS: Mapping[str, Callable[[Space, int, NetworkOptions], nn.Module]] = {
     "mlp": DenseGenerator,

@@ -32,7 +32,7 @@ class NetworkOptions:
         envelope: sigma of the confined energy's |x|^2 / (2 sigma^2).
         experts: number K of Bernoulli experts of a bounded energy.
         channels: channels of the first convolution.
-        batch_norm: normalise the hidden layers of a generator or auto-encoder by batch.
+        batch_norm: normalise the hidden layers of a generator, auto-encoder or dense critic by batch.
         dropout: share of the hidden units of dense energies, critics and encoders that each
             training step leaves out.
         code: dimension of the latent space of a vae student or of a transition's auto-encoder.

@@ -233,6 +233,24 @@ def test_critic_move_and_sampling_leave_batch_statistics_alone() -> None:
     assert not all(torch.equal(b, buffers[name]) for name, b in method.named_buffers())
 
 
+def test_a_batch_normalised_critic_stays_still_while_the_generator_moves() -> None:
+    options = NetworkOptions(width=8, depth=2, batch_norm=True)
+    method = gan(build_critic("mlp", PLANE, options)).float()
+    moves = list(method.round(0, Stream(8), torch.Generator().manual_seed(0)))
+    buffers = {name: b.clone() for name, b in method.critic.named_buffers()}
+    assert buffers
+    gradients(method, moves[-1])
+    assert all(torch.equal(b, buffers[name]) for name, b in method.critic.named_buffers())
+    gradients(method, moves[0])
+    assert not all(torch.equal(b, buffers[name]) for name, b in method.critic.named_buffers())
+
+
+def test_batch_normalisation_is_refused_in_what_is_unrolled() -> None:
+    options = NetworkOptions(width=8, depth=2, batch_norm=True)
+    with pytest.raises(ValueError, match="may hold no batch normalisation"):
+        gan(build_critic("mlp", PLANE, options), unroll=1)
+
+
 def test_unusable_options() -> None:
     with pytest.raises(ValueError, match="critic_steps must be a whole number"):
         gan(critic_steps=0)
