@@ -163,7 +163,11 @@ FAULTS = [
         ("torch.exp(0.5 * log_variance) * noise", "torch.exp(log_variance) * noise"),
         ("square / variance + d", "square + d"),
         ("(x - low) / (high - low), a)", "x, a)"),
-        ("x * logits - softplus(logits)", "x * logits - softplus(-logits)"),
+    ),
+    *faults(
+        "gibbsian/numerics.py",
+        f"{TEST_STUDENTS}_vae_is_likelihood_minus_divergence",
+        ("(x * logits - softplus(logits)).flatten", "(x * logits - softplus(-logits)).flatten"),
     ),
     *faults(
         STUDENTS,

@@ -141,12 +141,12 @@ FAULTS = [
     *faults(
         GAN,
         f"{TEST_GAN}_capabilities",
-        ("        if self.game.logits and not", "        if not"),
+        ("elif self.game.logits:", "else:"),
     ),
     *faults(
         GAN,
         f"{TEST_GAN}_a_critic_that_sees_its_batch_has_no_latent_target",
-        (' and not getattr(critic, "rows_interact", False):', ":"),
+        ('if getattr(critic, "rows_interact", False):', "if False:"),
     ),
     *faults(
         GAN,

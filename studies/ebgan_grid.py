@@ -3,7 +3,7 @@
 Fixed before running. MNIST averaged to 14x14, fully connected networks as in table 1 of Zhao, Mathieu and
 LeCun (2017): 2 to 5 layers each side (an auto-encoder's decoder counts as one), generators of 100, 200 or
 400 units, discriminators of 64 or 128, dropout 0.5 or none in the discriminator; ReLU, batch
-normalisation in generators and auto-encoders, batch 64, 32 latent numbers, seed 0. Of these 192
+normalisation on both sides but for the discriminator's first layer, batch 64, 32 latent numbers, seed 0. Of these 192
 architectures 24 are drawn, and the same ones are used throughout: by EBGAN and EBGAN-PT (weight 0.1), Adam at
 0.001; by 24 GANs with Adam at 0.001 on both sides and by 24 GANs with one of the other eleven settings
 of optimiser (Adam or SGD each side) and rate (0.01, 0.001, 0.0001), drawn per architecture. The
