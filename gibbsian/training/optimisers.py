@@ -44,7 +44,12 @@ class Optimiser:
             raise ValueError("clip, weight_decay and warmup must not be negative")
 
     def build(self, parameters: Sequence[Tensor]) -> torch.optim.Optimizer:
-        """The torch optimiser over ``parameters``."""
+        """The torch optimiser over ``parameters``.
+
+        On CPU, Adam and Adagrad take one fused pass over them, several times faster than torch's default.
+        """
+        fused = all(parameter.device.type == "cpu" for parameter in parameters)
+        one_pass: dict[str, Any] = {"fused": True} if fused else {"foreach": True}
         common: dict[str, Any] = {
             "lr": self.rate,
             "eps": self.eps,
@@ -52,9 +57,9 @@ class Optimiser:
         }
         match self.name:
             case "adam":
-                return torch.optim.Adam(parameters, betas=self.betas, foreach=True, **common)
+                return torch.optim.Adam(parameters, betas=self.betas, **one_pass, **common)
             case "adamw":
-                return torch.optim.AdamW(parameters, betas=self.betas, foreach=True, **common)
+                return torch.optim.AdamW(parameters, betas=self.betas, **one_pass, **common)
             case "sgd":
                 return torch.optim.SGD(
                     parameters, self.rate, self.momentum, weight_decay=self.weight_decay
@@ -62,7 +67,7 @@ class Optimiser:
             case "rmsprop":
                 return torch.optim.RMSprop(parameters, momentum=self.momentum, **common)
             case "adagrad":
-                return torch.optim.Adagrad(parameters, **common)
+                return torch.optim.Adagrad(parameters, **one_pass, **common)
             case "adadelta":
                 return torch.optim.Adadelta(parameters, rho=self.betas[0], **common)
 
