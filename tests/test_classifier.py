@@ -33,6 +33,45 @@ def test_it_learns_handwritten_digits(digits: Classifier) -> None:
     assert digits.features(test.test).shape == (len(labels), 256)
 
 
+def test_variations_count_half_and_keep_the_labels_of_their_pictures() -> None:
+    """Trained on digits and the same digits upside down, it reads both; without them, not the latter.
+
+    Upside down a classifier of upright digits is right on few but 0, 1 and 8. Variations that change
+    nothing leave the classifier as it is.
+    """
+    rows = data.load("digits")
+
+    def turned(x: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+        return x.flip(2, 3)
+
+    def same(x: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+        return x
+
+    def right(found: Classifier) -> float:
+        labels = found.labels(rows.test.flip(2, 3))
+        return float((labels == rows.targets["test"]).double().mean())
+
+    both, plain = train_classifier(rows, 4, variation=turned), train_classifier(rows, 4)
+    assert both.accuracy > 0.85 and right(both) > 0.85 and right(plain) < 0.6
+    one = train_classifier(data.load("digits", limit=200), 1)
+    copied = train_classifier(data.load("digits", limit=200), 1, variation=same)
+    torch.testing.assert_close(copied.head.weight, one.head.weight)
+
+
+def test_fresh_variations_come_from_the_seed() -> None:
+    drawn: list[torch.Tensor] = []
+
+    def noisy(x: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+        drawn.append(torch.randn(x.shape, generator=rng))
+        return x + 0.1 * drawn[-1]
+
+    small = data.load("digits", limit=200)
+    for _ in range(2):
+        train_classifier(small, 2, batch=80, variation=noisy)
+    assert len(drawn) == 8 and torch.equal(torch.stack(drawn[:4]), torch.stack(drawn[4:]))
+    assert not torch.equal(drawn[0], drawn[1])
+
+
 def test_a_stack_s_label_reads_its_channels_as_digits(digits: Classifier) -> None:
     x = data.load("digits").test[:30]
     ones, tens, hundreds = (digits.labels(part) for part in x.split(10))
