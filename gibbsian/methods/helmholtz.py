@@ -47,11 +47,12 @@ def uniforms(sizes: tuple[int, ...], lead: tuple[int, ...], rng: Generator) -> L
 def infer(beliefs: Beliefs, x: Tensor, noise: Layers) -> tuple[Layers, Tensor]:
     """h ~ q(h|x) from ``noise`` for h_1, ..., h_L: the layers and log q(h|x), differentiable in q."""
     layers = [x.expand(*noise[0].shape[:-1], x.shape[-1])]
-    log_q = x.new_zeros(noise[0].shape[:-1])
+    log_q, below = x.new_zeros(noise[0].shape[:-1]), x  # q(h_1|x) once, not for every draw
     for index, u in enumerate(noise, 1):
-        logits = beliefs.up(index, layers[-1])
-        layers.append(bits(logits, u))
-        log_q = log_q + log_bits(layers[-1], logits)
+        logits = beliefs.up(index, below).expand_as(u)
+        below = bits(logits, u)
+        layers.append(below)
+        log_q = log_q + log_bits(below, logits)
     return tuple(layers), log_q
 
 
