@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from gibbsian.core import did_you_mean
 from gibbsian.data.densities import DENSITIES
 from gibbsian.data.rows import Rows
 from gibbsian.data.sets import NAMED, area_average
+from gibbsian.places import find, roots
 
 
 class Known(NamedTuple):
@@ -26,17 +26,6 @@ class Known(NamedTuple):
 
 _SIZED = re.compile(r"(.+)-(\d+)")
 _BINARY = "-binary"
-
-
-def roots(root: Path | None) -> list[Path]:
-    """Where files are looked for, in order: ``root``, $GIBBSIAN_DATA, the user's cache."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gibbsian"
-    named = os.environ.get("GIBBSIAN_DATA")
-    return [
-        *([] if root is None else [Path(root)]),
-        *([Path(named)] if named else []),
-        cache,
-    ]
 
 
 def _parse(name: str) -> tuple[str, int | None] | None:
@@ -67,7 +56,7 @@ def read(name: str, root: Path | None = None) -> Rows:
     if parsed is None:
         raise ValueError(unknown(name))
     base, size = parsed
-    rows = NAMED[base].read([_find(base, file, root) for file in NAMED[base].files])
+    rows = NAMED[base].read([find(file, f"data set {base!r}", root) for file in NAMED[base].files])
     if size is None:
         return rows
     if not 2 <= size <= min(rows.x.shape[2:]):
@@ -86,18 +75,6 @@ def _thresholded(rows: Rows) -> Rows:
     note = "binarised: 1 from half of the brightest level on"
     bits = (2 * rows.x.astype(int) >= rows.levels - 1).astype(np.uint8)
     return replace(rows, x=bits, levels=None, notes=(*rows.notes, note))
-
-
-def _find(name: str, file: str, root: Path | None) -> Path:
-    places = roots(root)
-    for place in places:
-        if (place / file).is_file():
-            return place / file
-    raise ValueError(
-        f"data set {name!r} needs the file {file}, which is not under "
-        f"{' or '.join(str(place) for place in places)}; put it there, or name its folder by "
-        "--root or $GIBBSIAN_DATA"
-    )
 
 
 def names(root: Path | None = None) -> list[Known]:
