@@ -1,6 +1,6 @@
 """Stacked-MNIST at 14x14: how many of 1000 modes a generator finds, at equal time.
 
-Fixed before running: 420 CPU seconds of one thread for every run (rounds found by a trial of 20); the
+Fixed before running: 240 CPU seconds of one thread for every run (rounds found by a trial of 20); the
 recipes `stacked-mnist-gan` and `stacked-mnist-lbt` (`gibbsian/recipes/`): one generator, one critic of
 a quarter of its channels, a VAE student 588-256-64 with Bernoulli pixels; 26 000 samples of the
 averaged weights, three seeds. A classifier trained by `gibbsian classifier mnist-14` labels each
@@ -34,7 +34,7 @@ from studies.budget import rounds_within
 from studies.harness import Result, Study, run_study
 from studies.mode_coverage import difference, groups_of, spread
 
-SECONDS = 420.0
+SECONDS = 240.0
 SAMPLES = 26_000
 SEEDS = range(3)
 DATA = "stacked-mnist-14"
