@@ -14,6 +14,7 @@ from gibbsian.measures import Gaussian, RealSpace, Undefined
 from gibbsian.methods.ebgan import EBGAN, margin_loss, pull_away
 from gibbsian.networks import NetworkOptions, build_energy, build_generator
 from gibbsian.recipes import recipe
+from studies.equilibria import measured, play
 from tests.methods.play import Stream, check_gradient, descend, gradients, player, reached
 
 OPTIONS = NetworkOptions(width=6, depth=1, activation="tanh")
@@ -89,6 +90,23 @@ def test_a_flat_energy_is_an_equilibrium(level: float) -> None:
     """Theorem 2: with p_G = p_data every constant D in [0, m] has the equilibrium's value V = m."""
     D = torch.full((10,), level, dtype=torch.float64)
     assert margin_loss(D, D, scalar(0.7)).item() == pytest.approx(0.7, abs=1e-12)
+
+
+def test_the_game_on_a_table_ends_at_a_flat_energy() -> None:
+    """Theorem 2, played: p_G = p_data, V = m, E constant on the data; it was not on the way.
+
+    Off the data it need not be: cells without data keep an energy of at least that constant.
+    """
+    p = torch.tensor([0.0, 0.1, 0.2, 0.4, 0.2, 0.1, 0.0], dtype=torch.float64)
+    m = 0.7
+    course = list(play(p, m, 4_000, 0.1))
+    found = [measured(p, q, E) for q, E in course]
+    assert max(row["deviation"] for row in found) > 0.2 * m
+    assert max(row["auroc"] for row in found) > 0.6
+    (q, E), last = course[-1], found[-1]
+    assert last["tv"] < 1e-3 and last["deviation"] < 0.01 * m
+    assert (p @ E + q @ (m - E).clamp_min(0)).item() == pytest.approx(m, abs=1e-3)
+    assert bool((E[p == 0] >= p @ E - 0.01 * m).all())
 
 
 def test_hinge_is_per_sample() -> None:

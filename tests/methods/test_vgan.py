@@ -131,6 +131,51 @@ def test_two_complementary_points_attain_the_optimum() -> None:
     assert h(s).sum(1).mean().item() == pytest.approx(K * 1.02e-3, rel=1e-2)
 
 
+class OddExperts(nn.Module):
+    """Experts sigmoid(w_j . x), w_j on half a circle: opposite points have complementary codes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        angles = torch.arange(K, dtype=torch.float64) * math.pi / K + 0.2
+        self.W = nn.Parameter(torch.stack([angles.cos(), angles.sin()]))
+
+    def experts(self, x: Tensor) -> Tensor:
+        return torch.sigmoid(x @ self.W).clamp(1e-4, 1 - 1e-4)
+
+    def energy_from_experts(self, s: Tensor) -> Tensor:
+        return h(s).sum(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.energy_from_experts(self.experts(x))
+
+
+class TwoPoints(nn.Module):
+    """A generator that has collapsed: one of two points, by the sign of the first latent number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.points = nn.Parameter(torch.tensor([[0.3, 0.1], [0.2, -0.4]], dtype=torch.float64))
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.points[(z[:, 0] > 0).long()]
+
+
+def test_a_generator_of_two_points_descends_to_the_best_loss_there_is() -> None:
+    """Two points reach -K (ln 2 - h(1e-4)), below which no generator's loss can be."""
+    method = VGAN(OddExperts(), TwoPoints(), PRIOR, Box((2,), -100.0, 100.0))
+    z = torch.tensor([[-1.0, 0, 0], [1.0, 0, 0]], dtype=torch.float64)
+    best = -K * (math.log(2) - h(torch.tensor(1e-4, dtype=torch.float64)).item())
+    assert method.generator_loss(z).value.item() > 0.5 * best
+    adam = torch.optim.Adam(method.generator.parameters(), 2.0)
+    for _ in range(300):
+        adam.zero_grad()
+        method.generator_loss(z).value.backward()
+        adam.step()
+    assert method.generator_loss(z).value.item() == pytest.approx(best, abs=1e-3)
+    a, b = method.generator.points.detach()
+    assert torch.cosine_similarity(a, b, dim=0) < -0.5
+
+
 def test_without_entropy_the_game_is_homogeneous_in_the_energy() -> None:
     """Both losses double with the energy, so nothing fixes its scale."""
     method = vgan("sigmoid", entropy="none", regulariser=0.0)
