@@ -120,12 +120,31 @@ def one_centred_penalty(critic: Map, x: Tensor, x_model: Tensor, mix: Tensor) ->
     return (norms - 1.0).square().mean()
 
 
+def log_bits(h: Tensor, logits: Tensor) -> Tensor:
+    """log-probability of bits ``[..., n]`` with these logits, ``[...]``."""
+    return (h * logits - softplus(logits)).sum(-1)
+
+
+def log_normal(h: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+    """log N(h; mean, diag(variance)) of ``h [..., n]``, ``[...]``."""
+    square = (h - mean).square() * torch.exp(-log_variance)
+    return -0.5 * (square + log_variance + math.log(2.0 * math.pi)).sum(-1)
+
+
+def log_units(h: Tensor, a: Tensor) -> Tensor:
+    """log-probability of a layer ``h [..., n]`` under the law of parameters ``a``, ``[...]``.
+
+    ``a [..., n]`` are logits of bits; ``a [..., 2 n]`` means and then log-variances of Gaussian units.
+    """
+    return log_bits(h, a) if a.shape[-1] == h.shape[-1] else log_normal(h, *a.chunk(2, -1))
+
+
 def bernoulli_log_prob(x: Tensor, logits: Tensor) -> Tensor:
     """sum x log s + (1 - x) log(1 - s), s = sigmoid(logits), ``[B, *event] -> [B]``.
 
     For x in between 0 and 1 it is no log-density, but a loss with the same minimum s = x.
     """
-    return (x * logits - softplus(logits)).flatten(1).sum(1)
+    return log_bits(x.flatten(1), logits.flatten(1))
 
 
 def call_frozen(module: nn.Module, *inputs: Tensor) -> Tensor:

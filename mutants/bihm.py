@@ -9,6 +9,7 @@ BIHM, HALVES, CHAIN = (
 )
 EVALUATION, NETWORK = "gibbsian/evaluation/helmholtz.py", "gibbsian/networks/beliefs.py"
 TEST = "tests/methods/test_bihm.py::test"
+GAUSSIAN = "tests/methods/test_bihm_gaussian.py::test"
 
 FAULTS = [
     *faults(
@@ -51,7 +52,7 @@ FAULTS = [
         CHAIN,
         f"{TEST}_gibbs_leaves_p_star_as_it_is",
         (
-            "target = from_p + from_q + log_bits(below, self.beliefs.down(layer - 1, h))",
+            "target = from_p + from_q + log_units(below, self.beliefs.down(layer - 1, h))",
             "target = from_p + from_q",
         ),
         ("h = torch.cat([old[None], bits", "h = torch.cat([1 - old[None], bits"),
@@ -72,10 +73,34 @@ FAULTS = [
         f"{TEST}_layers_start_as_released",
         ("(before + after)) / before", "(before + after))"),
         ("nn.init.constant_(linear.bias, -1.0)", "nn.init.constant_(linear.bias, 0.0)"),
+        ("return a.clamp(-LIMIT, LIMIT)", "return a"),
+    ),
+    *faults(
+        HALVES,
+        f"{GAUSSIAN}_units_are_drawn_from_their_law",
         (
-            "logits: Tensor = self.q[layer - 1](below)\n        return logits.clamp(-LIMIT, LIMIT)",
-            "logits: Tensor = self.q[layer - 1](below)\n        return logits",
+            "mean + torch.exp(0.5 * log_variance) * normal",
+            "mean + torch.exp(log_variance) * normal",
         ),
+    ),
+    *faults(
+        HALVES,
+        f"{GAUSSIAN}_many_samples_give_the_gradient_of_the_bound",
+        ("* normal).detach()", "* normal)"),
+    ),
+    *faults(
+        "gibbsian/numerics.py",
+        f"{GAUSSIAN}_both_models_are_normalised_and_bounded",
+        ("-0.5 * (square + log_variance + math", "-0.5 * (square - log_variance + math"),
+    ),
+    *faults(
+        CHAIN,
+        f"{GAUSSIAN}_gibbs_leaves_p_star_as_it_is",
+        (
+            "from_p, from_q = log_units(h, of_p), log_units(h, of_q)",
+            "from_p = from_q = log_units(h, of_q)",
+        ),
+        ("target - torch.logaddexp(from_p, from_q)", "target - from_p"),
     ),
     *faults(
         EVALUATION,

@@ -1,6 +1,8 @@
 """Two directed models of the same layers, p top down and q bottom up: draws and log-probabilities.
 
-``layers`` is always (x, h_1, ..., h_L), each ``[..., n_l]`` of bits.
+``layers`` is always (x, h_1, ..., h_L), each ``[..., n_l]``: x of bits, every other of bits or Gaussian
+units. The conditional law of a layer is told by its parameters a: n logits of bits, or 2 n numbers, means
+and then log-variances.
 """
 
 from __future__ import annotations
@@ -9,16 +11,15 @@ from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Generator, Tensor
-from torch.nn.functional import softplus
 
-from gibbsian.numerics import log_mean_exp
+from gibbsian.numerics import log_mean_exp, log_units
 
 Layers = tuple[Tensor, ...]
 
 
 @runtime_checkable
 class Beliefs(Protocol):
-    """Logits of every conditional; ``sizes`` of x, h_1, ..., h_L."""
+    """Parameters of every conditional law; ``sizes`` of x, h_1, ..., h_L."""
 
     sizes: tuple[int, ...]
 
@@ -29,14 +30,22 @@ class Beliefs(Protocol):
     def up(self, layer: int, below: Tensor) -> Tensor: ...
 
 
-def log_bits(h: Tensor, logits: Tensor) -> Tensor:
-    """log-probability of bits ``[..., n]`` with these logits, ``[...]``."""
-    return (h * logits - softplus(logits)).sum(-1)
+def drawn(a: Tensor, u: Tensor) -> Tensor:
+    """Units of the law of parameters ``a`` by its inverse distribution function at ``u [..., n]``.
+
+    Once drawn they are observed: nothing is differentiated through them.
+    """
+    if a.shape[-1] == u.shape[-1]:
+        return (u < torch.sigmoid(a)).to(a)
+    mean, log_variance = a.chunk(2, -1)
+    # Uniforms of single precision are multiples of 2^-24, zero among them.
+    normal = torch.special.ndtri(u.double().clamp(2.0**-25, 1.0 - 2.0**-25)).to(a)
+    return (mean + torch.exp(0.5 * log_variance) * normal).detach()
 
 
-def bits(logits: Tensor, u: Tensor) -> Tensor:
-    """1 where the uniform ``u`` is below the probability."""
-    return (u < torch.sigmoid(logits)).to(logits)
+def spread(a: Tensor, like: Tensor) -> Tensor:
+    """Parameters ``a`` for every row of ``like [..., n]``."""
+    return a.expand(*like.shape[:-1], a.shape[-1])
 
 
 def uniforms(sizes: tuple[int, ...], lead: tuple[int, ...], rng: Generator) -> Layers:
@@ -49,26 +58,26 @@ def infer(beliefs: Beliefs, x: Tensor, noise: Layers) -> tuple[Layers, Tensor]:
     layers = [x.expand(*noise[0].shape[:-1], x.shape[-1])]
     log_q, below = x.new_zeros(noise[0].shape[:-1]), x  # q(h_1|x) once, not for every draw
     for index, u in enumerate(noise, 1):
-        logits = beliefs.up(index, below).expand_as(u)
-        below = bits(logits, u)
+        a = beliefs.up(index, below)
+        below = drawn(spread(a, u), u)
         layers.append(below)
-        log_q = log_q + log_bits(below, logits)
+        log_q = log_q + log_units(below, a)
     return tuple(layers), log_q
 
 
 def dream(beliefs: Beliefs, noise: Layers) -> Layers:
     """(x, h) ~ p from ``noise`` for x, h_1, ..., h_L."""
-    layers = [bits(beliefs.top().expand_as(noise[-1]), noise[-1])]
+    layers = [drawn(spread(beliefs.top(), noise[-1]), noise[-1])]
     for index in range(len(noise) - 2, -1, -1):
-        layers.append(bits(beliefs.down(index, layers[-1]), noise[index]))
+        layers.append(drawn(beliefs.down(index, layers[-1]), noise[index]))
     return tuple(reversed(layers))
 
 
 def log_p(beliefs: Beliefs, layers: Layers) -> Tensor:
     """log p(x, h), ``[...]``."""
-    value = log_bits(layers[-1], beliefs.top().expand_as(layers[-1]))
+    value = log_units(layers[-1], spread(beliefs.top(), layers[-1]))
     for index in range(len(layers) - 1):
-        value = value + log_bits(layers[index], beliefs.down(index, layers[index + 1]))
+        value = value + log_units(layers[index], beliefs.down(index, layers[index + 1]))
     return value
 
 
@@ -76,7 +85,7 @@ def log_q(beliefs: Beliefs, layers: Layers) -> Tensor:
     """log q(h|x), ``[...]``."""
     value = layers[0].new_zeros(layers[0].shape[:-1])
     for index in range(1, len(layers)):
-        value = value + log_bits(layers[index], beliefs.up(index, layers[index - 1]))
+        value = value + log_units(layers[index], beliefs.up(index, layers[index - 1]))
     return value
 
 

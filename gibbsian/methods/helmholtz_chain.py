@@ -10,14 +10,15 @@ from torch import Generator, Tensor
 from gibbsian.methods.helmholtz import (
     Beliefs,
     Layers,
-    bits,
+    drawn,
     dream,
-    log_bits,
     log_p,
     log_q,
     log_root,
+    spread,
     uniforms,
 )
+from gibbsian.numerics import log_units
 
 
 def resampled(beliefs: Beliefs, n: int, candidates: int, inner: int, rng: Generator) -> Layers:
@@ -69,16 +70,16 @@ class Gibbs:
         """A new h_layer ``[n, n_layer]`` given its neighbours."""
         old, below, last = layers[layer], layers[layer - 1], layer + 1 == len(layers)
         of_q = self.beliefs.up(layer, below)
-        top = self.beliefs.top().expand_as(of_q) if last else None
+        top = spread(self.beliefs.top(), old) if last else None
         of_p = self.beliefs.down(layer, layers[layer + 1]) if top is None else top
         lead = (self.candidates, len(old))
         coin = torch.rand(*lead, 1, generator=rng, device=rng.device) < 0.5
         (u,) = uniforms(old.shape[1:], lead, rng)
-        h = torch.cat([old[None], bits(torch.where(coin, of_p, of_q), u)])
-        from_p, from_q = log_bits(h, of_p), log_bits(h, of_q)
-        target = from_p + from_q + log_bits(below, self.beliefs.down(layer - 1, h))
+        h = torch.cat([old[None], drawn(torch.where(coin, of_p, of_q), u)])
+        from_p, from_q = log_units(h, of_p), log_units(h, of_q)
+        target = from_p + from_q + log_units(below, self.beliefs.down(layer - 1, h))
         if not last:
-            target = target + log_bits(layers[layer + 1], self.beliefs.up(layer + 1, h))
+            target = target + log_units(layers[layer + 1], self.beliefs.up(layer + 1, h))
         chosen = pick(0.5 * target - torch.logaddexp(from_p, from_q), rng)
         return h[chosen, torch.arange(len(old), device=h.device)]
 
@@ -89,13 +90,13 @@ class Gibbs:
         old, above = layers[0], layers[1]
         logits = self.beliefs.down(0, above)
         (u,) = uniforms(old.shape[1:], (self.candidates, len(old)), rng)
-        new = bits(logits.expand_as(u), u)
+        new = drawn(logits.expand_as(u), u)
         if observed is not None:
             new = torch.where(observed, old, new)
         x = torch.cat([old[None], new])
         roots = torch.cat([root[None], log_root(self.beliefs, new, self.inner, rng)])
         # What is observed adds the same to every candidate's log p(x|h_1).
-        log_w = log_bits(above, self.beliefs.up(1, x)) - log_bits(x, logits)
+        log_w = log_units(above, self.beliefs.up(1, x)) - log_units(x, logits)
         chosen = pick(roots + 0.5 * log_w, rng)
         rows = torch.arange(len(old), device=x.device)
         return x[chosen, rows], roots[chosen, rows]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
 
 from gibbsian.measures import Counting, Measure, RealSpace, Undefined
-from gibbsian.numerics import bernoulli_log_prob
+from gibbsian.numerics import bernoulli_log_prob, log_normal
 
 
 @dataclass(frozen=True)
@@ -43,9 +42,8 @@ class Normals:
 
     def log_prob(self, x: Tensor, a: Tensor) -> Tensor:
         """log N(x; mean, diag(variance)), ``[B]``."""
-        mean, log_variance = a.unbind(1)
-        square = (x - mean).square() * torch.exp(-log_variance)
-        return -0.5 * (square + log_variance + math.log(2.0 * math.pi)).flatten(1).sum(1)
+        mean, log_variance = a.flatten(2).unbind(1)
+        return log_normal(x.flatten(1), mean, log_variance)
 
     def mean(self, a: Tensor) -> Tensor:
         """The means, ``[B, *event]``."""

@@ -1,4 +1,4 @@
-"""Layers of stochastic bits, top down and bottom up: the two halves of a Helmholtz machine."""
+"""Layers of stochastic units, top down and bottom up: the two halves of a Helmholtz machine."""
 
 from __future__ import annotations
 
@@ -8,43 +8,50 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import softplus
 
 from gibbsian.core import Space
 from gibbsian.networks.options import NetworkOptions
+from gibbsian.numerics import log_units
 
 LIMIT = math.log(1e6 - 1.0)
-"""Logits are held within +-LIMIT: probabilities within [1e-6, 1 - 1e-6] (Bornschein et al., code)."""
+"""Logits are held within +-LIMIT: probabilities within [1e-6, 1 - 1e-6] (Bornschein et al., code).
+
+So are log-variances of Gaussian units.
+"""
 
 
-def layer_sizes(spec: str, dim: int) -> tuple[int, ...]:
-    """Sizes of the hidden layers: ``300,200,100``, or ``4x-5l-20``, five from 4 dim down to 20.
+def layer_sizes(spec: str, dim: int) -> tuple[tuple[int, ...], tuple[bool, ...]]:
+    """Sizes of the hidden layers, and which are Gaussian: ``300,200,10g``, or ``4x-5l-20``.
 
-    The second form spaces them geometrically. Raises ValueError for anything else.
+    The first form lists them from the data upwards, g for Gaussian units; the second is five layers of
+    bits, geometrically spaced from 4 dim down to 20. Raises ValueError for anything else.
     """
     spaced = re.fullmatch(r"(\d+(?:\.\d+)?)x-(\d+)l-(\d+)", spec)
     if spaced:
         first, count, last = float(spaced[1]) * dim, int(spaced[2]), int(spaced[3])
         ratio = (last / first) ** (1 / max(1, count - 1)) if first > 0 else 0.0
         sizes = [round(first * ratio**i) for i in range(count)]
-    elif re.fullmatch(r"\d+(,\d+)*", spec):
-        sizes = [int(word) for word in spec.split(",")]
+    elif re.fullmatch(r"\d+g?(,\d+g?)*", spec):
+        sizes = [int(word.removesuffix("g")) for word in spec.split(",")]
     else:
         sizes = []
     if not sizes or min(sizes) < 1:
         raise ValueError(
-            f"layers must be sizes from the data upwards such as 200,100,50, or 4x-5l-20, not {spec!r}"
+            f"layers must be sizes from the data upwards such as 200,100,50, or 200,100,10g with "
+            f"Gaussian units, or 4x-5l-20, not {spec!r}"
         )
-    return tuple(sizes)
+    gaussian = [word.endswith("g") for word in spec.split(",")] if "," in spec else None
+    return tuple(sizes), tuple(gaussian or [spec.endswith("g")] * len(sizes))
 
 
-def conditional(inputs: int, outputs: int, deterministic: int) -> nn.Sequential:
-    """Logits of ``outputs`` bits given ``inputs``, through ``deterministic`` tanh layers of mean size.
+def conditional(inputs: int, units: int, deterministic: int, gaussian: bool) -> nn.Sequential:
+    """Parameters of ``units`` units given ``inputs``, through ``deterministic`` tanh layers of mean size.
 
     Weights uniform in +-sqrt(6 / (n_in + n_out)) / n_in, which is Glorot's range over n_in, and biases
-    -1, as in the authors' code.
+    -1, as in the authors' code; the biases of Gaussian units are 0, so that they start near N(0, 1).
     """
-    sizes = [inputs, *[(inputs + outputs) // 2] * deterministic, outputs]
+    outputs = 2 * units if gaussian else units
+    sizes = [inputs, *[(inputs + units) // 2] * deterministic, outputs]
     layers: list[nn.Module] = []
     for before, after in pairwise(sizes):
         linear = nn.Linear(before, after)
@@ -52,13 +59,16 @@ def conditional(inputs: int, outputs: int, deterministic: int) -> nn.Sequential:
         nn.init.uniform_(linear.weight, -bound, bound)
         nn.init.constant_(linear.bias, -1.0)
         layers += [linear, nn.Tanh()]
+    if gaussian:
+        nn.init.zeros_(linear.bias)
     return nn.Sequential(*layers[:-1])
 
 
 class SigmoidBeliefs(nn.Module):
-    """p(x, h) = p(h_L) prod p(h_l | h_{l+1}) and q(h|x) = prod q(h_l | h_{l-1}), h_0 = x; bits all over.
+    """p(x, h) = p(h_L) prod p(h_l | h_{l+1}) and q(h|x) = prod q(h_l | h_{l-1}), h_0 = x, bits.
 
-    ``sizes``: of x, h_1, ..., h_L.
+    ``sizes``: of x, h_1, ..., h_L. Hidden layers are bits, or Gaussian units with a mean and a variance that
+    depend on the layer above (below, in q); ``gaussian`` says which.
     """
 
     def __init__(self, space: Space, options: NetworkOptions):
@@ -69,30 +79,41 @@ class SigmoidBeliefs(nn.Module):
                 "pictures"
             )
         dim = math.prod(space.shape)
-        self.sizes = (dim, *layer_sizes(options.layers, dim))
-        self.prior = nn.Parameter(torch.full((self.sizes[-1],), -1.0))
-        pairs, count = list(pairwise(self.sizes)), options.deterministic
-        self.p = nn.ModuleList(conditional(above, below, count) for below, above in pairs)
-        self.q = nn.ModuleList(conditional(below, above, count) for below, above in pairs)
+        hidden, normal = layer_sizes(options.layers, dim)
+        self.sizes, self.gaussian = (dim, *hidden), (False, *normal)
+        first = torch.zeros(2 * hidden[-1]) if normal[-1] else torch.full((hidden[-1],), -1.0)
+        self.prior = nn.Parameter(first)
+        pairs, count = (
+            list(pairwise(zip(self.sizes, self.gaussian, strict=True))),
+            options.deterministic,
+        )
+        self.p = nn.ModuleList(conditional(up[0], low[0], count, low[1]) for low, up in pairs)
+        self.q = nn.ModuleList(conditional(low[0], up[0], count, up[1]) for low, up in pairs)
 
     def top(self) -> Tensor:
-        """Logits of p(h_L), ``[n_L]``."""
-        return self.prior.clamp(-LIMIT, LIMIT)
+        """Parameters of p(h_L), ``[n_L]`` or ``[2 n_L]``."""
+        return self.held(-1, self.prior)
 
     def down(self, layer: int, above: Tensor) -> Tensor:
-        """Logits of p(h_layer | h_{layer + 1}), ``[..., n_{layer + 1}] -> [..., n_layer]``."""
-        logits: Tensor = self.p[layer](above)
-        return logits.clamp(-LIMIT, LIMIT)
+        """Parameters of p(h_layer | h_{layer + 1}) given ``above [..., n_{layer + 1}]``."""
+        return self.held(layer, self.p[layer](above))
 
     def up(self, layer: int, below: Tensor) -> Tensor:
-        """Logits of q(h_layer | h_{layer - 1}), ``[..., n_{layer - 1}] -> [..., n_layer]``."""
-        logits: Tensor = self.q[layer - 1](below)
-        return logits.clamp(-LIMIT, LIMIT)
+        """Parameters of q(h_layer | h_{layer - 1}) given ``below [..., n_{layer - 1}]``."""
+        return self.held(layer, self.q[layer - 1](below))
+
+    def held(self, layer: int, a: Tensor) -> Tensor:
+        """Logits and log-variances within their limits."""
+        if not self.gaussian[layer]:
+            return a.clamp(-LIMIT, LIMIT)
+        mean, log_variance = a.chunk(2, -1)
+        return torch.cat([mean, log_variance.clamp(-LIMIT, LIMIT)], -1)
 
     def forward(self, x: Tensor, *h: Tensor) -> Tensor:
         """log p(x, h) + log q(h|x), ``[B, d]`` and ``[B, n_l]`` to ``[B]``."""
         layers = (x, *h)
-        given = [(self.down(i, layers[i + 1]), layers[i]) for i in range(len(h))]
-        given += [(self.up(i + 1, layers[i]), layers[i + 1]) for i in range(len(h))]
-        given.append((self.top().expand_as(h[-1]), h[-1]))
-        return torch.stack([(bit * a - softplus(a)).sum(-1) for a, bit in given]).sum(0)
+        given = [(layers[i], self.down(i, layers[i + 1])) for i in range(len(h))]
+        given += [(layers[i + 1], self.up(i + 1, layers[i])) for i in range(len(h))]
+        top = self.top()
+        given.append((h[-1], top.expand(len(x), len(top))))
+        return torch.stack([log_units(value, a) for value, a in given]).sum(0)

@@ -40,9 +40,14 @@ class NetworkOptions:
         variance: of a gaussian likelihood, in the networks' units.
         components: number of Gaussians of a mixture student.
         kernels: number of similarities that a minibatch critic computes between observations.
-        layers: sizes of layers of bits from the data upwards, as 200,100,50, or 4x-5l-20: five,
-            geometrically spaced from 4 times the data's size down to 20.
+        layers: sizes of layers of bits from the data upwards, as 200,100,50, or 200,100,10g where g
+            makes a layer Gaussian, or 4x-5l-20: five, geometrically spaced from 4 times the data's
+            size down to 20.
         deterministic: tanh layers inside each conditional of such layers.
+        factor: how much larger a super-resolution network makes a picture's sides.
+        scales: octaves J of a scattering transform, whose maps are 2^J times smaller.
+        orientations: directions L of its wavelets.
+        order: of a scattering transform, 1 or 2.
         time: let an energy take the noise level as a second input: what the diffusion bound needs.
     """
 
@@ -63,12 +68,19 @@ class NetworkOptions:
     kernels: int = 16
     layers: str = "200,100,50,20"
     deterministic: int = 0
+    factor: int = 2
+    scales: int = 2
+    orientations: int = 8
+    order: int = 1
     time: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("width", "depth", "experts", "channels", "code", "components", "kernels"):
+        counts = ("width", "depth", "experts", "channels", "code", "components", "kernels")
+        for name in (*counts, "factor", "scales", "orientations"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.order not in (1, 2):
+            raise ValueError(f"the order of a scattering transform is 1 or 2, not {self.order}")
         if self.fourier < 0:
             raise ValueError(f"fourier must be 0 (none) or a count, not {self.fourier}")
         if not 0 <= self.dropout < 1:
