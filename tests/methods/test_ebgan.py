@@ -102,7 +102,7 @@ def test_the_game_on_a_table_ends_at_a_flat_energy() -> None:
     course = list(play(p, m, 4_000, 0.1))
     found = [measured(p, q, E) for q, E in course]
     assert max(row["deviation"] for row in found) > 0.2 * m
-    assert max(row["auroc"] for row in found) > 0.6
+    assert min(row["auroc"] for row in found[1:20]) >= 0.6
     (q, E), last = course[-1], found[-1]
     assert last["tv"] < 1e-3 and last["deviation"] < 0.01 * m
     assert (p @ E + q @ (m - E).clamp_min(0)).item() == pytest.approx(m, abs=1e-3)
