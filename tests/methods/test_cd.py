@@ -64,7 +64,7 @@ def test_loss_is_data_minus_samples_plus_magnitude(magnitude: float) -> None:
     def value() -> Tensor:
         return method.energy_loss(x, x_model).value
 
-    assert torch.allclose(value(), truth(), atol=1e-12)
+    assert torch.allclose(value(), truth(), rtol=1e-9, atol=1e-12)
     check_gradient(method, "energy", value, truth)
     logs = method.energy_loss(x, x_model).logs
     assert torch.allclose(logs["energy_data"], method.energy(x).mean())

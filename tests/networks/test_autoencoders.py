@@ -30,11 +30,11 @@ def test_the_energy_is_the_plain_norm_of_the_residual(name: str) -> None:
     back = energy.decoder(energy.features(x))
     assert back.shape == x.shape
     truth = torch.stack([(a - b).square().sum().sqrt() for a, b in zip(back, x, strict=True)])
-    assert torch.allclose(energy(x), truth, atol=1e-12)
+    assert torch.allclose(energy(x), truth, rtol=1e-9, atol=1e-12)
     noisy = x + 0.3
     other = energy.decoder(energy.features(noisy))
     truth = torch.stack([(a - b).square().sum().sqrt() for a, b in zip(other, x, strict=True)])
-    assert torch.allclose(energy.denoise(x, noisy), truth, atol=1e-12)
+    assert torch.allclose(energy.denoise(x, noisy), truth, rtol=1e-9, atol=1e-12)
     assert energy.features(x).ndim == 2
 
 

@@ -94,7 +94,7 @@ def test_rows_do_not_see_each_other(rng: torch.Generator) -> None:
     for name in ENERGIES:
         energy = build_energy(name, Space((1, 8, 8), "image"), SMALL).double()
         one = torch.cat([energy(row[None].double()) for row in x])
-        assert torch.allclose(energy(x.double()), one, atol=1e-12), name
+        assert torch.allclose(energy(x.double()), one, rtol=1e-9, atol=1e-12), name
 
 
 def test_squashing_reaches_an_asymmetric_box_and_is_affine_in_tanh(rng: torch.Generator) -> None:
@@ -163,7 +163,7 @@ def test_expert_gradient_is_minus_a_s_one_minus_s() -> None:
     x = torch.zeros(1, 2, dtype=torch.float64)
     (gradient,) = torch.autograd.grad(energy(x).sum(), energy.head.bias)
     s = torch.sigmoid(a)
-    assert torch.allclose(gradient, -a * s * (1 - s), atol=1e-12)
+    assert torch.allclose(gradient, -a * s * (1 - s), rtol=1e-9, atol=1e-12)
     assert gradient[3] == 0
     assert gradient[1].item() == pytest.approx(0.224, abs=5e-4)
 
@@ -184,7 +184,7 @@ def test_sigmoid_energy_is_minus_log_d() -> None:
     energy = SigmoidEnergy(DenseTrunk(PLANE, SMALL)).double()
     x = torch.randn(5, 2, dtype=torch.float64)
     logits = energy.head(energy.trunk(x)).squeeze(1)
-    assert torch.allclose(energy(x), nn.functional.softplus(-logits), atol=1e-12)
+    assert torch.allclose(energy(x), nn.functional.softplus(-logits), rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
