@@ -3,10 +3,10 @@
 Fixed before running: 240 CPU seconds of one thread for every run (rounds found by a trial of 20); the
 recipes `stacked-mnist-gan` and `stacked-mnist-lbt` (`gibbsian/recipes/`): one generator, one critic of
 a quarter of its channels, a VAE student 588-256-64 with Bernoulli pixels; 26 000 samples of the
-averaged weights, three seeds (the unrolled GAN and LBT alone one). A classifier trained by `gibbsian classifier mnist-14` labels each
-channel; the mode is d1 + 10 d2 + 100 d3. Reverse KL is that of the histogram of modes to uniform. The
-rows *real stacks* (floor) and *uniform noise* (trivial) say what the protocol itself makes of data
-and of nothing.
+averaged weights, three seeds (the unrolled GAN and LBT alone one). A classifier trained by
+`gibbsian classifier mnist-14` labels each channel; the mode is d1 + 10 d2 + 100 d3. Reverse KL is that of
+the histogram of modes to uniform. The rows *real stacks* (floor) and *uniform noise* (trivial) say what
+the protocol itself makes of data and of nothing.
 
 What is asked: LBT-GAN covers more modes than GAN by more than 2 standard errors; real stacks reach at
 least 990; the classifier is right on at least 98.5 % of held-out digits.
