@@ -83,7 +83,7 @@ class Method(nn.Module, ABC):
     players: ClassVar[Mapping[str, tuple[str, ...]]]
     networks: ClassVar[Mapping[str, str]]
     local: ClassVar[tuple[str, ...]] = ()
-    demands: ClassVar[Mapping[tuple[str, str], Mapping[str, Mapping[str, object]]]] = {}
+    demands: ClassVar[Mapping[tuple[str, object], Mapping[str, Mapping[str, object]]]] = {}
     packs: ClassVar[Mapping[str, str]] = {}
     stepped: ClassVar[tuple[str, ...]] = ()
     directed: ClassVar[bool] = False
@@ -162,6 +162,24 @@ class HasDecoder(Protocol):
     prior: Gaussian
 
     def decoded(self, x: Tensor, z: Tensor) -> Tensor: ...
+
+
+@runtime_checkable
+class HasMeans(Protocol):
+    """Capability: a latent space with ``prior`` and ``means(z)``, of p(x|z), ``[B, *event]``."""
+
+    prior: Gaussian
+
+    def means(self, z: Tensor) -> Tensor: ...
+
+
+@runtime_checkable
+class HasGenerator(Protocol):
+    """Capability: a latent space with ``prior`` and ``generator(z)``, ``[B, latent] -> [B, *event]``."""
+
+    prior: Gaussian
+
+    def generator(self, z: Tensor) -> Tensor: ...
 
 
 @runtime_checkable

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -29,8 +28,11 @@ def check_output(path: Path, endings: Sequence[str]) -> None:
         raise ValueError(f"--output {path} cannot be written: {path.parent} is not writable")
 
 
-def write_points(path: Path, x: Tensor) -> None:
-    """Write ``x [n, *event]`` as .npy, .npz (array ``x``), .csv (flattened rows) or .png."""
+def write_points(path: Path, x: Tensor, columns: int = 8) -> None:
+    """Write ``x [n, *event]`` as .npy, .npz (array ``x``), .csv (flattened rows) or .png.
+
+    A .png has ``columns`` pictures in a row, or is a scatter of the first two columns.
+    """
     array = x.numpy()
     buffer = io.BytesIO()
     if path.suffix == ".npy":
@@ -40,32 +42,21 @@ def write_points(path: Path, x: Tensor) -> None:
     elif path.suffix == ".csv":
         np.savetxt(buffer, array.reshape(len(array), -1), delimiter=",", fmt="%.9g")
     else:
-        _picture(buffer, array)
+        _picture(buffer, array, columns)
     write_atomic(path, buffer.getvalue())
 
 
-def as_pictures(array: np.ndarray) -> np.ndarray:
-    """Rows of s^2 >= 16 numbers within [0, 1] as pictures ``[n, 1, s, s]``, everything else as it is."""
-    side = math.isqrt(array[0].size)
-    bits = array.ndim == 2 and array.min() >= 0 and array.max() <= 1
-    return (
-        array.reshape(-1, 1, side, side)
-        if bits and side >= 4 and side**2 == array.shape[1]
-        else array
-    )
-
-
-def _picture(buffer: io.BytesIO, array: np.ndarray) -> None:
+def _picture(buffer: io.BytesIO, array: np.ndarray, columns: int) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from gibbsian.report import sample_sheet
+    from gibbsian.report import as_pictures, sample_sheet
 
     array = as_pictures(array)
     if array.ndim == 4:
         from PIL import Image
 
-        sheet = np.round(255 * sample_sheet(array)).astype(np.uint8)
+        sheet = np.round(255 * sample_sheet(array, columns)).astype(np.uint8)
         height, width = sheet.shape[:2]
         factor = max(1, 512 // max(height, width))
         image = Image.fromarray(sheet).resize(

@@ -23,6 +23,7 @@ from gibbsian.evaluation import (
     pca_score,
 )
 from gibbsian.files import write_atomic, write_json
+from gibbsian.latents import latent_space, manifold
 from gibbsian.measures import Undefined
 from gibbsian.model import Model
 from gibbsian.normalise import (
@@ -40,6 +41,7 @@ from gibbsian.runs import Run
 HELD_OUT = 2_000
 SEEN = 2_000
 LANDSCAPE = 120
+MANIFOLD = 20
 
 
 def score_points(model: Model, x: Tensor, seed: int) -> tuple[dict[str, Tensor], str]:
@@ -85,6 +87,9 @@ def evaluate_run(
     found |= _likelihood(model, data, test, found["log-z"], seed)
     x_model = model.sample(samples, seed)
     arrays["samples"] = x_model[:SEEN]
+    space = latent_space(model)
+    if space is not None and space[0].shape == (2,):
+        arrays["manifold"] = manifold(model, MANIFOLD)
     found["coverage"] = _coverage(x_model, data)
     for name in require:
         if found[name] is None or isinstance(found[name], NotDefined):

@@ -14,6 +14,7 @@ from tyro.conf import Positional
 from gibbsian.cli.console import parse, say
 from gibbsian.data import read_mask, read_observation, read_points
 from gibbsian.facade import device_of, load_data
+from gibbsian.latents import manifold, traverse
 from gibbsian.model import load
 from gibbsian.outputs import check_output, write_points, write_table
 from gibbsian.refine import KernelName, refine
@@ -34,6 +35,9 @@ class Sample:
         given: a file with one observation of which a part is kept and the rest filled in.
         mask: what is kept: the top, left, bottom or right half of a picture, or a file with an entry
             per number, not zero where kept.
+        manifold: instead of samples, a grid of a latent plane with this many points along each side.
+        traverse: instead of samples, every latent coordinate in turn at this many quantiles, about
+            the prior's mean or about the code of --given IMAGE.
         refine: improve the samples by Markov chains: in the generator's latent space where the
             method declares a target there, otherwise in data space.
         steps: of each chain.
@@ -51,6 +55,8 @@ class Sample:
     seed: int = 0
     given: Annotated[str | None, tyro.conf.arg(metavar="IMAGE")] = None
     mask: Annotated[str | None, tyro.conf.arg(metavar="MASK")] = None
+    manifold: int | None = None
+    traverse: int | None = None
     refine: KernelName | None = None
     steps: int = 1_000
     step_size: float | None = None
@@ -67,6 +73,8 @@ def sample(arguments: list[str]) -> int:
     check_output(wish.output, (".png", ".npz", ".npy", ".csv"))
     if wish.step_size is not None and not 0 < wish.step_size < math.inf:
         raise ValueError(f"--step-size must be positive, not {wish.step_size}")
+    if wish.manifold is not None or wish.traverse is not None:
+        return _walk(wish)
     if (wish.given is None) != (wish.mask is None):
         raise ValueError(
             "--given IMAGE and --mask MASK go together: what is there, and what of it stays"
@@ -96,6 +104,26 @@ def sample(arguments: list[str]) -> int:
         say(str(chains))
     write_points(wish.output, x)
     say(f"{wish.n} samples in {wish.output}")
+    return 0
+
+
+def _walk(wish: Sample) -> int:
+    """Write pictures of the latent space."""
+    if wish.manifold is not None and wish.traverse is not None:
+        raise ValueError("--manifold and --traverse are two pictures; ask for one at a time")
+    if wish.refine is not None or wish.mask is not None or (wish.given and wish.manifold):
+        raise ValueError(
+            "a walk through the latent space takes no --refine, --mask or, on a plane, --given"
+        )
+    model = load(wish.run, device=device_of(wish.device))
+    if wish.manifold is not None:
+        columns, x = wish.manifold, manifold(model, wish.manifold)
+    else:
+        assert wish.traverse is not None
+        like = None if wish.given is None else read_observation(wish.given, model.transform)
+        columns, x = wish.traverse, traverse(model, wish.traverse, like, wish.seed)
+    write_points(wish.output, x, columns)
+    say(f"{len(x)} latent points, {columns} in a row, in {wish.output}")
     return 0
 
 

@@ -159,11 +159,7 @@ class VAE(Method):
         z = self.prior.sample(n, rng)
         x = self.drawn(z, rng)
         if given is None:
-            return (
-                x
-                if self.hand_out == "draw"
-                else self.observation.mean(call_frozen(self.decoder, z))
-            )
+            return x if self.hand_out == "draw" else self.means(z)
         observed = ~given.isnan()
         x = torch.where(observed, given, x)
         for _ in range(self.sweeps):
@@ -171,7 +167,11 @@ class VAE(Method):
             x = torch.where(observed, given, self.drawn(z, rng))
         if self.hand_out == "draw":
             return x
-        return torch.where(observed, given, self.observation.mean(call_frozen(self.decoder, z)))
+        return torch.where(observed, given, self.means(z))
+
+    def means(self, z: Tensor) -> Tensor:
+        """The means of p(x|z), ``[B, latent] -> [B, *event]``; of bits their probabilities."""
+        return self.observation.mean(call_frozen(self.decoder, z))
 
     def drawn(self, z: Tensor, rng: Generator) -> Tensor:
         """x ~ p(x|z), ``[B, latent] -> [B, *event]``."""

@@ -1,8 +1,9 @@
-"""The pictures of a run: losses, samples, energies, landscape."""
+"""The pictures of a run: losses, samples, energies, landscape, latent plane."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -64,7 +65,7 @@ def samples(run: Path, arrays: Arrays) -> Figure | None:
     """Samples beside held-out data: a sheet of images, or a scatter of the first two columns."""
     if "samples" not in arrays:
         return None
-    ours, theirs = arrays["samples"], arrays["test"]
+    ours, theirs = as_pictures(arrays["samples"]), as_pictures(arrays["test"])
     figure = Figure((8.4, 4.2), layout="constrained", dpi=110)
     left, right = figure.subplots(1, 2)
     left.set_title("held-out data")
@@ -103,6 +104,17 @@ def sample_sheet(images: NDArray, columns: int = 8) -> NDArray:
         top, left = k // columns * (h + 1), k % columns * (w + 1)
         sheet[:, top : top + h, left : left + w] = image
     return sheet[0] if c == 1 else sheet.transpose(1, 2, 0)
+
+
+def as_pictures(array: NDArray) -> NDArray:
+    """Rows of s^2 >= 16 numbers within [0, 1] as pictures ``[n, 1, s, s]``, everything else as it is."""
+    side = math.isqrt(array[0].size)
+    bits = array.ndim == 2 and array.min() >= 0 and array.max() <= 1
+    return (
+        array.reshape(-1, 1, side, side)
+        if bits and side >= 4 and side**2 == array.shape[1]
+        else array
+    )
 
 
 def energies(run: Path, arrays: Arrays) -> Figure | None:
@@ -150,9 +162,32 @@ def landscape(run: Path, arrays: Arrays) -> Figure | None:
     return figure
 
 
+def manifold(run: Path, arrays: Arrays) -> Figure | None:
+    """What the model makes of a grid of its latent plane: pictures, or the images of the grid's lines."""
+    if "manifold" not in arrays:
+        return None
+    x = arrays["manifold"]
+    side = math.isqrt(len(x))
+    figure = Figure((6, 6), layout="constrained", dpi=110)
+    axes = figure.subplots()
+    pictures = as_pictures(x)
+    if pictures.ndim == 4:
+        sheet = sample_sheet(pictures, side)
+        axes.imshow(sheet, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        axes.axis("off")
+    elif x.shape[1] == 1:
+        return None
+    else:
+        for lines in (x.reshape(side, side, -1), x.reshape(side, side, -1).swapaxes(0, 1)):
+            axes.plot(lines[..., 0].T, lines[..., 1].T, color=MODEL, linewidth=0.7)
+        axes.set(xlabel="column 1", ylabel="column 2")
+    return figure
+
+
 PAINTERS: Mapping[str, Callable[[Path, Arrays], Figure | None]] = {
     "samples": samples,
     "energies": energies,
     "landscape": landscape,
+    "manifold": manifold,
     "losses": losses,
 }

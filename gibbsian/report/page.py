@@ -14,6 +14,7 @@ CAPTIONS = {
     "samples": "Held-out data on the left, samples of the model on the right.",
     "energies": "How the energy tells held-out data from corrupted data: further right is stranger.",
     "landscape": "The model's density over the plane; beside it the true one where it is known.",
+    "manifold": "The latent plane at equal steps of probability: what the model makes of each point.",
     "losses": "What each player descended, over the rounds.",
 }
 STYLE = """

@@ -9,7 +9,7 @@ import gibbsian
 from gibbsian.cli import main
 from gibbsian.data import read_mask, read_observation
 from gibbsian.data.transforms import binary, pixels, unscaled
-from gibbsian.outputs import as_pictures
+from gibbsian.report import as_pictures
 
 
 @pytest.fixture(scope="module")
