@@ -35,8 +35,7 @@ FAULTS = [
     ),
     *faults(
         CLASSIFIER,
-        f"{TEST_CLASSIFIER}_variations_count_half_and_keep_the_labels_of_their_pictures",
-        ("loss = 0.5 * (loss + ", "loss = (loss + "),
+        f"{TEST_CLASSIFIER}_variations_keep_the_labels_of_their_pictures",
         ("classifier(variation(rows.x, rng))", "classifier(rows.x)"),
         (
             "(variation(rows.x, rng)), rows.target)",

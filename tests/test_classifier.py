@@ -33,7 +33,7 @@ def test_it_learns_handwritten_digits(digits: Classifier) -> None:
     assert digits.features(test.test).shape == (len(labels), 256)
 
 
-def test_variations_count_half_and_keep_the_labels_of_their_pictures() -> None:
+def test_variations_keep_the_labels_of_their_pictures() -> None:
     """Trained on digits and the same digits upside down, it reads both; without them, not the latter.
 
     Upside down a classifier of upright digits is right on few but 0, 1 and 8. Variations that change
