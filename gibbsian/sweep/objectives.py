@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gibbsian.classifier import Classifier
 from gibbsian.config import Config
-from gibbsian.core import Estimate, Interval, NotDefined
+from gibbsian.core import Estimate, HasLogWeights, Interval, NotDefined
 from gibbsian.data import Dataset
 from gibbsian.data.laws import Modes
 from gibbsian.evaluation import (
@@ -24,7 +24,13 @@ from gibbsian.evaluation.frechet import gaussian_frechet
 from gibbsian.facade import untrained
 from gibbsian.measures import Undefined
 from gibbsian.model import Model
-from gibbsian.normalise import generator_bound, log_z, where_mass_is
+from gibbsian.normalise import (
+    WEIGHED,
+    directed_log_density,
+    generator_bound,
+    log_z,
+    where_mass_is,
+)
 from gibbsian.scorecard import model_kl
 
 ROWS = 5_000
@@ -49,8 +55,16 @@ class Objective(NamedTuple):
 def density(model: Model, data: Dataset, setting: Setting) -> Figures:
     """Held-out log-likelihood, its lower side, in nats a row; KL to the truth where that is known.
 
-    ValueError where log Z is not defined.
+    Of a directed model the importance bound, so that its KL is one from above. ValueError where log Z
+    is not defined.
     """
+    if isinstance(model.method, HasLogWeights):
+        x = data.valid[:WEIGHED]
+        below = directed_log_density(model, x, setting.seed).double()
+        directed = {"log-likelihood": float(below.mean())}
+        if data.density is not None:
+            directed["kl"] = float((data.density.log_prob(x) - below).mean())
+        return directed
     if isinstance(model.method.measure, Undefined):
         raise ValueError(f"log Z is not defined: {model.method.measure.why}")
     bound = generator_bound(model, setting.seed)
