@@ -1,6 +1,6 @@
 """Which generators find every mode: ring8, grid25 and grid100, at equal time.
 
-Fixed before running: 45 CPU seconds of one thread for every run (rounds found by a trial of 20), the
+Fixed before running: 45 CPU seconds of one thread for every run (rounds found by a trial), the
 same networks for all (energies, critics: two layers of 128 units on 64 Fourier features of scale 3; a
 generator of three layers of 128 units on 2 latent coordinates; each method's defaults otherwise), 25
 000 samples of the averaged weights. LBT-GAN's student is a mixture of 64 Gaussians and its GAN weight 1:

@@ -1,6 +1,6 @@
 """Stacked-MNIST at 14x14: how many of 1000 modes a generator finds, at equal time.
 
-Fixed before running: 240 CPU seconds of one thread for every run (rounds found by a trial of 20); the
+Fixed before running: 240 CPU seconds of one thread for every run (rounds found by a trial); the
 recipes `stacked-mnist-gan` and `stacked-mnist-lbt` (`gibbsian/recipes/`): one generator, one critic of
 a quarter of its channels, a VAE student 588-256-64 with Bernoulli pixels; 26 000 samples of the
 averaged weights, three seeds (the unrolled GAN and LBT alone one). A classifier trained by

@@ -2,7 +2,7 @@
 
 Fixed before running. *Table 1*: the JPEG copy of CIFAR-10 averaged to 16x16 (16 667 training rows); one
 trunk of 16 to 64 channels and 256 features for every network, 100 experts on top for VGAN and one
-logit for GAN; one generator. Each run has 35 CPU-seconds of one thread (rounds found by a trial of 20).
+logit for GAN; one generator. Each run has 35 CPU-seconds of one thread (rounds found by a trial).
 k is VGAN's generator steps per energy step and GAN's critic steps per generator step, as each
 paper's algorithm has it; both at the project's defaults, with the energy or critic at both rates 0.0001
 and 0.001. The probe is logistic regression on the features of the training rows, its strength chosen on
