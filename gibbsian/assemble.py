@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
-from typing import Any, NamedTuple, cast
+from collections.abc import Mapping
+from contextlib import nullcontext
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,68 +16,8 @@ from gibbsian.config import Config, check_seed, replace, signature_options
 from gibbsian.core import Method, Space, check_energy
 from gibbsian.measures import Box, Counting, Gaussian, Measure, RealSpace, Undefined
 from gibbsian.methods import METHODS
-from gibbsian.networks import (
-    NETWORKS,
-    NetworkOptions,
-    build_autoencoder,
-    build_beliefs,
-    build_critic,
-    build_decoder,
-    build_encoder,
-    build_energy,
-    build_generator,
-    build_student,
-)
-
-Shape = tuple[int, ...]
-
-
-class Role(NamedTuple):
-    """How a network with a latent space is built, its shapes per row from (space, latent), its output."""
-
-    build: Callable[..., nn.Module]
-    shapes: Callable[[Space, int], tuple[Shape, Shape]]
-    output: str
-
-
-def generator_shapes(space: Space, latent: int) -> tuple[Shape, Shape]:
-    """What a generator takes and returns."""
-    return (latent,), space.shape
-
-
-def encoder_shapes(space: Space, latent: int) -> tuple[Shape, Shape]:
-    """What an encoder takes and returns: means, then log-variances."""
-    return space.shape, (2 * latent,)
-
-
-def decoder_shapes(space: Space, latent: int) -> tuple[Shape, Shape]:
-    """What a decoder takes and returns: logits of bits, otherwise means and log-variances."""
-    return (latent,), space.shape if space.kind == "binary" else (2, *space.shape)
-
-
-LATENT_ROLES: Mapping[str, Role] = {
-    "generator": Role(build_generator, generator_shapes, "one observation is"),
-    "encoder": Role(build_encoder, encoder_shapes, "means and log-variances are"),
-    "decoder": Role(build_decoder, decoder_shapes, "the parameters of an observation's law are"),
-}
-"""Every other role gives one number per observation."""
-DIRECT_ROLES: Mapping[str, Callable[[str, Space, NetworkOptions], nn.Module]] = {
-    "beliefs": build_beliefs,
-    "critic": build_critic,
-    "student": build_student,
-    "autoencoder": build_autoencoder,
-}
-"""Every other role without a latent space is an energy."""
-ERRORS_OF_MODULES = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    NameError,
-    RuntimeError,
-    TypeError,
-)
-"""What a module's constructor or forward pass raises when it does not fit; ValueErrors speak already."""
+from gibbsian.networks import NETWORKS, build_energy
+from gibbsian.roles import DIRECT_ROLES, LATENT_ROLES, Shape, blaming, seen_by
 
 
 def resolve(
@@ -136,13 +76,6 @@ def _half_width(box: str) -> float:
     return half
 
 
-def packed(config: Config, role: str, space: Space) -> Space:
-    """What the network of ``role`` sees: one observation, or several joined along their first axis."""
-    packs = METHODS[config.method].packs
-    count = getattr(config, packs[role]) if role in packs else 1
-    return dataclasses.replace(space, shape=(count * space.shape[0], *space.shape[1:]))
-
-
 def measure_of(energy: nn.Module | None, space: Space) -> Measure | Undefined:
     """The base measure on which exp(-E) has a normaliser, or the reason why there is none."""
     if energy is None:
@@ -174,13 +107,14 @@ def assemble(
     given = dict(networks or {})
     cls = METHODS[config.method]
     space = boxed(space, config.box)
-    seen = {role: packed(config, role, space) for role in cls.networks}
+    seen: dict[str, Space] = {}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.training.seed)
-        parts: dict[str, Any] = {
-            role: given.pop(role) if role in given else _network(config, role, seen[role])
-            for role in cls.networks
-        }
+        parts: dict[str, Any] = {}
+        for role in cls.networks:
+            seen[role] = seen_by(config, role, space, parts)
+            own = role in given
+            parts[role] = given.pop(role) if own else _network(config, role, seen[role])
         if given:
             raise ValueError(
                 f"{config.method} has no network {sorted(given)[0]!r}; its networks are "
@@ -194,7 +128,7 @@ def assemble(
             energy = parts.get("energy")
             parts["measure"] = whole(space) if directed else measure_of(energy, space)
         options = {name: getattr(config, name) for name in signature_options(cls)}
-        _check_networks(parts, seen)
+        _check_networks(parts, seen, space)
         return cls(**parts, **options)
 
 
@@ -212,19 +146,7 @@ def _latent(config: Config) -> int:
     return latent
 
 
-@contextmanager
-def blaming(network: str) -> Iterator[None]:
-    """Make a ValueError of what goes wrong in a network: it may be the user's own."""
-    try:
-        yield
-    except ERRORS_OF_MODULES as error:
-        what = str(error).partition("\n")[0]
-        raise ValueError(
-            f"{network} fails with {type(error).__name__}: {what} (GIBBSIAN_DEBUG=1 shows where)"
-        ) from error
-
-
-def _check_networks(parts: Mapping[str, object], seen: Mapping[str, Space]) -> None:
+def _check_networks(parts: Mapping[str, object], seen: Mapping[str, Space], space: Space) -> None:
     """Run each network once on two rows: a wrong shape is an error here, not after an hour."""
     for role, network in parts.items():
         if not isinstance(network, nn.Module):
@@ -257,8 +179,10 @@ def _check_networks(parts: Mapping[str, object], seen: Mapping[str, Space]) -> N
                 f"the {role} network's output carries no gradient to its parameters; leave out detach, "
                 "no_grad and conversions to whole numbers"
             )
-        if role == "autoencoder":
-            returned = seen[role].shape
+        if role in ("autoencoder", "predictor", "point"):
+            returned = space.shape if role == "point" else seen[role].shape
+        elif role == "statistics":  # whose maps statistics_space has looked at
+            continue
         elif role not in LATENT_ROLES:
             check_energy(value, 2)
             continue

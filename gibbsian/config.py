@@ -50,16 +50,20 @@ class Source:
         root: folder of data sets; otherwise $GIBBSIAN_DATA, then the user's cache.
         scaling: standardise each column of vectors (undone on sampling), or none.
         limit: use at most this many rows; 0 uses all.
-        split_seed: seed of the train / validation / test split.
+        split_seed: seed of the train / validation / test split, and of patches.
+        patch: side of square patches to cut out of photographs of any sizes; 0 takes pictures whole.
+        grey: take only the brightness of the patches.
     """
 
     root: Annotated[str | None, tyro.conf.arg(metavar="FOLDER")] = None
     scaling: Literal["standardise", "none"] = "standardise"
     limit: int = 0
     split_seed: int = 0
+    patch: int = 0
+    grey: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("limit", "split_seed"):
+        for name in ("limit", "split_seed", "patch"):
             if getattr(self, name) < 0:
                 option = name.replace("_", "-")
                 raise ValueError(f"--{option} must not be negative, not {getattr(self, name)}")

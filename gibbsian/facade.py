@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from gibbsian import data as datasets
 from gibbsian import recipes
-from gibbsian.assemble import ERRORS_OF_MODULES, assemble, resolve
+from gibbsian.assemble import assemble, resolve
 from gibbsian.config import Config, replace
 from gibbsian.core import HasEnergy, Method
 from gibbsian.data import Dataset, Stream
 from gibbsian.model import Model
+from gibbsian.roles import ERRORS_OF_MODULES
 from gibbsian.runs import Run, forget, new_run, open_run, write_config
 from gibbsian.training import Optimiser, Progress, checkpoints, fit, processes, start
 from gibbsian.training.processes import process_group
@@ -51,6 +52,8 @@ def load_data(config: Config) -> Dataset:
         seed=source.split_seed,
         scaling=source.scaling,
         limit=source.limit or None,
+        patch=source.patch,
+        grey=source.grey,
     )
 
 

@@ -1,4 +1,4 @@
-"""Pictures ``[B, C, H, W]``: antialiased bicubic resizing, gradients, total variation and its inverse problem.
+"""Pictures ``[B, C, H, W]``: antialiased bicubic resizing, total variation and its inverse problem.
 
 x is the small picture, y the large one, U the downscaling: x = U(y).
 """

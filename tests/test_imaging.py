@@ -1,4 +1,4 @@
-"""Resizing against Pillow, U as the linear map it is, total variation and its inverse problem against truth."""
+"""Resizing against Pillow, U as a linear map, total variation and its inverse problem against truth."""
 
 import numpy as np
 import pytest

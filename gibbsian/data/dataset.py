@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gibbsian.core import Space
-from gibbsian.data import files, named
+from gibbsian.data import files, named, photographs
 from gibbsian.data.densities import Density, density, is_density
 from gibbsian.data.rows import Rows, arranged, kind_of
 from gibbsian.data.streams import derived
@@ -54,6 +54,8 @@ def load(
     limit: int | None = None,
     size: int | None = None,
     dequantise: bool = True,
+    patch: int = 0,
+    grey: bool = False,
 ) -> Dataset:
     """The data set called ``source``, or the one in the file or folder at that path.
 
@@ -61,6 +63,8 @@ def load(
     split, or of the draws from a density. ``scaling``: of vectors; densities are in the networks'
     units already, images always go to [-1, 1]. ``limit``: at most this many rows altogether.
     ``size``: bring images to size x size. ``dequantise``: add noise to grid-valued columns.
+    ``patch``: cut squares of that side out of photographs of any sizes (``limit`` of them for training,
+    4000 if none is given), as they are or ``grey``; ``photos`` is a folder of a root.
     Raises ValueError, one sentence with the remedy, on anything unusable.
     """
     if scaling not in ("standardise", "none"):
@@ -68,6 +72,8 @@ def load(
     if limit is not None and limit < FEWEST:
         raise ValueError(f"the limit on rows must be at least {FEWEST}, not {limit}")
     name = str(source)
+    if patch or grey:
+        return _patches(name, photographs.folder_of(source, root), patch, grey, seed, limit)
     if isinstance(source, str) and is_density(source):
         return _drawn(name, density(name), seed, limit)
     if isinstance(source, str) and named.is_named(source):
@@ -125,6 +131,19 @@ def read_points(path: str | Path, like: Transform) -> Tensor:
             )
     like.check_values(x, str(path))
     return x.to(like.dtype)
+
+
+def _patches(name: str, path: Path, side: int, grey: bool, seed: int, limit: int | None) -> Dataset:
+    """Patches of photographs; whole pictures are held out."""
+    if side < 4:
+        raise ValueError(
+            f"patches of photographs need a side of at least 4 pixels, not {side}; try --patch 48"
+        )
+    if not path.exists():
+        raise ValueError(f"{path} does not exist; patches are cut from a folder or zip of pictures")
+    count = photographs.PATCHES if limit is None else limit
+    rows = photographs.read_patches(path, side, count, seed, grey)
+    return _split(name, rows, seed, "none", None, True)
 
 
 def _drawn(name: str, law: Density, seed: int, limit: int | None) -> Dataset:

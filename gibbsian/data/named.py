@@ -11,6 +11,7 @@ import numpy as np
 
 from gibbsian.core import did_you_mean
 from gibbsian.data.densities import DENSITIES
+from gibbsian.data.photographs import PHOTOS
 from gibbsian.data.rows import Rows
 from gibbsian.data.sets import NAMED, area_average
 from gibbsian.places import find, roots
@@ -83,10 +84,14 @@ def names(root: Path | None = None) -> list[Known]:
     for name, entry in NAMED.items():
         present = all(any((r / f).is_file() for r in roots(root)) for f in entry.files)
         known.append(Known(name, entry.description, present))
+    there = any((place / PHOTOS).is_dir() for place in roots(root))
+    known.append(Known(PHOTOS, "photographs of any sizes; use --patch 48 or so", there))
     return known
 
 
 def unknown(name: str) -> str:
     """What to say about a name that is neither a data set nor a file."""
+    if name == PHOTOS:
+        return f"the {PHOTOS} have many sizes; say what to cut out of them, as in --patch 48"
     hint = did_you_mean(name, [*DENSITIES, *NAMED])
     return f"{name!r} is neither a built-in data set nor a file; {hint}"

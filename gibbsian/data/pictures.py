@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -23,16 +23,26 @@ def read_images(path: Path, size: int | None = None) -> Rows:
     sizes is refused. Where the files lie in several folders, the folder's number is the target.
     Raises ValueError naming the file that cannot be read, or both sizes.
     """
+    place = path.parent if path.suffix.lower() in SUFFIXES and not path.is_dir() else path
+    return _gather(place, contents(path), size)
+
+
+def contents(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Name and bytes of every picture under a folder or in a zip, in order of name, or of one picture."""
     if path.is_dir():
         names = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
-        return _gather(path, _pictures(names), lambda name: (path / name).read_bytes(), size)
+        for name in _pictures(names):
+            yield name, (path / name).read_bytes()
+        return
     if path.suffix.lower() in SUFFIXES:
-        return _gather(path.parent, [path.name], lambda _: path.read_bytes(), size)
+        yield path.name, path.read_bytes()
+        return
     try:
         with zipfile.ZipFile(path) as archive:
             if any(member.flag_bits & 1 for member in archive.infolist()):
                 raise ValueError(f"{path} is encrypted; make a zip without a password")
-            return _gather(path, _pictures(sorted(archive.namelist())), archive.read, size)
+            for name in _pictures(sorted(archive.namelist())):
+                yield name, archive.read(name)
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise ValueError(f"{path} is not an intact zip file ({error}); copy it again") from error
 
@@ -48,14 +58,12 @@ def _pictures(names: Iterable[str]) -> list[str]:
     ]
 
 
-def _gather(
-    place: Path, names: list[str], content: Callable[[str], bytes], size: int | None
-) -> Rows:
-    if not names:
-        raise ValueError(f"{place} holds no images ({', '.join(SUFFIXES)})")
+def _gather(place: Path, found: Iterable[tuple[str, bytes]], size: int | None) -> Rows:
+    names: list[str] = []
     pictures, first = [], None
-    for name in names:
-        picture = _open(content(name), f"{name} in {place}")
+    for name, content in found:
+        picture = opened(content, f"{name} in {place}")
+        names.append(name)
         if size is not None and picture.size != (size, size):
             picture = picture.resize((size, size), Image.Resampling.BOX)
         first = first or picture.size
@@ -65,6 +73,8 @@ def _gather(
                 f"{picture.size[0]}x{picture.size[1]}; bring them to one size"
             )
         pictures.append(picture)
+    if not names:
+        raise ValueError(f"{place} holds no images ({', '.join(SUFFIXES)})")
     grey = all(picture.mode == "L" for picture in pictures)
     arrays = [np.asarray(p if grey else p.convert("RGB")) for p in pictures]
     x = np.stack(arrays)
@@ -76,7 +86,7 @@ def _gather(
     return Rows(np.ascontiguousarray(x), notes=(note,), targets=targets, levels=256)
 
 
-def _open(content: bytes, name: str) -> Image.Image:
+def opened(content: bytes, name: str) -> Image.Image:
     """An 8-bit grey or RGB picture."""
     try:
         with Image.open(io.BytesIO(content)) as picture:

@@ -12,6 +12,7 @@ from gibbsian.methods.ebgan import EBGAN
 from gibbsian.methods.gan import GAN
 from gibbsian.methods.gebm import GEBM
 from gibbsian.methods.lbt import LBT
+from gibbsian.methods.super_resolution import SuperResolution
 from gibbsian.methods.transition_vgan import TransitionVGAN
 from gibbsian.methods.vae import VAE
 from gibbsian.methods.vgan import VGAN
@@ -27,6 +28,7 @@ METHODS: Mapping[str, type[Method]] = {
     "transition-vgan": TransitionVGAN,
     "vae": VAE,
     "bihm": BiHM,
+    "super-resolution": SuperResolution,
 }
 
 __all__ = [
@@ -40,5 +42,6 @@ __all__ = [
     "BiHM",
     "BidirectionalBounds",
     "ContrastiveDivergence",
+    "SuperResolution",
     "TransitionVGAN",
 ]

@@ -94,7 +94,7 @@ class BidirectionalBounds(Method):
         "generator": "mlp",
         "encoder": "mlp",
     }
-    demands: ClassVar[Mapping[tuple[str, str], Mapping[str, Mapping[str, object]]]] = {
+    demands: ClassVar[Mapping[tuple[str, object], Mapping[str, Mapping[str, object]]]] = {
         ("upper", "diffusion"): {"energy": {"time": True}}
     }
     latent_target: Literal["energy"]

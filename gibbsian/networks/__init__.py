@@ -34,7 +34,15 @@ from gibbsian.networks.flows import FlowGenerator
 from gibbsian.networks.generators import ConvGenerator, DenseGenerator
 from gibbsian.networks.minibatch import MinibatchCritic
 from gibbsian.networks.options import ACTIVATIONS, NetworkOptions
+from gibbsian.networks.pretrained import MobileNet, SqueezeNet
+from gibbsian.networks.scattering import Identity, Scattering
 from gibbsian.networks.students import FlowStudent, MixtureStudent, VAEStudent
+from gibbsian.networks.super_resolution import (
+    SRCNN,
+    ResidualPredictor,
+    SubPixel,
+    statistics_space,
+)
 from gibbsian.networks.trunks import ConvTrunk, DenseTrunk
 from gibbsian.networks.user import load_user
 
@@ -48,6 +56,10 @@ __all__ = [
     "ENERGIES",
     "GENERATORS",
     "NETWORKS",
+    "POINTS",
+    "PREDICTORS",
+    "SRCNN",
+    "STATISTICS",
     "STUDENTS",
     "AutoEncoder",
     "AutoEncoderEnergy",
@@ -63,12 +75,18 @@ __all__ = [
     "DenseTrunk",
     "FlowGenerator",
     "FlowStudent",
+    "Identity",
     "LinearEnergy",
     "MinibatchCritic",
     "MixtureStudent",
+    "MobileNet",
     "NetworkOptions",
+    "ResidualPredictor",
+    "Scattering",
     "SigmoidBeliefs",
     "SigmoidEnergy",
+    "SqueezeNet",
+    "SubPixel",
     "VAEStudent",
     "bernoulli_entropy",
     "build_autoencoder",
@@ -78,8 +96,10 @@ __all__ = [
     "build_encoder",
     "build_energy",
     "build_generator",
+    "build_named",
     "build_student",
     "load_user",
+    "statistics_space",
 ]
 
 
@@ -175,6 +195,21 @@ AUTOENCODERS: Mapping[str, Callable[[Space, NetworkOptions], nn.Module]] = {
 
 BELIEFS: Mapping[str, Callable[[Space, NetworkOptions], nn.Module]] = {"sigmoid": SigmoidBeliefs}
 
+POINTS: Mapping[str, Callable[[Space, NetworkOptions], nn.Module]] = {
+    "subpixel": SubPixel,
+    "srcnn": SRCNN,
+}
+
+STATISTICS: Mapping[str, Callable[[Space, NetworkOptions], nn.Module]] = {
+    "scattering": Scattering,
+    "squeezenet": SqueezeNet,
+    "identity": Identity,
+}
+
+PREDICTORS: Mapping[str, Callable[[Space, NetworkOptions], nn.Module]] = {
+    "residual": ResidualPredictor
+}
+
 STUDENTS: Mapping[str, Callable[[Space, NetworkOptions], nn.Module]] = {
     "vae": VAEStudent,
     "mixture": MixtureStudent,
@@ -190,6 +225,9 @@ NETWORKS: Mapping[str, Mapping[str, Callable[..., nn.Module]]] = {
     "critic": CRITICS,
     "autoencoder": AUTOENCODERS,
     "student": STUDENTS,
+    "point": POINTS,
+    "statistics": STATISTICS,
+    "predictor": PREDICTORS,
 }
 """Built-in networks by role; a role that is not listed is an energy."""
 
@@ -238,6 +276,11 @@ def build_decoder(name: str, space: Space, latent: int, options: NetworkOptions)
     """The decoder ``name`` from ``[B, latent]`` to a law on ``space``; names as for ``build_energy``."""
     _check_latent("a decoder", latent)
     return _build("decoder", name, space=space, latent=latent, options=options)
+
+
+def build_named(role: str, name: str, space: Space, options: NetworkOptions) -> nn.Module:
+    """The network ``name`` of a ``role`` that sees ``space`` alone; names as for ``build_energy``."""
+    return _build(role, name, space=space, options=options)
 
 
 def _build(role: str, name: str, **known: Any) -> nn.Module:

@@ -15,13 +15,18 @@ from gibbsian.training.optimisers import export_state
 from gibbsian.training.processes import process_group
 
 FEW = {"cd": {"chains": 32, "steps": 2, "sample_steps": 2}, "gebm": {"burst": 5}}
+FEW["super-resolution"] = {"fine_tune_from": 5, "negative_steps": 2}
+DATA = {"bihm": "digits-4-binary", "super-resolution": "digits"}
 
 
 def small(name):
-    """Ten rounds of ``name`` on ring8 (or on bits) with small networks."""
-    config = default(name, "digits-4-binary" if name == "bihm" else "ring8")
+    """Ten rounds of ``name`` on ring8 (or on pictures, or bits) with small networks."""
+    config = default(name, DATA.get(name, "ring8"))
     roles = [field for field in vars(config) if field.endswith("_net")]
-    changes = {role: {"width": 16, "experts": 8, "layers": "8,4"} for role in roles}
+    changes = {
+        role: {"width": 16, "experts": 8, "layers": "8,4", "channels": 4, "orientations": 2}
+        for role in roles
+    }
     changes |= FEW.get(name, {})
     training = {"rounds": 10, "batch": 32, "device": "cpu"}
     return replace(config, source={"limit": 500}, training=training, **changes)

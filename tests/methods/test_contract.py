@@ -24,6 +24,10 @@ from gibbsian.training import Mover, player_parameters
 
 SMALL = {"rounds": 3, "batch": 32, "log_every": 1, "save_every": 1, "seed": 5, "device": "cpu"}
 BITS = "digits-4-binary"
+DATA = {"bihm": BITS, "super-resolution": "digits"}
+"""What a method is tried on where that is not ring8."""
+STAGED = {"super-resolution"}
+"""Methods whose players do not all move in every round."""
 CAPABILITIES = {
     "energy": HasEnergy,
     "log_prob": HasLogProb,
@@ -45,14 +49,15 @@ TABLE = {
     "transition-vgan": {"energy"},
     "vae": {"encode", "log weights", "decoder"},
     "bihm": {"log weights", "overlap"},
+    "super-resolution": set(),
 }
 
 
 def small(name, **training):
     """A configuration of ``name`` that plays three rounds in well under a second."""
-    config = recipes.default(name, BITS if name == "bihm" else "ring8")
+    config = recipes.default(name, DATA.get(name, "ring8"))
     changes = {
-        f.name: {"width": 16, "experts": 8, "layers": "8,4"}
+        f.name: {"width": 16, "experts": 8, "layers": "8,4", "channels": 4, "orientations": 2}
         for f in type(config).__dataclass_fields__.values()
         if f.name.endswith("_net")
     }
@@ -60,6 +65,8 @@ def small(name, **training):
         changes |= {"chains": 64, "steps": 2, "sample_steps": 2}
     if name == "bihm":
         changes |= {"samples": 3, "sweeps": 2}
+    if name == "super-resolution":
+        changes |= {"fine_tune_from": 1, "steps": 2, "negative_steps": 2}
     if name == "gebm":
         changes |= {"burst": 3, "energy_steps": 2, "initial_batches": 2}
     config = replace(config, source={"limit": 500}, training=SMALL | training, **changes)
@@ -73,6 +80,12 @@ def snapshot(method):
 @pytest.fixture(params=sorted(METHODS))
 def name(request):
     return request.param
+
+
+def draw(model, n, seed=0):
+    """Samples; of a picture where the model is of what a small picture leaves open."""
+    given = torch.zeros(1, 4, 4) if model.config.method == "super-resolution" else None
+    return model.sample(n, seed, given)
 
 
 def test_every_method_stands_in_the_table():
@@ -117,10 +130,10 @@ def test_parameters_belong_to_exactly_one_player(name):
 
 def test_samples_have_the_data_s_shape_and_come_from_the_seed(name):
     model = facade.train(small(name))
-    x = model.sample(7, seed=1)
+    x = draw(model, 7, seed=1)
     assert x.shape == (7, *model.space.shape) and torch.isfinite(x).all()
-    torch.testing.assert_close(model.sample(7, seed=1), x, rtol=0, atol=0)
-    assert not torch.equal(model.sample(7, seed=2), x)
+    torch.testing.assert_close(draw(model, 7, seed=1), x, rtol=0, atol=0)
+    assert not torch.equal(draw(model, 7, seed=2), x)
 
 
 def test_the_same_seed_gives_the_same_run_and_another_another(name):
@@ -144,7 +157,7 @@ def test_a_saved_model_is_the_model(name, tmp_path):
     loaded = load(tmp_path / "run")
     one, two = snapshot(model.method), snapshot(loaded.method)
     assert one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)
-    assert torch.equal(model.sample(5), loaded.sample(5))
+    assert torch.equal(draw(model, 5), draw(loaded, 5))
     if isinstance(model.method, HasEnergy):
         x = model.sample(5)
         assert model.energy(x).shape == (5,)
@@ -181,8 +194,9 @@ def test_metrics_have_a_line_per_round_with_each_player_s_loss(name, tmp_path):
     facade.train(small(name), out=tmp_path / "run")
     lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     assert [line["round"] for line in lines] == [1, 2, 3]
+    whole = any if name in STAGED else all
     for player in METHODS[name].players:
-        assert all(f"{player}/loss" in line for line in lines)
+        assert whole(f"{player}/loss" in line for line in lines)
 
 
 def test_the_configuration_survives_json(name):

@@ -1,0 +1,114 @@
+"""Networks of super-resolution: from small pictures to large ones, and from statistics to statistics.
+
+Borders are continued by their last pixel, so that a picture's rim looks like the rest of it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from gibbsian.core import Space
+from gibbsian.imaging import upscale
+from gibbsian.networks.options import NetworkOptions
+from gibbsian.networks.trunks import he, image_shape
+
+
+def convolution(before: int, after: int, size: int) -> nn.Conv2d:
+    """A convolution of odd kernel ``size`` that keeps the picture's size."""
+    return nn.Conv2d(before, after, size, padding=size // 2, padding_mode="replicate")
+
+
+class SubPixel(nn.Module):
+    """Bicubic interpolation plus a correction made at low resolution and shuffled into pixels.
+
+    Convolutions 5-3-3 with ``channels``, half as many, and C f^2 channels (Shi et al. 2016); the
+    last starts at 0, so that the untrained network is the interpolation, which is ours.
+    ``[B, C, h, w] -> [B, C, f h, f w]``.
+    """
+
+    def __init__(self, space: Space, options: NetworkOptions):
+        super().__init__()
+        channels = image_shape(space)[0]
+        self.factor = options.factor
+        wide, narrow = options.channels, max(1, options.channels // 2)
+        last = convolution(narrow, channels * self.factor**2, 3)
+        self.layers = nn.Sequential(
+            convolution(channels, wide, 5),
+            options.activate(),
+            convolution(wide, narrow, 3),
+            options.activate(),
+            last,
+            nn.PixelShuffle(self.factor),
+        )
+        he(self.layers)
+        nn.init.zeros_(last.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, C, h, w] -> [B, C, f h, f w]``."""
+        return upscale(x, self.factor) + self.layers(x)
+
+
+class SRCNN(nn.Module):
+    """Three convolutions, 9-5-5, of the bicubic interpolation (Dong et al. 2016).
+
+    ``channels`` and half as many between them (the paper: 64 and 32), rectifiers; no skip
+    connection, so that it must learn the picture itself. ``[B, C, h, w] -> [B, C, f h, f w]``.
+    """
+
+    def __init__(self, space: Space, options: NetworkOptions):
+        super().__init__()
+        channels = image_shape(space)[0]
+        self.factor = options.factor
+        wide, narrow = options.channels, max(1, options.channels // 2)
+        self.layers = nn.Sequential(
+            convolution(channels, wide, 9),
+            nn.ReLU(),
+            convolution(wide, narrow, 5),
+            nn.ReLU(),
+            convolution(narrow, channels, 5),
+        )
+        he(self.layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, C, h, w] -> [B, C, f h, f w]``."""
+        y: Tensor = self.layers(upscale(x, self.factor))
+        return y
+
+
+class ResidualPredictor(nn.Module):
+    """Statistics of the truth from those of the point estimate: the same plus a correction.
+
+    ``depth`` hidden 3x3 convolutions of ``channels`` and one that starts at 0: the untrained
+    prediction is that the estimate is right. ``[B, K, h, w] -> [B, K, h, w]``.
+    """
+
+    def __init__(self, space: Space, options: NetworkOptions):
+        super().__init__()
+        maps = image_shape(space)[0]
+        layers: list[nn.Module] = []
+        before = maps
+        for _ in range(options.depth):
+            layers += [convolution(before, options.channels, 3), options.activate()]
+            before = options.channels
+        last = convolution(before, maps, 3)
+        self.layers = nn.Sequential(*layers, last)
+        he(self.layers)
+        nn.init.zeros_(last.weight)
+
+    def forward(self, statistics: Tensor) -> Tensor:
+        """``[B, K, h, w] -> [B, K, h, w]``."""
+        return statistics + self.layers(statistics)
+
+
+def statistics_space(network: nn.Module, space: Space) -> Space:
+    """What ``network`` makes of one picture of ``space``; ValueError unless maps ``[K, h, w]``."""
+    with torch.no_grad():
+        found = network(torch.zeros(1, *space.shape))
+    if not isinstance(found, Tensor) or found.ndim != 4 or len(found) != 1:
+        what = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise ValueError(
+            "the statistics network must map pictures [B, C, H, W] to maps [B, K, h, w]; it made "
+            f"{what} of one picture (a vector of statistics is K maps of 1x1)"
+        )
+    return Space(tuple(found.shape[1:]), "image")
