@@ -175,7 +175,8 @@ def directed_log_likelihood(
 
     Below, L_K over all rows. Given the decoder's log p(x|z) and its prior, the first ``closer`` rows
     are looked at with annealing (and appendix D): what they add to L_K there, where it is positive, is
-    added to the lower side, and the upper side is what they add from above.
+    added to the lower side, and the upper side is what they add from above. Estimates both, the sides
+    may cross by their error; they are left as they are, with a warning.
     """
     found = mean_weights(log_weights, x, k, rng)
     ess = k * float(found.ess.median())
@@ -191,12 +192,17 @@ def directed_log_likelihood(
     name = "reverse annealing"
     if math.prod(decoder[1].shape) < LOW_DIMENSION:
         above, name = by_fitted_posterior(*decoder, part, rng), "a Gaussian fitted to the posterior"
-    near_all = lower
+    near_all, apart = lower, 0.0
     gain = over_rows(below - near, "lower", "bound in expectation", "annealing")
     if gain.value > 2 * gain.stderr:
-        lower = _moved(lower, gain, "annealing")
+        lower, apart = _moved(lower, gain, "annealing"), gain.stderr
     rest = over_rows(above - near, "upper", "estimate", name)
-    return Interval(lower, _moved(near_all, rest, name), "log p", warnings)
+    upper = _moved(near_all, rest, name)
+    if upper.value < lower.value:
+        error = math.hypot(rest.stderr, apart)
+        crossed = f"the sides cross by {lower.value - upper.value:.2g} ± {error:.2g} nats"
+        warnings = (*warnings, f"{crossed}: no more is known than that")
+    return Interval(lower, upper, "log p", warnings)
 
 
 def _moved(at: Estimate, by: Estimate, name: str) -> Estimate:

@@ -12,7 +12,7 @@ from gibbsian.core import Batch, Loss, Method, Move
 from gibbsian.measures import Gaussian, Measure, Undefined
 from gibbsian.methods.checks import check_at_least, check_positive, refuse_given
 from gibbsian.methods.observations import observation_of
-from gibbsian.methods.posteriors import POSTERIORS
+from gibbsian.methods.posteriors import POSTERIORS, location_and_log_scale
 from gibbsian.unrolled import call_at, parameters_of
 
 
@@ -67,8 +67,7 @@ class FullBayes(Method):
 
         ``eps [B, latent]`` and ``zeta [P]`` are the noise of z and of theta.
         """
-        m, log_variance = self.encoder(x).chunk(2, dim=1)
-        log_s = 0.5 * log_variance
+        m, log_s = location_and_log_scale(self.encoder(x))
         theta = self.theta + torch.exp(self.log_s) * zeta
         a = call_at(self.decoder, theta, m + torch.exp(log_s) * eps)
         reconstruction = self.observation.log_prob(x, a).mean()

@@ -56,6 +56,12 @@ def logistic_log_density(eps: Tensor) -> Tensor:
     return -eps - 2.0 * softplus(-eps)
 
 
+def location_and_log_scale(parameters: Tensor) -> tuple[Tensor, Tensor]:
+    """m and log s, ``[B, latent]`` each, of an encoder's means and log-variances ``[B, 2 latent]``."""
+    m, log_variance = parameters.chunk(2, dim=1)
+    return m, 0.5 * log_variance
+
+
 @dataclass(frozen=True)
 class LocationScale:
     """A family of laws of z with independent coordinates, by the law of its noise eps.

@@ -12,7 +12,7 @@ from gibbsian.core import Batch, Loss, Method, Move
 from gibbsian.measures import Gaussian, Measure, Undefined
 from gibbsian.methods.checks import check_at_least, check_choice
 from gibbsian.methods.observations import observation_of
-from gibbsian.methods.posteriors import POSTERIORS
+from gibbsian.methods.posteriors import POSTERIORS, location_and_log_scale
 from gibbsian.numerics import call_frozen, log_mean_exp
 
 Estimator = Literal["b", "a", "score-function", "importance-weighted", "wake-sleep"]
@@ -121,8 +121,7 @@ class VAE(Method):
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Location m and log-scale log s of q(z|x), ``[B, latent]`` each."""
-        m, log_variance = self.encoder(x).chunk(2, dim=1)
-        return m, 0.5 * log_variance
+        return location_and_log_scale(self.encoder(x))
 
     def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
         """log p(x|z) of ``x [B, *event]`` for ``z [L, B, latent]``, ``[L, B]``."""

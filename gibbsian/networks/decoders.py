@@ -38,6 +38,7 @@ class DenseDecoder(nn.Module):
         super().__init__()
         self.space = space
         self.body = DenseGenerator(parameter_space(space), latent, options)
+        options.start(self)
 
     def forward(self, z: Tensor) -> Tensor:
         """``[B, latent]`` to logits ``[B, *event]``, or to ``[B, 2, *event]``."""
@@ -51,6 +52,7 @@ class ConvDecoder(nn.Module):
         super().__init__()
         self.space = space
         self.body = ConvGenerator(parameter_space(space), latent, options)
+        options.start(self)
 
     def forward(self, z: Tensor) -> Tensor:
         """``[B, latent] -> [B, 2, C, H, W]``."""

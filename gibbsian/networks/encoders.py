@@ -18,6 +18,7 @@ class DenseEncoder(nn.Module):
         super().__init__()
         self.trunk = DenseTrunk(space, replace(options, time=False))
         self.head = nn.Linear(self.trunk.features, 2 * latent)
+        options.start(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, *event] -> [B, 2 latent]``."""
@@ -32,6 +33,7 @@ class ConvEncoder(nn.Module):
         super().__init__()
         self.trunk = ConvTrunk(space, replace(options, time=False))
         self.head = nn.Linear(self.trunk.features, 2 * latent)
+        options.start(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, C, H, W] -> [B, 2 latent]``."""

@@ -48,6 +48,8 @@ class NetworkOptions:
         scales: octaves J of a scattering transform, whose maps are 2^J times smaller.
         orientations: directions L of its wavelets.
         order: of a scattering transform, 1 or 2.
+        spread: standard deviation of every weight and bias of an encoder or decoder at the start,
+            0.1 in Kingma and Welling (2014); 0 leaves each layer's own law.
         time: let an energy take the noise level as a second input: what the diffusion bound needs.
     """
 
@@ -72,6 +74,7 @@ class NetworkOptions:
     scales: int = 2
     orientations: int = 8
     order: int = 1
+    spread: float = 0.0
     time: bool = False
 
     def __post_init__(self) -> None:
@@ -81,6 +84,10 @@ class NetworkOptions:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.order not in (1, 2):
             raise ValueError(f"the order of a scattering transform is 1 or 2, not {self.order}")
+        if not 0 <= self.spread < math.inf:
+            raise ValueError(
+                f"spread must be 0 (each layer's own law) or positive, not {self.spread}"
+            )
         if self.fourier < 0:
             raise ValueError(f"fourier must be 0 (none) or a count, not {self.fourier}")
         if not 0 <= self.dropout < 1:
@@ -96,6 +103,12 @@ class NetworkOptions:
             raise ValueError(
                 f"unknown activation {self.activation!r}; choose from {', '.join(ACTIVATIONS)}"
             )
+
+    def start(self, net: nn.Module) -> None:
+        """Draw every parameter of ``net`` from N(0, spread^2), where a spread is asked for."""
+        if self.spread > 0:
+            for parameter in net.parameters():
+                nn.init.normal_(parameter, std=self.spread)
 
     def activate(self) -> nn.Module:
         """A new activation module."""

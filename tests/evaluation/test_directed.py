@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
+from gibbsian.evaluation import directed
 from gibbsian.evaluation.directed import (
     annealed,
     by_fitted_posterior,
@@ -153,3 +154,17 @@ def test_five_latent_dimensions_and_more_are_annealed_back() -> None:
     truth = float(blind(x, x).mean())
     assert "reverse annealing" in found.upper.how
     assert found.lower.value == pytest.approx(truth) and found.upper.value == pytest.approx(truth)
+
+
+def test_sides_that_cross_are_left_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An upper side half a nat too low."""
+
+    def too_low(_: object, prior: object, x: Tensor, rng: Generator) -> Tensor:
+        return EVIDENCE.log_prob(x).double() - 0.5
+
+    monkeypatch.setattr(directed, "by_fitted_posterior", too_low)
+    found = directed_log_likelihood(
+        log_weights, rows(30), Generator().manual_seed(0), decoder=(log_likelihood, PRIOR), closer=5
+    )
+    assert found.upper.value == pytest.approx(found.lower.value - 0.5, abs=0.2)
+    assert any("the sides cross by 0." in warning for warning in found.warnings)

@@ -9,7 +9,7 @@ from gibbsian.assemble import assemble
 from gibbsian.config import config_type, replace
 from gibbsian.core import Space
 from gibbsian.measures import Counting, RealSpace
-from gibbsian.networks import DECODERS, NetworkOptions, build_decoder
+from gibbsian.networks import DECODERS, NetworkOptions, build_decoder, build_encoder
 
 SMALL = NetworkOptions(width=12, channels=4)
 IMAGE = Space((1, 8, 8), "image", (-1.0, 1.0))
@@ -43,3 +43,15 @@ def test_a_directed_model_is_built_on_the_whole_space(kind: str) -> None:
     with pytest.raises(ValueError, match=r"decoder returns \[5\] per row, but the parameters"):
         wrong = {"decoder": torch.nn.Linear(3, 5)}
         assemble(config, Space((5,), "vector"), wrong)
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_all_weights_start_with_the_spread_asked_for(name: str) -> None:
+    """Standard deviation within 5 standard errors, s / sqrt(2 n), of 0.1, biases and heads included."""
+    options = NetworkOptions(width=40, channels=8, spread=0.1)
+    for net in (build_decoder(name, IMAGE, 3, options), build_encoder(name, IMAGE, 3, options)):
+        every = torch.cat([p.detach().flatten() for p in net.parameters()])
+        assert abs(every.std() - 0.1) < 5 * 0.1 / (2 * len(every)) ** 0.5
+        assert all(p.abs().max() > 0.02 for p in net.parameters())
+    with pytest.raises(ValueError, match="spread must be 0"):
+        NetworkOptions(spread=-1.0)
