@@ -46,7 +46,7 @@ FAULTS = [
         HALVES,
         f"{TEST}_weights_average_to_p_and_their_roots_to_the_root",
         ("return log_p(beliefs, layers) - q", "return log_p(beliefs, layers) + q"),
-        ("half = 0.5 * log_weights", "half = log_weights"),
+        ("0.5 * log_weights(beliefs", "log_weights(beliefs"),
     ),
     *faults(
         CHAIN,
@@ -55,7 +55,7 @@ FAULTS = [
             "target = from_p + from_q + log_units(below, self.beliefs.down(layer - 1, h))",
             "target = from_p + from_q",
         ),
-        ("h = torch.cat([old[None], bits", "h = torch.cat([1 - old[None], bits"),
+        ("h = torch.cat([old[None], drawn", "h = torch.cat([1 - old[None], drawn"),
         ("if not last:\n", "if last and not last:\n"),
         ("0.5 * target - torch.logaddexp", "target - torch.logaddexp"),
         ("return x[chosen, rows], roots[chosen, rows]", "return x[chosen, rows], root"),
@@ -87,11 +87,6 @@ FAULTS = [
         HALVES,
         f"{GAUSSIAN}_many_samples_give_the_gradient_of_the_bound",
         ("* normal).detach()", "* normal)"),
-    ),
-    *faults(
-        "gibbsian/numerics.py",
-        f"{GAUSSIAN}_both_models_are_normalised_and_bounded",
-        ("-0.5 * (square + log_variance + math", "-0.5 * (square - log_variance + math"),
     ),
     *faults(
         CHAIN,

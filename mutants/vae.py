@@ -14,12 +14,16 @@ FAULTS = [
         VAE,
         f"{TEST}_the_gradient_is_that_of_the_written_out_bound",
         ("return Loss(divergence - reconstruction, logs)", "return Loss(-reconstruction, logs)"),
-        ("return m, 0.5 * log_variance", "return m, log_variance"),
         ("return log_prior + self.log_likelihood(x, z)", "return self.log_likelihood(x, z)"),
         (
             'log_mean_exp(f) if self.estimator == "importance-weighted" else f',
             "f",
         ),
+    ),
+    *faults(
+        POSTERIORS,
+        f"{TEST}_the_gradient_is_that_of_the_written_out_bound",
+        ("return m, 0.5 * log_variance", "return m, log_variance"),
     ),
     *faults(
         VAE,
@@ -45,10 +49,7 @@ FAULTS = [
     *faults(
         VAE,
         f"{TEST}_samples_are_draws_of_the_model_or_means",
-        (
-            '                if self.hand_out == "draw"',
-            '                if self.hand_out != "draw"',
-        ),
+        ('return x if self.hand_out == "draw"', 'return x if self.hand_out != "draw"'),
     ),
     *faults(
         VAE,
@@ -71,6 +72,26 @@ FAULTS = [
         f"{TEST}_observations",
         ("(noise < torch.sigmoid(a))", "(noise > torch.sigmoid(a))"),
         ("torch.exp(0.5 * log_variance) * noise", "torch.exp(log_variance) * noise"),
+    ),
+    *faults(
+        "gibbsian/numerics.py",
+        f"{TEST}_observations",
         ("square + log_variance + math", "square - log_variance + math"),
+    ),
+    *faults(
+        "gibbsian/latents.py",
+        "tests/test_latents.py::test_the_first_coordinate_grows_to_the_right_and_the_second_upwards",
+        ("torch.meshgrid(axis.flip(0), axis", "torch.meshgrid(axis, axis"),
+        ("[right.flatten(), up.flatten()]", "[up.flatten(), right.flatten()]"),
+    ),
+    *faults(
+        "gibbsian/latents.py",
+        "tests/test_latents.py::test_quantiles_are_equal_steps_of_probability",
+        ("(torch.arange(count) + 0.5) / count", "(torch.arange(count) + 1) / (count + 1)"),
+    ),
+    *faults(
+        "gibbsian/networks/options.py",
+        "tests/networks/test_decoders.py::test_all_weights_start_with_the_spread_asked_for",
+        ("std=self.spread", "std=self.spread**0.5"),
     ),
 ]
