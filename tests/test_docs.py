@@ -27,7 +27,7 @@ from PIL import Image
 
 import gibbsian
 from gibbsian import cli
-from gibbsian.cli import other, search, use
+from gibbsian.cli import other, picture, search, use
 from gibbsian.cli import train as train_commands
 from gibbsian.cli.console import parse
 from gibbsian.config import config_type
@@ -47,6 +47,7 @@ RECORDS = {
     "classifier": other.TrainClassifier,
     "demo": other.Demo,
     "sweep": search.Sweep,
+    "upscale": picture.Upscale,
 }
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 

@@ -98,9 +98,7 @@ class SuperResolution(Method):
         if factor not in get_args(Factor):
             raise ValueError(f"factor must be 2, 3 or 4, not {factor}")
         check_picture(shape, factor)
-        check_choice("inference", inference, get_args(Inference))
         check_choice("negative", negative, get_args(Negative))
-        check_at_least("steps", steps, 1)
         check_at_least("negative_steps", negative_steps, 1)
         check_at_least("fine_tune_from", fine_tune_from, 0)
         check_positive("step_size", step_size)
@@ -109,14 +107,10 @@ class SuperResolution(Method):
         check_weight("tv", tv)
         check_weight("consistency", consistency)
         check_weight("decay", decay)
-        if inference == "variational" and tv == 0:
-            raise ValueError("the variational inference needs a weight tv above 0, such as 0.01")
         self.point = point
         self.statistics = statistics
         self.predictor = predictor
         self.factor = factor
-        self.inference = inference
-        self.steps = steps
         self.step_size = step_size
         self.start_noise = start_noise
         self.tv = tv
@@ -126,12 +120,26 @@ class SuperResolution(Method):
         self.negative_steps = negative_steps
         self.margin = margin
         self.decay = decay
+        self.adjust(inference, steps)
         with torch.no_grad():
             maps = call_frozen(statistics, torch.zeros(1, *shape)).shape[1]
         self.register_buffer("squares", torch.ones(maps, 1, 1))
         self.squares: Tensor
         for number, theta in enumerate(statistics.parameters()):
             self.register_buffer(f"start_{number}", theta.detach().clone())
+
+    def adjust(self, inference: Inference | None = None, steps: int | None = None) -> None:
+        """Infer in another way from now on, or for another number of steps; None leaves it as it is."""
+        if inference is not None:
+            check_choice("inference", inference, get_args(Inference))
+            if inference == "variational" and self.tv == 0:
+                raise ValueError(
+                    "the variational inference needs a weight tv above 0, such as 0.01"
+                )
+            self.inference: Inference = inference
+        if steps is not None:
+            check_at_least("steps", steps, 1)
+            self.steps = steps
 
     @property
     def scale(self) -> Tensor:
