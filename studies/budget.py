@@ -18,21 +18,31 @@ SURE = 2.0
 def rounds_within(config: Config, data: Dataset, seconds: float) -> int:
     """Rounds of ``config`` that take ``seconds`` of CPU time on one thread, by a trial of 20 or more.
 
-    Warm-up rounds count as full ones. The trial's first rounds are left out: they compile, allocate
-    and play opening bursts; and so is a first trial, in which the process loads what it needs.
+    Rounds of a warm-up are measured by a trial of their own. A trial's first rounds are left out: they
+    compile, allocate and play opening bursts; and so is a first trial, in which the process loads what
+    it needs.
     """
     torch.set_num_threads(1)
-    changes = {"warmup": 0} if hasattr(config, "warmup") else {}
+    least = min(SURE, 0.2 * seconds)
+    warmup: int = getattr(config, "warmup", 0)
+    if warmup == 0:
+        return max(LONG, int(seconds / seconds_per_round(config, data, least)))
+    left = seconds - warmup * seconds_per_round(replace(config, warmup=10**9), data, least)
+    rounds = int(left / seconds_per_round(replace(config, warmup=0), data, least))
+    return warmup + max(LONG, rounds)
+
+
+def seconds_per_round(config: Config, data: Dataset, least: float) -> float:
+    """CPU seconds, from rounds that take ``least`` together."""
 
     def taken(rounds: int) -> float:
         training = {"rounds": rounds, "save_every": 0, "device": "cpu"}
-        trial = replace(config, training=training, **changes)
         begun = time.process_time()
-        train_config(trial, None, data)
+        train_config(replace(config, training=training), None, data)
         return time.process_time() - begun
 
     taken(SHORT)
     opening, rounds = taken(SHORT), LONG
-    while (measured := taken(rounds) - opening) < min(SURE, 0.2 * seconds):
+    while (measured := taken(rounds) - opening) < least:
         rounds *= 2
-    return max(LONG, int(seconds * (rounds - SHORT) / measured))
+    return measured / (rounds - SHORT)
