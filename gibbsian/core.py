@@ -133,6 +133,13 @@ class HasFeatures(Protocol):
 
 
 @runtime_checkable
+class HasLogits(Protocol):
+    """Capability of an energy that also classifies: ``logits(x)``, ``[B, *event] -> [B, classes]``."""
+
+    def logits(self, x: Tensor) -> Tensor: ...
+
+
+@runtime_checkable
 class HasLatentTarget(Protocol):
     """Capability: samples can be refined in the generator's latent space.
 

@@ -5,14 +5,22 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from gibbsian.assemble import assemble
-from gibbsian.core import Estimate, HasEnergy, HasLogWeights, HasOverlap, Interval, NotDefined
+from gibbsian.core import (
+    Estimate,
+    HasEnergy,
+    HasLogits,
+    HasLogWeights,
+    HasOverlap,
+    Interval,
+    NotDefined,
+)
 from gibbsian.data import Dataset, corruptions
 from gibbsian.evaluation import (
     auroc_table,
@@ -75,6 +83,7 @@ def evaluate_run(
     """
     absent = set() if data.density is not None else {"entropy", "kl"}
     absent |= set() if isinstance(model.method, HasOverlap) else {"between"}
+    absent |= set() if _classifies(model, data) else {"error"}
     known = [name for name in LABELS if name not in absent]
     for name in require:
         if name not in known:
@@ -91,6 +100,8 @@ def evaluate_run(
     if space is not None and space[0].shape == (2,):
         arrays["manifold"] = manifold(model, MANIFOLD)
     found["coverage"] = _coverage(x_model, data)
+    if _classifies(model, data):
+        found["error"] = classification_error(model, data)
     for name in require:
         if found[name] is None or isinstance(found[name], NotDefined):
             raise ValueError(f"{name} is {found[name] or 'not defined for these data'}")
@@ -125,7 +136,25 @@ LABELS: Mapping[str, str] = {
     "entropy": "the same of the true density",
     "kl": "KL(data || model) (nats)",
     "coverage": "mode coverage of samples",
+    "error": "share of test rows whose class the energy gets wrong",
 }
+
+
+def _classifies(model: Model, data: Dataset) -> bool:
+    labels = data.targets.get("test")
+    known = labels is not None and labels.dtype == torch.int64
+    return known and isinstance(getattr(model.method, "energy", None), HasLogits)
+
+
+@torch.no_grad()
+def classification_error(model: Model, data: Dataset) -> Estimate:
+    """Share of all test rows that the energy's own classifier gets wrong, with its binomial error."""
+    energy = cast("HasLogits", model.method.energy)
+    parts = [energy.logits(model.transform.encode(x)) for x in data.test.split(HELD_OUT)]
+    wrong = (torch.cat(parts).argmax(1) != data.targets["test"]).double()
+    error = float(wrong.mean())
+    stderr = math.sqrt(error * (1 - error) / len(wrong))
+    return Estimate(error, stderr, "both", "estimate", "logits of the energy")
 
 
 def _likelihood(

@@ -8,9 +8,10 @@ from typing import ClassVar, Protocol, cast
 import torch
 from torch import Generator, Tensor, nn
 
-from gibbsian.core import Batch, Loss, Method, Move, check_energy
+from gibbsian.core import Batch, HasLogits, Loss, Method, Move, check_energy
 from gibbsian.measures import Gaussian, Measure, Undefined
 from gibbsian.methods.checks import check_at_least, check_positive, check_weight, refuse_given
+from gibbsian.methods.labelled import LabelledRows, classification_cost
 from gibbsian.numerics import call_frozen
 
 
@@ -67,6 +68,9 @@ class EBGAN(Method):
             the paper's EBGAN-PT has 0.1.
         denoise: standard deviation of Gaussian noise on the data that the auto-encoder must undo,
             in the networks' units.
+        labels: training rows whose classes the energy is told, the first of the split; 0 for none.
+            Needs an energy that classifies, such as the ladder.
+        classify: weight of the classification cost of these rows in the energy's loss.
     """
 
     players: ClassVar[Mapping[str, tuple[str, ...]]] = {
@@ -74,6 +78,7 @@ class EBGAN(Method):
         "generator": ("generator",),
     }
     networks: ClassVar[Mapping[str, str]] = {"energy": "autoencoder", "generator": "mlp"}
+    local: ClassVar[tuple[str, ...]] = ("labelled.x", "labelled.target", "labelled.seen")
 
     def __init__(
         self,
@@ -86,6 +91,8 @@ class EBGAN(Method):
         margin_decay: int = 0,
         pull_away: float = 0.0,
         denoise: float = 0.0,
+        labels: int = 0,
+        classify: float = 1.0,
     ):
         why = "an EBGAN's energy separates data from samples; it is not minus a log-density"
         super().__init__(Undefined(measure.shape, why))
@@ -103,6 +110,13 @@ class EBGAN(Method):
                 "denoising needs an energy with a method denoise(x, noisy), such as an "
                 "auto-encoder; otherwise use denoise 0"
             )
+        check_at_least("labels", labels, 0)
+        check_weight("classify", classify)
+        if labels > 0 and not isinstance(energy, HasLogits):
+            raise ValueError(
+                "labels need an energy that classifies, with a method logits(x), such as the ladder; "
+                "otherwise use labels 0"
+            )
         self.energy = energy
         self.generator = generator
         self.prior = prior
@@ -110,6 +124,8 @@ class EBGAN(Method):
         self.margin_decay = margin_decay
         self.pull_away = pull_away
         self.denoise = denoise
+        self.classify = classify
+        self.labelled = LabelledRows(labels, measure.shape)
 
     def margin_at(self, index: int) -> float:
         """m in round ``index``."""
@@ -119,18 +135,28 @@ class EBGAN(Method):
 
     def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[Move]:
         """One step of the energy, then one of the generator as long as the margin is not 0."""
-        x = next(data).x
+        batch = next(data)
+        x = batch.x
         noisy, margin = x, x.new_tensor(self.margin_at(index))
         if self.denoise > 0:
             xi = torch.randn(x.shape, generator=rng, device=x.device, dtype=x.dtype)
             noisy = x + self.denoise * xi
         z = self.prior.sample(len(x), rng)
-        yield Move("energy", self.energy_loss, (x, noisy, z, margin))
+        known: tuple[Tensor, ...] = ()
+        if self.labelled.count > 0:
+            self.labelled.keep(batch)
+            known = self.labelled.draw(len(x), rng)
+        yield Move("energy", self.energy_loss, (x, noisy, z, margin, *known))
         if self.margin_at(index) > 0:
             yield Move("generator", self.generator_loss, (self.prior.sample(len(x), rng),))
 
-    def energy_loss(self, x: Tensor, noisy: Tensor, z: Tensor, margin: Tensor) -> Loss:
-        """mean E(x) + mean [m - E(G(z))]^+; the generator is still, samples get no noise."""
+    def energy_loss(
+        self, x: Tensor, noisy: Tensor, z: Tensor, margin: Tensor, *known: Tensor
+    ) -> Loss:
+        """mean E(x) + mean [m - E(G(z))]^+; the generator is still, samples get no noise.
+
+        Of rows ``known`` (x, classes, 1 where they count) the classification cost is added.
+        """
         if self.denoise > 0:
             energy_data = cast("AutoEncoding", self.energy).denoise(x, noisy)
         else:
@@ -141,7 +167,14 @@ class EBGAN(Method):
             "energy_data": energy_data.detach().mean(),
             "energy_model": energy_model.detach().mean(),
         }
-        return Loss(margin_loss(energy_data, energy_model, margin), logs)
+        value = margin_loss(energy_data, energy_model, margin)
+        if known:
+            x_known, target, seen = known
+            logits = cast("HasLogits", self.energy).logits(x_known)
+            cost = classification_cost(logits, target, seen)
+            value = value + self.classify * cost
+            logs["classification"] = cost.detach()
+        return Loss(value, logs)
 
     def generator_loss(self, z: Tensor) -> Loss:
         """mean E(G(z)) + pull_away f_PT(codes of G(z)), ``z [B, latent]``; the energy is still."""

@@ -32,6 +32,7 @@ from gibbsian.networks.energies import (
 )
 from gibbsian.networks.flows import FlowGenerator
 from gibbsian.networks.generators import ConvGenerator, DenseGenerator
+from gibbsian.networks.ladder import Ladder
 from gibbsian.networks.minibatch import MinibatchCritic
 from gibbsian.networks.options import ACTIVATIONS, NetworkOptions
 from gibbsian.networks.pretrained import MobileNet, SqueezeNet
@@ -76,6 +77,7 @@ __all__ = [
     "FlowGenerator",
     "FlowStudent",
     "Identity",
+    "Ladder",
     "LinearEnergy",
     "MinibatchCritic",
     "MixtureStudent",
@@ -217,7 +219,7 @@ STUDENTS: Mapping[str, Callable[[Space, NetworkOptions], nn.Module]] = {
 }
 
 NETWORKS: Mapping[str, Mapping[str, Callable[..., nn.Module]]] = {
-    "energy": ENERGIES,
+    "energy": {**ENERGIES, "ladder": Ladder},  # while it trains, no function of one point
     "generator": GENERATORS,
     "encoder": ENCODERS,
     "decoder": DECODERS,

@@ -44,6 +44,8 @@ class NetworkOptions:
             makes a layer Gaussian, or 4x-5l-20: five, geometrically spaced from 4 times the data's
             size down to 20.
         deterministic: tanh layers inside each conditional of such layers.
+        classes: of a ladder's classifier, whose sizes are layers too.
+        noise: standard deviation of a ladder's noise, at every layer.
         factor: how much larger a super-resolution network makes a picture's sides.
         scales: octaves J of a scattering transform, whose maps are 2^J times smaller.
         orientations: directions L of its wavelets.
@@ -70,6 +72,8 @@ class NetworkOptions:
     kernels: int = 16
     layers: str = "200,100,50,20"
     deterministic: int = 0
+    classes: int = 10
+    noise: float = 0.3
     factor: int = 2
     scales: int = 2
     orientations: int = 8
@@ -79,7 +83,7 @@ class NetworkOptions:
 
     def __post_init__(self) -> None:
         counts = ("width", "depth", "experts", "channels", "code", "components", "kernels")
-        for name in (*counts, "factor", "scales", "orientations"):
+        for name in (*counts, "classes", "factor", "scales", "orientations"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.order not in (1, 2):
@@ -92,6 +96,8 @@ class NetworkOptions:
             raise ValueError(f"fourier must be 0 (none) or a count, not {self.fourier}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout is a share and must lie in [0, 1), not {self.dropout}")
+        if not 0 <= self.noise < math.inf:
+            raise ValueError(f"noise must be finite and not negative, not {self.noise}")
         if self.deterministic < 0:
             raise ValueError(f"deterministic must be 0 (none) or a count, not {self.deterministic}")
         for name in ("fourier_scale", "envelope", "variance"):

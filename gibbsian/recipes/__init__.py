@@ -15,7 +15,7 @@ from gibbsian.recipes.contrastive import digits_cd, moons_cd
 from gibbsian.recipes.defaults import DEFAULTS, PLANE, Scale, default
 from gibbsian.recipes.directed import binary_bihm, binary_vae, image_vae, published_vae
 from gibbsian.recipes.generalized import gebm_images, line_gebm, red_wine_gebm
-from gibbsian.recipes.margins import digits_ebgan, picture_ebgan
+from gibbsian.recipes.margins import digits_ebgan, ladder_ebgan, picture_ebgan
 from gibbsian.recipes.teaching import image_gan, image_lbt, plane_lbt
 
 __all__ = ["DEFAULTS", "PLANE", "RECIPES", "Scale", "default", "recipe"]
@@ -41,6 +41,8 @@ RECIPES: Mapping[str, Callable[[Scale], Config]] = {
     "fashion-mnist-lbt": partial(image_lbt, "fashion-mnist"),
     "mnist-ebgan": partial(digits_ebgan, "mnist"),
     "fashion-mnist-ebgan": partial(digits_ebgan, "fashion-mnist"),
+    "mnist-ladder-100": partial(ladder_ebgan, 100),
+    "mnist-ladder-1000": partial(ladder_ebgan, 1_000),
     "pictures-64-ebgan": partial(picture_ebgan, 64),
     "pictures-128-ebgan": partial(picture_ebgan, 128),
     "pictures-256-ebgan": partial(picture_ebgan, 256),

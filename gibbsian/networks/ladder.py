@@ -1,0 +1,101 @@
+"""The ladder network as an energy: a denoising auto-encoder with lateral connections that also classifies."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from gibbsian.core import Space
+from gibbsian.networks.beliefs import layer_sizes
+from gibbsian.networks.options import NetworkOptions
+
+
+class Combinator(nn.Module):
+    """g(z~, u) = (z~ - mu(u)) v(u) + mu(u), unit by unit (Rasmus et al. 2015, equation 2).
+
+    mu(u) = a1 sigmoid(a2 u + a3) + a4 u + a5 and v(u) likewise, each unit with its ten numbers. They
+    start as in the authors' code at a2 = 1 and the rest 0, where g = 0.
+    """
+
+    def __init__(self, width: int):
+        super().__init__()
+        start = torch.zeros(2, 5, width)
+        start[:, 1] = 1.0
+        self.a = nn.Parameter(start)
+
+    def forward(self, z: Tensor, u: Tensor) -> Tensor:
+        """Both ``[B, width]``, to the same."""
+        mu, v = (a[0] * torch.sigmoid(a[1] * u + a[2]) + a[3] * u + a[4] for a in self.a.unbind(0))
+        return (z - mu) * v + mu
+
+
+class Ladder(nn.Module):
+    """E(x) = |x^ - x|^2, x^ from a noisy encoder, a decoder and lateral connections between them.
+
+    Upwards, with dense layers of ``layers`` units and ``classes`` at the top:
+
+        z~_0 = x + noise,  z~_l = norm(W_l h~_{l-1}) + noise,  h~_l = relu(z~_l + b_l),
+
+    norm the batch normalisation without gain or bias; the top has a gain and a softmax instead of the
+    rectifier. Downwards u_l = norm(V_l z^_{l+1}), from u_L = norm(h~_L), and z^_l = g(z~_l, u_l) with
+    the ``Combinator``; x^ = z^_0. The error of the bottom layer alone is the energy (Rasmus et al.
+    2015, with the costs of all layers above set to 0). Noise is drawn from the global generator, in
+    training only; batch normalisation then makes E a function of its batch, and of x alone afterwards.
+    """
+
+    confining: ClassVar[bool] = False
+    bounded: ClassVar[bool] = False
+
+    def __init__(self, space: Space, options: NetworkOptions):
+        super().__init__()
+        dim = math.prod(space.shape)
+        hidden, gaussian = layer_sizes(options.layers, dim)
+        if any(gaussian):
+            raise ValueError(
+                f"a ladder has no Gaussian units; leave out the g in {options.layers!r}"
+            )
+        widths = [dim, *hidden, options.classes]
+        self.noise = options.noise
+        self.up = nn.ModuleList(nn.Linear(a, b, bias=False) for a, b in pairwise(widths))
+        self.down = nn.ModuleList(nn.Linear(b, a, bias=False) for a, b in pairwise(widths))
+        self.norm_up = nn.ModuleList(nn.BatchNorm1d(b, affine=False) for b in widths[1:])
+        self.norm_down = nn.ModuleList(nn.BatchNorm1d(b, affine=False) for b in widths)
+        self.shift = nn.ParameterList(torch.zeros(b) for b in widths[1:])
+        self.gain = nn.Parameter(torch.ones(options.classes))
+        self.combine = nn.ModuleList(Combinator(b) for b in widths)
+
+    def noisy(self, z: Tensor) -> Tensor:
+        """``z`` plus Gaussian noise while training."""
+        return z + self.noise * torch.randn_like(z) if self.training else z
+
+    def climb(self, x: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
+        """All z~_l from the bottom up, h~_{L-1} ``[B, width]`` and the logits ``[B, classes]``."""
+        z = [self.noisy(x.flatten(1))]
+        before = h = z[0]
+        for up, norm, shift in zip(self.up, self.norm_up, self.shift, strict=True):
+            before = h
+            z.append(self.noisy(norm(up(before))))
+            h = torch.relu(z[-1] + shift)
+        return z, before, self.gain * (z[-1] + self.shift[-1])
+
+    def features(self, x: Tensor) -> Tensor:
+        """h~_{L-1}, what the classes are read from: ``[B, *event] -> [B, width]``."""
+        return self.climb(x)[1]
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Of the classes, ``[B, *event] -> [B, classes]``."""
+        return self.climb(x)[2]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, *event] -> [B]``."""
+        z, _, logits = self.climb(x)
+        u = self.norm_down[-1](logits.softmax(1))
+        for level in range(len(self.up), 0, -1):
+            back = self.combine[level](z[level], u)
+            u = self.norm_down[level - 1](self.down[level - 1](back))
+        reconstruction: Tensor = self.combine[0](z[0], u)
+        return (reconstruction - x.flatten(1)).square().sum(1)
