@@ -28,6 +28,14 @@ from gibbsian.evaluation.ood import (
     pca_score,
 )
 from gibbsian.evaluation.partition import log_partition
+from gibbsian.evaluation.pictures import (
+    Bootstrap,
+    bootstrap,
+    perceptual_distance,
+    psnr,
+    ssim,
+    texture_distance,
+)
 from gibbsian.evaluation.probe import Labelled, linear_probe
 from gibbsian.evaluation.quadrature import kl_to_model, log_partition_quadrature
 from gibbsian.evaluation.reference import FromDistribution
@@ -37,6 +45,7 @@ from gibbsian.evaluation.variational import strongly_convex_upper, variational_l
 __all__ = [
     "Auroc",
     "AurocTable",
+    "Bootstrap",
     "ClassCoverage",
     "Coverage",
     "Effort",
@@ -47,6 +56,7 @@ __all__ = [
     "auroc",
     "auroc_table",
     "bidirectional_log_likelihood",
+    "bootstrap",
     "by_fitted_posterior",
     "class_coverage",
     "class_entropy",
@@ -69,6 +79,10 @@ __all__ = [
     "mode_coverage",
     "overlap",
     "pca_score",
+    "perceptual_distance",
+    "psnr",
+    "ssim",
     "strongly_convex_upper",
+    "texture_distance",
     "variational_lower",
 ]
