@@ -76,7 +76,8 @@ class Method(nn.Module, ABC):
     ``packs`` maps a role to the option that says how many observations its network sees side by side;
     ``stepped`` names players whose moves' transforms return steps, to be subtracted as they are:
     they have no optimiser to choose. ``directed``: the model is normalised by construction, relative to
-    counting measure on binary data and Lebesgue measure on all of R^d otherwise.
+    counting measure on binary data and Lebesgue measure on all of R^d otherwise. ``conditional``: it is
+    a model of what something given leaves open, without which ``sample`` raises ValueError.
     ``measure`` is the base measure b of p(x) = exp(-E(x)) b(x) / Z, or says why there is none.
     """
 
@@ -87,6 +88,7 @@ class Method(nn.Module, ABC):
     packs: ClassVar[Mapping[str, str]] = {}
     stepped: ClassVar[tuple[str, ...]] = ()
     directed: ClassVar[bool] = False
+    conditional: ClassVar[bool] = False
 
     def __init__(self, measure: Measure | Undefined):
         super().__init__()

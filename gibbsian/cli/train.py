@@ -176,7 +176,8 @@ def _start(config: Config, out: Path | None, show: bool) -> int:
     run = new_run(out if out is not None else default_path(config))
     train_config(config, run, tell=say)
     if processes.rank() == 0:
-        say(f"model saved in {run.model}; next: `gibbsian evaluate {run.path}`")
+        use = "upscale" if METHODS[config.method].conditional else "evaluate"
+        say(f"model saved in {run.model}; next: `gibbsian {use} {run.path}`")
     return 0
 
 

@@ -68,6 +68,7 @@ class SuperResolution(Method):
         "statistics": "scattering",
         "predictor": "residual",
     }
+    conditional: ClassVar[bool] = True
     demands: ClassVar[Mapping[tuple[str, object], Mapping[str, Mapping[str, object]]]] = {
         ("factor", factor): {"point": {"factor": factor}} for factor in get_args(Factor)
     }
