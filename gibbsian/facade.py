@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from gibbsian import data as datasets
 from gibbsian import recipes
 from gibbsian.assemble import assemble, resolve
+from gibbsian.capabilities import HasEnergy
 from gibbsian.config import Config, replace
-from gibbsian.core import HasEnergy, Method
+from gibbsian.core import Method
 from gibbsian.data import Dataset, Stream
 from gibbsian.model import Model
 from gibbsian.roles import ERRORS_OF_MODULES

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gibbsian.core import HasEncoder, HasGenerator, HasMeans
+from gibbsian.capabilities import HasEncoder, HasGenerator, HasMeans
 from gibbsian.measures import Gaussian
 from gibbsian.model import Model
 

@@ -10,8 +10,9 @@ from torch import Generator, Tensor, nn
 
 from gibbsian import __version__
 from gibbsian.assemble import assemble
+from gibbsian.capabilities import HasEnergy
 from gibbsian.config import Config, check_seed, from_json, to_json
-from gibbsian.core import HasEnergy, Method, Space
+from gibbsian.core import Method, Space
 from gibbsian.data import Transform
 from gibbsian.files import CorruptFileError, read_json, read_tensors, write_json, write_tensors
 from gibbsian.runs import FORMAT, check_format, open_run

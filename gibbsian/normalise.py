@@ -10,17 +10,8 @@ import torch
 from torch import Tensor
 
 from gibbsian.bounds import Entropy, LogDet
-from gibbsian.core import (
-    Estimate,
-    Flow,
-    HasDecoder,
-    HasEnergy,
-    HasLogWeights,
-    HasOverlap,
-    Interval,
-    Method,
-    NotDefined,
-)
+from gibbsian.capabilities import Flow, HasDecoder, HasEnergy, HasLogWeights, HasOverlap
+from gibbsian.core import Estimate, Interval, Method, NotDefined
 from gibbsian.evaluation import (
     bidirectional_log_likelihood,
     directed_log_likelihood,

@@ -12,7 +12,8 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor
 
-from gibbsian.core import Energy, HasEnergy, HasLatentTarget
+from gibbsian.capabilities import HasEnergy, HasLatentTarget
+from gibbsian.core import Energy
 from gibbsian.measures import Counting, Undefined
 from gibbsian.model import Model
 from gibbsian.samplers import (

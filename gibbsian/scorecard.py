@@ -12,15 +12,8 @@ import torch
 from torch import Tensor
 
 from gibbsian.assemble import assemble
-from gibbsian.core import (
-    Estimate,
-    HasEnergy,
-    HasLogits,
-    HasLogWeights,
-    HasOverlap,
-    Interval,
-    NotDefined,
-)
+from gibbsian.capabilities import HasEnergy, HasLogits, HasLogWeights, HasOverlap
+from gibbsian.core import Estimate, Interval, NotDefined
 from gibbsian.data import Dataset, corruptions
 from gibbsian.evaluation import (
     auroc_table,

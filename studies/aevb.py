@@ -31,8 +31,9 @@ from torch import Tensor
 
 from gibbsian import data as datasets
 from gibbsian.assemble import assemble, whole
+from gibbsian.capabilities import HasDecoder
 from gibbsian.config import Config, config_type, replace
-from gibbsian.core import HasDecoder, Method
+from gibbsian.core import Method
 from gibbsian.data import Dataset, Stream
 from gibbsian.evaluation import by_fitted_posterior, mean_weights
 from gibbsian.files import read_json

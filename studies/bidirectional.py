@@ -33,8 +33,9 @@ from torch import Tensor
 from gibbsian import data as datasets
 from gibbsian.assemble import assemble, resolve
 from gibbsian.bounds import Points
+from gibbsian.capabilities import HasEnergy
 from gibbsian.config import Config, config_type, replace
-from gibbsian.core import HasEnergy, Interval, Method, NonFiniteError
+from gibbsian.core import Interval, Method, NonFiniteError
 from gibbsian.data import Dataset, Stream
 from gibbsian.evaluation import log_partition_quadrature
 from gibbsian.files import read_json

@@ -32,8 +32,9 @@ import torch
 from torch import Tensor
 
 from gibbsian import data as datasets
+from gibbsian.capabilities import HasLogWeights, HasOverlap
 from gibbsian.config import Config, replace
-from gibbsian.core import HasLogWeights, HasOverlap, Method
+from gibbsian.core import Method
 from gibbsian.data.masks import HALVES, half
 from gibbsian.evaluation import overlap
 from gibbsian.facade import train_config

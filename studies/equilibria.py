@@ -27,8 +27,8 @@ import torch
 from torch import Tensor, nn
 
 from gibbsian import data as datasets
+from gibbsian.capabilities import HasEnergy
 from gibbsian.config import replace
-from gibbsian.core import HasEnergy
 from gibbsian.facade import train_config
 from gibbsian.files import read_json
 from gibbsian.methods.experts import following_loss

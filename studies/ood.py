@@ -23,9 +23,10 @@ from torch import Tensor
 
 from gibbsian import data as datasets
 from gibbsian.assemble import assemble
+from gibbsian.capabilities import HasEnergy
 from gibbsian.classifier import Classifier, train_classifier
 from gibbsian.config import Config, replace
-from gibbsian.core import HasEnergy, NonFiniteError
+from gibbsian.core import NonFiniteError
 from gibbsian.data import Dataset, corruptions
 from gibbsian.evaluation import auroc_table, frechet_distance, gaussian_score, pca_score
 from gibbsian.facade import train_config

@@ -31,9 +31,10 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gibbsian import data as datasets
+from gibbsian.capabilities import HasFeatures
 from gibbsian.classifier import train_classifier
 from gibbsian.config import Config, replace
-from gibbsian.core import HasFeatures, NonFiniteError
+from gibbsian.core import NonFiniteError
 from gibbsian.data import Dataset
 from gibbsian.evaluation import Labelled, linear_probe
 from gibbsian.facade import train_config, untrained

@@ -17,7 +17,7 @@ from torch import Generator, Tensor, nn
 
 from gibbsian.bounds.claims import Claim
 from gibbsian.bounds.singular import smallest_singular_value
-from gibbsian.core import Flow
+from gibbsian.capabilities import Flow
 from gibbsian.measures import Gaussian
 from gibbsian.numerics import log_det_gram, value_and_jacobian
 

@@ -30,7 +30,8 @@ from gibbsian.bounds import (
     evaluating,
     smallest_singular_value,
 )
-from gibbsian.core import Batch, Flow, Loss, Method, Move, check_energy
+from gibbsian.capabilities import Flow
+from gibbsian.core import Batch, Loss, Method, Move, check_energy
 from gibbsian.measures import Counting, Gaussian, Measure, Undefined
 from gibbsian.methods.checks import (
     check_at_least,

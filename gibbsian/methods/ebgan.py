@@ -8,7 +8,8 @@ from typing import ClassVar, Protocol, cast
 import torch
 from torch import Generator, Tensor, nn
 
-from gibbsian.core import Batch, HasLogits, Loss, Method, Move, check_energy
+from gibbsian.capabilities import HasLogits
+from gibbsian.core import Batch, Loss, Method, Move, check_energy
 from gibbsian.measures import Gaussian, Measure, Undefined
 from gibbsian.methods.checks import check_at_least, check_positive, check_weight, refuse_given
 from gibbsian.methods.labelled import LabelledRows, classification_cost

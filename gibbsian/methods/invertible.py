@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from gibbsian.core import Invertible
+from gibbsian.capabilities import Invertible
 from gibbsian.measures import Counting, Gaussian, Measure, RealSpace, Undefined
 
 

@@ -13,7 +13,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from gibbsian.core import Invertible, Space
+from gibbsian.capabilities import Invertible
+from gibbsian.core import Space
 from gibbsian.networks.encoders import DenseEncoder
 from gibbsian.networks.generators import DenseGenerator, squash
 from gibbsian.networks.options import NetworkOptions

@@ -8,9 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from gibbsian.capabilities import HasLogWeights
 from gibbsian.classifier import Classifier
 from gibbsian.config import Config
-from gibbsian.core import Estimate, HasLogWeights, Interval, NotDefined
+from gibbsian.core import Estimate, Interval, NotDefined
 from gibbsian.data import Dataset
 from gibbsian.data.laws import Modes
 from gibbsian.evaluation import (

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gibbsian.core import HasLatentTarget, Space
+from gibbsian.capabilities import HasLatentTarget
+from gibbsian.core import Space
 from gibbsian.measures import Gaussian, RealSpace
 from gibbsian.methods.bidirectional import BidirectionalBounds
 from gibbsian.networks import NetworkOptions, build_encoder, build_energy, build_generator

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from gibbsian.core import HasLogWeights, HasOverlap, Space
+from gibbsian.capabilities import HasLogWeights, HasOverlap
+from gibbsian.core import Space
 from gibbsian.measures import Counting, RealSpace
 from gibbsian.methods.bihm import BiHM
 from gibbsian.methods.helmholtz import Layers, dream, infer, log_p, log_q, log_root, uniforms

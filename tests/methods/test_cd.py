@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gibbsian.core import Batch, HasEnergy, HasLatentTarget, Method, NonFiniteError
+from gibbsian.capabilities import HasEnergy, HasLatentTarget
+from gibbsian.core import Batch, Method, NonFiniteError
 from gibbsian.measures import Box, Counting, Gaussian, RealSpace, Undefined
 from gibbsian.methods.cd import ContrastiveDivergence
 from tests.methods.play import Stream, check_gradient, gradients, player

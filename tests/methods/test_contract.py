@@ -7,8 +7,7 @@ import torch
 
 import gibbsian.facade as facade
 from gibbsian import recipes
-from gibbsian.config import from_json, replace, to_json
-from gibbsian.core import (
+from gibbsian.capabilities import (
     HasDecoder,
     HasEncoder,
     HasEnergy,
@@ -17,6 +16,7 @@ from gibbsian.core import (
     HasLogWeights,
     HasOverlap,
 )
+from gibbsian.config import from_json, replace, to_json
 from gibbsian.files import read_tensors
 from gibbsian.methods import METHODS
 from gibbsian.model import load

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from gibbsian.assemble import assemble
-from gibbsian.core import HasEnergy, HasLatentTarget, Space
+from gibbsian.capabilities import HasEnergy, HasLatentTarget
+from gibbsian.core import Space
 from gibbsian.measures import Gaussian, RealSpace, Undefined
 from gibbsian.methods.ebgan import EBGAN, margin_loss, pull_away
 from gibbsian.networks import NetworkOptions, build_energy, build_generator

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gibbsian.core import HasEnergy, HasLatentTarget, Space
+from gibbsian.capabilities import HasEnergy, HasLatentTarget
+from gibbsian.core import Space
 from gibbsian.measures import Gaussian, Undefined
 from gibbsian.methods.gan import GAN, pack
 from gibbsian.networks import NetworkOptions, build_critic, build_energy, build_generator

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from gibbsian import Model, train
-from gibbsian.core import HasEnergy, HasLatentTarget, HasLogProb, Interval, Move, NotDefined
+from gibbsian.capabilities import HasEnergy, HasLatentTarget, HasLogProb
+from gibbsian.core import Interval, Move, NotDefined
 from gibbsian.evaluation import log_partition
 from gibbsian.measures import Box, Counting, Gaussian, Measure, RealSpace, Undefined
 from gibbsian.methods.gebm import GEBM

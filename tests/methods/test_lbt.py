@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from gibbsian import data, facade
+from gibbsian.capabilities import HasEnergy, HasLatentTarget
 from gibbsian.config import replace
-from gibbsian.core import HasEnergy, HasLatentTarget, Space
+from gibbsian.core import Space
 from gibbsian.evaluation import mode_coverage
 from gibbsian.measures import Gaussian, RealSpace
 from gibbsian.methods.lbt import LBT

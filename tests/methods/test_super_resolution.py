@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gibbsian.core import HasEnergy, Space
+from gibbsian.capabilities import HasEnergy
+from gibbsian.core import Space
 from gibbsian.imaging import downscale, total_variation, upscale, variational_inverse
 from gibbsian.measures import Box, Undefined
 from gibbsian.methods.descent import descend

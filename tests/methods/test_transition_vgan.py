@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gibbsian.core import HasEnergy, HasLatentTarget, Space
+from gibbsian.capabilities import HasEnergy, HasLatentTarget
+from gibbsian.core import Space
 from gibbsian.measures import Box, RealSpace
 from gibbsian.methods.transition_vgan import TransitionVGAN, mask_noise
 from gibbsian.networks import NetworkOptions, build_autoencoder, build_energy

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Generator, Tensor, nn
 
-from gibbsian.core import HasEncoder, Space
+from gibbsian.capabilities import HasEncoder
+from gibbsian.core import Space
 from gibbsian.measures import Box, Counting, Gaussian, RealSpace
 from gibbsian.methods.observations import observation_of
 from gibbsian.methods.posteriors import POSTERIORS

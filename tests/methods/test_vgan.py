@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gibbsian.core import HasEnergy, HasLatentTarget, Space
+from gibbsian.capabilities import HasEnergy, HasLatentTarget
+from gibbsian.core import Space
 from gibbsian.measures import Box, Gaussian, RealSpace
 from gibbsian.methods.experts import entropy_surrogate
 from gibbsian.methods.vgan import VGAN

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from gibbsian.core import HasFeatures, HasLogits, Space
+from gibbsian.capabilities import HasFeatures, HasLogits
+from gibbsian.core import Space
 from gibbsian.networks import Ladder, NetworkOptions, build_energy
 from gibbsian.networks.ladder import Combinator
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from gibbsian.core import HasFeatures, Space
+from gibbsian.capabilities import HasFeatures
+from gibbsian.core import Space
 from gibbsian.networks import (
     ACTIVATIONS,
     CRITICS,
