@@ -10,8 +10,8 @@ the protocol itself makes of data and of nothing.
 
 LBT-GAN's recipe looks one student step ahead (K = 1, n_est = 1, student rate 0.003), chosen at half the
 time and with another seed. Modes of 1000 and reverse KL were 840 / 1.14 with it; 805 / 1.39 at rate 0.001,
-278 / 4.4 at 0.01; at 0.001 also 807 / 1.29 with weight 0.1, 742 / 1.57 with 2 000 rounds of warm-up, 662 / 2.6
-with K = 2, weight 10 and 1 000 rounds of warm-up; GAN had 863 / 1.16. With the authors' K = 5, at the full time
+278 / 4.4 at 0.01; at 0.001 also 807 / 1.29 with weight 0.1, 742 / 1.57 with 2 000 rounds of warm-up,
+662 / 2.6 with K = 2, weight 10 and 1 000 rounds of warm-up; GAN had 863 / 1.16. With K = 5, at the full time
 and seed 0, LBT-GAN had 863 / 1.22. *GAN, equal rounds* is the GAN after as many rounds as LBT-GAN has.
 
 What is asked: LBT-GAN covers more modes than GAN by more than 2 standard errors; real stacks reach at
