@@ -47,7 +47,7 @@ FAULTS = [
     *faults(
         WAVES,
         f"{TEST_NETS}_wavelets_have_mean_zero_and_the_frequency_response_of_the_formula",
-        ("wave = wave - envelope * (wave.sum() / envelope.sum())\n", ""),
+        ("wave = wave - envelope * (wave.sum() / envelope.sum())\n    return", "return"),
         ("(slant * across).square()", "across.square()"),
         ("return wave * slant / (2", "return wave / (2"),
     ),
