@@ -188,6 +188,8 @@ def render(results: Mapping[str, Result]) -> str:
     lines: list[str] = []
     for factor in FACTORS:
         rows = of_pictures(results, factor)
+        if not rows:
+            continue
         lines += [f"## Factor {factor}", "", f"| | {' | '.join(MEASURES.values())} |"]
         lines.append("|---" * (len(MEASURES) + 1) + "|")
         for name, values in rows.items():
@@ -210,7 +212,7 @@ def render(results: Mapping[str, Result]) -> str:
             f"![Crops of four pictures, a row per way](super-resolution-x{factor}.png)",
             "",
         ]
-        lines += [f"From top to bottom: {', '.join(ROWS)}, truth.", ""]
+        lines += [f"From top to bottom: {', '.join(rows)}, truth.", ""]
     return "\n".join(lines)
 
 

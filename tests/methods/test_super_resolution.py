@@ -80,7 +80,7 @@ def test_the_energy_is_the_squared_distance_of_statistics_and_what_inference_add
 
 def test_identity_statistics_are_least_squares() -> None:
     """p(y|x) = N(Phi(x), 1/2): the energy is |Phi(x) - y|^2 and descent ends at Phi(x)."""
-    method = model("identity", trained=False, start_noise=0.3)
+    method = model("identity", trained=False, start_noise=0.3, step_size=1e-3)
     x = downscale(pictures(2), 2)
     y = pictures(2, 1)
     expected = (upscale(x, 2) - y).square().sum((1, 2, 3))  # the untrained Phi
