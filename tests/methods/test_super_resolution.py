@@ -126,7 +126,7 @@ def test_point_and_predictor_descend_their_regressions() -> None:
 @pytest.mark.parametrize("negative", ["descent", "langevin"])
 def test_fine_tuning_lowers_the_truth_and_raises_the_negatives(negative: str) -> None:
     """Both players' gradients against the equation written out; the margin cuts one negative off."""
-    method = model("own", negative=negative, margin=0.4, decay=0.3)
+    method = model("own", negative=negative, decay=0.3)
     y, y_model = pictures(3), pictures(3, 1)
     x = downscale(y, 2)
 
@@ -134,11 +134,16 @@ def test_fine_tuning_lowers_the_truth_and_raises_the_negatives(negative: str) ->
         error = (phi(method, x) - method.statistics(points)) / method.squares.sqrt()
         return error.square().mean((1, 2, 3))
 
+    lowest, second = per_statistic(y_model).detach().sort().values[:2].tolist()
+    method.margin = (lowest + second) / 2  # one negative is raised, two are high enough
+
     starts = [method.start_0, method.start_1]
 
     def truth() -> Tensor:
         model_energy = per_statistic(y_model)
-        rest = (0.4 - model_energy).clamp_min(0) if negative == "descent" else -model_energy
+        rest = (
+            (method.margin - model_energy).clamp_min(0) if negative == "descent" else -model_energy
+        )
         theta = list(method.statistics.parameters())
         distance = sum((a - b).square().sum() for a, b in zip(theta, starts, strict=True))
         return per_statistic(y).mean() + rest.mean() + 0.3 * distance
