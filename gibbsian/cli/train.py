@@ -80,7 +80,7 @@ def train(arguments: list[str]) -> int:
         if not arguments[0].startswith("-"):
             return _train_method(arguments)
     if {"-h", "--help"} & set(arguments):
-        print(OVERVIEW + "\n".join(f"  {name:16s}{about(cls)}" for name, cls in METHODS.items()))
+        print(OVERVIEW + "\n".join(f"  {name:16s} {about(cls)}" for name, cls in METHODS.items()))
         print()
     for option in ("--data", "--out"):
         if _take(arguments, option)[0] is not None:

@@ -37,7 +37,7 @@ class Sample:
             per number, not zero where kept.
         manifold: instead of samples, a grid of a latent plane with this many points along each side.
         traverse: instead of samples, every latent coordinate in turn at this many quantiles, about
-            the prior's mean or about the code of --given IMAGE.
+            the prior's mean or about the code of what is given.
         refine: improve the samples by Markov chains: in the generator's latent space where the
             method declares a target there, otherwise in data space.
         steps: of each chain.

@@ -17,7 +17,8 @@ def test_every_method_in_two_processes(tmp_path):
         )
         assert facts == other == {"round": 10} and one.keys() == two.keys()
         different = {key for key in one if not torch.equal(one[key], two[key])}
-        assert different == set(method.local), name
+        # EBGAN keeps rows of its own only where it is told classes, which these data have not
+        assert different == (set() if name == "ebgan" else set(method.local)), name
         assert any(key.startswith("optimiser/") for key in one)
 
 
