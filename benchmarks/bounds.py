@@ -29,7 +29,7 @@ from gibbsian.config import Config, config_type, replace
 from gibbsian.core import Batch, Space
 from gibbsian.files import write_json
 from gibbsian.training import Mover
-from studies.harness import machine
+from studies.harness import machine, write_page
 
 REPEATS = 7
 EIGHTH = "an eighth of the rows"
@@ -134,9 +134,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         lines.append(f"| {name} | {' | '.join(cells)} |")
     table = "\n".join(lines)
     write_json(options.out, {"machine": machine(), "plane": plane, "pictures": pictures})
-    title = f"# What each bound costs\n\n{(__doc__ or '').strip()}\n\n"
-    options.out.with_suffix(".md").write_text(f"{title}{table}\n")
-    print(table)
+    write_page(options.out, "What each bound costs", __doc__ or "", table)
     return 0
 
 

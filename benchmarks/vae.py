@@ -38,7 +38,7 @@ from gibbsian.evaluation import mean_weights
 from gibbsian.files import write_json
 from gibbsian.methods import VAE
 from gibbsian.training import fit, start
-from studies.harness import machine
+from studies.harness import machine, write_page
 
 REPEATS, SEEDS = 5, 3
 ROWS, HELD_OUT, BATCH, RATE = 10_000, 1_000, 100, 1e-3
@@ -183,9 +183,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     found = [measure(seed, repeats, rows) for seed in range(seeds)]
     text = table(found)
     write_json(options.out, {"machine": machine(), "seeds": found})
-    title = f"# A variational auto-encoder against pythae\n\n{(__doc__ or '').strip()}\n\n"
-    options.out.with_suffix(".md").write_text(f"{title}{text}\n")
-    print(text)
+    write_page(options.out, "A variational auto-encoder against pythae", __doc__ or "", text)
     return 0
 
 

@@ -28,7 +28,7 @@ FAULTS = [
     *faults(
         "gibbsian/networks/energies.py",
         f"{TIME}_no_noise_level_means_the_cleanest",
-        ("self.trunk(x, t)).squeeze(1) + 0.5", "self.trunk(x)).squeeze(1) + 0.5"),
+        ("self.features(x, t)).squeeze(1) + 0.5", "self.features(x)).squeeze(1) + 0.5"),
     ),
     *faults(
         "gibbsian/networks/encoders.py",

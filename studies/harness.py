@@ -63,6 +63,12 @@ def machine() -> dict[str, str]:
     }
 
 
+def write_page(out: Path, title: str, about: str, table: str) -> None:
+    """The Markdown page beside the results ``out``; the table on standard output too."""
+    out.with_suffix(".md").write_text(f"# {title}\n\n{about.strip()}\n\n{table}\n")
+    print(table)
+
+
 def run_study(study: Study, argv: Sequence[str] | None = None) -> int:
     """Run the missing cells and write results and table; the exit status."""
     parser = argparse.ArgumentParser(prog=f"make study NAME={study.name}", description=study.about)
@@ -98,8 +104,5 @@ def run_study(study: Study, argv: Sequence[str] | None = None) -> int:
                 f"{cell_name}: {seconds:.0f} CPU seconds, {left} to go", file=sys.stderr, flush=True
             )
     table = study.render(results)
-    title = f"# {study.name.replace('-', ' ').capitalize()}"
-    page = f"{title}\n\n{study.about.strip()}\n\n{table}\n"
-    out.with_suffix(".md").write_text(page)
-    print(table)
+    write_page(out, study.name.replace("-", " ").capitalize(), study.about, table)
     return 0

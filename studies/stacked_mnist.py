@@ -125,11 +125,12 @@ def cells(quick: bool) -> dict[str, Callable[[], Result]]:
         "real stacks / 14x14 / 0": partial(real_stacks, quick),
         "uniform noise / 14x14 / 0": partial(uniform_noise, quick),
     }
+    known = contestants()
     for seed in SEEDS[:1] if quick else SEEDS:
-        for method, config in contestants().items():
+        for method, config in known.items():
             if seed >= RUNS.get(method, 3):
                 continue
-            timed = contestants()["LBT-GAN"] if method == "GAN, equal rounds" else config
+            timed = known["LBT-GAN"] if method == "GAN, equal rounds" else config
             runs[f"{method} / 14x14 / {seed}"] = partial(measured, config, timed, seed, quick)
     return runs
 

@@ -6,17 +6,9 @@ import torch
 from torch import Tensor
 
 from gibbsian.core import Energy
+from gibbsian.samplers import value_and_grad
 
 GROW, SHRINK = 1.2, 0.5
-
-
-def value_and_slope(energy: Energy, y: Tensor) -> tuple[Tensor, Tensor]:
-    """E ``[B]`` and dE/dy ``[B, *event]`` at ``y``, detached."""
-    with torch.enable_grad():
-        points = y.detach().requires_grad_()
-        value = energy(points)
-        (slope,) = torch.autograd.grad(value.sum(), points)
-    return value.detach(), slope
 
 
 @torch.no_grad()
@@ -30,12 +22,12 @@ def descend(
     A proposal whose energy is not finite counts as not falling. One gradient a step.
     """
     y = start.clamp(*box)
-    value, slope = value_and_slope(energy, y)
+    value, slope = value_and_grad(energy, y)
     h = torch.full_like(value, step_size)
     for _ in range(steps):
         rows = h.view(-1, *[1] * (y.ndim - 1))
         proposal = (y - rows * slope).clamp(*box)
-        new_value, new_slope = value_and_slope(energy, proposal)
+        new_value, new_slope = value_and_grad(energy, proposal)
         falls = new_value < value
         h = torch.where(falls, GROW * h, SHRINK * h)
         rows = falls.view(-1, *[1] * (y.ndim - 1))

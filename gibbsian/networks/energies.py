@@ -23,17 +23,14 @@ from gibbsian.networks.trunks import ConvTrunk, DenseTrunk, glorot
 Trunk = DenseTrunk | ConvTrunk
 
 
-class LinearEnergy(nn.Module):
-    """E(x) = w . phi(x) + b: no envelope and no bound. Also the critic of a GAN, f = -E."""
+class HeadOnTrunk(nn.Module):
+    """What the energies below share: phi(x) of a trunk and a linear map of it, Glorot-uniform."""
 
-    confining: ClassVar[bool] = False
-    bounded: ClassVar[bool] = False
-
-    def __init__(self, trunk: Trunk):
+    def __init__(self, trunk: Trunk, outputs: int = 1):
         super().__init__()
         self.trunk = trunk
         self.takes_time = trunk.time is not None
-        self.head = nn.Linear(trunk.features, 1)
+        self.head = nn.Linear(trunk.features, outputs)
         glorot(self.head)
 
     def features(self, x: Tensor, t: Tensor | None = None) -> Tensor:
@@ -41,13 +38,20 @@ class LinearEnergy(nn.Module):
         phi: Tensor = self.trunk(x, t)
         return phi
 
+
+class LinearEnergy(HeadOnTrunk):
+    """E(x) = w . phi(x) + b: no envelope and no bound. Also the critic of a GAN, f = -E."""
+
+    confining: ClassVar[bool] = False
+    bounded: ClassVar[bool] = False
+
     def forward(self, x: Tensor, t: Tensor | None = None) -> Tensor:
         """``[B, *event]``, ``[B] -> [B]``."""
         energy: Tensor = self.head(self.features(x, t)).squeeze(1)
         return energy
 
 
-class ConfinedEnergy(nn.Module):
+class ConfinedEnergy(HeadOnTrunk):
     """E(x) = w . phi(x) + b + |x|^2 / (2 sigma^2), sigma fixed.
 
     phi grows at most linearly for the activations offered, so the quadratic term wins and exp(-E)
@@ -58,17 +62,8 @@ class ConfinedEnergy(nn.Module):
     bounded: ClassVar[bool] = False
 
     def __init__(self, trunk: Trunk, sigma: float):
-        super().__init__()
-        self.trunk = trunk
-        self.takes_time = trunk.time is not None
-        self.head = nn.Linear(trunk.features, 1)
+        super().__init__(trunk)
         self.precision = sigma**-2
-        glorot(self.head)
-
-    def features(self, x: Tensor, t: Tensor | None = None) -> Tensor:
-        """phi(x), ``[B, *event]``, ``[B] -> [B, width]``."""
-        phi: Tensor = self.trunk(x, t)
-        return phi
 
     def forward(self, x: Tensor, t: Tensor | None = None) -> Tensor:
         """``[B, *event]``, ``[B] -> [B]``."""
@@ -82,7 +77,7 @@ def bernoulli_entropy(s: Tensor) -> Tensor:
     return torch.special.entr(s) + torch.special.entr(1.0 - s)
 
 
-class BoundedEnergy(nn.Module):
+class BoundedEnergy(HeadOnTrunk):
     """VGAN's product of K Bernoulli-entropy experts (Zhai et al. 2016, equation 8).
 
     s_j(x) = sigmoid(W_j . phi(x) + b_j) and E(x) = sum_j h(s_j(x)), h the entropy of a coin in
@@ -97,16 +92,7 @@ class BoundedEnergy(nn.Module):
     clip: ClassVar[float] = 1e-4
 
     def __init__(self, trunk: Trunk, count: int):
-        super().__init__()
-        self.trunk = trunk
-        self.takes_time = trunk.time is not None
-        self.head = nn.Linear(trunk.features, count)
-        glorot(self.head)
-
-    def features(self, x: Tensor, t: Tensor | None = None) -> Tensor:
-        """phi(x), ``[B, *event]``, ``[B] -> [B, width]``."""
-        phi: Tensor = self.trunk(x, t)
-        return phi
+        super().__init__(trunk, count)
 
     def experts(self, x: Tensor, t: Tensor | None = None) -> Tensor:
         """s(x), ``[B, K]``, clipped."""
@@ -121,7 +107,7 @@ class BoundedEnergy(nn.Module):
         return self.energy_from_experts(self.experts(x, t))
 
 
-class SigmoidEnergy(nn.Module):
+class SigmoidEnergy(HeadOnTrunk):
     """E(x) = -log D(x), D = sigmoid(w . phi(x) + b): the GAN-like energy that VGAN is set against.
 
     E >= 0 with one minimum in the logit. D is its only expert, so that VGAN's surrogate can be
@@ -132,18 +118,6 @@ class SigmoidEnergy(nn.Module):
     bounded: ClassVar[bool] = True
     clip: ClassVar[float] = BoundedEnergy.clip
     highest: ClassVar[float] = -math.log(BoundedEnergy.clip)
-
-    def __init__(self, trunk: Trunk):
-        super().__init__()
-        self.trunk = trunk
-        self.takes_time = trunk.time is not None
-        self.head = nn.Linear(trunk.features, 1)
-        glorot(self.head)
-
-    def features(self, x: Tensor, t: Tensor | None = None) -> Tensor:
-        """phi(x), ``[B, *event]``, ``[B] -> [B, width]``."""
-        phi: Tensor = self.trunk(x, t)
-        return phi
 
     def experts(self, x: Tensor, t: Tensor | None = None) -> Tensor:
         """D(x), ``[B, 1]``, clipped."""
