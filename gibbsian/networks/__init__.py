@@ -5,8 +5,6 @@ Weights are drawn from PyTorch's global generator, as its layers do: seed it aro
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import nn
@@ -15,10 +13,6 @@ from gibbsian.core import Space, nearest
 from gibbsian.networks.autoencoders import (
     AutoEncoder,
     AutoEncoderEnergy,
-    conv_autoencoder,
-    conv_energy,
-    dense_autoencoder,
-    dense_energy,
 )
 from gibbsian.networks.beliefs import SigmoidBeliefs
 from gibbsian.networks.decoders import ConvDecoder, DenseDecoder
@@ -26,6 +20,7 @@ from gibbsian.networks.encoders import ConvEncoder, DenseEncoder
 from gibbsian.networks.energies import (
     BoundedEnergy,
     ConfinedEnergy,
+    JointEnergy,
     LinearEnergy,
     SigmoidEnergy,
     bernoulli_entropy,
@@ -36,6 +31,20 @@ from gibbsian.networks.ladder import Ladder
 from gibbsian.networks.minibatch import MinibatchCritic
 from gibbsian.networks.options import ACTIVATIONS, NetworkOptions
 from gibbsian.networks.pretrained import MobileNet, SqueezeNet
+from gibbsian.networks.registry import (
+    AUTOENCODERS,
+    BELIEFS,
+    CRITICS,
+    DECODERS,
+    ENCODERS,
+    ENERGIES,
+    GENERATORS,
+    NETWORKS,
+    POINTS,
+    PREDICTORS,
+    STATISTICS,
+    STUDENTS,
+)
 from gibbsian.networks.scattering import Identity, Scattering
 from gibbsian.networks.students import FlowStudent, MixtureStudent, VAEStudent
 from gibbsian.networks.super_resolution import (
@@ -77,6 +86,7 @@ __all__ = [
     "FlowGenerator",
     "FlowStudent",
     "Identity",
+    "JointEnergy",
     "Ladder",
     "LinearEnergy",
     "MinibatchCritic",
@@ -103,135 +113,6 @@ __all__ = [
     "load_user",
     "statistics_space",
 ]
-
-
-def mlp(space: Space, options: NetworkOptions) -> LinearEnergy:
-    """Dense layers and a linear head; no normaliser on R^d."""
-    return LinearEnergy(DenseTrunk(space, options))
-
-
-def confined(space: Space, options: NetworkOptions) -> ConfinedEnergy:
-    """Dense layers and a quadratic envelope; has a normaliser on R^d."""
-    return ConfinedEnergy(DenseTrunk(space, options), options.envelope)
-
-
-def bounded(space: Space, options: NetworkOptions) -> BoundedEnergy:
-    """VGAN's Bernoulli-entropy experts on dense layers."""
-    return BoundedEnergy(DenseTrunk(space, options), options.experts)
-
-
-def sigmoid(space: Space, options: NetworkOptions) -> SigmoidEnergy:
-    """-log of one sigmoid on dense layers."""
-    return SigmoidEnergy(DenseTrunk(space, options))
-
-
-def conv(space: Space, options: NetworkOptions) -> LinearEnergy:
-    """Convolutions and a linear head, for images."""
-    return LinearEnergy(ConvTrunk(space, options))
-
-
-def conv_bounded(space: Space, options: NetworkOptions) -> BoundedEnergy:
-    """VGAN's Bernoulli-entropy experts on convolutions, for images."""
-    return BoundedEnergy(ConvTrunk(space, options), options.experts)
-
-
-def dense_critic(space: Space, options: NetworkOptions) -> LinearEnergy:
-    """As ``mlp``, with ``batch_norm`` where it is asked for: a game's critic need not be one function."""
-    return LinearEnergy(DenseTrunk(space, options, options.batch_norm))
-
-
-def minibatch(space: Space, options: NetworkOptions) -> MinibatchCritic:
-    """A critic on dense layers that compares the observations of a batch."""
-    return MinibatchCritic(DenseTrunk(space, options), options.kernels)
-
-
-def conv_minibatch(space: Space, options: NetworkOptions) -> MinibatchCritic:
-    """A critic on convolutions that compares the images of a batch."""
-    return MinibatchCritic(ConvTrunk(space, options), options.kernels)
-
-
-def flow_student(space: Space, options: NetworkOptions) -> FlowStudent:
-    """A normalising flow with its exact log-density."""
-    return FlowStudent(FlowGenerator(space, math.prod(space.shape), options))
-
-
-ENERGIES: Mapping[str, Callable[[Space, NetworkOptions], nn.Module]] = {
-    "mlp": mlp,
-    "confined": confined,
-    "bounded": bounded,
-    "sigmoid": sigmoid,
-    "conv": conv,
-    "conv-bounded": conv_bounded,
-    "autoencoder": dense_energy,
-    "conv-autoencoder": conv_energy,
-}
-
-CRITICS: Mapping[str, Callable[[Space, NetworkOptions], nn.Module]] = {
-    **ENERGIES,
-    "mlp": dense_critic,
-    "minibatch": minibatch,
-    "conv-minibatch": conv_minibatch,
-}
-"""Every energy, and what is no function of one point while it is trained."""
-
-GENERATORS: Mapping[str, Callable[[Space, int, NetworkOptions], nn.Module]] = {
-    "mlp": DenseGenerator,
-    "conv": ConvGenerator,
-    "flow": FlowGenerator,
-}
-
-ENCODERS: Mapping[str, Callable[[Space, int, NetworkOptions], nn.Module]] = {
-    "mlp": DenseEncoder,
-    "conv": ConvEncoder,
-}
-
-DECODERS: Mapping[str, Callable[[Space, int, NetworkOptions], nn.Module]] = {
-    "mlp": DenseDecoder,
-    "conv": ConvDecoder,
-}
-
-AUTOENCODERS: Mapping[str, Callable[[Space, NetworkOptions], nn.Module]] = {
-    "mlp": dense_autoencoder,
-    "conv": conv_autoencoder,
-}
-
-BELIEFS: Mapping[str, Callable[[Space, NetworkOptions], nn.Module]] = {"sigmoid": SigmoidBeliefs}
-
-POINTS: Mapping[str, Callable[[Space, NetworkOptions], nn.Module]] = {
-    "subpixel": SubPixel,
-    "srcnn": SRCNN,
-}
-
-STATISTICS: Mapping[str, Callable[[Space, NetworkOptions], nn.Module]] = {
-    "scattering": Scattering,
-    "squeezenet": SqueezeNet,
-    "identity": Identity,
-}
-
-PREDICTORS: Mapping[str, Callable[[Space, NetworkOptions], nn.Module]] = {
-    "residual": ResidualPredictor
-}
-
-STUDENTS: Mapping[str, Callable[[Space, NetworkOptions], nn.Module]] = {
-    "vae": VAEStudent,
-    "mixture": MixtureStudent,
-    "flow": flow_student,
-}
-
-NETWORKS: Mapping[str, Mapping[str, Callable[..., nn.Module]]] = {
-    "energy": {**ENERGIES, "ladder": Ladder},  # while it trains, no function of one point
-    "generator": GENERATORS,
-    "encoder": ENCODERS,
-    "decoder": DECODERS,
-    "beliefs": BELIEFS,
-    "critic": CRITICS,
-    "autoencoder": AUTOENCODERS,
-    "student": STUDENTS,
-    "point": POINTS,
-    "statistics": STATISTICS,
-    "predictor": PREDICTORS,
-}
-"""Built-in networks by role; a role that is not listed is an energy."""
 
 
 def build_energy(name: str, space: Space, options: NetworkOptions) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Energies E: ``[B, *event] -> [B]``: one of four heads on a trunk.
+"""Energies E: ``[B, *event] -> [B]``: one of five heads on a trunk.
 
 ``confining`` says that E grows at infinity, so that exp(-E) has a normaliser on R^d; ``bounded``
 that |E| has a bound there, so that it has none without a box. An energy that is neither has a
@@ -70,6 +70,32 @@ class ConfinedEnergy(HeadOnTrunk):
         envelope = x.flatten(1).square().sum(1)
         energy: Tensor = self.head(self.features(x, t)).squeeze(1) + 0.5 * self.precision * envelope
         return energy
+
+
+class JointEnergy(HeadOnTrunk):
+    """E(x) = -log sum_y exp f_y(x) + |x|^2 / (2 sigma^2), sigma fixed: a classifier read as an energy.
+
+    exp(f_y(x)) with the envelope is p(x, y) up to a constant (Grathwohl et al. 2020, equations 5 and
+    6, without an envelope), so that p(y|x) is the softmax of the ``logits`` and E(x) - log p(y|x) the
+    energy of x given its class. Confining as ``ConfinedEnergy`` is.
+    """
+
+    confining: ClassVar[bool] = True
+    bounded: ClassVar[bool] = False
+
+    def __init__(self, trunk: Trunk, classes: int, sigma: float):
+        super().__init__(trunk, classes)
+        self.precision = sigma**-2
+
+    def logits(self, x: Tensor, t: Tensor | None = None) -> Tensor:
+        """f(x), ``[B, *event]``, ``[B] -> [B, classes]``."""
+        f: Tensor = self.head(self.features(x, t))
+        return f
+
+    def forward(self, x: Tensor, t: Tensor | None = None) -> Tensor:
+        """``[B, *event]``, ``[B] -> [B]``."""
+        envelope = x.flatten(1).square().sum(1)
+        return 0.5 * self.precision * envelope - torch.logsumexp(self.logits(x, t), 1)
 
 
 def bernoulli_entropy(s: Tensor) -> Tensor:

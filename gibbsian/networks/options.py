@@ -29,7 +29,7 @@ class NetworkOptions:
         activation: non-linearity; smooth ones suit Langevin sampling and Jacobians.
         fourier: number of random frequencies appended to vectors as sines and cosines; 0 for none.
         fourier_scale: standard deviation of these frequencies, in radians per unit of x.
-        envelope: sigma of the confined energy's |x|^2 / (2 sigma^2).
+        envelope: sigma of the confined and joint energies' |x|^2 / (2 sigma^2).
         experts: number K of Bernoulli experts of a bounded energy.
         channels: channels of the first convolution.
         batch_norm: normalise the hidden layers of a generator, auto-encoder or dense critic by batch.
@@ -44,7 +44,7 @@ class NetworkOptions:
             makes a layer Gaussian, or 4x-5l-20: five, geometrically spaced from 4 times the data's
             size down to 20.
         deterministic: tanh layers inside each conditional of such layers.
-        classes: of a ladder's classifier, whose sizes are layers too.
+        classes: of a joint energy's or a ladder's classifier.
         noise: standard deviation of a ladder's noise, at every layer.
         factor: how much larger a super-resolution network makes a picture's sides.
         scales: octaves J of a scattering transform, whose maps are 2^J times smaller.

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from gibbsian.capabilities import HasFeatures
+from gibbsian.capabilities import HasFeatures, HasLogits
 from gibbsian.core import Space
 from gibbsian.networks import (
     ACTIVATIONS,
@@ -132,6 +132,8 @@ def test_what_energies_say_of_themselves() -> None:
         "sigmoid": (False, True),
         "conv": (False, False),
         "conv-bounded": (False, True),
+        "joint": (True, False),
+        "conv-joint": (True, False),
         "autoencoder": (False, False),
         "conv-autoencoder": (False, False),
     }
@@ -139,6 +141,23 @@ def test_what_energies_say_of_themselves() -> None:
     assert build_energy("confined", space, SMALL)(far).min() > 1e6
     assert build_energy("bounded", space, SMALL)(far).max() <= 10 * math.log(2) + 1e-5
     assert build_energy("sigmoid", space, SMALL)(far).max() <= SigmoidEnergy.highest + 1e-4
+
+
+@pytest.mark.parametrize("name", ["joint", "conv-joint"])
+def test_a_joint_energy_sums_its_classes(name: str, rng: torch.Generator) -> None:
+    """exp(-E(x)) = sum_y exp(f_y(x)) times the envelope, and E(x) - log softmax(f)_y is one term."""
+    space = Space((1, 8, 8), "image")
+    options = NetworkOptions(width=12, channels=4, classes=3, envelope=2.0)
+    energy = build_energy(name, space, options).double()
+    x = torch.randn(5, *space.shape, generator=rng, dtype=torch.float64)
+    f = energy.logits(x)
+    envelope = x.flatten(1).square().sum(1) / (2 * 2.0**2)
+    assert f.shape == (5, 3) and isinstance(energy, HasLogits)
+    assert torch.allclose(torch.exp(envelope - energy(x)), f.exp().sum(1), rtol=1e-12)
+    for y in range(3):
+        conditional = energy(x) - f.log_softmax(1)[:, y]
+        assert torch.allclose(conditional, envelope - f[:, y], atol=1e-12)
+    assert energy(1e4 * x).min() > 1e6
 
 
 def with_logits(a: torch.Tensor) -> BoundedEnergy:
