@@ -21,7 +21,7 @@ from gibbsian.data import Dataset, Stream
 from gibbsian.model import Model
 from gibbsian.roles import ERRORS_OF_MODULES
 from gibbsian.runs import Run, forget, new_run, open_run, write_config
-from gibbsian.training import Optimiser, Progress, checkpoints, fit, processes, start
+from gibbsian.training import Optimiser, Progress, Watch, checkpoints, fit, processes, start
 from gibbsian.training.processes import process_group
 
 HELD_OUT = 2_000
@@ -70,6 +70,7 @@ def train(
     *,
     out: str | Path | None = None,
     networks: Mapping[str, nn.Module] | None = None,
+    watch: Watch | None = None,
     **options: Any,
 ) -> Model:
     """Train ``method`` on ``data`` and return the model.
@@ -77,7 +78,8 @@ def train(
     ``data``: a built-in name, a path, an array ``[N, *event]`` or a Dataset. ``networks`` maps roles
     (``energy``, ``generator``, ...) to your own modules. ``options`` are those of the command line,
     for instance ``k=3, training={"rounds": 2000}``. With ``out`` a run folder is written and can be
-    resumed. Raises ValueError on unusable input, NonFiniteError when training breaks.
+    resumed. ``watch`` sees each logged row of metrics. Raises ValueError on unusable input,
+    NonFiniteError when training breaks.
     """
     dataset = None
     if isinstance(data, (Tensor, np.ndarray)):
@@ -88,7 +90,7 @@ def train(
     config = method if isinstance(method, Config) else recipes.default(method, name)
     config = replace(config, **options)
     run = new_run(Path(out)) if out is not None else None
-    return train_config(config, run, dataset, networks)
+    return train_config(config, run, dataset, networks, watch=watch)
 
 
 def train_config(
@@ -97,10 +99,12 @@ def train_config(
     dataset: Dataset | None = None,
     networks: Mapping[str, nn.Module] | None = None,
     tell: Callable[[str], None] | None = None,
+    watch: Watch | None = None,
 ) -> Model:
     """Train a configuration from its first round, in ``run`` if one is given.
 
-    ``tell`` is told what was detected in the data, when the run is done.
+    ``tell`` is told what was detected in the data, when the run is done; ``watch`` sees each logged
+    row of metrics.
     """
     device = device_of(config.training.device)
     dataset = load_data(config) if dataset is None else dataset
@@ -113,7 +117,7 @@ def train_config(
             if run is not None and processes.rank() == 0:
                 write_config(run, config)
             processes.barrier()
-            model = _play(progress, config, dataset, run)
+            model = _play(progress, config, dataset, run, watch)
         except (ValueError, OSError, *ERRORS_OF_MODULES):
             if run is not None and processes.rank() == 0 and progress.index == 0:
                 forget(run, keep_folder=existed)  # nothing was trained, nothing is lost
@@ -130,6 +134,7 @@ def resume(
     device: str | None = None,
     networks: Mapping[str, nn.Module] | None = None,
     dataset: Dataset | None = None,
+    watch: Watch | None = None,
 ) -> Model:
     """Continue the run at ``path``, to ``rounds`` if given, to the same bits as if never stopped."""
     run = open_run(path)
@@ -155,7 +160,7 @@ def resume(
         processes.barrier()
         if rounds is not None and processes.rank() == 0:
             write_config(run, config)
-        return _play(progress, config, dataset, run)
+        return _play(progress, config, dataset, run, watch)
 
 
 def _sample_rows(dataset: Dataset) -> Tensor:
@@ -201,7 +206,9 @@ def _snapshot(progress: Progress, config: Config, dataset: Dataset) -> Model:
     return model
 
 
-def _play(progress: Progress, config: Config, dataset: Dataset, run: Run | None) -> Model:
+def _play(
+    progress: Progress, config: Config, dataset: Dataset, run: Run | None, watch: Watch | None
+) -> Model:
     def save(now: Progress) -> None:
         if run is not None:
             _snapshot(now, config, dataset).save_pretrained(run.model)
@@ -210,5 +217,5 @@ def _play(progress: Progress, config: Config, dataset: Dataset, run: Run | None)
     metrics = run.metrics if run is not None else None
     if progress.index >= config.training.rounds and processes.rank() == 0:
         save(progress)  # the run may have died between its last checkpoint and saving the model
-    fit(progress, config.training, state, metrics, save)
+    fit(progress, config.training, state, metrics, save, watch)
     return _snapshot(progress, config, dataset)

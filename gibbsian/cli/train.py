@@ -24,6 +24,7 @@ from gibbsian.facade import load_data, resume, train_config, untrained
 from gibbsian.files import read_json
 from gibbsian.methods import METHODS
 from gibbsian.runs import check_format, default_path, new_run, open_run
+from gibbsian.trackers import watching
 from gibbsian.training import processes
 
 OVERVIEW = """usage: gibbsian train METHOD --data DATA [--rounds N] [--out RUN] [OPTIONS]
@@ -37,6 +38,8 @@ zip of images. For example: gibbsian train cd --data moons --out runs/moons
 methods, each with options of its own (`gibbsian train METHOD --help`):
 """
 
+LOG_WITH = "also send each logged row to tensorboard, or to package.module:function"
+
 
 @dataclasses.dataclass(frozen=True)
 class Continue:
@@ -49,6 +52,7 @@ class Continue:
         rounds: train until this many rounds in all are done.
         device: where to train: cpu, cuda, cuda:1, mps or auto.
         print_config: print the configuration and stop.
+        log_with: also send each logged row to tensorboard, or to package.module:function.
     """
 
     resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
@@ -57,6 +61,7 @@ class Continue:
     rounds: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = None
     print_config: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    log_with: Annotated[str | None, tyro.conf.arg(metavar="TRACKER")] = None
 
 
 def train(arguments: list[str]) -> int:
@@ -93,9 +98,11 @@ def train(arguments: list[str]) -> int:
         raise ValueError("give either --resume RUN or --recipe NAME, or name a method first")
     changes = {"rounds": wish.rounds, "device": wish.device}
     changes = {name: value for name, value in changes.items() if value is not None}
+    config = replace(open_run(wish.resume).config(), training=changes)
     if wish.print_config:
-        return _show(replace(open_run(wish.resume).config(), training=changes))
-    resume(wish.resume, wish.rounds, wish.device)
+        return _show(config)
+    with watching(wish.log_with, wish.resume, config) as watch:
+        resume(wish.resume, wish.rounds, wish.device, watch=watch)
     if processes.rank() == 0:
         say(f"model saved in {wish.resume / 'model'}")
     return 0
@@ -131,9 +138,10 @@ def _train_with(base: Config, arguments: list[str]) -> int:
         tyro.conf.arg(help="print the resolved configuration and stop"),
         tyro.conf.FlagCreatePairsOff,
     ]
+    tell: Any = Annotated[str | None, tyro.conf.arg(help=LOG_WITH, metavar="TRACKER")]
     record = dataclasses.make_dataclass(
         "Train",
-        [("out", out, None), ("print_config", show, False)],
+        [("out", out, None), ("print_config", show, False), ("log_with", tell, None)],
         bases=(config_type(base.method),),
         frozen=True,
     )
@@ -141,7 +149,7 @@ def _train_with(base: Config, arguments: list[str]) -> int:
     values = {f.name: getattr(base, f.name) for f in dataclasses.fields(base)}
     wish = parse(record, arguments, f"train {base.method}", record(**values))
     config = type(base)(**{name: getattr(wish, name) for name in values})
-    return _start(config, wish.out, wish.print_config)
+    return _start(config, wish.out, wish.print_config, wish.log_with)
 
 
 def _read_config(path: Path) -> Config:
@@ -170,11 +178,12 @@ def _take(arguments: Sequence[str], option: str) -> tuple[str | None, list[str]]
     return None, rest
 
 
-def _start(config: Config, out: Path | None, show: bool) -> int:
+def _start(config: Config, out: Path | None, show: bool, log_with: str | None) -> int:
     if show:
         return _show(_resolved(config))
     run = new_run(out if out is not None else default_path(config))
-    train_config(config, run, tell=say)
+    with watching(log_with, run.path, config) as watch:
+        train_config(config, run, tell=say, watch=watch)
     if processes.rank() == 0:
         use = "upscale" if METHODS[config.method].conditional else "evaluate"
         say(f"model saved in {run.model}; next: `gibbsian {use} {run.path}`")

@@ -23,7 +23,7 @@ def load_user(spec: str, **known: Any) -> nn.Module:
     module_name, colon, class_name = spec.partition(":")
     if not (module_name and colon and class_name):
         raise ValueError(f"a network of your own is named package.module:Class, not {spec!r}")
-    cls = getattr(_import(module_name), class_name, None)
+    cls = getattr(import_here(module_name), class_name, None)
     if cls is None:
         raise ValueError(f"module {module_name!r} has no class {class_name!r}")
     if not (inspect.isclass(cls) and issubclass(cls, nn.Module)):
@@ -41,7 +41,8 @@ def load_user(spec: str, **known: Any) -> nn.Module:
     return network
 
 
-def _import(name: str) -> ModuleType:
+def import_here(name: str) -> ModuleType:
+    """The module ``name``, looked for in the current folder too; ValueError if it cannot be imported."""
     folder = str(Path.cwd())
     sys.path.insert(0, folder)
     try:

@@ -1,7 +1,7 @@
 """How one move is made; the loop; checkpoints."""
 
 from gibbsian.training.checkpoints import Progress, restore, save
-from gibbsian.training.loop import Interrupted, Training, fit, start
+from gibbsian.training.loop import Interrupted, Training, Watch, fit, start
 from gibbsian.training.moves import Mover, player_parameters
 from gibbsian.training.optimisers import Optimiser
 
@@ -11,6 +11,7 @@ __all__ = [
     "Optimiser",
     "Progress",
     "Training",
+    "Watch",
     "fit",
     "player_parameters",
     "restore",

@@ -68,6 +68,10 @@ class Training:
                 raise ValueError(f"--{option} must not be negative, not {getattr(self, name)}")
 
 
+Watch = Callable[[Mapping[str, float]], None]
+"""Sees each logged row: ``round`` (from 1), ``rounds_per_second``, and ``player/name`` -> value."""
+
+
 class Interrupted(Exception):
     """The run was asked to stop by a signal and has saved its state; ``args[0]`` is the signal."""
 
@@ -90,12 +94,14 @@ def fit(
     state: Path | None = None,
     metrics: Path | None = None,
     on_save: Callable[[Progress], None] | None = None,
+    watch: Watch | None = None,
 ) -> Progress:
     """Play rounds until ``options.rounds`` are done; return the progress.
 
     ``state``: folder of checkpoints; ``metrics``: a JSON-lines file; ``on_save`` is called by
-    process 0 after each checkpoint. Raises NonFiniteError (the last good checkpoint stays) and
-    Interrupted (after saving) on SIGINT or SIGTERM.
+    process 0 after each checkpoint, ``watch`` with each logged row, whether or not there is a file.
+    Raises NonFiniteError (the last good checkpoint stays) and Interrupted (after saving) on SIGINT
+    or SIGTERM.
     """
     if state is not None and not checkpoints.saved(state, progress.index):
         checkpoints.save(state, progress)
@@ -117,11 +123,13 @@ def fit(
                 values = {name: float(value) for name, value in logs.items()}
                 elapsed = time.perf_counter() - begun
                 bar.set_postfix({k: f"{v:.3g}" for k, v in list(values.items())[:4]}, refresh=False)
+                rate = (progress.index - first) / elapsed
+                row = {"round": progress.index, "rounds_per_second": rate, **values}
                 if metrics is not None and processes.rank() == 0:
-                    rate = (progress.index - first) / elapsed
-                    line = {"round": progress.index, "rounds_per_second": rate, **values}
                     with metrics.open("a") as file:
-                        file.write(json.dumps(line) + "\n")
+                        file.write(json.dumps(row) + "\n")
+                if watch is not None and processes.rank() == 0:
+                    watch(row)
             if state is not None and (last or due) and progress.index != saved:
                 checkpoints.save(state, progress)
                 saved = progress.index
