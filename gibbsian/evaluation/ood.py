@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gibbsian.evaluation.resampling import share_interval
+
 Score = Callable[[Tensor], Tensor]
 
 
@@ -21,6 +23,11 @@ class Auroc:
 
     value: float
     stderr: float
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval on the scale of log-odds; without width at 0 and 1."""
+        return share_interval(self.value, self.stderr)
 
     def __str__(self) -> str:
         return f"{self.value:.3f} ± {self.stderr:.3f}"
