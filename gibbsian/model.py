@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
@@ -14,7 +16,15 @@ from gibbsian.capabilities import HasEnergy
 from gibbsian.config import Config, check_seed, from_json, to_json
 from gibbsian.core import Method, Space
 from gibbsian.data import Transform
-from gibbsian.files import CorruptFileError, read_json, read_tensors, write_json, write_tensors
+from gibbsian.files import (
+    CorruptFileError,
+    read_json,
+    read_tensors,
+    write_atomic,
+    write_json,
+    write_tensors,
+)
+from gibbsian.hub import Hub, model_card, upload, without_folders
 from gibbsian.runs import FORMAT, check_format, open_run
 
 CHUNK = 4096
@@ -123,6 +133,30 @@ class Model:
         }
         write_tensors(folder / "model.safetensors", tensors, {"format": FORMAT})
         write_json(folder / "config.json", entries)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        licence: str,
+        figures: Mapping[str, Any] | None = None,
+        private: bool = False,
+        api: Hub | None = None,
+    ) -> str:
+        """Upload the model with a card to the Hugging Face hub; return the repository's address.
+
+        ``licence``: such as ``apache-2.0``, ``mit`` or ``other``. ``figures``: what a run's
+        ``evaluation.json`` holds. ``api``: ``huggingface_hub.HfApi()`` unless given. Names of folders
+        are not published. Raises ImportError without the extra ``hub``, ValueError for a licence that
+        is no identifier, and what the hub says of ``repo_id`` and the token.
+        """
+        config = without_folders(self.config)
+        extras = self.held_out, self.moments
+        card = model_card(repo_id, config, self.space, self.transform, licence, figures)
+        with tempfile.TemporaryDirectory() as folder:
+            Model(self.method, config, self.space, self.transform, *extras).save_pretrained(folder)
+            write_atomic(Path(folder) / "README.md", card.encode())
+            return upload(Path(folder), repo_id, private, api)
 
     @classmethod
     def from_pretrained(

@@ -15,17 +15,17 @@ from torch import Tensor
 from gibbsian.files import write_atomic
 
 
-def check_output(path: Path, endings: Sequence[str]) -> None:
-    """ValueError unless ``path`` ends in one of ``endings`` and its folder can hold it."""
+def check_output(path: Path, endings: Sequence[str], option: str = "--output") -> None:
+    """ValueError, naming ``option``, unless ``path`` has one of ``endings`` and its folder can hold it."""
     if path.suffix not in endings:
-        raise ValueError(f"--output must end in {' or '.join(endings)}, not be {path}")
+        raise ValueError(f"{option} must end in {' or '.join(endings)}, not be {path}")
     if path.is_dir():
-        raise ValueError(f"--output {path} is a folder; name a file")
+        raise ValueError(f"{option} {path} is a folder; name a file")
     if not path.parent.is_dir():
         why = "is not a folder" if path.parent.exists() else "does not exist"
-        raise ValueError(f"--output {path} cannot be written: {path.parent} {why}")
+        raise ValueError(f"{option} {path} cannot be written: {path.parent} {why}")
     if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise ValueError(f"--output {path} cannot be written: {path.parent} is not writable")
+        raise ValueError(f"{option} {path} cannot be written: {path.parent} is not writable")
 
 
 def write_points(path: Path, x: Tensor, columns: int = 8) -> None:

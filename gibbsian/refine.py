@@ -120,7 +120,7 @@ def in_stages(
     state = kernel.init(start)
     for length in lengths:
         thin = max(1, min(length, steps // 100))
-        parts.append(run(kernel, state, length, rng, thin=thin, progress=progress))
+        parts.append(run(kernel, state, length, rng, thin=thin, record=True, progress=progress))
         state = parts[-1].state.replace(step_size=parts[-1].state.step_size * decay)
     return dataclasses.replace(
         parts[-1],
@@ -130,6 +130,7 @@ def in_stages(
         steps=steps,
         thin=parts[0].thin,
         evaluations=sum(part.evaluations for part in parts),
+        record={name: torch.cat([part.record[name] for part in parts]) for name in parts[0].record},
     )
 
 

@@ -11,8 +11,10 @@ from typing import Annotated
 import tyro
 from tyro.conf import Positional
 
+from gibbsian.capabilities import HasLatentTarget
 from gibbsian.cli.console import parse, say
 from gibbsian.data import read_mask, read_observation, read_points
+from gibbsian.export import write_chains
 from gibbsian.facade import device_of, load_data
 from gibbsian.latents import manifold, traverse
 from gibbsian.model import load
@@ -46,6 +48,8 @@ class Sample:
         friction: of the underdamped kernel.
         decay: what the step size is multiplied by every ``decay_every`` steps; 1 keeps it.
         decay_every: steps between two such cuts.
+        chains: also write the refining chains, about 100 draws of each with acceptance and divergences,
+            to this .nc file, which ArviZ opens.
         device: where to compute.
     """
 
@@ -64,6 +68,7 @@ class Sample:
     friction: float = 1.0
     decay: float = 1.0
     decay_every: int = 200
+    chains: Path | None = None
     device: str = "auto"
 
 
@@ -73,6 +78,10 @@ def sample(arguments: list[str]) -> int:
     check_output(wish.output, (".png", ".npz", ".npy", ".csv"))
     if wish.step_size is not None and not 0 < wish.step_size < math.inf:
         raise ValueError(f"--step-size must be positive, not {wish.step_size}")
+    if wish.chains is not None:
+        check_output(wish.chains, (".nc",), "--chains")
+        if wish.refine is None:
+            raise ValueError("--chains writes the chains of --refine; say which, as --refine hmc")
     if wish.manifold is not None or wish.traverse is not None:
         return _walk(wish)
     if (wish.given is None) != (wish.mask is None):
@@ -102,6 +111,9 @@ def sample(arguments: list[str]) -> int:
             progress=True,
         )
         say(str(chains))
+        if wish.chains is not None:
+            latent = isinstance(model.method, HasLatentTarget)
+            write_chains(wish.chains, chains, "z" if latent else "x")
     write_points(wish.output, x)
     say(f"{wish.n} samples in {wish.output}")
     return 0
