@@ -44,6 +44,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "evaluation": ("bounds", "imaging"),
     "data": ("numerics", "files", "places"),
     "classifier": ("data", "networks"),
+    "extractors": ("classifier", "evaluation"),
     "training": ("core", "files"),
     "config": ("methods", "networks", "training"),
     "recipes": ("config", "data"),
@@ -70,6 +71,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
 # Optional extras and development tools: no module of the package may need them to be imported.
 EXTRAS = {
     "zuko",
+    "ot",
     "optuna",
     "pyarrow",
     "arviz",

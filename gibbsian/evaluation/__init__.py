@@ -8,6 +8,13 @@ from gibbsian.evaluation.coverage import (
     class_coverage,
     mode_coverage,
 )
+from gibbsian.evaluation.detection import (
+    Detection,
+    area_under_roc,
+    average_precision,
+    detection_scores,
+    false_positive_rate,
+)
 from gibbsian.evaluation.directed import (
     MeanWeights,
     annealed,
@@ -15,10 +22,26 @@ from gibbsian.evaluation.directed import (
     directed_log_likelihood,
     mean_weights,
 )
+from gibbsian.evaluation.features import Extractor, FeatureEstimate, on_features
 from gibbsian.evaluation.frechet import frechet_distance
 from gibbsian.evaluation.helmholtz import bidirectional_log_likelihood, overlap
 from gibbsian.evaluation.kale import kale_kernel, kale_network
+from gibbsian.evaluation.kernel_distance import (
+    gaussian_mmd,
+    kernel_distance,
+    median_bandwidths,
+    mmd,
+)
 from gibbsian.evaluation.likelihood import held_out_log_likelihood, log_prob_bounds
+from gibbsian.evaluation.metric import Frechet, Metric, OnFeatures, Rows
+from gibbsian.evaluation.metrics import METRICS, build_metric
+from gibbsian.evaluation.neighbours import (
+    DensityCoverage,
+    PrecisionRecall,
+    density_coverage,
+    perfect_coverage,
+    precision_recall,
+)
 from gibbsian.evaluation.ood import (
     Auroc,
     AurocTable,
@@ -40,34 +63,55 @@ from gibbsian.evaluation.probe import Labelled, linear_probe
 from gibbsian.evaluation.quadrature import kl_to_model, log_partition_quadrature
 from gibbsian.evaluation.reference import FromDistribution
 from gibbsian.evaluation.sobolev import latent_log_sobolev_upper, latent_log_weight
+from gibbsian.evaluation.transport import sliced_wasserstein, wasserstein
+from gibbsian.evaluation.two_sample import classifier_two_sample
 from gibbsian.evaluation.variational import strongly_convex_upper, variational_lower
 
 __all__ = [
+    "METRICS",
     "Auroc",
     "AurocTable",
     "Bootstrap",
     "ClassCoverage",
     "Coverage",
+    "DensityCoverage",
+    "Detection",
     "Effort",
+    "Extractor",
+    "FeatureEstimate",
+    "Frechet",
     "FromDistribution",
     "Labelled",
     "MeanWeights",
+    "Metric",
+    "OnFeatures",
+    "PrecisionRecall",
+    "Rows",
     "annealed",
+    "area_under_roc",
     "auroc",
     "auroc_table",
+    "average_precision",
     "bidirectional_log_likelihood",
     "bootstrap",
+    "build_metric",
     "by_fitted_posterior",
     "class_coverage",
     "class_entropy",
+    "classifier_two_sample",
     "clipped_kl_score",
+    "density_coverage",
+    "detection_scores",
     "directed_log_likelihood",
+    "false_positive_rate",
     "frechet_distance",
+    "gaussian_mmd",
     "gaussian_score",
     "held_out_log_likelihood",
     "inception_type_score",
     "kale_kernel",
     "kale_network",
+    "kernel_distance",
     "kl_to_model",
     "latent_log_sobolev_upper",
     "latent_log_weight",
@@ -76,13 +120,20 @@ __all__ = [
     "log_partition_quadrature",
     "log_prob_bounds",
     "mean_weights",
+    "median_bandwidths",
+    "mmd",
     "mode_coverage",
+    "on_features",
     "overlap",
     "pca_score",
     "perceptual_distance",
+    "perfect_coverage",
+    "precision_recall",
     "psnr",
+    "sliced_wasserstein",
     "ssim",
     "strongly_convex_upper",
     "texture_distance",
     "variational_lower",
+    "wasserstein",
 ]

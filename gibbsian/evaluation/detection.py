@@ -32,7 +32,7 @@ class Detection(NamedTuple):
     fpr95: Estimate
 
 
-def detection(normal: Tensor, anomalous: Tensor, rng: Generator) -> Detection:
+def detection_scores(normal: Tensor, anomalous: Tensor, rng: Generator) -> Detection:
     """All of these from scores ``normal [n]`` and ``anomalous [m]``; ValueErrors as ``auroc``."""
     return Detection(
         area_under_roc(normal, anomalous),
