@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from mutants.fault import faults
 
-VGAN, EXPERTS, GAN, GAMES, CD = (
-    f"gibbsian/methods/{name}.py" for name in ("vgan", "experts", "gan", "games", "cd")
+VGAN, EXPERTS, GAN, GAMES, CD, WALKS = (
+    f"gibbsian/methods/{name}.py" for name in ("vgan", "experts", "gan", "games", "cd", "walks")
 )
 TEST_VGAN, TEST_GAN, TEST_CD = (
     f"tests/methods/test_{name}.py::test" for name in ("vgan", "gan", "cd")
@@ -241,32 +241,32 @@ FAULTS = [
         ('x if self.start == "data" else', 'x if self.start != "data" else'),
     ),
     *faults(
-        CD,
+        WALKS,
         f"{TEST_CD}_each_round_costs_its_steps",
         ("self.inside(x0), self.steps, rng", "self.inside(x0), self.steps + 1, rng"),
         ("self.inside(x0), self.steps, rng", "self.inside(x0), self.steps - 1, rng"),
     ),
     *faults(
-        CD,
+        WALKS,
         f"{TEST_CD}_first_step_is_langevin_of_the_stated_size",
         ("temperature = self.noise**2", "temperature = self.noise"),
         ("self.step_size * temperature, ", "self.step_size, "),
-        ("return ula(self.target(), h, beta=beta)", "return ula(self.target(), h)"),
+        ("return ula(self.target(energy), h, beta=beta)", "return ula(self.target(energy), h)"),
         ('if self.kernel == "mala":', 'if self.kernel != "mala":'),
     ),
     *faults(
-        CD,
+        WALKS,
         f"{TEST_CD}_chains_never_leave_a_box",
         ("box=(self.measure.low, self.measure.high), beta", "beta"),
         ("x.clamp(self.measure.low, self.measure.high)", "x"),
     ),
     *faults(
-        CD,
+        WALKS,
         f"{TEST_CD}_a_gaussian_base_counts_in_the_chains_target",
-        ("        return constrained(self.energy, self.measure)", "        return self.energy"),
+        ("        return constrained(energy, self.measure)", "        return energy"),
     ),
     *faults(
-        CD,
+        WALKS,
         f"{TEST_CD}_jumps_know_the_temperature",
         ("self.jump, beta=self.noise**-2", "self.jump"),
         ("        if self.jump == 0:\n", "        if self.jump >= 0:\n"),
@@ -274,12 +274,12 @@ FAULTS = [
     *faults(
         CD,
         f"{TEST_CD}_samples_come_from_the_chains",
-        ("            if n <= len(self.chains):", "            if n < 0:"),
+        ("        if n <= len(self.chains):", "        if n < 0:"),
     ),
     *faults(
-        CD,
+        WALKS,
         f"{TEST_CD}_samples_are_moved_on_before_they_are_handed_out",
-        ("range(-(-self.sample_steps // self.steps))", "range(self.sample_steps // self.steps)"),
+        ("range(-(-total // self.steps))", "range(total // self.steps)"),
     ),
     *faults(
         CD,

@@ -8,17 +8,23 @@ from typing import ClassVar, Literal
 import torch
 from torch import Generator, Tensor, nn
 
-from gibbsian.core import Batch, Energy, Loss, Method, Move, NonFiniteError, check_energy
-from gibbsian.measures import Box, Counting, Gaussian, Measure, RealSpace, Undefined
+from gibbsian.core import Batch, Loss, Method, Move, NonFiniteError, check_energy
+from gibbsian.measures import Measure, Undefined
 from gibbsian.methods.checks import (
     check_at_least,
     check_choice,
-    check_positive,
     check_probability,
     check_weight,
-    refuse_given,
 )
-from gibbsian.samplers import Kernel, State, constrained, mala, random_walk, run, ula
+from gibbsian.methods.conditional import (
+    POOL,
+    check_classifier,
+    known_classes,
+    labels_given,
+    sample_given,
+    with_classes,
+)
+from gibbsian.methods.walks import Walk
 
 
 class ContrastiveDivergence(Method):
@@ -46,6 +52,8 @@ class ContrastiveDivergence(Method):
         magnitude: weight of mean E^2 on data and samples, which holds the energy near zero.
         sample_steps: Langevin steps that the chains make before they are handed out as samples, in
             whole rounds of ``steps`` and jump.
+        classify: weight of -log p(y|x) of labelled data in the loss, 1 for the likelihood of x and
+            y; needs an energy that classifies, such as joint, which then samples by class.
     """
 
     players: ClassVar[Mapping[str, tuple[str, ...]]] = {"energy": ("energy",)}
@@ -67,32 +75,21 @@ class ContrastiveDivergence(Method):
         jump: float = 0.0,
         magnitude: float = 0.0,
         sample_steps: int = 200,
+        classify: float = 0.0,
     ):
         super().__init__(measure)
-        if isinstance(measure, Counting):
-            raise ValueError(
-                "contrastive divergence draws its negatives by Langevin dynamics, which needs "
-                "continuous data; binary data cannot be used with it"
-            )
         check_choice("start", start, ("persistent", "data", "noise"))
         check_at_least("chains", chains, 1)
         check_probability("restart", restart)
-        check_at_least("steps", steps, 1)
-        check_positive("step_size", step_size)
-        check_positive("noise", noise)
-        check_choice("kernel", kernel, ("ula", "mala"))
-        check_weight("jump", jump)
         check_weight("magnitude", magnitude)
         check_at_least("sample_steps", sample_steps, 1)
+        check_classifier(energy, classify)
         self.energy = energy
         self.start = start
         self.restart = restart
-        self.steps = steps
-        self.step_size = step_size
-        self.noise = noise
-        self.kernel = kernel
-        self.jump = jump
+        self.walk = Walk(measure, steps, step_size, kernel, jump, noise)
         self.magnitude = magnitude
+        self.classify = classify
         self.sample_steps = sample_steps
         kept = chains if start == "persistent" else 0
         self.register_buffer("chains", torch.zeros(kept, *measure.shape))
@@ -103,7 +100,8 @@ class ContrastiveDivergence(Method):
 
         Raises NonFiniteError when the energy of a chain is NaN or infinite.
         """
-        x = next(data).x
+        batch = next(data)
+        x = batch.x
         if self.start == "persistent":
             x0 = self.persistent_points(index, rng)
         else:
@@ -114,17 +112,21 @@ class ContrastiveDivergence(Method):
             raise NonFiniteError(f"player 'energy' in round {index}: {error}") from error
         if self.start == "persistent":
             self.chains.copy_(x_model)
-        yield Move("energy", self.energy_loss, (x, x_model))
+        target = known_classes(self.energy, self.classify, batch, index)
+        yield Move("energy", self.energy_loss, (x, x_model, *target))
 
-    def energy_loss(self, x: Tensor, x_model: Tensor) -> Loss:
-        """mean E(x) - mean E(x_model) + magnitude (mean E(x)^2 + mean E(x_model)^2)."""
+    def energy_loss(self, x: Tensor, x_model: Tensor, *target: Tensor) -> Loss:
+        """mean E(x) - mean E(x_model) + magnitude (mean E(x)^2 + mean E(x_model)^2).
+
+        Of classes ``target [B]`` of ``x`` the mean of -classify log p(y|x) is added.
+        """
         data = check_energy(self.energy(x), len(x))
         model = check_energy(self.energy(x_model), len(x_model))
         value = data.mean() - model.mean()
         logs = {"energy_data": data.detach().mean(), "energy_model": model.detach().mean()}
         if self.magnitude > 0:
             value = value + self.magnitude * (data.square().mean() + model.square().mean())
-        return Loss(value, logs)
+        return with_classes(Loss(value, logs), self.energy, self.classify, x, *target)
 
     def persistent_points(self, index: int, rng: Generator) -> Tensor:
         """Where the persistent chains go on: noise in round 0 and where one restarts."""
@@ -139,61 +141,32 @@ class ContrastiveDivergence(Method):
 
     def noise_points(self, n: int, rng: Generator) -> Tensor:
         """``[n, *event]``: uniform on a box, otherwise standard normal."""
-        measure = self.measure
-        law = measure if isinstance(measure, Box) else Gaussian(measure.shape)
-        return law.sample(n, rng)
+        return self.walk.start(n, rng)
 
     def advance(self, x0: Tensor, rng: Generator) -> Tensor:
-        """``x0 [n, *event]`` after ``steps`` Langevin steps and the jump, detached.
-
-        Points outside a box are first moved onto its walls.
-        """
-        x = run(self.langevin(), self.inside(x0), self.steps, rng, keep="last").state.x
-        if self.jump == 0:
-            return x
-        wide = random_walk(self.target(), self.jump, beta=self.noise**-2)
-        return run(wide, self.inside(x), 1, rng, keep="last").state.x
-
-    def inside(self, x: Tensor) -> Tensor:
-        """``x`` clamped to the box, if there is one."""
-        if not isinstance(self.measure, Box):
-            return x
-        return x.clamp(self.measure.low, self.measure.high)
-
-    def langevin(self) -> Kernel[State]:
-        """The Langevin kernel of exp(-E / noise^2) under the base measure.
-
-        With temperature T = noise^2 its drift is h T grad(E / T) and its noise sqrt(2 h T) xi.
-        """
-        temperature = self.noise**2
-        h, beta = self.step_size * temperature, 1.0 / temperature
-        if self.kernel == "mala":
-            return mala(self.target(), h, beta=beta)
-        if isinstance(self.measure, Box):
-            return ula(self.energy, h, box=(self.measure.low, self.measure.high), beta=beta)
-        return ula(self.target(), h, beta=beta)
-
-    def target(self) -> Energy:
-        """E(x) - log b(x); E itself where there is no base measure."""
-        if isinstance(self.measure, Undefined | RealSpace):
-            return self.energy
-        return constrained(self.energy, self.measure)
+        """``x0 [n, *event]`` after ``steps`` Langevin steps and the jump, detached."""
+        return self.walk.go(self.energy, x0, rng)
 
     @torch.no_grad()
     def sample(self, n: int, rng: Generator, given: Tensor | None = None) -> Tensor:
         """``[n, *event]``: chains moved on by ``sample_steps`` steps.
 
         They start at persistent chains picked at random (with replacement when n exceeds their
-        number; at zero before the first round), otherwise at noise.
+        number; at zero before the first round), otherwise at noise. ``given``: a class number, or
+        one per row, where the energy was taught classes; the chains then go on as far again.
         """
-        refuse_given(given)
-        if self.start == "persistent":
-            pick = torch.randint(len(self.chains), (n,), generator=rng, device=rng.device)
-            if n <= len(self.chains):
-                pick = torch.randperm(len(self.chains), generator=rng, device=rng.device)[:n]
-            x = self.chains[pick]
-        else:
-            x = self.noise_points(n, rng)
-        for _ in range(-(-self.sample_steps // self.steps)):
-            x = self.advance(x, rng)
-        return x
+        if given is None:
+            return self.walk.go_far(self.energy, self.starts(n, rng), self.sample_steps, rng)
+        x0 = self.starts(POOL * n, rng)
+        y = labels_given(self.energy, self.classify, given, n, x0)
+        pool = self.walk.go_far(self.energy, x0, self.sample_steps, rng)
+        return sample_given(self.energy, y, pool, self.walk, self.sample_steps, rng)
+
+    def starts(self, n: int, rng: Generator) -> Tensor:
+        """``[n, *event]``: where the chains of ``sample`` start."""
+        if self.start != "persistent":
+            return self.noise_points(n, rng)
+        pick = torch.randint(len(self.chains), (n,), generator=rng, device=rng.device)
+        if n <= len(self.chains):
+            pick = torch.randperm(len(self.chains), generator=rng, device=rng.device)[:n]
+        return self.chains[pick]
