@@ -22,16 +22,16 @@ from gibbsian.evaluation.directed import (
     directed_log_likelihood,
     mean_weights,
 )
-from gibbsian.evaluation.features import Extractor, FeatureEstimate, on_features
-from gibbsian.evaluation.frechet import frechet_distance
-from gibbsian.evaluation.helmholtz import bidirectional_log_likelihood, overlap
-from gibbsian.evaluation.kale import kale_kernel, kale_network
-from gibbsian.evaluation.kernel_distance import (
+from gibbsian.evaluation.discrepancy import (
     gaussian_mmd,
     kernel_distance,
     median_bandwidths,
     mmd,
 )
+from gibbsian.evaluation.features import Extractor, FeatureEstimate, on_features
+from gibbsian.evaluation.frechet import frechet_distance
+from gibbsian.evaluation.helmholtz import bidirectional_log_likelihood, overlap
+from gibbsian.evaluation.kale import kale_kernel, kale_network
 from gibbsian.evaluation.likelihood import held_out_log_likelihood, log_prob_bounds
 from gibbsian.evaluation.metric import Frechet, Metric, OnFeatures, Rows
 from gibbsian.evaluation.metrics import METRICS, build_metric

@@ -16,7 +16,7 @@ from gibbsian.evaluation.detection import (
     average_precision,
     false_positive_rate,
 )
-from gibbsian.evaluation.kernel_distance import gaussian_mmd, kernel_distance
+from gibbsian.evaluation.discrepancy import gaussian_mmd, kernel_distance
 from gibbsian.evaluation.metric import Distance, Frechet, Metric, Rows
 from gibbsian.evaluation.neighbours import density_coverage, precision_recall
 from gibbsian.evaluation.transport import sliced_wasserstein, wasserstein

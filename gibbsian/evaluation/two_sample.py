@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Generator, Tensor
@@ -18,6 +18,7 @@ FEW = 100
 MLP_WIDTH, MLP_ITERATIONS = 20, 200
 
 
+@runtime_checkable
 class _Classifier(Protocol):
     def fit(self, x: object, y: object) -> object: ...
     def predict(self, x: object) -> object: ...
