@@ -90,9 +90,10 @@ def false_positive_rate(
     p, q = _checked(normal, anomalous, positive)
 
     def rate(positives: Tensor, negatives: Tensor) -> Tensor:
-        found = positives.cumsum(0) / positives.sum()
-        at = int((found >= tpr).double().argmax())
-        return negatives[: at + 1].sum() / negatives.sum()
+        found = positives.cumsum(-1) / positives.sum(-1, keepdim=True)
+        first = (found >= tpr).double().argmax(-1, keepdim=True)
+        passed = negatives.cumsum(-1).gather(-1, first).squeeze(-1)
+        return passed / negatives.sum(-1)
 
     value, stderr = _bootstrapped(p, q, rng, rate)
     inside = stderr > 0.0 and 0.0 < value < 1.0
@@ -122,19 +123,24 @@ def _bootstrapped(
     place = len(thresholds) - 1 - place
     at_p, at_q = place[: len(p)], place[len(p) :]
 
-    def counts(places: Tensor) -> Tensor:
-        return torch.bincount(places, minlength=len(thresholds)).double()
-
     def drawn(places: Tensor) -> Tensor:
-        pick = torch.randint(len(places), (len(places),), generator=rng, device=rng.device)
-        return counts(places[pick])
+        n = len(places)
+        pick = torch.randint(n, (BOOTSTRAPS, n), generator=rng, device=rng.device)
+        return _counts(places[pick], len(thresholds))
 
-    value = rate(counts(at_p), counts(at_q))
-    again = [rate(drawn(at_p), drawn(at_q)) for _ in range(BOOTSTRAPS)]
-    return float(value), float(torch.stack(again).std())
+    value = rate(_counts(at_p[None], len(thresholds)), _counts(at_q[None], len(thresholds)))
+    return float(value), float(rate(drawn(at_p), drawn(at_q)).std())
+
+
+def _counts(places: Tensor, thresholds: int) -> Tensor:
+    """How often each place from 0 occurs in a row, ``[B, n] -> [B, thresholds]``."""
+    row = torch.arange(len(places), device=places.device)[:, None] * thresholds
+    flat = torch.bincount((row + places).flatten(), minlength=len(places) * thresholds)
+    return flat.view(len(places), thresholds).double()
 
 
 def _average_precision(positives: Tensor, negatives: Tensor) -> Tensor:
-    found, passed = positives.cumsum(0), (positives + negatives).cumsum(0)
-    precision = found / passed.clamp_min(1.0)
-    return (positives * precision).sum() / positives.sum()
+    """``[B, thresholds]`` each, ``[B]``."""
+    found = positives.cumsum(-1)
+    precision = found / (found + negatives.cumsum(-1)).clamp_min(1.0)
+    return (positives * precision).sum(-1) / positives.sum(-1)
