@@ -279,7 +279,7 @@ FAULTS = [
     *faults(
         WALKS,
         f"{TEST_CD}_samples_are_moved_on_before_they_are_handed_out",
-        ("range(-(-total // self.steps))", "range(total // self.steps)"),
+        ("range(-(-self.sample_steps // self.steps))", "range(self.sample_steps // self.steps)"),
     ),
     *faults(
         CD,

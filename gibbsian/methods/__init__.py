@@ -12,6 +12,8 @@ from gibbsian.methods.ebgan import EBGAN
 from gibbsian.methods.gan import GAN
 from gibbsian.methods.gebm import GEBM
 from gibbsian.methods.lbt import LBT
+from gibbsian.methods.nce import NoiseContrast
+from gibbsian.methods.score_matching import ScoreMatching
 from gibbsian.methods.super_resolution import SuperResolution
 from gibbsian.methods.transition_vgan import TransitionVGAN
 from gibbsian.methods.vae import VAE
@@ -28,6 +30,8 @@ METHODS: Mapping[str, type[Method]] = {
     "transition-vgan": TransitionVGAN,
     "vae": VAE,
     "bihm": BiHM,
+    "score-matching": ScoreMatching,
+    "nce": NoiseContrast,
     "super-resolution": SuperResolution,
 }
 
@@ -42,6 +46,8 @@ __all__ = [
     "BiHM",
     "BidirectionalBounds",
     "ContrastiveDivergence",
+    "NoiseContrast",
+    "ScoreMatching",
     "SuperResolution",
     "TransitionVGAN",
 ]

@@ -16,14 +16,7 @@ from gibbsian.methods.checks import (
     check_probability,
     check_weight,
 )
-from gibbsian.methods.conditional import (
-    POOL,
-    check_classifier,
-    known_classes,
-    labels_given,
-    sample_given,
-    with_classes,
-)
+from gibbsian.methods.conditional import check_classifier, draw, known_classes, with_classes
 from gibbsian.methods.walks import Walk
 
 
@@ -82,15 +75,13 @@ class ContrastiveDivergence(Method):
         check_at_least("chains", chains, 1)
         check_probability("restart", restart)
         check_weight("magnitude", magnitude)
-        check_at_least("sample_steps", sample_steps, 1)
         check_classifier(energy, classify)
         self.energy = energy
         self.start = start
         self.restart = restart
-        self.walk = Walk(measure, steps, step_size, kernel, jump, noise)
+        self.walk = Walk(measure, steps, step_size, kernel, jump, noise, sample_steps)
         self.magnitude = magnitude
         self.classify = classify
-        self.sample_steps = sample_steps
         kept = chains if start == "persistent" else 0
         self.register_buffer("chains", torch.zeros(kept, *measure.shape))
         self.chains: Tensor
@@ -153,14 +144,9 @@ class ContrastiveDivergence(Method):
 
         They start at persistent chains picked at random (with replacement when n exceeds their
         number; at zero before the first round), otherwise at noise. ``given``: a class number, or
-        one per row, where the energy was taught classes; the chains then go on as far again.
+        one per row, where the energy was taught classes; chains of E(x|y) then go as far again.
         """
-        if given is None:
-            return self.walk.go_far(self.energy, self.starts(n, rng), self.sample_steps, rng)
-        x0 = self.starts(POOL * n, rng)
-        y = labels_given(self.energy, self.classify, given, n, x0)
-        pool = self.walk.go_far(self.energy, x0, self.sample_steps, rng)
-        return sample_given(self.energy, y, pool, self.walk, self.sample_steps, rng)
+        return draw(self.energy, self.walk, self.starts, n, rng, self.classify, given)
 
     def starts(self, n: int, rng: Generator) -> Tensor:
         """``[n, *event]``: where the chains of ``sample`` start."""

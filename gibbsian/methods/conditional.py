@@ -6,6 +6,7 @@ cross-entropy beside it (Grathwohl et al. 2020, section 4).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import cast
 
 import torch
@@ -13,7 +14,7 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from gibbsian.capabilities import HasLogits
-from gibbsian.core import Batch, Energy, Loss, check_energy
+from gibbsian.core import Batch, Loss, check_energy
 from gibbsian.methods.checks import check_weight
 from gibbsian.methods.walks import Walk
 
@@ -98,19 +99,30 @@ def labels_given(energy: nn.Module, classify: float, given: Tensor, n: int, x: T
     return given.to(x.device, torch.int64).expand(n)
 
 
-def sample_given(
-    energy: nn.Module, y: Tensor, pool: Tensor, walk: Walk, steps: int, rng: Generator
+def draw(
+    energy: nn.Module,
+    walk: Walk,
+    start: Callable[[int, Generator], Tensor],
+    n: int,
+    rng: Generator,
+    classify: float,
+    given: Tensor | None,
 ) -> Tensor:
-    """Samples of p(x|y), one for each class number ``y [n]``, from a ``pool [m, *event]`` of p(x).
+    """``[n, *event]``: where ``start(n, rng)`` puts them, walked on E, or on E(x|y) for ``given`` y.
 
-    Each starts at a row of the pool drawn with weight p(y|x) (sampling-importance-resampling, Rubin
-    1988: exact for an endless pool) and walks ``steps`` steps on E(x|y).
+    For given classes, one for all or one per row, each chain of E(x|y) starts at a draw of p(x)
+    picked with weight p(y|x) from ``POOL`` n of them (sampling-importance-resampling, Rubin 1988:
+    exact for an endless pool). Raises ValueError for what is no class number.
     """
+    if given is None:
+        return walk.go_far(energy, start(n, rng), rng)
+    pool = start(POOL * n, rng)
+    y = labels_given(energy, classify, given, n, pool)
+    pool = walk.go_far(energy, pool, rng)
     log_p = cast("HasLogits", energy).logits(pool).log_softmax(1)
     rows = torch.zeros_like(y)
     for c in y.unique():
         mine = (y == c).nonzero().squeeze(1)
         weight = (log_p[:, c] - log_p[:, c].max()).exp()
         rows[mine] = torch.multinomial(weight, len(mine), replacement=True, generator=rng)
-    conditional: Energy = Given(energy, y)
-    return walk.go_far(conditional, pool[rows], steps, rng)
+    return walk.go_far(Given(energy, y), pool[rows], rng)

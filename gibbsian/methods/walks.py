@@ -15,12 +15,13 @@ from gibbsian.samplers import Kernel, State, constrained, mala, random_walk, run
 
 @dataclass(frozen=True)
 class Walk:
-    """Chains of exp(-E / noise^2) under ``measure``: ``steps`` Langevin steps, then one jump.
+    """Chains of exp(-E / noise^2) under ``measure``: rounds of ``steps`` Langevin steps and one jump.
 
     ``kernel``: ula takes every step of size ``step_size``, mala accepts or rejects it. ``jump``:
-    standard deviation of the random-walk Metropolis step that crosses between modes, 0 for none. On
-    a box no chain leaves it: ula reflects at the walls, the others reject. Raises ValueError for
-    settings that are no such numbers, and for binary data.
+    standard deviation of the random-walk Metropolis step that crosses between modes, 0 for none.
+    ``sample_steps``: Langevin steps before a chain is handed out. On a box no chain leaves it: ula
+    reflects at the walls, the others reject. Raises ValueError for settings that are no such
+    numbers, and for binary data.
     """
 
     measure: Measure | Undefined
@@ -29,6 +30,7 @@ class Walk:
     kernel: Literal["ula", "mala"] = "mala"
     jump: float = 0.0
     noise: float = 1.0
+    sample_steps: int = 500
 
     def __post_init__(self) -> None:
         if isinstance(self.measure, Counting):
@@ -41,6 +43,7 @@ class Walk:
         check_choice("kernel", self.kernel, ("ula", "mala"))
         check_weight("jump", self.jump)
         check_positive("noise", self.noise)
+        check_at_least("sample_steps", self.sample_steps, 1)
 
     def start(self, n: int, rng: Generator) -> Tensor:
         """``[n, *event]``: uniform on a box, otherwise standard normal."""
@@ -60,10 +63,10 @@ class Walk:
         wide = random_walk(self.target(energy), self.jump, beta=self.noise**-2)
         return run(wide, self.inside(x), 1, rng, keep="last").state.x
 
-    def go_far(self, energy: Energy, x0: Tensor, total: int, rng: Generator) -> Tensor:
-        """``x0 [n, *event]`` after at least ``total`` Langevin steps, in whole rounds of ``go``."""
+    def go_far(self, energy: Energy, x0: Tensor, rng: Generator) -> Tensor:
+        """``x0 [n, *event]`` after ``sample_steps`` Langevin steps or a few more, in whole rounds."""
         x = x0
-        for _ in range(-(-total // self.steps)):
+        for _ in range(-(-self.sample_steps // self.steps)):
             x = self.go(energy, x, rng)
         return x
 

@@ -112,6 +112,28 @@ def cd(plane: bool) -> dict[str, Any]:
     return settings
 
 
+def score_matching(plane: bool) -> dict[str, Any]:
+    """Denoising score matching (Vincent 2011): little noise in the plane, and jumps in its samples."""
+    return _regressed(plane) | ({"sigma": 0.05} if plane else {})
+
+
+def nce(plane: bool) -> dict[str, Any]:
+    """NCE (Gutmann, Hyvarinen 2012): noise a little wider than the data, four draws per row."""
+    return _regressed(plane) | {"nu": 4, "spread": 1.2}
+
+
+def _regressed(plane: bool) -> dict[str, Any]:
+    """What methods share that train an energy by a regression, without chains."""
+    settings: dict[str, Any] = {
+        "training": {"rounds": 4_000, "ema": 0.999},
+        "energy_optimiser": {"rate": 1e-3, "schedule": "cosine"},
+    }
+    if plane:
+        settings["training"]["batch"] = 512
+        settings |= {"energy_net": PLANE, "jump": 1.0}
+    return settings
+
+
 def bidirectional(plane: bool) -> dict[str, Any]:
     """The pairing that the study found best: encoder below, diffusion of the data above.
 
@@ -173,5 +195,7 @@ DEFAULTS: Mapping[str, Callable[[bool], dict[str, Any]]] = {
     "transition-vgan": transition_vgan,
     "vae": vae,
     "bihm": bihm,
+    "score-matching": score_matching,
+    "nce": nce,
     "super-resolution": super_resolution,
 }

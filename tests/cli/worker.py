@@ -16,6 +16,7 @@ from gibbsian.training.processes import process_group
 
 FEW = {"cd": {"chains": 32, "steps": 2, "sample_steps": 2}, "gebm": {"burst": 5}}
 FEW["super-resolution"] = {"fine_tune_from": 5, "negative_steps": 2}
+FEW |= {name: {"sample_steps": 2, "steps": 2} for name in ("score-matching", "nce")}
 DATA = {"bihm": "digits-4-binary", "super-resolution": "digits"}
 
 

@@ -49,6 +49,8 @@ TABLE = {
     "transition-vgan": {"energy"},
     "vae": {"encode", "log weights", "decoder"},
     "bihm": {"log weights", "overlap"},
+    "score-matching": {"energy"},
+    "nce": {"energy"},
     "super-resolution": set(),
 }
 
@@ -63,6 +65,8 @@ def small(name, **training):
     }
     if name == "cd":
         changes |= {"chains": 64, "steps": 2, "sample_steps": 2}
+    if name in ("score-matching", "nce"):
+        changes |= {"sample_steps": 2, "steps": 2}
     if name == "bihm":
         changes |= {"samples": 3, "sweeps": 2}
     if name == "super-resolution":

@@ -1,0 +1,140 @@
+"""Noise-contrastive estimation: an energy and its log Z by telling data from noise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import ClassVar, Literal
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn.functional import softplus
+
+from gibbsian.core import Batch, Estimate, Loss, Method, Move, check_energy
+from gibbsian.measures import Box, Gaussian, Measure, Undefined
+from gibbsian.methods.checks import check_at_least, check_positive
+from gibbsian.methods.conditional import check_classifier, draw, known_classes, with_classes
+from gibbsian.methods.noise_law import FittedGaussian
+from gibbsian.methods.walks import Walk
+
+
+def logistic_loss(G_data: Tensor, G_noise: Tensor, nu: float) -> Tensor:
+    """-mean log h(x) - nu mean log(1 - h(x_noise)), h = 1 / (1 + nu exp(-G)), a scalar.
+
+    Gutmann and Hyvarinen (2012), equations 5 to 9, with G = log p_model - log p_noise ``[B]`` at data
+    and at noise, of which there are nu times as many.
+    """
+    log_nu = math.log(nu)
+    return softplus(log_nu - G_data).mean() + nu * softplus(G_noise - log_nu).mean()
+
+
+class NoiseContrast(Method):
+    """Noise-contrastive estimation: logistic regression between data and noise of known density.
+
+    log p(x) = -E(x) + log b(x) - A with A a parameter like any other; the classifier whose logit is
+    log p(x) - log p_noise(x) - log nu separates data from noise best where p is the data's density,
+    so that A tends to log Z without any constraint (Gutmann, Hyvarinen 2012). An estimate, never a
+    bound. The noise is a Gaussian fitted to the data as they come; where it overlaps little with them, as in
+    many dimensions, the two are told apart too easily to learn much.
+
+    Args:
+        nu: noise draws per row of data.
+        spread: the noise has this many times the data's standard deviation.
+        steps: Langevin steps between two jumps of the chains that sample.
+        step_size: h of x' = x - h grad E + sqrt(2 h) xi.
+        kernel: mala accepts or rejects each step, ula takes every one.
+        jump: standard deviation of the random-walk Metropolis step after every ``steps``; 0 for none.
+        sample_steps: Langevin steps from noise to a sample, in whole rounds of ``steps`` and jump.
+        classify: weight of -log p(y|x) of labelled data in the loss; needs an energy that
+            classifies, such as joint, which then samples by class.
+    """
+
+    players: ClassVar[Mapping[str, tuple[str, ...]]] = {"energy": ("energy", "A")}
+    networks: ClassVar[Mapping[str, str]] = {"energy": "confined"}
+
+    def __init__(
+        self,
+        energy: nn.Module,
+        measure: Measure | Undefined,
+        *,
+        nu: int = 1,
+        spread: float = 1.0,
+        steps: int = 5,
+        step_size: float = 0.01,
+        kernel: Literal["ula", "mala"] = "mala",
+        jump: float = 0.0,
+        sample_steps: int = 500,
+        classify: float = 0.0,
+    ):
+        super().__init__(measure)
+        check_at_least("nu", nu, 1)
+        check_positive("spread", spread)
+        check_classifier(energy, classify)
+        self.energy = energy
+        self.A = nn.Parameter(torch.zeros(()))
+        self.walk = Walk(measure, steps, step_size, kernel, jump, sample_steps=sample_steps)
+        self.noise = FittedGaussian(measure, spread)
+        self.nu = nu
+        self.classify = classify
+
+    def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[Move]:
+        """One step of E and A on a batch against nu noise draws per row of it.
+
+        Rows outside a box are first moved onto its walls.
+        """
+        batch = next(data)
+        x = self.walk.inside(batch.x)
+        if index == 0:
+            self.initialise_A(len(x))
+        self.noise.see(x, index)
+        x_noise = self.noise.sample(self.nu * len(x), rng)
+        log_noise = self.noise.log_density(torch.cat([x, x_noise]))
+        target = known_classes(self.energy, self.classify, batch, index)
+        yield Move("energy", self.energy_loss, (x, x_noise, log_noise, *target))
+
+    @torch.no_grad()
+    def initialise_A(self, rows: int) -> None:
+        """A = mean log p~ - log q over draws of a fixed law q, the same on every process.
+
+        By Jensen's inequality that lies below log Z, as near as a start need be.
+        """
+        rng = Generator(self.A.device).manual_seed(0)
+        x, measure = self.walk.start(rows, rng), self.measure
+        if isinstance(measure, Box):
+            self.A.copy_(self.log_model(x).mean() + measure.log_volume)
+        else:
+            self.A.copy_((self.log_model(x) - Gaussian(measure.shape).log_density(x)).mean())
+
+    def log_model(self, x: Tensor) -> Tensor:
+        """-E(x) + log b(x), ``[B, *event] -> [B]``; -E(x) alone where there is no base measure."""
+        log_p = -check_energy(self.energy(x), len(x))
+        if isinstance(self.measure, Undefined):
+            return log_p
+        return log_p + self.measure.log_density(x)
+
+    def energy_loss(self, x: Tensor, x_noise: Tensor, log_noise: Tensor, *target: Tensor) -> Loss:
+        """The logistic loss at data ``x [B, *event]`` and ``x_noise [nu B, *event]``.
+
+        ``log_noise [B + nu B]``: log-density of the noise at both. Of classes ``target [B]`` of ``x``
+        the mean of -classify log p(y|x) is added.
+        """
+        G_data = self.log_model(x) - self.A - log_noise[: len(x)]
+        G_noise = self.log_model(x_noise) - self.A - log_noise[len(x) :]
+        log_nu = math.log(self.nu)
+        logs = {
+            "A": self.A.detach().clone(),
+            "right_data": (G_data.detach() > log_nu).float().mean(),
+            "right_noise": (G_noise.detach() < log_nu).float().mean(),
+        }
+        loss = Loss(logistic_loss(G_data, G_noise, self.nu), logs)
+        return with_classes(loss, self.energy, self.classify, x, *target)
+
+    def learned_log_z(self) -> Estimate:
+        """A, in nats; its error is not known."""
+        how = "A, as training learned it"
+        return Estimate(float(self.A.detach()), math.nan, "both", "estimate", how)
+
+    @torch.no_grad()
+    def sample(self, n: int, rng: Generator, given: Tensor | None = None) -> Tensor:
+        """``[n, *event]``: chains from the noise law. ``given``: class numbers, if it was taught any."""
+        return draw(self.energy, self.walk, self.noise.sample, n, rng, self.classify, given)
