@@ -13,8 +13,8 @@ from pathlib import Path
 from gibbsian import recipes
 from gibbsian.config import replace
 from gibbsian.facade import load_data, train_config
-from gibbsian.outputs import write_points
-from gibbsian.report import write_page
+from gibbsian.outputs import write_page, write_points
+from gibbsian.report import read_record, run_page
 from gibbsian.runs import new_run
 from gibbsian.scorecard import evaluate_run, render
 
@@ -39,7 +39,7 @@ def run_demo(out: Path, quick: bool) -> int:
     print(STORY)
     print(f"{time.perf_counter() - begun:.0f} seconds in all. Look at:")
     for name in names:
-        print(f"  {out / name / 'report.html'}  (pictures in {out / name / 'samples'})")
+        print(f"  {out / name}.html  (and {out / name / 'samples' / 'drawn.png'})")
     return 0
 
 
@@ -54,6 +54,6 @@ def _one(out: Path, quick: bool, name: str) -> str:
     model = train_config(config, run, dataset)
     figures = evaluate_run(model, dataset, 5_000, 0, (), run)
     write_points(run.samples / "drawn.png", model.sample(64))
-    write_page(run.path)
+    write_page(out / f"{name}.html", run_page([read_record(run.path)]))
     title = f"{config.method} on {config.data}, trained on {len(dataset.train)} rows"
     return f"{title}\n{render(figures)}"

@@ -13,6 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from gibbsian.files import write_atomic
+from gibbsian.report import Page, as_pictures, render_html, render_markdown, sample_sheet
 
 
 def check_output(path: Path, endings: Sequence[str], option: str = "--output") -> None:
@@ -50,8 +51,6 @@ def _picture(buffer: io.BytesIO, array: np.ndarray, columns: int) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from gibbsian.report import as_pictures, sample_sheet
-
     array = as_pictures(array)
     if array.ndim == 4:
         from PIL import Image
@@ -73,6 +72,18 @@ def _picture(buffer: io.BytesIO, array: np.ndarray, columns: int) -> None:
         axes.scatter(array[:, 0], array[:, 1], s=size, alpha=0.5, linewidths=0)
         axes.set(xlabel="column 1", ylabel="column 2")
     FigureCanvasAgg(figure).print_png(buffer)
+
+
+def write_page(path: Path, page: Page) -> None:
+    """Write ``page`` as one .html file, or as .md with its pictures in ``STEM_figures/`` beside it."""
+    if path.suffix == ".html":
+        write_atomic(path, render_html(page).encode())
+        return
+    folder = path.with_name(f"{path.stem}_figures")
+    text, pictures = render_markdown(page, folder.name)
+    for name, content in pictures.items():
+        write_atomic(folder / name, content)
+    write_atomic(path, text.encode())
 
 
 def write_table(path: Path | None, columns: Mapping[str, Tensor]) -> None:

@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,15 @@ def versions() -> dict[str, str]:
     }
 
 
+def machine() -> dict[str, str]:
+    """What the speed of a run may depend on."""
+    facts = {"system": platform.system(), "processor": platform.machine()}
+    facts["processors"] = str(os.cpu_count())
+    if torch.cuda.is_available():
+        facts["accelerator"] = torch.cuda.get_device_name()
+    return facts
+
+
 def open_run(path: str | Path) -> Run:
     """The run at ``path``; ValueError naming what is missing if it is none."""
     path = Path(path)
@@ -119,7 +129,13 @@ def default_path(config: Config) -> Path:
 
 def write_config(run: Run, config: Config) -> None:
     """Create the folder and write the resolved configuration."""
-    entries = {"format": FORMAT, "versions": versions(), "config": to_json(config)}
+    entries = {
+        "format": FORMAT,
+        "versions": versions(),
+        "machine": machine(),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "config": to_json(config),
+    }
     write_json(run.path / "config.json", entries)
 
 

@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 
 import pytest
 import torch
@@ -14,7 +13,7 @@ from gibbsian.config import replace
 from gibbsian.core import Interval, NotDefined
 from gibbsian.facade import load_data, train
 from gibbsian.refine import refine
-from gibbsian.report import sample_sheet, write_page
+from gibbsian.report import sample_sheet
 from gibbsian.runs import open_run
 from gibbsian.scorecard import evaluate_run, log_z, model_kl, score_points
 
@@ -78,10 +77,11 @@ def test_evaluation_and_page_are_written_and_self_contained(tmp_path):
     figures = json.loads((tmp_path / "run/evaluation.json").read_text())
     assert set(figures["values"]) == {"log-z", "log-likelihood", "entropy", "kl", "coverage"}
     assert figures["anomaly"]["values"].keys() == {"energy", "Gaussian", "PCA", "untrained"}
-    page = write_page(tmp_path / "run").read_text()
-    assert page.count("data:image/png;base64,") == 4
-    assert not re.findall(r"(?:src|href)=\"(?!data:)", page), "the page asks for something outside"
-    assert page.count("<img") == page.count('alt="')
+    page = tmp_path / "page.html"
+    assert main(["report", str(tmp_path / "run"), "--output", str(page)]) == 0
+    # samples and data, true and learned landscape | energies, losses, two intervals
+    assert page.read_text().count("data:image/png;base64,") == 4
+    assert page.read_text().count("data:image/svg+xml;base64,") == 4
 
 
 def test_a_model_that_reaches_no_mode_is_evaluated_too(tmp_path):
@@ -169,7 +169,9 @@ def test_the_demo_runs(tmp_path, capsys):
     told = capsys.readouterr().out
     for name in ("digits-cd", "moons-cd"):
         run = open_run(tmp_path / "demo" / name)
-        assert str(run.path / "report.html") in told
-        assert (run.samples / "samples.png").stat().st_size > 1000
-        assert (run.samples / "energies.png").exists() and (run.samples / "losses.png").exists()
-    assert (tmp_path / "demo/moons-cd/samples/landscape.png").exists()
+        page = tmp_path / "demo" / f"{name}.html"
+        assert str(page) in told
+        for seen in ("Samples beside data", "Energies", "Training"):
+            assert f">{seen}</h2>" in page.read_text()
+        assert (run.samples / "drawn.png").stat().st_size > 1000
+    assert ">Energy landscape</h2>" in (tmp_path / "demo/moons-cd.html").read_text()

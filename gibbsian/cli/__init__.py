@@ -18,7 +18,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "sample": ("gibbsian.cli.use:sample", "draw from a trained model"),
     "score": ("gibbsian.cli.use:score", "say how normal each row of a file is"),
     "evaluate": ("gibbsian.cli.use:evaluate", "measure a trained model on held-out data"),
-    "report": ("gibbsian.cli.use:report", "write one HTML page about an evaluated run"),
+    "report": ("gibbsian.cli.use:report", "write one page about a run, or several side by side"),
     "upscale": ("gibbsian.cli.picture:upscale", "enlarge a photograph by a trained model"),
     "classifier": ("gibbsian.cli.other:classifier", "train a classifier, to label samples with"),
     "sweep": ("gibbsian.cli.search:sweep_", "train at many settings and compare them"),

@@ -5,23 +5,28 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 from tyro.conf import Positional
 
+from gibbsian import recipes
 from gibbsian.capabilities import HasLatentTarget
 from gibbsian.cli.console import parse, say
+from gibbsian.config import to_json
 from gibbsian.data import read_mask, read_observation, read_points
 from gibbsian.export import write_chains
 from gibbsian.facade import device_of, load_data
+from gibbsian.files import write_json
 from gibbsian.latents import manifold, traverse
 from gibbsian.model import load
-from gibbsian.outputs import check_output, write_points, write_table
+from gibbsian.outputs import check_output, write_page, write_points, write_table
 from gibbsian.refine import KernelName, refine
-from gibbsian.report import write_page
-from gibbsian.runs import open_run
+from gibbsian.report import read_record, run_page
+from gibbsian.runs import Run, open_run
+from gibbsian.samplers.facts import chain_facts
 from gibbsian.scorecard import evaluate_run, render, score_points
 
 
@@ -111,12 +116,24 @@ def sample(arguments: list[str]) -> int:
             progress=True,
         )
         say(str(chains))
+        _keep(wish, chain_facts(chains, wish.refine))
         if wish.chains is not None:
             latent = isinstance(model.method, HasLatentTarget)
             write_chains(wish.chains, chains, "z" if latent else "x")
     write_points(wish.output, x)
     say(f"{wish.n} samples in {wish.output}")
     return 0
+
+
+def _keep(wish: Sample, facts: dict[str, Any]) -> None:
+    """Leave in the run folder how the chains went, for `gibbsian report`."""
+    if (wish.run / "model.safetensors").is_file():
+        return  # the model alone, of no run
+    if not os.access(wish.run, os.W_OK):
+        say(f"warning: diagnostics of the chains are not kept: {wish.run} is not writable")
+        return
+    file = Run(wish.run).samples / f"chains-{wish.refine}.json"
+    write_json(file, {"steps": wish.steps, "seed": wish.seed, **facts})
 
 
 def _walk(wish: Sample) -> int:
@@ -206,23 +223,28 @@ def evaluate(arguments: list[str]) -> int:
 
 
 def report(arguments: list[str]) -> int:
-    """Write one HTML page about an evaluated run: `report RUN --output report.html`."""
+    """Write one page about runs: `report RUN... --output report.html` or `report.md`."""
     wish = parse(Report, arguments, "report")
-    run = open_run(wish.run)
-    if wish.output is not None:
-        check_output(wish.output, (".html",))
-    say(f"report in {write_page(run.path, wish.output)}")
+    check_output(wish.output, (".html", ".md"))
+    records = []
+    for run in map(open_run, wish.runs):
+        config = run.config()
+        usual = recipes.default(config.method, config.data)
+        records.append(read_record(run.path, to_json(usual)))
+    write_page(wish.output, run_page(records))
+    say(f"report in {wish.output}")
     return 0
 
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """Write one self-contained HTML page about an evaluated run.
+    """Write one page about a run, or about several side by side. Run folders are only read.
 
     Args:
-        run: folder of the run.
-        output: the page, a .html file; RUN/report.html if not given.
+        runs: folders of one or more runs; what `gibbsian evaluate` found is shown where there.
+        output: the page: a .html file that holds everything, or a .md file with pictures in a folder
+            beside it.
     """
 
-    run: Annotated[Positional[Path], tyro.conf.arg(metavar="RUN")]
-    output: Path | None = None
+    runs: Annotated[Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN...")]
+    output: Path = Path("report.html")

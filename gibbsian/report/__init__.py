@@ -1,6 +1,27 @@
-"""Run folders in, pictures and one self-contained page out. Reads files only, never a model."""
+"""Run folders in, one self-contained page out. Reads files only, never a model, and writes none."""
 
-from gibbsian.report.figures import as_pictures, draw, sample_sheet
-from gibbsian.report.page import write_page
+from gibbsian.report.blocks import Fold, Page, Picture, Pictures, Prose, Section, Table
+from gibbsian.report.curves import intervals, picture
+from gibbsian.report.figures import as_pictures, sample_sheet
+from gibbsian.report.pages import run_page
+from gibbsian.report.record import Record, read_record
+from gibbsian.report.render import render_html, render_markdown
 
-__all__ = ["as_pictures", "draw", "sample_sheet", "write_page"]
+__all__ = [
+    "Fold",
+    "Page",
+    "Picture",
+    "Pictures",
+    "Prose",
+    "Record",
+    "Section",
+    "Table",
+    "as_pictures",
+    "intervals",
+    "picture",
+    "read_record",
+    "render_html",
+    "render_markdown",
+    "run_page",
+    "sample_sheet",
+]

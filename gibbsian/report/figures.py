@@ -1,96 +1,85 @@
-"""The pictures of a run: losses, samples, energies, landscape, latent plane."""
+"""Pictures of what a model makes: samples, energies, landscape, latent plane. Each says what it shows."""
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-Arrays = Mapping[str, NDArray]
-DATA, MODEL, GREY = "#1f5fa8", "#c2410c", "#6b7280"
+from gibbsian.report.blocks import Picture
+from gibbsian.report.curves import COLOURS, DASHES, DATA, MODEL, WIDTH, number, picture
+from gibbsian.report.record import Arrays
+
+DRAWN = 4_000
+SHEET = 64
 
 
-def draw(run: Path) -> dict[str, Path]:
-    """Write every picture the run's files allow into ``run/samples``; name -> file.
-
-    ``metrics.jsonl`` gives the losses; ``evaluation.npz`` (arrays that `gibbsian evaluate` left)
-    gives samples, energies and landscape.
-    """
-    arrays: dict[str, NDArray] = {}
-    if (run / "evaluation.npz").is_file():
-        with np.load(run / "evaluation.npz", allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    folder = run / "samples"
-    folder.mkdir(parents=True, exist_ok=True)
-    written = {}
-    for name, painter in PAINTERS.items():
-        figure = painter(run, arrays)
-        if figure is not None:
-            written[name] = folder / f"{name}.png"
-            FigureCanvasAgg(figure).print_png(written[name])
-    return written
-
-
-def losses(run: Path, arrays: Arrays) -> Figure | None:
-    """Each logged value over the rounds, one panel per player."""
-    path = run / "metrics.jsonl"
-    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
-    series: dict[str, dict[str, list[tuple[int, float]]]] = {}
-    for line in lines:
-        for key, value in line.items():
-            player, slash, name = key.partition("/")
-            if slash:
-                series.setdefault(player, {}).setdefault(name, []).append((line["round"], value))
-    if not series:
-        return None
-    figure = Figure((5 * len(series), 3.4), layout="constrained", dpi=110)
-    for axes, (player, values) in zip(
-        figure.subplots(1, len(series), squeeze=False)[0], series.items(), strict=True
-    ):
-        for name, points in values.items():
-            axes.plot(*zip(*points, strict=True), label=name, linewidth=1.2)
-        axes.set(title=player, xlabel="round")
-        axes.legend(frameon=False, fontsize=8)
-        axes.grid(alpha=0.2)
-    return figure
-
-
-def samples(run: Path, arrays: Arrays) -> Figure | None:
-    """Samples beside held-out data: a sheet of images, or a scatter of the first two columns."""
+def samples(arrays: Arrays) -> list[Picture]:
+    """Held-out data, and samples of the model on the same scale: sheets, histograms or scatters."""
     if "samples" not in arrays:
-        return None
-    ours, theirs = as_pictures(arrays["samples"]), as_pictures(arrays["test"])
-    figure = Figure((8.4, 4.2), layout="constrained", dpi=110)
-    left, right = figure.subplots(1, 2)
-    left.set_title("held-out data")
-    right.set_title("samples of the model")
+        return []
+    theirs, ours = as_pictures(arrays["test"]), as_pictures(arrays["samples"])
+    pair = (("held-out data", theirs, DATA), ("samples of the model", ours, MODEL))
     if ours.ndim == 4:
-        for axes, images in ((left, theirs), (right, ours)):
-            sheet = sample_sheet(images[:64])
-            axes.imshow(sheet, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-            axes.axis("off")
-        return figure
-    if ours.shape[1] == 1:
-        low, high = np.quantile(theirs, [0.001, 0.999]).tolist()
-        bins = np.linspace(low, high, 80).tolist()
-        left.hist(theirs[:, 0], bins, color=DATA)
-        right.hist(ours[:, 0], bins, color=MODEL)
-        return figure
-    low, high = np.quantile(theirs[:, :2], [0, 1], axis=0)
-    margin = 0.2 * (high - low)
-    for axes, points, colour in ((left, theirs, DATA), (right, ours, MODEL)):
-        axes.scatter(points[:4000, 0], points[:4000, 1], s=2, color=colour, alpha=0.4, linewidths=0)
-        axes.set(xlim=(low[0] - margin[0], high[0] + margin[0]))
-        axes.set(
-            ylim=(low[1] - margin[1], high[1] + margin[1]), xlabel="column 1", ylabel="column 2"
-        )
-    return figure
+        return [_sheet(title.split()[0], title, x[:SHEET], 8) for title, x, _ in pair]
+    pictures = []
+    for title, x, colour in pair:
+        figure, axes = _panel(title)
+        if x.shape[1] == 1:
+            _histogram(axes, x[:, 0], theirs[:, 0], colour)
+        else:
+            _scatter(axes, x, theirs, colour)
+        pictures.append(picture(figure, title.split()[0], f"{title}: {_columns(x)}.", "png"))
+    return pictures
+
+
+def _panel(title: str, height: float = 3.6) -> tuple[Figure, Axes]:
+    figure = Figure((WIDTH, height), layout="constrained")
+    axes = figure.subplots()
+    axes.set_title(title)
+    return figure, axes
+
+
+def _histogram(axes: Axes, x: NDArray, like: NDArray, colour: str) -> None:
+    low, high = np.quantile(like, [0.001, 0.999]).tolist()
+    axes.hist(x, np.linspace(low, high, 80).tolist(), color=colour)
+    axes.set(xlabel="value", ylabel="rows")
+
+
+def _scatter(axes: Axes, x: NDArray, like: NDArray, colour: str) -> None:
+    low, high = np.quantile(like[:, :2], [0, 1], axis=0)
+    margin = 0.2 * (high - low) + 1e-9
+    axes.scatter(x[:DRAWN, 0], x[:DRAWN, 1], s=2, color=colour, alpha=0.4, linewidths=0)
+    axes.set(xlim=(low[0] - margin[0], high[0] + margin[0]), xlabel="column 1")
+    axes.set(ylim=(low[1] - margin[1], high[1] + margin[1]), ylabel="column 2")
+
+
+def _columns(x: NDArray) -> str:
+    """Number of rows, mean and standard deviation of the first two columns."""
+    told = [
+        f"column {j + 1} has mean {number(float(x[:, j].mean()))} and standard deviation "
+        f"{number(float(x[:, j].std()))}"
+        for j in range(min(2, x.shape[1]))
+    ]
+    return f"{len(x)} rows; {'; '.join(told)}"
+
+
+def _sheet(name: str, title: str, images: NDArray, columns: int) -> Picture:
+    """A sheet of ``images [n, C, H, W]``."""
+    figure, axes = _panel(title, WIDTH)
+    sheet = sample_sheet(images, columns)
+    axes.imshow(sheet, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axes.axis("off")
+    height, width = images.shape[2:]
+    alt = (
+        f"{title}: {len(images)} pictures of {width} by {height} pixels; mean value "
+        f"{number(float(images.mean()))}, standard deviation {number(float(images.std()))}."
+    )
+    return picture(figure, name, alt, "png")
 
 
 def sample_sheet(images: NDArray, columns: int = 8) -> NDArray:
@@ -117,77 +106,69 @@ def as_pictures(array: NDArray) -> NDArray:
     )
 
 
-def energies(run: Path, arrays: Arrays) -> Figure | None:
+def energies(arrays: Arrays) -> list[Picture]:
     """Histograms of the energy on held-out data, samples and corrupted data."""
     groups = {
         name.removeprefix("energy/"): v for name, v in arrays.items() if name.startswith("energy/")
     }
     if not groups:
-        return None
-    figure = Figure((6.4, 3.6), layout="constrained", dpi=110)
-    axes = figure.subplots()
-    low, high = np.quantile(np.concatenate(list(groups.values())), [0.002, 0.98])
+        return []
+    figure, axes = _panel("energies")
+    low, high = np.quantile(np.concatenate(list(groups.values())), [0.002, 0.98]).tolist()
     bins = np.linspace(low, high + 1e-9, 60).tolist()
-    colours = {"held-out data": DATA, "samples": MODEL}
-    for name, values in groups.items():
-        filled = name in colours
-        axes.hist(
-            np.clip(values, low, high),
-            bins,
-            density=True,
-            histtype="stepfilled" if filled else "step",
-            alpha=0.45 if filled else 0.9,
-            color=colours.get(name),
-            label=name,
-        )
+    filled = {"held-out data": DATA, "samples": MODEL}
+    for k, (name, values) in enumerate(groups.items()):
+        style: dict[str, Any]
+        if name in filled:
+            style = {"histtype": "stepfilled", "alpha": 0.45, "color": filled[name]}
+        else:
+            style = {"histtype": "step", "color": COLOURS[2 + k % 4], "linestyle": DASHES[k % 4]}
+        axes.hist(np.clip(values, low, high), bins, density=True, label=name, **style)
     axes.set(xlabel="energy (low = probable)", ylabel="density")
-    axes.legend(frameon=False, fontsize=8)
-    return figure
+    axes.legend(frameon=False, fontsize=9)
+    medians = [f"{name} {number(float(np.median(v)))}" for name, v in groups.items()]
+    return [
+        picture(figure, "energies", f"Histograms of the energy. Medians: {', '.join(medians)}.")
+    ]
 
 
-def landscape(run: Path, arrays: Arrays) -> Figure | None:
-    """The model's density over the plane, beside the true one where it is known."""
-    if "landscape/model" not in arrays:
-        return None
-    names = [n for n in ("landscape/truth", "landscape/model") if n in arrays]
-    titles = {"landscape/truth": "true density", "landscape/model": "the model: exp(-E)"}
-    extent = arrays["landscape/extent"].tolist()
-    figure = Figure((4.4 * len(names), 4.2), layout="constrained", dpi=110)
-    top = max(float(np.exp(arrays[names[0]]).max()), 1e-300)
-    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
-        axes.imshow(
-            np.exp(arrays[name]), origin="lower", extent=extent, cmap="viridis", vmin=0, vmax=top
-        )
-        axes.set(title=titles[name], xlabel="column 1", ylabel="column 2")
-    return figure
-
-
-def manifold(run: Path, arrays: Arrays) -> Figure | None:
-    """What the model makes of a grid of its latent plane: pictures, or the images of the grid's lines."""
-    if "manifold" not in arrays:
-        return None
-    x = arrays["manifold"]
-    side = math.isqrt(len(x))
-    figure = Figure((6, 6), layout="constrained", dpi=110)
-    axes = figure.subplots()
-    pictures = as_pictures(x)
-    if pictures.ndim == 4:
-        sheet = sample_sheet(pictures, side)
-        axes.imshow(sheet, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-        axes.axis("off")
-    elif x.shape[1] == 1:
-        return None
-    else:
-        for lines in (x.reshape(side, side, -1), x.reshape(side, side, -1).swapaxes(0, 1)):
-            axes.plot(lines[..., 0].T, lines[..., 1].T, color=MODEL, linewidth=0.7)
+def landscape(arrays: Arrays) -> list[Picture]:
+    """The model's density over the plane, beside the true one where it is known, on one scale."""
+    titles = {"landscape/truth": "true density", "landscape/model": "density of the model: exp(-E)"}
+    there = {name: np.exp(arrays[name]) for name in titles if name in arrays}
+    if "landscape/model" not in there:
+        return []
+    top = max(float(next(iter(there.values())).max()), 1e-300)
+    left, right, below, above = arrays["landscape/extent"].tolist()
+    pictures = []
+    for name, density in there.items():
+        figure, axes = _panel(titles[name], 4.2)
+        extent = (left, right, below, above)
+        axes.imshow(density, origin="lower", extent=extent, cmap="viridis", vmin=0, vmax=top)
         axes.set(xlabel="column 1", ylabel="column 2")
-    return figure
+        row, column = np.unravel_index(int(density.argmax()), density.shape)
+        across = left + (right - left) * float(column) / (density.shape[1] - 1)
+        up = below + (above - below) * float(row) / (density.shape[0] - 1)
+        alt = (
+            f"{titles[name]} over the plane: largest, {number(float(density.max()))}, at "
+            f"({number(across)}, {number(up)}); "
+            f"{float((density > density.max() / 10).mean()):.0%} of the plane has over a tenth of that."
+        )
+        pictures.append(picture(figure, name.replace("/", "-"), alt, "png"))
+    return pictures
 
 
-PAINTERS: Mapping[str, Callable[[Path, Arrays], Figure | None]] = {
-    "samples": samples,
-    "energies": energies,
-    "landscape": landscape,
-    "manifold": manifold,
-    "losses": losses,
-}
+def manifold(arrays: Arrays) -> list[Picture]:
+    """What the model makes of a grid of its latent plane: pictures, or the images of the grid's lines."""
+    if "manifold" not in arrays or arrays["manifold"][0].size == 1:
+        return []
+    x = arrays["manifold"]
+    side, pictures = math.isqrt(len(x)), as_pictures(x)
+    title = f"the latent plane, {side} by {side} points"
+    if pictures.ndim == 4:
+        return [_sheet("manifold", title, pictures, side)]
+    figure, axes = _panel(title, WIDTH)
+    for lines in (x.reshape(side, side, -1), x.reshape(side, side, -1).swapaxes(0, 1)):
+        axes.plot(lines[..., 0].T, lines[..., 1].T, color=MODEL, linewidth=0.7)
+    axes.set(xlabel="column 1", ylabel="column 2")
+    return [picture(figure, "manifold", f"Images of {title}: {_columns(x)}.")]

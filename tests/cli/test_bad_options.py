@@ -91,7 +91,7 @@ SAMPLE = ("sample", "run", "--output", "x.csv")
         (("score", "run", "rows.csv", "--output", "x.txt"), "--output must end in .csv"),
         (("score", "run", "rows.csv", "--output", "gone/x.csv"), "gone does not exist"),
         (("score", "run"), "missing: POINTS"),
-        (("report", "run", "--output", "x.txt"), "--output must end in .html"),
+        (("report", "run", "--output", "x.txt"), "--output must end in .html or .md"),
         (("report", "run", "--output", "gone/x.html"), "gone does not exist"),
         (("evaluate", "run", "--samples", "0"), "number of samples must be at least 1"),
         (("evaluate", "run", "--require", "log-zz"), "unknown quantity 'log-zz' .* log-z"),

@@ -58,8 +58,7 @@ def test_what_is_no_run(command, here, refused):
     (here / "run").mkdir()
     assert "run is not a run folder (it has no config.json)" in refused(*words)
     (here / "run" / "config.json").write_text("{}")
-    if command != "report":
-        assert re.search("not written by gibbsian|no saved model yet", refused(*words))
+    assert re.search("not written by gibbsian|no saved model yet", refused(*words))
 
 
 @pytest.mark.parametrize("damage", [cut, flip, empty, move_data])

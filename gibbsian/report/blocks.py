@@ -1,0 +1,99 @@
+"""What a page is made of: text, tables, pictures and folds in sections. Knows no run and no format.
+
+``render_html`` and ``render_markdown`` write a ``Page`` out; build one of these to show anything else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+
+@dataclass(frozen=True)
+class Prose:
+    """A paragraph, and below it, if there is one, a command to type. ``warning`` sets it apart."""
+
+    text: str
+    command: str = ""
+    warning: bool = False
+    kind: ClassVar[str] = "prose"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells as text; the first column names the rows. ``caption`` says what is compared.
+
+    Raises ValueError for a row whose length is not that of ``columns``.
+    """
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    kind: ClassVar[str] = "table"
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise ValueError(
+                    f"row {row[:1]} of the table {self.caption!r} has {len(row)} cells; its "
+                    f"{len(self.columns)} columns need as many"
+                )
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An encoded image, ``width`` x ``height`` in CSS pixels; ``alt`` says in words what is seen.
+
+    ``name``: lower-case words joined by ``-``, the stem of its file beside a Markdown page. Raises
+    ValueError for an empty ``alt``.
+    """
+
+    name: str
+    content: bytes
+    format: Literal["png", "svg"]
+    width: int
+    height: int
+    alt: str
+
+    def __post_init__(self) -> None:
+        if not self.alt.strip():
+            raise ValueError(f"picture {self.name!r} needs a text that says what is seen on it")
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures side by side where there is room, below one caption."""
+
+    items: tuple[Picture, ...]
+    caption: str
+    kind: ClassVar[str] = "pictures"
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Blocks that are shown on demand."""
+
+    summary: str
+    blocks: tuple[Prose | Table, ...]
+    kind: ClassVar[str] = "fold"
+
+
+Block = Prose | Table | Pictures | Fold
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading with blocks and then sections of the next level below it."""
+
+    title: str
+    blocks: tuple[Block, ...] = ()
+    sections: tuple[Section, ...] = ()
+
+
+@dataclass(frozen=True)
+class Page:
+    """A title, a sentence or two on what the page is about, and sections."""
+
+    title: str
+    lead: str
+    sections: tuple[Section, ...]

@@ -1,0 +1,189 @@
+"""Drawings of lines: losses, bounds over the rounds, intervals, chains. Each says what it shows."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from gibbsian.report.blocks import Picture
+from gibbsian.report.record import Record
+
+DATA, MODEL, GREY = "#1f5fa8", "#b93a08", "#4b5563"
+COLOURS = (DATA, MODEL, "#15803d", "#7e22ce", GREY, "#a16207")
+DASHES = ("-", "--", ":", "-.")
+WIDTH = 4.6
+"""Inches. One panel a picture, so that its letters are as large as the text on a phone too."""
+
+LONGEST = 56
+"""Letters of a label that fit on one line of a picture."""
+
+LEVELS: Mapping[str, str] = {
+    "log_z_lower": "log Z from below",
+    "log_z_upper": "log Z from above",
+    "log_Z": "log Z of the batch, an estimate",
+    "A": "learned log Z",
+}
+"""Logged names that estimate or bound log Z, and what they are."""
+BOUNDS: Mapping[str, str] = {
+    "bound": "variational bound, a row",
+    "elbo": "variational bound, a row",
+    "log_p": "bound by several samples, a row",
+    "log_likelihood": "the student's log-likelihood, a row",
+}
+"""Logged names that estimate or bound a log-likelihood."""
+
+Points = list[tuple[float, float]]
+
+
+def picture(figure: Figure, name: str, alt: str, kind: Literal["png", "svg"] = "svg") -> Picture:
+    """``figure`` encoded, the same bytes each time; its size in CSS pixels is 96 to the inch."""
+    buffer = io.BytesIO()
+    with mpl.rc_context({"svg.hashsalt": name}):
+        metadata = {"Date": None} if kind == "svg" else None
+        figure.savefig(buffer, format=kind, dpi=192, metadata=metadata)
+    width, height = (round(96 * float(side)) for side in figure.get_size_inches())
+    return Picture(name, buffer.getvalue(), kind, width, height, alt)
+
+
+def number(value: float) -> str:
+    """Four significant digits."""
+    return f"{value:.4g}".replace("-", "\N{MINUS SIGN}", 1 if value < 0 else 0)
+
+
+def losses(record: Record) -> list[Picture]:
+    """What each player descended and logged over the rounds, a picture per player."""
+    pictures = []
+    for player, series in _series(record.metrics).items():
+        series = {name: points for name, points in series.items() if points}
+        if series:
+            title = f"player {player}: logged values"
+            pictures.append(_lines(f"losses-{player}", title, "value", series))
+    return pictures
+
+
+def bounds(record: Record) -> list[Picture]:
+    """What training logged about log Z from either side, and about log-likelihoods, together."""
+    pictures = []
+    for name, title, known in (
+        ("log-z-over-rounds", "log Z, as training saw it", LEVELS),
+        ("log-likelihood-over-rounds", "log-likelihood, as training saw it", BOUNDS),
+    ):
+        found: dict[str, Points] = {}
+        for player, series in _series(record.metrics).items():
+            for key, points in series.items():
+                if key in known and points:
+                    label = known[key] if known[key] not in found else f"{known[key]} ({player})"
+                    found[label] = points
+        if found:
+            pictures.append(_lines(name, title, "nats", found))
+    return pictures
+
+
+def _series(metrics: Sequence[Mapping[str, float]]) -> dict[str, dict[str, Points]]:
+    """Player -> logged name -> (round, value), finite values only."""
+    series: dict[str, dict[str, Points]] = {}
+    for line in metrics:
+        for key, value in line.items():
+            player, slash, name = key.partition("/")
+            if slash:
+                points = series.setdefault(player, {}).setdefault(name, [])
+                if math.isfinite(value):
+                    points.append((line["round"], value))
+    return series
+
+
+def _lines(name: str, title: str, ylabel: str, series: Mapping[str, Points]) -> Picture:
+    figure = Figure((WIDTH, 3.3), layout="constrained")
+    axes = figure.subplots()
+    told = []
+    for k, (label, points) in enumerate(series.items()):
+        style: dict[str, Any] = {
+            "color": COLOURS[k % len(COLOURS)],
+            "linestyle": DASHES[k % len(DASHES)],
+        }
+        marker = "o" if len(points) == 1 else ""
+        axes.plot(*zip(*points, strict=True), label=label, linewidth=1.4, marker=marker, **style)
+        told.append(f"{label} {_course(points)}")
+    axes.set(title=title, xlabel="round", ylabel=ylabel)
+    axes.legend(frameon=False, fontsize=9)
+    axes.grid(alpha=0.25)
+    return picture(figure, name, f"{title}. {'; '.join(told)}.")
+
+
+def _course(points: Points) -> str:
+    (first, a), (last, b) = points[0], points[-1]
+    if len(points) == 1:
+        return f"is {number(a)} at round {first}"
+    low, high = min(v for _, v in points), max(v for _, v in points)
+    ends = f"goes from {number(a)} at round {first} to {number(b)} at round {last}"
+    return f"{ends}, between {number(low)} and {number(high)}"
+
+
+def intervals(
+    name: str, title: str, rows: Iterable[tuple[str, Mapping[str, Any] | None]]
+) -> Picture | None:
+    """One horizontal bar per quantity, from its lower to its upper estimate, with 95 % whiskers.
+
+    ``rows``: label and the figures of an ``Interval`` (``lower``, ``upper``) or an ``Estimate``
+    (``value``, ``stderr``, ``standing``); None, or a side that is not finite, is left out. None if
+    nothing is left to draw.
+    """
+    drawn = [(label, sides) for label, value in rows if (sides := _sides(value))]
+    if not drawn:
+        return None
+    figure = Figure((WIDTH, 1.1 + 0.55 * len(drawn)), layout="constrained")
+    axes = figure.subplots()
+    told = []
+    for k, (label, sides) in enumerate(drawn):
+        values = [side["value"] for side in sides]
+        axes.plot(values, [k] * len(values), color=DATA, linewidth=4, solid_capstyle="butt")
+        for side, colour in zip(sides, (DATA, MODEL), strict=False):
+            error = 1.96 * (side["stderr"] or 0.0)
+            axes.errorbar(side["value"], k, xerr=error, fmt="o", color=colour, capsize=4)
+        text = label if len(label) <= LONGEST else f"... {label[-LONGEST:]}"
+        axes.annotate(text, (0.02, k - 0.25), xycoords=("axes fraction", "data"), fontsize=9)
+        told.append(f"{label}: {' to '.join(_told(side) for side in sides)}")
+    axes.set(title=title, xlabel="nats", ylim=(len(drawn) - 0.5, -0.6), yticks=[])
+    axes.grid(axis="x", alpha=0.25)
+    axes.margins(x=0.1)
+    return picture(figure, name, f"{title}. {'; '.join(told)}.")
+
+
+def _sides(value: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
+    """The finite estimates of a value, lower side first; equal sides once."""
+    if value is None:
+        return []
+    both = [value["lower"], value["upper"]] if "lower" in value else [value]
+    both = both[:1] if both[0] == both[-1] else both
+    return [side for side in both if side["value"] is not None]
+
+
+def _told(side: Mapping[str, Any]) -> str:
+    error = f" ± {side['stderr']:.2g}" if side["stderr"] else ""
+    return f"{number(side['value'])}{error} ({side['standing']})"
+
+
+def traces(chains: Mapping[str, Any]) -> Picture | None:
+    """The least settled coordinate of some chains over their kept draws; None if none was kept."""
+    trace = chains["trace"]
+    if not trace["values"]:
+        return None
+    figure = Figure((WIDTH, 3), layout="constrained")
+    axes = figure.subplots()
+    values = [v for path in trace["values"] for v in path if v is not None]
+    for k, path in enumerate(trace["values"]):
+        heights = [math.nan if v is None else v for v in path]
+        axes.plot(trace["steps"], heights, linewidth=1, color=COLOURS[k % len(COLOURS)])
+    axes.set(title=f"{trace['name']} along {len(trace['values'])} chains", xlabel="step")
+    axes.grid(alpha=0.25)
+    span = f"between {number(min(values))} and {number(max(values))}" if values else "never finite"
+    alt = (
+        f"{trace['name']}, the coordinate with the largest R-hat, along {len(trace['values'])} chains "
+        f"of {chains['kernel']}: {span}. {chains['verdict']}."
+    )
+    return picture(figure, f"chains-{chains['kernel']}", alt)

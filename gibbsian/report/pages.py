@@ -1,0 +1,226 @@
+"""The page about one run, or about several side by side."""
+
+from __future__ import annotations
+
+import itertools
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gibbsian.report import curves, figures
+from gibbsian.report.blocks import Block, Page, Pictures, Prose, Section, Table
+from gibbsian.report.record import Record
+from gibbsian.report.settings import environment, settings
+
+LOG_Z = {"log-z": "log Z", "generator": "log Z from below, by the generator"}
+LIKELIHOOD = {"log-likelihood": "the model", "between": "p*", "entropy": "the true density"}
+"""Keys of an evaluation's values that are drawn together, and what they are called there."""
+
+
+def run_page(records: Sequence[Record]) -> Page:
+    """The page about these runs; a comparison comes first where there are several.
+
+    Raises ValueError without runs, or if one is given twice.
+    """
+    if not records:
+        raise ValueError("a report needs at least one run folder")
+    folders = [record.path.resolve() for record in records]
+    for folder, record in zip(folders, records, strict=True):
+        if folders.count(folder) > 1:
+            raise ValueError(f"{record.path} is given more than once; name each run once")
+    if len(records) == 1:
+        title = f"{records[0].model_name}: {folders[0].name}"
+        return Page(title, _lead(records[0]), tuple(run_sections(records[0])))
+    labels = short_names(folders)
+    sections = [comparison(records, labels)]
+    for label, record in zip(labels, records, strict=True):
+        inner = tuple(run_sections(record))
+        title = f"{label}: {record.model_name}"
+        sections.append(Section(title, (Prose(_lead(record)),), inner))
+    lead = f"{', '.join(labels[:-1])} and {labels[-1]}: side by side first, then one by one."
+    return Page(f"{len(records)} runs", lead, tuple(sections))
+
+
+def short_names(folders: Sequence[Path]) -> list[str]:
+    """As many trailing parts of different paths as tell them apart."""
+    for depth in range(1, max(len(folder.parts) for folder in folders)):
+        names = ["/".join(folder.parts[-depth:]) for folder in folders]
+        if len(set(names)) == len(names):
+            return names
+    return [str(folder) for folder in folders]
+
+
+def _lead(record: Record) -> str:
+    training = record.config.get("training", {})
+    done = f"{_rounds(record)} of {training.get('rounds', 'an unknown number of')} rounds"
+    state = "evaluated" if record.evaluation is not None else "not evaluated yet"
+    return f"{record.model_name}, {done}, seed {training.get('seed', 'unknown')}; {state}."
+
+
+def _rounds(record: Record) -> str:
+    return f"{record.metrics[-1]['round']:.0f}" if record.metrics else "none logged"
+
+
+def comparison(records: Sequence[Record], labels: Sequence[str]) -> Section:
+    """Runs as columns, quantities as rows, and their log-likelihoods drawn on one scale."""
+    rows: list[tuple[str, ...]] = [
+        ("method", *(str(record.config["method"]) for record in records)),
+        ("data", *(str(record.config["data"]) for record in records)),
+        ("rounds", *(_rounds(record) for record in records)),
+    ]
+    found = [_quantities(record) for record in records]
+    for name in dict.fromkeys(itertools.chain.from_iterable(f or () for f in found)):
+        cells = ("not evaluated" if f is None else f.get(name, "not applicable") for f in found)
+        rows.append((name, *cells))
+    blocks: list[Block] = [
+        Table("What was measured, with errors and standing", ("", *labels), tuple(rows))
+    ]
+    if any(record.evaluation is None for record in records):
+        waiting = [record.path for record in records if record.evaluation is None]
+        command = "\n".join(f"gibbsian evaluate {shlex.quote(str(path))}" for path in waiting)
+        blocks.append(Prose("Figures of the runs that are not evaluated come from:", command))
+    first, *others = [(r.config["data"], r.config.get("source")) for r in records]
+    if any(other != first for other in others):
+        blocks.append(
+            Prose(
+                "These runs saw different data or splits: their likelihoods and errors do not compare.",
+                warning=True,
+            )
+        )
+    else:
+        values = [
+            (label, _value(record, "log-likelihood"))
+            for label, record in zip(labels, records, strict=True)
+        ]
+        drawn = curves.intervals("compared", "held-out log-likelihood, nats a row", values)
+        if drawn is not None:
+            blocks.append(Pictures((drawn,), "Lower to upper estimate, with 95 % intervals."))
+    blocks.append(
+        Prose("log Z is in each model's own scaled units and is no measure of how good a model is.")
+    )
+    return Section("Side by side", tuple(blocks))
+
+
+def _quantities(record: Record) -> Mapping[str, str] | None:
+    """What an evaluation found, as text; the energy's AUROCs among it."""
+    if record.evaluation is None:
+        return None
+    found = {str(name): str(text) for name, text in record.evaluation["rows"].items()}
+    anomaly = record.evaluation.get("anomaly")
+    if anomaly and "energy" in anomaly["rows"]:
+        names = [f"AUROC of the energy, {column}" for column in anomaly["columns"]]
+        found |= dict(zip(names, map(str, anomaly["rows"]["energy"]), strict=False))
+    return found
+
+
+def _value(record: Record, name: str) -> Mapping[str, Any] | None:
+    return None if record.evaluation is None else record.evaluation["values"].get(name)
+
+
+def run_sections(record: Record) -> Iterator[Section]:
+    """What is known about one run, the results first."""
+    yield Section("Results", tuple(_results(record)))
+    yield from _looks(record)
+    yield Section("Training", tuple(_training(record)))
+    yield Section("Chains", tuple(_chains(record)))
+    yield settings(record)
+    yield environment(record)
+
+
+def _results(record: Record) -> Iterator[Block]:
+    evaluation = record.evaluation
+    if evaluation is None:
+        yield Prose(
+            "This run was not evaluated. log Z, likelihoods, samples and energies come from:",
+            f"gibbsian evaluate {shlex.quote(str(record.path))}",
+        )
+        return
+    for warning in evaluation["warnings"]:
+        yield Prose(f"Warning: {warning}", warning=True)
+    rows = tuple((str(name), str(text)) for name, text in evaluation["rows"].items())
+    yield Table("What was measured, with errors and standing", ("quantity", "value"), rows)
+    pairs = (
+        ("log-z", "log Z, scaled units", LOG_Z),
+        ("log-likelihood", "held-out log-likelihood, nats a row", LIKELIHOOD),
+    )
+    drawn = [
+        curves.intervals(name, title, [(text, _value(record, key)) for key, text in keys.items()])
+        for name, title, keys in pairs
+    ]
+    if any(drawn):
+        caption = "Each bar goes from the lower to the upper estimate; whiskers are 95 % intervals."
+        yield Pictures(tuple(one for one in drawn if one is not None), caption)
+    anomaly = evaluation.get("anomaly")
+    if anomaly:
+        columns = ("score", *(str(name) for name in anomaly["columns"]))
+        cells = tuple((str(n), *map(str, row)) for n, row in anomaly["rows"].items())
+        caption = "AUROC between held-out and corrupted rows: 0.5 guesses, 1 separates"
+        yield Table(caption, columns, cells)
+
+
+def _looks(record: Record) -> Iterator[Section]:
+    """Samples, energies, landscape and latent plane, where the evaluation kept them."""
+    for title, drawn, caption in (
+        (
+            "Samples beside data",
+            figures.samples(record.arrays),
+            "Held-out data first, samples of the model second, on the same scale.",
+        ),
+        (
+            "Energies",
+            figures.energies(record.arrays),
+            "How the energy tells held-out from corrupted data: further right is stranger.",
+        ),
+        (
+            "Energy landscape",
+            figures.landscape(record.arrays),
+            "The model's density over the plane; before it the true one, where it is known.",
+        ),
+        (
+            "Latent plane",
+            figures.manifold(record.arrays),
+            "What the model makes of the latent plane at equal steps of probability.",
+        ),
+    ):
+        if drawn:
+            yield Section(title, (Pictures(tuple(drawn), caption),))
+
+
+def _training(record: Record) -> Iterator[Block]:
+    told, bounds = curves.losses(record), curves.bounds(record)
+    if not told:
+        resume = f"gibbsian train --resume {shlex.quote(str(record.path))}"
+        yield Prose("No round was logged yet. This goes on with the run:", resume)
+        return
+    yield Pictures(tuple(told), "What each player descended and logged, a picture per player.")
+    if bounds:
+        caption = "On batches and training weights: the way there, not the result."
+        yield Pictures(tuple(bounds), f"Bounds and estimates over the rounds. {caption}")
+
+
+def _chains(record: Record) -> Iterator[Block]:
+    if not record.chains:
+        refine = "sample {} --refine hmc -n 64 --output refined.npz"
+        yield Prose(
+            "No chains were run on this model. Where its method declares a target, this keeps their "
+            "diagnostics here:",
+            f"gibbsian {refine.format(shlex.quote(str(record.path)))}",
+        )
+    for chains in record.chains:
+        yield Prose(f"{chains['kernel']}: {chains['head']}.")
+        yield Prose(f"{chains['verdict']}.", warning=chains["verdict"] != "converged")
+        if chains["rows"]:
+            names = ("coordinate", "mean", "std", "mcse", "ess_bulk", "ess_tail", "r_hat")
+            rows = tuple(
+                (str(row["name"]), *(_cell(row[n]) for n in names[1:])) for row in chains["rows"]
+            )
+            caption = f"Diagnostics of the least settled coordinates, {chains['kernel']}"
+            yield Table(caption, names, rows)
+        drawn = curves.traces(chains)
+        if drawn is not None:
+            yield Pictures((drawn,), "The least settled coordinate along the first chains.")
+
+
+def _cell(value: float | None) -> str:
+    return "not finite" if value is None else curves.number(value)

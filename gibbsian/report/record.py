@@ -1,0 +1,143 @@
+"""What a run folder holds, read once and checked. Nothing is written there."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Arrays = Mapping[str, NDArray]
+
+
+@dataclass(frozen=True)
+class Record:
+    """The files of one run.
+
+    ``config``: the resolved settings; ``facts``: what else ``config.json`` says (versions, machine,
+    start); ``metrics``: one mapping per logged round; ``evaluation`` and ``arrays``: what `gibbsian
+    evaluate` left, None and empty before; ``chains``: what `gibbsian sample --refine` left, by kernel;
+    ``defaults``: the settings the method starts from, where they are known.
+    """
+
+    path: Path
+    config: Mapping[str, Any]
+    facts: Mapping[str, Any]
+    metrics: tuple[Mapping[str, float], ...]
+    evaluation: Mapping[str, Any] | None
+    arrays: Arrays
+    chains: tuple[Mapping[str, Any], ...]
+    defaults: Mapping[str, Any] | None = None
+
+    @property
+    def model_name(self) -> str:
+        """The method and the data, as a title."""
+        return f"{self.config['method']} on {self.config['data']}"
+
+
+def read_record(path: Path, defaults: Mapping[str, Any] | None = None) -> Record:
+    """Read the run folder ``path``; ``defaults`` are the settings its method starts from.
+
+    Raises ValueError in a sentence that names the file when it is no run folder or a file is damaged.
+    """
+    if not (path / "config.json").is_file():
+        what = "is not a run folder (it has no config.json)" if path.exists() else "does not exist"
+        raise ValueError(f"{path} {what}; give the folder that `gibbsian train --out` wrote")
+    entries = _json(path / "config.json", "restore it from a copy")
+    config = entries.get("config")
+    if not isinstance(config, dict) or not {"method", "data"} <= config.keys():
+        raise ValueError(f"{path} was not written by gibbsian; give the folder of a run")
+    facts = {name: value for name, value in entries.items() if name != "config"}
+    again = f"`gibbsian evaluate {path}` writes it again"
+    evaluation = path / "evaluation.json"
+    found = _json(evaluation, again) if evaluation.is_file() else None
+    if found is not None:
+        _check_evaluation(found, evaluation, again)
+    arrays = path / "evaluation.npz"
+    return Record(
+        path,
+        config,
+        facts,
+        _metrics(path),
+        found,
+        _arrays(arrays, again) if found is not None and arrays.is_file() else {},
+        tuple(_chains(file) for file in sorted((path / "samples").glob("chains-*.json"))),
+        defaults,
+    )
+
+
+def _json(path: Path, remedy: str) -> dict[str, Any]:
+    """The JSON object in ``path``."""
+    try:
+        value = json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not valid JSON ({error}); {remedy}") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{path} is damaged: it holds no JSON object; {remedy}")
+    return value
+
+
+def _metrics(run: Path) -> tuple[Mapping[str, float], ...]:
+    """The logged rounds; a last line without its end is still being written and is left out."""
+    path = run / "metrics.jsonl"
+    if not path.is_file():
+        return ()
+    lines = path.read_bytes().splitlines(keepends=True)
+    found: list[Mapping[str, float]] = []
+    for number, line in enumerate(lines, 1):
+        if not line.endswith(b"\n"):
+            break
+        try:
+            entry = json.loads(line)
+        except ValueError as error:
+            raise _damaged_line(path, number) from error
+        if not isinstance(entry, dict) or not all(_number(v) for v in entry.values()):
+            raise _damaged_line(path, number)
+        if "round" not in entry:
+            raise _damaged_line(path, number)
+        found.append(entry)
+    return tuple(found)
+
+
+def _damaged_line(path: Path, number: int) -> ValueError:
+    return ValueError(
+        f"{path} is damaged: line {number} is not a logged round; take the line out, or restore the "
+        "file from a copy"
+    )
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _check_evaluation(found: Mapping[str, Any], path: Path, remedy: str) -> None:
+    """ValueError unless ``evaluation.json`` has the entries that a report shows."""
+    rows, values = found.get("rows"), found.get("values")
+    whole = isinstance(rows, dict) and isinstance(values, dict)
+    anomaly = found.get("anomaly")
+    if anomaly is not None:
+        whole &= isinstance(anomaly, dict) and {"columns", "rows"} <= anomaly.keys()
+    if not whole or not isinstance(found.get("warnings"), list):
+        raise ValueError(f"{path} is damaged: it lacks figures that every evaluation has; {remedy}")
+
+
+def _arrays(path: Path, remedy: str) -> Arrays:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path} is damaged ({error}); {remedy}") from error
+
+
+def _chains(path: Path) -> Mapping[str, Any]:
+    remedy = "take it away, or refine again with `gibbsian sample --refine`"
+    entry = _json(path, remedy)
+    if not {"kernel", "head", "verdict", "rows", "trace"} <= entry.keys():
+        raise ValueError(f"{path} is damaged: it lacks what every record of chains has; {remedy}")
+    return entry

@@ -1,0 +1,309 @@
+"""One HTML page about runs: what it says, that all can read it, and that it asks for nothing outside."""
+
+import json
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from gibbsian import report
+from gibbsian.cli import main
+from gibbsian.config import to_json
+from gibbsian.recipes import default
+from gibbsian.report import (
+    Fold,
+    Page,
+    Picture,
+    Pictures,
+    Prose,
+    Section,
+    Table,
+    read_record,
+    run_page,
+)
+from tests.cli.conftest import contents
+from tests.report.folders import write_run
+from tests.report.reading import Reading
+
+STYLE = (Path(report.__file__).parent / "templates" / "style.css").read_text()
+
+
+def page_of(*runs, defaults=None) -> str:
+    return report.render_html(run_page([read_record(run, defaults) for run in runs]))
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> Path:
+    """``plane``, ``digits`` and ``raw``, the last one not evaluated; read only."""
+    folder = tmp_path_factory.mktemp("runs")
+    write_run(folder / "plane")
+    write_run(folder / "digits", data="digits")
+    write_run(folder / "raw", evaluated=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def plane(runs) -> Reading:
+    return Reading(page_of(runs / "plane"))
+
+
+@pytest.fixture(scope="module")
+def three(runs, tmp_path_factory) -> Reading:
+    """The three side by side, by the command, which leaves run folders alone."""
+    before, out = contents(runs), tmp_path_factory.mktemp("page") / "page.html"
+    names = ("plane", "digits", "raw")
+    assert main(["report", *(str(runs / name) for name in names), "--output", str(out)]) == 0
+    assert contents(runs) == before
+    return Reading(out.read_text())
+
+
+@pytest.mark.parametrize("name", ["plane", "three"])
+def test_structure(name, request):
+    page = request.getfixturevalue(name)
+    assert page.all("html")[0][1]["lang"] == "en"
+    metas = [attributes for _, attributes in page.all("meta")]
+    assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in metas
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids)) > 5
+    links = [attributes["href"] for _, attributes in page.all("a")]
+    labelled = [a["aria-labelledby"] for _, a in page.tags if "aria-labelledby" in a]
+    assert links and {link.removeprefix("#") for link in links} <= set(ids) >= set(labelled)
+    levels = [int(tag[1]) for tag, _ in page.all("h1", "h2", "h3", "h4", "h5", "h6")]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+    tables = [parents for tag, parents in page.parents if tag == "table"]
+    assert tables and all(parents[-1] == "div" for parents in tables)
+    boxes = [a for _, a in page.all("div") if a.get("class") == "scroll"]
+    assert len(boxes) == len(tables)
+    assert all(a["tabindex"] == "0" and a["aria-label"] for a in boxes), "keyboards scroll too"
+    assert {attributes["scope"] for _, attributes in page.all("th")} == {"col", "row"}
+
+
+@pytest.mark.parametrize("name", ["plane", "three"])
+def test_nothing_outside_is_asked_for(name, request):
+    page = request.getfixturevalue(name)
+    asked = [
+        a[k] for _, a in page.tags for k in ("src", "href", "action", "data", "srcset") if k in a
+    ]
+    assert asked and all(address.startswith(("data:", "#")) for address in asked)
+    assert not page.all("script", "iframe", "object", "embed", "base", "form")
+    assert not re.search(r"url\(|@import|https?:|//", STYLE)
+    policy = next(a["content"] for _, a in page.all("meta") if "http-equiv" in a)
+    assert policy.startswith("default-src 'none'; img-src data:;")
+
+
+def test_every_picture_is_there_and_says_what_it_shows(plane):
+    starts = [content[:4] for content in plane.pictures]
+    assert set(starts) == {b"\x89PNG", b"<?xm"} and len(starts) == 11
+    assert not any(re.search(b'(?:href|src)="(?!#)', content) for content in plane.pictures)
+    assert len(set(plane.alts)) == len(plane.alts)
+    assert all(int(a["width"]) > 300 and int(a["height"]) > 100 for _, a in plane.all("img"))
+    told = "\n".join(plane.alts)
+    for fact in (
+        "log Z: 1.25 ± 0.02 (bound in expectation) to 1.5 (estimate).",
+        "the model: \N{MINUS SIGN}1.5 (exact).",  # one side; the entropy is not finite and left out
+        "held-out data: 2 rows; column 1 has mean 2 and standard deviation 1; column 2 has mean 2",
+        "samples of the model: 3 rows; column 1 has mean 3 and standard deviation 2.449",
+        "Medians: held-out data 2, noise 1 8.",
+        "density of the model: exp(-E) over the plane: largest, 0.5, at (\N{MINUS SIGN}1, 2); 11% of",
+        "true density over the plane: largest, 0.5, at (1, \N{MINUS SIGN}2)",
+        "the latent plane, 3 by 3 points: 9 rows; column 1 has mean 8",
+        "loss goes from 2 at round 10 to 0.5 at round 30, between 0.5 and 2;",  # NaN at 20
+        "x[1], the coordinate with the largest R-hat, along 2 chains of mala: between "
+        "\N{MINUS SIGN}0.5 and 1. not converged",
+    ):
+        assert fact in told
+
+
+def test_bounds_of_log_z_are_drawn_together(plane):
+    alt = next(alt for alt in plane.alts if alt.startswith("log Z, as training saw it"))
+    assert "log Z from below goes from 0.5 at round 10 to 1 at round 30, between 0.5 and 1;" in alt
+    assert "log Z from above goes from 1.75 at round 10 to 1.5 at round 30" in alt
+
+
+def test_pictures_of_data(three):
+    told = "\n".join(three.alts)
+    deviation = "standard deviation 0.433"  # a quarter is white: sqrt(3) / 4
+    assert f"held-out data: 4 pictures of 4 by 4 pixels; mean value 0.25, {deviation}." in told
+    assert (
+        f"samples of the model: 4 pictures of 4 by 4 pixels; mean value 0.25, {deviation}." in told
+    )
+    assert "the latent plane, 2 by 2 points: 4 pictures" in told
+
+
+def test_what_a_page_says(plane):
+    cells = plane.said("td", "th")
+    assert "0.844\u00a0±\u00a00.006" in cells, "a number and its error stay on one line"
+    assert {"2.489", "65.25", "not finite"} <= set(cells), "diagnostics of the chains"
+    assert {"0.1.0", "2", "2026-01-02T03:04:05+00:00", "500 samples, seed 3"} <= set(cells)
+    assert {"20 rounds per second", "1.5 seconds"} <= set(cells), "30 rounds at 20 in a second"
+    warned = [a for _, a in plane.all("p") if a.get("class") == "warning"]
+    assert len(warned) == 2, "one of the evaluation, one of the chains"
+    assert "Warning: few <effective> samples" in plane.said("p")
+    assert plane.said("h1") == ["cd on moons: plane"]
+
+
+def test_settings_that_differ_stand_in_the_open(runs):
+    usual = to_json(default("cd", "moons"))
+    page = Reading(page_of(runs / "raw", defaults=usual))
+    inside = [parents for tag, parents in page.parents if tag == "th" and "details" in parents]
+    assert len(inside) == 2 + sum(1 for _ in report.settings.flat(usual)), (
+        "all of them, and the head"
+    )
+    config = [text for text in page.said("th") if text.startswith("training.")]
+    everything = [f"training.{name}" for name in usual["training"]]
+    assert config == ["training.rounds", "training.seed", *everything]
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    r, g, b = (c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b
+
+
+def contrast(one: str, two: str) -> float:
+    """WCAG 2.2's ratio."""
+    low, high = sorted((luminance(one), luminance(two)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_contrast():
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+    schemes = [dict(re.findall(r"--(\w+): (#\w{6})", part)) for part in STYLE.split("@media")]
+    assert len(schemes) == 3 and all(len(scheme) == 7 for scheme in schemes), "light, dark, print"
+    for scheme in schemes:
+        for ink in ("ink", "muted", "link", "alarm"):
+            for ground in ("paper", "shade"):
+                assert contrast(scheme[ink], scheme[ground]) >= 4.5, (ink, ground, scheme)
+    colours = {report.curves.DATA, report.curves.MODEL, report.curves.GREY, *report.curves.COLOURS}
+    assert all(contrast(colour, "#ffffff") >= 4.5 for colour in colours), (
+        "figures are drawn on white"
+    )
+
+
+def test_markup_in_names_is_text(tmp_path):
+    evil = "<script>alert(1)</script>\"'&"
+    run = write_run(tmp_path / "a <script>x<", arrays=False)
+    for file in ("config.json", "evaluation.json", "samples/chains-mala.json"):
+        path = run / file
+        path.write_text(path.read_text().replace("moons", json.dumps(evil)[1:-1]))
+    figures = json.loads((run / "evaluation.json").read_text())
+    figures["rows"][evil] = figures["anomaly"]["rows"][evil] = [evil, evil]
+    figures["rows"][evil] = evil
+    figures["anomaly"]["columns"][0] = evil
+    (run / "evaluation.json").write_text(json.dumps(figures))
+    with (run / "metrics.jsonl").open("w") as file:
+        file.write(json.dumps({"round": 1, f"{evil}/{evil}": 1.0}) + "\n")
+    page = Reading(page_of(run))
+    assert not page.all("script")
+    assert page.said("h1") == [f"cd on {evil}: a <script>x<"]
+    assert page.said("td").count(evil) >= 3 and any(evil in alt for alt in page.alts)
+
+
+def test_several_runs_side_by_side(three):
+    assert three.said("h2") == [
+        "Side by side",
+        "plane: cd on moons",
+        "digits: cd on digits",
+        "raw: cd on moons",
+    ]
+    cells = three.said("td", "th")
+    assert cells[cells.index("method") :][:4] == ["method", "cd", "cd", "cd"]
+    kl = cells.index("KL(data || model) (nats)")
+    assert cells[kl + 1 : kl + 4] == ["0.3352 (exact)", "0.3352 (exact)", "not evaluated"]
+    auroc = cells.index("AUROC of the energy, noise 1")
+    assert cells[auroc + 1] == "0.844\u00a0±\u00a00.006"
+    assert any("do not compare" in text for text in three.said("p"))
+    assert not any(
+        alt.startswith("held-out log-likelihood") and "digits" in alt for alt in three.alts
+    )
+
+
+def test_runs_on_the_same_data_are_drawn_on_one_scale(runs, tmp_path):
+    one, two = (write_run(tmp_path / name / "plane", arrays=False) for name in ("a", "b" * 80))
+    page = Reading(page_of(one, two))
+    assert not any("do not compare" in text for text in page.said("p"))
+    alt = next(alt for alt in page.alts if alt.startswith("held-out log-likelihood"))
+    names = ("a/plane", f"{'b' * 80}/plane")
+    assert all(f"{name}: \N{MINUS SIGN}1.5 (exact)" in alt for name in names)
+    with pytest.raises(ValueError, match="given more than once"):
+        page_of(runs / "plane", runs / "digits" / ".." / "plane")
+    with pytest.raises(ValueError, match="at least one run"):
+        page_of()
+
+
+def test_a_run_that_was_not_evaluated(runs):
+    page = Reading(page_of(runs / "raw"))
+    assert f"gibbsian evaluate {runs / 'raw'}" in page.said("code")
+    assert page.said("h2") == ["Results", "Training", "Chains", "Configuration", "Environment"]
+    assert any(alt.startswith("player energy") for alt in page.alts)
+
+
+def test_a_run_without_a_logged_round(tmp_path):
+    run = write_run(tmp_path / "new run", evaluated=False)
+    (run / "metrics.jsonl").unlink()
+    page = Reading(page_of(run))
+    assert f"gibbsian train --resume '{run}'" in page.said("code") and not page.all("img")
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-60])
+
+
+def rewrite(old, new):
+    def damage(path):
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+
+    return damage
+
+
+@pytest.mark.parametrize(
+    ("file", "damage", "said"),
+    [
+        ("config.json", cut, "config.json is not valid JSON"),
+        ("config.json", rewrite('"cd"', '"cdd"'), "unknown method 'cdd'"),
+        ("config.json", rewrite('"config"', '"other"'), "not written by gibbsian"),
+        ("evaluation.json", cut, "evaluation.json is not valid JSON .* writes it again"),
+        ("evaluation.json", rewrite('"rows"', '"lines"'), "lacks figures .* writes it again"),
+        ("evaluation.npz", cut, "evaluation.npz is damaged .* writes it again"),
+        ("metrics.jsonl", rewrite('{"round": 20,', '{"round": '), "line 2 is not a logged round"),
+        ("metrics.jsonl", rewrite('"round": 20', '"round": "20"'), "line 2 is not a logged round"),
+        ("samples/chains-mala.json", rewrite('"trace"', '"path"'), "chains-mala.json is damaged"),
+    ],
+)
+def test_damage_is_one_sentence(file, damage, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    run = write_run(tmp_path / "run")
+    damage(run / file)
+    assert main(["report", "run"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search(said, line) and not (tmp_path / "report.html").exists()
+
+
+def test_where_the_page_goes(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_run(tmp_path / "run", evaluated=False)
+    assert main(["report", "run"]) == 0 and (tmp_path / "report.html").is_file()
+    assert main(["report"]) == 2 and "at least one run" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="gone does not exist"):
+        read_record(tmp_path / "gone")
+    with pytest.raises(ValueError, match="is not a run folder"):
+        read_record(tmp_path)
+
+
+def test_pages_of_anything_else():
+    table = Table("who won", ("name", "score"), (("a", "1"), ("b", "2")))
+    dot = Picture("dot", b"<svg/>", "svg", 10, 10, "a dot")
+    inner = Section("Inner", (Pictures((dot,), "one dot"), Fold("more", (Prose("hidden"),))))
+    page = Page("A page", "On nothing.", (Section("First", (table,), (inner,)),))
+    read = Reading(report.render_html(page))
+    assert (read.said("h2"), read.said("h3")) == (["First"], ["Inner"])
+    assert read.pictures == [b"<svg/>"] and read.said("td") == ["1", "2"]
+    assert ("p", "hidden") in read.texts and read.said("summary") == ["more"]
+    with pytest.raises(ValueError, match="has 1 cells; its 2 columns need as many"):
+        Table("t", ("a", "b"), (("c",),))
+    with pytest.raises(ValueError, match="needs a text"):
+        Picture("dot", b"", "png", 1, 1, " ")
