@@ -31,6 +31,7 @@ import torch
 from torch import Tensor
 
 from gibbsian import data as datasets
+from gibbsian.budget import rounds_within
 from gibbsian.classifier import Classifier, load_classifier, save_classifier, train_classifier
 from gibbsian.config import Config, replace
 from gibbsian.core import NonFiniteError
@@ -40,7 +41,6 @@ from gibbsian.facade import train_config
 from gibbsian.files import read_json
 from gibbsian.recipes import default
 from gibbsian.sweep.locks import FileLock
-from studies.budget import rounds_within
 from studies.harness import RESULTS, Result, Study, run_study
 
 DATA, SECONDS, SAMPLES, CONFIGURATIONS = "mnist-14", 25.0, 5_000, 24

@@ -31,13 +31,13 @@ import torch
 from torch import Tensor
 
 from gibbsian import data as datasets
+from gibbsian.budget import rounds_within
 from gibbsian.classifier import Classifier, load_classifier, save_classifier, train_classifier
 from gibbsian.config import Config, replace
 from gibbsian.core import NonFiniteError
 from gibbsian.evaluation import class_coverage
 from gibbsian.facade import train_config
 from gibbsian.recipes import recipe
-from studies.budget import rounds_within
 from studies.harness import Result, Study, run_study
 from studies.mode_coverage import difference, groups_of, spread
 

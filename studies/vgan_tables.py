@@ -31,6 +31,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gibbsian import data as datasets
+from gibbsian.budget import rounds_within
 from gibbsian.capabilities import HasFeatures
 from gibbsian.classifier import train_classifier
 from gibbsian.config import Config, replace
@@ -40,7 +41,6 @@ from gibbsian.evaluation import Labelled, linear_probe
 from gibbsian.facade import train_config, untrained
 from gibbsian.methods import TransitionVGAN
 from gibbsian.recipes import default
-from studies.budget import rounds_within
 from studies.harness import Result, Study, run_study
 from studies.mode_coverage import difference, groups_of, spread
 

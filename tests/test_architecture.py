@@ -59,6 +59,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "upscaling": ("model",),
     "latents": ("model",),
     "facade": ("model", "recipes"),
+    "budget": ("facade",),
     "normalise": ("model", "evaluation"),
     "scorecard": ("normalise", "latents"),
     "sweep": ("facade", "scorecard", "classifier", "report"),

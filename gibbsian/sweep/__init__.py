@@ -1,6 +1,7 @@
 """Searches over settings: many training runs from a file that says what varies."""
 
 from gibbsian.sweep.journal import Claim, Journal, Trial
+from gibbsian.sweep.locks import FileLock
 from gibbsian.sweep.objectives import OBJECTIVES, Objective, Setting
 from gibbsian.sweep.runs import Settings, sweep, work
 from gibbsian.sweep.space import Choices, Range, applied, grid, parse_space, read_space
@@ -10,6 +11,7 @@ __all__ = [
     "OBJECTIVES",
     "Choices",
     "Claim",
+    "FileLock",
     "Journal",
     "Objective",
     "Range",
