@@ -48,6 +48,20 @@ class HasLogits(Protocol):
 
 
 @runtime_checkable
+class HasClasses(Protocol):
+    """Capability: ``by_class`` says whether ``sample`` takes class numbers as what is given."""
+
+    by_class: bool
+
+
+@runtime_checkable
+class HasLearnedLogZ(Protocol):
+    """Capability: ``learned_log_z()``, 0-d, an estimate of log Z in nats that training made."""
+
+    def learned_log_z(self) -> Tensor: ...
+
+
+@runtime_checkable
 class HasLatentTarget(Protocol):
     """Capability: samples can be refined in the generator's latent space.
 

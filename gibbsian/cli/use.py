@@ -13,10 +13,11 @@ import tyro
 from tyro.conf import Positional
 
 from gibbsian import recipes
-from gibbsian.capabilities import HasLatentTarget
+from gibbsian.capabilities import HasClasses, HasLatentTarget
 from gibbsian.cli.console import parse, say
 from gibbsian.config import to_json
 from gibbsian.data import read_mask, read_observation, read_points
+from gibbsian.data.labels import read_labels
 from gibbsian.export import write_chains
 from gibbsian.facade import device_of, load_data
 from gibbsian.files import write_json
@@ -30,6 +31,9 @@ from gibbsian.samplers.facts import chain_facts
 from gibbsian.scorecard import evaluate_run, render, score_points
 
 
+TOGETHER = "--given IMAGE and --mask MASK go together: what is there, and what of it stays"
+
+
 @dataclasses.dataclass(frozen=True)
 class Sample:
     """Draw from a trained model.
@@ -39,7 +43,8 @@ class Sample:
         output: where to: .png (images, or a scatter), .npz, .npy or .csv, in the data's units.
         n: how many; at least 1.
         seed: of the draws.
-        given: a file with one observation of which a part is kept and the rest filled in.
+        given: a file with one observation of which a part is kept and the rest filled in; or, for a
+            model that was taught classes, a class number or a file with one per sample.
         mask: what is kept: the top, left, bottom or right half of a picture, or a file with an entry
             per number, not zero where kept.
         manifold: instead of samples, a grid of a latent plane with this many points along each side.
@@ -62,7 +67,7 @@ class Sample:
     output: Path
     n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 64
     seed: int = 0
-    given: Annotated[str | None, tyro.conf.arg(metavar="IMAGE")] = None
+    given: Annotated[str | None, tyro.conf.arg(metavar="CLASS|IMAGE")] = None
     mask: Annotated[str | None, tyro.conf.arg(metavar="MASK")] = None
     manifold: int | None = None
     traverse: int | None = None
@@ -89,16 +94,18 @@ def sample(arguments: list[str]) -> int:
             raise ValueError("--chains writes the chains of --refine; say which, as --refine hmc")
     if wish.manifold is not None or wish.traverse is not None:
         return _walk(wish)
-    if (wish.given is None) != (wish.mask is None):
-        raise ValueError(
-            "--given IMAGE and --mask MASK go together: what is there, and what of it stays"
-        )
+    if wish.given is None and wish.mask is not None:
+        raise ValueError(TOGETHER)
     if wish.given is not None and wish.refine is not None:
         raise ValueError("--refine does not know what is given; leave out one of them")
     model = load(wish.run, device=device_of(wish.device))
     if wish.given is not None and wish.mask is not None:
         kept = read_mask(wish.mask, model.transform)
         x = model.fill_in(wish.n, read_observation(wish.given, model.transform), kept, wish.seed)
+    elif wish.given is not None:
+        if not (isinstance(model.method, HasClasses) and model.method.by_class):
+            raise ValueError(f"{TOGETHER}; this model was taught no classes to give instead")
+        x = model.sample(wish.n, wish.seed, read_labels(wish.given))
     elif wish.refine is None:
         x = model.sample(wish.n, wish.seed)
     else:
