@@ -27,7 +27,7 @@ $(VENV)/.core: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.core
-	@$(PIP) -e '.[dev,flows,parquet,sweep,track,arviz,hub]'
+	@$(PIP) -e '.[dev,flows,parquet,sweep,track,arviz,hub,transport]'
 	@touch $@
 
 $(VENV)/.docs: $(VENV)/.core
