@@ -1,0 +1,311 @@
+"""Faults of metrics of samples and detectors: signs, halves, ties, weights, errors, digests."""
+
+from __future__ import annotations
+
+from mutants.fault import faults
+
+(
+    DETECTION,
+    DISCREPANCY,
+    FEATURES,
+    METRIC,
+    METRICS,
+    MOMENTS,
+    NEIGHBOURS,
+    RESAMPLING,
+    TRANSPORT,
+    TWO_SAMPLE,
+) = (
+    f"gibbsian/evaluation/{name}.py"
+    for name in (
+        "detection",
+        "discrepancy",
+        "features",
+        "metric",
+        "metrics",
+        "moments",
+        "neighbours",
+        "resampling",
+        "transport",
+        "two_sample",
+    )
+)
+EXTRACTORS = "gibbsian/extractors.py"
+TESTS = "tests/evaluation/test_"
+
+FAULTS = [
+    *faults(
+        DISCREPANCY,
+        f"{TESTS}discrepancy.py::test_value_is_the_u_statistic",
+        ("x @ y.T / x.shape[1] + 1.0", "x @ y.T + 1.0"),
+        ("+ 1.0) ** 3", "+ 1.0) ** 2"),
+        ("xx.mean + yy.mean - 2.0 * xy.mean", "xx.mean + yy.mean - xy.mean"),
+        ("values.diagonal(start).zero_()", "pass"),
+        ("len(x) * (len(x) - 1) if same", "len(x) * len(x) if same"),
+    ),
+    *faults(
+        DISCREPANCY,
+        f"{TESTS}discrepancy.py::test_rows_come_in_chunks",
+        ("values.diagonal(start)", "values.diagonal(0)"),
+        ("columns += values.sum(0)", "columns = values.sum(0)"),
+        ("squares += values", "squares = values"),
+    ),
+    *faults(
+        DISCREPANCY,
+        f"{TESTS}discrepancy.py::test_error_is_the_jackknife_less_what_it_counts_twice",
+        ("own.total - 2.0 * own.rows", "own.total - own.rows"),
+        ("((n - 1) * (n - 2))\n", "(n * (n - 1))\n"),
+        ("left - 2.0 * (total - crossed)", "left - (total - crossed)"),
+        ("(m - 1) * without_y.var", "without_y.var"),
+        ("torch.maximum(jackknife - of_pairs, of_pairs)", "jackknife"),
+        ("torch.maximum(jackknife - of_pairs, of_pairs)", "jackknife - of_pairs"),
+        ("4.0 * _crossed_variance", "2.0 * _crossed_variance"),
+        ("/ (n * (n - 3))", "/ (n * (n - 1))"),
+        ("sums.rows - (n - 1) * sums.mean) / (n - 2)", "sums.rows - (n - 1) * sums.mean) / n"),
+        ("+ n * column.square()", "+ m * column.square()"),
+    ),
+    *faults(
+        DISCREPANCY,
+        f"{TESTS}discrepancy.py::test_the_ruler_comes_from_the_data",
+        ("widths = median_bandwidths(x) if", "widths = median_bandwidths(x_model) if"),
+        ("-square / (2.0 * s**2)", "-square / s**2"),
+        ("min(n, m) < FEW", "min(n, m) <= FEW"),
+    ),
+    *faults(
+        DISCREPANCY,
+        f"{TESTS}discrepancy.py::test_gaussian_kernels_are_unbiased_and_their_intervals_hold",
+        ("torch.stack(parts).mean(0)", "torch.stack(parts).sum(0)"),
+    ),
+    *faults(
+        NEIGHBOURS,
+        f"{TESTS}neighbours.py::test_a_line_by_hand",
+        (
+            "in_data = distance <= _radii(a, k)[:, None]",
+            "in_data = distance < _radii(a, k)[:, None]",
+        ),
+        (
+            "_share(in_data.any(0)), _share(in_model.any(1))",
+            "_share(in_model.any(1)), _share(in_data.any(0))",
+        ),
+        ("distance.kthvalue(k + 1, 1)", "distance.kthvalue(k, 1)"),
+        ("in_model = distance <= _radii(b, k)", "in_model = distance <= _radii(a, k)[:, None]"),
+    ),
+    *faults(
+        NEIGHBOURS,
+        f"{TESTS}neighbours.py::test_against_loops",
+        ("/ (k * len(b))", "/ len(b)"),
+        ("/ (k * len(b))", "/ (k * len(a))"),
+        ("_share(in_data.any(1))])", "_share(in_data.any(0))])"),
+    ),
+    *faults(
+        NEIGHBOURS,
+        f"{TESTS}neighbours.py::test_perfect_samples_and_errors",
+        ("(n - i) / (m + n - i)", "n / (m + n)"),
+        ("for i in range(1, k + 1)", "for i in range(1, k)"),
+    ),
+    *faults(
+        RESAMPLING,
+        f"{TESTS}resampling.py::test_error_of_a_difference_of_means",
+        ("0.5 * torch.stack(squares)", "torch.stack(squares)"),
+        ("statistic(a[n:], b[m:])", "statistic(a[n:], b[:m])"),
+        ("x_model[torch.randperm(len(x_model)", "x_model[torch.randperm(len(x)"),
+    ),
+    *faults(
+        RESAMPLING,
+        f"{TESTS}resampling.py::test_wilson",
+        ("z2 / (2 * trials)", "z2 / trials"),
+        ("z2 / (4 * trials**2)", "z2 / (4 * trials)"),
+    ),
+    *faults(
+        RESAMPLING,
+        f"{TESTS}resampling.py::test_intervals_of_shares",
+        ("stderr / (value * (1.0 - value))", "stderr"),
+        ("NORMAL_95 = 1.959963984540054", "NORMAL_95 = 1.6448536"),
+    ),
+    *faults(
+        RESAMPLING,
+        f"{TESTS}resampling.py::test_tables_are_checked",
+        ("torch.isfinite(table).all(1)", "torch.isfinite(table).any(1)"),
+        ("return x.double(), x_model.double()", "return x, x_model"),
+    ),
+    *faults(
+        TRANSPORT,
+        f"{TESTS}transport.py::test_exact_is_the_best_assignment",
+        ("cdist(x, x_model).pow(p)", "cdist(x, x_model)"),
+        ("a[left // m] - b[left // n]", "a[left // n % len(a)] - b[left // m % len(b)]"),
+        ("abs().pow(p) * width", "abs() * width"),
+        ("value = math.sqrt(cost)", "value = cost"),
+    ),
+    *faults(
+        TRANSPORT,
+        f"{TESTS}transport.py::test_a_shift_costs_its_length",
+        ("normalize(directions, dim=0)", "normalize(directions, dim=1)"),
+        ("normalize(directions, dim=0) if d > 1", "directions if d > 1"),
+        ("/ math.sqrt(lines)", ""),
+        ("of_directions = slope * float", "of_directions = float"),
+    ),
+    *faults(
+        TRANSPORT,
+        f"{TESTS}transport.py::test_directions_depend_on_the_generator_alone",
+        ("x.new_ones(1, 1)", "x.new_ones(1, 1) / 2"),
+    ),
+    *faults(
+        TRANSPORT,
+        f"{TESTS}transport.py::test_errors_are_those_of_repetition",
+        ('log["u"]).var() / n + torch', 'log["u"]).var() / n - 0 * torch'),
+        ("slope * math.sqrt(variance)", "math.sqrt(variance)"),
+        ("math.hypot(of_rows, of_directions)", "of_directions"),
+    ),
+    *faults(
+        TRANSPORT,
+        f"{TESTS}transport.py::test_unusable_input",
+        ('if log["warning"] is not None:', "if False:"),
+    ),
+    *faults(
+        TWO_SAMPLE,
+        f"{TESTS}two_sample.py::test_tails_are_exact",
+        ("torch.arange(successes, trials + 1)", "torch.arange(successes + 1, trials + 1)"),
+        ("log_choose - n * math.log(2.0)", "log_choose - k * math.log(2.0)"),
+    ),
+    *faults(
+        TWO_SAMPLE,
+        f"{TESTS}two_sample.py::test_equal_laws_are_rarely_told_apart",
+        (
+            "test = torch.cat([x[half:], x_model[half:]])",
+            "test = torch.cat([x[:half], x_model[:half]])",
+        ),
+        ("n = min(len(x), len(x_model))", "n = max(len(x), len(x_model))"),
+    ),
+    *faults(
+        TWO_SAMPLE,
+        f"{TESTS}two_sample.py::test_units_do_not_matter_and_constant_columns_do_no_harm",
+        ("train, test = (train - mean) / std, (test - mean) / std", "pass"),
+        ("std = torch.where(std > 0, std, 1.0)", "pass"),
+    ),
+    *faults(
+        TWO_SAMPLE,
+        f"{TESTS}two_sample.py::test_a_known_accuracy",
+        ("share * (1 - share) / held_out", "share * (1 - share)"),
+    ),
+    *faults(
+        DETECTION,
+        f"{TESTS}detection.py::test_equal_to_scikit_learn",
+        ("(found + negatives.cumsum(-1))", "(found + negatives)"),
+        ("place = len(thresholds) - 1 - place", "pass"),
+        (
+            "return -normal.double(), -anomalous.double()",
+            "return normal.double(), anomalous.double()",
+        ),
+        ("return passed / negatives.sum(-1)", "return passed / positives.sum(-1)"),
+        ('"chance": len(p) / (len(p) + len(q))', '"chance": len(q) / (len(p) + len(q))'),
+    ),
+    *faults(
+        DETECTION,
+        f"{TESTS}detection.py::test_nineteen_of_twenty_is_enough",
+        ("found >= tpr", "found > tpr"),
+        ('positive: Positive = "normal"', 'positive: Positive = "anomalous"'),
+    ),
+    *faults(
+        DETECTION,
+        f"{TESTS}detection.py::test_extremes",
+        ("inside = stderr > 0.0 and 0.0 < value < 1.0", "inside = True"),
+    ),
+    *faults(
+        DETECTION,
+        f"{TESTS}detection.py::test_intervals_hold",
+        ("rate(drawn(at_p), drawn(at_q)).std()", "rate(drawn(at_p), drawn(at_q)).std() / 3"),
+        (
+            "float(value), float(rate(drawn(at_p), drawn(at_q))",
+            "float(value), float(rate(drawn(at_p), 200 * drawn(at_q))",
+        ),
+    ),
+    *faults(
+        FEATURES,
+        f"{TESTS}features.py::test_one_extractor_compares_and_two_do_not",
+        ("self.digest != other.digest or", "False or"),
+        ("return self._value_of(other) > self.value", "return self._value_of(other) < self.value"),
+        ("self.stderr**2 + other.stderr**2", "self.stderr**2"),
+    ),
+    *faults(
+        FEATURES,
+        f"{TESTS}features.py::test_two_kinds_of_numbers_are_not_compared_either",
+        ("or self.estimate.how != other.estimate.how", ""),
+    ),
+    *faults(
+        FEATURES,
+        f"{TESTS}features.py::test_features_that_are_not_what_was_promised",
+        ("features.shape != (len(x), self.width)", "len(features) != len(x)"),
+    ),
+    *faults(
+        METRIC,
+        f"{TESTS}metric.py::test_pieces_are_the_whole",
+        ("torch.cat([*before, x.detach()])", "x.detach()"),
+        ("moments = Moments.none(x) if moments is None else moments", "moments = Moments.none(x)"),
+    ),
+    *faults(
+        METRIC,
+        f"{TESTS}metric.py::test_two_halves_merged",
+        ('self.update(rows, name == "real")', 'self.update(rows, name == "model")'),
+        ("own.merged(new)", "new"),
+    ),
+    *faults(
+        METRIC,
+        f"{TESTS}metric.py::test_values_are_those_of_the_functions",
+        ("manual_seed(self.seed)", "manual_seed(0)"),
+        ("if real and self.one_sided:", "if False:"),
+    ),
+    *faults(
+        METRIC,
+        f"{TESTS}metric.py::test_on_features",
+        ("self.metric.update(self.extractor(x), real)", "self.metric.update(x, real)"),
+        ("other.extractor.digest != self.extractor.digest", "False"),
+    ),
+    *faults(
+        METRICS,
+        f"{TESTS}metric.py::test_values_are_those_of_the_functions",
+        (
+            "precision_recall(x, x_model, rng, k).recall",
+            "precision_recall(x, x_model, rng, k).precision",
+        ),
+        ("partial(distance, **options), seed", "partial(distance), seed"),
+    ),
+    *faults(
+        MOMENTS,
+        f"{TESTS}metric.py::test_frechet_from_moments",
+        ("weight * between[:, :, None]", "between[:, :, None]"),
+        ("scatter + (kept[:, None] * deviation).T @ deviation", "scatter"),
+        ("scatter / (n - 1)", "scatter / n"),
+        ("self.mean + share * between", "self.mean + between"),
+    ),
+    *faults(
+        MOMENTS,
+        f"{TESTS}metric.py::test_jackknife_of_moments_is_that_of_rows",
+        ("kept[without] = 0.0", "pass"),
+        ("(GROUPS - 1) * without.var", "without.var"),
+        ("(int(self.count.sum()) + torch.arange", "(torch.arange"),
+        ("torch.tensordot((kept > 0).to(kept), self.scatter, 1)", "self.scatter.sum(0)"),
+    ),
+    *faults(
+        EXTRACTORS,
+        "tests/test_extractors.py::test_digests_see_weights_names_shapes_and_facts",
+        ("found.update(tensor.reshape(-1)", "(tensor.reshape(-1)"),
+        ("{tensor.dtype}{list(tensor.shape)}", "{list(tensor.shape)}"),
+        ("{tensor.dtype}{list(tensor.shape)}", "{tensor.dtype}"),
+        ("json.dumps(facts, sort_keys=True).encode()", 'b""'),
+        ("for name in sorted(tensors):", "for name in tensors:"),
+    ),
+    *faults(
+        EXTRACTORS,
+        "tests/test_extractors.py::test_a_users_own",
+        ("load_user(name, space=space).eval()", "load_user(name, space=space)"),
+        ("network(transform.encode(x))", "network(x)"),
+        ('{"name": name, "transform": transform.to_config()}', '{"name": name}'),
+    ),
+    *faults(
+        EXTRACTORS,
+        "tests/test_extractors.py::test_the_projects_classifier",
+        ("return logits(x).log_softmax(1)", "return logits(x)"),
+        ('"head": head, ', ""),
+        ("classifier.space.shape != transform.shape", "False"),
+    ),
+]
