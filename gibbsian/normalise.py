@@ -10,7 +10,14 @@ import torch
 from torch import Tensor
 
 from gibbsian.bounds import Entropy, LogDet
-from gibbsian.capabilities import Flow, HasDecoder, HasEnergy, HasLogWeights, HasOverlap
+from gibbsian.capabilities import (
+    Flow,
+    HasDecoder,
+    HasEnergy,
+    HasLearnedLogZ,
+    HasLogWeights,
+    HasOverlap,
+)
 from gibbsian.core import Estimate, Interval, Method, NotDefined
 from gibbsian.evaluation import (
     bidirectional_log_likelihood,
@@ -69,6 +76,15 @@ def where_mass_is(model: Model, seed: int) -> Tensor | None:
         size = NEAR, *measure.shape
         points.append(mean + std * torch.randn(size, generator=rng, device=rng.device))
     return torch.cat(points)
+
+
+def learned_log_z(model: Model) -> Estimate | None:
+    """log Z as training learned it, where the method does; an estimate whose error is not known."""
+    method = model.method
+    if not isinstance(method, HasLearnedLogZ) or isinstance(method.measure, Undefined):
+        return None
+    how = "a parameter of the method; its error is not known"
+    return Estimate(float(method.learned_log_z()), math.nan, "both", "estimate", how)
 
 
 def entropy_of(method: Method) -> Entropy | None:

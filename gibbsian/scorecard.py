@@ -12,13 +12,7 @@ import torch
 from torch import Tensor
 
 from gibbsian.assemble import assemble
-from gibbsian.capabilities import (
-    HasEnergy,
-    HasLearnedLogZ,
-    HasLogits,
-    HasLogWeights,
-    HasOverlap,
-)
+from gibbsian.capabilities import HasEnergy, HasLogits, HasLogWeights, HasOverlap
 from gibbsian.core import Estimate, Interval, NotDefined
 from gibbsian.data import Dataset, corruptions
 from gibbsian.evaluation import (
@@ -38,6 +32,7 @@ from gibbsian.normalise import (
     directed_likelihood,
     directed_log_density,
     generator_bound,
+    learned_log_z,
     log_density,
     log_z,
     shifted,
@@ -83,7 +78,6 @@ def evaluate_run(
     absent = set() if data.density is not None else {"entropy", "kl"}
     absent |= set() if isinstance(model.method, HasOverlap) else {"between"}
     absent |= set() if _classifies(model, data) else {"error"}
-    absent |= set() if isinstance(model.method, HasLearnedLogZ) else {"learned"}
     known = [name for name in LABELS if name not in absent]
     for name in require:
         if name not in known:
@@ -93,9 +87,7 @@ def evaluate_run(
     arrays: dict[str, Tensor] = {"test": test}
     bound = generator_bound(model, seed)
     found: dict[str, object] = {"log-z": log_z(model, near, seed, bound), "generator": bound}
-    if isinstance(model.method, HasLearnedLogZ) and isinstance(found["log-z"], Interval):
-        A, how = float(model.method.learned_log_z()), "a parameter; its error is not known"
-        found["learned"] = Estimate(A, math.nan, "both", "estimate", how)
+    found["learned"] = learned_log_z(model)
     found |= _likelihood(model, data, test, found["log-z"], seed)
     x_model = model.sample(samples, seed)
     arrays["samples"] = x_model[:SEEN]
