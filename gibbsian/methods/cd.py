@@ -81,7 +81,7 @@ class ContrastiveDivergence(Method):
         self.restart = restart
         self.walk = Walk(measure, steps, step_size, kernel, jump, noise, sample_steps)
         self.magnitude = magnitude
-        self.classify = classify
+        self.classify, self.by_class = classify, classify > 0
         kept = chains if start == "persistent" else 0
         self.register_buffer("chains", torch.zeros(kept, *measure.shape))
         self.chains: Tensor

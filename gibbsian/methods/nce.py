@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import softplus
 
-from gibbsian.core import Batch, Estimate, Loss, Method, Move, check_energy
+from gibbsian.core import Batch, Loss, Method, Move, check_energy
 from gibbsian.measures import Box, Gaussian, Measure, Undefined
 from gibbsian.methods.checks import check_at_least, check_positive
 from gibbsian.methods.conditional import check_classifier, draw, known_classes, with_classes
@@ -75,7 +75,7 @@ class NoiseContrast(Method):
         self.walk = Walk(measure, steps, step_size, kernel, jump, sample_steps=sample_steps)
         self.noise = FittedGaussian(measure, spread)
         self.nu = nu
-        self.classify = classify
+        self.classify, self.by_class = classify, classify > 0
 
     def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[Move]:
         """One step of E and A on a batch against nu noise draws per row of it.
@@ -129,10 +129,9 @@ class NoiseContrast(Method):
         loss = Loss(logistic_loss(G_data, G_noise, self.nu), logs)
         return with_classes(loss, self.energy, self.classify, x, *target)
 
-    def learned_log_z(self) -> Estimate:
-        """A, in nats; its error is not known."""
-        how = "A, as training learned it"
-        return Estimate(float(self.A.detach()), math.nan, "both", "estimate", how)
+    def learned_log_z(self) -> Tensor:
+        """A, 0-d, in nats."""
+        return self.A.detach()
 
     @torch.no_grad()
     def sample(self, n: int, rng: Generator, given: Tensor | None = None) -> Tensor:

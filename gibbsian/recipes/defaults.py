@@ -118,14 +118,14 @@ def score_matching(plane: bool) -> dict[str, Any]:
 
 
 def nce(plane: bool) -> dict[str, Any]:
-    """NCE (Gutmann, Hyvarinen 2012): noise a little wider than the data, four draws per row."""
-    return _regressed(plane) | {"nu": 4, "spread": 1.2}
+    """NCE (Gutmann, Hyvarinen 2012): noise a little wider than the data, two draws per row."""
+    return _regressed(plane) | {"nu": 2, "spread": 1.2}
 
 
 def _regressed(plane: bool) -> dict[str, Any]:
     """What methods share that train an energy by a regression, without chains."""
     settings: dict[str, Any] = {
-        "training": {"rounds": 4_000, "ema": 0.999},
+        "training": {"rounds": 3_000, "ema": 0.999},
         "energy_optimiser": {"rate": 1e-3, "schedule": "cosine"},
     }
     if plane:

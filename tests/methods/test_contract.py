@@ -12,6 +12,7 @@ from gibbsian.capabilities import (
     HasEncoder,
     HasEnergy,
     HasLatentTarget,
+    HasLearnedLogZ,
     HasLogProb,
     HasLogWeights,
     HasOverlap,
@@ -36,6 +37,7 @@ CAPABILITIES = {
     "log weights": HasLogWeights,
     "decoder": HasDecoder,
     "overlap": HasOverlap,
+    "learned log Z": HasLearnedLogZ,
 }
 # What each method can do beyond training and sampling. What is not listed, it cannot.
 TABLE = {
@@ -50,7 +52,7 @@ TABLE = {
     "vae": {"encode", "log weights", "decoder"},
     "bihm": {"log weights", "overlap"},
     "score-matching": {"energy"},
-    "nce": {"energy"},
+    "nce": {"energy", "learned log Z"},
     "super-resolution": set(),
 }
 

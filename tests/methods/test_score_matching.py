@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from gibbsian.core import Method
 from gibbsian.measures import Box, Counting, RealSpace
 from gibbsian.methods.score_matching import ScoreMatching, denoising, sliced
-from tests.methods.play import Stream, check_gradient, descend, player
+from tests.methods.play import Stream, check_gradient, descend, gradients, player
 
 PLANE = RealSpace((2,))
 
@@ -180,6 +180,24 @@ def test_the_optimum_is_the_smoothed_data_or_the_data(objective: str, variance: 
     covariance = torch.linalg.inv(energy.precision().detach())
     assert torch.allclose(covariance, variance * torch.eye(2, dtype=torch.float64), atol=0.05)
     assert energy.mean.abs().max() < 0.05
+
+
+@pytest.mark.parametrize("objective", ["denoising", "sliced"])
+def test_the_energy_s_constant_is_left_alone(objective: str) -> None:
+    """A player is exactly the parameters its losses reach, the constant with a gradient of 0."""
+
+    class Shifted(Wavy):
+        def __init__(self) -> None:
+            super().__init__()
+            self.c = nn.Parameter(torch.ones(()))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) + self.c
+
+    method = matching(Shifted(), objective=objective)
+    (move,) = method.round(0, Stream(6), rng())
+    found = gradients(method, move)
+    assert found["energy.c"] == 0 and found["energy.w"].abs().max() > 0
 
 
 def test_a_round_is_one_move_with_fresh_noise() -> None:

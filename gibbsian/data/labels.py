@@ -1,0 +1,27 @@
+"""Classes to sample from: one number for all samples, or a file with one per sample."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from gibbsian.data import files
+from gibbsian.data.rows import arranged
+
+
+def read_labels(given: str) -> Tensor:
+    """The class number ``given`` says, 0-d, or those in the file of that name, ``[N]``; int64.
+
+    Raises ValueError for what is neither a number nor a file, or a file that holds other things than
+    one whole number a row.
+    """
+    if given.isdecimal():
+        return torch.tensor(int(given))
+    if not Path(given).is_file():
+        raise ValueError(f"--given takes a class number or a file with one per row, not {given!r}")
+    x = torch.tensor(arranged(files.read(Path(given)), given).x).double()
+    if x.numel() != len(x) or bool((x != x.round()).any()):
+        raise ValueError(f"{given} must hold one class, a whole number, per row")
+    return x.flatten().long()
