@@ -2,7 +2,7 @@
 
 from gibbsian.report.blocks import Fold, Page, Picture, Pictures, Prose, Section, Table
 from gibbsian.report.curves import intervals, picture
-from gibbsian.report.figures import as_pictures, sample_sheet
+from gibbsian.report.figures import as_pictures, sample_sheet, samples
 from gibbsian.report.pages import run_page
 from gibbsian.report.record import Record, read_record
 from gibbsian.report.render import render_html, render_markdown
@@ -24,4 +24,5 @@ __all__ = [
     "render_markdown",
     "run_page",
     "sample_sheet",
+    "samples",
 ]

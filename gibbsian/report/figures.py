@@ -20,7 +20,7 @@ SHEET = 64
 
 def samples(arrays: Arrays) -> list[Picture]:
     """Held-out data, and samples of the model on the same scale: sheets, histograms or scatters."""
-    if "samples" not in arrays:
+    if not {"samples", "test"} <= arrays.keys():
         return []
     theirs, ours = as_pictures(arrays["test"]), as_pictures(arrays["samples"])
     pair = (("held-out data", theirs, DATA), ("samples of the model", ours, MODEL))

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gibbsian.report.shapes import ANOMALY, CHAINS, DRAWN, EVALUATION, NUMBER, SIDES, fits
+
 Arrays = Mapping[str, NDArray]
 
 
@@ -54,6 +56,11 @@ def read_record(path: Path, defaults: Mapping[str, Any] | None = None) -> Record
     if not isinstance(config, dict) or not {"method", "data"} <= config.keys():
         raise ValueError(f"{path} was not written by gibbsian; give the folder of a run")
     facts = {name: value for name, value in entries.items() if name != "config"}
+    for name in ("versions", "machine"):
+        if not fits(facts.get(name, {}), {str: str}):
+            raise ValueError(
+                f"{path / 'config.json'} is damaged: its {name} are not texts; restore it from a copy"
+            )
     again = f"`gibbsian evaluate {path}` writes it again"
     evaluation = path / "evaluation.json"
     found = _json(evaluation, again) if evaluation.is_file() else None
@@ -97,9 +104,7 @@ def _metrics(run: Path) -> tuple[Mapping[str, float], ...]:
             entry = json.loads(line)
         except ValueError as error:
             raise _damaged_line(path, number) from error
-        if not isinstance(entry, dict) or not all(_number(v) for v in entry.values()):
-            raise _damaged_line(path, number)
-        if "round" not in entry:
+        if not fits(entry, {str: NUMBER}) or "round" not in entry:
             raise _damaged_line(path, number)
         found.append(entry)
     return tuple(found)
@@ -112,18 +117,17 @@ def _damaged_line(path: Path, number: int) -> ValueError:
     )
 
 
-def _number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
 def _check_evaluation(found: Mapping[str, Any], path: Path, remedy: str) -> None:
     """ValueError unless ``evaluation.json`` has the entries that a report shows."""
-    rows, values = found.get("rows"), found.get("values")
-    whole = isinstance(rows, dict) and isinstance(values, dict)
+    whole = fits(found, EVALUATION)
+    whole = whole and all(
+        fits(found["values"][name], SIDES) for name in DRAWN & found["values"].keys()
+    )
     anomaly = found.get("anomaly")
-    if anomaly is not None:
-        whole &= isinstance(anomaly, dict) and {"columns", "rows"} <= anomaly.keys()
-    if not whole or not isinstance(found.get("warnings"), list):
+    whole = whole and fits(anomaly, ANOMALY)
+    if not whole or (
+        anomaly and any(len(row) != len(anomaly["columns"]) for row in anomaly["rows"].values())
+    ):
         raise ValueError(f"{path} is damaged: it lacks figures that every evaluation has; {remedy}")
 
 
@@ -138,6 +142,8 @@ def _arrays(path: Path, remedy: str) -> Arrays:
 def _chains(path: Path) -> Mapping[str, Any]:
     remedy = "take it away, or refine again with `gibbsian sample --refine`"
     entry = _json(path, remedy)
-    if not {"kernel", "head", "verdict", "rows", "trace"} <= entry.keys():
+    if not fits(entry, CHAINS) or any(
+        len(values) != len(entry["trace"]["steps"]) for values in entry["trace"]["values"]
+    ):
         raise ValueError(f"{path} is damaged: it lacks what every record of chains has; {remedy}")
     return entry

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import torch
@@ -50,9 +51,7 @@ def chain_facts(chains: Chains[State], kernel: str) -> dict[str, Any]:
 def position(name: str, shape: tuple[int, ...]) -> int:
     """Where the coordinate ``x[i,j,...]`` of an event of ``shape`` lies in the flattened event."""
     flat = 0
-    for index, size in zip(
-        name.removeprefix("x[").removesuffix("]").split(","), shape, strict=True
-    ):
+    for index, size in zip(re.findall(r"\d+", name), shape, strict=True):
         flat = flat * size + int(index)
     return flat
 

@@ -29,6 +29,9 @@ from tests.report.reading import Reading
 STYLE = (Path(report.__file__).parent / "templates" / "style.css").read_text()
 
 
+DOT = Picture("dot", b"<svg/>", "svg", 10, 10, "a dot")
+
+
 def page_of(*runs, defaults=None) -> str:
     return report.render_html(run_page([read_record(run, defaults) for run in runs]))
 
@@ -283,6 +286,43 @@ def test_damage_is_one_sentence(file, damage, said, tmp_path, monkeypatch, capsy
     assert re.search(said, line) and not (tmp_path / "report.html").exists()
 
 
+def places(value, here=()):
+    """The paths of all entries of nested JSON."""
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    for name, inner in items:
+        yield (*here, name)
+        if isinstance(inner, (dict, list)):
+            yield from places(inner, (*here, name))
+
+
+@pytest.mark.parametrize("file", ["config.json", "evaluation.json", "samples/chains-mala.json"])
+def test_whatever_is_damaged_no_other_error_comes(file, tmp_path, monkeypatch):
+    """Each entry in turn is another thing, or gone: there is a page, or a ValueError that names the file."""
+    monkeypatch.setattr(report.curves, "picture", lambda figure, name, alt: DOT)
+    run = write_run(tmp_path / "run", arrays=False)
+    whole = json.loads((run / file).read_text())
+    refused = 0
+    for place in places(whole):
+        if place[:1] == ("config",) and len(place) > 1:
+            continue  # the command reads these by their types
+        for wrong in (True, "x", None):
+            damaged = json.loads(json.dumps(whole))
+            at = damaged
+            for name in place[:-1]:
+                at = at[name]
+            if wrong is None:
+                del at[place[-1]]
+            else:
+                at[place[-1]] = wrong
+            (run / file).write_text(json.dumps(damaged))
+            try:
+                run_page([read_record(run)])
+            except ValueError as error:
+                refused += 1
+                assert str(run) in str(error)
+    assert refused > 5
+
+
 def test_where_the_page_goes(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write_run(tmp_path / "run", evaluated=False)
@@ -296,8 +336,7 @@ def test_where_the_page_goes(tmp_path, monkeypatch, capsys):
 
 def test_pages_of_anything_else():
     table = Table("who won", ("name", "score"), (("a", "1"), ("b", "2")))
-    dot = Picture("dot", b"<svg/>", "svg", 10, 10, "a dot")
-    inner = Section("Inner", (Pictures((dot,), "one dot"), Fold("more", (Prose("hidden"),))))
+    inner = Section("Inner", (Pictures((DOT,), "one dot"), Fold("more", (Prose("hidden"),))))
     page = Page("A page", "On nothing.", (Section("First", (table,), (inner,)),))
     read = Reading(report.render_html(page))
     assert (read.said("h2"), read.said("h3")) == (["First"], ["Inner"])
