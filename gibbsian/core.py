@@ -122,7 +122,7 @@ class Estimate:
     diagnostics: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        error = "" if self.stderr == 0 else f" ± {self.stderr:.2g}"
+        error = f" ± {self.stderr:.2g}" if self.stderr > 0 else ""  # not known where NaN
         return f"{self.value:.4g}{error} ({self.standing})"
 
 
