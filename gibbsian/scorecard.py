@@ -36,7 +36,6 @@ from gibbsian.normalise import (
     log_density,
     log_z,
     shifted,
-    where_mass_is,
 )
 from gibbsian.runs import Run
 
@@ -46,23 +45,6 @@ LANDSCAPE = 120
 MANIFOLD = 20
 
 
-def score_points(model: Model, x: Tensor, seed: int) -> tuple[dict[str, Tensor], str]:
-    """Per row: energy, log-density from both sides, percentile; and a sentence on their standing."""
-    if isinstance(model.method, HasLogWeights):
-        below = directed_log_density(model, x, seed)
-        return {"log_density_lower": below}, "log-densities are bounds in expectation, from below"
-    energy = model.energy(x, seed)
-    table = {"energy": energy}
-    z = log_z(model, where_mass_is(model, seed), seed, generator_bound(model, seed))
-    if isinstance(z, Interval):
-        sides = log_density(model, x, energy, z, seed)
-        table["log_density_lower"], table["log_density_upper"] = sides
-    if model.held_out is not None:
-        table["percentile"] = model.percentile(energy)
-    standing = f"log-densities use {z}" if isinstance(z, Interval) else f"log-density {z}"
-    return table, f"{standing}; percentile: share of held-out rows with no higher energy"
-
-
 def evaluate_run(
     model: Model,
     data: Dataset,
@@ -70,10 +52,12 @@ def evaluate_run(
     seed: int,
     require: Sequence[str],
     run: Run | None = None,
+    x_model: Tensor | None = None,
 ) -> dict[str, Any]:
     """Every figure that exists for this model on this data; written into ``run`` if given.
 
-    ``require`` names rows that must exist (``log-z``, ``kl``, ``coverage``); ValueError otherwise.
+    ``x_model``: samples that are drawn already. ``require`` names rows that must exist (``log-z``,
+    ``kl``, ``coverage``); ValueError otherwise.
     """
     absent = set() if data.density is not None else {"entropy", "kl"}
     absent |= set() if isinstance(model.method, HasOverlap) else {"between"}
@@ -89,7 +73,7 @@ def evaluate_run(
     found: dict[str, object] = {"log-z": log_z(model, near, seed, bound), "generator": bound}
     found["learned"] = learned_log_z(model)
     found |= _likelihood(model, data, test, found["log-z"], seed)
-    x_model = model.sample(samples, seed)
+    x_model = model.sample(samples, seed) if x_model is None else x_model
     arrays["samples"] = x_model[:SEEN]
     space = latent_space(model)
     if space is not None and space[0].shape == (2,):
@@ -105,9 +89,9 @@ def evaluate_run(
         anomaly = _anomaly(model, data, test, seed, arrays)
         arrays["energy/samples"] = model.energy(x_model[:SEEN], seed)
         _landscape(model, data, found["log-z"], arrays)
-    warned = found["log-z"].warnings if isinstance(found["log-z"], Interval) else ()
+    warned = [w for value in found.values() if isinstance(value, Interval) for w in value.warnings]
     figures = {
-        "warnings": list(warned),
+        "warnings": warned,
         "rows": {LABELS[name]: str(value) for name, value in found.items() if value is not None},
         "values": {name: _numbers(value) for name, value in found.items() if value is not None},
         "anomaly": anomaly,

@@ -13,7 +13,8 @@ from gibbsian.core import Estimate, Interval, NotDefined
 from gibbsian.facade import load_data, train
 from gibbsian.model import Model
 from gibbsian.normalise import directed_likelihood, log_z
-from gibbsian.scorecard import evaluate_run, model_kl, score_points
+from gibbsian.points import score_points
+from gibbsian.scorecard import evaluate_run, model_kl
 
 
 class Decoder(nn.Module):

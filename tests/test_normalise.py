@@ -14,7 +14,8 @@ from gibbsian.core import Estimate, Interval, NotDefined
 from gibbsian.facade import load_data, train
 from gibbsian.model import Model
 from gibbsian.normalise import entropy_of, generator_bound, log_z, where_mass_is
-from gibbsian.scorecard import evaluate_run, score_points
+from gibbsian.points import score_points
+from gibbsian.scorecard import evaluate_run
 
 
 class Round(nn.Module):

@@ -12,10 +12,11 @@ from gibbsian.cli import main
 from gibbsian.config import replace
 from gibbsian.core import Interval, NotDefined
 from gibbsian.facade import load_data, train
+from gibbsian.points import score_points
 from gibbsian.refine import refine
 from gibbsian.report import sample_sheet
 from gibbsian.runs import open_run
-from gibbsian.scorecard import evaluate_run, log_z, model_kl, score_points
+from gibbsian.scorecard import evaluate_run, log_z, model_kl
 
 
 class Perfect(nn.Module):

@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "report": ("gibbsian.cli.use:report", "write one page about a run, or several side by side"),
     "upscale": ("gibbsian.cli.picture:upscale", "enlarge a photograph by a trained model"),
     "classifier": ("gibbsian.cli.other:classifier", "train a classifier, to label samples with"),
+    "compare": ("gibbsian.cli.compare:compare_", "train methods alike and rank them, on one page"),
     "sweep": ("gibbsian.cli.search:sweep_", "train at many settings and compare them"),
     "list": ("gibbsian.cli.other:list_", "show methods, data, recipes or networks"),
     "demo": ("gibbsian.cli.other:demo", "train on handwritten digits and write a report"),

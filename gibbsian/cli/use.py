@@ -24,12 +24,12 @@ from gibbsian.files import write_json
 from gibbsian.latents import manifold, traverse
 from gibbsian.model import load
 from gibbsian.outputs import check_output, write_page, write_points, write_table
+from gibbsian.points import score_points
 from gibbsian.refine import KernelName, refine
 from gibbsian.report import read_record, run_page
 from gibbsian.runs import Run, open_run
 from gibbsian.samplers.facts import chain_facts
-from gibbsian.scorecard import evaluate_run, render, score_points
-
+from gibbsian.scorecard import evaluate_run, render
 
 TOGETHER = "--given IMAGE and --mask MASK go together: what is there, and what of it stays"
 

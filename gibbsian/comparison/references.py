@@ -1,0 +1,97 @@
+"""Rows that are no method: how far real rows are from real rows, and what a law in closed form reaches."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Generator, Tensor
+from torch.distributions import Bernoulli, Independent, MultivariateNormal
+
+from gibbsian.comparison.measuring import Figures, Judge, mean_auroc, of_samples
+from gibbsian.comparison.settings import Settings
+from gibbsian.data import Dataset, corruptions
+from gibbsian.evaluation import auroc_table, gaussian_score
+
+FLOOR, TRIVIAL = "training data", "simplest law"
+REFERENCES = (FLOOR, TRIVIAL)
+"""The floor, other real rows, which no honest figure beats; and a Gaussian, or independent bits."""
+RIDGE = 1e-4
+"""Of the mean variance, added to each: pixels that never change have none."""
+HELD_OUT = 2_000
+
+
+def reference(label: str, seed: int, settings: Settings, data: Dataset, judge: Judge) -> Figures:
+    """Figures of a reference row for one seed, which draws its samples."""
+    rng = Generator().manual_seed(seed)
+    if label == FLOOR:
+        return floor(seed, settings, data, judge, rng)
+    law = fitted(data)
+    u = law.sample_n(settings.samples, rng)
+    x_model = data.transform.decode(u.view(-1, *data.space.shape))
+    figures = of_samples(x_model, data, settings, seed, judge)
+    test = data.test[:HELD_OUT]
+    log_p = law.log_prob(data.transform.encode(test, rng).flatten(1))
+    log_p = log_p + data.transform.log_jacobian
+    figures |= exact(log_p)
+    if data.density is not None:
+        figures["kl"] = mean_figure(data.density.log_prob(test) - log_p)
+    if data.space.kind != "binary":
+        corrupted = corruptions(test, data.space, rng, data.train.std(0))
+        cells = auroc_table({"Gaussian": gaussian_score(data.train)}, test, corrupted).cells
+        figures["auroc"] = mean_auroc(
+            {name: (a.value, a.stderr) for name, a in cells["Gaussian"].items()}
+        )
+    return figures
+
+
+def floor(seed: int, settings: Settings, data: Dataset, judge: Judge, rng: Generator) -> Figures:
+    """Training rows against test rows; the true density's own likelihood where it is known."""
+    rows = torch.randperm(len(data.train), generator=rng)[: settings.samples]
+    figures = of_samples(data.train[rows], data, settings, seed, judge)
+    if data.density is not None:
+        figures |= exact(data.density.log_prob(data.test[:HELD_OUT]))
+        figures["kl"] = {"value": 0.0, "stderr": 0.0, "standing": "exact"}
+    return figures
+
+
+class Fitted:
+    """A normalised law in the networks' units, of flattened rows."""
+
+    def __init__(self, law: Independent | MultivariateNormal):
+        self.law = law
+
+    def log_prob(self, u: Tensor) -> Tensor:
+        """Of rows ``[N, d]``, ``[N]``."""
+        found: Tensor = self.law.log_prob(u.double())
+        return found
+
+    def sample_n(self, n: int, rng: Generator) -> Tensor:
+        """``[n, d]``, float32."""
+        if isinstance(self.law, MultivariateNormal):
+            noise = torch.randn(n, *self.law.event_shape, generator=rng, dtype=torch.float64)
+            return (self.law.mean + noise @ self.law.scale_tril.T).float()
+        p = self.law.mean
+        return (torch.rand(n, len(p), generator=rng, dtype=torch.float64) < p).float()
+
+
+def fitted(data: Dataset) -> Fitted:
+    """The normal law of the training rows; of binary data, independent bits (Laplace's rule)."""
+    u = data.transform.encode(data.train, Generator().manual_seed(0)).flatten(1).double()
+    if data.space.kind == "binary":
+        share = (u.sum(0) + 1) / (len(u) + 2)
+        return Fitted(Independent(Bernoulli(probs=share), 1))
+    covariance = torch.cov(u.T).reshape(u.shape[1], -1)
+    ridge = RIDGE * covariance.diagonal().mean() * torch.eye(len(covariance), dtype=u.dtype)
+    return Fitted(MultivariateNormal(u.mean(0), covariance + ridge))
+
+
+def exact(log_p: Tensor) -> Figures:
+    """Both sides of a log-likelihood that is known."""
+    figure = mean_figure(log_p) | {"standing": "exact"}
+    return {"log-likelihood": figure, "log-likelihood-upper": figure}
+
+
+def mean_figure(values: Tensor) -> dict[str, object]:
+    """Mean and standard error of ``values [N]``."""
+    return {"value": float(values.mean()), "stderr": float(values.std()) / math.sqrt(len(values))}

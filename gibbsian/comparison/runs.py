@@ -1,0 +1,169 @@
+"""The runs of a comparison: each trained and measured once, by workers that share a folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gibbsian.budget import rounds_within
+from gibbsian.comparison.measuring import Judge, judge_of, measured
+from gibbsian.comparison.references import REFERENCES, reference
+from gibbsian.comparison.settings import Contestant, Settings, settle
+from gibbsian.config import Config, replace
+from gibbsian.core import NonFiniteError
+from gibbsian.data import Dataset, load
+from gibbsian.facade import resume, train_config
+from gibbsian.files import read_json, write_json
+from gibbsian.runs import Run
+from gibbsian.sweep import FileLock
+
+Tell = Callable[[str], None]
+Result = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run: a contestant and a seed. Without a contestant it is a reference."""
+
+    label: str
+    seed: int
+    contestant: Contestant | None
+
+    def folder(self, out: Path) -> Path:
+        """Where the run and its figures lie."""
+        return out / self.label / f"seed-{self.seed}"
+
+    def result(self, out: Path) -> Result | None:
+        """What was found, if it is done."""
+        path = self.folder(out) / "figures.json"
+        return read_json(path) if path.exists() else None
+
+
+def cells(settings: Settings) -> list[Cell]:
+    """Every run, references first and seed by seed, so that an early look compares all rows."""
+    found = [Cell(label, seed, None) for label in REFERENCES for seed in range(settings.seeds)]
+    return found + [
+        Cell(contestant.label, seed, contestant)
+        for seed in range(settings.seeds)
+        for contestant in settings.contestants
+    ]
+
+
+def compare(out: Path, settings: Settings, workers: int, tell: Tell) -> tuple[Settings, int]:
+    """Do what is left, in ``workers`` processes of one thread each; the settings, and how many died.
+
+    Other processes and machines may work on the same folder at the same time. Raises ValueError
+    before anything is written for data that cannot be loaded and settings that do not fit.
+    """
+    if workers < 1:
+        raise ValueError(f"the number of workers must be at least 1, not {workers}")
+    data = dataset(settings)
+    for contestant in settings.contestants:
+        if contestant.options:
+            settings.config(contestant)
+    if settings.extractor != "auto":
+        judge_of(settings, data, out)  # says what is wrong with it, and writes nothing
+    settings = settle(out, settings)
+    judge_of(settings, data, out)
+    if workers == 1:
+        work(out, tell)
+        return settings, 0
+    context = get_context("spawn")
+    processes = [
+        context.Process(target=work, args=(out, tell), daemon=True) for _ in range(workers)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    return settings, sum(process.exitcode != 0 for process in processes)
+
+
+def dataset(settings: Settings) -> Dataset:
+    """The data, the same rows in the same splits for every run."""
+    source = settings.source
+    return load(
+        settings.data,
+        root=None if source.root is None else Path(source.root),
+        seed=source.split_seed,
+        scaling=source.scaling,
+        limit=source.limit or None,
+        patch=source.patch,
+        grey=source.grey,
+    )
+
+
+def work(out: Path, tell: Tell) -> None:
+    """Run cells until none is left that nobody works on, telling of each in a line."""
+    torch.set_num_threads(1)
+    settings = Settings.from_json(read_json(out / "comparison.json"))
+    data = dataset(settings)
+    judge = judge_of(settings, data, out)
+    for cell in cells(settings):
+        with claimed(cell, out) as mine:
+            if not mine or cell.result(out) is not None:
+                continue
+            begun = time.monotonic()
+            result = run_cell(cell, settings, data, judge, out)
+            result["seconds"] = round(time.monotonic() - begun, 1)
+            write_json(cell.folder(out) / "figures.json", result)
+        left = sum(other.result(out) is None for other in cells(settings))
+        said = result.get("failed", f"{result['seconds']:.0f} s")
+        tell(f"{cell.label}, seed {cell.seed}: {said}; {left} to go")
+
+
+@contextmanager
+def claimed(cell: Cell, out: Path) -> Iterator[bool]:
+    """Whether the cell is this worker's; the claim dies with the process."""
+    lock = FileLock(cell.folder(out) / "claim.lock")
+    mine = lock.acquire(wait=False)
+    try:
+        yield mine
+    finally:
+        if mine:
+            lock.release()
+
+
+def run_cell(cell: Cell, settings: Settings, data: Dataset, judge: Judge, out: Path) -> Result:
+    """Train, or go on with a run that stands there, and measure.
+
+    A method that does not suit the data and a run that is not finite are results.
+    """
+    if cell.contestant is None:
+        return {"figures": reference(cell.label, cell.seed, settings, data, judge)}
+    run = Run(cell.folder(out) / "run")
+    try:
+        if (run.path / "config.json").is_file():
+            model = resume(run.path, dataset=data)
+        else:
+            config = settings.config(cell.contestant)
+            rounds = rounds_of(cell.label, config, data, settings.budget, out)
+            training = {"rounds": rounds, "seed": cell.seed, "device": "cpu"}
+            model = train_config(replace(config, training=training), run, data)
+        figures = measured(model, data, settings, cell.seed, judge, run)
+    except (NonFiniteError, ValueError) as error:
+        return {"failed": str(error)}
+    parameters = sum(p.numel() for p in model.method.parameters())
+    return {
+        "figures": figures,
+        "rounds": model.config.training.rounds,
+        "parameters": parameters,
+    }
+
+
+def rounds_of(label: str, config: Config, data: Dataset, budget: float, out: Path) -> int:
+    """Rounds that fill the budget: found once by a trial and kept, the same for every seed."""
+    path = out / label / "rounds.json"
+    with FileLock(path.with_suffix(".lock")).held():
+        known: Mapping[str, int] = read_json(path) if path.exists() else {}
+        if "rounds" not in known:
+            known = {"rounds": rounds_within(config, data, budget)}
+            write_json(path, known)
+        return known["rounds"]

@@ -1,0 +1,205 @@
+"""Comparisons: the table against formulas, ties, and a run that is killed and goes on."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import pytest
+import torch
+from scipy import stats
+
+from gibbsian.cli import main
+from gibbsian.cli.compare import seconds
+from gibbsian.comparison import Settings, contestants_of, difference, ranked, ranks, runs
+from gibbsian.comparison.measuring import judge_of, of_density
+from gibbsian.comparison.references import FLOOR, TRIVIAL, fitted, reference
+from gibbsian.comparison.table import row_of
+from gibbsian.core import NonFiniteError
+from gibbsian.data import load
+
+
+def run(**figures: float) -> dict[str, Any]:
+    return {"figures": {name: {"value": v, "stderr": 0.1} for name, v in figures.items()}}
+
+
+def rows_with(name: str, values: dict[str, list[float]]) -> list[Any]:
+    return [row_of(label, [run(**{name: v}) for v in vs], False) for label, vs in values.items()]
+
+
+def test_means_errors_and_differences_are_welchs() -> None:
+    x, y = [1.0, 1.2, 0.7], [2.0, 2.9]
+    a, b = rows_with("mmd", {"a": x, "b": y})
+    assert a.entries["mmd"].value == pytest.approx(mean(x))
+    assert a.entries["mmd"].stderr == pytest.approx(stdev(x) / math.sqrt(3))
+    gap = difference(a, b, "mmd")
+    theirs = stats.ttest_ind(x, y, equal_var=False).confidence_interval(0.95)
+    assert gap is not None
+    assert (gap.low, gap.high) == (pytest.approx(theirs.low), pytest.approx(theirs.high))
+
+
+def test_one_seed_has_its_own_error_and_the_normal_quantile() -> None:
+    a, b = rows_with("mmd", {"a": [1.0], "b": [2.0]})
+    gap = difference(a, b, "mmd")
+    assert gap is not None and gap.high - gap.value == pytest.approx(
+        1.959964 * math.hypot(0.1, 0.1)
+    )
+
+
+def test_ranks_own_up_to_ties_and_know_which_way_is_better() -> None:
+    values = {"best": [0.10, 0.11, 0.12], "tied": [0.09, 0.12, 0.13], "worst": [0.9, 0.91, 0.92]}
+    low, high = rows_with("mmd", values), rows_with("precision", values)
+    assert ranks(low, "mmd") == {"best": 1, "tied": 1, "worst": 3}
+    assert ranks(high, "precision") == {"best": 2, "tied": 2, "worst": 1}
+    assert [row.label for row in ranked(low)] == ["best", "tied", "worst"]
+    assert next(row.label for row in ranked(high)) == "worst"
+
+
+def test_an_upper_side_is_never_ranked_and_references_neither() -> None:
+    rows = rows_with("log-likelihood-upper", {"a": [1.0, 2.0], "b": [5.0, 6.0]})
+    assert ranks(rows, "log-likelihood-upper") == {}
+    floor = row_of(FLOOR, [run(mmd=0.0), run(mmd=0.001)], True)
+    assert ranks([floor, *rows_with("mmd", {"a": [1.0, 1.1]})], "mmd") == {"a": 1}
+    assert ranked([*rows_with("mmd", {"a": [1.0]}), floor])[0] is floor
+
+
+def test_a_figure_that_one_run_lacks_is_not_averaged_over_the_others() -> None:
+    runs_ = [run(kl=1.0), {"figures": {"kl": {"undefined": "log Z is not"}}}, {"failed": "NaN"}]
+    row = row_of("a", runs_, False)
+    assert not row.entries["kl"].defined and row.entries["kl"].why == "log Z is not"
+    assert list(row.failed) == ["NaN"]
+
+
+def test_sides_that_cross_leave_the_upper_one_undefined() -> None:
+    lower = {"value": -1.7, "stderr": 0.1, "standing": "bound in expectation"}
+    figures = of_density({"lower": lower, "upper": lower | {"value": -6.0}}, {})
+    assert figures["log-likelihood"]["value"] == -1.7
+    assert "below the lower side" in figures["log-likelihood-upper"]["undefined"]
+    figures = of_density({"lower": lower, "upper": lower | {"value": -1.8}}, {})
+    assert figures["log-likelihood-upper"]["value"] == -1.8
+
+
+def test_the_references_are_what_they_say(tmp_path: Path) -> None:
+    data = load("ring8", limit=3_000)
+    settings = Settings("ring8", contestants_of("gan"), samples=200)
+    judge = judge_of(settings, data, tmp_path)
+    floor = reference(FLOOR, 0, settings, data, judge)
+    trivial = reference(TRIVIAL, 0, settings, data, judge)
+    assert data.density is not None
+    truth = data.density.log_prob(data.test[:2_000])
+    assert floor["log-likelihood"]["value"] == pytest.approx(float(truth.mean()))
+    x, test = data.train.double().numpy(), data.test[:2_000].double().numpy()
+    normal = stats.multivariate_normal(x.mean(0), torch.cov(data.train.double().T).numpy())
+    expected = normal.logpdf(test).mean()
+    assert trivial["log-likelihood"]["value"] == pytest.approx(expected, abs=1e-3)  # the ridge
+    gap = trivial["kl"]["value"] - (floor["log-likelihood"]["value"] - expected)
+    assert abs(gap) < 1e-3
+    assert floor["two-sample"]["value"] < 0.6 < trivial["two-sample"]["value"]
+    assert floor["mmd"]["value"] < trivial["mmd"]["value"]
+
+
+def test_bits_have_a_law_of_independent_bits() -> None:
+    data = load("digits-binary")
+    law = fitted(data)
+    x = data.test[:50]
+    share = (data.train.double().sum(0) + 1) / (len(data.train) + 2)
+    expected = stats.bernoulli.logpmf(x.double().numpy(), share.numpy()).sum(1)
+    assert torch.allclose(law.log_prob(x), torch.from_numpy(expected), rtol=1e-9, atol=0)
+    draws = law.sample_n(4_000, torch.Generator().manual_seed(0))
+    # 64 means of 4000 draws: at 5 standard errors of 1/2 one test in 27 000 fails without a fault.
+    assert float((draws.double().mean(0) - share).abs().max()) < 5 * 0.5 / math.sqrt(4_000)
+
+
+COMMAND = "compare --data ring8 --methods gan --seeds 2 --budget 0.2s --samples 60 --limit 900"
+
+
+def test_a_comparison_survives_a_kill_and_adds_methods(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, measured, calls = tmp_path / "c", runs.measured, [0]
+
+    def dying(*arguments: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == 2:
+            raise KeyboardInterrupt
+        return measured(*arguments)
+
+    monkeypatch.setattr(runs, "measured", dying)
+    assert main([*COMMAND.split(), "--out", str(out)]) == 130
+    kept = (out / "gan" / "seed-0" / "figures.json").read_bytes()
+    trained = (out / "gan" / "seed-1" / "run" / "model" / "model.safetensors").read_bytes()
+    assert not (out / "gan" / "seed-1" / "figures.json").exists()
+    more = COMMAND.replace("--methods gan", "--methods gan,ebgan")
+    assert main([*more.split(), "--out", str(out)]) == 0
+    assert calls[0] == 2 + 3, "nothing that was measured is measured again"
+    assert (out / "gan" / "seed-0" / "figures.json").read_bytes() == kept
+    assert (out / "gan" / "seed-1" / "run" / "model" / "model.safetensors").read_bytes() == trained
+    table = json.loads((out / "table.json").read_text())
+    assert {row["label"] for row in table["rows"]} == {FLOOR, TRIVIAL, "gan", "ebgan"}
+    gan = next(row for row in table["rows"] if row["label"] == "gan")
+    assert "undefined" in gan["entries"]["log-likelihood"] and gan["entries"]["mmd"]["seeds"] == 2
+    assert "# Methods compared on ring8" in capsys.readouterr().out
+    page = (out / "comparison.html").read_text()
+    assert "not defined" in page and "http://" not in page.replace("http://www.w3.org", "")
+    assert main([*COMMAND.replace("0.2s", "0.3s").split(), "--out", str(out)]) == 2
+    assert "another budget" in capsys.readouterr().err
+
+
+def test_a_run_that_fails_is_a_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: Any, **named: Any) -> Any:
+        raise NonFiniteError("player 'energy' in round 3: nan")
+
+    monkeypatch.setattr(runs, "train_config", broken)
+    command = COMMAND.replace("gan", "cd").replace("--seeds 2", "--seeds 1").split()
+    assert main([*command, "--out", str(tmp_path / "c")]) == 0
+    found = json.loads((tmp_path / "c" / "cd" / "seed-0" / "figures.json").read_text())
+    assert found["failed"] == "player 'energy' in round 3: nan"
+    assert "player 'energy' in round 3" in (tmp_path / "c" / "comparison.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("--methods gan,gann", "unknown method 'gann'; did you mean"),
+        ("--methods super-resolution", "samples only given something"),
+        ("--methods gan,gan", "two rows are called 'gan'"),
+        ("--methods gan --budget soon", "--budget must be a time"),
+        ("--methods gan --seeds 0", "number of seeds must be at least 1"),
+        ("--methods gan --samples 3", "at least 20 samples"),
+        ("--methods gan --workers 0", "number of workers must be at least 1"),
+        ("--methods gan --extractor squeezenet", "sees pictures"),
+        ("--methods gan --rows nowhere.json", "there is no file nowhere.json"),
+        ("--methods ,", "name at least one method"),
+    ],
+)
+def test_what_cannot_be_compared_is_said(
+    arguments: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "c"
+    command = ["compare", "--data", "ring8", "--limit", "400", "--out", str(out)]
+    assert main([*command, *arguments.split()]) == 2
+    error = capsys.readouterr().err
+    assert said in error and "Traceback" not in error
+    assert not out.exists()
+
+
+def test_rows_of_a_file_are_methods_with_options(tmp_path: Path) -> None:
+    path = tmp_path / "rows.json"
+    path.write_text('{"Wasserstein GAN": {"method": "gan", "loss": "wasserstein", "rounds": 7}}')
+    plain, other = contestants_of("gan", path)
+    config = Settings("ring8", (plain, other)).config(other)
+    assert (config.method, config.loss, config.training.rounds) == ("gan", "wasserstein", 7)  # type: ignore[attr-defined]
+    path.write_text('{"a": {"loss": "wasserstein"}}')
+    with pytest.raises(ValueError, match="must be like"):
+        contestants_of("gan", path)
+    path.write_text('{"../a": {"method": "gan"}}')
+    with pytest.raises(ValueError, match="row's name is a folder's too"):
+        contestants_of("gan", path)
+
+
+@pytest.mark.parametrize(("text", "value"), [("90", 90), ("35s", 35), ("1.5m", 90), ("1h", 3600)])
+def test_times(text: str, value: float) -> None:
+    assert seconds(text) == value
