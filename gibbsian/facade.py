@@ -200,7 +200,8 @@ def _snapshot(progress: Progress, config: Config, dataset: Dataset) -> Model:
             parameter.copy_(progress.average.get(name, parameter))
     model = Model(method, config, dataset.space, dataset.transform)
     if isinstance(method, HasEnergy):
-        model.held_out = model.energy(dataset.valid[:HELD_OUT]).sort().values
+        if len(dataset.valid):
+            model.held_out = model.energy(dataset.valid[:HELD_OUT]).sort().values
         rows = _sample_rows(dataset)
         model.moments = torch.stack([rows.mean(0), rows.std(0, correction=0)])
     return model

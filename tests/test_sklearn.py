@@ -1,0 +1,209 @@
+"""Estimators: scikit-learn's own checks, and densities and scores against the truth."""
+
+import math
+
+import jaxtyping
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from sklearn.base import clone
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from gibbsian.core import Interval
+from gibbsian.sklearn import DensityEstimator, OutlierDetector, config_for
+
+FEW = {"rounds": 3, "random_state": 0}
+SMALL = {"chains": 64, "energy_net": {"width": 16, "fourier": 0}}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _as_users_run_it():
+    """Without run-time type checks: scikit-learn hands over wrong types on purpose."""
+    before = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", before)
+
+
+@parametrize_with_checks([DensityEstimator(rounds=3), OutlierDetector(rounds=3)])
+def test_the_checks_of_scikit_learn(estimator, check):
+    check(estimator)
+
+
+@pytest.fixture(scope="module")
+def law():
+    """Two dependent columns far from standard units."""
+    return stats.multivariate_normal([5.0, -300.0], [[4.0, 60.0], [60.0, 2500.0]], seed=0)
+
+
+@pytest.fixture(scope="module")
+def fitted(law):
+    rows = law.rvs(400, random_state=0)
+    return rows, DensityEstimator(rounds=150, options=SMALL, random_state=0).fit(rows)
+
+
+def test_log_densities_are_those_of_the_law_in_its_own_units(law, fitted):
+    """Of a normal law of 400 rows: KL and spread of a fit this short are a few tenths of a nat."""
+    _, model = fitted
+    x = law.rvs(1_000, random_state=1)
+    gap = model.score_samples(x) - law.logpdf(x)
+    assert abs(gap.mean()) < 0.15 and gap.std() < 0.6
+    assert model.score(x) == pytest.approx(model.score_samples(x).mean())
+    far = law.mean + np.array([[10.0, 0.0], [0.0, 300.0]])
+    assert (model.score_samples(far) < model.score_samples(law.mean[None]) - 4).all()
+
+
+def test_the_density_integrates_to_one(fitted):
+    _, model = fitted
+    a, b = np.meshgrid(np.linspace(-20, 30, 250), np.linspace(-900, 300, 250))
+    cell = (50 / 249) * (1200 / 249)
+    log_p = model.score_samples(np.stack([a.ravel(), b.ravel()], 1))
+    assert np.exp(log_p).sum() * cell == pytest.approx(1.0, abs=5e-3)
+    assert isinstance(model.log_z_, Interval) and model.log_z_.lower.standing == "exact"
+
+
+def test_units_change_log_densities_by_their_jacobian(fitted):
+    rows, model = fitted
+    scaled = clone(model).fit(rows * [10.0, 2.0])
+    difference = scaled.score_samples(rows * [10.0, 2.0]) - model.score_samples(rows)
+    assert difference == pytest.approx(np.full(400, -math.log(20.0)), abs=1e-5)
+
+
+def test_a_pipeline_scores_in_the_units_of_its_last_step(fitted):
+    rows, model = fitted
+    line = make_pipeline(StandardScaler(), clone(model)).fit(rows)
+    jacobian = np.log(line[0].scale_).sum()
+    assert line.score_samples(rows) - jacobian == pytest.approx(model.score_samples(rows), abs=1e-3)
+
+
+def test_samples_follow_the_law_and_their_seed(law, fitted):
+    """Means of 2000 draws; five standard errors and what a short fit is off by."""
+    _, model = fitted
+    x = model.sample(2_000, random_state=3)
+    assert np.array_equal(x, model.sample(2_000, random_state=3))
+    assert not np.array_equal(x, model.sample(2_000, random_state=4))
+    spread = np.sqrt(np.diag(law.cov))
+    assert (np.abs(x.mean(0) - law.mean) < 0.25 * spread).all()
+    assert np.corrcoef(x.T)[0, 1] == pytest.approx(0.6, abs=0.15)
+
+
+def test_grid_search_chooses_the_settings_that_learn():
+    """Of two separate bumps: without a rate the density stays a single one, a few tenths worse."""
+    rng = np.random.default_rng(0)
+    bumps = rng.choice([-1.0, 1.0], 200)[:, None] + 0.2 * rng.normal(size=(200, 1))
+    able = {"chains": 64, "energy_net": {"width": 64, "fourier": 32, "fourier_scale": 2.0}}
+    idle = able | {"energy_optimiser": {"rate": 1e-12}}
+    estimator = DensityEstimator(rounds=40, random_state=0)
+    search = GridSearchCV(estimator, {"options": [idle, able]}, cv=2).fit(bumps)
+    assert search.best_params_ == {"options": able}
+    scores = search.cv_results_["mean_test_score"]
+    assert scores[1] > scores[0] + 0.2
+
+
+def test_outliers_are_found_and_their_share_is_kept():
+    """A ring with its centre empty: there, and far away, rows are strange."""
+    rng = np.random.default_rng(0)
+    angle = rng.uniform(0, 2 * np.pi, 600)
+    ring = np.stack([np.cos(angle), np.sin(angle)], 1) + 0.1 * rng.normal(size=(600, 2))
+    strange = np.concatenate([0.15 * rng.normal(size=(100, 2)), rng.uniform(2, 3, (100, 2))])
+    finder = OutlierDetector(
+        contamination=0.05, rounds=300, options={"chains": 128}, random_state=0
+    )
+    labels = finder.fit_predict(ring[:400])
+    assert (labels == -1).sum() == 20
+    test = np.concatenate([ring[400:], strange])
+    truth = np.repeat([1, 0], 200)
+    assert roc_auc_score(truth, finder.score_samples(test)) > 0.93
+    decided = finder.decision_function(test)
+    assert decided == pytest.approx(finder.score_samples(test) - finder.offset_)
+    assert np.array_equal(finder.predict(test), np.where(decided < 0, -1, 1))
+
+
+def test_scores_of_outliers_are_log_densities_up_to_a_constant(fitted):
+    rows, model = fitted
+    settings = {"rounds": 150, "options": SMALL, "random_state": 0}
+    gap = OutlierDetector(**settings).fit(rows).score_samples(rows) - model.score_samples(rows)
+    assert gap == pytest.approx(np.full(400, gap[0]), abs=1e-9)
+
+
+@pytest.mark.parametrize("method", ["vae", "vgan", "bidirectional"])
+def test_other_methods_score_and_sample(method, law):
+    rows = law.rvs(60, random_state=0)
+    model = DensityEstimator(method, **FEW, options={"box": "4.0"} if method == "vgan" else None)
+    assert model.fit(rows).score_samples(rows).shape == (60,)
+    assert np.isfinite(model.score(rows)) and model.sample(5).shape == (5, 2)
+    assert OutlierDetector(method, **FEW).fit(rows).predict(rows).shape == (60,)
+
+
+def test_rows_of_bits_have_probabilities():
+    """A directed model of 3 bits: the bound's probabilities of all states sum to at most one."""
+    states = np.array([[a, b, c] for a in (0, 1) for b in (0, 1) for c in (0, 1)], dtype=float)
+    rows = states[np.random.default_rng(0).choice(8, 100, p=[0.6, 0, 0, 0.1, 0, 0, 0, 0.3])]
+    model = DensityEstimator("vae", rounds=30, random_state=0).fit(rows)
+    assert model.log_z_ is None
+    assert 0.5 < np.exp(model.score_samples(states)).sum() < 1.05
+    assert set(np.unique(model.sample(20))) <= {0.0, 1.0}
+    with pytest.raises(ValueError, match="other than 0 and 1"):
+        model.score_samples(states + 0.5)
+
+
+def test_values_on_a_grid_are_scored_without_noise():
+    rows = np.random.default_rng(0).poisson(9.0, (80, 2)).astype(float)
+    model = DensityEstimator(**FEW).fit(rows)
+    assert np.array_equal(model.score_samples(rows), model.score_samples(rows))
+    assert model.score_samples(rows[:1]) == pytest.approx(model.score_samples(rows)[:1], abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "sentence"),
+    [
+        (DensityEstimator("gan"), "gan has no density .*OutlierDetector needs only its energy"),
+        (DensityEstimator("lbt"), "lbt has neither an energy nor a density: it only samples"),
+        (OutlierDetector("lbt"), "lbt has neither an energy nor a density"),
+        (OutlierDetector("super-resolution"), "a model of pictures given others"),
+        (DensityEstimator("cb"), "unknown method 'cb'; did you mean cd"),
+        (DensityEstimator(options={"stepz": 1}), "unknown option 'stepz'; did you mean steps"),
+        (DensityEstimator(rounds=0), "rounds must be at least 1"),
+        (OutlierDetector(contamination=0.6), r"contamination must lie in \(0, 0.5\], not 0.6"),
+    ],
+)
+def test_what_cannot_be_is_said_at_fit(estimator, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        estimator.fit(np.random.default_rng(0).normal(size=(20, 2)))
+
+
+def test_a_critic_is_enough_for_outliers():
+    rows = np.random.default_rng(0).normal(size=(60, 2))
+    assert (OutlierDetector("gan", **FEW).fit(rows).predict(rows) == -1).sum() == 6
+
+
+def test_rounds_grow_with_the_rows_up_to_the_usual_number():
+    estimator = DensityEstimator(random_state=0)
+    rounds = [config_for(estimator, n).training.rounds for n in (20, 1_000, 10**6)]
+    assert rounds == [20, 1_000, 4_000]
+    assert config_for(estimator, 10**6).energy_optimiser.rate == 1e-3
+    assert config_for(estimator, 1_000).energy_optimiser.rate == pytest.approx(4e-3)
+    assert config_for(estimator, 20).energy_optimiser.rate == pytest.approx(1e-2)
+
+
+def test_the_seed_follows_the_conventions():
+    rows = np.random.default_rng(0).normal(size=(30, 2))
+    options = {"rounds": 2, "options": SMALL}
+    scores = [
+        DensityEstimator(**options, random_state=state).fit(rows).score(rows)
+        for state in (1, 1, np.random.RandomState(1), 2)
+    ]
+    assert scores[0] == scores[1] == scores[2] != scores[3]
+
+
+def test_the_global_generators_are_left_alone():
+    rows = np.random.default_rng(0).normal(size=(30, 2))
+    before = torch.get_rng_state(), np.random.get_state()[1].tolist()
+    DensityEstimator(rounds=2, options=SMALL, random_state=0).fit(rows).sample(3, random_state=0)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert np.random.get_state()[1].tolist() == before[1]
