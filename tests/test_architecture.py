@@ -63,6 +63,8 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "normalise": ("model", "evaluation"),
     "points": ("normalise",),
     "scorecard": ("normalise", "latents"),
+    "sklearn": ("facade", "normalise"),
+    "distribution": ("normalise",),
     "sweep": ("facade", "scorecard", "classifier", "report"),
     "comparison": ("sweep", "budget", "extractors"),
     "demo": ("facade", "outputs", "scorecard"),
