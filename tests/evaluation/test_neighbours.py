@@ -71,6 +71,13 @@ def test_against_loops(k: int, rng: torch.Generator) -> None:
     assert dense.coverage.value == sum(map(any, in_data)) / len(x)
 
 
+@pytest.mark.parametrize(("n", "m", "k"), [(6, 4, 1), (12, 30, 3), (500, 200, 5)])
+def test_coverage_of_perfect_samples_is_a_matter_of_counting(n: int, m: int, k: int) -> None:
+    """No sample covers a row if its k nearest among n - 1 other rows and m samples are all rows."""
+    missed = math.comb(n - 1, k) / math.comb(n - 1 + m, k)
+    assert perfect_coverage(n, m, k) == pytest.approx(1 - missed, rel=1e-12)
+
+
 REPEATS = 80
 
 

@@ -101,6 +101,15 @@ def test_errors_are_those_of_repetition(kind: str, p: int, rng: torch.Generator)
     assert float(claimed / values.std()) == pytest.approx(1.0, abs=0.45)
 
 
+def test_error_of_moving_all_to_one_point(rng: torch.Generator) -> None:
+    """W_2^2 is then the mean of |y|^2, and its error that of a mean; whichever side is the point."""
+    point, y = torch.zeros(7, 2, dtype=torch.float64), 1 + draw(rng, 30, 2)
+    cost = y.square().sum(1)
+    expected = float(cost.std()) / math.sqrt(30) / (2 * math.sqrt(float(cost.mean())))
+    for pair in ((point, y), (y, point)):
+        assert wasserstein(*pair, rng).stderr == pytest.approx(expected, rel=1e-9)
+
+
 def test_unusable_input(rng: torch.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     x = draw(rng, 8, 2)
     with pytest.raises(ValueError, match="at least 2 projections"):
