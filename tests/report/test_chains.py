@@ -49,6 +49,10 @@ def test_what_is_not_finite_is_none(chains):
     facts = chain_facts(chains, "mala")
     assert json.loads(json.dumps(facts, allow_nan=False)) == facts
     assert facts["trace"]["name"] == "x[1,0]" and facts["trace"]["values"][1][0] is None
+    draws = chains.draws.clone()
+    draws[..., 0, 1] = 1.0  # it never moves: worse than any R-hat
+    worst = chain_facts(replace(chains, draws=draws), "mala")["rows"][0]
+    assert worst["name"] == "x[0,1]" and worst["r_hat"] is None
 
 
 def test_too_few_draws_have_no_rows(chains):
