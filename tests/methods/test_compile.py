@@ -7,7 +7,14 @@ import torch
 
 from gibbsian.core import Method, Space
 from gibbsian.measures import Box, Gaussian, RealSpace, Undefined
-from gibbsian.methods import GAN, LBT, VGAN, ContrastiveDivergence
+from gibbsian.methods import (
+    GAN,
+    LBT,
+    VGAN,
+    ContrastiveDivergence,
+    NoiseContrast,
+    ScoreMatching,
+)
 from gibbsian.networks import NetworkOptions, build_energy, build_generator, build_student
 from tests.methods.play import Stream, gradients
 
@@ -51,10 +58,17 @@ def games() -> dict[str, Method]:
         "cd": ContrastiveDivergence(
             build_energy("confined", PLANE, OPTIONS), RealSpace((2,)), chains=8, magnitude=0.1
         ),
+        "denoising": ScoreMatching(build_energy("confined", PLANE, OPTIONS), RealSpace((2,))),
+        "sliced": ScoreMatching(
+            build_energy("confined", PLANE, OPTIONS), RealSpace((2,)), objective="sliced"
+        ),
+        "nce": NoiseContrast(build_energy("bounded", BOXED, OPTIONS), Box((2,), -4.0, 4.0), nu=2),
     }
 
 
-@pytest.mark.parametrize("name", ["vgan", "wasserstein", "unrolled", "lbt", "cd"])
+@pytest.mark.parametrize(
+    "name", ["vgan", "wasserstein", "unrolled", "lbt", "cd", "denoising", "sliced", "nce"]
+)
 def test_losses_trace_into_one_graph(name: str) -> None:
     method = games()[name]
     for move in method.round(0, Stream(8), torch.Generator().manual_seed(0)):
