@@ -85,6 +85,7 @@ def test_values_are_those_of_the_functions(rng: torch.Generator) -> None:
     score = build_metric("inception-type")
     score.update(log_p, real=False)
     score.update(log_p[:1], real=True)  # passed over
+    assert set(score.state) == {"model"}
     assert score.compute() == inception_type_score(log_p, seeded(0))
 
 
