@@ -14,6 +14,7 @@ from gibbsian.recipes.bidirectional import image_bounds, plane_bounds, published
 from gibbsian.recipes.contrastive import digits_cd, moons_cd
 from gibbsian.recipes.defaults import DEFAULTS, PLANE, Scale, default
 from gibbsian.recipes.directed import binary_bihm, binary_vae, image_vae, published_vae
+from gibbsian.recipes.enlarging import enlarged_photographs
 from gibbsian.recipes.generalized import gebm_images, line_gebm, red_wine_gebm
 from gibbsian.recipes.margins import digits_ebgan, ladder_ebgan, picture_ebgan
 from gibbsian.recipes.teaching import image_gan, image_lbt, plane_lbt
@@ -63,6 +64,9 @@ RECIPES: Mapping[str, Callable[[Scale], Config]] = {
     "binarized-mnist-bihm": partial(binary_bihm, "binarized-mnist", "200,100,50,20"),
     "ocr-letters-bihm": partial(binary_bihm, "ocr-letters", "200,100,50,20,10"),
     "dna-bihm": partial(binary_bihm, "dna", "100,50,20,10"),
+    "photos-x2": partial(enlarged_photographs, 2),
+    "photos-x3": partial(enlarged_photographs, 3),
+    "photos-x4": partial(enlarged_photographs, 4),
 }
 
 
