@@ -65,7 +65,7 @@ def write_run(path: Path, data: str = "moons", evaluated: bool = True, arrays: b
         "config": to_json(config),
     }
     (path / "config.json").write_text(json.dumps(entries))
-    rounds = [(10, 2.0, 0.5, 1.75), (20, math.nan, 0.75, 1.625), (30, 0.5, 1.0, 1.5)]
+    rounds = [(10, 2.0, 0.5, 1.75), (20, 0.5, 0.75, 1.625), (30, math.nan, 1.0, 1.5)]
     lines = [
         {"round": r, "rounds_per_second": 20.0, "energy/loss": loss}
         | {"energy/log_z_lower": low, "energy/log_z_upper": high}

@@ -112,7 +112,7 @@ def test_every_picture_is_there_and_says_what_it_shows(plane):
         "density of the model: exp(-E) over the plane: largest, 0.5, at (\N{MINUS SIGN}1, 2); 11% of",
         "true density over the plane: largest, 0.5, at (1, \N{MINUS SIGN}2)",
         "the latent plane, 3 by 3 points: 9 rows; column 1 has mean 8",
-        "loss goes from 2 at round 10 to 0.5 at round 30, between 0.5 and 2;",  # NaN at 20
+        "loss goes from 2 at round 10 to 0.5 at round 20, between 0.5 and 2;",  # NaN at 30
         "x[1], the coordinate with the largest R-hat, along 2 chains of mala: between "
         "\N{MINUS SIGN}0.5 and 1. not converged",
     ):
