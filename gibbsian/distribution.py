@@ -16,6 +16,8 @@ from gibbsian.measures import Box, Counting
 from gibbsian.model import Model
 from gibbsian.normalise import directed_log_density, log_density, log_z, where_mass_is
 
+Shape = Size | list[int] | tuple[int, ...]
+
 
 def as_distribution(model: Model, seed: int = 0) -> ModelDistribution:
     """``model`` as a distribution whose draws and estimates come from ``seed``, one after the other.
@@ -54,12 +56,12 @@ class ModelDistribution(Distribution):
         return log_z(self.model, where_mass_is(self.model, self.seed), self.seed)
 
     @torch.no_grad()
-    def sample(self, sample_shape: Size | tuple[int, ...] = ()) -> Tensor:
+    def sample(self, sample_shape: Shape = ()) -> Tensor:
         """``[*sample_shape, *event]`` in the data's units."""
         u = self.model.method.sample(math.prod(sample_shape), self.rng)
         return self.model.transform.decode(u).view(*sample_shape, *self.event_shape)
 
-    def rsample(self, sample_shape: Size | tuple[int, ...] = ()) -> Tensor:
+    def rsample(self, sample_shape: Shape = ()) -> Tensor:
         """The same draws with gradients to the generator's parameters.
 
         Raises ValueError unless ``has_rsample``: where a sample is not the generator's output, or is
@@ -126,7 +128,7 @@ def support_of(model: Model) -> torch.distributions.constraints.Constraint:
     """The support of the base measure in the data's units."""
     measure, ndim = model.method.measure, len(model.space.shape)
     constraints = torch.distributions.constraints
-    one = constraints.real
+    one: torch.distributions.constraints.Constraint = constraints.real
     if isinstance(measure, Counting):
         one = constraints.boolean
     elif isinstance(measure, Box) and isinstance(model.method, HasEnergy):

@@ -25,8 +25,11 @@ def to_inference_data(chains: Chains[Any], name: str = "x") -> Any:
         ) from error
     groups = chains.to_arviz()
     attributes = {"steps": chains.steps, "thin": chains.thin, "evaluations": chains.evaluations}
-    posterior = {name: groups.pop("posterior")["x"]}
-    return arviz.from_dict(posterior, **groups, posterior_attrs=attributes)
+    return arviz.from_dict(
+        posterior={name: groups["posterior"]["x"]},
+        sample_stats=groups.get("sample_stats"),
+        posterior_attrs=attributes,
+    )
 
 
 def write_chains(path: Path, chains: Chains[Any], name: str = "x") -> None:
