@@ -9,7 +9,9 @@ from torch.distributions import Distribution
 
 import gibbsian
 from gibbsian.core import Interval
-from gibbsian.distribution import as_distribution
+from gibbsian.data.transforms import pixels
+from gibbsian.distribution import as_distribution, walls
+from gibbsian.measures import Box
 
 TRAINING = {"rounds": 3, "batch": 32, "device": "cpu"}
 NET = {"width": 8}
@@ -68,6 +70,11 @@ def test_a_box_is_the_support_and_holds_all_mass(vgan):
     inside = torch.tensor([[low[0] + 1e-3, high[1] - 1e-2], [low[0] - 1.0, high[1]]]).double()
     assert law.support.check(inside).tolist() == [True, False]
     assert law.log_prob(inside).isfinite().tolist() == [True, False]
+
+
+def test_a_box_of_grey_levels_keeps_their_whole_cells():
+    low, high = walls(Box((1, 2, 2), -1.0, 1.0), pixels((1, 2, 2), 256))
+    assert (low.tolist(), high.tolist()) == ([-0.5], [255.5])
 
 
 def test_samples_go_on_in_one_stream_of_their_own(cd):
