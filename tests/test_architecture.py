@@ -66,7 +66,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "sklearn": ("facade", "normalise"),
     "distribution": ("normalise",),
     "sweep": ("facade", "scorecard", "classifier", "report"),
-    "comparison": ("sweep", "budget", "extractors"),
+    "comparison": ("sweep", "budget", "extractors", "outputs"),
     "demo": ("facade", "outputs", "scorecard"),
     "cli": (
         "demo",

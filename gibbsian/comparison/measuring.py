@@ -137,13 +137,12 @@ def of_density(likelihood: Any, rows: Mapping[str, str]) -> Figures:
         "log-likelihood": plain(lower, "not finite"),
         "log-likelihood-upper": plain(upper, "not finite"),
     }
-    values = [figure.get("value") for figure in figures.values()]
-    if None not in values and values[1] < values[0] - 2 * math.hypot(
-        lower["stderr"], upper["stderr"]
+    error = 2 * math.hypot(lower["stderr"] or 0.0, upper["stderr"] or 0.0)
+    if all("value" in figure for figure in figures.values()) and (
+        upper["value"] < lower["value"] - error
     ):
-        figures["log-likelihood-upper"] = {
-            "undefined": "its estimate came out below the lower side"
-        }
+        crossed = {"undefined": "its estimate came out below the lower side"}
+        figures["log-likelihood-upper"] = crossed
     return figures
 
 

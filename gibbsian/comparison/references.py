@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
-from torch.distributions import Bernoulli, Independent, MultivariateNormal
 
 from gibbsian.comparison.measuring import Figures, Judge, mean_auroc, of_samples
 from gibbsian.comparison.settings import Settings
@@ -27,7 +27,7 @@ def reference(label: str, seed: int, settings: Settings, data: Dataset, judge: J
     if label == FLOOR:
         return floor(seed, settings, data, judge, rng)
     law = fitted(data)
-    u = law.sample_n(settings.samples, rng)
+    u = law.sample(settings.samples, rng)
     x_model = data.transform.decode(u.view(-1, *data.space.shape))
     figures = of_samples(x_model, data, settings, seed, judge)
     test = data.test[:HELD_OUT]
@@ -55,35 +55,49 @@ def floor(seed: int, settings: Settings, data: Dataset, judge: Judge, rng: Gener
     return figures
 
 
-class Fitted:
-    """A normalised law in the networks' units, of flattened rows."""
+@dataclass(frozen=True)
+class Normal:
+    """A normal law in the networks' units, of flattened rows: ``mean [d]``, Cholesky ``factor [d, d]``."""
 
-    def __init__(self, law: Independent | MultivariateNormal):
-        self.law = law
+    mean: Tensor
+    factor: Tensor
 
     def log_prob(self, u: Tensor) -> Tensor:
         """Of rows ``[N, d]``, ``[N]``."""
-        found: Tensor = self.law.log_prob(u.double())
-        return found
+        deviation = (u.double() - self.mean).T
+        solved = torch.linalg.solve_triangular(self.factor, deviation, upper=False)
+        log_det = self.factor.diagonal().log().sum()
+        return -0.5 * (solved.square().sum(0) + len(self.mean) * math.log(2 * math.pi)) - log_det
 
-    def sample_n(self, n: int, rng: Generator) -> Tensor:
+    def sample(self, n: int, rng: Generator) -> Tensor:
         """``[n, d]``, float32."""
-        if isinstance(self.law, MultivariateNormal):
-            noise = torch.randn(n, *self.law.event_shape, generator=rng, dtype=torch.float64)
-            return (self.law.mean + noise @ self.law.scale_tril.T).float()
-        p = self.law.mean
-        return (torch.rand(n, len(p), generator=rng, dtype=torch.float64) < p).float()
+        noise = torch.randn(n, len(self.mean), generator=rng, dtype=torch.float64)
+        return (self.mean + noise @ self.factor.T).float()
 
 
-def fitted(data: Dataset) -> Fitted:
+@dataclass(frozen=True)
+class Bits:
+    """Independent bits that are 1 with probability ``p [d]``."""
+
+    p: Tensor
+
+    def log_prob(self, u: Tensor) -> Tensor:
+        """Of rows ``[N, d]`` of zeros and ones, ``[N]``."""
+        return (u.double() * self.p.log() + (1 - u.double()) * (-self.p).log1p()).sum(1)
+
+    def sample(self, n: int, rng: Generator) -> Tensor:
+        """``[n, d]``, float32."""
+        return (torch.rand(n, len(self.p), generator=rng, dtype=torch.float64) < self.p).float()
+
+
+def fitted(data: Dataset) -> Normal | Bits:
     """The normal law of the training rows; of binary data, independent bits (Laplace's rule)."""
     u = data.transform.encode(data.train, Generator().manual_seed(0)).flatten(1).double()
     if data.space.kind == "binary":
-        share = (u.sum(0) + 1) / (len(u) + 2)
-        return Fitted(Independent(Bernoulli(probs=share), 1))
+        return Bits((u.sum(0) + 1) / (len(u) + 2))
     covariance = torch.cov(u.T).reshape(u.shape[1], -1)
     ridge = RIDGE * covariance.diagonal().mean() * torch.eye(len(covariance), dtype=u.dtype)
-    return Fitted(MultivariateNormal(u.mean(0), covariance + ridge))
+    return Normal(u.mean(0), torch.linalg.cholesky(covariance + ridge))
 
 
 def exact(log_p: Tensor) -> Figures:

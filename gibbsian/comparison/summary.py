@@ -13,7 +13,8 @@ from gibbsian.comparison.references import FLOOR, REFERENCES, TRIVIAL
 from gibbsian.comparison.runs import cells
 from gibbsian.comparison.settings import Settings
 from gibbsian.comparison.table import Entry, Row, difference, ranked, ranks, row_of
-from gibbsian.files import write_atomic, write_json
+from gibbsian.files import write_json
+from gibbsian.outputs import write_page
 from gibbsian.report import (
     Fold,
     Page,
@@ -24,7 +25,6 @@ from gibbsian.report import (
     Table,
     picture,
     read_record,
-    render_html,
     render_markdown,
     samples,
 )
@@ -33,17 +33,13 @@ NO_NUMBER = "not defined"
 
 
 def summarise(out: Path, settings: Settings) -> str:
-    """Write ``comparison.html``, ``comparison.md`` with its pictures, and ``table.json``; the text."""
+    """Write ``comparison.html``, the same as ``.md``, and ``table.json``; the ranking as Markdown."""
     rows = rows_of(out, settings)
     page = page_of(rows, out, settings)
-    write_atomic(out / "comparison.html", render_html(page).encode())
-    text, files = render_markdown(page, "pictures")
-    (out / "pictures").mkdir(exist_ok=True)
-    for name, content in files.items():
-        write_atomic(out / "pictures" / name, content)
-    write_atomic(out / "comparison.md", text.encode())
+    for ending in ("html", "md"):
+        write_page(out / f"comparison.{ending}", page)
     write_json(out / "table.json", {"settings": settings.to_json(), "rows": as_json(rows)})
-    return text
+    return render_markdown(replace(page, sections=page.sections[:1]), "")[0]
 
 
 def rows_of(out: Path, settings: Settings) -> list[Row]:
