@@ -1,6 +1,6 @@
 """What each bound costs: CPU time of a round relative to plain VGAN on the same networks.
 
-`make bench NAME=bounds`. One thread, contestants alternating over 7 repeats, one round in a warm-up;
+One thread, contestants alternating over 7 repeats, one round in a warm-up;
 the ratio is formed within a repeat, and its median is printed with the smallest and the largest. Two
 sets of networks: the plane (three layers of 128 units, latent 2, batch 256) and pictures of 28x28
 (convolutions of 16 channels, latent 16, batch 64). Plain VGAN is the energy with K experts and the
@@ -11,12 +11,10 @@ and log-det at latent 16, at most 4.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from statistics import median
 from typing import Any
 
@@ -24,12 +22,11 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import torch
 
+from benchmarks.command import Record, run_benchmark
 from gibbsian.assemble import assemble, boxed, resolve
 from gibbsian.config import Config, config_type, replace
 from gibbsian.core import Batch, Space
-from gibbsian.files import write_json
 from gibbsian.training import Mover
-from studies.harness import machine, write_page
 
 REPEATS = 7
 EIGHTH = "an eighth of the rows"
@@ -117,26 +114,23 @@ def measure(space: Space, latent: int, batch: int, rounds: int) -> dict[str, lis
     return ratios
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, print and save the table."""
-    parser = argparse.ArgumentParser(prog="make bench NAME=bounds", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one round a repeat")
-    parser.add_argument("--out", type=Path, default=Path("docs/results/bench-bounds.json"))
-    options = parser.parse_args(argv)
-    torch.set_num_threads(1)
-    plane = measure(Space((2,), "vector", (-4.0, 4.0)), 2, 256, 1 if options.quick else 10)
-    pictures = measure(Space((1, 28, 28), "image", (0.0, 1.0)), 16, 64, 1 if options.quick else 2)
+def measured(quick: bool) -> Record:
+    plane = measure(Space((2,), "vector", (-4.0, 4.0)), 2, 256, 1 if quick else 10)
+    pictures = measure(Space((1, 28, 28), "image", (0.0, 1.0)), 16, 64, 1 if quick else 2)
+    return {"plane": plane, "pictures": pictures}
+
+
+def table(record: Mapping[str, Any]) -> str:
+    """A row per bound."""
     lines = ["| upper (lower) | plane, latent 2 | pictures, latent 16 |", "|---|---|---|"]
-    for name in plane:
+    for name, plane in record["plane"].items():
         cells = (
-            f"{median(r):.2f} ({min(r):.2f} to {max(r):.2f})" for r in (plane[name], pictures[name])
+            f"{median(r):.2f} ({min(r):.2f} to {max(r):.2f})"
+            for r in (plane, record["pictures"][name])
         )
         lines.append(f"| {name} | {' | '.join(cells)} |")
-    table = "\n".join(lines)
-    write_json(options.out, {"machine": machine(), "plane": plane, "pictures": pictures})
-    write_page(options.out, "What each bound costs", __doc__ or "", table)
-    return 0
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_benchmark("bounds", "What each bound costs", __doc__ or "", measured, table))

@@ -8,13 +8,11 @@ pass, counted, not the process's size. *segments*: only every round(sqrt K)-th s
 
 from __future__ import annotations
 
-import argparse
 import math
 import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -22,15 +20,13 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import torch
 
+from benchmarks.command import Record, run_benchmark
 from gibbsian.assemble import assemble, resolve
 from gibbsian.config import Config, replace
 from gibbsian.core import Batch, Method, Move, Space
-from gibbsian.files import write_json
 from gibbsian.recipes import default, recipe
-from studies.harness import machine
 from tests.kept import kept_bytes
 
-Record = dict[str, Any]
 PLANE = Space((2,), "vector")
 STACKS = Space((3, 14, 14), "image", (-1.0, 1.0))
 BATCH = {"plane": 512, "stacks": 128}
@@ -113,10 +109,9 @@ def measured(name: str, ahead: Sequence[int], repeats: int) -> Record:
     }
 
 
-def render(record: Mapping[str, Any]) -> str:
-    """The Markdown of the results."""
-    facts = ", ".join(f"{k} {v}" for k, v in record["machine"].items())
-    lines = ["# Unrolling", "", f"`make bench NAME=unroll`. {(__doc__ or '').strip()} {facts}."]
+def table(record: Mapping[str, Any]) -> str:
+    """A table for each net."""
+    lines = []
     for name, cells in record["results"].items():
         lines += ["", f"## {name.capitalize()}, batch {BATCH[name]}", ""]
         lines += ["| generator step | K | ms | over the GAN's | MB kept |", "|---" * 5 + "|"]
@@ -127,26 +122,13 @@ def render(record: Mapping[str, Any]) -> str:
                 f"| {who} | {K} | {cell['milliseconds']:.1f} | {middle:.1f} ({low:.1f} to {high:.1f}) "
                 f"| {cell['megabytes']:.1f} |"
             )
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="make bench NAME=unroll", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a tiny version, to see that it works")
-    parser.add_argument("--out", type=Path, help="JSON file; a .md table is put beside it")
-    options = parser.parse_args(argv)
-    name = "bench-unroll-quick" if options.quick else "bench-unroll"
-    out = options.out or Path("docs/results") / f"{name}.json"
-    torch.set_num_threads(1)
-    ahead, repeats = ((1, 5), 1) if options.quick else (AHEAD, REPEATS)
-    results = {name: measured(name, ahead, repeats) for name in BATCH}
-    record = {"machine": machine(), "results": results}
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_json(out, record)
-    out.with_suffix(".md").write_text(render(record))
-    print(render(record))
-    return 0
+def both(quick: bool) -> Record:
+    ahead, repeats = ((1, 5), 1) if quick else (AHEAD, REPEATS)
+    return {"results": {name: measured(name, ahead, repeats) for name in BATCH}}
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_benchmark("unroll", "Unrolling", __doc__ or "", both, table))

@@ -10,14 +10,12 @@ with height nor with steps.
 
 from __future__ import annotations
 
-import argparse
 import os
 import resource
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from multiprocessing import get_context
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -26,19 +24,17 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import torch
 from torch import Generator
 
+from benchmarks.command import Record, run_benchmark
 from gibbsian.assemble import assemble, resolve
 from gibbsian.config import replace
 from gibbsian.core import Space
 from gibbsian.data.photo import Picture
 from gibbsian.data.transforms import pixels
-from gibbsian.files import write_json
 from gibbsian.methods import SuperResolution
 from gibbsian.model import Model
 from gibbsian.recipes import default
 from gibbsian.upscaling import enlarge
-from studies.harness import machine
 
-Record = dict[str, Any]
 FACTOR = 3
 SPACE = Space((1, 48, 48), "image", (-1.0, 1.0))
 WAYS: Mapping[str, Mapping[str, Any]] = {
@@ -102,45 +98,25 @@ def in_a_process(way: str, height: int, width: int) -> float:
         return pool.apply(peak, (way, height, width))
 
 
-def render(record: Mapping[str, Any]) -> str:
-    """The Markdown of the results."""
-    facts = ", ".join(f"{k} {v}" for k, v in record["machine"].items())
-    lines = [
-        "# Enlarging",
-        "",
-        f"`make bench NAME=upscaling`. {(__doc__ or '').strip()} {facts}.",
-        "",
-    ]
-    lines += ["| way | CPU s per megapixel | MiB, of 12 megapixels |", "|---|---|---|"]
+def table(record: Mapping[str, Any]) -> str:
+    """A row per way."""
+    lines = ["| way | CPU s per megapixel | MiB, of 12 megapixels |", "|---|---|---|"]
     for way, (middle, low, high) in record["seconds"].items():
         memory = record["memory"][way]
         lines.append(f"| {way} | {middle:.1f} ({low:.1f} to {high:.1f}) | {memory:.0f} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="make bench NAME=upscaling", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a tiny version, to see that it works")
-    parser.add_argument("--out", type=Path, help="JSON file; a .md table is put beside it")
-    options = parser.parse_args(argv)
-    name = "bench-upscaling-quick" if options.quick else "bench-upscaling"
-    out = options.out or Path("docs/results") / f"{name}.json"
-    torch.set_num_threads(1)
-    side, repeats = (60, 1) if options.quick else (SIDE, REPEATS)
-    memory = {}
+def measured(quick: bool) -> Record:
+    memory, scale = {}, 10 if quick else 1
     for way in WAYS:
         height = HEIGHT if way == "point estimate" else STRIP
-        scale = 10 if options.quick else 1
         memory[way] = in_a_process(way, height // scale, WIDTH // scale)
         print(f"{way}: {memory[way]:.0f} MiB", file=sys.stderr, flush=True)
-    seconds = seconds_per_megapixel({way: model_of(way) for way in WAYS}, side, repeats)
-    record = {"machine": machine(), "seconds": seconds, "memory": memory}
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_json(out, record)
-    out.with_suffix(".md").write_text(render(record))
-    print(render(record))
-    return 0
+    side, repeats = (60, 1) if quick else (SIDE, REPEATS)
+    models = {way: model_of(way) for way in WAYS}
+    return {"seconds": seconds_per_megapixel(models, side, repeats), "memory": memory}
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_benchmark("upscaling", "Enlarging", __doc__ or "", measured, table))

@@ -1,6 +1,6 @@
 """A variational auto-encoder's epoch here and in pythae: CPU time, and the bound it leads to.
 
-`make bench NAME=vae`. Binarised MNIST, 10 000 training rows, one hidden layer of 500 tanh units on both
+Binarised MNIST, 10 000 training rows, one hidden layer of 500 tanh units on both
 sides, 20 latent coordinates, Adam at 1e-3, batches of 100, one sample, the closed-form divergence:
 the same starting weights for both, and the same number of epochs. One thread, contestants alternating
 epoch by epoch, 5 repeats after a warm-up, three seeds; the ratio is formed within a repeat. Timed is the
@@ -12,7 +12,6 @@ within errors.
 
 from __future__ import annotations
 
-import argparse
 import copy
 import dataclasses
 import math
@@ -20,8 +19,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from statistics import mean, median, stdev
 from typing import Any
 
@@ -30,15 +28,14 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import torch
 from torch import Tensor
 
+from benchmarks.command import Record, run_benchmark
 from gibbsian import data as datasets
 from gibbsian.assemble import assemble
 from gibbsian.config import Config, config_type, replace
 from gibbsian.core import Space
 from gibbsian.evaluation import mean_weights
-from gibbsian.files import write_json
 from gibbsian.methods import VAE
 from gibbsian.training import fit, start
-from studies.harness import machine, write_page
 
 REPEATS, SEEDS = 5, 3
 ROWS, HELD_OUT, BATCH, RATE = 10_000, 1_000, 100, 1e-3
@@ -172,20 +169,15 @@ def table(found: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, print and save the table."""
-    parser = argparse.ArgumentParser(prog="make bench NAME=vae", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one seed, one repeat, 1000 rows")
-    parser.add_argument("--out", type=Path, default=Path("docs/results/bench-vae.json"))
-    options = parser.parse_args(argv)
-    torch.set_num_threads(1)
-    seeds, repeats, rows = (1, 1, 1_000) if options.quick else (SEEDS, REPEATS, ROWS)
-    found = [measure(seed, repeats, rows) for seed in range(seeds)]
-    text = table(found)
-    write_json(options.out, {"machine": machine(), "seeds": found})
-    write_page(options.out, "A variational auto-encoder against pythae", __doc__ or "", text)
-    return 0
+def measured(quick: bool) -> Record:
+    seeds, repeats, rows = (1, 1, 1_000) if quick else (SEEDS, REPEATS, ROWS)
+    return {"seeds": [measure(seed, repeats, rows) for seed in range(seeds)]}
+
+
+def shown(record: Mapping[str, Any]) -> str:
+    return table(record["seeds"])
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    title = "A variational auto-encoder against pythae"
+    sys.exit(run_benchmark("vae", title, __doc__ or "", measured, shown))
