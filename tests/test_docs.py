@@ -2,7 +2,8 @@
 
 Every fenced ``python`` and ``bash`` block of the README and of docs/ is executed, in the order of its
 page and in one folder. A block behind ``<!-- slow -->`` takes longer than a test may: its commands are
-parsed, those that train down to the resolved configuration.
+parsed, those that train down to the resolved configuration. A block behind ``<!-- file: NAME -->`` is
+written to that file, for the blocks that follow.
 """
 
 import dataclasses
@@ -27,7 +28,7 @@ from PIL import Image
 
 import gibbsian
 from gibbsian import cli
-from gibbsian.cli import other, picture, search, use
+from gibbsian.cli import compare, other, picture, search, use
 from gibbsian.cli import train as train_commands
 from gibbsian.cli.console import parse
 from gibbsian.config import config_type
@@ -47,6 +48,7 @@ RECORDS = {
     "classifier": other.TrainClassifier,
     "demo": other.Demo,
     "sweep": search.Sweep,
+    "compare": compare.Compare,
     "upscale": picture.Upscale,
 }
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -57,6 +59,7 @@ class Block(NamedTuple):
     text: str
     line: int
     slow: bool
+    file: str | None
 
 
 def blocks(page: Path) -> list[Block]:
@@ -66,8 +69,9 @@ def blocks(page: Path) -> list[Block]:
     for match in FENCE.finditer(text):
         before = text[: match.start()].rstrip()
         slow = before.endswith("<!-- slow -->")
+        file = re.search(r"<!-- file: ([\w.]+) -->$", before)
         line = text[: match.start()].count("\n") + 1
-        found.append(Block(match[1], match[2], line, slow))
+        found.append(Block(match[1], match[2], line, slow, file and file[1]))
     fences = len(re.findall(r"^```", text, re.MULTILINE))
     assert fences == 2 * len(found), f"{page.name}: a block does not say its language"
     return found
@@ -110,7 +114,14 @@ def desk(tmp_path, monkeypatch, trained):
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     shutil.copytree(trained, tmp_path / "runs" / "moons")
     monkeypatch.chdir(tmp_path)
-    return tmp_path
+    monkeypatch.syspath_prepend(tmp_path)  # what a page saves, it imports
+    registered, modules = dict(METHODS), set(sys.modules)
+    yield tmp_path
+    METHODS.clear()
+    METHODS.update(registered)
+    for name in set(sys.modules) - modules:
+        if (tmp_path / f"{name}.py").is_file():
+            del sys.modules[name]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
@@ -120,7 +131,9 @@ def test_pages_run(page, desk, monkeypatch, capsys):
     names = {"__name__": "page"}
     for block in blocks(page):
         where = f"{name_of(page)}, line {block.line}"
-        if block.language == "python":
+        if block.file is not None:
+            (desk / block.file).write_text(block.text)
+        elif block.language == "python":
             assert not block.slow, where
             exec(compile(block.text, where, "exec"), names)
         elif block.language == "bash":
