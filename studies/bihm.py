@@ -50,6 +50,7 @@ LAYERS = {"binarized-mnist": "200,100,50,20"}
 FEW_LAYERS = "100,50,20"
 MANY, CLOSE, AT_ONCE = 1_000, 10_000, 10_000
 RIVALS = ("BiHM", "RWS", "VAE")
+ESS = {"w": "ess", "sqrt(w)": "ess of roots"}
 SIDE, DIGITS, CHAINS, SAMPLES, SWEEPS = 28, 5, 4, 40, 250
 
 
@@ -227,11 +228,13 @@ def verdicts(results: Mapping[str, Result], data: str) -> list[str]:
         bihm, rws = named["BiHM"], named["RWS"]
         if bihm is None or rws is None:
             continue
-        (ours, error), (theirs, other) = bihm["ess of roots"], rws["ess"]
-        gap = (ours - theirs) / max(1e-12, math.hypot(error, other))
-        lines.append(
-            f"- Seed {seed}: ESS of BiHM minus that of RWS {ours - theirs:.4f}, {gap:.1f} standard errors."
-        )
+        for ours, theirs in (("sqrt(w)", "w"), ("sqrt(w)", "sqrt(w)"), ("w", "w")):
+            (a, error), (b, other) = bihm[ESS[ours]], rws[ESS[theirs]]
+            gap = (a - b) / max(1e-12, math.hypot(error, other))
+            lines.append(
+                f"- Seed {seed}: ESS of BiHM's {ours} minus that of RWS's {theirs} {a - b:.4f}, {gap:.1f} "
+                "standard errors."
+            )
         star = [value for key, value in bihm.items() if key.startswith("log p*, ")][-1]
         found = {
             m: [v for k, v in r.items() if k.startswith("log p, ")][-1]
