@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import gzip
+import math
 import zlib
 from pathlib import Path
 
 import numpy as np
 
+from gibbsian.data.cells import counts_rows, has_decimal_comma, has_header, is_missing, is_number
 from gibbsian.data.rows import Rows
 from gibbsian.data.transforms import column_name
 
@@ -37,15 +39,15 @@ def read_csv(path: Path) -> Rows:
             raise ValueError(
                 f"{path} is ragged: line {number} has {len(row)} columns, line {numbers[0]} has {width}"
             )
-    header = _has_header(cells)
-    columns = tuple(cells[0]) if header else ()
-    if header:
-        cells, numbers = cells[1:], numbers[1:]
-    if not cells:
-        raise ValueError(f"{path} has a header but no rows")
+    columns: tuple[str, ...] = ()
+    if has_header(cells):
+        header, cells, numbers = cells[0], cells[1:], numbers[1:]
+        if not cells:
+            raise ValueError(f"{path} has a header but no rows")
+        columns = _named(header, cells, path)
     notes = (
         f"{path.name}: columns separated by {DELIMITERS[delimiter]}" if width > 1 else "one column",
-        f"header row: {', '.join(columns)}" if header else "no header row",
+        f"header row: {', '.join(columns)}" if columns else "no header row",
     )
     return Rows(_numbers(cells, numbers, columns, path), columns, notes)
 
@@ -65,27 +67,20 @@ def _lines(path: Path) -> tuple[list[str], list[int]]:
     return [line for line, _ in kept], [i for _, i in kept]
 
 
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+def _named(header: list[str], cells: list[list[str]], path: Path) -> tuple[str, ...]:
+    """The names of a header; a column without one is called by its place.
 
-
-def _has_header(cells: list[list[str]]) -> bool:
-    """Whether the first row names columns.
-
-    All its cells are text; or some are, above numbers, and the others are plain integers (years).
+    ValueError where such a column only counts the rows: the index of a data frame.
     """
-    text = [not _is_number(cell) for cell in cells[0]]
-    if all(text):
-        return any(cells[0])
-    if not any(text) or len(cells) < 2:
-        return False
-    below = all(_is_number(cell) for cell, t in zip(cells[1], text, strict=True) if t)
-    others = all(cell.isdigit() for cell, t in zip(cells[0], text, strict=True) if not t)
-    return below and others
+    names = []
+    for j, name in enumerate(header):
+        if name == "" and counts_rows([row[j] for row in cells]):
+            raise ValueError(
+                f"column {j + 1} of {path} has no name and only counts the rows; write the file without "
+                "its index (index=False in pandas), or drop that column"
+            )
+        names.append(name or f"column {j + 1}")
+    return tuple(names)
 
 
 def _numbers(
@@ -98,20 +93,28 @@ def _numbers(
         table = None
     if table is not None and np.isfinite(table).all():
         return table
-    for i, row in enumerate(cells):
-        for j, cell in enumerate(row):
-            if _is_number(cell) and np.isfinite(float(cell)):
-                continue
-            place = f"row {i + 1} (line {numbers[i]}), {column_name(j, columns)}"
-            if _is_number(cell):
-                raise ValueError(f"{path} holds {float(cell)} at {place}; drop or fill such rows")
-            if cell == "":
-                raise ValueError(f"{path} has an empty cell at {place}; drop or fill such rows")
-            raise ValueError(
-                f"{path} holds the text {cell[:40]!r} at {place}; drop that column or code it as "
-                "numbers (decimals with a point, columns separated by , ; or tabs)"
-            )
-    raise AssertionError("unreachable: every cell is a finite number")
+    bad = [
+        (
+            not has_decimal_comma(cell),
+            i,
+            j,
+        )  # a wrong kind of decimals is the fault of the whole file
+        for i, row in enumerate(cells)
+        for j, cell in enumerate(row)
+        if not is_number(cell) or not math.isfinite(float(cell))
+    ]
+    _, i, j = min(bad)
+    cell, place = cells[i][j], f"row {i + 1} (line {numbers[i]}), {column_name(j, columns)}"
+    if cell == "":
+        raise ValueError(f"{path} has an empty cell at {place}; drop or fill such rows")
+    if is_missing(cell):
+        raise ValueError(f"{path} has the missing value {cell} at {place}; drop or fill such rows")
+    if is_number(cell):
+        raise ValueError(f"{path} holds {float(cell)} at {place}; drop or fill such rows")
+    raise ValueError(
+        f"{path} holds the text {cell[:40]!r} at {place}; drop that column or code it as numbers "
+        "(decimals with a point, columns separated by , ; or tabs)"
+    )
 
 
 def read_parquet(path: Path) -> Rows:
