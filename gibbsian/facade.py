@@ -15,7 +15,7 @@ from gibbsian import data as datasets
 from gibbsian import recipes
 from gibbsian.assemble import assemble, resolve
 from gibbsian.capabilities import HasEnergy
-from gibbsian.config import Config, replace
+from gibbsian.config import Config, Source, replace
 from gibbsian.core import Method
 from gibbsian.data import Dataset, Stream
 from gibbsian.model import Model
@@ -46,9 +46,13 @@ def device_of(name: str) -> torch.device:
 
 def load_data(config: Config) -> Dataset:
     """The data set a configuration names."""
-    source = config.source
+    return load_source(config.data, config.source)
+
+
+def load_source(data: str, source: Source) -> Dataset:
+    """The data set called ``data``, read as ``source`` says."""
     return datasets.load(
-        config.data,
+        data,
         root=None if source.root is None else Path(source.root),
         seed=source.split_seed,
         scaling=source.scaling,
@@ -103,8 +107,8 @@ def train_config(
 ) -> Model:
     """Train a configuration from its first round, in ``run`` if one is given.
 
-    ``tell`` is told what was detected in the data, when the run is done; ``watch`` sees each logged
-    row of metrics.
+    ``tell`` is told what was detected in the data, before the first round and where the method can
+    use them; ``watch`` sees each logged row of metrics.
     """
     device = device_of(config.training.device)
     dataset = load_data(config) if dataset is None else dataset
@@ -117,15 +121,14 @@ def train_config(
             if run is not None and processes.rank() == 0:
                 write_config(run, config)
             processes.barrier()
-            model = _play(progress, config, dataset, run, watch)
+            if tell is not None and processes.rank() == 0:
+                for note in dataset.notes:
+                    tell(note)
+            return _play(progress, config, dataset, run, watch)
         except (ValueError, OSError, *ERRORS_OF_MODULES):
             if run is not None and processes.rank() == 0 and progress.index == 0:
                 forget(run, keep_folder=existed)  # nothing was trained, nothing is lost
             raise
-        if tell is not None and processes.rank() == 0:
-            for note in dataset.notes:
-                tell(note)
-        return model
 
 
 def resume(
