@@ -177,7 +177,8 @@ def columnwise(
     """The transform of ``x [N, d]``: mean 0 and variance 1 per column, or as it is; grids dequantised.
 
     Grids must hold for the rows of ``others`` (validation and test) too.
-    ValueError naming the column when one is constant in ``x``: it has no density.
+    ValueError naming the column when one is constant in ``x``: it has no density; or when its values
+    cannot be scaled to finite float32.
 
     >>> x = torch.stack([torch.arange(9.0).sqrt(), torch.arange(9.0) % 4], 1).double()
     >>> columnwise(x, ("height", "count")).notes
@@ -186,8 +187,13 @@ def columnwise(
     parts = []
     for j in range(x.shape[1]):
         every = torch.cat([rows[:, j] for rows in (x, *others)]).numpy()
-        grid = lattice(every) if dequantise else None
-        parts.append(_column(x[:, j].numpy(), column_name(j, columns), scaling, grid))
+        name = column_name(j, columns)
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            wide = math.isinf(float(every.max()) - float(every.min()))
+            grid = lattice(every) if dequantise and not wide else None
+            part = _column(x[:, j].numpy(), name, scaling, grid)
+            _check_finite(every, name, part)
+        parts.append(part)
     origin, unit, levels, shift, scale = zip(*parts, strict=True)
     return Transform(scaling, tuple(x.shape[1:]), origin, unit, levels, shift, scale, columns)
 
@@ -210,6 +216,20 @@ def _column(
         return *grid, -grid.origin / grid.step, 1 / grid.step
     level = np.round((values - grid.origin) / grid.step)
     return *grid, float(level.mean()), math.sqrt(float(level.var()) + 1 / 12)
+
+
+def _check_finite(
+    values: np.ndarray, name: str, column: tuple[float, float, int, float, float]
+) -> None:
+    """ValueError unless the scales, so the Jacobian, and what the networks see are finite."""
+    origin, unit, _, shift, scale = column
+    ends = np.array([values.min(), values.max()], np.float64)
+    u = (((ends - origin) / unit - shift) / scale).astype(np.float32)
+    if not (0 < unit < math.inf and 0 < scale < math.inf and np.isfinite(u).all()):
+        raise ValueError(
+            f"{name}, with values from {ends[0]:g} to {ends[1]:g}, cannot be scaled to finite numbers of "
+            "single precision; drop or correct the values that stand out, or take another unit"
+        )
 
 
 def unscaled(shape: tuple[int, ...]) -> Transform:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gibbsian.data.lattice import lattice
-from gibbsian.data.transforms import Transform, binary, columnwise, pixels, unscaled
+from gibbsian.data.transforms import Scaling, Transform, binary, columnwise, pixels, unscaled
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -142,3 +142,24 @@ def test_lattice_finds_steps() -> None:
     assert found is not None and found.step == pytest.approx(0.1, rel=1e-5)
     mixed = np.concatenate([0.1 * g.integers(0, 90, 300), [math.pi]])
     assert lattice(mixed) is None
+
+
+@pytest.mark.parametrize("scaling", ["standardise", "none"])
+@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("extremes", [(1e300,), (1.7e308, -1.7e308)])
+def test_values_that_cannot_be_scaled_name_their_column(
+    scaling: Scaling, place: int, extremes: tuple[float, ...]
+) -> None:
+    x = torch.randn(50, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    parts = [x.clone(), x[:9].clone()]
+    parts[place][3 : 3 + len(extremes), 1] = torch.tensor(extremes, dtype=torch.float64)
+    with pytest.raises(ValueError, match=r"column 2 \('b'\), .*e\+30.*; drop or correct"):
+        columnwise(parts[0], ("a", "b"), scaling, others=(parts[1],))
+
+
+def test_values_too_small_for_their_variance() -> None:
+    x = torch.randn(50, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    with pytest.raises(ValueError, match=r"column 1, .* cannot be scaled"):
+        columnwise(x * 1e-300)
+    transform = columnwise(x * 1e-100)
+    assert transform.log_jacobian == pytest.approx(columnwise(x).log_jacobian + 100 * math.log(10))
