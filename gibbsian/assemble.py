@@ -12,7 +12,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from gibbsian.config import Config, check_seed, replace, signature_options
+from gibbsian.config import AUTO, Config, check_seed, replace, signature_options, suited
 from gibbsian.core import Method, Space, check_energy
 from gibbsian.measures import Box, Counting, Gaussian, Measure, RealSpace, Undefined
 from gibbsian.methods import METHODS
@@ -26,7 +26,7 @@ def resolve(
     x_train: Tensor,
     networks: Mapping[str, nn.Module] | None = None,
 ) -> Config:
-    """Replace what depends on the data by values: batch 0, ``box="auto"``, networks that suit images.
+    """Replace what depends on the data by values: batch 0, box and networks that are ``auto``.
 
     ``x_train [N, *event]`` is in the networks' units. An automatic box is a quarter wider than the
     training data; it is chosen only for bounded energies of vectors, which need one. ``networks`` are
@@ -34,14 +34,10 @@ def resolve(
     """
     check_seed(config.training.seed)
     given = networks or {}
+    config = with_networks(config, space)
     changes: dict[str, object] = {}
     if config.training.batch == 0:
         changes["training"] = {"batch": min(256, len(x_train))}
-    for role, default in METHODS[config.method].networks.items():
-        if space.kind == "image" and getattr(config, role) == default and len(space.shape) == 3:
-            suited = {"mlp": "conv", "confined": "conv"}
-            suited |= {name: f"conv-{name}" for name in ("bounded", "autoencoder")}
-            changes[role] = suited.get(default, default)
     for (option, value), settings in METHODS[config.method].demands.items():
         if getattr(config, option) == value:
             changes |= {f"{role}_net": dict(fields) for role, fields in settings.items()}
@@ -56,6 +52,18 @@ def resolve(
     if config.box != "none":
         _half_width(config.box)
     return config
+
+
+def with_networks(config: Config, space: Space) -> Config:
+    """``config`` with networks that are ``auto`` by name: the method's own, on images convolutional ones."""
+    images = space.kind == "image" and len(space.shape) == 3
+    defaults = METHODS[config.method].networks
+    chosen = {
+        role: suited(default, images)
+        for role, default in defaults.items()
+        if getattr(config, role) == AUTO
+    }
+    return replace(config, **chosen)
 
 
 def boxed(space: Space, box: str) -> Space:
@@ -105,7 +113,7 @@ def assemble(
     ValueError when a network's output does not fit.
     """
     given = dict(networks or {})
-    cls = METHODS[config.method]
+    config, cls = with_networks(config, space), METHODS[config.method]
     space = boxed(space, config.box)
     seen: dict[str, Space] = {}
     with torch.random.fork_rng(devices=[]):

@@ -53,6 +53,8 @@ class Source:
         split_seed: seed of the train / validation / test split, and of patches.
         patch: side of square patches to cut out of photographs of any sizes; 0 takes pictures whole.
         grey: take only the brightness of the patches.
+        size: bring pictures to SIZE x SIZE; 0 takes them as they are.
+        target: name or number of the column that holds classes, which are not modelled.
     """
 
     root: Annotated[str | None, tyro.conf.arg(metavar="FOLDER")] = None
@@ -61,9 +63,11 @@ class Source:
     split_seed: int = 0
     patch: int = 0
     grey: bool = False
+    size: int = 0
+    target: Annotated[str | None, tyro.conf.arg(metavar="COLUMN")] = None
 
     def __post_init__(self) -> None:
-        for name in ("limit", "split_seed", "patch"):
+        for name in ("limit", "split_seed", "patch", "size"):
             if getattr(self, name) < 0:
                 option = name.replace("_", "-")
                 raise ValueError(f"--{option} must not be negative, not {getattr(self, name)}")
@@ -86,6 +90,18 @@ class Config:
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled (between processes of a study) by value: the record types are made at run time."""
         return from_json, (to_json(self),)
+
+
+AUTO = "auto"
+"""The name of a network that is the method's default, on images its convolutional counterpart."""
+CONVOLUTIONAL = {"mlp": "conv", "confined": "conv"} | {
+    name: f"conv-{name}" for name in ("bounded", "autoencoder")
+}
+
+
+def suited(default: str, images: bool) -> str:
+    """What ``auto`` stands for where a method's default network is ``default``."""
+    return CONVOLUTIONAL.get(default, default) if images else default
 
 
 def signature_options(cls: type[Method]) -> dict[str, inspect.Parameter]:
@@ -111,9 +127,11 @@ def config_type(method: str) -> type[Config]:
         fields.append(("latent", latent, dataclasses.field(default=16)))
     for role, default in cls.networks.items():
         known = ", ".join(NETWORKS.get(role, NETWORKS["energy"]))
-        text = f"the {role} network: {known}, or your own package.module:Class"
+        images = suited(default, images=True)
+        auto = AUTO if images == default else f"{AUTO} ({images} for images)"
+        text = f"the {role} network: {known}, or your own package.module:Class; {auto} is {default}"
         named = Annotated[str, tyro.conf.arg(help=text)]
-        fields.append((role, named, dataclasses.field(default=default)))
+        fields.append((role, named, dataclasses.field(default=AUTO)))
         fields.append((f"{role}_net", NetworkOptions, _new(NetworkOptions)))
     for player in cls.players:
         if player in cls.stepped:

@@ -145,7 +145,7 @@ def directed_likelihood(model: Model, x: Tensor, seed: int) -> Interval | NotDef
     """Mean of log p over the first rows of ``x [B, *event]``, both sides, in the user's units."""
     method = model.method
     if not isinstance(method, HasLogWeights):
-        return NotDefined("log Z is not")
+        return NotDefined("the method has no weights of draws to bound it by")
     rng = model.rng(seed)
     u = model.transform.encode(x[:WEIGHED].to(model.device), rng)
     decoder = (method.decoded, method.prior) if isinstance(method, HasDecoder) else None

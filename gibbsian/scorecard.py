@@ -150,6 +150,8 @@ def _likelihood(
         if isinstance(held_out, Interval):
             held_out = shifted(held_out, model.transform.log_jacobian)
         found["log-likelihood"] = held_out
+    elif isinstance(z, NotDefined) and not isinstance(method, HasLogWeights):
+        found["log-likelihood"] = z
     else:
         found["log-likelihood"] = directed_likelihood(model, test, seed)
     if isinstance(method, HasOverlap) and isinstance(z, Interval):
@@ -172,10 +174,12 @@ def model_kl(model: Model, data: Dataset, z: object) -> Estimate | NotDefined:
         gaps = density.log_prob(x) - directed_log_density(model, x, 0)
         how = "the density minus the importance bound"
         return Estimate(*_mean_error(gaps), "upper", "bound in expectation", how)
-    if density is None or isinstance(z, NotDefined) or not isinstance(model.method, HasEnergy):
-        return NotDefined(
-            "log Z is not" if density is not None else "the data's density is unknown"
-        )
+    if density is None:
+        return NotDefined("the data's density is unknown")
+    if isinstance(z, NotDefined):
+        return z
+    if not isinstance(model.method, HasEnergy):
+        return NotDefined("the method has no energy")
 
     def log_p(u: Tensor) -> Tensor:
         return density.log_prob(transform.decode(u)) - transform.log_jacobian

@@ -90,9 +90,10 @@ FAULTS = [
     *faults(
         NOISE,
         f"{TEST_NCE}_noise_is_the_gaussian_of_what_was_seen",
-        ("self.mean.lerp_(flat.mean(0), 1 / (index + 2))", "self.mean.lerp_(flat.mean(0), 0.5)"),
-        ("self.second.lerp_(second, 1 / (index + 2))", "self.second.lerp_(second, 0.5)"),
+        ("self.mean.lerp_(flat.mean(0), 1 / (index + 1))", "self.mean.lerp_(flat.mean(0), 0.5)"),
+        ("self.second.lerp_(second, 1 / (index + 1))", "self.second.lerp_(second, 0.5)"),
         ("- torch.outer(self.mean, self.mean)", ""),
+        ("covariance = covariance + ridge", "covariance = covariance + 100 * ridge"),
         ("return self.spread * root", "return root"),
         ("xi @ scale.T", "xi @ scale"),
         ("square().sum(0) - log_det", "square().sum(0) + log_det"),
@@ -105,12 +106,18 @@ FAULTS = [
         ("scale.log().sum() + (high", "(high"),
         ("(low + (high - low) * u)", "u"),
         ("log_p.masked_fill(outside, -math.inf)", "log_p"),
-        ("return self.spread * (self.second", "return (self.second"),
+        ("return self.spread * (variance", "return (variance"),
     ),
     *faults(
         NOISE,
         f"{TEST_NCE}_noise_keeps_its_moments_on_a_box",
         ("flat.square().mean(0) if", "flat.mean(0) if"),
+    ),
+    *faults(
+        NOISE,
+        f"{TEST_NCE}_noise_of_data_far_from_zero_is_as_wide_as_they_are",
+        ("torch.zeros(d, dtype=torch.float64)", "torch.zeros(d)"),
+        ("one.double()", "one"),
     ),
     *faults(
         CLASSES,

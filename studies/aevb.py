@@ -62,6 +62,8 @@ def configured(
         training={"batch": BATCH, "device": "cpu", "save_every": 0},
         latent=latent,
         estimator=estimator,
+        decoder="mlp",
+        encoder="mlp",
         decoder_net=tanh,
         encoder_net=tanh,
         model_optimiser={"name": "adagrad", "rate": rate, "weight_decay": 1.0 / rows},

@@ -7,7 +7,7 @@ normalisation on both sides but for the discriminator's first layer, batch 64, 3
 Of these 192 architectures 24 are drawn, and the same ones are used throughout: by EBGAN and EBGAN-PT
 (weight 0.1), Adam at 0.001; by 24 GANs with Adam at 0.001 on both sides and by 24 GANs with one of the
 other eleven settings of optimiser (Adam or SGD each side) and rate (0.01, 0.001, 0.0001), drawn per
-architecture. The margin is 10 scaled to the pixels' norm, 10 x 14/32 = 4.4. Every run trains for 15
+architecture. The margin is 10 scaled to the pixels' norm, 10 x 14/32 = 4.4. Every run trains for 10
 CPU-seconds of one thread. A run that is not finite counts as a failure: I' = 0.
 
 5 000 samples of each run are judged by one classifier of the same pictures: I' (clipped), the Frechet
@@ -43,7 +43,7 @@ from gibbsian.recipes import default
 from gibbsian.sweep.locks import FileLock
 from studies.harness import RESULTS, Result, Study, run_study
 
-DATA, SECONDS, SAMPLES, CONFIGURATIONS = "mnist-14", 15.0, 5_000, 24
+DATA, SECONDS, SAMPLES, CONFIGURATIONS = "mnist-14", 10.0, 5_000, 24
 MARGIN = 10 * 14 / 32
 FAMILIES = ("EBGAN", "EBGAN-PT", "GAN, Adam 0.001", "GAN, other optimisers")
 Architecture = tuple[int, int, int, int, bool]

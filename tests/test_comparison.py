@@ -16,7 +16,8 @@ from gibbsian.cli import main
 from gibbsian.cli.compare import seconds
 from gibbsian.comparison import Settings, contestants_of, difference, ranked, ranks, runs
 from gibbsian.comparison.measuring import judge_of, of_density
-from gibbsian.comparison.references import FLOOR, TRIVIAL, fitted, reference
+from gibbsian.comparison.references import fitted, reference
+from gibbsian.comparison.settings import FLOOR, TRIVIAL
 from gibbsian.comparison.table import row_of
 from gibbsian.core import NonFiniteError
 from gibbsian.data import load
@@ -63,7 +64,23 @@ def test_an_upper_side_is_never_ranked_and_references_neither() -> None:
     rows = rows_with("log-likelihood-upper", {"a": [1.0, 2.0], "b": [5.0, 6.0]})
     assert ranks(rows, "log-likelihood-upper") == {}
     floor = row_of(FLOOR, [run(mmd=0.0), run(mmd=0.001)], True)
-    assert ranks([floor, *rows_with("mmd", {"a": [1.0, 1.1]})], "mmd") == {"a": 1}
+    apart = rows_with("mmd", {"a": [1.0, 1.1], "b": [9.0, 9.1]})
+    assert ranks([floor, *apart], "mmd") == {"a": 1, "b": 2}
+
+
+def test_no_ranks_where_nothing_is_told_apart_or_a_run_failed() -> None:
+    same = rows_with("mmd", {"a": [1.0, 5.0], "b": [2.0, 4.0]})
+    assert ranks(same, "mmd") == {}
+    without_errors = [
+        row_of(label, [{"figures": {"modes": {"value": value}}}], False)
+        for label, value in (("a", 8.0), ("b", 2.0))
+    ]
+    assert ranks(without_errors, "modes") == {}
+    failed = row_of("c", [run(mmd=0.0), {"failed": "NaN"}], False)
+    apart = rows_with("mmd", {"a": [1.0, 1.1], "b": [9.0, 9.1]})
+    assert ranks([*apart, failed], "mmd") == {"a": 1, "b": 2}
+    assert [row.label for row in ranked([failed, *apart])] == ["a", "b", "c"]
+    floor = row_of(FLOOR, [run(mmd=0.0)], True)
     assert ranked([*rows_with("mmd", {"a": [1.0]}), floor])[0] is floor
 
 
@@ -134,6 +151,7 @@ def test_a_comparison_survives_a_kill_and_adds_methods(
     model = out / "gan" / "seed-1" / "run" / "model" / "model.safetensors"
     trained = read_tensors(model)[0]
     assert not (out / "gan" / "seed-1" / "figures.json").exists()
+    assert "5 of 6 runs are done" in (out / "comparison.md").read_text(), "an early look"
     more = COMMAND.replace("--methods gan", "--methods gan,ebgan")
     assert main([*more.split(), "--out", str(out)]) == 0
     assert calls[0] == 2 + 3, "nothing that was measured is measured again"
@@ -147,7 +165,10 @@ def test_a_comparison_survives_a_kill_and_adds_methods(
     page = (out / "comparison.html").read_text()
     assert "not defined" in page and "http://" not in page.replace("http://www.w3.org", "")
     assert main([*COMMAND.replace("0.2s", "0.3s").split(), "--out", str(out)]) == 2
-    assert "another budget" in capsys.readouterr().err
+    assert "another budget, 0.2 instead of 0.3" in capsys.readouterr().err
+    (out / "comparison.json").write_text('{"format": 1}')
+    assert main([*COMMAND.split(), "--page", "--out", str(out)]) == 2
+    assert "comparison.json is damaged" in capsys.readouterr().err
 
 
 def test_a_run_that_fails_is_a_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,6 +196,8 @@ def test_a_run_that_fails_is_a_result(tmp_path: Path, monkeypatch: pytest.Monkey
         ("--methods gan --extractor squeezenet", "sees pictures"),
         ("--methods gan --rows nowhere.json", "there is no file nowhere.json"),
         ("--methods ,", "name at least one method"),
+        ("--methods gan --limit 60", "a comparison needs at least 10"),
+        ("--page", "holds no comparison to show"),
     ],
 )
 def test_what_cannot_be_compared_is_said(
@@ -190,12 +213,20 @@ def test_what_cannot_be_compared_is_said(
 
 def test_rows_of_a_file_are_methods_with_options(tmp_path: Path) -> None:
     path = tmp_path / "rows.json"
-    path.write_text('{"Wasserstein GAN": {"method": "gan", "loss": "wasserstein", "rounds": 7}}')
+    path.write_text(
+        '{"Wasserstein GAN": {"method": "gan", "loss": "wasserstein", "critic_steps": 7}}'
+    )
     plain, other = contestants_of("gan", path)
     config = Settings("ring8", (plain, other)).config(other)
-    assert (config.method, config.loss, config.training.rounds) == ("gan", "wasserstein", 7)  # type: ignore[attr-defined]
+    assert (config.method, config.loss, config.critic_steps) == ("gan", "wasserstein", 7)  # type: ignore[attr-defined]
     path.write_text('{"a": {"loss": "wasserstein"}}')
     with pytest.raises(ValueError, match="must be like"):
+        contestants_of("gan", path)
+    path.write_text('{"a": {"method": "gan", "rounds": 7}}')
+    with pytest.raises(ValueError, match="sets rounds, which all rows share or the budget finds"):
+        contestants_of("gan", path)
+    path.write_text('{"simplest law": {"method": "gan"}}')
+    with pytest.raises(ValueError, match="is a row of every table"):
         contestants_of("gan", path)
     path.write_text('{"../a": {"method": "gan"}}')
     with pytest.raises(ValueError, match="row's name is a folder's too"):

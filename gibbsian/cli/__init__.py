@@ -55,6 +55,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 130
         except (ValueError, ImportError) as error:
             return _fail(error, 2)
+        except (MemoryError, RuntimeError) as error:
+            if not _is_memory(error):
+                raise
+            return _fail(
+                MemoryError("not enough memory for this; ask for less, or for it in parts"), 1
+            )
         except BrokenPipeError:  # the reader of our output has gone, as `head` does
             _discard_output()
             return 141
@@ -63,6 +69,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             where = f" {error.filename}" if error.filename else ""
             why = f"cannot read or write{where}: {error.strerror or error}"
             return _fail(ValueError(f"{why}; check the path, its permissions and free space"), 2)
+
+
+def _is_memory(error: BaseException) -> bool:
+    """Whether an allocation failed: PyTorch has a type for that on accelerators only."""
+    said = str(error)
+    return isinstance(error, MemoryError) or "allocate memory" in said or "out of memory" in said
 
 
 def _discard_output() -> None:

@@ -12,6 +12,7 @@ import tyro
 from gibbsian.cli.console import parse, say
 from gibbsian.comparison import Settings, compare, contestants_of, summarise
 from gibbsian.config import DATA, Source
+from gibbsian.files import read_json
 
 UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -34,6 +35,7 @@ class Compare:
         extractor: features in which pictures are compared: squeezenet, mobilenet, pixels, a file by
             `gibbsian classifier`, or package.module:Class. auto trains a classifier of the data's
             classes, or takes pixels where there are none.
+        page: only write the page again about what is done so far.
     """
 
     data: Annotated[str, tyro.conf.arg(metavar="DATA", help=DATA)]
@@ -45,6 +47,7 @@ class Compare:
     workers: Annotated[int, tyro.conf.arg(metavar="N")] = 1
     samples: Annotated[int, tyro.conf.arg(metavar="N")] = 2_000
     extractor: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
+    page: bool = False
     source: tyro.conf.OmitArgPrefixes[Source] = dataclasses.field(default_factory=Source)
 
 
@@ -62,9 +65,16 @@ def compare_(arguments: list[str]) -> int:
     )
     name = Path(wish.data).stem if "/" in wish.data else wish.data
     out = wish.out or Path("runs") / f"compare-{name}"
-    settings, died = compare(out, settings, wish.workers, say)
-    print(summarise(out, settings), end="")
-    say(f"the page is {out / 'comparison.html'}")
+    died = 0
+    try:
+        if not wish.page:
+            settings, died = compare(out, settings, wish.workers, say)
+    finally:  # a look at what is done so far, also after an interruption
+        if (out / "comparison.json").is_file():
+            print(summarise(out, Settings.from_json(read_json(out / "comparison.json"))), end="")
+            say(f"the page is {out / 'comparison.html'}")
+    if wish.page and not (out / "comparison.json").is_file():
+        raise ValueError(f"{out} holds no comparison to show; leave out --page to begin one")
     if died:
         say(f"error: {died} of {wish.workers} workers ended early; the same command goes on")
     return int(died > 0)

@@ -26,6 +26,7 @@ Figures = dict[str, dict[str, Any]]
 """Name -> {"value", "stderr" ...}, or {"undefined": why}."""
 
 OF_PICTURES = ("frechet", "kernel", "two-sample", "precision", "recall")
+OPTIONS: dict[str, dict[str, Any]] = {"sliced-wasserstein": {"p": 1}}
 OF_VECTORS = ("sliced-wasserstein", "mmd", "two-sample", "precision", "recall")
 
 
@@ -87,7 +88,7 @@ def measured(
     figures = of_samples(x_model, data, settings, seed, judge)
     figures |= of_density(found["values"].get("log-likelihood"), found["rows"])
     if data.density is not None:
-        figures["kl"] = plain(found["values"]["kl"], "log Z is not")
+        figures["kl"] = plain(found["values"]["kl"], why_not(found["rows"], "KL"))
     anomaly = found["anomaly"]
     if anomaly is None:
         figures["auroc"] = {"undefined": "the method has no energy"}
@@ -108,10 +109,13 @@ def of_samples(
     )
     figures: Figures = {}
     for name in judge.metrics:
-        metric = build_metric(name, seed)
+        metric = build_metric(name, seed, **OPTIONS.get(name, {}))
         metric.update(features, real=True)
         metric.update(features_model, real=False)
         figures[name] = of_estimate(metric.compute())
+    accuracy = figures["two-sample"]
+    if "value" in accuracy:  # below a half by chance is no better than a half
+        accuracy["value"] = max(0.5, accuracy["value"])
     if judge.classes is not None:
         metric = build_metric("inception-type", seed)
         metric.update(judge.classes(x_model), real=False)
@@ -129,8 +133,7 @@ def of_samples(
 def of_density(likelihood: Any, rows: Mapping[str, str]) -> Figures:
     """Both sides of the held-out log-likelihood, with their standing, as ``evaluate_run`` found them."""
     if likelihood is None:
-        text = next((t for name, t in rows.items() if name.startswith("held-out")), "")
-        why = {"undefined": text.removeprefix("not defined: ") or "the model has no density"}
+        why = {"undefined": why_not(rows, "held-out")}
         return {"log-likelihood": why, "log-likelihood-upper": why}
     lower, upper = likelihood.get("lower", likelihood), likelihood.get("upper", likelihood)
     figures = {
@@ -144,6 +147,12 @@ def of_density(likelihood: Any, rows: Mapping[str, str]) -> Figures:
         crossed = {"undefined": "its estimate came out below the lower side"}
         figures["log-likelihood-upper"] = crossed
     return figures
+
+
+def why_not(rows: Mapping[str, str], start: str) -> str:
+    """Why the row whose name begins so has no number."""
+    text = next((text for name, text in rows.items() if name.startswith(start)), "")
+    return text.removeprefix("not defined: ") or "the model has no density"
 
 
 def plain(figure: Mapping[str, Any] | None, why: str) -> dict[str, Any]:

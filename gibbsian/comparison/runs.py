@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +13,20 @@ import torch
 
 from gibbsian.budget import rounds_within
 from gibbsian.comparison.measuring import Judge, judge_of, measured
-from gibbsian.comparison.references import REFERENCES, reference
-from gibbsian.comparison.settings import Contestant, Settings, settle
+from gibbsian.comparison.references import reference
+from gibbsian.comparison.settings import REFERENCES, Contestant, Settings, settle
 from gibbsian.config import Config, replace
 from gibbsian.core import NonFiniteError
 from gibbsian.data import Dataset, load
 from gibbsian.facade import resume, train_config
 from gibbsian.files import read_json, write_json
 from gibbsian.runs import Run
-from gibbsian.sweep import FileLock
+from gibbsian.sweep import FileLock, check_workers, in_processes
 
 Tell = Callable[[str], None]
 Result = dict[str, Any]
+FEWEST = 10
+"""Test rows that a comparison needs."""
 
 
 @dataclass(frozen=True)
@@ -62,28 +63,21 @@ def compare(out: Path, settings: Settings, workers: int, tell: Tell) -> tuple[Se
     Other processes and machines may work on the same folder at the same time. Raises ValueError
     before anything is written for data that cannot be loaded and settings that do not fit.
     """
-    if workers < 1:
-        raise ValueError(f"the number of workers must be at least 1, not {workers}")
+    check_workers(workers)
     data = dataset(settings)
     for contestant in settings.contestants:
         if contestant.options:
             settings.config(contestant)
+    if len(data.test) < FEWEST:
+        raise ValueError(
+            f"{settings.data} has {len(data.test)} test rows, a tenth of all; a comparison needs at "
+            f"least {FEWEST}, so some {10 * FEWEST} rows"
+        )
     if settings.extractor != "auto":
         judge_of(settings, data, out)  # says what is wrong with it, and writes nothing
     settings = settle(out, settings)
     judge_of(settings, data, out)
-    if workers == 1:
-        work(out, tell)
-        return settings, 0
-    context = get_context("spawn")
-    processes = [
-        context.Process(target=work, args=(out, tell), daemon=True) for _ in range(workers)
-    ]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    return settings, sum(process.exitcode != 0 for process in processes)
+    return settings, in_processes(work, out, workers, tell)
 
 
 def dataset(settings: Settings) -> Dataset:
@@ -140,13 +134,16 @@ def run_cell(cell: Cell, settings: Settings, data: Dataset, judge: Judge, out: P
         return {"figures": reference(cell.label, cell.seed, settings, data, judge)}
     run = Run(cell.folder(out) / "run")
     try:
+        begun = time.process_time()
         if (run.path / "config.json").is_file():
             model = resume(run.path, dataset=data)
         else:
             config = settings.config(cell.contestant)
             rounds = rounds_of(cell.label, config, data, settings.budget, out)
             training = {"rounds": rounds, "seed": cell.seed, "device": "cpu"}
+            begun = time.process_time()
             model = train_config(replace(config, training=training), run, data)
+        taken = time.process_time() - begun
         figures = measured(model, data, settings, cell.seed, judge, run)
     except (NonFiniteError, ValueError) as error:
         return {"failed": str(error)}
@@ -155,6 +152,7 @@ def run_cell(cell: Cell, settings: Settings, data: Dataset, judge: Judge, out: P
         "figures": figures,
         "rounds": model.config.training.rounds,
         "parameters": parameters,
+        "cpu_seconds": round(taken, 1),
     }
 
 

@@ -16,6 +16,11 @@ from gibbsian.methods import METHODS
 from gibbsian.sweep import FileLock, applied
 
 FORMAT = 1
+FLOOR, TRIVIAL = "training data", "simplest law"
+REFERENCES = (FLOOR, TRIVIAL)
+"""Rows that are no method: other real rows, and a Gaussian or independent bits."""
+SHARED = ("data", "source", "rounds", "seed", "device", "training.rounds", "training.seed")
+"""Options that a row may not set: all rows share them, or the budget finds them."""
 LABEL = re.compile(r"[\w .,+()=-]+")
 
 
@@ -33,6 +38,14 @@ class Contestant:
                 f"a row's name is a folder's too: letters, digits, spaces and . , + ( ) = -, not "
                 f"{self.label!r}"
             )
+        if self.label in REFERENCES:
+            raise ValueError(f"{self.label!r} is a row of every table; give this one another name")
+        for option in self.options:
+            if option in SHARED or option.startswith("source."):
+                raise ValueError(
+                    f"row {self.label!r} sets {option}, which all rows share or the budget finds; "
+                    "leave it out"
+                )
         if method_class(self.method).conditional:
             raise ValueError(
                 f"{self.method} samples only given something, so it cannot be compared with laws of x"
@@ -81,7 +94,13 @@ class Settings:
 
     @classmethod
     def from_json(cls, entries: Mapping[str, Any]) -> Settings:
-        """The inverse of ``to_json``."""
+        """The inverse of ``to_json``; ValueError for entries that are no settings of this version."""
+        if not {"data", "contestants", "source", "format"} <= entries.keys():
+            raise ValueError("comparison.json is damaged: it lacks what every comparison has")
+        if entries["format"] != FORMAT:
+            raise ValueError(
+                f"comparison.json has format {entries['format']}; this version reads {FORMAT}"
+            )
         rest = {k: v for k, v in entries.items() if k not in ("format", "contestants", "source")}
         rows = tuple(Contestant(**row) for row in entries["contestants"])
         return cls(contestants=rows, source=Source(**entries["source"]), **rest)
@@ -126,8 +145,8 @@ def settle(out: Path, settings: Settings) -> Settings:
             for name in ("data", "budget", "samples", "extractor", "source"):
                 if getattr(there, name) != getattr(settings, name):
                     raise ValueError(
-                        f"{out} holds a comparison with another {name}; go on with it as it was or "
-                        "choose another --out"
+                        f"{out} holds a comparison with another {name}, {getattr(there, name)} instead of "
+                        f"{getattr(settings, name)}; go on with it as it was or choose another --out"
                     )
             settings = _merged(there, settings, out)
         write_json(path, settings.to_json())

@@ -9,10 +9,9 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from gibbsian.comparison.columns import COLUMNS
-from gibbsian.comparison.references import FLOOR, REFERENCES, TRIVIAL
 from gibbsian.comparison.runs import cells
-from gibbsian.comparison.settings import Settings
-from gibbsian.comparison.table import Entry, Row, difference, ranked, ranks, row_of
+from gibbsian.comparison.settings import FLOOR, REFERENCES, TRIVIAL, Settings
+from gibbsian.comparison.table import Entry, Row, difference, half_width, ranked, ranks, row_of
 from gibbsian.files import write_json
 from gibbsian.outputs import write_page
 from gibbsian.report import (
@@ -84,7 +83,7 @@ def page_of(rows: Sequence[Row], out: Path, settings: Settings) -> Page:
         f"{len(cells(settings))} runs are done."
     )
     sections = [
-        Section("Ranking", (ranking(rows, shown), *notes(rows, settings))),
+        Section("Ranking", (ranking(rows, shown, settings), *notes(rows, settings))),
         Section("Figures with errors", tuple(panels(rows, shown))),
         Section("Differences", tuple(differences(rows, shown))),
         Section("Samples", tuple(sheets(rows, out, settings))),
@@ -102,7 +101,7 @@ def plural(n: int, noun: str) -> str:
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
-def ranking(rows: Sequence[Row], shown: Sequence[str]) -> Table:
+def ranking(rows: Sequence[Row], shown: Sequence[str], settings: Settings) -> Table:
     """Every figure with its error and rank, rounds and sizes."""
     places = {name: ranks(rows, name) for name in shown}
     heads = [
@@ -112,14 +111,17 @@ def ranking(rows: Sequence[Row], shown: Sequence[str]) -> Table:
     ]
     lines = []
     for row in rows:
-        line = [row.label]
+        failed = f" ({len(row.failed)} of {settings.seeds} runs failed)" if row.failed else ""
+        line = [row.label + failed]
         for name in shown:
             rank = places[name].get(row.label)
             line.append(told(row.entries.get(name, Entry())) + (f" [{rank}]" if rank else ""))
-        sizes = (str(row.rounds), str(row.parameters)) if not row.reference else ("", "")
-        lines.append((*line, *sizes))
+        costs = (str(row.rounds), f"{row.cpu_seconds:.0f}", str(row.parameters))
+        lines.append((*line, *(("", "", "") if row.reference else costs)))
     caption = "Mean ± standard error over seeds; in brackets the rank"
-    return Table(caption, ("row", *heads, "rounds", "parameters"), tuple(lines))
+    return Table(
+        caption, ("row", *heads, "rounds", "CPU s of training", "parameters"), tuple(lines)
+    )
 
 
 def told(entry: Entry) -> str:
@@ -134,11 +136,13 @@ def notes(rows: Sequence[Row], settings: Settings) -> Iterator[Prose | Fold]:
     """How to read the table."""
     yield Prose(
         "A rank is one more than the number of methods that are clearly better: whose 95 % interval of "
-        "the difference (Welch) leaves out 0. Rows are in order of the mean place of their means in "
-        "the figures of samples, which all methods have. No correction for many comparisons is made."
+        "the difference (Welch) leaves out 0. Methods with the same rank are not told apart; a column in "
+        "which no two are has no ranks, and neither has a method with a failed run. Rows are in order of "
+        "the mean place of their means in the figures of samples, which all methods have. No correction for many comparisons is made."
     )
     yield Prose(
-        f"{FLOOR}: other real rows against the same test rows, the best that an honest figure can be; "
+        f"{FLOOR}: other real rows against the same test rows, which no distance can honestly fall below by "
+        "more than its error (recall can exceed it: a law that is too wide has much of it); "
         f"{TRIVIAL}: a Gaussian, of binary data independent bits, fitted in closed form. Figures of "
         f"samples are of {settings.samples} draws. Likelihoods are ranked by their lower side, among "
         "models of one measure; where upper and lower side differ much, the rank says little."
@@ -159,7 +163,9 @@ def panels(rows: Sequence[Row], shown: Sequence[str]) -> Iterator[Pictures]:
     """A picture per figure: a dot with its 95 % interval for each row."""
     drawn = [one for name in shown if (one := dots(rows, name)) is not None]
     if drawn:
-        yield Pictures(tuple(drawn), "Dots are means over seeds, whiskers two standard errors.")
+        yield Pictures(
+            tuple(drawn), "Dots are means over seeds, whiskers 95 % intervals (Student's t)."
+        )
 
 
 def dots(rows: Sequence[Row], name: str) -> Picture | None:
@@ -171,7 +177,7 @@ def dots(rows: Sequence[Row], name: str) -> Picture | None:
     figure = Figure((6.4, 0.9 + 0.3 * len(found)), layout="constrained")
     axes = figure.subplots()
     for k, (row, entry) in enumerate(found):
-        error = 2 * entry.stderr if finite(entry.stderr) else 0.0
+        error = half_width(entry) if finite(entry.stderr) else 0.0
         colour = "#6b7280" if row.reference else "#1d4ed8"
         axes.errorbar(entry.value, k, xerr=error, fmt="o", color=colour, capsize=3)
     axes.set(yticks=range(len(found)), yticklabels=[row.label for row, _ in found])

@@ -57,6 +57,12 @@ class Row:
     rounds: int = 0
     parameters: int = 0
     reference: bool = False
+    cpu_seconds: float = 0.0
+
+    @property
+    def ranked(self) -> bool:
+        """Whether it takes part: a contestant all of whose runs were sound."""
+        return not self.reference and not self.failed
 
 
 def row_of(label: str, runs: Sequence[Mapping[str, Any]], reference: bool) -> Row:
@@ -79,6 +85,7 @@ def row_of(label: str, runs: Sequence[Mapping[str, Any]], reference: bool) -> Ro
         last.get("rounds", 0),
         last.get("parameters", 0),
         reference,
+        mean(run.get("cpu_seconds", 0.0) for run in sound) if sound else 0.0,
     )
 
 
@@ -118,29 +125,39 @@ def quantile(x: Entry, y: Entry) -> float:
     return float(student_t.ppf(0.5 + CONFIDENCE / 2, freedom))
 
 
+def half_width(entry: Entry) -> float:
+    """Half of the mean's 95 % interval: Student's t over seeds, the normal law's for a run's own error."""
+    freedom = entry.seeds - 1 if entry.seeds > 1 else math.inf
+    return entry.stderr * float(student_t.ppf(0.5 + CONFIDENCE / 2, freedom))
+
+
 def ranks(rows: Sequence[Row], name: str) -> dict[str, int]:
-    """Label -> 1 + how many contestants are clearly better; contestants without the figure have none."""
+    """Label -> 1 + how many contestants are clearly better.
+
+    Contestants without the figure or with a run that failed have none; no one has where no difference
+    between any two is clear, or none has an error.
+    """
     if name in SHOWN_ONLY:
         return {}
     sign = 1.0 if COLUMNS[name].better == "high" else -1.0
-    contestants = [r for r in rows if not r.reference and r.entries.get(name, Entry()).defined]
+    contestants = [r for r in rows if r.ranked and r.entries.get(name, Entry()).defined]
     found = {}
     for row in contestants:
         gaps = [difference(other, row, name) for other in contestants if other is not row]
         found[row.label] = 1 + sum(g is not None and g.clear and sign * g.value > 0 for g in gaps)
-    return found
+    return found if max(found.values(), default=1) > 1 else {}
 
 
 def ranked(rows: Sequence[Row]) -> list[Row]:
     """References first, then contestants by the mean place of their means in the figures of samples.
 
     Those are what all methods have. Places, unlike ranks, make no ties, so that a row whose runs differ
-    much does not come first for being beaten clearly by none. Rows without a sound run come last.
+    much does not come first for being beaten clearly by none. Rows with a failed run come last.
     """
     contestants = [row for row in rows if not row.reference]
     places: dict[str, list[int]] = {row.label: [] for row in contestants}
     for name, column in COLUMNS.items():
-        having = [r for r in contestants if r.entries.get(name, Entry()).defined]
+        having = [r for r in contestants if r.ranked and r.entries.get(name, Entry()).defined]
         if column.about == "samples":
             sign = -1.0 if column.better == "high" else 1.0
             values = [sign * row.entries[name].value for row in having]

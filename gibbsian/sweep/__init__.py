@@ -6,6 +6,7 @@ from gibbsian.sweep.objectives import OBJECTIVES, Objective, Setting
 from gibbsian.sweep.runs import Settings, sweep, work
 from gibbsian.sweep.space import Choices, Range, applied, grid, parse_space, read_space
 from gibbsian.sweep.summary import summarise
+from gibbsian.sweep.workers import check_workers, in_processes
 
 __all__ = [
     "OBJECTIVES",
@@ -19,7 +20,9 @@ __all__ = [
     "Settings",
     "Trial",
     "applied",
+    "check_workers",
     "grid",
+    "in_processes",
     "parse_space",
     "read_space",
     "summarise",

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +21,9 @@ from gibbsian.sweep.journal import Claim, Journal, Result, Search, planned
 from gibbsian.sweep.locks import FileLock
 from gibbsian.sweep.objectives import OBJECTIVES, Setting, possible
 from gibbsian.sweep.space import Space, applied, parse_space, to_entries
+from gibbsian.sweep.workers import Tell, check_workers, in_processes
 
 FORMAT = 1
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -120,24 +118,12 @@ def sweep(out: Path, settings: Settings, workers: int, tell: Tell) -> int:
     before anything is written, for data that cannot be loaded, an objective that no trial could
     have and settings that do not fit what stands in ``out``.
     """
-    if workers < 1:
-        raise ValueError(f"the number of workers must be at least 1, not {workers}")
+    check_workers(workers)
     data, setting = load_data(settings.config), Setting(settings.samples, 0, settings.judge())
     possible(settings.objective, data, setting, settings.probes())
     settle(out, settings)
     settings.journal(out)
-    if workers == 1:
-        work(out, tell)
-        return 0
-    context = get_context("spawn")
-    processes = [
-        context.Process(target=work, args=(out, tell), daemon=True) for _ in range(workers)
-    ]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    return sum(process.exitcode != 0 for process in processes)
+    return in_processes(work, out, workers, tell)
 
 
 def work(out: Path, tell: Tell) -> None:
