@@ -59,6 +59,8 @@ def load_source(data: str, source: Source) -> Dataset:
         limit=source.limit or None,
         patch=source.patch,
         grey=source.grey,
+        size=source.size or None,
+        target=source.target,
     )
 
 

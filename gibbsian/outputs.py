@@ -29,10 +29,11 @@ def check_output(path: Path, endings: Sequence[str], option: str = "--output") -
         raise ValueError(f"{option} {path} cannot be written: {path.parent} is not writable")
 
 
-def write_points(path: Path, x: Tensor, columns: int = 8) -> None:
+def write_points(path: Path, x: Tensor, columns: int = 8, header: Sequence[str] = ()) -> None:
     """Write ``x [n, *event]`` as .npy, .npz (array ``x``), .csv (flattened rows) or .png.
 
-    A .png has ``columns`` pictures in a row, or is a scatter of the first two columns.
+    A .png has ``columns`` pictures in a row, or is a scatter of the first two columns. A .csv begins with
+    the names in ``header``, if any.
     """
     array = x.numpy()
     buffer = io.BytesIO()
@@ -41,6 +42,10 @@ def write_points(path: Path, x: Tensor, columns: int = 8) -> None:
     elif path.suffix == ".npz":
         np.savez_compressed(buffer, x=array)
     elif path.suffix == ".csv":
+        if header:
+            line = io.StringIO()
+            csv.writer(line, lineterminator="\n").writerow(header)
+            buffer.write(line.getvalue().encode())
         np.savetxt(buffer, array.reshape(len(array), -1), delimiter=",", fmt="%.9g")
     else:
         _picture(buffer, array, columns)

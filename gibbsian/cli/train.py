@@ -191,10 +191,15 @@ def _start(config: Config, out: Path | None, show: bool, log_with: str | None) -
 
 
 def _resolved(config: Config) -> Config:
-    """As it will be trained; where the data are not at hand, as it is."""
+    """As it will be trained; where the data are not at hand, as it is.
+
+    ValueError where they are at hand and cannot be used.
+    """
     try:
         dataset = load_data(config)
     except (ValueError, ImportError) as error:
+        if Path(config.data).exists():
+            raise
         say(f"what depends on the data is not filled in: {error}")
         return config
     return untrained(config, dataset)[0]

@@ -17,12 +17,13 @@ from gibbsian.capabilities import HasClasses, HasLatentTarget
 from gibbsian.cli.console import parse, say
 from gibbsian.config import to_json
 from gibbsian.data import read_mask, read_observation, read_points
+from gibbsian.data.cells import read_back
 from gibbsian.data.labels import read_labels
 from gibbsian.export import write_chains
 from gibbsian.facade import device_of, load_data
 from gibbsian.files import write_json
 from gibbsian.latents import manifold, traverse
-from gibbsian.model import load
+from gibbsian.model import Model, load
 from gibbsian.outputs import check_output, write_page, write_points, write_table
 from gibbsian.points import score_points
 from gibbsian.refine import KernelName, refine
@@ -127,9 +128,15 @@ def sample(arguments: list[str]) -> int:
         if wish.chains is not None:
             latent = isinstance(model.method, HasLatentTarget)
             write_chains(wish.chains, chains, "z" if latent else "x")
-    write_points(wish.output, x)
+    write_points(wish.output, x, header=_header(model))
     say(f"{wish.n} samples in {wish.output}")
     return 0
+
+
+def _header(model: Model) -> tuple[str, ...]:
+    """The names of the columns, where `gibbsian score` will know them for names."""
+    columns = model.transform.columns
+    return columns if read_back(columns) else ()
 
 
 def _keep(wish: Sample, facts: dict[str, Any]) -> None:
@@ -158,7 +165,7 @@ def _walk(wish: Sample) -> int:
         assert wish.traverse is not None
         like = None if wish.given is None else read_observation(wish.given, model.transform)
         columns, x = wish.traverse, traverse(model, wish.traverse, like, wish.seed)
-    write_points(wish.output, x, columns)
+    write_points(wish.output, x, columns, _header(model))
     say(f"{len(x)} latent points, {columns} in a row, in {wish.output}")
     return 0
 
@@ -189,7 +196,10 @@ def score(arguments: list[str]) -> int:
     if output is not None:
         check_output(output, (".csv",))
     model = load(wish.run, device=device_of(wish.device))
-    points = read_points(wish.points, model.transform)
+    source = model.config.source
+    points = read_points(
+        wish.points, model.transform, size=source.size or None, target=source.target
+    )
     table, standing = score_points(model, points, wish.seed)
     say(standing)
     write_table(output, table)

@@ -59,3 +59,11 @@ def counts_rows(cells: Sequence[str]) -> bool:
     return any(
         all(cell == str(number) for number, cell in enumerate(cells, start)) for start in (0, 1)
     )
+
+
+def read_back(columns: Sequence[str]) -> bool:
+    """Whether ``columns``, as the first line of numbers separated by commas, are read as their names."""
+    whole = all(
+        name and name == name.strip() and not set(name) & set(";\t\r\n") for name in columns
+    )
+    return whole and has_header([columns, ["0"] * len(columns)])

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from gibbsian.core import Space
 from gibbsian.data import files, named, photographs
+from gibbsian.data.classes import Target
 from gibbsian.data.densities import Density, density, is_density
-from gibbsian.data.rows import Rows, arranged, kind_of
+from gibbsian.data.rows import Rows, arranged, counted, kind_of
 from gibbsian.data.streams import derived
 from gibbsian.data.transforms import Scaling, Transform, binary, columnwise, pixels, unscaled
 
@@ -56,6 +57,7 @@ def load(
     dequantise: bool = True,
     patch: int = 0,
     grey: bool = False,
+    target: str | None = None,
 ) -> Dataset:
     """The data set called ``source``, or the one in the file or folder at that path.
 
@@ -64,7 +66,8 @@ def load(
     units already, images always go to [-1, 1]. ``limit``: at most this many rows altogether.
     ``size``: bring images to size x size. ``dequantise``: add noise to grid-valued columns.
     ``patch``: cut squares of that side out of photographs of any sizes (``limit`` of them for training,
-    4000 if none is given), as they are or ``grey``; ``photos`` is a folder of a root.
+    4000 if none is given), as they are or ``grey``; ``photos`` is a folder of a root. ``target``: name,
+    or number from 1, of the column of a table that holds classes: it leaves ``x`` for ``targets``.
     Raises ValueError, one sentence with the remedy, on anything unusable.
     """
     if scaling not in ("standardise", "none"):
@@ -72,6 +75,14 @@ def load(
     if limit is not None and limit < FEWEST:
         raise ValueError(f"the limit on rows must be at least {FEWEST}, not {limit}")
     name = str(source)
+    built_in = isinstance(source, str) and (is_density(source) or named.is_named(source))
+    if target is not None and (built_in or patch or grey):
+        raise ValueError(f"{name} takes no --target: that is a column of a .csv or .parquet file")
+    if size is not None and (built_in or patch or grey or not files.holds_images(Path(name))):
+        raise ValueError(
+            f"{name} takes no --size: that is for the pictures of a folder or zip, taken whole; sets with "
+            "a name have it there, as in mnist-14"
+        )
     if patch or grey:
         return _patches(name, photographs.folder_of(source, root), patch, grey, seed, limit)
     if isinstance(source, str) and is_density(source):
@@ -79,7 +90,7 @@ def load(
     if isinstance(source, str) and named.is_named(source):
         rows = named.read(source, root)
     elif Path(source).exists() or files.looks_like_path(name):
-        rows = files.read(Path(source), size)
+        rows = files.read(Path(source), size, None if target is None else Target(target))
     else:
         raise ValueError(named.unknown(name))
     return _split(name, rows, seed, scaling, limit, dequantise)
@@ -101,36 +112,6 @@ def from_array(
     return _split(
         name, Rows(array, tuple(columns), targets=labels), seed, scaling, None, dequantise
     )
-
-
-def read_points(path: str | Path, like: Transform) -> Tensor:
-    """Rows to be scored, ``[N, *event]`` in the user's units, from any file ``load`` reads.
-
-    Checked against the data the model was trained on, which its transform ``like`` describes: number
-    and names of columns, shape and values of images. Raises ValueError naming both.
-    """
-    rows = arranged(files.read(Path(path)), str(path))
-    x = torch.tensor(rows.x)
-    if like.mode == "binary":
-        x = x.flatten(1)
-    if x.ndim == 2 and len(like.shape) == 1 and x.shape[1:] != like.shape:
-        raise ValueError(
-            f"this model was trained on {_count(like.shape[0], 'column')}; {path} has {x.shape[1]}: "
-            "give it the same columns in the same order"
-        )
-    if x.shape[1:] != like.shape:
-        raise ValueError(
-            f"this model was trained on observations of shape {list(like.shape)}; those in {path} "
-            f"have shape {list(x.shape[1:])}"
-        )
-    for j, (old, new) in enumerate(zip(like.columns, rows.columns, strict=False)):
-        if old != new:
-            raise ValueError(
-                f"column {j + 1} of {path} is called {new!r}; this model was trained on {old!r} "
-                "there: give it the same columns in the same order"
-            )
-    like.check_values(x, str(path))
-    return x.to(like.dtype)
 
 
 def _patches(name: str, path: Path, side: int, grey: bool, seed: int, limit: int | None) -> Dataset:
@@ -170,7 +151,7 @@ def _split(
     kind, levels = kind_of(rows, name)
     if len(rows.x) < FEWEST:
         raise ValueError(
-            f"{name} has {_count(len(rows.x), 'row')}; training, validation and test need at least "
+            f"{name} has {counted(len(rows.x), 'row')}; training, validation and test need at least "
             f"{FEWEST} together"
         )
     parts = _orders(rows, seed, limit)
@@ -239,7 +220,3 @@ def _labels(targets: np.ndarray) -> np.ndarray:
     if targets.dtype.kind in "biu":
         return targets.astype(np.int64)
     return np.unique(targets, return_inverse=True)[1]
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gibbsian.data import files
-from gibbsian.data.dataset import read_points
+from gibbsian.data.points import read_points
 from gibbsian.data.rows import arranged
 from gibbsian.data.transforms import Transform
 

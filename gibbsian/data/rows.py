@@ -92,3 +92,8 @@ def kind_of(rows: Rows, name: str) -> tuple[Kind, int]:
         f"{name} holds images with values from {low:g} to {high:g}; bring them to integers from 0 to "
         "255 or floats from 0 to 1"
     )
+
+
+def counted(n: int, noun: str) -> str:
+    """``n`` of something, in words: ``1 row``, ``2 rows``."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from gibbsian.data.cells import counts_rows, has_decimal_comma, has_header, is_missing, is_number
+from gibbsian.data.classes import Target, as_classes
 from gibbsian.data.rows import Rows
 from gibbsian.data.transforms import column_name
 
@@ -18,8 +19,11 @@ DELIMITERS = {"\t": "tabs", ";": "semicolons", ",": "commas"}
 """Tried in this order: a decimal comma must not hide the semicolons around it."""
 
 
-def read_csv(path: Path) -> Rows:
-    """A delimited text file, ``.gz`` included; ValueError naming line and column of what is wrong."""
+def read_csv(path: Path, target: Target | None = None) -> Rows:
+    """A delimited text file, ``.gz`` included, without the column ``target``, whose classes are kept.
+
+    ValueError naming line and column of what is wrong.
+    """
     lines, numbers = _lines(path)
     if not lines:
         raise ValueError(f"{path} is empty; it needs rows of numbers")
@@ -40,16 +44,31 @@ def read_csv(path: Path) -> Rows:
                 f"{path} is ragged: line {number} has {len(row)} columns, line {numbers[0]} has {width}"
             )
     columns: tuple[str, ...] = ()
-    if has_header(cells):
+    if has_header(cells) or (target is not None and target.is_named_in(cells[0])):
         header, cells, numbers = cells[0], cells[1:], numbers[1:]
         if not cells:
             raise ValueError(f"{path} has a header but no rows")
         columns = _named(header, cells, path)
-    notes = (
+    notes: tuple[str, ...] = (
         f"{path.name}: columns separated by {DELIMITERS[delimiter]}" if width > 1 else "one column",
         f"header row: {', '.join(columns)}" if columns else "no header row",
     )
-    return Rows(_numbers(cells, numbers, columns, path), columns, notes)
+    names = [column_name(j, columns) for j in range(width)]
+    place = None if target is None else target.place(columns, width, path)
+    classes = None
+    if target is not None and place is not None:
+        columns = _without(place, columns, width, path)
+        labels, name = [row.pop(place) for row in cells], names.pop(place)
+        if target.others is None:
+            classes, said = as_classes(labels, name, path)
+            notes += (said,)
+    return Rows(_numbers(cells, numbers, names, path), columns, notes, classes)
+
+
+def _without(place: int, columns: tuple[str, ...], width: int, path: Path) -> tuple[str, ...]:
+    if width == 1:
+        raise ValueError(f"{path} has one column, its --target, and none to model")
+    return columns[:place] + columns[place + 1 :]
 
 
 def _lines(path: Path) -> tuple[list[str], list[int]]:
@@ -84,7 +103,7 @@ def _named(header: list[str], cells: list[list[str]], path: Path) -> tuple[str, 
 
 
 def _numbers(
-    cells: list[list[str]], numbers: list[int], columns: tuple[str, ...], path: Path
+    cells: list[list[str]], numbers: list[int], names: list[str], path: Path
 ) -> np.ndarray:
     """``[N, d]`` float64; ValueError naming the first cell that is not a finite number."""
     try:
@@ -93,18 +112,15 @@ def _numbers(
         table = None
     if table is not None and np.isfinite(table).all():
         return table
+    # Decimal commas first: they are the fault of the whole file, where a missing value is one cell's.
     bad = [
-        (
-            not has_decimal_comma(cell),
-            i,
-            j,
-        )  # a wrong kind of decimals is the fault of the whole file
+        (not has_decimal_comma(cell), i, j)
         for i, row in enumerate(cells)
         for j, cell in enumerate(row)
         if not is_number(cell) or not math.isfinite(float(cell))
     ]
     _, i, j = min(bad)
-    cell, place = cells[i][j], f"row {i + 1} (line {numbers[i]}), {column_name(j, columns)}"
+    cell, place = cells[i][j], f"row {i + 1} (line {numbers[i]}), {names[j]}"
     if cell == "":
         raise ValueError(f"{path} has an empty cell at {place}; drop or fill such rows")
     if is_missing(cell):
@@ -117,8 +133,11 @@ def _numbers(
     )
 
 
-def read_parquet(path: Path) -> Rows:
-    """A Parquet table of numbers; ValueError naming the extra when pyarrow is missing."""
+def read_parquet(path: Path, target: Target | None = None) -> Rows:
+    """A Parquet table of numbers, without the column ``target``, whose classes are kept.
+
+    ValueError naming the column that is not of numbers, or the extra when pyarrow is missing.
+    """
     try:
         import pyarrow
         import pyarrow.parquet
@@ -133,8 +152,16 @@ def read_parquet(path: Path) -> Rows:
     columns = tuple(table.column_names)
     if not columns or table.num_rows == 0:
         raise ValueError(f"{path} is empty; it needs rows of numbers")
-    parts = []
+    notes: tuple[str, ...] = (f"columns: {', '.join(columns)}",)
+    place = None if target is None else target.place(columns, len(columns), path)
+    classes, parts = None, []
     for j, column in enumerate(table.columns):
+        if target is not None and j == place:
+            if target.others is None:
+                labels = ["" if value is None else str(value) for value in column.to_pylist()]
+                classes, said = as_classes(labels, column_name(j, columns), path)
+                notes += (said,)
+            continue
         kind = column.type
         if not (
             pyarrow.types.is_integer(kind)
@@ -147,4 +174,5 @@ def read_parquet(path: Path) -> Rows:
                 "it as numbers"
             )
         parts.append(column.cast(pyarrow.float64()).to_numpy(zero_copy_only=False))
-    return Rows(np.stack(parts, 1), columns, (f"columns: {', '.join(columns)}",))
+    left = columns if place is None else _without(place, columns, len(columns), path)
+    return Rows(np.stack(parts, 1), left, notes, classes)

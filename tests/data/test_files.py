@@ -257,3 +257,17 @@ def test_a_missing_extra_names_itself(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     with pytest.raises(ValueError, match=r"gibbsian\[parquet\]"):
         files.read(write(tmp_path / "x.parquet", "PAR1"))
+
+
+def test_pictures_of_several_sizes_say_how_to_bring_them_to_one(tmp_path: Path) -> None:
+    mixed = pictures(tmp_path / "mixed", [(5, 4), (8, 8)] * 3)
+    with pytest.raises(ValueError, match=r"--size 64 .* photographs by --patch 48"):
+        load(mixed)
+    np.save(tmp_path / "x.npy", X)
+    for source in ("moons", "digits", str(tmp_path / "x.npy")):
+        with pytest.raises(ValueError, match="takes no --size"):
+            load(source, size=4)
+    with pytest.raises(ValueError, match="takes no --size"):
+        load(mixed, size=4, patch=4)
+    like = pixels((1, 4, 4), 256)
+    assert read_points(mixed, like, size=4).shape == (6, 1, 4, 4)
