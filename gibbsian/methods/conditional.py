@@ -48,7 +48,10 @@ def known_classes(
     if classify == 0:
         return ()
     if batch.target is None or batch.target.dtype != torch.int64:
-        raise ValueError("classify needs data with classes; use classify 0 for these")
+        raise ValueError(
+            "classify needs data with classes; say which column of a table holds them by --target "
+            "COLUMN, or use classify 0"
+        )
     if index == 0:
         classes, seen = classes_of(energy, batch.x), 1 + int(batch.target.max())
         if seen > classes:
