@@ -233,16 +233,22 @@ def draw(results: Mapping[str, Result], path: Any) -> None:
     panels = list(dict.fromkeys(label.rpartition(" / ")[0] for label in results))
     figure = Figure(figsize=(3.6 * len(panels), 3.6), layout="constrained")
     for axis, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        ends, starts = [], []
         for label, result in results.items():
             where, _, who = label.rpartition(" / ")
             if where != panel:
                 continue
+            ends.append(result["curve"][-1]["test"])
+            starts.append(result["curve"][0]["test"])
             colour = {"AEVB": "C3", "wake-sleep": "C2", "MCEM": "C0"}[who]
             for part, style in (("train", "-"), ("test", "--")):
                 values = [mark[part] for mark in result["curve"]]
                 seen = [mark["seen"] for mark in result["curve"]]
                 axis.plot(seen, values, style, color=colour, label=f"{who}, {part}")
         axis.set(title=panel, xscale="log", xlabel="observations seen", ylabel="nats")
+        span = max(ends) - max(starts)
+        if min(starts) < max(starts) - 5 * span:  # a curve that starts far below hides the others
+            axis.set_ylim(max(starts) - 2 * span, max(ends) + 0.2 * span)
         axis.legend(fontsize=7)
     figure.savefig(path, dpi=90)
 

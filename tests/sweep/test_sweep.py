@@ -24,6 +24,7 @@ from gibbsian.networks import NetworkOptions
 from gibbsian.recipes import default
 from gibbsian.sweep import OBJECTIVES, Journal, Setting, Settings, parse_space
 from gibbsian.sweep import runs as sweep_runs
+from gibbsian.sweep import workers
 from gibbsian.sweep.objectives import possible
 from gibbsian.sweep.summary import groups, page
 
@@ -137,7 +138,7 @@ def test_two_workers(space: Path, tmp_path: Path, monkeypatch) -> None:
         pass
 
     Context.Process = Process
-    monkeypatch.setattr(sweep_runs, "get_context", lambda kind: Context)
+    monkeypatch.setattr(workers, "get_context", lambda kind: Context)
     monkeypatch.setattr(sweep_runs, "run_trial", lambda *arguments: {"value": 1.0})
     settings = Settings(
         default("ebgan", "ring8"), parse_space(json.loads(space.read_text())), "grid", "modes"
