@@ -17,8 +17,8 @@ from gibbsian.comparison.references import reference
 from gibbsian.comparison.settings import REFERENCES, Contestant, Settings, settle
 from gibbsian.config import Config, replace
 from gibbsian.core import NonFiniteError
-from gibbsian.data import Dataset, load
-from gibbsian.facade import resume, train_config
+from gibbsian.data import Dataset
+from gibbsian.facade import load_source, resume, train_config
 from gibbsian.files import read_json, write_json
 from gibbsian.runs import Run
 from gibbsian.sweep import FileLock, check_workers, in_processes
@@ -64,7 +64,7 @@ def compare(out: Path, settings: Settings, workers: int, tell: Tell) -> tuple[Se
     before anything is written for data that cannot be loaded and settings that do not fit.
     """
     check_workers(workers)
-    data = dataset(settings)
+    data = load_source(settings.data, settings.source)
     for contestant in settings.contestants:
         if contestant.options:
             settings.config(contestant)
@@ -80,25 +80,11 @@ def compare(out: Path, settings: Settings, workers: int, tell: Tell) -> tuple[Se
     return settings, in_processes(work, out, workers, tell)
 
 
-def dataset(settings: Settings) -> Dataset:
-    """The data, the same rows in the same splits for every run."""
-    source = settings.source
-    return load(
-        settings.data,
-        root=None if source.root is None else Path(source.root),
-        seed=source.split_seed,
-        scaling=source.scaling,
-        limit=source.limit or None,
-        patch=source.patch,
-        grey=source.grey,
-    )
-
-
 def work(out: Path, tell: Tell) -> None:
     """Run cells until none is left that nobody works on, telling of each in a line."""
     torch.set_num_threads(1)
     settings = Settings.from_json(read_json(out / "comparison.json"))
-    data = dataset(settings)
+    data = load_source(settings.data, settings.source)
     judge = judge_of(settings, data, out)
     for cell in cells(settings):
         with claimed(cell, out) as mine:
