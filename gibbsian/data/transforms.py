@@ -225,7 +225,7 @@ def _check_finite(
     origin, unit, _, shift, scale = column
     ends = np.array([values.min(), values.max()], np.float64)
     u = (((ends - origin) / unit - shift) / scale).astype(np.float32)
-    if not (0 < unit < math.inf and 0 < scale < math.inf and np.isfinite(u).all()):
+    if not (max(unit, scale) < math.inf and np.isfinite(u).all()):  # a scale of 0 gives infinities
         raise ValueError(
             f"{name}, with values from {ends[0]:g} to {ends[1]:g}, cannot be scaled to finite numbers of "
             "single precision; drop or correct the values that stand out, or take another unit"
