@@ -20,7 +20,7 @@ from gibbsian.extractors import build_extractor, class_predictions, digest
 from gibbsian.model import Model
 from gibbsian.runs import Run
 from gibbsian.scorecard import evaluate_run
-from gibbsian.sweep import FileLock
+from gibbsian.sweep.locks import FileLock
 
 Figures = dict[str, dict[str, Any]]
 """Name -> {"value", "stderr" ...}, or {"undefined": why}."""

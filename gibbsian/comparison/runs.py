@@ -21,7 +21,8 @@ from gibbsian.data import Dataset
 from gibbsian.facade import load_source, resume, train_config
 from gibbsian.files import read_json, write_json
 from gibbsian.runs import Run
-from gibbsian.sweep import FileLock, check_workers, in_processes
+from gibbsian.sweep.locks import FileLock
+from gibbsian.sweep.workers import check_workers, in_processes
 
 Tell = Callable[[str], None]
 Result = dict[str, Any]

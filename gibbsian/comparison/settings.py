@@ -13,7 +13,8 @@ from gibbsian import recipes
 from gibbsian.config import Config, Source, method_class, replace
 from gibbsian.files import read_json, write_json
 from gibbsian.methods import METHODS
-from gibbsian.sweep import FileLock, applied
+from gibbsian.sweep import applied
+from gibbsian.sweep.locks import FileLock
 
 FORMAT = 1
 FLOOR, TRIVIAL = "training data", "simplest law"

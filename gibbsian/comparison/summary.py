@@ -138,7 +138,8 @@ def notes(rows: Sequence[Row], settings: Settings) -> Iterator[Prose | Fold]:
         "A rank is one more than the number of methods that are clearly better: whose 95 % interval of "
         "the difference (Welch) leaves out 0. Methods with the same rank are not told apart; a column in "
         "which no two are has no ranks, and neither has a method with a failed run. Rows are in order of "
-        "the mean place of their means in the figures of samples, which all methods have. No correction for many comparisons is made."
+        "the mean place of their means in the figures of samples, which all methods have. No "
+        "correction for many comparisons is made."
     )
     yield Prose(
         f"{FLOOR}: other real rows against the same test rows, which no distance can honestly fall below by "

@@ -22,9 +22,8 @@ from gibbsian.evaluation import (
 from gibbsian.model import Model
 from gibbsian.networks import NetworkOptions
 from gibbsian.recipes import default
-from gibbsian.sweep import OBJECTIVES, Journal, Setting, Settings, parse_space
+from gibbsian.sweep import OBJECTIVES, Journal, Setting, Settings, parse_space, workers
 from gibbsian.sweep import runs as sweep_runs
-from gibbsian.sweep import workers
 from gibbsian.sweep.objectives import possible
 from gibbsian.sweep.summary import groups, page
 
