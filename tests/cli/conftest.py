@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from gibbsian.cli import main
 from gibbsian.files import read_tensors
 
+NOTE = re.compile(r"^gibbsian: (?!error: )")
 SMALL = [
     *("--limit", "200", "--batch", "32", "--rounds", "4", "--save-every", "2", "--device", "cpu"),
     *("--chains", "16", "--steps", "2", "--sample-steps", "2"),
@@ -64,7 +66,8 @@ def run(trained, here) -> Path:
 def refused(here, capsys) -> Callable[..., str]:
     """Run a command that must be refused; return its one sentence.
 
-    Exit status 2, one line on standard error, none on standard output, no file changed.
+    Exit status 2, one line on standard error (after notes on the data, where those were read), none on
+    standard output, no file changed.
     """
 
     def refuse(*words: object) -> str:
@@ -75,8 +78,9 @@ def refused(here, capsys) -> Callable[..., str]:
         assert status == 2, err
         assert out == ""
         spoken = [line for line in err.splitlines() if not line.startswith("gibbsian: warning: ")]
-        assert len(spoken) == 1 and spoken[0].startswith("gibbsian: error: "), err
+        noted, error = spoken[:-1], spoken[-1]
+        assert error.startswith("gibbsian: error: ") and all(map(NOTE.search, noted)), err
         assert contents(here) == before
-        return spoken[0].removeprefix("gibbsian: error: ")
+        return error.removeprefix("gibbsian: error: ")
 
     return refuse
