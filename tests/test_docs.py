@@ -109,7 +109,7 @@ def desk(tmp_path, monkeypatch, trained):
     (tmp_path / "measurements.csv").write_text("\n".join(lines))
     (tmp_path / "photos").mkdir()
     for number in range(4):
-        picture = Image.fromarray(rng.integers(0, 256, (8, 8), dtype=np.uint8))
+        picture = Image.fromarray(rng.integers(0, 256, (96, 96), dtype=np.uint8))
         picture.save(tmp_path / "photos" / f"{number}.png")
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     shutil.copytree(trained, tmp_path / "runs" / "moons")
