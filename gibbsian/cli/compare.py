@@ -11,8 +11,8 @@ import tyro
 
 from gibbsian.cli.console import parse, say
 from gibbsian.comparison import Settings, compare, contestants_of, summarise
+from gibbsian.comparison.settings import standing
 from gibbsian.config import DATA, Source
-from gibbsian.files import read_json
 
 UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -68,10 +68,10 @@ def compare_(arguments: list[str]) -> int:
     died = 0
     try:
         if not wish.page:
-            settings, died = compare(out, settings, wish.workers, say)
+            died = compare(out, settings, wish.workers, say)
     finally:  # a look at what is done so far, also after an interruption
         if (out / "comparison.json").is_file():
-            print(summarise(out, Settings.from_json(read_json(out / "comparison.json"))), end="")
+            print(summarise(out, standing(out)), end="")
             say(f"the page is {out / 'comparison.html'}")
     if wish.page and not (out / "comparison.json").is_file():
         raise ValueError(f"{out} holds no comparison to show; leave out --page to begin one")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ import torch
 from gibbsian.budget import rounds_within
 from gibbsian.comparison.measuring import Judge, judge_of, measured
 from gibbsian.comparison.references import reference
-from gibbsian.comparison.settings import REFERENCES, Contestant, Settings, settle
+from gibbsian.comparison.settings import REFERENCES, Contestant, Settings, settle, standing
 from gibbsian.config import Config, replace
 from gibbsian.core import NonFiniteError
 from gibbsian.data import Dataset
@@ -22,9 +22,8 @@ from gibbsian.facade import load_source, resume, train_config
 from gibbsian.files import read_json, write_json
 from gibbsian.runs import Run
 from gibbsian.sweep.locks import FileLock
-from gibbsian.sweep.workers import check_workers, in_processes
+from gibbsian.sweep.workers import Tell, check_workers, in_processes
 
-Tell = Callable[[str], None]
 Result = dict[str, Any]
 FEWEST = 10
 """Test rows that a comparison needs."""
@@ -42,10 +41,9 @@ class Cell:
         """Where the run and its figures lie."""
         return out / self.label / f"seed-{self.seed}"
 
-    def result(self, out: Path) -> Result | None:
-        """What was found, if it is done."""
-        path = self.folder(out) / "figures.json"
-        return read_json(path) if path.exists() else None
+    def figures(self, out: Path) -> Path:
+        """The file of what was found; it is there once the run is done."""
+        return self.folder(out) / "figures.json"
 
 
 def cells(settings: Settings) -> list[Cell]:
@@ -58,8 +56,8 @@ def cells(settings: Settings) -> list[Cell]:
     ]
 
 
-def compare(out: Path, settings: Settings, workers: int, tell: Tell) -> tuple[Settings, int]:
-    """Do what is left, in ``workers`` processes of one thread each; the settings, and how many died.
+def compare(out: Path, settings: Settings, workers: int, tell: Tell) -> int:
+    """Do what is left, in ``workers`` processes of one thread each; how many ended early.
 
     Other processes and machines may work on the same folder at the same time. Raises ValueError
     before anything is written for data that cannot be loaded and settings that do not fit.
@@ -78,24 +76,24 @@ def compare(out: Path, settings: Settings, workers: int, tell: Tell) -> tuple[Se
         judge_of(settings, data, out)  # says what is wrong with it, and writes nothing
     settings = settle(out, settings)
     judge_of(settings, data, out)
-    return settings, in_processes(work, out, workers, tell)
+    return in_processes(work, out, workers, tell)
 
 
 def work(out: Path, tell: Tell) -> None:
     """Run cells until none is left that nobody works on, telling of each in a line."""
     torch.set_num_threads(1)
-    settings = Settings.from_json(read_json(out / "comparison.json"))
+    settings = standing(out)
     data = load_source(settings.data, settings.source)
     judge = judge_of(settings, data, out)
     for cell in cells(settings):
         with claimed(cell, out) as mine:
-            if not mine or cell.result(out) is not None:
+            if not mine or cell.figures(out).exists():
                 continue
             begun = time.monotonic()
             result = run_cell(cell, settings, data, judge, out)
             result["seconds"] = round(time.monotonic() - begun, 1)
-            write_json(cell.folder(out) / "figures.json", result)
-        left = sum(other.result(out) is None for other in cells(settings))
+            write_json(cell.figures(out), result)
+        left = sum(not other.figures(out).exists() for other in cells(settings))
         said = result.get("failed", f"{result['seconds']:.0f} s")
         tell(f"{cell.label}, seed {cell.seed}: {said}; {left} to go")
 

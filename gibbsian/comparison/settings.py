@@ -131,6 +131,11 @@ def contestants_of(names: str, rows: Path | None = None) -> tuple[Contestant, ..
     return tuple(found)
 
 
+def standing(out: Path) -> Settings:
+    """The settings of the comparison in ``out``; ValueError where they are damaged."""
+    return Settings.from_json(read_json(out / "comparison.json"))
+
+
 def settle(out: Path, settings: Settings) -> Settings:
     """Write the settings into ``out``, or add to those that stand there; what then stands there.
 
@@ -142,7 +147,7 @@ def settle(out: Path, settings: Settings) -> Settings:
         raise ValueError(f"{out} exists and holds no comparison; choose another --out")
     with FileLock(out / "settings.lock").held():
         if path.exists():
-            there = Settings.from_json(read_json(path))
+            there = standing(out)
             for name in ("data", "budget", "samples", "extractor", "source"):
                 if getattr(there, name) != getattr(settings, name):
                     raise ValueError(

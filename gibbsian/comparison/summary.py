@@ -12,7 +12,8 @@ from gibbsian.comparison.columns import COLUMNS
 from gibbsian.comparison.runs import cells
 from gibbsian.comparison.settings import FLOOR, REFERENCES, TRIVIAL, Settings
 from gibbsian.comparison.table import Entry, Row, difference, half_width, ranked, ranks, row_of
-from gibbsian.files import write_json
+from gibbsian.data.rows import counted
+from gibbsian.files import read_json, write_json
 from gibbsian.outputs import write_page
 from gibbsian.report import (
     Fold,
@@ -45,9 +46,8 @@ def rows_of(out: Path, settings: Settings) -> list[Row]:
     """References, then contestants in order; of those that have a run, whatever is done so far."""
     runs: dict[str, list[dict[str, object]]] = {}
     for cell in cells(settings):
-        result = cell.result(out)
-        if result is not None:
-            runs.setdefault(cell.label, []).append(result)
+        if cell.figures(out).exists():
+            runs.setdefault(cell.label, []).append(read_json(cell.figures(out)))
     return ranked([row_of(label, found, label in REFERENCES) for label, found in runs.items()])
 
 
@@ -76,9 +76,9 @@ def finite(number: float) -> float | None:
 def page_of(rows: Sequence[Row], out: Path, settings: Settings) -> Page:
     """The page about what is done so far."""
     shown = [name for name in COLUMNS if any(name in row.entries for row in rows)]
-    done = sum(cell.result(out) is not None for cell in cells(settings))
+    done = sum(cell.figures(out).exists() for cell in cells(settings))
     lead = (
-        f"{len(settings.contestants)} methods, {plural(settings.seeds, 'seed')}, "
+        f"{len(settings.contestants)} methods, {counted(settings.seeds, 'seed')}, "
         f"{settings.budget:g} CPU seconds of one thread for each run; {done} of "
         f"{len(cells(settings))} runs are done."
     )
@@ -94,11 +94,6 @@ def page_of(rows: Sequence[Row], out: Path, settings: Settings) -> Page:
         table = Table("Why runs have no figures", ("row", "why"), cells_failed)
         sections.append(Section("Runs that failed", (table,)))
     return Page(f"Methods compared on {settings.data}", lead, tuple(sections))
-
-
-def plural(n: int, noun: str) -> str:
-    """``n`` of a noun."""
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def ranking(rows: Sequence[Row], shown: Sequence[str], settings: Settings) -> Table:
@@ -148,14 +143,13 @@ def notes(rows: Sequence[Row], settings: Settings) -> Iterator[Prose | Fold]:
         f"samples are of {settings.samples} draws. Likelihoods are ranked by their lower side, among "
         "models of one measure; where upper and lower side differ much, the rank says little."
     )
-    whys = {row.label: e.why for row in rows for e in row.entries.values() if e.why}
-    if whys:
-        lines = tuple(
-            (row.label, COLUMNS[name].label, e.why)
-            for row in rows
-            for name, e in row.entries.items()
-            if e.why
-        )
+    lines = tuple(
+        (row.label, COLUMNS[name].label, e.why)
+        for row in rows
+        for name, e in row.entries.items()
+        if e.why
+    )
+    if lines:
         table = Table("Figures that a row has not", ("row", "figure", "why"), lines)
         yield Fold("Why some figures are not defined", (table,))
 
