@@ -1,4 +1,4 @@
-"""What the tests of single methods share: streams of batches and players' gradients."""
+"""What the tests of single methods share: a quadratic energy, streams of batches, players' gradients."""
 
 from __future__ import annotations
 
@@ -9,6 +9,24 @@ import torch
 from torch import Tensor, nn
 
 from gibbsian.core import Batch, Method, Move
+
+
+class Quadratic(nn.Module):
+    """E(x) = a |x|^2 / 2 + b sum x: exp(-E) is N(-b / a, 1 / a) in each coordinate.
+
+    In one dimension log Z = log(2 pi / a) / 2 + b^2 / (2 a). ``calls`` counts evaluations.
+    """
+
+    def __init__(self, a: float, b: float):
+        super().__init__()
+        self.a = nn.Parameter(torch.tensor(a))
+        self.b = nn.Parameter(torch.tensor(b))
+        self.calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        flat = x.flatten(1)
+        return 0.5 * self.a * flat.square().sum(1) + self.b * flat.sum(1)
 
 
 class Stream:

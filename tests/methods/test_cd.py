@@ -12,25 +12,10 @@ from gibbsian.capabilities import HasEnergy, HasLatentTarget
 from gibbsian.core import Batch, Method, NonFiniteError
 from gibbsian.measures import Box, Counting, Gaussian, RealSpace, Undefined
 from gibbsian.methods.cd import ContrastiveDivergence
-from tests.methods.play import Stream, check_gradient, gradients, player
+from tests.methods.play import Quadratic, Stream, check_gradient, gradients, player
 
 LINE, PLANE = RealSpace((1,)), RealSpace((2,))
 STILL = 1e-12  # a step size so small that nothing visibly moves
-
-
-class Quadratic(nn.Module):
-    """E(x) = a |x|^2 / 2 + b sum x: exp(-E) is N(-b / a, 1 / a) in each coordinate."""
-
-    def __init__(self, a: float = 2.0, b: float = -1.0):
-        super().__init__()
-        self.a = nn.Parameter(torch.tensor(a))
-        self.b = nn.Parameter(torch.tensor(b))
-        self.calls = 0
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.calls += 1
-        flat = x.flatten(1)
-        return 0.5 * self.a * flat.square().sum(1) + self.b * flat.sum(1)
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -39,7 +24,7 @@ def rng(seed: int = 0) -> torch.Generator:
 
 def cd(energy: nn.Module | None = None, measure: object = LINE, **options: object) -> Method:
     settings = {"kernel": "ula", "jump": 0.0} | options
-    return ContrastiveDivergence(energy or Quadratic(), measure, **settings)
+    return ContrastiveDivergence(energy or Quadratic(2.0, -1.0), measure, **settings)
 
 
 def negatives(method: Method, rounds: int, stream: Stream, generator: torch.Generator) -> Tensor:
@@ -191,7 +176,7 @@ def test_restarts_are_as_frequent_as_said() -> None:
 @pytest.mark.parametrize("kernel", ["ula", "mala"])
 def test_each_round_costs_its_steps(kernel: str) -> None:
     """steps gradients and one to start, then two evaluations in the loss."""
-    energy = Quadratic()
+    energy = Quadratic(2.0, -1.0)
     method = cd(energy, kernel=kernel, steps=7)
     (move,) = list(method.round(0, Stream(4, (1,)), rng()))
     assert energy.calls == 8
@@ -294,7 +279,7 @@ def test_samples_come_from_the_chains() -> None:
 @pytest.mark.parametrize("start", ["persistent", "data", "noise"])
 def test_samples_are_moved_on_before_they_are_handed_out(start: str) -> None:
     """Even untrained chains: 4000 samples of N(1/2, 1/2 / (1 - h)), 4.5 standard errors."""
-    energy = Quadratic()
+    energy = Quadratic(2.0, -1.0)
     method = cd(energy, start=start, chains=10, steps=30, step_size=0.05, sample_steps=100)
     x = method.sample(4000, rng())
     assert energy.calls == 4 * 31  # whole rounds
@@ -304,7 +289,7 @@ def test_samples_are_moved_on_before_they_are_handed_out(start: str) -> None:
 
 
 def test_a_broken_energy_stops_the_round_by_name() -> None:
-    method = cd(Quadratic(math.nan))
+    method = cd(Quadratic(math.nan, -1.0))
     with pytest.raises(NonFiniteError, match="'energy' in round 4"):
         list(method.round(4, Stream(4, (1,)), rng()))
 

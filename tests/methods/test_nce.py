@@ -15,24 +15,9 @@ from gibbsian.core import Batch, Method
 from gibbsian.measures import Box, Counting, Gaussian, RealSpace, Undefined
 from gibbsian.methods.nce import NoiseContrast, logistic_loss
 from gibbsian.methods.noise_law import FittedGaussian
-from tests.methods.play import Stream, check_gradient, gradients, player
+from tests.methods.play import Quadratic, Stream, check_gradient, gradients, player
 
 LINE, PLANE = RealSpace((1,)), RealSpace((2,))
-
-
-class Quadratic(nn.Module):
-    """E(x) = a |x|^2 / 2 + b sum x; in one dimension log Z = log(2 pi / a) / 2 + b^2 / (2 a)."""
-
-    def __init__(self, a: float = 1.0, b: float = 0.0):
-        super().__init__()
-        self.a = nn.Parameter(torch.tensor(a))
-        self.b = nn.Parameter(torch.tensor(b))
-        self.calls = 0
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.calls += 1
-        flat = x.flatten(1)
-        return 0.5 * self.a * flat.square().sum(1) + self.b * flat.sum(1)
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -40,7 +25,7 @@ def rng(seed: int = 0) -> torch.Generator:
 
 
 def nce(energy: nn.Module | None = None, measure: object = LINE, **options: object) -> Method:
-    return NoiseContrast(energy or Quadratic(), measure, **options)
+    return NoiseContrast(energy or Quadratic(1.0, 0.0), measure, **options)
 
 
 def normal(*size: int, seed: int = 0) -> Tensor:
