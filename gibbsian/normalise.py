@@ -158,7 +158,8 @@ def between_log_likelihood(model: Model, x: Tensor, z: Interval, seed: int) -> I
     method, rng = model.method, model.rng(seed)
     assert isinstance(method, HasLogWeights)
     u = model.transform.encode(x[:WEIGHED].to(model.device), rng)
-    return bidirectional_log_likelihood(method.log_weights, z, u, rng, k=WEIGHTS)
+    found = bidirectional_log_likelihood(method.log_weights, z, u, rng, k=WEIGHTS)
+    return shifted(found, model.transform.log_jacobian)
 
 
 def directed_log_density(model: Model, x: Tensor, seed: int) -> Tensor:

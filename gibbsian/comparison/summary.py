@@ -64,6 +64,7 @@ def as_json(rows: Sequence[Row]) -> list[dict[str, object]]:
             for name, e in row.entries.items()
         }
         plain = {"label": row.label, "rounds": row.rounds, "parameters": row.parameters}
+        plain["cpu_seconds"] = finite(row.cpu_seconds)
         found.append({**plain, "failed": list(row.failed), "entries": entries})
     return found
 

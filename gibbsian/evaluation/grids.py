@@ -163,20 +163,23 @@ def _slab_shares(
 
 
 def refine(
-    integral: Callable[[Grid], float],
+    integrals: Callable[[Grid], tuple[float, ...]],
     lows: Sequence[float],
     highs: Sequence[float],
     measure: Measure,
     tolerance: float,
     dtype: torch.dtype,
 ) -> tuple[list[float], int]:
-    """Values on finer and finer grids until two agree, and the last grid's points per axis."""
+    """First values on finer and finer grids until two grids agree in all, and the last's points per axis."""
     n = GRIDS[len(lows)]
     values: list[float] = []
+    last: tuple[float, ...] = ()
     while n ** len(lows) <= MAX_POINTS:
-        values.append(integral(Grid(lows, highs, n, measure.shape, dtype)))
-        if len(values) > 1 and abs(values[-1] - values[-2]) < tolerance:
+        found = integrals(Grid(lows, highs, n, measure.shape, dtype))
+        values.append(found[0])
+        if last and all(abs(a - b) < tolerance for a, b in zip(found, last, strict=True)):
             return values, n
+        last = found
         n = math.ceil(1.5 * n)
     raise UnresolvedError(
         f"no grid of up to {MAX_POINTS:,} points resolves the density on {box_words(lows, highs)}: "

@@ -56,8 +56,8 @@ def log_partition_quadrature(
         return _enumerate(energy, measure, dtype, device)
     log_density = _model(energy, measure, device)
 
-    def integral(grid: Grid) -> float:
-        return grid.log_integral(log_density)
+    def integral(grid: Grid) -> tuple[float]:
+        return (grid.log_integral(log_density),)
 
     try:
         lows, highs, shell = find_box([log_density], measure, near, tolerance, dtype)
@@ -107,13 +107,14 @@ def kl_to_model(
         return NotDefined("quadrature compares densities; on binary vectors enumerate both laws")
     log_model = _model(energy, measure, device)
 
-    def divergence(grid: Grid) -> float:
+    def divergence(grid: Grid) -> tuple[float, float]:
+        """And the data's mass: it shows modes that both densities hide between the points."""
         log_q, log_data = grid.evaluate(log_model), grid.evaluate(log_p)
         mass["data"] = math.exp(grid.log_sum(log_data))
         mass["log_partition"] = grid.log_sum(log_q)
         share = torch.softmax(log_data, 0)
         ratio = log_data - grid.log_sum(log_data) - log_q + mass["log_partition"]
-        return float(torch.where(share > 0, share * ratio, 0.0).sum())
+        return float(torch.where(share > 0, share * ratio, 0.0).sum()), mass["data"]
 
     mass: dict[str, float] = {}
     try:

@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gibbsian.core import Batch, Loss, Method, Move
-from gibbsian.measures import Counting, Measure, Undefined
+from gibbsian.measures import Counting, Measure, RealSpace, Undefined
 from gibbsian.methods.checks import check_at_least, check_choice, check_weight
 from gibbsian.methods.helmholtz import (
     Beliefs,
@@ -20,6 +20,7 @@ from gibbsian.methods.helmholtz import (
     log_q,
     log_root,
     log_weights,
+    means_of,
     uniforms,
 )
 from gibbsian.methods.helmholtz_chain import Gibbs, resampled
@@ -44,7 +45,8 @@ class BiHM(Method):
         sweeps: of the Gibbs sampler.
         candidates: new values of a layer that a Gibbs step weighs, or draws of p per sample of sir.
         inner: draws of q behind each estimate of p~*(x) in the samplers.
-        hand_out: what a sample is: bits, or their probabilities given the first hidden layer.
+        hand_out: what a sample is: a draw of x, or its mean given the first hidden layer, which of bits
+            are their probabilities.
     """
 
     players: ClassVar[Mapping[str, tuple[str, ...]]] = {"model": ("beliefs",)}
@@ -60,14 +62,17 @@ class BiHM(Method):
         samples: int = 10,
         l1: float = 0.0,
         sampler: Literal["gibbs", "sir", "ancestral"] = "gibbs",
-        sweeps: int = 100,
-        candidates: int = 20,
-        inner: int = 10,
+        sweeps: int = 20,
+        candidates: int = 10,
+        inner: int = 5,
         hand_out: Literal["draw", "mean"] = "draw",
     ):
         super().__init__(measure)
-        if not isinstance(measure, Counting):
-            raise ValueError("a Helmholtz machine of bits needs binary data")
+        if not isinstance(measure, Counting | RealSpace):
+            raise ValueError(
+                f"a Helmholtz machine needs binary data or all of R^d as its measure, not {measure}; "
+                "leave out the box"
+            )
         check_choice("algorithm", algorithm, ("bihm", "rws"))
         for name, count, least in (
             ("samples", samples, 2),
@@ -157,7 +162,7 @@ class BiHM(Method):
 
     @torch.no_grad()
     def sample(self, n: int, rng: Generator, given: Tensor | None = None) -> Tensor:
-        """``[n, d]``: draws of p* (of p with the ancestral sampler), or their probabilities.
+        """``[n, *event]``: draws of p* (of p with the ancestral sampler), or their means.
 
         ``given [d]``: an observation with NaN where it is to be filled in, by Gibbs sampling.
         """
@@ -177,7 +182,7 @@ class BiHM(Method):
             layers = state[0]
         x = layers[0]
         if self.hand_out == "mean":
-            means = torch.sigmoid(self.layers.down(0, layers[1]))
+            means = means_of(self.layers.down(0, layers[1]), x)
             x = means if observed is None else torch.where(observed, x, means)
         return x.view(n, *self.measure.shape)
 

@@ -1,8 +1,8 @@
 """Two directed models of the same layers, p top down and q bottom up: draws and log-probabilities.
 
-``layers`` is always (x, h_1, ..., h_L), each ``[..., n_l]``: x of bits, every other of bits or Gaussian
-units. The conditional law of a layer is told by its parameters a: n logits of bits, or 2 n numbers, means
-and then log-variances.
+``layers`` is always (x, h_1, ..., h_L), each ``[..., n_l]``, of bits or Gaussian units. The
+conditional law of a layer is told by its parameters a: n logits of bits, or 2 n numbers, means and then
+log-variances.
 """
 
 from __future__ import annotations
@@ -41,6 +41,11 @@ def drawn(a: Tensor, u: Tensor) -> Tensor:
     # Uniforms of single precision are multiples of 2^-24, zero among them.
     normal = torch.special.ndtri(u.double().clamp(2.0**-25, 1.0 - 2.0**-25)).to(a)
     return (mean + torch.exp(0.5 * log_variance) * normal).detach()
+
+
+def means_of(a: Tensor, like: Tensor) -> Tensor:
+    """Means ``[..., n]`` of units of the law of parameters ``a``, as many as ``like [..., n]`` has."""
+    return torch.sigmoid(a) if a.shape[-1] == like.shape[-1] else a.chunk(2, -1)[0]
 
 
 def spread(a: Tensor, like: Tensor) -> Tensor:

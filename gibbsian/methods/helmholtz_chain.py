@@ -88,15 +88,15 @@ class Gibbs:
     ) -> tuple[Tensor, Tensor]:
         """A new x ``[n, d]`` given h_1 and the estimate that belongs to it."""
         old, above = layers[0], layers[1]
-        logits = self.beliefs.down(0, above)
+        of_p = self.beliefs.down(0, above)
         (u,) = uniforms(old.shape[1:], (self.candidates, len(old)), rng)
-        new = drawn(logits.expand_as(u), u)
+        new = drawn(spread(of_p, u), u)
         if observed is not None:
             new = torch.where(observed, old, new)
         x = torch.cat([old[None], new])
         roots = torch.cat([root[None], log_root(self.beliefs, new, self.inner, rng)])
         # What is observed adds the same to every candidate's log p(x|h_1).
-        log_w = log_units(above, self.beliefs.up(1, x)) - log_units(x, logits)
+        log_w = log_units(above, self.beliefs.up(1, x)) - log_units(x, of_p)
         chosen = pick(roots + 0.5 * log_w, rng)
         rows = torch.arange(len(old), device=x.device)
         return x[chosen, rows], roots[chosen, rows]

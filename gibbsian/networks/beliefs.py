@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -64,23 +65,36 @@ def conditional(inputs: int, units: int, deterministic: int, gaussian: bool) -> 
     return nn.Sequential(*layers[:-1])
 
 
-class SigmoidBeliefs(nn.Module):
-    """p(x, h) = p(h_L) prod p(h_l | h_{l+1}) and q(h|x) = prod q(h_l | h_{l-1}), h_0 = x, bits.
+def wide(net: nn.Sequential, gaussian: bool, decided: float) -> nn.Sequential:
+    """Begin ``net`` with weights of N(0, 1 / n_in) instead, of logits ``decided`` times as wide.
 
-    ``sizes``: of x, h_1, ..., h_L. Hidden layers are bits, or Gaussian units with a mean and a variance that
-    depend on the layer above (below, in q); ``gaussian`` says which.
+    From weights as small as the authors' a machine over real numbers stays where its layers know nothing
+    of each other, which is a stationary point. Tanh units bend in different places; log-variances
+    start near 0 all the same.
+    """
+    linear = [layer for layer in net if isinstance(layer, nn.Linear)]
+    for layer in linear:
+        nn.init.normal_(layer.weight, std=layer.in_features**-0.5)
+        nn.init.normal_(layer.bias)
+    nn.init.zeros_(linear[-1].bias)
+    with torch.no_grad():
+        scaled = linear[-1].weight.chunk(2)[1] if gaussian else linear[-1].weight
+        scaled.mul_(0.1 if gaussian else decided)
+    return net
+
+
+class SigmoidBeliefs(nn.Module):
+    """p(x, h) = p(h_L) prod p(h_l | h_{l+1}) and q(h|x) = prod q(h_l | h_{l-1}), h_0 = x.
+
+    ``sizes``: of x, h_1, ..., h_L. A layer is of bits, or of Gaussian units with a mean and a variance that
+    depend on the layer above (below, in q); ``gaussian`` says which. x is of bits where the data are.
     """
 
     def __init__(self, space: Space, options: NetworkOptions):
         super().__init__()
-        if space.kind != "binary":
-            raise ValueError(
-                "layers of stochastic bits model binary data; take bits, such as NAME-binary of "
-                "pictures"
-            )
         dim = math.prod(space.shape)
         hidden, normal = layer_sizes(options.layers, dim)
-        self.sizes, self.gaussian = (dim, *hidden), (False, *normal)
+        self.sizes, self.gaussian = (dim, *hidden), (space.kind != "binary", *normal)
         first = torch.zeros(2 * hidden[-1]) if normal[-1] else torch.full((hidden[-1],), -1.0)
         self.prior = nn.Parameter(first)
         pairs, count = (
@@ -89,6 +103,10 @@ class SigmoidBeliefs(nn.Module):
         )
         self.p = nn.ModuleList(conditional(up[0], low[0], count, low[1]) for low, up in pairs)
         self.q = nn.ModuleList(conditional(low[0], up[0], count, up[1]) for low, up in pairs)
+        if self.gaussian[0]:
+            for (low, up), p, q in zip(pairs, self.p, self.q, strict=True):
+                wide(cast("nn.Sequential", p), low[1], options.decided)
+                wide(cast("nn.Sequential", q), up[1], options.decided)
 
     def top(self) -> Tensor:
         """Parameters of p(h_L), ``[n_L]`` or ``[2 n_L]``."""
@@ -110,8 +128,8 @@ class SigmoidBeliefs(nn.Module):
         return torch.cat([mean, log_variance.clamp(-LIMIT, LIMIT)], -1)
 
     def forward(self, x: Tensor, *h: Tensor) -> Tensor:
-        """log p(x, h) + log q(h|x), ``[B, d]`` and ``[B, n_l]`` to ``[B]``."""
-        layers = (x, *h)
+        """log p(x, h) + log q(h|x), ``[B, *event]`` and ``[B, n_l]`` to ``[B]``."""
+        layers = (x.flatten(1), *h)
         given = [(layers[i], self.down(i, layers[i + 1])) for i in range(len(h))]
         given += [(layers[i + 1], self.up(i + 1, layers[i])) for i in range(len(h))]
         top = self.top()

@@ -44,6 +44,8 @@ class NetworkOptions:
             makes a layer Gaussian, or 4x-5l-20: five, geometrically spaced from 4 times the data's
             size down to 20.
         deterministic: tanh layers inside each conditional of such layers.
+        decided: standard deviation that the logits of such layers start with over real numbers; over few
+            numbers bits should be all but decided. Over bits the start is the authors'.
         classes: of a joint energy's or a ladder's classifier.
         noise: standard deviation of a ladder's noise, at every layer.
         factor: how much larger a super-resolution network makes a picture's sides.
@@ -72,6 +74,7 @@ class NetworkOptions:
     kernels: int = 16
     layers: str = "200,100,50,20"
     deterministic: int = 0
+    decided: float = 2.0
     classes: int = 10
     noise: float = 0.3
     factor: int = 2
@@ -100,6 +103,8 @@ class NetworkOptions:
             raise ValueError(f"noise must be finite and not negative, not {self.noise}")
         if self.deterministic < 0:
             raise ValueError(f"deterministic must be 0 (none) or a count, not {self.deterministic}")
+        if not 0 < self.decided < math.inf:
+            raise ValueError(f"decided must be a positive number, not {self.decided}")
         for name in ("fourier_scale", "envelope", "variance"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")

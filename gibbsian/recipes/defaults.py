@@ -167,8 +167,17 @@ def vae(plane: bool) -> dict[str, Any]:
 
 
 def bihm(plane: bool) -> dict[str, Any]:
-    """BiHM (Bornschein et al. 2016): Adam at 1e-3 and batches of 100, as in the authors' code."""
-    return {"training": {"rounds": 10_000, "batch": 100}, "model_optimiser": {"rate": 1e-3}}
+    """BiHM (Bornschein et al. 2016): Adam at 1e-3 and batches of 100, as in the authors' code.
+
+    In the plane fewer bits, and a tanh layer between them: two numbers tell a layer of linear units little.
+    """
+    settings = {"training": {"rounds": 10_000, "batch": 100}, "model_optimiser": {"rate": 1e-3}}
+    if plane:
+        settings |= {
+            "model_optimiser": {"rate": 2e-3},
+            "beliefs_net": {"layers": "50,20", "deterministic": 1, "decided": 8.0},
+        }
+    return settings
 
 
 def super_resolution(plane: bool) -> dict[str, Any]:

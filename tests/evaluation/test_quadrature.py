@@ -145,3 +145,21 @@ def test_kl_is_zero_for_the_true_energy_and_infinite_outside_the_box():
     outside = kl_to_model(log_p, quadratic(1.0), Box((2,), -1.0, 1.0))
     assert isinstance(outside, NotDefined)
     assert "integrates to 0.46" in outside.why
+
+
+def test_kl_is_refined_until_the_grid_sees_all_of_the_data():
+    """The true energy, up to a constant: the ratio is exact on any grid, the data's mass is not."""
+    std = 0.02
+
+    def log_p(x: Tensor) -> Tensor:
+        z = (x - torch.tensor([-1.0, 1.07])) / std
+        return torch.logsumexp(-0.5 * z.square(), 1) - math.log(2 * std * math.sqrt(2 * math.pi))
+
+    def energy(x: Tensor) -> Tensor:
+        return 3.0 - log_p(x)
+
+    wide = torch.tensor([[-13.0], [13.0]])
+    result = kl_to_model(log_p, energy, RealSpace((1,)), near=wide)
+    assert isinstance(result, Estimate)
+    assert result.diagnostics["data_mass"] == pytest.approx(1.0, abs=1e-3)
+    assert result.diagnostics["log_partition"] == pytest.approx(-3.0, abs=2e-3)

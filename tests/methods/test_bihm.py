@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 
 from gibbsian.capabilities import HasLogWeights, HasOverlap
 from gibbsian.core import Space
-from gibbsian.measures import Counting, RealSpace
+from gibbsian.measures import Counting
 from gibbsian.methods.bihm import BiHM
 from gibbsian.methods.helmholtz import Layers, dream, infer, log_p, log_q, log_root, uniforms
 from gibbsian.methods.helmholtz_chain import Gibbs, resampled
@@ -373,11 +373,7 @@ def test_a_round_is_one_move_that_reaches_everything(algorithm: str) -> None:
 def test_capabilities_and_unusable_options() -> None:
     method = machine()
     assert isinstance(method, HasLogWeights) and isinstance(method, HasOverlap)
-    with pytest.raises(ValueError, match="needs binary data"):
-        BiHM(method.beliefs, RealSpace((4,)))
     with pytest.raises(ValueError, match="samples must be a whole number of at least 2"):
         machine(samples=1)
-    with pytest.raises(ValueError, match="model binary data"):
-        SigmoidBeliefs(Space((4,), "vector"), NetworkOptions())
     with pytest.raises(ValueError, match="layers must be sizes"):
         SigmoidBeliefs(Space((4,), "binary"), NetworkOptions(layers="3;2"))

@@ -1,4 +1,4 @@
-"""Gaussian units in a bidirectional Helmholtz machine, by quadrature over the one there is."""
+"""Gaussian units in a bidirectional Helmholtz machine, x among them, by quadrature over the one there is."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from gibbsian.core import Space
-from gibbsian.measures import Counting
+from gibbsian.measures import Box, Counting, RealSpace
 from gibbsian.methods.bihm import BiHM
 from gibbsian.methods.helmholtz import Layers, drawn, log_p, log_q, uniforms
 from gibbsian.methods.helmholtz_chain import Gibbs
@@ -143,3 +143,79 @@ def test_layers_are_named_and_start_near_the_standard_normal() -> None:
     assert wild.abs().max() < 14, "log-variances are held"
     with pytest.raises(ValueError, match="layers must be sizes"):
         SigmoidBeliefs(Space((4,), "binary"), NetworkOptions(layers="3,g"))
+
+
+def real_machine(seed: int = 0, strength: float = 0.8, **options: object) -> BiHM:
+    """One real number above two layers of bits."""
+    beliefs = build_beliefs("sigmoid", Space((1,), "vector"), NetworkOptions(layers="2,1")).double()
+    rng = Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in beliefs.parameters():
+            parameter.copy_(strength * torch.randn(parameter.shape, generator=rng).double())
+    return BiHM(beliefs, RealSpace((1,)), **options)
+
+
+def real_joint(method: BiHM) -> tuple[Tensor, Tensor]:
+    """log p(x, h) and log q(h|x), ``[x on the grid, 8 states of h]``."""
+    every = everything(method)
+    p, q = log_p(method.layers, every), log_q(method.layers, every)
+    return p.view(POINTS, -1), q.view(POINTS, -1)
+
+
+def test_a_real_observation_is_normalised_and_bounded() -> None:
+    """Trapezoids over x, sums over h; Z^2 = integral of p~* is below 1 by Cauchy and Schwarz."""
+    p, q = real_joint(real_machine())
+    assert (p.exp().sum() * CELL).item() == pytest.approx(1.0, abs=1e-6)
+    assert torch.allclose(q.exp().sum(1), torch.ones(POINTS).double())
+    elbo = (q.exp() * (p - q)).sum(1)
+    tilde, p_x = (0.5 * (p + q)).exp().sum(1).square(), p.exp().sum(1)
+    assert (elbo < tilde.log()).all() and (tilde < p_x).all()
+    assert tilde.sum() * CELL < 1
+
+
+def test_estimates_of_z_squared_are_unbiased_above_a_real_observation() -> None:
+    """Mean of 40 000 terms within 4.5 standard errors of Z^2 by quadrature."""
+    method = real_machine()
+    p, q = real_joint(method)
+    truth = (0.5 * (p + q)).exp().sum(1).square().sum() * CELL
+    s = method.overlap_terms(40_000, 2, Generator().manual_seed(0)).exp()
+    assert abs(s.mean() - truth).item() < 4.5 * s.std().item() / 200
+
+
+@torch.no_grad()
+def test_gibbs_leaves_the_law_of_a_real_observation_as_it_is() -> None:
+    """8000 draws of p* keep its law over 20 sweeps, in sixteen classes of x: chi-square below 5 in z."""
+    method, rng, n = real_machine(), Generator().manual_seed(1), 8_000
+    p, q = real_joint(method)
+    law = (0.5 * (p + q)).exp()
+    law = (law * law.sum(1, keepdim=True)).flatten()
+    law = law / law.sum()
+    every = everything(method)
+    chosen = torch.multinomial(law, n, replacement=True, generator=rng)
+    x, *h = (layer[chosen] for layer in every)
+    x = x + CELL * (torch.rand(n, 1, generator=rng).double() - 0.5)
+    chain = Gibbs(method.layers, 3, 2)
+    state = chain.start((x, *h), rng)
+    for _ in range(20):
+        state = chain.sweep(state, rng)
+    marginal = law.view(POINTS, -1).sum(1)
+    last = torch.searchsorted(marginal.cumsum(0), torch.arange(1, 16) / 16.0)
+    sizes = torch.diff(marginal.cumsum(0)[last], prepend=torch.zeros(1), append=torch.ones(1))
+    classes = torch.bucketize(state[0][0][:, 0].contiguous(), GRID[last] + CELL / 2)
+    counts = torch.bincount(classes, minlength=16).double()
+    chi = ((counts - n * sizes).square() / (n * sizes)).sum()
+    assert float(chi - 15) / math.sqrt(30) < 5
+    assert not torch.equal(state[0][0], x), "the chain moves"
+
+
+def test_a_machine_of_real_numbers_starts_away_from_the_point_where_layers_are_strangers() -> None:
+    """Logits of q(h_1|x) are large, log-variances of p(x|h_1) near 0; means are handed out as asked."""
+    torch.manual_seed(0)
+    net = SigmoidBeliefs(Space((2,), "vector"), NetworkOptions(layers="200,100", deterministic=1, decided=8.0))
+    assert net.gaussian == (True, False, False)
+    assert 3 < net.up(1, torch.randn(500, 2)).detach().std() < 13
+    assert net.down(0, torch.ones(5, 200)).chunk(2, -1)[1].abs().max() < 1
+    method = BiHM(net, RealSpace((2,)), hand_out="mean", sampler="ancestral")
+    assert method.sample(7, Generator().manual_seed(0)).shape == (7, 2)
+    with pytest.raises(ValueError, match="leave out the box"):
+        BiHM(net, Box((2,), -1.0, 1.0))
