@@ -211,7 +211,9 @@ def test_gibbs_leaves_the_law_of_a_real_observation_as_it_is() -> None:
 def test_a_machine_of_real_numbers_starts_away_from_the_point_where_layers_are_strangers() -> None:
     """Logits of q(h_1|x) are large, log-variances of p(x|h_1) near 0; means are handed out as asked."""
     torch.manual_seed(0)
-    net = SigmoidBeliefs(Space((2,), "vector"), NetworkOptions(layers="200,100", deterministic=1, decided=8.0))
+    net = SigmoidBeliefs(
+        Space((2,), "vector"), NetworkOptions(layers="200,100", deterministic=1, decided=8.0)
+    )
     assert net.gaussian == (True, False, False)
     assert 3 < net.up(1, torch.randn(500, 2)).detach().std() < 13
     assert net.down(0, torch.ones(5, 200)).chunk(2, -1)[1].abs().max() < 1
