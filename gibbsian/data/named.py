@@ -11,6 +11,7 @@ import numpy as np
 
 from gibbsian.core import did_you_mean
 from gibbsian.data.densities import DENSITIES
+from gibbsian.data.files import holds_images
 from gibbsian.data.photographs import PHOTOS
 from gibbsian.data.rows import Rows
 from gibbsian.data.sets import NAMED, area_average
@@ -42,6 +43,11 @@ def _parse(name: str) -> tuple[str, int | None] | None:
 def _image_set(name: str) -> bool:
     parsed = _parse(name)
     return parsed is not None and NAMED[parsed[0]].images
+
+
+def holds_pictures(name: str) -> bool:
+    """Whether data called ``name``, a built-in set or a path, are grey or coloured pictures."""
+    return name == PHOTOS or _image_set(name) or (not is_named(name) and holds_images(Path(name)))
 
 
 def is_named(name: str) -> bool:

@@ -18,10 +18,4 @@ def digits_cd(scale: Scale) -> Config:
         training={"rounds": 2_000, "batch": 128},
         energy="conv",
         energy_net={"channels": 8, "width": 64},
-        kernel="ula",
-        chains=256,
-        steps=10,
-        step_size=2e-3,
-        restart=0.005,
-        magnitude=1e-3,
     )

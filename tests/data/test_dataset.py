@@ -9,6 +9,7 @@ import torch
 
 from gibbsian.core import Space
 from gibbsian.data import Dataset, Stream, from_array, load, names
+from gibbsian.data.named import holds_pictures
 from gibbsian.data.sets import NAMED, area_average
 
 needs_data = pytest.mark.skipif(
@@ -224,3 +225,18 @@ def test_pictures_thresholded_to_bits() -> None:
     assert load("digits-4-binary", limit=50).space.shape == (16,)
     with pytest.raises(ValueError, match="neither a built-in data set"):
         load("wine-binary")
+
+
+@pytest.mark.parametrize(
+    ("name", "pictures"),
+    [
+        *[(name, True) for name in ("digits", "mnist-14", "photos", "a.png", "b.zip")],
+        *[(name, False) for name in ("digits-binary", "moons", "gaussian-3", "wine", "t.csv")],
+    ],
+)
+def test_which_data_are_pictures(name: str, pictures: bool) -> None:
+    assert holds_pictures(name) == pictures
+
+
+def test_a_folder_holds_pictures(tmp_path: Path) -> None:
+    assert holds_pictures(str(tmp_path)) and not holds_pictures(str(tmp_path / "missing"))
