@@ -100,6 +100,16 @@ def test_sides_that_cross_leave_the_upper_one_undefined() -> None:
     assert figures["log-likelihood-upper"]["value"] == -1.8
 
 
+def test_one_number_is_no_upper_side_unless_it_is_exact() -> None:
+    """A Helmholtz machine has a bound from below, and the same number as an estimate of log p."""
+    lower = {"value": -1.7, "stderr": 0.1, "standing": "bound in expectation"}
+    figures = of_density({"lower": lower, "upper": lower | {"standing": "estimate"}}, {})
+    assert "nothing here bounds it" in figures["log-likelihood-upper"]["undefined"]
+    exact = lower | {"standing": "exact"}
+    figures = of_density({"lower": exact, "upper": exact}, {})
+    assert figures["log-likelihood-upper"]["value"] == -1.7
+
+
 def test_the_references_are_what_they_say(tmp_path: Path) -> None:
     data = load("ring8", limit=3_000)
     settings = Settings("ring8", contestants_of("gan"), samples=200)
