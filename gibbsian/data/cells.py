@@ -55,10 +55,12 @@ def has_header(rows: Sequence[Sequence[str]]) -> bool:
 
 
 def counts_rows(cells: Sequence[str]) -> bool:
-    """Whether ``cells``, the whole of a column, are 0, 1, 2, ... or 1, 2, 3, ..."""
-    return any(
-        all(cell == str(number) for number, cell in enumerate(cells, start)) for start in (0, 1)
-    )
+    """Whether ``cells``, the whole of a column, can number rows: whole, from 0 on, none of them twice.
+
+    The index of a data frame is 0, 1, 2, ... at first, and has gaps or another order once rows were
+    filtered or sorted.
+    """
+    return all(cell.isdecimal() for cell in cells) and len(set(cells)) == len(cells)
 
 
 def read_back(columns: Sequence[str]) -> bool:

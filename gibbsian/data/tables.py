@@ -89,13 +89,13 @@ def _lines(path: Path) -> tuple[list[str], list[int]]:
 def _named(header: list[str], cells: list[list[str]], path: Path) -> tuple[str, ...]:
     """The names of a header; a column without one is called by its place.
 
-    ValueError where such a column only counts the rows: the index of a data frame.
+    ValueError where such a column only numbers the rows: the index of a data frame.
     """
     names = []
     for j, name in enumerate(header):
         if name == "" and counts_rows([row[j] for row in cells]):
             raise ValueError(
-                f"column {j + 1} of {path} has no name and only counts the rows; write the file without "
+                f"column {j + 1} of {path} has no name and only numbers the rows; write the file without "
                 "its index (index=False in pandas), or drop that column"
             )
         names.append(name or f"column {j + 1}")

@@ -72,3 +72,12 @@ def test_an_index_is_refused(tmp_path: Path, start: int, place: int) -> None:
         files.read(path)
     path.write_text(path.read_text().replace(",,", ",n,") if place else "n" + path.read_text())
     assert files.read(path).columns[place] == "n"  # one that has a name is data
+
+
+@pytest.mark.parametrize("index", [["3", "7", "8"], ["8", "0", "5"]])
+def test_the_index_of_filtered_or_sorted_rows_is_refused(tmp_path: Path, index: list[str]) -> None:
+    rows = "".join(f"{k},0.5,{j}\n" for j, k in enumerate(index))
+    with pytest.raises(ValueError, match="column 1 of .* only numbers the rows"):
+        files.read(table(tmp_path, f",a,b\n{rows}"))
+    twice = rows.replace(index[1] + ",", index[0] + ",", 1)
+    assert files.read(table(tmp_path, f",a,b\n{twice}")).columns[0] == "column 1"
