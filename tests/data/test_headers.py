@@ -77,7 +77,7 @@ def test_an_index_is_refused(tmp_path: Path, start: int, place: int) -> None:
 @pytest.mark.parametrize("index", [["3", "7", "8"], ["8", "0", "5"]])
 def test_the_index_of_filtered_or_sorted_rows_is_refused(tmp_path: Path, index: list[str]) -> None:
     rows = "".join(f"{k},0.5,{j}\n" for j, k in enumerate(index))
-    with pytest.raises(ValueError, match="column 1 of .* only numbers the rows"):
+    with pytest.raises(ValueError, match=r"column 1 of .* only numbers the rows"):
         files.read(table(tmp_path, f",a,b\n{rows}"))
     twice = rows.replace(index[1] + ",", index[0] + ",", 1)
     assert files.read(table(tmp_path, f",a,b\n{twice}")).columns[0] == "column 1"
