@@ -93,7 +93,8 @@ def train(
     elif isinstance(data, Dataset):
         dataset = data
     name = dataset.name if dataset is not None else str(data)
-    config = method if isinstance(method, Config) else recipes.default(method, name)
+    pictures = None if dataset is None else dataset.space.kind == "image"
+    config = method if isinstance(method, Config) else recipes.default(method, name, pictures)
     config = replace(config, **options)
     run = new_run(Path(out)) if out is not None else None
     return train_config(config, run, dataset, networks, watch=watch)

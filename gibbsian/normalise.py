@@ -33,7 +33,7 @@ from gibbsian.model import Model
 DRAWS = 2_000
 NEAR = 500
 WEIGHED, WEIGHTS = 500, 500
-"""Rows on which a directed model's likelihood is bounded, and weights of each."""
+"""Rows that are weighed at a time, and weights of each."""
 
 
 def log_z(
@@ -142,22 +142,22 @@ def log_density(
 
 
 def directed_likelihood(model: Model, x: Tensor, seed: int) -> Interval | NotDefined:
-    """Mean of log p over the first rows of ``x [B, *event]``, both sides, in the user's units."""
+    """Mean of log p over the rows of ``x [B, *event]``, both sides, in the user's units."""
     method = model.method
     if not isinstance(method, HasLogWeights):
         return NotDefined("the method has no weights of draws to bound it by")
     rng = model.rng(seed)
-    u = model.transform.encode(x[:WEIGHED].to(model.device), rng)
+    u = model.transform.encode(x.to(model.device), rng)
     decoder = (method.decoded, method.prior) if isinstance(method, HasDecoder) else None
     found = directed_log_likelihood(method.log_weights, u, rng, k=WEIGHTS, decoder=decoder)
     return shifted(found, model.transform.log_jacobian)
 
 
 def between_log_likelihood(model: Model, x: Tensor, z: Interval, seed: int) -> Interval:
-    """Mean of log p* over the first rows of ``x``, of a model p* between two directed ones."""
+    """Mean of log p* over the rows of ``x``, of a model p* between two directed ones, in the user's units."""
     method, rng = model.method, model.rng(seed)
     assert isinstance(method, HasLogWeights)
-    u = model.transform.encode(x[:WEIGHED].to(model.device), rng)
+    u = model.transform.encode(x.to(model.device), rng)
     found = bidirectional_log_likelihood(method.log_weights, z, u, rng, k=WEIGHTS)
     return shifted(found, model.transform.log_jacobian)
 

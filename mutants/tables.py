@@ -23,7 +23,12 @@ FAULTS = [
     *faults(
         CELLS,
         f"{HEADERS}an_index_is_refused",
-        ("for start in (0, 1)", "for start in (0,)"),
+        ("all(cell.isdecimal() for cell in cells)", "False"),
+    ),
+    *faults(
+        CELLS,
+        f"{HEADERS}the_index_of_filtered_or_sorted_rows_is_refused",
+        ("len(set(cells)) == len(cells)", "True"),
     ),
     *faults(
         TABLES,

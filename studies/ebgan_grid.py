@@ -17,8 +17,8 @@ of that of held-out pictures, or if its distance is below that of a full-covaria
 
 Added when this was done, because pairs of equal time differ in their rounds by chance: EBGAN, EBGAN-PT and
 EBGAN-PT of weight 10 for 4 000 rounds each (13 to 50 CPU-seconds). Of the weights 0.1, 1 and 10 the last
-gained most entropy on six architectures not among the 24, with seed 1: -0.035 ± 0.032, 0.006 ± 0.017,
-0.017 ± 0.036.
+had the largest mean gain of entropy on six architectures not among the 24, with seed 1, though none was
+clear: -0.035 ± 0.032, 0.006 ± 0.017, 0.017 ± 0.036.
 """
 
 from __future__ import annotations

@@ -105,6 +105,9 @@ def test_one_number_is_no_upper_side_unless_it_is_exact() -> None:
     lower = {"value": -1.7, "stderr": 0.1, "standing": "bound in expectation"}
     figures = of_density({"lower": lower, "upper": lower | {"standing": "estimate"}}, {})
     assert "nothing here bounds it" in figures["log-likelihood-upper"]["undefined"]
+    nothing = lower | {"value": None}
+    figures = of_density({"lower": nothing, "upper": nothing}, {})
+    assert figures["log-likelihood-upper"]["undefined"] == "not finite"
     exact = lower | {"standing": "exact"}
     figures = of_density({"lower": exact, "upper": exact}, {})
     assert figures["log-likelihood-upper"]["value"] == -1.7

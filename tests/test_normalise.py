@@ -13,7 +13,13 @@ from gibbsian.config import replace
 from gibbsian.core import Estimate, Interval, NotDefined
 from gibbsian.facade import load_data, train
 from gibbsian.model import Model
-from gibbsian.normalise import entropy_of, generator_bound, log_z, where_mass_is
+from gibbsian.normalise import (
+    between_log_likelihood,
+    entropy_of,
+    generator_bound,
+    log_z,
+    where_mass_is,
+)
 from gibbsian.points import score_points
 from gibbsian.scorecard import evaluate_run
 
@@ -165,3 +171,22 @@ def test_the_spread_of_the_training_data_is_saved(tmp_path):
     loaded = Model.from_pretrained(tmp_path)
     assert torch.equal(loaded.moments, model.moments) and loaded.moments.shape == (2, 2)
     assert torch.equal(where_mass_is(loaded, 3), where_mass_is(model, 3))
+
+
+def test_log_p_star_is_in_the_user_s_units() -> None:
+    """Rows ten times as large: both sides of log p* fall by log 10 for each of two columns."""
+    x = torch.randn(200, 2, generator=torch.Generator().manual_seed(0))
+    sides = []
+    for scale in (1.0, 10.0):
+        model = train(
+            "bihm",
+            scale * x,
+            training={"rounds": 1, "device": "cpu"},
+            beliefs_net={"layers": "3,2"},
+        )
+        z = log_z(model, None, 0)
+        assert isinstance(z, Interval)
+        found = between_log_likelihood(model, scale * x[:30], z, 0)
+        sides.append((found.lower.value, found.upper.value))
+    for small, large in zip(*sides, strict=True):
+        assert small - large == pytest.approx(2 * math.log(10), abs=1e-4)

@@ -141,7 +141,8 @@ def of_density(likelihood: Any, rows: Mapping[str, str]) -> Figures:
         "log-likelihood-upper": plain(upper, "not finite"),
     }
     error = 2 * math.hypot(lower["stderr"] or 0.0, upper["stderr"] or 0.0)
-    if upper["value"] == lower["value"] and upper["standing"] != "exact":
+    same = lower["value"] is not None and upper["value"] == lower["value"]
+    if same and upper["standing"] != "exact":
         figures["log-likelihood-upper"] = {"undefined": "nothing here bounds it from above"}
     elif all("value" in figure for figure in figures.values()) and (
         upper["value"] < lower["value"] - error

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gibbsian.core import did_you_mean
-from gibbsian.data.densities import DENSITIES
+from gibbsian.data.densities import DENSITIES, is_density
 from gibbsian.data.files import holds_images
 from gibbsian.data.photographs import PHOTOS
 from gibbsian.data.rows import Rows
@@ -26,6 +26,8 @@ class Known(NamedTuple):
     present: bool
 
 
+ARRAY = "array"
+"""What rows without a file are called."""
 _SIZED = re.compile(r"(.+)-(\d+)")
 _BINARY = "-binary"
 
@@ -46,8 +48,14 @@ def _image_set(name: str) -> bool:
 
 
 def holds_pictures(name: str) -> bool:
-    """Whether data called ``name``, a built-in set or a path, are grey or coloured pictures."""
-    return name == PHOTOS or _image_set(name) or (not is_named(name) and holds_images(Path(name)))
+    """Whether data called ``name``, a built-in set or a path, are grey or coloured pictures.
+
+    As far as the name tells: of a ``.npy`` or ``.npz`` file it does not.
+    """
+    if name == PHOTOS or _image_set(name):
+        return True
+    built_in = name in ("", ARRAY) or is_density(name) or is_named(name)
+    return not built_in and holds_images(Path(name))
 
 
 def is_named(name: str) -> bool:

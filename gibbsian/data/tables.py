@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import math
+import re
 import zlib
 from pathlib import Path
 
@@ -96,7 +97,7 @@ def _named(header: list[str], cells: list[list[str]], path: Path) -> tuple[str, 
         if name == "" and counts_rows([row[j] for row in cells]):
             raise ValueError(
                 f"column {j + 1} of {path} has no name and only numbers the rows; write the file without "
-                "its index (index=False in pandas), or drop that column"
+                "its index (index=False in pandas), drop that column, or name it if it is data"
             )
         names.append(name or f"column {j + 1}")
     return tuple(names)
@@ -136,7 +137,7 @@ def _numbers(
 def read_parquet(path: Path, target: Target | None = None) -> Rows:
     """A Parquet table of numbers, without the column ``target``, whose classes are kept.
 
-    ValueError naming the column that is not of numbers, or the extra when pyarrow is missing.
+    ValueError naming the column that is not of numbers or an index, or the extra when pyarrow is missing.
     """
     try:
         import pyarrow
@@ -152,6 +153,12 @@ def read_parquet(path: Path, target: Target | None = None) -> Rows:
     columns = tuple(table.column_names)
     if not columns or table.num_rows == 0:
         raise ValueError(f"{path} is empty; it needs rows of numbers")
+    for name in columns:
+        if re.fullmatch(r"__index_level_\d+__", name):
+            raise ValueError(
+                f"column {name} of {path} is the index of a data frame; write the file without it "
+                "(index=False in pandas)"
+            )
     notes: tuple[str, ...] = (f"columns: {', '.join(columns)}",)
     place = None if target is None else target.place(columns, len(columns), path)
     classes, parts = None, []

@@ -44,8 +44,9 @@ class NetworkOptions:
             makes a layer Gaussian, or 4x-5l-20: five, geometrically spaced from 4 times the data's
             size down to 20.
         deterministic: tanh layers inside each conditional of such layers.
-        decided: standard deviation that the logits of such layers start with over real numbers; over few
-            numbers bits should be all but decided. Over bits the start is the authors'.
+        decided: how many times wider than others the weights of logits start over real numbers, about their
+            standard deviation; over few numbers bits should be all but decided. Over bits the start is the
+            authors'.
         classes: of a joint energy's or a ladder's classifier.
         noise: standard deviation of a ladder's noise, at every layer.
         factor: how much larger a super-resolution network makes a picture's sides.

@@ -1,4 +1,4 @@
-"""The settings each method starts from, on densities in the plane and elsewhere."""
+"""The settings each method starts from, on densities in the plane, on pictures and elsewhere."""
 
 from __future__ import annotations
 
@@ -15,12 +15,17 @@ PLANE = {"width": 128, "depth": 2, "fourier": 64, "fourier_scale": 3.0, "envelop
 """Energies and critics on the densities: without Fourier features an MLP learns ring8 as a ring."""
 
 
-def default(method: str, data: str) -> Config:
-    """The settings ``gibbsian train METHOD --data DATA`` starts from."""
+def default(method: str, data: str, pictures: bool | None = None) -> Config:
+    """The settings ``gibbsian train METHOD --data DATA`` starts from.
+
+    ``pictures``: whether the data are pictures, where more is known than their name.
+    """
+    if pictures is None:
+        pictures = holds_pictures(data)
     config = config_type(method)(data=data)
     if method in DEFAULTS:
         config = replace(config, **DEFAULTS[method](is_density(data)))
-    if method in ON_PICTURES and holds_pictures(data):
+    if method in ON_PICTURES and pictures:
         config = replace(config, **ON_PICTURES[method])
     return config
 
@@ -98,6 +103,8 @@ def gebm(plane: bool) -> dict[str, Any]:
 
 def cd(plane: bool) -> dict[str, Any]:
     """Persistent contrastive divergence with adjusted Langevin steps, a decayed rate, averaged weights.
+
+    On pictures the steps are not adjusted (``ON_PICTURES``).
 
     In the plane one wide Metropolis step a round lets the chains cross between modes: with it the
     rate may be five times larger, and the weights of the modes come out right.

@@ -238,5 +238,12 @@ def test_which_data_are_pictures(name: str, pictures: bool) -> None:
     assert holds_pictures(name) == pictures
 
 
-def test_a_folder_holds_pictures(tmp_path: Path) -> None:
+def test_a_folder_holds_pictures_unless_its_name_means_something_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert holds_pictures(str(tmp_path)) and not holds_pictures(str(tmp_path / "missing"))
+    monkeypatch.chdir(tmp_path)
+    names = ("moons", "gaussian-3", "wine", "array", "digits-binary")
+    for name in names:
+        Path(name).mkdir()
+    assert not any(holds_pictures(name) for name in ("", *names))

@@ -76,6 +76,10 @@ def test_parquet(tmp_path: Path) -> None:
     pq.write_table(table.append_column("c", pyarrow.array(["t"] * 60)), tmp_path / "y.parquet")
     with pytest.raises(ValueError, match=r"string values in column 3 \('c'\)"):
         files.read(tmp_path / "y.parquet")
+    index = pyarrow.array(range(60))
+    pq.write_table(table.append_column("__index_level_0__", index), tmp_path / "z.parquet")
+    with pytest.raises(ValueError, match=r"__index_level_0__ of .* is the index of a data frame"):
+        files.read(tmp_path / "z.parquet")
     with pytest.raises(ValueError, match="not an intact Parquet file"):
         files.read(write(tmp_path / "z.parquet", "no"))
 

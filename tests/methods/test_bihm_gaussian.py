@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 from gibbsian.core import Space
 from gibbsian.measures import Box, Counting, RealSpace
 from gibbsian.methods.bihm import BiHM
-from gibbsian.methods.helmholtz import Layers, drawn, log_p, log_q, uniforms
+from gibbsian.methods.helmholtz import Layers, drawn, log_p, log_q, means_of, uniforms
 from gibbsian.methods.helmholtz_chain import Gibbs
 from gibbsian.networks import NetworkOptions, SigmoidBeliefs, build_beliefs
 
@@ -217,6 +217,8 @@ def test_a_machine_of_real_numbers_starts_away_from_the_point_where_layers_are_s
     assert net.gaussian == (True, False, False)
     assert 3 < net.up(1, torch.randn(500, 2)).detach().std() < 13
     assert net.down(0, torch.ones(5, 200)).chunk(2, -1)[1].abs().max() < 1
+    a = net.down(0, torch.rand(5, 200))
+    assert torch.equal(means_of(a, torch.zeros(5, 2)), a[:, :2])
     method = BiHM(net, RealSpace((2,)), hand_out="mean", sampler="ancestral")
     assert method.sample(7, Generator().manual_seed(0)).shape == (7, 2)
     with pytest.raises(ValueError, match="leave out the box"):
