@@ -172,18 +172,18 @@ def refine(
 ) -> tuple[list[float], int]:
     """First values on finer and finer grids until two grids agree in all, and the last's points per axis."""
     n = GRIDS[len(lows)]
-    values: list[float] = []
-    last: tuple[float, ...] = ()
+    found: list[tuple[float, ...]] = []
+    change = math.inf
     while n ** len(lows) <= MAX_POINTS:
-        found = integrals(Grid(lows, highs, n, measure.shape, dtype))
-        values.append(found[0])
-        if last and all(abs(a - b) < tolerance for a, b in zip(found, last, strict=True)):
-            return values, n
-        last = found
+        found.append(integrals(Grid(lows, highs, n, measure.shape, dtype)))
+        if len(found) > 1:
+            change = max(abs(a - b) for a, b in zip(*found[-2:], strict=True))
+        if change < tolerance:
+            return [first for first, *_ in found], n
         n = math.ceil(1.5 * n)
     raise UnresolvedError(
         f"no grid of up to {MAX_POINTS:,} points resolves the density on {box_words(lows, highs)}: "
-        f"the last two gave {values[-2]:.4f} and {values[-1]:.4f}"
+        f"between the last two an integral changed by {change:.2g}"
     )
 
 

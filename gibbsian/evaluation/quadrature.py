@@ -94,7 +94,8 @@ def kl_to_model(
 
     ``log_p``: the data's exact log-density (normalised) in the units the energy sees, called with
     points on the CPU; ``device`` is the energy's. On R^d the
-    box grows until both densities keep less than ``tolerance`` of their mass in its shell. On a Box
+    box grows until both densities keep less than ``tolerance`` of their mass in its shell, and the grid is
+    refined until neither the divergence nor the data's mass changes by as much. On a Box
     the data's density is restricted to it; where more than ``tolerance`` of the data's mass lies
     outside the divergence is infinite, which is said through ``NotDefined``.
 
