@@ -98,6 +98,31 @@ FAULTS = [
         ("target - torch.logaddexp(from_p, from_q)", "target - from_p"),
     ),
     *faults(
+        HALVES,
+        f"{GAUSSIAN}_a_machine_of_real_numbers_starts_away_from_the_point_where_layers_are_strangers",
+        ("a.chunk(2, -1)[0]\n\n\ndef spread", "a.chunk(2, -1)[1]\n\n\ndef spread"),
+    ),
+    *faults(
+        NETWORK,
+        f"{GAUSSIAN}_a_machine_of_real_numbers_starts_away_from_the_point_where_layers_are_strangers",
+        ("0.1 if gaussian else decided", "1.0"),
+        ("if self.gaussian[0]:", "if False:"),
+        ('(space.kind != "binary", *normal)', "(False, *normal)"),
+    ),
+    *faults(
+        CHAIN,
+        f"{GAUSSIAN}_gibbs_leaves_the_law_of_a_real_observation_as_it_is",
+        (" - log_units(x, of_p)", ""),
+    ),
+    *faults(
+        "gibbsian/normalise.py",
+        "tests/test_normalise.py::test_log_p_star_is_in_the_user_s_units",
+        (
+            "z, u, rng, k=WEIGHTS)\n    return shifted(found, model.transform.log_jacobian)",
+            "z, u, rng, k=WEIGHTS)\n    return found",
+        ),
+    ),
+    *faults(
         EVALUATION,
         "tests/evaluation/test_helmholtz.py::test_log_z_has_the_stated_error",
         ("(float(figure) / 2 for", "(float(figure) for"),

@@ -19,7 +19,7 @@ FAULTS = [
         ENTROPY,
         f"{TEST_ENTROPY}_products_agree_with_autograd_jacobians",
         ("entropy = 0.5 * log_det_gram(J)", "entropy = log_det_gram(J)"),
-        ("+ across - self.prior.log_density(z)", "+ across + self.prior.log_density(z)"),
+        ("log_volume - self.prior.log_density(z)", "log_volume + self.prior.log_density(z)"),
     ),
     *faults(
         ENTROPY,

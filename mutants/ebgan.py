@@ -34,7 +34,7 @@ FAULTS = [
         f"{TEST}_energy_descends_error_of_data_plus_hinge_of_samples",
         ("self.energy).denoise(x, noisy)", "self.energy).denoise(noisy, x)"),
         ("self.energy).denoise(x, noisy)", "self.energy).denoise(x, x)"),
-        ("energy_data, energy_model, margin), logs", "energy_model, energy_data, margin), logs"),
+        ("= margin_loss(energy_data, energy_model,", "= margin_loss(energy_model, energy_data,"),
     ),
     *faults(
         EBGAN,
@@ -59,8 +59,8 @@ FAULTS = [
         f"{TEST}_one_step_of_each_player_on_one_batch",
         ("noisy = x + self.denoise * xi", "noisy = x + xi"),
         (
-            "z = self.prior.sample(len(x), rng)\n        yield",
-            "x = next(data).x\n        z = self.prior.sample(len(x), rng)\n        yield",
+            "z = self.prior.sample(len(x), rng)\n        known",
+            "x = next(data).x\n        z = self.prior.sample(len(x), rng)\n        known",
         ),
     ),
     *faults(

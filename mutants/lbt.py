@@ -167,7 +167,7 @@ FAULTS = [
     *faults(
         "gibbsian/numerics.py",
         f"{TEST_STUDENTS}_vae_is_likelihood_minus_divergence",
-        ("(x * logits - softplus(logits)).flatten", "(x * logits - softplus(-logits)).flatten"),
+        ("(h * logits - softplus(logits))", "(h * logits - softplus(-logits))"),
     ),
     *faults(
         STUDENTS,

@@ -212,7 +212,7 @@ FAULTS = [
     *faults(
         CD,
         f"{TEST_CD}_gradient_is_that_of_the_likelihood",
-        ("self.energy_loss, (x, x_model))", "self.energy_loss, (x_model, x))"),
+        ("self.energy_loss, (x, x_model,", "self.energy_loss, (x_model, x,"),
     ),
     *faults(
         CD,

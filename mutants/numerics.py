@@ -80,12 +80,18 @@ FAULTS = [
         f"{TEST_NETWORKS}_confined_energy_is_the_plain_one_plus_the_envelope",
         ("+ 0.5 * self.precision * envelope", "- 0.5 * self.precision * envelope"),
         ("+ 0.5 * self.precision * envelope", "+ self.precision * envelope"),
-        ("self.precision = sigma**-2", "self.precision = 1 / sigma"),
+        (
+            "(trunk)\n        self.precision = sigma**-2",
+            "(trunk)\n        self.precision = 1 / sigma",
+        ),
     ),
     *faults(
         ENERGIES,
         f"{TEST_NETWORKS}_what_energies_say_of_themselves",
-        ("confining: ClassVar[bool] = True", "confining: ClassVar[bool] = False"),
+        (
+            "True\n    bounded: ClassVar[bool] = False\n\n    def __init__(self, trunk: Trunk, sigma",
+            "False\n    bounded: ClassVar[bool] = False\n\n    def __init__(self, trunk: Trunk, sigma",
+        ),
     ),
     *faults(
         GENERATORS,

@@ -84,7 +84,7 @@ FAULTS = [
         ('max(there["trials"], settings.trials)', 'there["trials"]'),
     ),
     *faults(
-        RUNS,
+        "gibbsian/sweep/workers.py",
         f"{TEST_RUNS}_two_workers",
         ("process.exitcode != 0", "process.exitcode == 0 and False"),
     ),

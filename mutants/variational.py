@@ -36,9 +36,9 @@ FAULTS = [
         ("DenseTrunk(space, replace(options, time=False))", "DenseTrunk(space, options)"),
     ),
     *faults(
-        "gibbsian/assemble.py",
+        "gibbsian/roles.py",
         f"{ROLES}_a_wrong_encoder_is_refused",
-        ("return event, (2 * latent,)", "return event, (latent,)"),
+        ("return space.shape, (2 * latent,)", "return space.shape, (latent,)"),
     ),
     *faults(
         FLOW,
