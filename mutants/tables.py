@@ -29,7 +29,7 @@ FAULTS = [
     *faults(
         CELLS,
         f"{HEADERS}an_index_is_refused",
-        ("all(cell.isdecimal() for cell in cells)", "False"),
+        ("all(c.isdecimal() for c in cells)", "False"),
     ),
     *faults(
         CELLS,

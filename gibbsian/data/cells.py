@@ -55,12 +55,12 @@ def has_header(rows: Sequence[Sequence[str]]) -> bool:
 
 
 def counts_rows(cells: Sequence[str]) -> bool:
-    """Whether ``cells``, the whole of a column, can number rows: whole, from 0 on, none of them twice.
+    """Whether ``cells``, a column of two rows or more, can number them: whole, from 0 on, none twice.
 
     The index of a data frame is 0, 1, 2, ... at first, and has gaps or another order once rows were
     filtered or sorted.
     """
-    return all(cell.isdecimal() for cell in cells) and len(set(cells)) == len(cells)
+    return len(cells) > 1 and all(c.isdecimal() for c in cells) and len(set(cells)) == len(cells)
 
 
 def read_back(columns: Sequence[str]) -> bool:

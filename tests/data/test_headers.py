@@ -23,7 +23,7 @@ def table(folder: Path, content: str) -> Path:
         ("none,b,?\n4,5,6\n", ("none", "b", "?")),
         (",b,c\n4,5,6\n", ("column 1", "b", "c")),
         ("a,,\n4,5,6\n", ("a", "column 2", "column 3")),
-        (",a\n0,5\n1,6\n3,7\n", ("column 1", "a")),
+        (",a\n0,5\n1,6\n1,7\n", ("column 1", "a")),
     ],
 )
 def test_what_is_a_header(tmp_path: Path, content: str, columns: tuple[str, ...]) -> None:
