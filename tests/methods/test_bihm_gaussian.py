@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from gibbsian.core import Space
 from gibbsian.measures import Box, Counting, RealSpace
@@ -22,15 +22,19 @@ CELL = 2 * REACH / (POINTS - 1)
 MACHINES = ["1g", "2,1g", "1g,1"]
 
 
-def machine(layers: str, seed: int = 0, strength: float = 0.8, **options: object) -> BiHM:
-    """Two bits of data; random weights, so that p and q are far apart."""
-    space = Space((2,), "binary", (0.0, 1.0))
+def strangers(space: Space, layers: str, seed: int = 0, strength: float = 0.8) -> nn.Module:
+    """Layers with random weights, so that p and q are far apart."""
     beliefs = build_beliefs("sigmoid", space, NetworkOptions(layers=layers)).double()
     rng = Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in beliefs.parameters():
             parameter.copy_(strength * torch.randn(parameter.shape, generator=rng).double())
-    return BiHM(beliefs, Counting((2,)), **options)
+    return beliefs
+
+
+def machine(layers: str) -> BiHM:
+    """Two bits of data."""
+    return BiHM(strangers(Space((2,), "binary", (0.0, 1.0)), layers), Counting((2,)))
 
 
 def everything(method: BiHM) -> Layers:
@@ -145,14 +149,9 @@ def test_layers_are_named_and_start_near_the_standard_normal() -> None:
         SigmoidBeliefs(Space((4,), "binary"), NetworkOptions(layers="3,g"))
 
 
-def real_machine(seed: int = 0, strength: float = 0.8, **options: object) -> BiHM:
-    """One real number above two layers of bits."""
-    beliefs = build_beliefs("sigmoid", Space((1,), "vector"), NetworkOptions(layers="2,1")).double()
-    rng = Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in beliefs.parameters():
-            parameter.copy_(strength * torch.randn(parameter.shape, generator=rng).double())
-    return BiHM(beliefs, RealSpace((1,)), **options)
+def real_machine() -> BiHM:
+    """One real number below two layers of bits."""
+    return BiHM(strangers(Space((1,), "vector"), "2,1"), RealSpace((1,)))
 
 
 def real_joint(method: BiHM) -> tuple[Tensor, Tensor]:
