@@ -222,3 +222,13 @@ def test_a_machine_of_real_numbers_starts_away_from_the_point_where_layers_are_s
     assert method.sample(7, Generator().manual_seed(0)).shape == (7, 2)
     with pytest.raises(ValueError, match="leave out the box"):
         BiHM(net, Box((2,), -1.0, 1.0))
+
+
+def test_real_numbers_that_are_given_are_kept_and_the_others_drawn() -> None:
+    shape = (1, 2, 2)
+    method = BiHM(strangers(Space(shape, "image"), "3,2"), RealSpace(shape), sweeps=3)
+    given = torch.tensor([[[0.5, torch.nan], [-2.0, torch.nan]]], dtype=torch.float64)
+    x = method.sample(6, Generator().manual_seed(0), given)
+    assert x.shape == (6, *shape) and x.isfinite().all()
+    assert (x[:, 0, :, 0] == torch.tensor([0.5, -2.0])).all()
+    assert len(x[:, 0, :, 1].unique()) > 6
