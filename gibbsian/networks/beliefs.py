@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from itertools import pairwise
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -65,14 +64,14 @@ def conditional(inputs: int, units: int, deterministic: int, gaussian: bool) -> 
     return nn.Sequential(*layers[:-1])
 
 
-def wide(net: nn.Sequential, gaussian: bool, decided: float) -> nn.Sequential:
+def widen(net: nn.Module, gaussian: bool, decided: float) -> None:
     """Begin ``net`` with weights of N(0, 1 / n_in) instead, of logits ``decided`` times as wide.
 
     From weights as small as the authors' a machine over real numbers stays where its layers know nothing
     of each other, which is a stationary point. Tanh units bend in different places; log-variances
     start near 0 all the same.
     """
-    linear = [layer for layer in net if isinstance(layer, nn.Linear)]
+    linear = [layer for layer in net.modules() if isinstance(layer, nn.Linear)]
     for layer in linear:
         nn.init.normal_(layer.weight, std=layer.in_features**-0.5)
         nn.init.normal_(layer.bias)
@@ -80,7 +79,6 @@ def wide(net: nn.Sequential, gaussian: bool, decided: float) -> nn.Sequential:
     with torch.no_grad():
         scaled = linear[-1].weight.chunk(2)[1] if gaussian else linear[-1].weight
         scaled.mul_(0.1 if gaussian else decided)
-    return net
 
 
 class SigmoidBeliefs(nn.Module):
@@ -105,8 +103,8 @@ class SigmoidBeliefs(nn.Module):
         self.q = nn.ModuleList(conditional(low[0], up[0], count, up[1]) for low, up in pairs)
         if self.gaussian[0]:
             for (low, up), p, q in zip(pairs, self.p, self.q, strict=True):
-                wide(cast("nn.Sequential", p), low[1], options.decided)
-                wide(cast("nn.Sequential", q), up[1], options.decided)
+                widen(p, low[1], options.decided)
+                widen(q, up[1], options.decided)
 
     def top(self) -> Tensor:
         """Parameters of p(h_L), ``[n_L]`` or ``[2 n_L]``."""
