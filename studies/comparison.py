@@ -100,7 +100,12 @@ def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         for name in FIRST
         if any("undefined" not in row["entries"].get(name, {"undefined": ""}) for row in rows)
     ]
-    heads = ["method", *(COLUMNS[name].label for name in names), "rounds", "parameters"]
+    heads = [
+        "method",
+        *(COLUMNS[name].label.replace("|", r"\|") for name in names),
+        "rounds",
+        "parameters",
+    ]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for row in rows:
         line = [row["label"], *(told(row["entries"].get(name)) for name in names)]
@@ -108,7 +113,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         line += [str(row["rounds"]), str(row["parameters"])] if method else ["", ""]
         if row["failed"]:
             line[0] += f" ({len(row['failed'])} failed)"
-        lines.append(f"| {' | '.join(line).replace('||', '‖')} |")
+        lines.append(f"| {' | '.join(line)} |")
     return lines
 
 
