@@ -23,9 +23,9 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import torch
 
 from benchmarks.command import Record, run_benchmark
-from gibbsian.assemble import assemble, boxed, resolve
-from gibbsian.config import Config, config_type, replace
+from gibbsian.config.config import Config, config_type, replace
 from gibbsian.core import Batch, Space
+from gibbsian.models.build import assemble, boxed, resolve
 from gibbsian.training import Mover
 
 REPEATS = 7

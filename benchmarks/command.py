@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from gibbsian.files import write_json
+from gibbsian.core.files import write_json
 from studies.harness import machine, write_page
 
 Record = dict[str, Any]

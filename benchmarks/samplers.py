@@ -28,7 +28,7 @@ from torch import Tensor
 
 from benchmarks.contestants import ALL, GRADIENTS, OURS, Run, field
 from benchmarks.targets import Target, targets
-from gibbsian.files import read_json, write_json
+from gibbsian.core.files import read_json, write_json
 from gibbsian.samplers.diagnostics import ess_bulk
 from studies.harness import machine
 

@@ -21,10 +21,10 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import torch
 
 from benchmarks.command import Record, run_benchmark
-from gibbsian.assemble import assemble, resolve
-from gibbsian.config import Config, replace
+from gibbsian.config.config import Config, replace
+from gibbsian.config.recipes import default, recipe
 from gibbsian.core import Batch, Method, Move, Space
-from gibbsian.recipes import default, recipe
+from gibbsian.models.build import assemble, resolve
 from tests.kept import kept_bytes
 
 PLANE = Space((2,), "vector")

@@ -25,15 +25,15 @@ import torch
 from torch import Generator
 
 from benchmarks.command import Record, run_benchmark
-from gibbsian.assemble import assemble, resolve
-from gibbsian.config import replace
+from gibbsian.config.config import replace
+from gibbsian.config.recipes import default
 from gibbsian.core import Space
 from gibbsian.data.photo import Picture
 from gibbsian.data.transforms import pixels
 from gibbsian.methods import SuperResolution
-from gibbsian.model import Model
-from gibbsian.recipes import default
-from gibbsian.upscaling import enlarge
+from gibbsian.models.build import assemble, resolve
+from gibbsian.models.model import Model
+from gibbsian.models.upscaling import enlarge
 
 FACTOR = 3
 SPACE = Space((1, 48, 48), "image", (-1.0, 1.0))

@@ -30,11 +30,11 @@ from torch import Tensor
 
 from benchmarks.command import Record, run_benchmark
 from gibbsian import data as datasets
-from gibbsian.assemble import assemble
-from gibbsian.config import Config, config_type, replace
+from gibbsian.config.config import Config, config_type, replace
 from gibbsian.core import Space
 from gibbsian.evaluation import mean_weights
 from gibbsian.methods import VAE
+from gibbsian.models.build import assemble
 from gibbsian.training import fit, start
 
 REPEATS, SEEDS = 5, 3

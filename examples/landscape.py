@@ -11,9 +11,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 import gibbsian
+from gibbsian.core.measures import Undefined
 from gibbsian.data import load
 from gibbsian.evaluation import kl_to_model, log_partition
-from gibbsian.measures import Undefined
 
 
 def draw(data: str, output: Path, quick: bool) -> str:

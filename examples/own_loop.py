@@ -5,9 +5,9 @@ import sys
 import torch
 
 from gibbsian.core import Space
+from gibbsian.core.measures import RealSpace
 from gibbsian.data import density
 from gibbsian.evaluation import kl_to_model
-from gibbsian.measures import RealSpace
 from gibbsian.methods import ContrastiveDivergence
 from gibbsian.networks import NetworkOptions, build_energy
 

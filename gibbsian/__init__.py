@@ -6,18 +6,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gibbsian.config import Config
-    from gibbsian.facade import resume, train
-    from gibbsian.model import Model, load
+    from gibbsian.config.config import Config
+    from gibbsian.models.model import Model, load
+    from gibbsian.models.train import resume, train
 
 __version__ = "0.1.0"
 
 PUBLIC = {
-    "Config": "gibbsian.config",
-    "Model": "gibbsian.model",
-    "load": "gibbsian.model",
-    "resume": "gibbsian.facade",
-    "train": "gibbsian.facade",
+    "Config": "gibbsian.config.config",
+    "Model": "gibbsian.models.model",
+    "load": "gibbsian.models.model",
+    "resume": "gibbsian.models.train",
+    "train": "gibbsian.models.train",
 }
 """Public name -> the module it lives in; imported on first use, so that `import gibbsian` is light."""
 

@@ -7,7 +7,10 @@ from mutants.fault import faults
 BIHM, HALVES, CHAIN = (
     f"gibbsian/methods/{name}.py" for name in ("bihm", "helmholtz", "helmholtz_chain")
 )
-EVALUATION, NETWORK = "gibbsian/evaluation/helmholtz.py", "gibbsian/networks/beliefs.py"
+EVALUATION, NETWORK = (
+    "gibbsian/evaluation/log_z/helmholtz_machines.py",
+    "gibbsian/networks/beliefs.py",
+)
 TEST = "tests/methods/test_bihm.py::test"
 GAUSSIAN = "tests/methods/test_bihm_gaussian.py::test"
 
@@ -115,7 +118,7 @@ FAULTS = [
         (" - log_units(x, of_p)", ""),
     ),
     *faults(
-        "gibbsian/normalise.py",
+        "gibbsian/models/log_density.py",
         "tests/test_normalise.py::test_log_p_star_is_in_the_user_s_units",
         (
             "z, u, rng, k=WEIGHTS)\n    return shifted(found, model.transform.log_jacobian)",

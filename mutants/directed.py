@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mutants.fault import faults
 
-DIRECTED, NORMALISE = "gibbsian/evaluation/directed.py", "gibbsian/normalise.py"
+DIRECTED, NORMALISE = "gibbsian/evaluation/log_z/directed.py", "gibbsian/models/log_density.py"
 TEST = "tests/evaluation/test_directed.py::test"
 
 FAULTS = [

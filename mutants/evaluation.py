@@ -18,7 +18,7 @@ FAULTS = [
         (', 0.0).sum()), mass["data"]', ", 0.0).sum()), 0.0"),
     ),
     *faults(
-        "gibbsian/comparison/measuring.py",
+        "gibbsian/experiments/compare/measuring.py",
         "tests/test_comparison.py::test_one_number_is_no_upper_side_unless_it_is_exact",
         ('lower["value"] is not None and upper', "upper"),
         ('if same and upper["standing"] != "exact":', "if same:"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mutants.fault import faults
 
-UNROLLED, TEST = "gibbsian/unrolled.py", "tests/test_unrolled.py::test"
+UNROLLED, TEST = "gibbsian/methods/unrolled.py", "tests/test_unrolled.py::test"
 LBT, TEST_LBT = "gibbsian/methods/lbt.py", "tests/methods/test_lbt.py::test"
 STUDENTS, MINIBATCH = (f"gibbsian/networks/{name}.py" for name in ("students", "minibatch"))
 TEST_STUDENTS = "tests/networks/test_students.py::test"
@@ -165,7 +165,7 @@ FAULTS = [
         ("(x - low) / (high - low), a)", "x, a)"),
     ),
     *faults(
-        "gibbsian/numerics.py",
+        "gibbsian/core/numerics.py",
         f"{TEST_STUDENTS}_vae_is_likelihood_minus_divergence",
         ("(h * logits - softplus(logits))", "(h * logits - softplus(-logits))"),
     ),

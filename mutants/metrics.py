@@ -30,7 +30,7 @@ from mutants.fault import faults
         "two_sample",
     )
 )
-EXTRACTORS = "gibbsian/extractors.py"
+EXTRACTORS = "gibbsian/evaluation/features/extractors.py"
 TESTS = "tests/evaluation/test_"
 
 FAULTS = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mutants.fault import faults
 
-NUMERICS, TEST = "gibbsian/numerics.py", "tests/numerics/test_numerics.py::test"
+NUMERICS, TEST = "gibbsian/core/numerics.py", "tests/numerics/test_numerics.py::test"
 ENERGIES, GENERATORS = "gibbsian/networks/energies.py", "gibbsian/networks/generators.py"
 TRUNKS, TEST_NETWORKS = "gibbsian/networks/trunks.py", "tests/networks/test_networks.py::test"
 

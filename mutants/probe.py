@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from mutants.fault import faults
 
-PROBE, TEST = "gibbsian/evaluation/probe.py", "tests/evaluation/test_probe.py::test"
-CLASSIFIER, TEST_CLASSIFIER = "gibbsian/classifier.py", "tests/test_classifier.py::test"
+PROBE, TEST = "gibbsian/evaluation/metrics/probe.py", "tests/evaluation/test_probe.py::test"
+CLASSIFIER, TEST_CLASSIFIER = (
+    "gibbsian/evaluation/features/classifier.py",
+    "tests/test_classifier.py::test",
+)
 NETWORKS = "tests/networks/test_networks.py::test_features_are_what_the_head_reads"
 
 FAULTS = [

@@ -10,7 +10,7 @@ RENDER, RECORD = "gibbsian/report/render.py", "gibbsian/report/record.py"
 CURVES, FIGURES = "gibbsian/report/curves.py", "gibbsian/report/figures.py"
 PAGES, SETTINGS = "gibbsian/report/pages.py", "gibbsian/report/settings.py"
 TEMPLATE, STYLE = "gibbsian/report/templates/page.html", "gibbsian/report/templates/style.css"
-FACTS = "gibbsian/samplers/facts.py"
+FACTS = "gibbsian/samplers/metadata.py"
 
 FAULTS = [
     *faults(RENDER, f"{PAGE}_markup_in_names_is_text", ("autoescape=True", "autoescape=False")),

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from mutants.fault import faults
 
-FILE, TEST = "gibbsian/evaluation/class_scores.py", "tests/evaluation/test_class_scores.py::test"
+FILE, TEST = (
+    "gibbsian/evaluation/metrics/class_scores.py",
+    "tests/evaluation/test_class_scores.py::test",
+)
 
 FAULTS = [
     *faults(

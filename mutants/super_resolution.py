@@ -5,10 +5,10 @@ from __future__ import annotations
 from mutants.fault import faults
 
 METHOD, ENERGY = "gibbsian/methods/super_resolution.py", "gibbsian/methods/completion.py"
-DESCENT, IMAGING = "gibbsian/methods/descent.py", "gibbsian/imaging.py"
+DESCENT, IMAGING = "gibbsian/methods/descent.py", "gibbsian/core/imaging.py"
 WAVES, NETS = "gibbsian/networks/scattering.py", "gibbsian/networks/super_resolution.py"
-PRETRAINED, TILES = "gibbsian/networks/pretrained.py", "gibbsian/upscaling.py"
-PHOTOS, MEASURES = "gibbsian/data/photographs.py", "gibbsian/evaluation/pictures.py"
+PRETRAINED, TILES = "gibbsian/networks/pretrained.py", "gibbsian/models/upscaling.py"
+PHOTOS, MEASURES = "gibbsian/data/patches.py", "gibbsian/evaluation/metrics/image_quality.py"
 TEST, TEST_NETS = (
     "tests/methods/test_super_resolution.py::test",
     "tests/networks/test_super_resolution.py::test",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from mutants.fault import faults
 
 JOURNAL, LOCKS, SPACE, RUNS, SUMMARY = (
-    f"gibbsian/sweep/{name}.py" for name in ("journal", "locks", "space", "runs", "summary")
+    f"gibbsian/experiments/sweep/{name}.py"
+    for name in ("journal", "locks", "space", "runs", "summary")
 )
 TEST, TEST_SPACE, TEST_RUNS = (
     f"tests/sweep/test_{name}.py::test" for name in ("journal", "space", "sweep")
@@ -84,7 +85,7 @@ FAULTS = [
         ('max(there["trials"], settings.trials)', 'there["trials"]'),
     ),
     *faults(
-        "gibbsian/sweep/workers.py",
+        "gibbsian/experiments/sweep/workers.py",
         f"{TEST_RUNS}_two_workers",
         ("process.exitcode != 0", "process.exitcode == 0 and False"),
     ),

@@ -77,12 +77,12 @@ FAULTS = [
         ("max(unit, scale) < math.inf and ", ""),
     ),
     *faults(
-        "gibbsian/facade.py",
+        "gibbsian/models/train.py",
         "tests/cli/test_notes.py::test_notes_come_before_the_first_row_of_metrics",
         ("                for note in dataset.notes:", "                for note in ():"),
     ),
     *faults(
-        "gibbsian/data/points.py",
+        "gibbsian/data/queries.py",
         "tests/data/test_files.py::test_pictures_of_several_sizes_say_how_to_bring_them_to_one",
         ("files.read(Path(path), size, classes)", "files.read(Path(path), None, classes)"),
     ),

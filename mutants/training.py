@@ -36,12 +36,12 @@ FAULTS = [
         ("rounds(folder)[2:]", "rounds(folder)[1:]"),
     ),
     *faults(
-        "gibbsian/files.py",
+        "gibbsian/core/files.py",
         "tests/training/test_resume.py::test_a_damaged_checkpoint_falls_back_to_the_one_before",
         ('metadata.get("checksum") != _digest(tensors, metadata.get("facts", ""))', "False"),
     ),
     *faults(
-        "gibbsian/files.py",
+        "gibbsian/core/files.py",
         "tests/training/test_resume.py::test_a_fault_while_saving_costs_nothing",
         ("        Path(name).unlink(missing_ok=True)\n", "        pass\n"),
     ),

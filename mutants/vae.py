@@ -74,18 +74,18 @@ FAULTS = [
         ("torch.exp(0.5 * log_variance) * noise", "torch.exp(log_variance) * noise"),
     ),
     *faults(
-        "gibbsian/numerics.py",
+        "gibbsian/core/numerics.py",
         f"{TEST}_observations",
         ("square + log_variance + math", "square - log_variance + math"),
     ),
     *faults(
-        "gibbsian/latents.py",
+        "gibbsian/models/latents.py",
         "tests/test_latents.py::test_the_first_coordinate_grows_to_the_right_and_the_second_upwards",
         ("torch.meshgrid(axis.flip(0), axis", "torch.meshgrid(axis, axis"),
         ("[right.flatten(), up.flatten()]", "[up.flatten(), right.flatten()]"),
     ),
     *faults(
-        "gibbsian/latents.py",
+        "gibbsian/models/latents.py",
         "tests/test_latents.py::test_quantiles_are_equal_steps_of_probability",
         ("(torch.arange(count) + 0.5) / count", "(torch.arange(count) + 1) / (count + 1)"),
     ),

@@ -10,8 +10,11 @@ TIME, FLOWS, ENCODERS, ROLES = (
 BOUNDS = "tests/evaluation/test_variational.py::test"
 MODEL = "tests/test_normalise.py::test"
 TRUNKS, FLOW = "gibbsian/networks/trunks.py", "gibbsian/networks/flows.py"
-VARIATIONAL, SOBOLEV = "gibbsian/evaluation/variational.py", "gibbsian/evaluation/sobolev.py"
-NORMALISE = "gibbsian/normalise.py"
+VARIATIONAL, SOBOLEV = (
+    "gibbsian/evaluation/log_z/variational.py",
+    "gibbsian/evaluation/log_z/log_sobolev.py",
+)
+NORMALISE = "gibbsian/models/log_density.py"
 
 FAULTS = [
     *faults(
@@ -36,7 +39,7 @@ FAULTS = [
         ("DenseTrunk(space, replace(options, time=False))", "DenseTrunk(space, options)"),
     ),
     *faults(
-        "gibbsian/roles.py",
+        "gibbsian/models/roles.py",
         f"{ROLES}_a_wrong_encoder_is_refused",
         ("return space.shape, (2 * latent,)", "return space.shape, (latent,)"),
     ),

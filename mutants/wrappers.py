@@ -12,20 +12,20 @@ TRACKERS = "tests/test_trackers.py"
 
 FAULTS = [
     *faults(
-        "gibbsian/sklearn.py",
+        "gibbsian/integrations/scikit_learn.py",
         f"{SKLEARN}::test_log_densities_are_those_of_the_law_in_its_own_units",
         ("- self.log_z_.upper.value + jacobian", "- self.log_z_.upper.value"),
         ("- self.log_z_.upper.value + jacobian", "+ jacobian"),
         ("parts.append(base - method.energy(u))", "parts.append(base + method.energy(u))"),
     ),
     *faults(
-        "gibbsian/sklearn.py",
+        "gibbsian/integrations/scikit_learn.py",
         f"{SKLEARN}::test_what_cannot_be_is_said_at_fit",
         ("    check_able(config, data, needed)\n", ""),
         ("if not 0 < self.contamination <= 0.5:", "if not 0 < self.contamination:"),
     ),
     *faults(
-        "gibbsian/sklearn.py",
+        "gibbsian/integrations/scikit_learn.py",
         f"{SKLEARN}::test_rounds_grow_with_the_rows_up_to_the_usual_number",
         (
             "rounds = min(ROUNDS_PER_ROW * n, config.training.rounds)",
@@ -34,12 +34,12 @@ FAULTS = [
         ("1e-3 / max(share, 0.1)", "1e-3"),
     ),
     *faults(
-        "gibbsian/sklearn.py",
+        "gibbsian/integrations/scikit_learn.py",
         f"{SKLEARN}::test_the_global_generators_are_left_alone",
         ("    with torch.random.fork_rng(devices=[]):\n", "    if True:\n"),
     ),
     *faults(
-        "gibbsian/sklearn.py",
+        "gibbsian/integrations/scikit_learn.py",
         f"{SKLEARN}::test_values_on_a_grid_are_scored_without_noise",
         (
             "model.transform.encode(x.to(model.device)).double()",
@@ -47,7 +47,7 @@ FAULTS = [
         ),
     ),
     *faults(
-        "gibbsian/distribution.py",
+        "gibbsian/models/distribution.py",
         DISTRIBUTION,
         ("model.transform.dequantises:", "False:"),
         ("return torch.equal(x_model, method.sample(2, model.rng(0)))", "return True"),
@@ -66,12 +66,12 @@ FAULTS = [
         ("prepend=first.to(acceptance.dtype)) / thin", "prepend=first.to(acceptance.dtype))"),
     ),
     *faults(
-        "gibbsian/refine.py",
+        "gibbsian/models/refinement.py",
         f"{EXPORT}::test_refining_chains_go_to_a_file_that_arviz_opens",
         ("torch.cat([part.record[name] for part in parts])", "parts[-1].record[name]"),
     ),
     *faults(
-        "gibbsian/hub.py",
+        "gibbsian/models/hub.py",
         HUB,
         ("data=Path(config.data).name, source", "source"),
         (', source={"root": None}', ""),
@@ -79,7 +79,7 @@ FAULTS = [
         ("private=private, exist_ok=True", "private=None, exist_ok=True"),
     ),
     *faults(
-        "gibbsian/trackers.py",
+        "gibbsian/training/loggers.py",
         TRACKERS,
         ("purge_step=step", "purge_step=None"),
         ("self.writer.add_scalar(name, value, step)", "self.writer.add_scalar(name, value)"),

@@ -31,16 +31,16 @@ import torch
 from torch import Tensor
 
 from gibbsian import data as datasets
-from gibbsian.assemble import assemble, whole
-from gibbsian.capabilities import HasDecoder
-from gibbsian.config import Config, config_type, replace
+from gibbsian.config.config import Config, config_type, replace
 from gibbsian.core import Method
+from gibbsian.core.files import read_json
+from gibbsian.core.measures import Gaussian
+from gibbsian.core.protocols import HasDecoder
 from gibbsian.data import Dataset, Stream
 from gibbsian.evaluation import by_fitted_posterior, mean_weights
-from gibbsian.files import read_json
-from gibbsian.measures import Gaussian
 from gibbsian.methods import VAE
 from gibbsian.methods.mcem import MonteCarloEM
+from gibbsian.models.build import assemble, whole
 from gibbsian.training import Progress, fit, start
 from studies.harness import RESULTS, Result, Study, run_study
 

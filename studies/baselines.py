@@ -22,14 +22,14 @@ from typing import Any
 import torch
 
 from gibbsian import data as datasets
-from gibbsian.config import Config, replace
+from gibbsian.config.config import Config, replace
+from gibbsian.config.recipes import default
+from gibbsian.config.run_folder import new_run
 from gibbsian.core import NonFiniteError
 from gibbsian.data import Dataset
 from gibbsian.evaluation import mode_coverage
-from gibbsian.facade import train_config
-from gibbsian.recipes import default
-from gibbsian.runs import new_run
-from gibbsian.scorecard import log_z, model_kl
+from gibbsian.models.evaluate import log_z, model_kl
+from gibbsian.models.train import train_config
 from studies.harness import Result, Study, run_study
 
 DATA = ("ring8", "grid25", "moons")

@@ -31,20 +31,20 @@ import torch
 from torch import Tensor
 
 from gibbsian import data as datasets
-from gibbsian.assemble import assemble, resolve
 from gibbsian.bounds import Points
-from gibbsian.capabilities import HasEnergy
-from gibbsian.config import Config, config_type, replace
+from gibbsian.config.config import Config, config_type, replace
+from gibbsian.config.recipes import PLANE, default
 from gibbsian.core import Interval, Method, NonFiniteError
+from gibbsian.core.files import read_json
+from gibbsian.core.measures import Undefined
+from gibbsian.core.protocols import HasEnergy
 from gibbsian.data import Dataset, Stream
 from gibbsian.evaluation import log_partition_quadrature
-from gibbsian.files import read_json
-from gibbsian.measures import Undefined
 from gibbsian.methods.bidirectional import BidirectionalBounds
-from gibbsian.model import Model
-from gibbsian.recipes import PLANE, default
+from gibbsian.models.build import assemble, resolve
+from gibbsian.models.evaluate import model_kl
+from gibbsian.models.model import Model
 from gibbsian.samplers import adapt, constrained, mala, run
-from gibbsian.scorecard import model_kl
 from gibbsian.training import fit, start
 from gibbsian.training.checkpoints import Progress
 from studies.baselines import coverage, sample_error

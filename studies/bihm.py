@@ -32,16 +32,16 @@ import torch
 from torch import Tensor
 
 from gibbsian import data as datasets
-from gibbsian.capabilities import HasLogWeights, HasOverlap
-from gibbsian.config import Config, replace
+from gibbsian.config.config import Config, replace
+from gibbsian.config.recipes import default
 from gibbsian.core import Method
+from gibbsian.core.files import read_json
+from gibbsian.core.numerics import log_mean_exp
+from gibbsian.core.protocols import HasLogWeights, HasOverlap
 from gibbsian.data.masks import HALVES, half
 from gibbsian.evaluation import overlap
-from gibbsian.facade import train_config
-from gibbsian.files import read_json
 from gibbsian.methods import BiHM
-from gibbsian.numerics import log_mean_exp
-from gibbsian.recipes import default
+from gibbsian.models.train import train_config
 from gibbsian.report.figures import sample_sheet
 from studies.harness import RESULTS, Result, Study, run_study
 

@@ -29,10 +29,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from gibbsian.comparison import Settings, compare, contestants_of, summarise
-from gibbsian.comparison.columns import COLUMNS
-from gibbsian.comparison.settings import REFERENCES
-from gibbsian.files import read_json
+from gibbsian.core.files import read_json
+from gibbsian.experiments.compare import Settings, compare, contestants_of, summarise
+from gibbsian.experiments.compare.columns import COLUMNS
+from gibbsian.experiments.compare.settings import REFERENCES
 from studies.harness import RESULTS, Result, Study, run_study
 
 DATA = ("ring8", "grid25", "digits", "protein")

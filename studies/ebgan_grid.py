@@ -36,16 +36,21 @@ import torch
 from torch import Tensor
 
 from gibbsian import data as datasets
-from gibbsian.budget import rounds_within
-from gibbsian.classifier import Classifier, load_classifier, save_classifier, train_classifier
-from gibbsian.config import Config, replace
+from gibbsian.config.config import Config, replace
+from gibbsian.config.recipes import default
 from gibbsian.core import NonFiniteError
+from gibbsian.core.files import read_json
 from gibbsian.data import Dataset
 from gibbsian.evaluation import class_entropy, clipped_kl_score, frechet_distance
-from gibbsian.facade import train_config
-from gibbsian.files import read_json
-from gibbsian.recipes import default
-from gibbsian.sweep.locks import FileLock
+from gibbsian.evaluation.features.classifier import (
+    Classifier,
+    load_classifier,
+    save_classifier,
+    train_classifier,
+)
+from gibbsian.experiments.budgets import rounds_within
+from gibbsian.experiments.sweep.locks import FileLock
+from gibbsian.models.train import train_config
 from studies.harness import RESULTS, Result, Study, run_study
 
 DATA, SECONDS, SAMPLES, CONFIGURATIONS = "mnist-14", 10.0, 5_000, 24

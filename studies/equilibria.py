@@ -27,13 +27,13 @@ import torch
 from torch import Tensor, nn
 
 from gibbsian import data as datasets
-from gibbsian.capabilities import HasEnergy
-from gibbsian.config import replace
-from gibbsian.facade import train_config
-from gibbsian.files import read_json
+from gibbsian.config.config import replace
+from gibbsian.config.recipes import default
+from gibbsian.core.files import read_json
+from gibbsian.core.protocols import HasEnergy
 from gibbsian.methods.experts import following_loss
+from gibbsian.models.train import train_config
 from gibbsian.networks import BoundedEnergy, bernoulli_entropy
-from gibbsian.recipes import default
 from studies.harness import RESULTS, Result, Study, run_study
 
 CELLS, STEP, PLAYED = 61, 0.1, 20_000

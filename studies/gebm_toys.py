@@ -26,12 +26,12 @@ import torch
 from torch import Tensor, nn
 
 from gibbsian import data as datasets
-from gibbsian.config import Config, replace
+from gibbsian.config.config import Config, replace
+from gibbsian.config.recipes import default
+from gibbsian.core.files import read_json
 from gibbsian.evaluation import kale_kernel, kale_network
-from gibbsian.facade import train
-from gibbsian.files import read_json
-from gibbsian.recipes import default
-from gibbsian.refine import refine
+from gibbsian.models.refinement import refine
+from gibbsian.models.train import train
 from gibbsian.samplers import pullback, run, ula, underdamped
 from studies.harness import RESULTS, Result, Study, run_study
 from studies.toy_laws import (

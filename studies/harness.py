@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from gibbsian.files import read_json, write_json
+from gibbsian.core.files import read_json, write_json
 
 RESULTS = Path("docs/results")
 Result = dict[str, Any]

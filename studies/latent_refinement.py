@@ -1,8 +1,8 @@
 """Does the energy improve its generator's samples? Markov chains in latent space against the base.
 
 Fixed before running. GEBM with its default settings on ring8 and grid25 (three seeds), and with
-`gibbsian/recipes/generalized.py` at scale cpu on MNIST, Fashion-MNIST and cifar10-jpeg75 (one seed). Chains
-start at the prior: independence Metropolis, MALA and HMC (exact, step sizes found by themselves),
+`gibbsian/config/recipes/generalized.py`, scale cpu, on MNIST, Fashion-MNIST and cifar10-jpeg75 (one seed).
+Chains start at the prior: independence Metropolis, MALA and HMC (exact, step sizes found by themselves),
 Langevin and kinetic Langevin with friction 1 (not corrected, the step size cut to a tenth every 200
 steps); a step of HMC takes ten gradients. *Densities*: temperature 1, 600 steps (HMC 100) of 20 000
 chains of which the last 50 kept draws count, 1e6 in all: KL(truth || histogram) on 50x50 cells over
@@ -28,15 +28,15 @@ import torch
 from torch import Tensor
 
 from gibbsian import data as datasets
-from gibbsian.classifier import Classifier, train_classifier
-from gibbsian.config import replace
+from gibbsian.config.config import replace
+from gibbsian.config.recipes import default, recipe
 from gibbsian.data import Density
 from gibbsian.evaluation import frechet_distance, mode_coverage
-from gibbsian.evaluation.frechet import gaussian_frechet
-from gibbsian.facade import train
-from gibbsian.model import Model
-from gibbsian.recipes import default, recipe
-from gibbsian.refine import KernelName, refine
+from gibbsian.evaluation.features.classifier import Classifier, train_classifier
+from gibbsian.evaluation.metrics.frechet import gaussian_frechet
+from gibbsian.models.model import Model
+from gibbsian.models.refinement import KernelName, refine
+from gibbsian.models.train import train
 from studies.harness import Result, Study, run_study
 
 DENSITIES = ("ring8", "grid25")

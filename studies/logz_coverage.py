@@ -32,15 +32,15 @@ import torch
 from torch import Generator, Tensor
 
 from gibbsian.core import Energy
-from gibbsian.evaluation.annealing import (
+from gibbsian.core.measures import Counting, Measure, RealSpace
+from gibbsian.evaluation.log_z.annealing import (
     Effort,
     Problem,
     default_binary_kernel,
     default_kernel,
 )
-from gibbsian.evaluation.logz import LARGE, LogZ, bridge, from_weights
-from gibbsian.evaluation.reference import FairCoins, Reference, annealing_path, normal_fit
-from gibbsian.measures import Counting, Measure, RealSpace
+from gibbsian.evaluation.log_z.estimators import LARGE, LogZ, bridge, from_weights
+from gibbsian.evaluation.log_z.references import FairCoins, Reference, annealing_path, normal_fit
 from gibbsian.samplers import RBM
 from studies.harness import Result, Study, run_study
 

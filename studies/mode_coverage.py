@@ -32,13 +32,13 @@ from typing import Any
 import torch
 
 from gibbsian import data as datasets
-from gibbsian.budget import rounds_within
-from gibbsian.config import Config, replace
+from gibbsian.config.config import Config, replace
+from gibbsian.config.recipes import default
 from gibbsian.core import NonFiniteError
+from gibbsian.core.measures import Box
 from gibbsian.evaluation import mode_coverage
-from gibbsian.facade import train_config
-from gibbsian.measures import Box
-from gibbsian.recipes import default
+from gibbsian.experiments.budgets import rounds_within
+from gibbsian.models.train import train_config
 from studies.harness import Result, Study, run_study
 
 SECONDS, LONG = 45.0, 100.0

@@ -22,17 +22,17 @@ import torch
 from torch import Tensor
 
 from gibbsian import data as datasets
-from gibbsian.assemble import assemble
-from gibbsian.capabilities import HasEnergy
-from gibbsian.classifier import Classifier, train_classifier
-from gibbsian.config import Config, replace
+from gibbsian.config.config import Config, replace
+from gibbsian.config.recipes import default, recipe
 from gibbsian.core import NonFiniteError
+from gibbsian.core.protocols import HasEnergy
 from gibbsian.data import Dataset, corruptions
 from gibbsian.evaluation import auroc_table, frechet_distance, gaussian_score, pca_score
-from gibbsian.facade import train_config
-from gibbsian.model import Model
-from gibbsian.recipes import default, recipe
-from gibbsian.scorecard import evaluate_run
+from gibbsian.evaluation.features.classifier import Classifier, train_classifier
+from gibbsian.models.build import assemble
+from gibbsian.models.evaluate import evaluate_run
+from gibbsian.models.model import Model
+from gibbsian.models.train import train_config
 from studies.harness import Result, Study, run_study
 
 SETS = {"mnist-14": "fashion-mnist-14", "fashion-mnist-14": "mnist-14"}

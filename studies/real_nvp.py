@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gibbsian.measures import Gaussian
+from gibbsian.core.measures import Gaussian
 
 
 def dense(inputs: int, hidden: int, outputs: int, activation: type[nn.Module]) -> nn.Sequential:

@@ -1,8 +1,8 @@
 """Stacked-MNIST at 14x14: how many of 1000 modes a generator finds, at equal time.
 
 Fixed before running: 240 CPU seconds of one thread for every run (rounds found by a trial); the recipes
-`stacked-mnist-gan` and `stacked-mnist-lbt` (`gibbsian/recipes/`): one generator, one critic of a quarter of
-its channels, a VAE student 588-256-64 with Bernoulli pixels; 26 000 samples of the averaged weights; three
+`stacked-mnist-gan` and `stacked-mnist-lbt` (of `gibbsian.config.recipes`): one generator, one critic of a
+quarter of its channels, a VAE student 588-256-64 with Bernoulli pixels; 26 000 samples of the averaged weights; three
 seeds, the unrolled GAN and LBT alone one. LBT-GAN and GAN have eight: their difference was looked at after
 three (65 ± 52 modes), five (87 ± 43) and eight seeds, the last three fixed in advance. With three looks and
 a level of 5 % it should exceed about 2.29 standard errors (Pocock 1977, for looks planned and equally far
@@ -32,13 +32,18 @@ import torch
 from torch import Tensor
 
 from gibbsian import data as datasets
-from gibbsian.budget import rounds_within
-from gibbsian.classifier import Classifier, load_classifier, save_classifier, train_classifier
-from gibbsian.config import Config, replace
+from gibbsian.config.config import Config, replace
+from gibbsian.config.recipes import recipe
 from gibbsian.core import NonFiniteError
 from gibbsian.evaluation import class_coverage
-from gibbsian.facade import train_config
-from gibbsian.recipes import recipe
+from gibbsian.evaluation.features.classifier import (
+    Classifier,
+    load_classifier,
+    save_classifier,
+    train_classifier,
+)
+from gibbsian.experiments.budgets import rounds_within
+from gibbsian.models.train import train_config
 from studies.harness import Result, Study, run_study
 from studies.mode_coverage import difference, groups_of, spread
 

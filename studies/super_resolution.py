@@ -33,15 +33,15 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from gibbsian.config import replace
-from gibbsian.data.photographs import HELD_OUT, folder_of, photographs, split
+from gibbsian.config.config import replace
+from gibbsian.config.recipes import default
+from gibbsian.core.files import read_json, write_atomic
+from gibbsian.core.imaging import downscale, upscale, variational_inverse
+from gibbsian.data.patches import HELD_OUT, folder_of, photographs, split
 from gibbsian.evaluation import bootstrap, perceptual_distance, psnr, ssim, texture_distance
-from gibbsian.facade import train_config
-from gibbsian.files import read_json, write_atomic
-from gibbsian.imaging import downscale, upscale, variational_inverse
 from gibbsian.methods import SuperResolution
+from gibbsian.models.train import train_config
 from gibbsian.networks import MobileNet
-from gibbsian.recipes import default
 from studies.harness import RESULTS, Result, Study, run_study
 
 SEEDS = {3: range(2), 4: range(1)}

@@ -25,10 +25,10 @@ import torch
 from torch import Tensor
 
 from gibbsian import data as datasets
+from gibbsian.core.measures import Gaussian, RealSpace
+from gibbsian.core.numerics import log_mean_exp
 from gibbsian.data import Stream
-from gibbsian.measures import Gaussian, RealSpace
 from gibbsian.methods import GEBM
-from gibbsian.numerics import log_mean_exp
 from gibbsian.training import Optimiser, Training, start
 from studies.harness import Result, Study, run_study
 from studies.real_nvp import FlowEnergy, RealNVP

@@ -31,16 +31,16 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gibbsian import data as datasets
-from gibbsian.budget import rounds_within
-from gibbsian.capabilities import HasFeatures
-from gibbsian.classifier import train_classifier
-from gibbsian.config import Config, replace
+from gibbsian.config.config import Config, replace
+from gibbsian.config.recipes import default
 from gibbsian.core import NonFiniteError
+from gibbsian.core.protocols import HasFeatures
 from gibbsian.data import Dataset
 from gibbsian.evaluation import Labelled, linear_probe
-from gibbsian.facade import train_config, untrained
+from gibbsian.evaluation.features.classifier import train_classifier
+from gibbsian.experiments.budgets import rounds_within
 from gibbsian.methods import TransitionVGAN
-from gibbsian.recipes import default
+from gibbsian.models.train import train_config, untrained
 from studies.harness import Result, Study, run_study
 from studies.mode_coverage import difference, groups_of, spread
 

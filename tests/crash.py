@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from gibbsian.files import read_tensors
+from gibbsian.core.files import read_tensors
 
 ROUNDS, EVERY = 200, 10
 TRAIN = [

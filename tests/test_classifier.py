@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from gibbsian import cli, data
-from gibbsian.classifier import (
+from gibbsian.core.files import CorruptFileError, write_tensors
+from gibbsian.evaluation import class_coverage
+from gibbsian.evaluation.features.classifier import (
     Classifier,
     load_classifier,
     save_classifier,
     train_classifier,
 )
-from gibbsian.evaluation import class_coverage
-from gibbsian.files import CorruptFileError, write_tensors
 
 
 @pytest.fixture(scope="module")

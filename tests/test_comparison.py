@@ -13,15 +13,16 @@ import torch
 from scipy import stats
 
 from gibbsian.cli import main
-from gibbsian.cli.compare import seconds
-from gibbsian.comparison import Settings, contestants_of, difference, ranked, ranks, runs
-from gibbsian.comparison.measuring import judge_of, of_density
-from gibbsian.comparison.references import fitted, reference
-from gibbsian.comparison.settings import FLOOR, TRIVIAL
-from gibbsian.comparison.table import row_of
+from gibbsian.cli.comparing import seconds
 from gibbsian.core import NonFiniteError
+from gibbsian.core.files import read_tensors
 from gibbsian.data import load
-from gibbsian.files import read_tensors
+from gibbsian.experiments.compare import Settings, contestants_of, difference, ranked, ranks
+from gibbsian.experiments.compare import entries as runs
+from gibbsian.experiments.compare.baselines import fitted, reference
+from gibbsian.experiments.compare.measuring import judge_of, of_density
+from gibbsian.experiments.compare.ranking import row_of
+from gibbsian.experiments.compare.settings import FLOOR, TRIVIAL
 
 
 def run(**figures: float) -> dict[str, Any]:

@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch import nn
 
-from gibbsian import recipes
-from gibbsian.config import replace
+from gibbsian.config import recipes
+from gibbsian.config.config import replace
 from gibbsian.core import Estimate, Interval, NotDefined
-from gibbsian.facade import load_data, train
-from gibbsian.model import Model
-from gibbsian.normalise import directed_likelihood, log_z
-from gibbsian.points import score_points
-from gibbsian.scorecard import evaluate_run, model_kl
+from gibbsian.models.evaluate import evaluate_run, model_kl
+from gibbsian.models.log_density import directed_likelihood, log_z
+from gibbsian.models.model import Model
+from gibbsian.models.scores import score_points
+from gibbsian.models.train import load_data, train
 
 
 class Decoder(nn.Module):

@@ -9,9 +9,9 @@ from torch.distributions import Distribution
 
 import gibbsian
 from gibbsian.core import Interval
+from gibbsian.core.measures import Box
 from gibbsian.data.transforms import pixels
-from gibbsian.distribution import as_distribution, walls
-from gibbsian.measures import Box
+from gibbsian.models.distribution import as_distribution, walls
 
 TRAINING = {"rounds": 3, "batch": 32, "device": "cpu"}
 NET = {"width": 8}

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gibbsian.cli import main
-from gibbsian.export import to_inference_data
+from gibbsian.integrations.arviz import to_inference_data
 from gibbsian.samplers import mala, run, ula
 from tests.cli.conftest import SMALL
 

@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from gibbsian.classifier import Classifier, load_classifier, save_classifier
 from gibbsian.core import Space
+from gibbsian.core.paths import roots
 from gibbsian.data.transforms import binary, pixels, unscaled
 from gibbsian.evaluation import frechet_distance, inception_type_score, on_features
-from gibbsian.extractors import build_extractor, class_predictions, digest
+from gibbsian.evaluation.features.classifier import Classifier, load_classifier, save_classifier
+from gibbsian.evaluation.features.extractors import build_extractor, class_predictions, digest
 from gibbsian.networks import MobileNet, NetworkOptions, SqueezeNet
 from gibbsian.networks.pretrained import MOBILENET, SQUEEZENET
-from gibbsian.places import roots
 
 GREY = pixels((1, 8, 8), 17)
 

@@ -11,7 +11,7 @@ import torch
 import yaml
 
 import gibbsian
-from gibbsian.hub import Hub
+from gibbsian.models.hub import Hub
 
 FIGURES = {
     "rows": {"log Z (scaled units, nats)": "log Z = 1.2 (exact)", "a|b": "0.5 ± 0.1"},

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from gibbsian.imaging import (
+from gibbsian.core.imaging import (
     SQUARED_NORM,
     downscale,
     picture_gradient,
@@ -13,7 +13,7 @@ from gibbsian.imaging import (
     upscale,
     variational_inverse,
 )
-from gibbsian.numerics import vjp
+from gibbsian.core.numerics import vjp
 
 
 def pictures(*shape, seed=0):

@@ -7,10 +7,10 @@ from PIL import Image
 
 import gibbsian
 from gibbsian.cli import main
-from gibbsian.latents import manifold, quantiles, traverse
-from gibbsian.measures import Counting, Gaussian
+from gibbsian.core.measures import Counting, Gaussian
 from gibbsian.methods import BiHM
-from gibbsian.model import Model, load
+from gibbsian.models.latents import manifold, quantiles, traverse
+from gibbsian.models.model import Model, load
 from gibbsian.networks import NetworkOptions, build_beliefs
 
 OPTIONS = {"rounds": 3, "batch": 50, "device": "cpu"}

@@ -6,22 +6,22 @@ import pytest
 import torch
 from torch import nn
 
-import gibbsian.normalise
-from gibbsian import recipes
+import gibbsian.models.log_density
 from gibbsian.bounds import EncoderInformation, LogDet
-from gibbsian.config import replace
+from gibbsian.config import recipes
+from gibbsian.config.config import replace
 from gibbsian.core import Estimate, Interval, NotDefined
-from gibbsian.facade import load_data, train
-from gibbsian.model import Model
-from gibbsian.normalise import (
+from gibbsian.models.evaluate import evaluate_run
+from gibbsian.models.log_density import (
     between_log_likelihood,
     entropy_of,
     generator_bound,
     log_z,
     where_mass_is,
 )
-from gibbsian.points import score_points
-from gibbsian.scorecard import evaluate_run
+from gibbsian.models.model import Model
+from gibbsian.models.scores import score_points
+from gibbsian.models.train import load_data, train
 
 
 class Round(nn.Module):
@@ -131,7 +131,7 @@ def test_scored_rows_have_no_say_in_log_z(monkeypatch):
         seen.append(near)
         return NotDefined("not asked")
 
-    monkeypatch.setattr(gibbsian.normalise, "log_partition", record)
+    monkeypatch.setattr(gibbsian.models.log_density, "log_partition", record)
     model = cd("gaussian-5-0", sample_steps=5)
     for x in (torch.zeros(5, 5), 1e3 + torch.zeros(5, 5)):
         score_points(model, x, 0)
@@ -152,7 +152,7 @@ def test_scored_rows_have_no_say_in_log_z(monkeypatch):
 
 def test_each_energy_is_computed_once(monkeypatch):
     interval = Interval(*[Estimate(LOG_Z, 0.0, "both", "exact", "known")] * 2)
-    monkeypatch.setattr(gibbsian.normalise, "log_partition", lambda *_, **__: interval)
+    monkeypatch.setattr(gibbsian.models.log_density, "log_partition", lambda *_, **__: interval)
     model = cd()
     x = torch.randn(50, 2, generator=torch.Generator().manual_seed(0))
     before = model.method.energy.rows

@@ -6,17 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from gibbsian import data, recipes
-from gibbsian.capabilities import (
+from gibbsian import data
+from gibbsian.config import recipes
+from gibbsian.core.measures import Undefined
+from gibbsian.core.protocols import (
     HasClasses,
     HasEncoder,
     HasEnergy,
     HasLatentTarget,
     HasLogWeights,
 )
-from gibbsian.facade import untrained
-from gibbsian.measures import Undefined
 from gibbsian.methods import METHODS
+from gibbsian.models.train import untrained
 
 DOCS = Path(__file__).parents[1] / "docs"
 PUBLIC = Path(__file__).parent / "public_names.txt"

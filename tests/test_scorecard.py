@@ -7,16 +7,16 @@ import pytest
 import torch
 from torch import nn
 
-from gibbsian import recipes
 from gibbsian.cli import main
-from gibbsian.config import replace
+from gibbsian.config import recipes
+from gibbsian.config.config import replace
+from gibbsian.config.run_folder import open_run
 from gibbsian.core import Interval, NotDefined
-from gibbsian.facade import load_data, train
-from gibbsian.points import score_points
-from gibbsian.refine import refine
+from gibbsian.models.evaluate import evaluate_run, log_z, model_kl
+from gibbsian.models.refinement import refine
+from gibbsian.models.scores import score_points
+from gibbsian.models.train import load_data, train
 from gibbsian.report import sample_sheet
-from gibbsian.runs import open_run
-from gibbsian.scorecard import evaluate_run, log_z, model_kl
 
 
 class Perfect(nn.Module):

@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from gibbsian.core import Interval
-from gibbsian.sklearn import DensityEstimator, OutlierDetector, config_for
+from gibbsian.integrations.scikit_learn import DensityEstimator, OutlierDetector, config_for
 
 FEW = {"rounds": 3, "random_state": 0}
 ABLE = {"chains": 64, "energy_net": {"width": 64, "fourier": 32, "fourier_scale": 2.0}}

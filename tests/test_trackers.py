@@ -6,8 +6,8 @@ import pytest
 
 import gibbsian
 from gibbsian.cli import main
-from gibbsian.config import config_type
-from gibbsian.trackers import TensorBoard, watching
+from gibbsian.config.config import config_type
+from gibbsian.training.loggers import TensorBoard, watching
 from tests.cli.conftest import SMALL
 
 CONFIG = config_type("cd")(data="moons")

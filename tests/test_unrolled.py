@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import grad, hessian, jacrev
 
-from gibbsian.unrolled import (
+from gibbsian.methods.unrolled import (
     SGD,
     Adam,
     AdamMemory,

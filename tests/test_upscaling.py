@@ -8,16 +8,24 @@ import torch
 from PIL import Image
 
 from gibbsian import cli
-from gibbsian.assemble import assemble, resolve
-from gibbsian.config import replace
+from gibbsian.config.config import replace
+from gibbsian.config.recipes import default
 from gibbsian.core import Space
+from gibbsian.core.imaging import upscale as bicubic
 from gibbsian.data.photo import Picture, read_picture, write_picture
 from gibbsian.data.transforms import pixels
-from gibbsian.facade import train
-from gibbsian.imaging import upscale as bicubic
-from gibbsian.model import Model
-from gibbsian.recipes import default
-from gibbsian.upscaling import OVERLAP, completed, enlarge, from_units, places, tent, to_units
+from gibbsian.models.build import assemble, resolve
+from gibbsian.models.model import Model
+from gibbsian.models.train import train
+from gibbsian.models.upscaling import (
+    OVERLAP,
+    completed,
+    enlarge,
+    from_units,
+    places,
+    tent,
+    to_units,
+)
 
 NETS = {
     "point_net": {"channels": 4},

@@ -1,8 +1,11 @@
-"""Bounds on log Z and on divergences, for training and for evaluation: entropies below, penalties above."""
+"""Bounds on log Z and on divergences, for training and for evaluation: entropies below, penalties above.
 
-from gibbsian.bounds.claims import Claim
+Imports core only.
+"""
+
 from gibbsian.bounds.diffusion import Diffusion, gaussian_terminal_kl
 from gibbsian.bounds.entropy import Draws, Entropy, LogDet, SingularValue, evaluating
+from gibbsian.bounds.guarantees import Claim
 from gibbsian.bounds.information import EncoderInformation, InfoNCE
 from gibbsian.bounds.singular import lobpcg, smallest_singular_value
 from gibbsian.bounds.upper import Denoising, GradientPenalty, Points, Upper, ZeroCentred

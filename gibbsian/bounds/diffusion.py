@@ -19,9 +19,9 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor, nn
 
-from gibbsian.bounds.claims import Claim
+from gibbsian.bounds.guarantees import Claim
 from gibbsian.bounds.upper import Points, Upper
-from gibbsian.numerics import input_gradient
+from gibbsian.core.numerics import input_gradient
 
 TimeEnergy = Callable[[Tensor, Tensor], Tensor]
 """E(x, t): ``[B, *event], [B] -> [B]`` with t in [0, 1], 0 the cleanest level."""

@@ -15,11 +15,11 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor, nn
 
-from gibbsian.bounds.claims import Claim
+from gibbsian.bounds.guarantees import Claim
 from gibbsian.bounds.singular import smallest_singular_value
-from gibbsian.capabilities import Flow
-from gibbsian.measures import Gaussian
-from gibbsian.numerics import log_det_gram, value_and_jacobian
+from gibbsian.core.measures import Gaussian
+from gibbsian.core.numerics import log_det_gram, value_and_jacobian
+from gibbsian.core.protocols import Flow
 
 
 class Draws(NamedTuple):

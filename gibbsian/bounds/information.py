@@ -12,9 +12,9 @@ from abc import abstractmethod
 import torch
 from torch import Generator, Tensor, nn
 
-from gibbsian.bounds.claims import Claim
 from gibbsian.bounds.entropy import Draws, Entropy
-from gibbsian.measures import Gaussian
+from gibbsian.bounds.guarantees import Claim
+from gibbsian.core.measures import Gaussian
 
 LOG_VARIANCES = (-14.0, 8.0)
 """Where an encoder's log-variances are cut off: outside, the latents would not be told apart in float32."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gibbsian.numerics import log_mean_exp
+from gibbsian.core.numerics import log_mean_exp
 
 
 def kale(energy_data: Tensor, energy_base: Tensor, A: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gibbsian.numerics import jvp, vjp
+from gibbsian.core.numerics import jvp, vjp
 
 Product = Callable[[Tensor], Tensor]
 MOST_ITERATIONS = 500

@@ -15,9 +15,9 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor, nn
 
-from gibbsian.bounds.claims import Claim
 from gibbsian.bounds.entropy import Entropy, LogDet, SingularValue, evaluating
-from gibbsian.numerics import input_gradient, jvp, vjp, zero_centred_penalty
+from gibbsian.bounds.guarantees import Claim
+from gibbsian.core.numerics import input_gradient, jvp, vjp, zero_centred_penalty
 
 
 class Points(NamedTuple):

@@ -1,4 +1,7 @@
-"""The command line: ``gibbsian COMMAND ...``. Options are read off the types they fill."""
+"""The command line: ``gibbsian COMMAND ...``. Options are read off the types they fill.
+
+May import every package.
+"""
 
 from __future__ import annotations
 
@@ -14,17 +17,29 @@ from gibbsian.core import NonFiniteError, nearest
 from gibbsian.training import Interrupted
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
-    "train": ("gibbsian.cli.train:train", "train a method on data, or continue a run"),
-    "sample": ("gibbsian.cli.use:sample", "draw from a trained model"),
-    "score": ("gibbsian.cli.use:score", "say how normal each row of a file is"),
-    "evaluate": ("gibbsian.cli.use:evaluate", "measure a trained model on held-out data"),
-    "report": ("gibbsian.cli.use:report", "write one page about a run, or several side by side"),
-    "upscale": ("gibbsian.cli.picture:upscale", "enlarge a photograph by a trained model"),
-    "classifier": ("gibbsian.cli.other:classifier", "train a classifier, to label samples with"),
-    "compare": ("gibbsian.cli.compare:compare_", "train methods alike and rank them, on one page"),
-    "sweep": ("gibbsian.cli.search:sweep_", "train at many settings and compare them"),
-    "list": ("gibbsian.cli.other:list_", "show methods, data, recipes or networks"),
-    "demo": ("gibbsian.cli.other:demo", "train on handwritten digits and write a report"),
+    "train": ("gibbsian.cli.training_commands:train", "train a method on data, or continue a run"),
+    "sample": ("gibbsian.cli.model_commands:sample", "draw from a trained model"),
+    "score": ("gibbsian.cli.model_commands:score", "say how normal each row of a file is"),
+    "evaluate": (
+        "gibbsian.cli.model_commands:evaluate",
+        "measure a trained model on held-out data",
+    ),
+    "report": (
+        "gibbsian.cli.model_commands:report",
+        "write one page about a run, or several side by side",
+    ),
+    "upscale": ("gibbsian.cli.upscale:upscale", "enlarge a photograph by a trained model"),
+    "classifier": (
+        "gibbsian.cli.other_commands:classifier",
+        "train a classifier, to label samples with",
+    ),
+    "compare": (
+        "gibbsian.cli.comparing:compare_",
+        "train methods alike and rank them, on one page",
+    ),
+    "sweep": ("gibbsian.cli.sweeping:sweep_", "train at many settings and compare them"),
+    "list": ("gibbsian.cli.other_commands:list_", "show methods, data, recipes or networks"),
+    "demo": ("gibbsian.cli.other_commands:demo", "train on handwritten digits and write a report"),
 }
 
 

@@ -1,11 +1,14 @@
-"""Data: densities with known truth, tables, images, streams of batches."""
+"""Data: densities with known truth, tables, images, streams of batches.
+
+Imports core only.
+"""
 
 from gibbsian.data.corruptions import corruptions
 from gibbsian.data.dataset import Dataset, from_array, load
 from gibbsian.data.densities import Density, Modes, density
 from gibbsian.data.masks import read_mask, read_observation
 from gibbsian.data.named import Known, names
-from gibbsian.data.points import read_points
+from gibbsian.data.queries import read_points
 from gibbsian.data.streams import Stream
 from gibbsian.data.transforms import Transform
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from gibbsian.data.laws import Density, Modes, log_mixture
+from gibbsian.data.closed_forms import Density, Modes, log_mixture
 
 PANEL = 8
 

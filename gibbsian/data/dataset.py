@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from gibbsian.core import Space
-from gibbsian.data import files, named, photographs
+from gibbsian.data import named, readers
+from gibbsian.data import patches as photographs
 from gibbsian.data.classes import Target
 from gibbsian.data.densities import Density, density, is_density
 from gibbsian.data.rows import Rows, arranged, counted, kind_of
@@ -78,7 +79,7 @@ def load(
     built_in = isinstance(source, str) and (is_density(source) or named.is_named(source))
     if target is not None and (built_in or patch or grey):
         raise ValueError(f"{name} takes no --target: that is a column of a .csv or .parquet file")
-    if size is not None and (built_in or patch or grey or not files.holds_images(Path(name))):
+    if size is not None and (built_in or patch or grey or not readers.holds_images(Path(name))):
         raise ValueError(
             f"{name} takes no --size: that is for the pictures of a folder or zip, taken whole; sets with "
             "a name have it there, as in mnist-14"
@@ -89,8 +90,8 @@ def load(
         return _drawn(name, density(name), seed, limit)
     if isinstance(source, str) and named.is_named(source):
         rows = named.read(source, root)
-    elif Path(source).exists() or files.looks_like_path(name):
-        rows = files.read(Path(source), size, None if target is None else Target(target))
+    elif Path(source).exists() or readers.looks_like_path(name):
+        rows = readers.read(Path(source), size, None if target is None else Target(target))
     else:
         raise ValueError(named.unknown(name))
     return _split(name, rows, seed, scaling, limit, dequantise)

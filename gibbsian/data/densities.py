@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gibbsian.data import curves
-from gibbsian.data.laws import (
+from gibbsian.data.closed_forms import (
     Checkerboard,
     CorrelatedGaussian,
     Density,

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gibbsian.data import files
+from gibbsian.data import readers
 from gibbsian.data.rows import arranged
 
 DIGITS = 9
@@ -28,7 +28,7 @@ def read_labels(given: str) -> Tensor:
         return torch.tensor(int(given))
     if not Path(given).is_file():
         raise ValueError(f"--given takes a class number or a file with one per row, not {given!r}")
-    x = torch.tensor(arranged(files.read(Path(given)), given).x).double()
+    x = torch.tensor(arranged(readers.read(Path(given)), given).x).double()
     if x.numel() != len(x) or bool(((x != x.round()) | (x.abs() >= 10**DIGITS)).any()):
         raise ValueError(f"{given} must hold one class, a whole number, per row")
     return x.flatten().long()

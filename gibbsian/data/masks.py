@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gibbsian.data import files
-from gibbsian.data.points import read_points
+from gibbsian.data import readers
+from gibbsian.data.queries import read_points
 from gibbsian.data.rows import arranged
 from gibbsian.data.transforms import Transform
 
@@ -22,7 +22,7 @@ def read_observation(path: str | Path, like: Transform) -> Tensor:
     For a model of bits a picture with grey levels is thresholded at half of its brightest. Raises
     ValueError where the file holds more than one observation, or one that does not fit.
     """
-    rows = arranged(files.read(Path(path)), str(path))
+    rows = arranged(readers.read(Path(path)), str(path))
     if len(rows.x) != 1:
         raise ValueError(f"{path} holds {len(rows.x)} observations; give one of them to fill in")
     if like.mode != "binary" or rows.x.max() <= 1 or rows.x.min() < 0:
@@ -45,7 +45,7 @@ def read_mask(mask: str, like: Transform) -> Tensor:
         return half(mask, like.shape)
     if not Path(mask).exists():
         raise ValueError(f"--mask must be one of {', '.join(HALVES)} or a file, not {mask!r}")
-    x = torch.tensor(arranged(files.read(Path(mask)), mask).x)
+    x = torch.tensor(arranged(readers.read(Path(mask)), mask).x)
     size, pixels = math.prod(like.shape), math.prod(like.shape[1:])
     if x.numel() == size:
         kept = x.view(like.shape) != 0

@@ -10,12 +10,12 @@ from typing import NamedTuple
 import numpy as np
 
 from gibbsian.core import did_you_mean
+from gibbsian.core.paths import find, roots
 from gibbsian.data.densities import DENSITIES, is_density
-from gibbsian.data.files import holds_images
-from gibbsian.data.photographs import PHOTOS
+from gibbsian.data.patches import PHOTOS
+from gibbsian.data.readers import holds_images
 from gibbsian.data.rows import Rows
 from gibbsian.data.sets import NAMED, area_average
-from gibbsian.places import find, roots
 
 
 class Known(NamedTuple):

@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from gibbsian.files import write_atomic
+from gibbsian.core.files import write_atomic
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from gibbsian.data.arrays import read_array
-from gibbsian.data.pictures import read_images
+from gibbsian.data.image_files import read_images
 from gibbsian.data.rows import Rows
 from gibbsian.data.tables import read_csv
 

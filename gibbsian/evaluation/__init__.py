@@ -1,57 +1,50 @@
-"""Numbers about a model: log Z, likelihood, coverage, anomaly detection. Takes functions only."""
+"""Numbers about a model: log Z, likelihoods, metrics, features. Takes functions and arrays only.
 
-from gibbsian.evaluation.annealing import Effort
-from gibbsian.evaluation.class_scores import class_entropy, clipped_kl_score, inception_type_score
-from gibbsian.evaluation.coverage import (
-    ClassCoverage,
-    Coverage,
-    class_coverage,
-    mode_coverage,
-)
-from gibbsian.evaluation.detection import (
-    Detection,
-    area_under_roc,
-    average_precision,
-    detection_scores,
-    false_positive_rate,
-)
-from gibbsian.evaluation.directed import (
+Imports bounds, samplers and core; feature extractors also networks and data.
+"""
+
+from gibbsian.evaluation.features.protocols import Extractor, FeatureEstimate, on_features
+from gibbsian.evaluation.log_z.annealing import Effort
+from gibbsian.evaluation.log_z.directed import (
     MeanWeights,
     annealed,
     by_fitted_posterior,
     directed_log_likelihood,
     mean_weights,
 )
-from gibbsian.evaluation.discrepancy import (
+from gibbsian.evaluation.log_z.helmholtz_machines import bidirectional_log_likelihood, overlap
+from gibbsian.evaluation.log_z.likelihood import held_out_log_likelihood, log_prob_bounds
+from gibbsian.evaluation.log_z.log_sobolev import latent_log_sobolev_upper, latent_log_weight
+from gibbsian.evaluation.log_z.partition import log_partition
+from gibbsian.evaluation.log_z.quadrature import kl_to_model, log_partition_quadrature
+from gibbsian.evaluation.log_z.references import FromDistribution
+from gibbsian.evaluation.log_z.variational import strongly_convex_upper, variational_lower
+from gibbsian.evaluation.metrics.class_scores import (
+    class_entropy,
+    clipped_kl_score,
+    inception_type_score,
+)
+from gibbsian.evaluation.metrics.coverage import (
+    ClassCoverage,
+    Coverage,
+    class_coverage,
+    mode_coverage,
+)
+from gibbsian.evaluation.metrics.detection import (
+    Detection,
+    area_under_roc,
+    average_precision,
+    detection_scores,
+    false_positive_rate,
+)
+from gibbsian.evaluation.metrics.discrepancy import (
     gaussian_mmd,
     kernel_distance,
     median_bandwidths,
     mmd,
 )
-from gibbsian.evaluation.features import Extractor, FeatureEstimate, on_features
-from gibbsian.evaluation.frechet import frechet_distance
-from gibbsian.evaluation.helmholtz import bidirectional_log_likelihood, overlap
-from gibbsian.evaluation.kale import kale_kernel, kale_network
-from gibbsian.evaluation.likelihood import held_out_log_likelihood, log_prob_bounds
-from gibbsian.evaluation.metric import Frechet, Metric, OnFeatures, Rows
-from gibbsian.evaluation.metrics import METRICS, build_metric
-from gibbsian.evaluation.neighbours import (
-    DensityCoverage,
-    PrecisionRecall,
-    density_coverage,
-    perfect_coverage,
-    precision_recall,
-)
-from gibbsian.evaluation.ood import (
-    Auroc,
-    AurocTable,
-    auroc,
-    auroc_table,
-    gaussian_score,
-    pca_score,
-)
-from gibbsian.evaluation.partition import log_partition
-from gibbsian.evaluation.pictures import (
+from gibbsian.evaluation.metrics.frechet import frechet_distance
+from gibbsian.evaluation.metrics.image_quality import (
     Bootstrap,
     bootstrap,
     perceptual_distance,
@@ -59,13 +52,27 @@ from gibbsian.evaluation.pictures import (
     ssim,
     texture_distance,
 )
-from gibbsian.evaluation.probe import Labelled, linear_probe
-from gibbsian.evaluation.quadrature import kl_to_model, log_partition_quadrature
-from gibbsian.evaluation.reference import FromDistribution
-from gibbsian.evaluation.sobolev import latent_log_sobolev_upper, latent_log_weight
-from gibbsian.evaluation.transport import sliced_wasserstein, wasserstein
-from gibbsian.evaluation.two_sample import classifier_two_sample
-from gibbsian.evaluation.variational import strongly_convex_upper, variational_lower
+from gibbsian.evaluation.metrics.kale_divergence import kale_kernel, kale_network
+from gibbsian.evaluation.metrics.metric import Frechet, Metric, OnFeatures, Rows
+from gibbsian.evaluation.metrics.named import METRICS, build_metric
+from gibbsian.evaluation.metrics.neighbours import (
+    DensityCoverage,
+    PrecisionRecall,
+    density_coverage,
+    perfect_coverage,
+    precision_recall,
+)
+from gibbsian.evaluation.metrics.out_of_distribution import (
+    Auroc,
+    AurocTable,
+    auroc,
+    auroc_table,
+    gaussian_score,
+    pca_score,
+)
+from gibbsian.evaluation.metrics.probe import Labelled, linear_probe
+from gibbsian.evaluation.metrics.transport import sliced_wasserstein, wasserstein
+from gibbsian.evaluation.metrics.two_sample import classifier_two_sample
 
 __all__ = [
     "METRICS",

@@ -1,4 +1,7 @@
-"""The methods by name. Each file is one game; networks are handed in, never built here."""
+"""The methods by name, a file each; networks are handed in, never built here.
+
+Imports bounds, samplers and core.
+"""
 
 from __future__ import annotations
 

@@ -30,16 +30,16 @@ from gibbsian.bounds import (
     evaluating,
     smallest_singular_value,
 )
-from gibbsian.capabilities import Flow
 from gibbsian.core import Batch, Loss, Method, Move, check_energy
-from gibbsian.measures import Counting, Gaussian, Measure, Undefined
+from gibbsian.core.measures import Counting, Gaussian, Measure, Undefined
+from gibbsian.core.numerics import call_frozen, jacobian, log_det_gram, singular_values
+from gibbsian.core.protocols import Flow
 from gibbsian.methods.checks import (
     check_at_least,
     check_choice,
     check_weight,
     refuse_given,
 )
-from gibbsian.numerics import call_frozen, jacobian, log_det_gram, singular_values
 
 Lower = Literal["log-det", "singular", "encoder", "infonce"]
 Penalty = Literal["gradient-penalty", "denoising", "diffusion", "zero-centred", "none"]

@@ -9,9 +9,11 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gibbsian.core import Batch, Loss, Method, Move
-from gibbsian.measures import Counting, Measure, RealSpace, Undefined
+from gibbsian.core.measures import Counting, Measure, RealSpace, Undefined
+from gibbsian.core.numerics import log_mean_exp
 from gibbsian.methods.checks import check_at_least, check_choice, check_weight
-from gibbsian.methods.helmholtz import (
+from gibbsian.methods.helmholtz_chain import Gibbs, resampled
+from gibbsian.methods.helmholtz_layers import (
     Beliefs,
     Layers,
     dream,
@@ -23,8 +25,6 @@ from gibbsian.methods.helmholtz import (
     means_of,
     uniforms,
 )
-from gibbsian.methods.helmholtz_chain import Gibbs, resampled
-from gibbsian.numerics import log_mean_exp
 
 
 class BiHM(Method):

@@ -9,15 +9,15 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gibbsian.core import Batch, Loss, Method, Move, NonFiniteError, check_energy
-from gibbsian.measures import Measure, Undefined
+from gibbsian.core.measures import Measure, Undefined
+from gibbsian.methods._conditional import check_classifier, draw, known_classes, with_classes
+from gibbsian.methods._langevin import Walk
 from gibbsian.methods.checks import (
     check_at_least,
     check_choice,
     check_probability,
     check_weight,
 )
-from gibbsian.methods.conditional import check_classifier, draw, known_classes, with_classes
-from gibbsian.methods.walks import Walk
 
 
 class ContrastiveDivergence(Method):

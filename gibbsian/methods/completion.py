@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from gibbsian.imaging import downscale, total_variation
-from gibbsian.numerics import call_frozen
+from gibbsian.core.imaging import downscale, total_variation
+from gibbsian.core.numerics import call_frozen
 
 BOX = (-1.0, 1.0)
 """Where pictures lie in the networks' units."""

@@ -8,12 +8,12 @@ from typing import ClassVar, Protocol, cast
 import torch
 from torch import Generator, Tensor, nn
 
-from gibbsian.capabilities import HasLogits
 from gibbsian.core import Batch, Loss, Method, Move, check_energy
-from gibbsian.measures import Gaussian, Measure, Undefined
+from gibbsian.core.measures import Gaussian, Measure, Undefined
+from gibbsian.core.numerics import call_frozen
+from gibbsian.core.protocols import HasLogits
 from gibbsian.methods.checks import check_at_least, check_positive, check_weight, refuse_given
 from gibbsian.methods.labelled import LabelledRows, classification_cost
-from gibbsian.numerics import call_frozen
 
 
 def margin_loss(energy_data: Tensor, energy_model: Tensor, margin: Tensor) -> Tensor:

@@ -9,11 +9,11 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gibbsian.core import Batch, Loss, Method, Move
-from gibbsian.measures import Gaussian, Measure, Undefined
+from gibbsian.core.measures import Gaussian, Measure, Undefined
 from gibbsian.methods.checks import check_at_least, check_positive, refuse_given
 from gibbsian.methods.observations import observation_of
 from gibbsian.methods.posteriors import POSTERIORS, location_and_log_scale
-from gibbsian.unrolled import call_at, parameters_of
+from gibbsian.methods.unrolled import call_at, parameters_of
 
 
 class FullBayes(Method):

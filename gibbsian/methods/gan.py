@@ -10,7 +10,9 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gibbsian.core import Batch, Gradients, Loss, Method, Move, check_energy
-from gibbsian.measures import Gaussian, Measure, Undefined
+from gibbsian.core.measures import Gaussian, Measure, Undefined
+from gibbsian.core.numerics import Map, call_frozen, one_centred_penalty, zero_centred_penalty
+from gibbsian.methods.adversarial_losses import GAMES
 from gibbsian.methods.checks import (
     check_at_least,
     check_choice,
@@ -19,9 +21,7 @@ from gibbsian.methods.checks import (
     check_weight,
     refuse_given,
 )
-from gibbsian.methods.games import GAMES
-from gibbsian.numerics import Map, call_frozen, one_centred_penalty, zero_centred_penalty
-from gibbsian.unrolled import Adam, AdamMemory, call_at, parameters_of, unroll
+from gibbsian.methods.unrolled import Adam, AdamMemory, call_at, parameters_of, unroll
 
 
 def pack(x: Tensor, m: int) -> Tensor:

@@ -11,7 +11,8 @@ from torch.nn.functional import relu
 
 from gibbsian.bounds.kale import donsker_varadhan, effective_share, kale
 from gibbsian.core import Batch, Loss, Method, Move, check_energy
-from gibbsian.measures import Gaussian, Measure, Undefined
+from gibbsian.core.measures import Gaussian, Measure, Undefined
+from gibbsian.core.numerics import call_frozen, log_mean_exp
 from gibbsian.methods.checks import check_at_least, check_choice, check_weight, refuse_given
 from gibbsian.methods.invertible import (
     as_invertible,
@@ -20,7 +21,6 @@ from gibbsian.methods.invertible import (
     measure_over_base,
 )
 from gibbsian.methods.smoothness import Smoothness, bounded, has_trainable
-from gibbsian.numerics import call_frozen, log_mean_exp
 
 
 class GEBM(Method):

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from gibbsian.methods.helmholtz import (
+from gibbsian.core.numerics import log_units
+from gibbsian.methods.helmholtz_layers import (
     Beliefs,
     Layers,
     drawn,
@@ -18,7 +19,6 @@ from gibbsian.methods.helmholtz import (
     spread,
     uniforms,
 )
-from gibbsian.numerics import log_units
 
 
 def resampled(beliefs: Beliefs, n: int, candidates: int, inner: int, rng: Generator) -> Layers:

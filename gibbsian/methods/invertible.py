@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from gibbsian.capabilities import Invertible
-from gibbsian.measures import Counting, Gaussian, Measure, RealSpace, Undefined
+from gibbsian.core.measures import Counting, Gaussian, Measure, RealSpace, Undefined
+from gibbsian.core.protocols import Invertible
 
 
 def as_invertible(generator: nn.Module) -> Invertible:

@@ -9,7 +9,9 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gibbsian.core import Batch, Gradients, Loss, Method, Move, check_energy, standard_normal
-from gibbsian.measures import Gaussian, Measure, Undefined
+from gibbsian.core.measures import Gaussian, Measure, Undefined
+from gibbsian.core.numerics import call_frozen, zero_centred_penalty
+from gibbsian.methods.adversarial_losses import cross_entropy, non_saturating
 from gibbsian.methods.checks import (
     check_at_least,
     check_choice,
@@ -17,9 +19,7 @@ from gibbsian.methods.checks import (
     check_weight,
     refuse_given,
 )
-from gibbsian.methods.games import cross_entropy, non_saturating
-from gibbsian.numerics import call_frozen, zero_centred_penalty
-from gibbsian.unrolled import Adam, AdamMemory, call_at, implicit, parameters_of, unroll
+from gibbsian.methods.unrolled import Adam, AdamMemory, call_at, implicit, parameters_of, unroll
 
 
 class Student(Protocol):

@@ -10,10 +10,10 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gibbsian.core import Batch, Loss, Method, Move
-from gibbsian.measures import Gaussian, Measure, Undefined
+from gibbsian.core.measures import Gaussian, Measure, Undefined
+from gibbsian.core.numerics import call_frozen
 from gibbsian.methods.checks import check_at_least, check_positive, check_probability, refuse_given
 from gibbsian.methods.observations import observation_of
-from gibbsian.numerics import call_frozen
 from gibbsian.samplers import hmc, run
 
 GAIN = 0.1

@@ -11,11 +11,11 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import softplus
 
 from gibbsian.core import Batch, Loss, Method, Move, check_energy
-from gibbsian.measures import Box, Gaussian, Measure, Undefined
+from gibbsian.core.measures import Box, Gaussian, Measure, Undefined
+from gibbsian.methods._conditional import check_classifier, draw, known_classes, with_classes
+from gibbsian.methods._langevin import Walk
 from gibbsian.methods.checks import check_at_least, check_positive
-from gibbsian.methods.conditional import check_classifier, draw, known_classes, with_classes
 from gibbsian.methods.noise_law import FittedGaussian
-from gibbsian.methods.walks import Walk
 
 
 def logistic_loss(G_data: Tensor, G_noise: Tensor, nu: float) -> Tensor:

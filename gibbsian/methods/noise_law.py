@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Generator, Tensor, nn
 
-from gibbsian.measures import Box, Measure, Undefined
+from gibbsian.core.measures import Box, Measure, Undefined
 
 EDGE = 1e-6
 """Probabilities this near 0 or 1 are moved in, so that no draw is infinite."""

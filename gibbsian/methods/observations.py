@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from gibbsian.measures import Counting, Measure, RealSpace, Undefined
-from gibbsian.numerics import bernoulli_log_prob, log_normal
+from gibbsian.core.measures import Counting, Measure, RealSpace, Undefined
+from gibbsian.core.numerics import bernoulli_log_prob, log_normal
 
 
 @dataclass(frozen=True)

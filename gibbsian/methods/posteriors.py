@@ -14,7 +14,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import softplus
 
-from gibbsian.measures import Gaussian
+from gibbsian.core.measures import Gaussian
 
 LOG_2_PI = math.log(2.0 * math.pi)
 

@@ -9,11 +9,11 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gibbsian.core import Batch, Loss, Method, Move, check_energy
-from gibbsian.measures import Measure, Undefined
+from gibbsian.core.measures import Measure, Undefined
+from gibbsian.core.numerics import Map, input_gradient
+from gibbsian.methods._conditional import check_classifier, draw, known_classes, with_classes
+from gibbsian.methods._langevin import Walk
 from gibbsian.methods.checks import check_choice, check_positive
-from gibbsian.methods.conditional import check_classifier, draw, known_classes, with_classes
-from gibbsian.methods.walks import Walk
-from gibbsian.numerics import Map, input_gradient
 
 
 def denoising(energy: Map, x: Tensor, xi: Tensor, sigma: float) -> Tensor:

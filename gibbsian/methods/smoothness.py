@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from gibbsian.core import Energy, Gradients
+from gibbsian.core.numerics import one_centred_penalty, zero_centred_penalty
 from gibbsian.methods.checks import check_weight
-from gibbsian.numerics import one_centred_penalty, zero_centred_penalty
 
 LEAST_MASS = 1e-2
 """A mean of exp(-(E + A)) below this lengthens A's Newton step no further: it would overshoot."""

@@ -9,12 +9,12 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gibbsian.core import Batch, Energy, Loss, Method, Move, NonFiniteError
-from gibbsian.imaging import downscale, variational_inverse
-from gibbsian.measures import Measure, Undefined
+from gibbsian.core.imaging import downscale, variational_inverse
+from gibbsian.core.measures import Measure, Undefined
+from gibbsian.core.numerics import call_frozen
 from gibbsian.methods.checks import check_at_least, check_choice, check_positive, check_weight
 from gibbsian.methods.completion import BOX, ConditionalEnergy, check_picture
 from gibbsian.methods.descent import descend
-from gibbsian.numerics import call_frozen
 from gibbsian.samplers import run, ula
 
 MEMORY = 0.99

@@ -9,11 +9,11 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gibbsian.core import Batch, Loss, Method, Move
-from gibbsian.measures import Gaussian, Measure, Undefined
+from gibbsian.core.measures import Gaussian, Measure, Undefined
+from gibbsian.core.numerics import call_frozen, log_mean_exp
 from gibbsian.methods.checks import check_at_least, check_choice
 from gibbsian.methods.observations import observation_of
 from gibbsian.methods.posteriors import POSTERIORS, location_and_log_scale
-from gibbsian.numerics import call_frozen, log_mean_exp
 
 Estimator = Literal["b", "a", "score-function", "importance-weighted", "wake-sleep"]
 Posterior = Literal["gaussian", "laplace", "logistic"]

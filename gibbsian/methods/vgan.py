@@ -9,10 +9,10 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gibbsian.core import Batch, Loss, Method, Move
-from gibbsian.measures import Gaussian, Measure, Undefined
+from gibbsian.core.measures import Gaussian, Measure, Undefined
+from gibbsian.core.numerics import call_frozen
 from gibbsian.methods.checks import check_at_least, check_choice, check_weight, refuse_given
 from gibbsian.methods.experts import check_experts, contrast_loss, following_loss
-from gibbsian.numerics import call_frozen
 
 
 class VGAN(Method):

@@ -1,5 +1,7 @@
 """Networks by name: energies and critics, generators, encoders, decoders, students, and a user's own.
 
+Imports core only.
+
 Weights are drawn from PyTorch's global generator, as its layers do: seed it around a build.
 """
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from gibbsian.core import Space
+from gibbsian.core.numerics import log_units
 from gibbsian.networks.options import NetworkOptions
-from gibbsian.numerics import log_units
 
 LIMIT = math.log(1e6 - 1.0)
 """Logits are held within +-LIMIT: probabilities within [1e-6, 1 - 1e-6] (Bornschein et al., code).

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn.functional import max_pool2d, pad, relu, relu6
 
 from gibbsian.core import Space
+from gibbsian.core.paths import find
 from gibbsian.networks.options import NetworkOptions
 from gibbsian.networks.trunks import image_shape
-from gibbsian.places import find
 
 SQUEEZENET, MOBILENET = (
     f"nets/{name}_imagenet.safetensors" for name in ("squeezenet11", "mobilenet_v1")

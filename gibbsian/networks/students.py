@@ -13,12 +13,12 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from gibbsian.capabilities import Invertible
 from gibbsian.core import Space
+from gibbsian.core.numerics import bernoulli_log_prob
+from gibbsian.core.protocols import Invertible
 from gibbsian.networks.encoders import DenseEncoder
 from gibbsian.networks.generators import DenseGenerator, squash
 from gibbsian.networks.options import NetworkOptions
-from gibbsian.numerics import bernoulli_log_prob
 
 LOG_2_PI = math.log(2.0 * math.pi)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gibbsian.core import Space
-from gibbsian.imaging import upscale
+from gibbsian.core.imaging import upscale
 from gibbsian.networks.options import NetworkOptions
 from gibbsian.networks.trunks import he, image_shape
 

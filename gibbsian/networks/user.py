@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import sys
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from torch import nn
+
+from gibbsian.core.imports import import_here
 
 
 def load_user(spec: str, **known: Any) -> nn.Module:
@@ -39,17 +37,3 @@ def load_user(spec: str, **known: Any) -> nn.Module:
         ) from error
     network: nn.Module = cls(**given)
     return network
-
-
-def import_here(name: str) -> ModuleType:
-    """The module ``name``, looked for in the current folder too; ValueError if it cannot be imported."""
-    folder = str(Path.cwd())
-    sys.path.insert(0, folder)
-    try:
-        return importlib.import_module(name)
-    except (ImportError, SyntaxError) as error:
-        raise ValueError(
-            f"cannot import {name!r} ({error}); it must be installed or lie in {folder}"
-        ) from error
-    finally:
-        sys.path.remove(folder)

@@ -1,4 +1,7 @@
-"""Run folders in, one self-contained page out. Reads files only, never a model, and writes none."""
+"""Run folders in, one self-contained page out, and files of points and tables. Never reads a model.
+
+Imports core only.
+"""
 
 from gibbsian.report.blocks import Fold, Page, Picture, Pictures, Prose, Section, Table
 from gibbsian.report.curves import intervals, picture

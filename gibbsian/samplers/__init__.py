@@ -1,4 +1,7 @@
-"""Samplers: elementary ones, Markov kernels over an energy run on many chains at once."""
+"""Samplers: elementary ones, Markov kernels over an energy run on many chains at once.
+
+Imports core only.
+"""
 
 from gibbsian.samplers.adaptation import adapt
 from gibbsian.samplers.binary import RBM, block_gibbs, discrete_mala, gibbs_with_gradients

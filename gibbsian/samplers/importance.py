@@ -13,7 +13,7 @@ import torch
 from torch import Generator, Tensor
 
 from gibbsian.core import Energy, Estimate
-from gibbsian.numerics import log_mean_exp_with_error
+from gibbsian.core.numerics import log_mean_exp_with_error
 from gibbsian.samplers.draws import Draws, importance_ess, pareto_k, reliability
 from gibbsian.samplers.metropolis import Proposal, check_proposal
 

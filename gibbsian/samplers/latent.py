@@ -9,8 +9,8 @@ from typing import Literal
 from torch import Tensor, nn
 
 from gibbsian.core import Energy
-from gibbsian.measures import Gaussian
-from gibbsian.numerics import jacobian, log_det_gram
+from gibbsian.core.measures import Gaussian
+from gibbsian.core.numerics import jacobian, log_det_gram
 
 
 @dataclass(frozen=True)

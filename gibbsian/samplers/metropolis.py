@@ -43,7 +43,7 @@ def check_proposal(proposal: object) -> None:
             raise ValueError(
                 f"the proposal {type(proposal).__name__} has no {name}(...), so its draws cannot "
                 f"be {purpose}; pass a law with sample(n, rng) and log_density(x), such as "
-                "gibbsian.measures.Gaussian"
+                "gibbsian.core.measures.Gaussian"
             )
 
 

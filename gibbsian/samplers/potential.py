@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd.graph import _engine_run_backward
 
 from gibbsian.core import Energy, check_energy
-from gibbsian.measures import Measure, RealSpace
+from gibbsian.core.measures import Measure, RealSpace
 from gibbsian.samplers.kernel import State, ones
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from gibbsian.numerics import jacobian
+from gibbsian.core.numerics import jacobian
 from gibbsian.samplers.metropolis import Proposal
 
 Map = Callable[[Tensor], Tensor]

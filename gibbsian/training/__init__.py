@@ -1,9 +1,12 @@
-"""How one move is made; the loop; checkpoints."""
+"""How one move is made; the loop; checkpoints; processes; loggers.
+
+Knows only Method: imports core alone.
+"""
 
 from gibbsian.training.checkpoints import Progress, restore, save
 from gibbsian.training.loop import Interrupted, Training, Watch, fit, start
-from gibbsian.training.moves import Mover, player_parameters
-from gibbsian.training.optimisers import Optimiser
+from gibbsian.training.optimizers import Optimiser
+from gibbsian.training.stepper import Mover, player_parameters
 
 __all__ = [
     "Interrupted",

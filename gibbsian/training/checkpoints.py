@@ -18,10 +18,10 @@ import torch
 from torch import Generator, Tensor
 
 from gibbsian.core import Method
-from gibbsian.files import CorruptFileError, read_tensors, write_tensors
+from gibbsian.core.files import CorruptFileError, read_tensors, write_tensors
 from gibbsian.training import processes
-from gibbsian.training.moves import Mover
-from gibbsian.training.optimisers import export_state, import_state
+from gibbsian.training.optimizers import export_state, import_state
+from gibbsian.training.stepper import Mover
 
 NAME = re.compile(r"round-(\d+)\.rank(\d+)\.safetensors")
 FORMAT = 1

@@ -21,8 +21,8 @@ from tqdm import tqdm
 from gibbsian.core import Method
 from gibbsian.training import checkpoints, processes
 from gibbsian.training.checkpoints import Progress
-from gibbsian.training.moves import Mover
-from gibbsian.training.optimisers import Optimiser
+from gibbsian.training.optimizers import Optimiser
+from gibbsian.training.stepper import Mover
 
 
 @dataclass(frozen=True)

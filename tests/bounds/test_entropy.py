@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from gibbsian.bounds import EncoderInformation, InfoNCE, LogDet, SingularValue
-from gibbsian.measures import Gaussian
-from gibbsian.numerics import jacobian, jvp, log_det_gram, singular_values, vjp
+from gibbsian.core.measures import Gaussian
+from gibbsian.core.numerics import jacobian, jvp, log_det_gram, singular_values, vjp
 from tests.bounds.closed import KL, LOG_Z, LOWER, Curved, Quadratic, Scale, scaled, whitened
 
 RNG = torch.Generator

@@ -12,7 +12,7 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from gibbsian.bounds.kale import donsker_varadhan, effective_share, kale
-from gibbsian.numerics import log_mean_exp
+from gibbsian.core.numerics import log_mean_exp
 
 
 class Pair(NamedTuple):

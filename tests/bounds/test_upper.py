@@ -16,7 +16,7 @@ from gibbsian.bounds import (
     ZeroCentred,
 )
 from gibbsian.bounds.upper import absolute_moment
-from gibbsian.measures import Gaussian
+from gibbsian.core.measures import Gaussian
 from tests.bounds.closed import SLOPE, A, C, Curved, Quadratic, scaled, whitened
 
 PRIOR = Gaussian((2,))

@@ -10,7 +10,7 @@ import signal
 import pytest
 
 from gibbsian.cli import main
-from gibbsian.files import read_tensors, write_tensors
+from gibbsian.core.files import read_tensors, write_tensors
 from gibbsian.methods import METHODS
 from tests.cli.conftest import GAME, SMALL, contents, same
 

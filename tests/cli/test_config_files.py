@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gibbsian.cli import main
-from gibbsian.files import read_json
+from gibbsian.core.files import read_json
 from tests.cli.conftest import SMALL, same
 
 WORDS = ("train", "cd", "--data", "moons", *SMALL)

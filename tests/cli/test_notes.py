@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from gibbsian import recipes
-from gibbsian.config import replace
-from gibbsian.facade import train_config
+from gibbsian.config import recipes
+from gibbsian.config.config import replace
+from gibbsian.models.train import train_config
 
 TRAINING = {"rounds": 2, "batch": 8, "device": "cpu", "log_every": 1}
 

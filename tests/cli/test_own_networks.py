@@ -9,8 +9,8 @@ from torch import nn
 
 import gibbsian
 from gibbsian.cli import main
-from gibbsian.config import replace
-from gibbsian.recipes import default
+from gibbsian.config.config import replace
+from gibbsian.config.recipes import default
 from tests.cli.conftest import SMALL
 
 MODULE = '''

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from gibbsian.cli import main
-from gibbsian.config import from_json, to_json
+from gibbsian.config.config import from_json, to_json
+from gibbsian.core.files import read_json
 from gibbsian.data.cells import read_back
-from gibbsian.files import read_json
 from tests.cli.conftest import SMALL
 
 X = np.random.default_rng(0).normal(size=(60, 2))

@@ -2,9 +2,9 @@
 
 import torch
 
-from gibbsian.files import read_tensors
+from gibbsian.core.files import read_tensors
 from gibbsian.methods import METHODS
-from gibbsian.model import load
+from gibbsian.models.model import load
 from tests.training.test_processes import torchrun
 
 

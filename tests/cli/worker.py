@@ -5,13 +5,13 @@ from pathlib import Path
 
 import torch
 
-import gibbsian.facade as facade
-from gibbsian.config import replace
-from gibbsian.files import write_tensors
+from gibbsian.config.config import replace
+from gibbsian.config.recipes import default
+from gibbsian.core.files import write_tensors
 from gibbsian.methods import METHODS
-from gibbsian.recipes import default
+from gibbsian.models import train as facade
 from gibbsian.training import processes
-from gibbsian.training.optimisers import export_state
+from gibbsian.training.optimizers import export_state
 from gibbsian.training.processes import process_group
 
 FEW = {"cd": {"chains": 32, "steps": 2, "sample_steps": 2}, "gebm": {"burst": 5}}

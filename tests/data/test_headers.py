@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gibbsian.data import files
+from gibbsian.data import readers as files
 
 
 def table(folder: Path, content: str) -> Path:

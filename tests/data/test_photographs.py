@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from gibbsian import data
-from gibbsian.data.photographs import HELD_OUT, cut, photographs, read_patches, split
+from gibbsian.data.patches import HELD_OUT, cut, photographs, read_patches, split
 
 
 def write(folder, name, height, width, mode="RGB"):

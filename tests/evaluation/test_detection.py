@@ -91,7 +91,7 @@ def test_intervals_hold(rng: torch.Generator, monkeypatch: pytest.MonkeyPatch) -
 
     Of 200 intervals of 95 % fewer than 172 hold with probability 3e-7, of 92 % with 1e-3.
     """
-    monkeypatch.setattr("gibbsian.evaluation.detection.BOOTSTRAPS", 40)
+    monkeypatch.setattr("gibbsian.evaluation.metrics.detection.BOOTSTRAPS", 40)
     truths = {
         "auroc": norm.cdf(SHIFT / math.sqrt(2)),
         "aupr_anomalous": population_area(),

@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from gibbsian.evaluation import directed
-from gibbsian.evaluation.directed import (
+from gibbsian.core.measures import Gaussian
+from gibbsian.evaluation.log_z import directed
+from gibbsian.evaluation.log_z.directed import (
     annealed,
     by_fitted_posterior,
     directed_log_likelihood,
     mean_weights,
 )
-from gibbsian.measures import Gaussian
 
 D, LATENT, NOISE = 4, 2, 0.5
 W = torch.randn(D, LATENT, generator=Generator().manual_seed(1))
@@ -74,7 +74,7 @@ def test_passes_join_and_shares_are_those_of_the_weights(monkeypatch: pytest.Mon
         served.given += k  # type: ignore[attr-defined]
         return table[start : start + k]
 
-    monkeypatch.setattr("gibbsian.evaluation.directed.AT_ONCE", 6)
+    monkeypatch.setattr("gibbsian.evaluation.log_z.directed.AT_ONCE", 6)
     for power in (1.0, 0.5):
         served.given = 0  # type: ignore[attr-defined]
         found = mean_weights(served, torch.zeros(3, 1), 7, Generator(), power)

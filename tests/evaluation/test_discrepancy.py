@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gibbsian.core import Estimate
 from gibbsian.evaluation import gaussian_mmd, kernel_distance, median_bandwidths, mmd
-from gibbsian.evaluation.discrepancy import cubic_kernel, gaussian_kernel
+from gibbsian.evaluation.metrics.discrepancy import cubic_kernel, gaussian_kernel
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_value_is_the_u_statistic(rng: torch.Generator) -> None:
 def test_rows_come_in_chunks(rng: torch.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = draw(rng, 11, 3), draw(rng, 9, 3, 0.5)
     at_once = kernel_distance(x, y)
-    monkeypatch.setattr("gibbsian.evaluation.discrepancy.CHUNK", 4)
+    monkeypatch.setattr("gibbsian.evaluation.metrics.discrepancy.CHUNK", 4)
     in_chunks = kernel_distance(x, y)
     assert in_chunks.value == pytest.approx(at_once.value, rel=1e-12)
     assert in_chunks.stderr == pytest.approx(at_once.stderr, rel=1e-12)

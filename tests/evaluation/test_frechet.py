@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gibbsian.evaluation import frechet_distance
-from gibbsian.evaluation.frechet import gaussian_frechet
+from gibbsian.evaluation.metrics.frechet import gaussian_frechet
 
 
 def rng(seed: int = 0) -> torch.Generator:

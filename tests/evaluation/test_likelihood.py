@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from gibbsian.core import Estimate, Interval, NotDefined
+from gibbsian.core.measures import Box, Gaussian, RealSpace
 from gibbsian.evaluation import held_out_log_likelihood, log_partition_quadrature, log_prob_bounds
-from gibbsian.measures import Box, Gaussian, RealSpace
 
 X = torch.randn(500, 2, generator=torch.Generator().manual_seed(0))
 

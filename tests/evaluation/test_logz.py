@@ -12,7 +12,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from gibbsian.evaluation.logz import LogZ, bridge, from_runs, from_weights, thermodynamic
+from gibbsian.evaluation.log_z.estimators import (
+    LogZ,
+    bridge,
+    from_runs,
+    from_weights,
+    thermodynamic,
+)
 
 REPEATS = 2000
 

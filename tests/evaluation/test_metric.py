@@ -18,7 +18,7 @@ from gibbsian.evaluation import (
     precision_recall,
     sliced_wasserstein,
 )
-from gibbsian.evaluation.metric import Metric
+from gibbsian.evaluation.metrics.metric import Metric
 
 NAMES = ["frechet", *METRICS]
 OF_SCORES = {"auroc", "aupr-anomalous", "aupr-normal", "fpr95"}

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from gibbsian.core import Interval, NotDefined
+from gibbsian.core.measures import Box, Counting, Gaussian, RealSpace, Undefined
 from gibbsian.evaluation import Effort, log_partition, log_partition_quadrature
-from gibbsian.evaluation.reference import UniformBox, annealing_path, normal_fit
-from gibbsian.measures import Box, Counting, Gaussian, RealSpace, Undefined
+from gibbsian.evaluation.log_z.references import UniformBox, annealing_path, normal_fit
 from gibbsian.samplers import RBM, hmc
 
 EFFORT = Effort(draws=2000, particles=300, runs=6, run_particles=60, pilot=60, moves=3)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from gibbsian.core import Estimate, Interval, NotDefined
+from gibbsian.core.measures import Box, Counting, Gaussian, RealSpace, Undefined
 from gibbsian.evaluation import kl_to_model, log_partition_quadrature
-from gibbsian.measures import Box, Counting, Gaussian, RealSpace, Undefined
 
 DOUBLE_WELL = 0.68848  # log Z of 2 sum (x_i^2 - 1)^2 in two dimensions
 

@@ -9,7 +9,7 @@ import torch
 from scipy.stats import binomtest
 from torch import Tensor
 
-from gibbsian.evaluation.resampling import (
+from gibbsian.evaluation.metrics.resampling import (
     checked_pair,
     halved_error,
     share_interval,

@@ -117,7 +117,7 @@ def test_unusable_input(rng: torch.Generator, monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(ValueError, match="equal width"):
         wasserstein(x, x[:, :1], rng)
     with monkeypatch.context() as short:
-        short.setattr("gibbsian.evaluation.transport.PIVOTS", 1)
+        short.setattr("gibbsian.evaluation.metrics.transport.PIVOTS", 1)
         with (
             pytest.raises(ValueError, match="did not finish"),
             pytest.warns(UserWarning, match="numItermax"),

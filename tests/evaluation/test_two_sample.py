@@ -10,7 +10,7 @@ from scipy.stats import binomtest, norm
 from torch import Tensor
 
 from gibbsian.evaluation import classifier_two_sample
-from gibbsian.evaluation.two_sample import binomial_tail
+from gibbsian.evaluation.metrics.two_sample import binomial_tail
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from gibbsian.bounds import LogDet
 from gibbsian.core import Estimate, Interval
+from gibbsian.core.measures import Box, Gaussian, RealSpace
 from gibbsian.evaluation import (
     Effort,
     latent_log_sobolev_upper,
@@ -19,9 +20,8 @@ from gibbsian.evaluation import (
     strongly_convex_upper,
     variational_lower,
 )
-from gibbsian.evaluation.sobolev import ball, oscillation
-from gibbsian.evaluation.variational import join
-from gibbsian.measures import Box, Gaussian, RealSpace
+from gibbsian.evaluation.log_z.log_sobolev import ball, oscillation
+from gibbsian.evaluation.log_z.variational import join
 
 # Checklist C2: E = a |x|^2 / 2 and q = N(0, c^2 I) in the plane.
 A, C = 1.7, 0.6

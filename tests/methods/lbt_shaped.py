@@ -10,7 +10,7 @@ from torch import Generator, Tensor, nn
 from torch.func import grad
 
 from gibbsian.core import Batch, Gradients, Loss, Method, Move
-from gibbsian.measures import Gaussian, Measure, Undefined
+from gibbsian.core.measures import Gaussian, Measure, Undefined
 
 
 class LBTShaped(Method):

@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gibbsian.capabilities import HasLatentTarget
 from gibbsian.core import Space
-from gibbsian.measures import Gaussian, RealSpace
+from gibbsian.core.measures import Gaussian, RealSpace
+from gibbsian.core.numerics import jacobian
+from gibbsian.core.protocols import HasLatentTarget
 from gibbsian.methods.bidirectional import BidirectionalBounds
 from gibbsian.networks import NetworkOptions, build_encoder, build_energy, build_generator
-from gibbsian.numerics import jacobian
 from tests.methods.play import Stream, check_gradient, gradients, reached
 
 PRIOR = Gaussian((2,))

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from gibbsian.capabilities import HasLogWeights, HasOverlap
 from gibbsian.core import Space
-from gibbsian.measures import Counting
+from gibbsian.core.measures import Counting
+from gibbsian.core.protocols import HasLogWeights, HasOverlap
 from gibbsian.methods.bihm import BiHM
-from gibbsian.methods.helmholtz import Layers, dream, infer, log_p, log_q, log_root, uniforms
 from gibbsian.methods.helmholtz_chain import Gibbs, resampled
+from gibbsian.methods.helmholtz_layers import Layers, dream, infer, log_p, log_q, log_root, uniforms
 from gibbsian.networks import NetworkOptions, SigmoidBeliefs, build_beliefs
 from tests.methods.play import Stream, check_gradient, descend, gradients
 

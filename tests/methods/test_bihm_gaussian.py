@@ -9,10 +9,10 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gibbsian.core import Space
-from gibbsian.measures import Box, Counting, RealSpace
+from gibbsian.core.measures import Box, Counting, RealSpace
 from gibbsian.methods.bihm import BiHM
-from gibbsian.methods.helmholtz import Layers, drawn, log_p, log_q, means_of, uniforms
 from gibbsian.methods.helmholtz_chain import Gibbs
+from gibbsian.methods.helmholtz_layers import Layers, drawn, log_p, log_q, means_of, uniforms
 from gibbsian.networks import NetworkOptions, SigmoidBeliefs, build_beliefs
 
 BITS = torch.tensor([0.0, 1.0], dtype=torch.float64)

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gibbsian.capabilities import HasEnergy, HasLatentTarget
+from gibbsian.config.recipes import default, recipe
 from gibbsian.core import Batch, Method, NonFiniteError
-from gibbsian.measures import Box, Counting, Gaussian, RealSpace, Undefined
+from gibbsian.core.measures import Box, Counting, Gaussian, RealSpace, Undefined
+from gibbsian.core.protocols import HasEnergy, HasLatentTarget
 from gibbsian.methods.cd import ContrastiveDivergence
-from gibbsian.recipes import default, recipe
 from tests.methods.play import Quadratic, Stream, check_gradient, gradients, player
 
 LINE, PLANE = RealSpace((1,)), RealSpace((2,))

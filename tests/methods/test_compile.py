@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gibbsian.core import Method, Space
-from gibbsian.measures import Box, Gaussian, RealSpace, Undefined
+from gibbsian.core.measures import Box, Gaussian, RealSpace, Undefined
 from gibbsian.methods import (
     GAN,
     LBT,

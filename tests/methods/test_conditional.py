@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from gibbsian.core import Batch, Method
-from gibbsian.measures import RealSpace
+from gibbsian.core.measures import RealSpace
+from gibbsian.methods._conditional import Given
 from gibbsian.methods.cd import ContrastiveDivergence
-from gibbsian.methods.conditional import Given
 from tests.methods.play import check_gradient, descend
 
 WEIGHTS = (0.5, 0.3, 0.2)

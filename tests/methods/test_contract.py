@@ -5,9 +5,10 @@ import json
 import pytest
 import torch
 
-import gibbsian.facade as facade
-from gibbsian import recipes
-from gibbsian.capabilities import (
+from gibbsian.config import recipes
+from gibbsian.config.config import from_json, replace, to_json
+from gibbsian.core.files import read_tensors
+from gibbsian.core.protocols import (
     HasDecoder,
     HasEncoder,
     HasEnergy,
@@ -17,10 +18,9 @@ from gibbsian.capabilities import (
     HasLogWeights,
     HasOverlap,
 )
-from gibbsian.config import from_json, replace, to_json
-from gibbsian.files import read_tensors
 from gibbsian.methods import METHODS
-from gibbsian.model import load
+from gibbsian.models import train as facade
+from gibbsian.models.model import load
 from gibbsian.training import Mover, player_parameters
 
 SMALL = {"rounds": 3, "batch": 32, "log_every": 1, "save_every": 1, "seed": 5, "device": "cpu"}

@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gibbsian.assemble import assemble
-from gibbsian.capabilities import HasEnergy, HasLatentTarget
+from gibbsian.config.recipes import recipe
 from gibbsian.core import Space
-from gibbsian.measures import Gaussian, RealSpace, Undefined
+from gibbsian.core.measures import Gaussian, RealSpace, Undefined
+from gibbsian.core.protocols import HasEnergy, HasLatentTarget
 from gibbsian.methods.ebgan import EBGAN, margin_loss, pull_away
+from gibbsian.models.build import assemble
 from gibbsian.networks import NetworkOptions, build_energy, build_generator
-from gibbsian.recipes import recipe
 from studies.equilibria import measured, play
 from tests.methods.play import Stream, check_gradient, descend, gradients, player, reached
 

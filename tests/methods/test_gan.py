@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gibbsian.capabilities import HasEnergy, HasLatentTarget
 from gibbsian.core import Space
-from gibbsian.measures import Gaussian, Undefined
+from gibbsian.core.measures import Gaussian, Undefined
+from gibbsian.core.protocols import HasEnergy, HasLatentTarget
 from gibbsian.methods.gan import GAN, pack
 from gibbsian.networks import NetworkOptions, build_critic, build_energy, build_generator
 from tests.methods.play import Stream, check_gradient, gradients, player, reached

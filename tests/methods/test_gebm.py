@@ -11,15 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from gibbsian import Model, train
-from gibbsian.capabilities import HasEnergy, HasLatentTarget, HasLogProb
 from gibbsian.core import Interval, Move, NotDefined
+from gibbsian.core.measures import Box, Counting, Gaussian, Measure, RealSpace, Undefined
+from gibbsian.core.numerics import log_mean_exp
+from gibbsian.core.protocols import HasEnergy, HasLatentTarget, HasLogProb
 from gibbsian.evaluation import log_partition
-from gibbsian.measures import Box, Counting, Gaussian, Measure, RealSpace, Undefined
 from gibbsian.methods.gebm import GEBM
 from gibbsian.methods.invertible import draw_with_log_density, log_density
 from gibbsian.methods.smoothness import bounded
-from gibbsian.numerics import log_mean_exp
-from gibbsian.refine import in_stages
+from gibbsian.models.refinement import in_stages
 from gibbsian.samplers import Chains, pullback, run, underdamped
 from studies.real_nvp import FlowEnergy, RealNVP
 from tests.methods.play import Stream, check_gradient, descend, gradients, player, reached

@@ -8,18 +8,19 @@ import pytest
 import torch
 from torch import nn
 
-import gibbsian.facade as facade
-from gibbsian import data, recipes
-from gibbsian.assemble import assemble, resolve
-from gibbsian.config import Config, replace
+from gibbsian import data
+from gibbsian.config import recipes
+from gibbsian.config.config import Config, replace
 from gibbsian.core import Batch, Space
-from gibbsian.files import read_tensors
-from gibbsian.measures import Gaussian, RealSpace
+from gibbsian.core.files import read_tensors
+from gibbsian.core.measures import Gaussian, RealSpace
 from gibbsian.methods import METHODS
 from gibbsian.methods.ebgan import EBGAN
 from gibbsian.methods.labelled import LabelledRows, classification_cost
+from gibbsian.models import train as facade
+from gibbsian.models.build import assemble, resolve
+from gibbsian.models.evaluate import classification_error, evaluate_run
 from gibbsian.networks import NetworkOptions, build_energy, build_generator
-from gibbsian.scorecard import classification_error, evaluate_run
 
 PLANE = Space((2,), "vector")
 

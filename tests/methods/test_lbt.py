@@ -8,20 +8,21 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gibbsian import data, facade
-from gibbsian.capabilities import HasEnergy, HasLatentTarget
-from gibbsian.config import replace
+from gibbsian import data
+from gibbsian.config.config import replace
+from gibbsian.config.recipes import default
 from gibbsian.core import Space
+from gibbsian.core.measures import Gaussian, RealSpace
+from gibbsian.core.protocols import HasEnergy, HasLatentTarget
 from gibbsian.evaluation import mode_coverage
-from gibbsian.measures import Gaussian, RealSpace
 from gibbsian.methods.lbt import LBT
+from gibbsian.models import train as facade
 from gibbsian.networks import (
     NetworkOptions,
     build_critic,
     build_generator,
     build_student,
 )
-from gibbsian.recipes import default
 from gibbsian.training import Mover, Optimiser
 from tests.methods.play import Stream, check_gradient, gradients, player, reached
 

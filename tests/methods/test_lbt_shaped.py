@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from gibbsian.measures import Gaussian, RealSpace
+from gibbsian.core.measures import Gaussian, RealSpace
 from tests.methods.lbt_shaped import LBTShaped
 from tests.methods.play import Stream, check_gradient, descend, gradients
 

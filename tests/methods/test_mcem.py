@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gibbsian.core import Batch
-from gibbsian.measures import Gaussian, RealSpace
+from gibbsian.core.measures import Gaussian, RealSpace
 from gibbsian.methods.full_bayes import FullBayes
 from gibbsian.methods.mcem import MonteCarloEM
 from tests.methods.play import check_gradient, gradients

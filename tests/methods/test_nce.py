@@ -10,9 +10,9 @@ import scipy.stats
 import torch
 from torch import Tensor, nn
 
-from gibbsian.capabilities import HasLearnedLogZ
 from gibbsian.core import Batch, Method
-from gibbsian.measures import Box, Counting, Gaussian, RealSpace, Undefined
+from gibbsian.core.measures import Box, Counting, Gaussian, RealSpace, Undefined
+from gibbsian.core.protocols import HasLearnedLogZ
 from gibbsian.methods.nce import NoiseContrast, logistic_loss
 from gibbsian.methods.noise_law import FittedGaussian
 from tests.methods.play import Quadratic, Stream, check_gradient, gradients, player

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gibbsian.core import Method
-from gibbsian.measures import Box, Counting, RealSpace
+from gibbsian.core.measures import Box, Counting, RealSpace
 from gibbsian.methods.score_matching import ScoreMatching, denoising, sliced
 from tests.methods.play import Stream, check_gradient, descend, gradients, player
 

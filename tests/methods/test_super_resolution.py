@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gibbsian.capabilities import HasEnergy
 from gibbsian.core import Space
-from gibbsian.imaging import downscale, total_variation, upscale, variational_inverse
-from gibbsian.measures import Box, Undefined
+from gibbsian.core.imaging import downscale, total_variation, upscale, variational_inverse
+from gibbsian.core.measures import Box, Undefined
+from gibbsian.core.protocols import HasEnergy
 from gibbsian.methods.descent import descend
 from gibbsian.methods.super_resolution import SuperResolution
 from gibbsian.networks import NetworkOptions, build_named, statistics_space

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gibbsian.capabilities import HasEnergy, HasLatentTarget
 from gibbsian.core import Space
-from gibbsian.measures import Box, RealSpace
+from gibbsian.core.measures import Box, RealSpace
+from gibbsian.core.protocols import HasEnergy, HasLatentTarget
 from gibbsian.methods.transition_vgan import TransitionVGAN, mask_noise
 from gibbsian.networks import NetworkOptions, build_autoencoder, build_energy
 from tests.methods.play import Stream, check_gradient, descend, gradients, player, reached

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Generator, Tensor, nn
 
-from gibbsian.capabilities import HasEncoder
 from gibbsian.core import Space
-from gibbsian.measures import Box, Counting, Gaussian, RealSpace
+from gibbsian.core.measures import Box, Counting, Gaussian, RealSpace
+from gibbsian.core.protocols import HasEncoder
 from gibbsian.methods.observations import observation_of
 from gibbsian.methods.posteriors import POSTERIORS
 from gibbsian.methods.vae import VAE

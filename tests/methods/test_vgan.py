@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gibbsian.capabilities import HasEnergy, HasLatentTarget
 from gibbsian.core import Space
-from gibbsian.measures import Box, Gaussian, RealSpace
+from gibbsian.core.measures import Box, Gaussian, RealSpace
+from gibbsian.core.protocols import HasEnergy, HasLatentTarget
 from gibbsian.methods.experts import entropy_surrogate
 from gibbsian.methods.vgan import VGAN
 from gibbsian.networks import NetworkOptions, build_energy, build_generator

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from gibbsian.assemble import assemble, resolve
-from gibbsian.config import replace
+from gibbsian.config.config import replace
+from gibbsian.config.recipes import default
 from gibbsian.core import Space
+from gibbsian.models.build import assemble, resolve
 from gibbsian.networks import (
     AUTOENCODERS,
     DenseTrunk,
@@ -16,7 +17,6 @@ from gibbsian.networks import (
     build_autoencoder,
     build_energy,
 )
-from gibbsian.recipes import default
 
 SMALL = NetworkOptions(width=12, channels=4, code=5)
 IMAGE = Space((1, 14, 14), "image", (-1.0, 1.0))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gibbsian.assemble import assemble
-from gibbsian.config import config_type, replace
+from gibbsian.config.config import config_type, replace
 from gibbsian.core import Space
-from gibbsian.measures import Counting, RealSpace
+from gibbsian.core.measures import Counting, RealSpace
+from gibbsian.models.build import assemble
 from gibbsian.networks import DECODERS, NetworkOptions, build_decoder, build_encoder
 
 SMALL = NetworkOptions(width=12, channels=4)

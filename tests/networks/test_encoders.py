@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Generator, Tensor, nn
 
-from gibbsian.assemble import assemble, known_networks, resolve
-from gibbsian.config import config_type, replace
+from gibbsian.config.config import config_type, replace
 from gibbsian.core import Batch, Method, Move, Space
-from gibbsian.measures import Gaussian, Measure, Undefined
+from gibbsian.core.measures import Gaussian, Measure, Undefined
 from gibbsian.methods import METHODS
+from gibbsian.models.build import assemble, known_networks, resolve
 from gibbsian.networks import ENCODERS, NetworkOptions, build_encoder
 
 SMALL = NetworkOptions(width=12, channels=4, time=True)

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from gibbsian.core import Space
-from gibbsian.measures import Gaussian
+from gibbsian.core.measures import Gaussian
+from gibbsian.core.numerics import jacobian, jvp
 from gibbsian.networks import FlowGenerator, NetworkOptions, build_generator
-from gibbsian.numerics import jacobian, jvp
 
 SMALL = NetworkOptions(width=8, depth=1)
 SPACES = {

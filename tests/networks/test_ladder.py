@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from gibbsian.capabilities import HasFeatures, HasLogits
 from gibbsian.core import Space
+from gibbsian.core.protocols import HasFeatures, HasLogits
 from gibbsian.networks import Ladder, NetworkOptions, build_energy
 from gibbsian.networks.ladder import Combinator
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from gibbsian.capabilities import HasFeatures, HasLogits
 from gibbsian.core import Space
+from gibbsian.core.protocols import HasFeatures, HasLogits
 from gibbsian.networks import (
     ACTIVATIONS,
     CRITICS,

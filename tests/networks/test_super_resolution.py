@@ -11,11 +11,11 @@ from torch import nn
 from torch.nn.functional import avg_pool2d, relu
 
 from gibbsian.core import Space
-from gibbsian.imaging import upscale
+from gibbsian.core.imaging import upscale
+from gibbsian.core.paths import roots
 from gibbsian.networks import NetworkOptions, build_named, statistics_space
 from gibbsian.networks.pretrained import MOBILENET, SQUEEZENET, MobileNet, SqueezeNet
 from gibbsian.networks.scattering import FREQUENCY, WIDTH, Scattering, gaussian, morlet
-from gibbsian.places import roots
 
 GREY, COLOUR = Space((1, 16, 16), "image", (-1.0, 1.0)), Space((3, 12, 12), "image", (-1.0, 1.0))
 

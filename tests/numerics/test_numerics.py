@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gibbsian.numerics import (
+from gibbsian.core.numerics import (
     call_frozen,
     input_gradient,
     jacobian,

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from gibbsian import recipes
-from gibbsian.config import replace, to_json
+from gibbsian.config import recipes
+from gibbsian.config.config import replace, to_json
 
 EXACT = {"value": -1.5, "stderr": 0.0, "standing": "exact"}
 EVALUATION: dict[str, Any] = {

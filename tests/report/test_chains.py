@@ -10,8 +10,8 @@ import torch
 from gibbsian.cli import main
 from gibbsian.report import read_record
 from gibbsian.samplers.chains import Chains
-from gibbsian.samplers.facts import chain_facts, position
 from gibbsian.samplers.kernel import State
+from gibbsian.samplers.metadata import chain_facts, position
 from tests.cli.conftest import SMALL
 
 

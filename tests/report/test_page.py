@@ -9,8 +9,8 @@ import pytest
 
 from gibbsian import report
 from gibbsian.cli import main
-from gibbsian.config import to_json
-from gibbsian.recipes import default
+from gibbsian.config.config import to_json
+from gibbsian.config.recipes import default
 from gibbsian.report import (
     Fold,
     Page,

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from gibbsian.measures import Gaussian
+from gibbsian.core.measures import Gaussian
 from gibbsian.samplers import (
     Tabulated,
     Transformed,

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gibbsian.measures import Gaussian
+from gibbsian.core.measures import Gaussian
 from gibbsian.samplers import (
     Kernel,
     Path,

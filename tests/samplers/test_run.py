@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gibbsian.core import Energy
-from gibbsian.measures import Box, Gaussian, RealSpace
+from gibbsian.core.measures import Box, Gaussian, RealSpace
 from gibbsian.samplers import (
     Kernel,
     Path,

@@ -13,8 +13,8 @@ from pathlib import Path
 import optuna
 import pytest
 
-from gibbsian.sweep import Journal, grid, parse_space
-from gibbsian.sweep.locks import FileLock, JournalLock
+from gibbsian.experiments.sweep import Journal, grid, parse_space
+from gibbsian.experiments.sweep.locks import FileLock, JournalLock
 
 SPACE = parse_space({"a": [1, 2, 3], "b": ["x", "y"], "c": [[0.5, 0.9], None]})
 

@@ -7,9 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from gibbsian.recipes import default
-from gibbsian.sweep import Choices, Range, Settings, applied, grid, parse_space, read_space
-from gibbsian.sweep.space import decoded, to_entries
+from gibbsian.config.recipes import default
+from gibbsian.experiments.sweep import (
+    Choices,
+    Range,
+    Settings,
+    applied,
+    grid,
+    parse_space,
+    read_space,
+)
+from gibbsian.experiments.sweep.space import decoded, to_entries
 
 
 def test_a_file_and_what_it_means(tmp_path: Path) -> None:

@@ -10,22 +10,22 @@ import torch
 from PIL import Image
 
 from gibbsian import cli, data
-from gibbsian.assemble import assemble, resolve
-from gibbsian.classifier import Classifier
-from gibbsian.config import replace
+from gibbsian.config.config import replace
+from gibbsian.config.recipes import default
 from gibbsian.evaluation import (
     clipped_kl_score,
     frechet_distance,
     inception_type_score,
     mean_weights,
 )
-from gibbsian.model import Model
+from gibbsian.evaluation.features.classifier import Classifier
+from gibbsian.experiments.sweep import OBJECTIVES, Journal, Setting, Settings, parse_space, workers
+from gibbsian.experiments.sweep import search as sweep_runs
+from gibbsian.experiments.sweep.objectives import possible
+from gibbsian.experiments.sweep.results import groups, page
+from gibbsian.models.build import assemble, resolve
+from gibbsian.models.model import Model
 from gibbsian.networks import NetworkOptions
-from gibbsian.recipes import default
-from gibbsian.sweep import OBJECTIVES, Journal, Setting, Settings, parse_space, workers
-from gibbsian.sweep import runs as sweep_runs
-from gibbsian.sweep.objectives import possible
-from gibbsian.sweep.summary import groups, page
 
 SMALL = {
     "rounds": [3],

@@ -6,7 +6,7 @@ import sys
 
 import torch
 
-from gibbsian.files import read_tensors
+from gibbsian.core.files import read_tensors
 from tests.training.toys import CountingStream
 
 

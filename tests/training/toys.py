@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gibbsian.core import Batch, Gradients, Loss, Method, Move
-from gibbsian.measures import RealSpace
+from gibbsian.core.measures import RealSpace
 
 
 @dataclass

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import torch
 
-from gibbsian.files import write_tensors
+from gibbsian.core.files import write_tensors
 from gibbsian.training import Optimiser, Training, fit, processes, start
-from gibbsian.training.optimisers import export_state
+from gibbsian.training.optimizers import export_state
 from gibbsian.training.processes import process_group
 from tests.training.toys import CountingStream, Quadratic, Seesaw
 

@@ -1,0 +1,88 @@
+"""``gibbsian compare``: methods side by side on one protocol."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from gibbsian.cli.console import parse, say
+from gibbsian.config.config import DATA, Source
+from gibbsian.experiments.compare import Settings, compare, contestants_of, summarise
+from gibbsian.experiments.compare.settings import standing
+
+UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+@dataclasses.dataclass(frozen=True)
+class Compare:
+    """Train methods on the same rows for the same time, measure them alike, and write one page.
+
+    The same command goes on after a kill; with more methods or seeds it adds to what is there. Other
+    machines may work on the same folder. Every run lies in DIR/ROW/seed-N/run, for `gibbsian report`.
+
+    Args:
+        methods: with commas between them, or all (see `gibbsian list methods`).
+        rows: JSON file of further rows, {"Wasserstein GAN": {"method": "gan", "loss": "wasserstein"}}.
+        seeds: runs of each method; errors are over them.
+        budget: CPU time of one thread for training each run, such as 60s or 5m; measuring comes on top.
+        out: folder of the comparison; runs/compare-DATA if none is given.
+        workers: processes at once, one thread each.
+        samples: drawn of each model, and at most as many test rows are held against them.
+        extractor: features in which pictures are compared: squeezenet, mobilenet, pixels, a file by
+            `gibbsian classifier`, or package.module:Class. auto trains a classifier of the data's
+            classes, or takes pixels where there are none.
+        page: only write the page again about what is done so far.
+    """
+
+    data: Annotated[str, tyro.conf.arg(metavar="DATA", help=DATA)]
+    methods: Annotated[str, tyro.conf.arg(metavar="A,B,...")] = "all"
+    rows: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    seeds: Annotated[int, tyro.conf.arg(metavar="K")] = 3
+    budget: Annotated[str, tyro.conf.arg(metavar="TIME")] = "60s"
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    workers: Annotated[int, tyro.conf.arg(metavar="N")] = 1
+    samples: Annotated[int, tyro.conf.arg(metavar="N")] = 2_000
+    extractor: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
+    page: bool = False
+    source: tyro.conf.OmitArgPrefixes[Source] = dataclasses.field(default_factory=Source)
+
+
+def compare_(arguments: list[str]) -> int:
+    """Compare methods: `compare --data DATA --methods a,b,c --seeds K --budget 60s`."""
+    wish = parse(Compare, arguments, "compare")
+    settings = Settings(
+        wish.data,
+        contestants_of(wish.methods, wish.rows),
+        wish.seeds,
+        seconds(wish.budget),
+        wish.samples,
+        wish.extractor,
+        wish.source,
+    )
+    name = Path(wish.data).stem if "/" in wish.data else wish.data
+    out = wish.out or Path("runs") / f"compare-{name}"
+    died = 0
+    try:
+        if not wish.page:
+            died = compare(out, settings, wish.workers, say)
+    finally:  # a look at what is done so far, also after an interruption
+        if (out / "comparison.json").is_file():
+            print(summarise(out, standing(out)), end="")
+            say(f"the page is {out / 'comparison.html'}")
+    if wish.page and not (out / "comparison.json").is_file():
+        raise ValueError(f"{out} holds no comparison to show; leave out --page to begin one")
+    if died:
+        say(f"error: {died} of {wish.workers} workers ended early; the same command goes on")
+    return int(died > 0)
+
+
+def seconds(text: str) -> float:
+    """The seconds that ``text`` means, 90, 90s, 1.5m or 1h; ValueError otherwise."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", text)
+    if found is None:
+        raise ValueError(f"--budget must be a time such as 60s, 5m or 1h, not {text!r}")
+    return float(found[1]) * UNITS[found[2]]

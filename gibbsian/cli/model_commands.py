@@ -1,0 +1,267 @@
+"""Commands on a trained model: ``sample``, ``score``, ``evaluate``, ``report``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from tyro.conf import Positional
+
+from gibbsian.cli.console import parse, say
+from gibbsian.config import recipes
+from gibbsian.config.config import to_json
+from gibbsian.config.run_folder import Run, open_run
+from gibbsian.core.files import write_json
+from gibbsian.core.protocols import HasClasses, HasLatentTarget
+from gibbsian.data import read_mask, read_observation, read_points
+from gibbsian.data.cells import read_back
+from gibbsian.data.labels import read_labels
+from gibbsian.integrations.arviz import write_chains
+from gibbsian.models.evaluate import evaluate_run, render
+from gibbsian.models.latents import manifold, traverse
+from gibbsian.models.model import Model, load
+from gibbsian.models.refinement import KernelName, refine
+from gibbsian.models.scores import score_points
+from gibbsian.models.train import device_of, load_data
+from gibbsian.report import read_record, run_page
+from gibbsian.report.outputs import check_output, write_page, write_points, write_table
+from gibbsian.samplers.metadata import chain_facts
+
+TOGETHER = "--given IMAGE and --mask MASK go together: what is there, and what of it stays"
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """Draw from a trained model.
+
+    Args:
+        run: folder of the run.
+        output: where to: .png (images, or a scatter), .npz, .npy or .csv, in the data's units.
+        n: how many; at least 1.
+        seed: of the draws.
+        given: a file with one observation of which a part is kept and the rest filled in; or, for a
+            model that was taught classes, a class number or a file with one per sample.
+        mask: what is kept: the top, left, bottom or right half of a picture, or a file with an entry
+            per number, not zero where kept.
+        manifold: instead of samples, a grid of a latent plane with this many points along each side.
+        traverse: instead of samples, every latent coordinate in turn at this many quantiles, about
+            the prior's mean or about the code of what is given.
+        refine: improve the samples by Markov chains: in the generator's latent space where the
+            method declares a target there, otherwise in data space.
+        steps: of each chain.
+        step_size: of the chains; mala and hmc find their own if none is given.
+        inverse_temperature: above 1 is colder than the model.
+        friction: of the underdamped kernel.
+        decay: what the step size is multiplied by every ``decay_every`` steps; 1 keeps it.
+        decay_every: steps between two such cuts.
+        chains: also write the refining chains, about 100 draws of each with acceptance and divergences,
+            to this .nc file, which ArviZ opens.
+        device: where to compute.
+    """
+
+    run: Annotated[Positional[Path], tyro.conf.arg(metavar="RUN")]
+    output: Path
+    n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 64
+    seed: int = 0
+    given: Annotated[str | None, tyro.conf.arg(metavar="CLASS|IMAGE")] = None
+    mask: Annotated[str | None, tyro.conf.arg(metavar="MASK")] = None
+    manifold: int | None = None
+    traverse: int | None = None
+    refine: KernelName | None = None
+    steps: int = 1_000
+    step_size: float | None = None
+    inverse_temperature: float = 1.0
+    friction: float = 1.0
+    decay: float = 1.0
+    decay_every: int = 200
+    chains: Path | None = None
+    device: str = "auto"
+
+
+def sample(arguments: list[str]) -> int:
+    """Draw from a trained model: `sample RUN -n 64 --output samples.png`."""
+    wish = parse(Sample, arguments, "sample")
+    check_output(wish.output, (".png", ".npz", ".npy", ".csv"))
+    if wish.step_size is not None and not 0 < wish.step_size < math.inf:
+        raise ValueError(f"--step-size must be positive, not {wish.step_size}")
+    if wish.chains is not None:
+        check_output(wish.chains, (".nc",), "--chains")
+        if wish.refine is None:
+            raise ValueError("--chains writes the chains of --refine; say which, as --refine hmc")
+    if wish.manifold is not None or wish.traverse is not None:
+        return _walk(wish)
+    if wish.given is None and wish.mask is not None:
+        raise ValueError(TOGETHER)
+    if wish.given is not None and wish.refine is not None:
+        raise ValueError("--refine does not know what is given; leave out one of them")
+    model = load(wish.run, device=device_of(wish.device))
+    if wish.given is not None and wish.mask is not None:
+        kept = read_mask(wish.mask, model.transform)
+        x = model.fill_in(wish.n, read_observation(wish.given, model.transform), kept, wish.seed)
+    elif wish.given is not None:
+        if not (isinstance(model.method, HasClasses) and model.method.by_class):
+            raise ValueError(f"{TOGETHER}; this model was taught no classes to give instead")
+        x = model.sample(wish.n, wish.seed, read_labels(wish.given))
+    elif wish.refine is None:
+        x = model.sample(wish.n, wish.seed)
+    else:
+        x, chains = refine(
+            model,
+            wish.n,
+            wish.refine,
+            wish.steps,
+            seed=wish.seed,
+            step_size=wish.step_size,
+            inverse_temperature=wish.inverse_temperature,
+            friction=wish.friction,
+            decay=wish.decay,
+            decay_every=wish.decay_every,
+            progress=True,
+        )
+        say(str(chains))
+        _keep(wish, chain_facts(chains, wish.refine))
+        if wish.chains is not None:
+            latent = isinstance(model.method, HasLatentTarget)
+            write_chains(wish.chains, chains, "z" if latent else "x")
+    write_points(wish.output, x, header=_header(model))
+    say(f"{wish.n} samples in {wish.output}")
+    return 0
+
+
+def _header(model: Model) -> tuple[str, ...]:
+    """The names of the columns, where `gibbsian score` will know them for names."""
+    columns = model.transform.columns
+    return columns if read_back(columns) else ()
+
+
+def _keep(wish: Sample, facts: dict[str, Any]) -> None:
+    """Leave in the run folder how the chains went, for `gibbsian report`."""
+    if (wish.run / "model.safetensors").is_file():
+        return  # the model alone, of no run
+    if not os.access(wish.run, os.W_OK):
+        say(f"warning: diagnostics of the chains are not kept: {wish.run} is not writable")
+        return
+    file = Run(wish.run).samples / f"chains-{wish.refine}.json"
+    write_json(file, {"steps": wish.steps, "seed": wish.seed, **facts})
+
+
+def _walk(wish: Sample) -> int:
+    """Write pictures of the latent space."""
+    if wish.manifold is not None and wish.traverse is not None:
+        raise ValueError("--manifold and --traverse are two pictures; ask for one at a time")
+    if wish.refine is not None or wish.mask is not None or (wish.given and wish.manifold):
+        raise ValueError(
+            "a walk through the latent space takes no --refine, --mask or, on a plane, --given"
+        )
+    model = load(wish.run, device=device_of(wish.device))
+    if wish.manifold is not None:
+        columns, x = wish.manifold, manifold(model, wish.manifold)
+    else:
+        assert wish.traverse is not None
+        like = None if wish.given is None else read_observation(wish.given, model.transform)
+        columns, x = wish.traverse, traverse(model, wish.traverse, like, wish.seed)
+    write_points(wish.output, x, columns, _header(model))
+    say(f"{len(x)} latent points, {columns} in a row, in {wish.output}")
+    return 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """Say how normal each row of a file is.
+
+    Args:
+        run: folder of the run.
+        points: rows like the training data (same columns, same units).
+        output: a .csv file with one line per row; - prints it.
+        seed: of dequantisation noise and of estimates of log Z.
+        device: where to compute.
+    """
+
+    run: Annotated[Positional[Path], tyro.conf.arg(metavar="RUN")]
+    points: Annotated[Positional[str], tyro.conf.arg(metavar="POINTS")]
+    output: str = "-"
+    seed: int = 0
+    device: str = "auto"
+
+
+def score(arguments: list[str]) -> int:
+    """Say how normal each row of a file is: `score RUN POINTS --output scores.csv`."""
+    wish = parse(Score, arguments, "score")
+    output = None if wish.output == "-" else Path(wish.output)
+    if output is not None:
+        check_output(output, (".csv",))
+    model = load(wish.run, device=device_of(wish.device))
+    source = model.config.source
+    points = read_points(
+        wish.points, model.transform, size=source.size or None, target=source.target
+    )
+    table, standing = score_points(model, points, wish.seed)
+    say(standing)
+    write_table(output, table)
+    return 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluate:
+    """Measure a trained model on held-out data.
+
+    Args:
+        run: folder of the run.
+        json: print the figures as JSON.
+        require: quantities that must exist, such as log-z: without them the command fails.
+        samples: how many samples to draw for coverage and pictures.
+        seed: of samples, corruptions and estimates.
+        device: where to compute.
+    """
+
+    run: Annotated[Positional[Path], tyro.conf.arg(metavar="RUN")]
+    json: bool = False
+    require: tuple[str, ...] = ()
+    samples: int = 10_000
+    seed: int = 0
+    device: str = "auto"
+
+
+def evaluate(arguments: list[str]) -> int:
+    """Measure a trained model: log Z, likelihood, coverage, anomaly detection."""
+    wish = parse(Evaluate, arguments, "evaluate")
+    run = open_run(wish.run)
+    model = load(run.path, device=device_of(wish.device))
+    figures = evaluate_run(
+        model, load_data(model.config), wish.samples, wish.seed, wish.require, run
+    )
+    print(json.dumps(figures, indent=2) if wish.json else render(figures))
+    return 0
+
+
+def report(arguments: list[str]) -> int:
+    """Write one page about runs: `report RUN... --output report.html` or `report.md`."""
+    wish = parse(Report, arguments, "report")
+    check_output(wish.output, (".html", ".md"))
+    records = []
+    for run in map(open_run, wish.runs):
+        config = run.config()
+        usual = recipes.default(config.method, config.data)
+        records.append(read_record(run.path, to_json(usual)))
+    write_page(wish.output, run_page(records))
+    say(f"report in {wish.output}")
+    return 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """Write one page about a run, or about several side by side. Run folders are only read.
+
+    Args:
+        runs: folders of one or more runs; what `gibbsian evaluate` found is shown where there.
+        output: the page: a .html file that holds everything, or a .md file with pictures in a folder
+            beside it.
+    """
+
+    runs: Annotated[Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN...")]
+    output: Path = Path("report.html")

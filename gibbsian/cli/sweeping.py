@@ -1,0 +1,75 @@
+"""``gibbsian sweep``: many runs of one method over a space of settings."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from tyro.conf import Positional
+
+from gibbsian.cli.console import parse, say
+from gibbsian.config import recipes
+from gibbsian.config.config import method_class
+from gibbsian.experiments.sweep.objectives import OBJECTIVES
+from gibbsian.experiments.sweep.results import summarise
+from gibbsian.experiments.sweep.search import Settings, sweep
+from gibbsian.experiments.sweep.space import read_space
+
+KNOWN = ", ".join(OBJECTIVES)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """Train a method at many settings and compare them; the same command goes on after a kill.
+
+    Args:
+        method: which method (see `gibbsian list methods`).
+        data: what it is trained on, as for `gibbsian train`.
+        space: JSON file from options to lists of values or ranges.
+        out: folder of the sweep, which several machines may share; runs/sweep-METHOD-DATA if none
+            is given.
+        search: every combination, random ones, or ones that earlier results suggest.
+        trials: how many, for random and bayes; may be raised when the sweep goes on.
+        objective: the figure to compare, on validation rows.
+        classifier: that judges pictures, as `gibbsian classifier` writes one.
+        workers: processes at once, one thread each.
+        samples: drawn from each model to measure it.
+        seed: of the search and of the samples; that of training is an option to list.
+    """
+
+    method: Annotated[Positional[str], tyro.conf.arg(metavar="METHOD")]
+    data: Annotated[str, tyro.conf.arg(metavar="DATA")]
+    space: Annotated[Path, tyro.conf.arg(metavar="FILE")]
+    objective: Annotated[str, tyro.conf.arg(metavar="NAME", help=f"one of {KNOWN}")]
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    search: Literal["grid", "random", "bayes"] = "grid"
+    trials: Annotated[int, tyro.conf.arg(metavar="N")] = 0
+    classifier: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    workers: Annotated[int, tyro.conf.arg(metavar="N")] = 1
+    samples: Annotated[int, tyro.conf.arg(metavar="N")] = 2_000
+    seed: int = 0
+
+
+def sweep_(arguments: list[str]) -> int:
+    """Search over settings: `sweep METHOD --data DATA --space FILE --objective NAME`."""
+    wish = parse(Sweep, arguments, "sweep")
+    method_class(wish.method)
+    settings = Settings(
+        recipes.default(wish.method, wish.data),
+        read_space(wish.space),
+        wish.search,
+        wish.objective,
+        wish.samples,
+        wish.seed,
+        None if wish.classifier is None else str(wish.classifier),
+        wish.trials,
+    )
+    name = Path(wish.data).stem if "/" in wish.data else wish.data
+    out = wish.out or Path("runs") / f"sweep-{wish.method}-{name}"
+    died = sweep(out, settings, wish.workers, say)
+    print(summarise(out, settings), end="")
+    if died:
+        say(f"error: {died} of {wish.workers} workers ended early; the same command goes on")
+    return int(died > 0)

@@ -1,0 +1,203 @@
+"""``gibbsian train``: a method's options are read off its configuration record."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+import tyro
+
+from gibbsian.cli.console import parse, say
+from gibbsian.config import recipes
+from gibbsian.config.config import Config, config_type, from_json, method_class, replace, to_json
+from gibbsian.config.run_folder import check_format, default_path, new_run, open_run
+from gibbsian.core.files import read_json
+from gibbsian.methods import METHODS
+from gibbsian.models.train import load_data, resume, train_config, untrained
+from gibbsian.training import processes
+from gibbsian.training.loggers import watching
+
+OVERVIEW = """usage: gibbsian train METHOD --data DATA [--rounds N] [--out RUN] [OPTIONS]
+       gibbsian train [METHOD] --config FILE [OPTIONS]     (what --print-config printed)
+       gibbsian train --recipe NAME [--scale cpu|paper] [--data DATA] [OPTIONS]
+       gibbsian train --resume RUN [--rounds N]
+
+DATA is a built-in name (`gibbsian list data`), a .csv, .npy, .npz or .parquet file, or a folder or
+zip of images. For example: gibbsian train cd --data moons --out runs/moons
+
+methods, each with options of its own (`gibbsian train METHOD --help`):
+"""
+
+LOG_WITH = "also send each logged row to tensorboard, or to package.module:function"
+
+
+@dataclasses.dataclass(frozen=True)
+class Continue:
+    """Without a method: continue a run, or start a known one.
+
+    Args:
+        resume: folder of the run to continue, to the same bits as if never stopped.
+        recipe: a known run (see `gibbsian list recipes`); takes every option of its method.
+        scale: size of a recipe: cpu fits a laptop, paper wants a GPU.
+        rounds: train until this many rounds in all are done.
+        device: where to train: cpu, cuda, cuda:1, mps or auto.
+        print_config: print the configuration and stop.
+        log_with: also send each logged row to tensorboard, or to package.module:function.
+    """
+
+    resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
+    recipe: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    scale: Literal["cpu", "paper"] = "cpu"
+    rounds: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = None
+    print_config: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    log_with: Annotated[str | None, tyro.conf.arg(metavar="TRACKER")] = None
+
+
+def train(arguments: list[str]) -> int:
+    """Train a method on data: `train METHOD --data DATA`, or `train --resume RUN`."""
+    if not arguments:
+        raise ValueError("say what to train: `gibbsian train METHOD --data DATA`, or --resume RUN")
+    if "--resume" not in {word.partition("=")[0] for word in arguments}:
+        config_file, rest = _take(arguments, "--config")
+        name, rest = _take(rest, "--recipe")
+        if config_file is not None and name is not None:
+            raise ValueError("give either --config FILE or --recipe NAME")
+        if config_file is not None:
+            return _train_from(_read_config(Path(config_file)), config_file, rest)
+        if name is not None:
+            scale, rest = _take(rest, "--scale")
+            if scale not in (None, "cpu", "paper"):
+                raise ValueError(f"--scale is cpu or paper, not {scale!r}")
+            return _train_from(
+                recipes.recipe(name, cast("recipes.Scale", scale or "cpu")), name, rest
+            )
+        if not arguments[0].startswith("-"):
+            return _train_method(arguments)
+    if {"-h", "--help"} & set(arguments):
+        print(OVERVIEW + "\n".join(f"  {name:16s} {about(cls)}" for name, cls in METHODS.items()))
+        print()
+    for option in ("--data", "--out"):
+        if _take(arguments, option)[0] is not None:
+            raise ValueError(
+                f"without a method or --recipe there is no {option}; a run that is continued keeps "
+                "its data and its folder"
+            )
+    wish = parse(Continue, arguments, "train")
+    if wish.resume is None or wish.recipe is not None:
+        raise ValueError("give either --resume RUN or --recipe NAME, or name a method first")
+    changes = {"rounds": wish.rounds, "device": wish.device}
+    changes = {name: value for name, value in changes.items() if value is not None}
+    config = replace(open_run(wish.resume).config(), training=changes)
+    if wish.print_config:
+        return _show(config)
+    with watching(wish.log_with, wish.resume, to_json(config)) as watch:
+        resume(wish.resume, wish.rounds, wish.device, watch=watch)
+    if processes.rank() == 0:
+        say(f"model saved in {wish.resume / 'model'}")
+    return 0
+
+
+def about(thing: object) -> str:
+    """The first line of a docstring, of the function itself where some arguments are filled in."""
+    thing = getattr(thing, "func", thing)
+    return (thing.__doc__ or "").strip().splitlines()[0]
+
+
+def _train_from(base: Config, source: str, arguments: list[str]) -> int:
+    """Train the configuration ``base`` of a file or recipe, changed by the options that follow."""
+    if arguments and not arguments[0].startswith("-") and arguments.pop(0) != base.method:
+        raise ValueError(f"{source} is a configuration of {base.method}")
+    return _train_with(base, arguments)
+
+
+def _train_method(arguments: list[str]) -> int:
+    name, *options = arguments
+    method_class(name)
+    data = _take(options, "--data")[0]
+    base = recipes.default(name, data or "")
+    return _train_with(
+        base if data is not None else dataclasses.replace(base, data=tyro.MISSING), options
+    )
+
+
+def _train_with(base: Config, arguments: list[str]) -> int:
+    out: Any = Annotated[Path | None, tyro.conf.arg(help="folder of the new run", metavar="RUN")]
+    show: Any = Annotated[
+        bool,
+        tyro.conf.arg(help="print the resolved configuration and stop"),
+        tyro.conf.FlagCreatePairsOff,
+    ]
+    tell: Any = Annotated[str | None, tyro.conf.arg(help=LOG_WITH, metavar="TRACKER")]
+    record = dataclasses.make_dataclass(
+        "Train",
+        [("out", out, None), ("print_config", show, False), ("log_with", tell, None)],
+        bases=(config_type(base.method),),
+        frozen=True,
+    )
+    record.__doc__ = config_type(base.method).__doc__
+    values = {f.name: getattr(base, f.name) for f in dataclasses.fields(base)}
+    wish = parse(record, arguments, f"train {base.method}", record(**values))
+    config = type(base)(**{name: getattr(wish, name) for name in values})
+    return _start(config, wish.out, wish.print_config, wish.log_with)
+
+
+def _read_config(path: Path) -> Config:
+    """The configuration in a file, a run's ``config.json`` too; ValueError naming the file."""
+    if not path.is_file():
+        raise ValueError(f"there is no configuration file {path}; --print-config prints one")
+    entries = read_json(path)
+    if isinstance(entries, dict) and "config" in entries:
+        check_format(entries, path)
+    try:
+        return from_json(entries.get("config", entries) if isinstance(entries, dict) else entries)
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be used: {error}") from error
+
+
+def _take(arguments: Sequence[str], option: str) -> tuple[str | None, list[str]]:
+    """The value of ``--option VALUE`` or ``--option=VALUE``, and the arguments without it."""
+    rest = list(arguments)
+    for place, word in enumerate(rest):
+        if word.startswith(f"{option}="):
+            return word.partition("=")[2], rest[:place] + rest[place + 1 :]
+        if word == option:
+            if place + 1 == len(rest):
+                raise ValueError(f"{option} needs a value")
+            return rest[place + 1], rest[:place] + rest[place + 2 :]
+    return None, rest
+
+
+def _start(config: Config, out: Path | None, show: bool, log_with: str | None) -> int:
+    if show:
+        return _show(_resolved(config))
+    run = new_run(out if out is not None else default_path(config))
+    with watching(log_with, run.path, to_json(config)) as watch:
+        train_config(config, run, tell=say, watch=watch)
+    if processes.rank() == 0:
+        use = "upscale" if METHODS[config.method].conditional else "evaluate"
+        say(f"model saved in {run.model}; next: `gibbsian {use} {run.path}`")
+    return 0
+
+
+def _resolved(config: Config) -> Config:
+    """As it will be trained; where the data are not at hand, as it is.
+
+    ValueError where they are at hand and cannot be used.
+    """
+    try:
+        dataset = load_data(config)
+    except (ValueError, ImportError) as error:
+        if Path(config.data).exists():
+            raise
+        say(f"what depends on the data is not filled in: {error}")
+        return config
+    return untrained(config, dataset)[0]
+
+
+def _show(config: Config) -> int:
+    print(json.dumps(to_json(config), indent=2))
+    return 0

@@ -1,0 +1,70 @@
+"""``gibbsian upscale``: photographs enlarged by a trained model."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from tyro.conf import Positional
+
+from gibbsian.cli.console import parse, say
+from gibbsian.data.photo import opacity, read_picture, write_picture
+from gibbsian.methods.super_resolution import Inference, SuperResolution
+from gibbsian.models.model import load
+from gibbsian.models.train import device_of
+from gibbsian.models.upscaling import TILE, enlarge
+from gibbsian.report.outputs import check_output
+
+
+@dataclasses.dataclass(frozen=True)
+class Upscale:
+    """Enlarge a photograph by a trained super-resolution model.
+
+    Args:
+        run: folder of the run.
+        photo: a picture of any size, .png or .jpg; grey, colour or with transparency.
+        output: where to, .png or .jpg; with several samples their numbers are put before the ending.
+        samples: how many, each a picture that may have been; at least 1.
+        seed: of the samples.
+        inference: in place of the one the model was trained with: point is the fastest.
+        steps: of the inference, in place of the model's.
+        tile: side of the pieces that are enlarged at a time, in pixels of the photograph.
+        device: where to compute.
+    """
+
+    run: Annotated[Positional[Path], tyro.conf.arg(metavar="RUN")]
+    photo: Annotated[Positional[Path], tyro.conf.arg(metavar="PHOTO")]
+    output: Path
+    samples: int = 1
+    seed: int = 0
+    inference: Inference | None = None
+    steps: int | None = None
+    tile: int = TILE
+    device: str = "auto"
+
+
+def upscale(arguments: list[str]) -> int:
+    """Enlarge a photograph: `upscale RUN photo.png --output big.png`."""
+    wish = parse(Upscale, arguments, "upscale")
+    check_output(wish.output, (".png", ".jpg", ".jpeg"))
+    for option, count in (("samples", wish.samples), ("steps", wish.steps)):
+        if count is not None and count < 1:
+            raise ValueError(f"--{option} must be at least 1, not {count}")
+    model = load(wish.run, device=device_of(wish.device))
+    picture = read_picture(wish.photo)
+    if wish.output.suffix != ".png" and (picture.alpha is not None or picture.levels > 256):
+        kind = "transparency" if picture.alpha is not None else "16 bits"
+        raise ValueError(f"{wish.photo} has {kind}, which .jpg cannot hold; use --output FILE.png")
+    if isinstance(model.method, SuperResolution):
+        model.method.adjust(wish.inference, wish.steps)
+    rng = model.rng(wish.seed)
+    for number in range(1, wish.samples + 1):
+        large = enlarge(model, picture, rng, wish.tile, progress=True)
+        path = wish.output
+        if wish.samples > 1:
+            path = path.with_name(f"{path.stem}-{number}{path.suffix}")
+        write_picture(path, large, opacity(picture, large.shape[1:]))
+        say(f"{large.shape[2]}x{large.shape[1]} pixels in {path}")
+    return 0

@@ -1,0 +1,233 @@
+"""The settings each method starts from, on densities in the plane, on pictures and elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from gibbsian.config.config import Config, config_type, replace
+from gibbsian.data.densities import is_density
+from gibbsian.data.named import holds_pictures
+
+Scale = Literal["cpu", "paper"]
+
+PLANE = {"width": 128, "depth": 2, "fourier": 64, "fourier_scale": 3.0, "envelope": 2.0}
+"""Energies and critics on the densities: without Fourier features an MLP learns ring8 as a ring."""
+
+
+def default(method: str, data: str, pictures: bool | None = None) -> Config:
+    """The settings ``gibbsian train METHOD --data DATA`` starts from.
+
+    ``pictures``: whether the data are pictures, where more is known than their name.
+    """
+    if pictures is None:
+        pictures = holds_pictures(data)
+    config = config_type(method)(data=data)
+    if method in DEFAULTS:
+        config = replace(config, **DEFAULTS[method](is_density(data)))
+    if method in ON_PICTURES and pictures:
+        config = replace(config, **ON_PICTURES[method])
+    return config
+
+
+def gan(plane: bool) -> dict[str, Any]:
+    """GAN baselines: Adam with little memory and a small penalty on the critic at the data."""
+    return _game("critic", plane) | {"r1": 0.1}
+
+
+def vgan(plane: bool) -> dict[str, Any]:
+    """VGAN (Zhai et al. 2016): the energy ten times slower than the generator that must follow it."""
+    settings = _game("energy", plane)
+    settings["energy_optimiser"] = settings["energy_optimiser"] | {"rate": 1e-4}
+    return settings | ({"energy_net": PLANE | {"experts": 64}} if plane else {})
+
+
+def lbt(plane: bool) -> dict[str, Any]:
+    """LBT-GAN (Du et al. 2020) with a student that learns ten times faster than in a million rounds."""
+    settings = _game("critic", plane)
+    settings["generator_optimiser"] = settings["generator_optimiser"] | {"clip": 5.0}
+    settings |= {"student_rate": 1e-3, "r1": 0.1}
+    return settings | ({"student_net": {"activation": "tanh"}} if plane else {})
+
+
+def _game(opponent: str, plane: bool) -> dict[str, Any]:
+    adam = {"rate": 1e-3, "betas": (0.5, 0.9), "schedule": "cosine"}
+    settings: dict[str, Any] = {
+        "training": {"rounds": 3_000, "ema": 0.999},
+        "generator_optimiser": adam,
+        f"{opponent}_optimiser": adam,
+        "generator_net": {"depth": 3},
+    }
+    return settings | ({f"{opponent}_net": PLANE, "latent": 2} if plane else {})
+
+
+def ebgan(plane: bool) -> dict[str, Any]:
+    """EBGAN-PT (Zhao et al. 2017): Adam at 0.001 and margin 10; in the plane, a margin of its size."""
+    settings = _game("energy", plane) | {"pull_away": 0.1}
+    if plane:
+        return settings | {"margin": 1.0}
+    return settings | {"energy_net": {"activation": "relu"}}
+
+
+def transition_vgan(plane: bool) -> dict[str, Any]:
+    """VGAN's transition form (Zhai et al. 2016): as for VGAN, a slower energy."""
+    adam = {"betas": (0.5, 0.9), "schedule": "cosine"}
+    settings: dict[str, Any] = {
+        "training": {"rounds": 3_000, "ema": 0.999},
+        "transition_optimiser": adam | {"rate": 1e-3},
+        "energy_optimiser": adam | {"rate": 1e-4},
+    }
+    if plane:
+        settings |= {"energy_net": PLANE | {"experts": 64}}
+        settings |= {"autoencoder_net": {"depth": 3, "fourier": 16, "code": 2}}
+    return settings
+
+
+def gebm(plane: bool) -> dict[str, Any]:
+    """GEBM (Arbel et al. 2021): the authors' floor; in the plane a faster, sharper energy than theirs.
+
+    Without a floor a penalty as small as the plane's lets base and energy run away from each other.
+    """
+    adam = {"rate": 1e-3 if plane else 1e-4, "betas": (0.5, 0.9), "schedule": "cosine"}
+    settings: dict[str, Any] = {
+        "training": {"rounds": 2_000, "ema": 0.999},
+        "energy_optimiser": adam,
+        "base_optimiser": adam,
+        "generator_net": {"depth": 3},
+        "floor": 10.0,
+    }
+    if plane:
+        settings |= {"energy_net": PLANE, "latent": 2, "gradient_penalty": 1e-3}
+    return settings
+
+
+def cd(plane: bool) -> dict[str, Any]:
+    """Persistent contrastive divergence with adjusted Langevin steps, a decayed rate, averaged weights.
+
+    On pictures the steps are not adjusted (``ON_PICTURES``).
+
+    In the plane one wide Metropolis step a round lets the chains cross between modes: with it the
+    rate may be five times larger, and the weights of the modes come out right.
+    """
+    settings: dict[str, Any] = {
+        "training": {"rounds": 4_000, "ema": 0.999},
+        "energy_optimiser": {"rate": 1e-3, "schedule": "cosine"},
+        "kernel": "mala",
+        "chains": 512,
+        "steps": 5,
+    }
+    if plane:
+        settings["training"]["batch"] = 512
+        settings |= {"energy_net": PLANE, "jump": 1.0}
+    return settings
+
+
+def score_matching(plane: bool) -> dict[str, Any]:
+    """Denoising score matching (Vincent 2011): little noise in the plane, and jumps in its samples."""
+    return _regressed(plane) | ({"sigma": 0.05} if plane else {})
+
+
+def nce(plane: bool) -> dict[str, Any]:
+    """NCE (Gutmann, Hyvarinen 2012): noise a little wider than the data, two draws per row."""
+    return _regressed(plane) | {"nu": 2, "spread": 1.2}
+
+
+def _regressed(plane: bool) -> dict[str, Any]:
+    """What methods share that train an energy by a regression, without chains."""
+    settings: dict[str, Any] = {
+        "training": {"rounds": 3_000, "ema": 0.999},
+        "energy_optimiser": {"rate": 1e-3, "schedule": "cosine"},
+    }
+    if plane:
+        settings["training"]["batch"] = 512
+        settings |= {"energy_net": PLANE, "jump": 1.0}
+    return settings
+
+
+def bidirectional(plane: bool) -> dict[str, Any]:
+    """The pairing that the study found best: encoder below, diffusion of the data above.
+
+    In the plane a weight of 50 lets the upper bound outweigh the contrast with a generator that
+    cannot follow; on pictures the bound's own weight of 1 gave the better energies in trials.
+    """
+    settings = _game("energy", plane) | {
+        "lower": "encoder",
+        "noise": 0.05,
+        "upper": "diffusion",
+        "diffuse": "data",
+        "weight": 50.0 if plane else 1.0,
+        "encoder_net": {"depth": 3},
+    }
+    if not plane:
+        return settings | {"low": 0.2}
+    curves = {"depth": 3, "fourier": 32, "fourier_scale": 2.0}
+    return settings | {"latent": 4, "generator_net": curves}
+
+
+def vae(plane: bool) -> dict[str, Any]:
+    """VAEs (Kingma, Welling 2014) with Adam; in the plane deeper networks, curved enough for a density."""
+    settings: dict[str, Any] = {
+        "training": {"rounds": 5_000, "ema": 0.999},
+        "model_optimiser": {"rate": 1e-3, "schedule": "cosine"},
+    }
+    if plane:
+        network = {"width": 128, "depth": 3}
+        settings |= {"latent": 2, "decoder_net": network, "encoder_net": network}
+    return settings
+
+
+def bihm(plane: bool) -> dict[str, Any]:
+    """BiHM (Bornschein et al. 2016): Adam at 1e-3 and batches of 100, as in the authors' code.
+
+    In the plane fewer bits, and a tanh layer between them: two numbers tell a layer of linear units little.
+    """
+    settings = {"training": {"rounds": 10_000, "batch": 100}, "model_optimiser": {"rate": 1e-3}}
+    if plane:
+        settings |= {
+            "model_optimiser": {"rate": 2e-3},
+            "beliefs_net": {"layers": "50,20", "deterministic": 1, "decided": 8.0},
+        }
+    return settings
+
+
+def super_resolution(plane: bool) -> dict[str, Any]:
+    """Super-resolution (Bruna et al. 2016): all regressions with Adam, the fine-tuning ten times slower."""
+    adam = {"rate": 1e-3, "schedule": "cosine"}
+    return {
+        "training": {"rounds": 3_000, "batch": 16, "ema": 0.999},
+        "point_optimiser": adam,
+        "predictor_optimiser": adam,
+        "statistics_optimiser": adam | {"rate": 1e-4},
+        "point_net": {"channels": 64},
+        "predictor_net": {"depth": 1, "channels": 64},
+    }
+
+
+ON_PICTURES: Mapping[str, Mapping[str, Any]] = {
+    "cd": {
+        "kernel": "ula",
+        "chains": 256,
+        "steps": 10,
+        "step_size": 2e-3,
+        "restart": 0.005,
+        "magnitude": 1e-3,
+    },
+}
+"""What differs on pictures. There the steps of adjusted chains are soon all rejected: the energy of the
+data falls, that of chains that stand still rises, and training runs away."""
+
+DEFAULTS: Mapping[str, Callable[[bool], dict[str, Any]]] = {
+    "gan": gan,
+    "vgan": vgan,
+    "cd": cd,
+    "bidirectional": bidirectional,
+    "lbt": lbt,
+    "gebm": gebm,
+    "ebgan": ebgan,
+    "transition-vgan": transition_vgan,
+    "vae": vae,
+    "bihm": bihm,
+    "score-matching": score_matching,
+    "nce": nce,
+    "super-resolution": super_resolution,
+}

@@ -1,0 +1,146 @@
+"""A run folder: where each thing lies, and the checks on opening one."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gibbsian import __version__
+from gibbsian.config.config import Config, from_json, to_json
+from gibbsian.core.files import read_json, write_json
+
+FORMAT = 1
+"""Raised when an older program could no longer read what is written."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """``config.json``, ``metrics.jsonl``, ``model/``, ``state/``, ``samples/``, ``evaluation.json``."""
+
+    path: Path
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON line per logged round."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def model(self) -> Path:
+        """The saved model (``save_pretrained`` layout)."""
+        return self.path / "model"
+
+    @property
+    def state(self) -> Path:
+        """Checkpoints: what resuming needs."""
+        return self.path / "state"
+
+    @property
+    def samples(self) -> Path:
+        """Pictures and arrays drawn from the model."""
+        return self.path / "samples"
+
+    @property
+    def evaluation(self) -> Path:
+        """Figures of merit with their errors, as JSON."""
+        return self.path / "evaluation.json"
+
+    def config(self) -> Config:
+        """The resolved configuration the run was started with."""
+        entries = read_json(self.path / "config.json")
+        check_format(entries, self.path)
+        return from_json(entries["config"])
+
+
+def check_format(entries: Any, path: Path) -> None:
+    """ValueError unless ``entries`` were written by this version or an older one."""
+    if not isinstance(entries, dict) or "format" not in entries or "config" not in entries:
+        raise ValueError(f"{path} was not written by gibbsian; give the folder of a run")
+    if not isinstance(entries["format"], int):
+        raise ValueError(f"{path} is damaged: its format is {entries['format']!r}, not a number")
+    if entries["format"] > FORMAT:
+        raise ValueError(
+            f"{path} was written by a newer gibbsian (format {entries['format']}; this one reads up "
+            f"to {FORMAT}); upgrade to read it"
+        )
+
+
+def versions() -> dict[str, str]:
+    """What the numbers of a run may depend on."""
+    return {
+        "gibbsian": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def machine() -> dict[str, str]:
+    """What the speed of a run may depend on."""
+    facts = {"system": platform.system(), "processor": platform.machine()}
+    facts["processors"] = str(os.cpu_count())
+    if torch.cuda.is_available():
+        facts["accelerator"] = torch.cuda.get_device_name()
+    return facts
+
+
+def open_run(path: str | Path) -> Run:
+    """The run at ``path``; ValueError naming what is missing if it is none."""
+    path = Path(path)
+    if not (path / "config.json").is_file():
+        what = "is not a run folder (it has no config.json)" if path.exists() else "does not exist"
+        raise ValueError(f"{path} {what}; give the folder that `gibbsian train --out` wrote")
+    return Run(path)
+
+
+def new_run(path: Path) -> Run:
+    """A run yet to be written at ``path``; ValueError when something is there already."""
+    if (path / "config.json").exists():
+        raise ValueError(
+            f"{path} already holds a run; continue it with `gibbsian train --resume {path}` or "
+            "choose another --out"
+        )
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise ValueError(f"{path} exists and is not an empty folder; choose another --out")
+    there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise ValueError(
+            f"{path} cannot be made: {there} is {'not writable' if there.is_dir() else 'a file'}; "
+            "choose another --out"
+        )
+    return Run(path)
+
+
+def default_path(config: Config) -> Path:
+    """``runs/METHOD-DATA-seedS``, with a number behind it when that is taken."""
+    stem = Path(config.data).stem if "/" in config.data else config.data
+    base = Path("runs") / f"{config.method}-{stem}-seed{config.training.seed}"
+    path, number = base, 1
+    while path.exists():
+        number += 1
+        path = base.with_name(f"{base.name}-{number}")
+    return path
+
+
+def write_config(run: Run, config: Config) -> None:
+    """Create the folder and write the resolved configuration."""
+    entries = {
+        "format": FORMAT,
+        "versions": versions(),
+        "machine": machine(),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "config": to_json(config),
+    }
+    write_json(run.path / "config.json", entries)
+
+
+def forget(run: Run, keep_folder: bool) -> None:
+    """Remove what a run has written that failed before its first round was done."""
+    shutil.rmtree(run.path, ignore_errors=True)
+    if keep_folder:
+        run.path.mkdir(exist_ok=True)

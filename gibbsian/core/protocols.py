@@ -1,0 +1,141 @@
+"""What a method or a network may be able to do beyond what all do: one small protocol each."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol, runtime_checkable
+
+from torch import Generator, Tensor
+
+from gibbsian.core.measures import Gaussian
+
+
+@runtime_checkable
+class HasEnergy(Protocol):
+    """Capability: ``energy(x)``, ``[B, *event] -> [B]``, low on probable points."""
+
+    def energy(self, x: Tensor) -> Tensor: ...
+
+
+@runtime_checkable
+class HasLogProb(Protocol):
+    """Capability: ``log_prob(x)``, ``[B, *event] -> [B]``; only where it is exact."""
+
+    def log_prob(self, x: Tensor) -> Tensor: ...
+
+
+@runtime_checkable
+class HasEncoder(Protocol):
+    """Capability: ``encode(x)``, ``[B, *event] -> [B, latent]``."""
+
+    def encode(self, x: Tensor) -> Tensor: ...
+
+
+@runtime_checkable
+class HasFeatures(Protocol):
+    """Capability of an energy or critic network: ``features(x)``, ``[B, *event] -> [B, width]``.
+
+    What its last layer reads, the penultimate layer of the network.
+    """
+
+    def features(self, x: Tensor) -> Tensor: ...
+
+
+@runtime_checkable
+class HasLogits(Protocol):
+    """Capability of an energy that also classifies: ``logits(x)``, ``[B, *event] -> [B, classes]``."""
+
+    def logits(self, x: Tensor) -> Tensor: ...
+
+
+@runtime_checkable
+class HasClasses(Protocol):
+    """Capability: ``by_class`` says whether ``sample`` takes class numbers as what is given."""
+
+    by_class: bool
+
+
+@runtime_checkable
+class HasLearnedLogZ(Protocol):
+    """Capability: ``learned_log_z()``, 0-d, an estimate of log Z in nats that training made."""
+
+    def learned_log_z(self) -> Tensor: ...
+
+
+@runtime_checkable
+class HasLatentTarget(Protocol):
+    """Capability: samples can be refined in the generator's latent space.
+
+    ``latent_target`` names which law is right for this method: ``tilted`` where the model is the
+    generator's law times exp(-E), ``energy`` where the energy alone models the data.
+    """
+
+    latent_target: Literal["tilted", "energy"]
+    prior: Gaussian
+
+    def energy(self, x: Tensor) -> Tensor: ...
+
+    def generator(self, z: Tensor) -> Tensor: ...
+
+
+@runtime_checkable
+class HasLogWeights(Protocol):
+    """Capability: ``log_weights(x, k, rng)``, log p(x, z) / q(z|x) of k draws of q per row, ``[k, B]``."""
+
+    def log_weights(self, x: Tensor, k: int, rng: Generator) -> Tensor: ...
+
+
+@runtime_checkable
+class HasDecoder(Protocol):
+    """Capability: a continuous latent space with ``prior`` and ``decoded(x, z)``, log p(x|z) ``[B]``."""
+
+    prior: Gaussian
+
+    def decoded(self, x: Tensor, z: Tensor) -> Tensor: ...
+
+
+@runtime_checkable
+class HasMeans(Protocol):
+    """Capability: a latent space with ``prior`` and ``means(z)``, of p(x|z), ``[B, *event]``."""
+
+    prior: Gaussian
+
+    def means(self, z: Tensor) -> Tensor: ...
+
+
+@runtime_checkable
+class HasGenerator(Protocol):
+    """Capability: a latent space with ``prior`` and ``generator(z)``, ``[B, latent] -> [B, *event]``."""
+
+    prior: Gaussian
+
+    def generator(self, z: Tensor) -> Tensor: ...
+
+
+@runtime_checkable
+class HasOverlap(Protocol):
+    """Capability: ``overlap_terms(n, k, rng)``, logs of n unbiased estimates of Z^2, ``[n]``.
+
+    Of the model p* between two directed ones; k draws of q are behind each estimate.
+    """
+
+    def overlap_terms(self, n: int, k: int, rng: Generator) -> Tensor: ...
+
+
+@runtime_checkable
+class Flow(Protocol):
+    """A generator that is invertible by construction and knows its volume.
+
+    ``forward_with_log_det``: ``z [B, d]`` to ``x [B, *event]`` and log |det dx/dz| ``[B]``.
+    """
+
+    def forward_with_log_det(self, z: Tensor) -> tuple[Tensor, Tensor]: ...
+
+
+@runtime_checkable
+class Invertible(Flow, Protocol):
+    """A flow that can be gone back through, so that its law has a density at given points.
+
+    ``inverse_with_log_det``: ``x [B, *event]`` to z and log |det dz/dx| ``[B]``.
+    """
+
+    def inverse_with_log_det(self, x: Tensor) -> tuple[Tensor, Tensor]: ...

@@ -1,0 +1,184 @@
+"""The types every room shares: energies, moves of a game, methods, estimates.
+
+Nothing here knows how a gradient step is made, where data come from, or which method exists.
+"""
+
+from __future__ import annotations
+
+import difflib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import torch
+from torch import Generator, Tensor, nn
+
+from gibbsian.core.measures import Measure, Undefined
+
+Energy = Callable[[Tensor], Tensor]
+"""E: ``[B, *event] -> [B]``, low where the model is probable."""
+
+Gradients = Mapping[str, Tensor]
+"""Parameter name (as in ``Method.named_parameters``) -> gradient."""
+
+
+@dataclass(frozen=True)
+class Space:
+    """What one observation looks like in the units the networks see.
+
+    ``shape``: event shape, ``(d,)`` for vectors and ``(C, H, W)`` for images.
+    ``kind``: decides which networks fit. ``box``: the interval all coordinates lie in, if there is one.
+    """
+
+    shape: tuple[int, ...]
+    kind: Literal["vector", "image", "binary"]
+    box: tuple[float, float] | None = None
+
+
+class Batch(NamedTuple):
+    """Observations ``x [B, *event]``, their row numbers ``index [B]`` and, where known, ``target [B]``."""
+
+    x: Tensor
+    index: Tensor  # type: ignore[assignment]  # shadows tuple.index, which nobody asks of a batch
+    target: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A scalar (ndim 0) that the moving player descends, and detached scalars worth logging."""
+
+    value: Tensor
+    logs: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class Move(NamedTuple):
+    """One gradient step of one player.
+
+    ``loss`` is a bound method of the Method, pure in ``inputs``; all noise, and every scalar that
+    changes between rounds (as a 0-d tensor), comes in through ``inputs``. ``transform`` maps the
+    player's gradients after they were averaged over processes and found finite.
+    """
+
+    player: str
+    loss: Callable[..., Loss]
+    inputs: tuple[Tensor, ...]
+    transform: Callable[[Gradients], Gradients] | None = None
+
+
+class Method(nn.Module, ABC):
+    """A game between players, each a set of sub-modules or parameters of this module.
+
+    Sub-classes are final: no implemented method is overridden. ``players`` maps a player's name to
+    the attributes it moves; ``networks`` maps each constructor argument that takes a network to the
+    default network's name; ``local`` names buffers that differ between processes (Markov chains);
+    ``demands`` maps (option, value) to the settings that the built-in networks then need, by role;
+    ``packs`` maps a role to the option that says how many observations its network sees side by side;
+    ``stepped`` names players whose moves' transforms return steps, to be subtracted as they are:
+    they have no optimiser to choose. ``directed``: the model is normalised by construction, relative to
+    counting measure on binary data and Lebesgue measure on all of R^d otherwise. ``conditional``: it is
+    a model of what something given leaves open, without which ``sample`` raises ValueError.
+    ``measure`` is the base measure b of p(x) = exp(-E(x)) b(x) / Z, or says why there is none.
+    """
+
+    players: ClassVar[Mapping[str, tuple[str, ...]]]
+    networks: ClassVar[Mapping[str, str]]
+    local: ClassVar[tuple[str, ...]] = ()
+    demands: ClassVar[Mapping[tuple[str, object], Mapping[str, Mapping[str, object]]]] = {}
+    packs: ClassVar[Mapping[str, str]] = {}
+    stepped: ClassVar[tuple[str, ...]] = ()
+    directed: ClassVar[bool] = False
+    conditional: ClassVar[bool] = False
+
+    def __init__(self, measure: Measure | Undefined):
+        super().__init__()
+        self.measure = measure
+
+    @abstractmethod
+    def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[Move]:
+        """Yield the moves of round ``index`` (from 0); code after a yield sees the updated player."""
+
+    @abstractmethod
+    def sample(self, n: int, rng: Generator, given: Tensor | None = None) -> Tensor:
+        """Draw ``[n, *event]`` from the model, in the networks' units."""
+
+
+Side = Literal["lower", "upper", "both"]
+Standing = Literal["exact", "bound", "bound in expectation", "estimate"]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number in nats (unless ``how`` says otherwise) with its standard error and its standing.
+
+    ``side`` says from which side of the truth it comes, ``standing`` with what right.
+    """
+
+    value: float
+    stderr: float
+    side: Side
+    standing: Standing
+    how: str
+    diagnostics: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        error = f" ± {self.stderr:.2g}" if self.stderr > 0 else ""  # not known where NaN
+        return f"{self.value:.4g}{error} ({self.standing})"
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A quantity from both sides. ``name`` is what it is printed as; ``warnings`` are sentences."""
+
+    lower: Estimate
+    upper: Estimate
+    name: str = "log Z"
+    warnings: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        if self.lower == self.upper:
+            return f"{self.name} = {self.lower}"
+        return f"{self.name} in [{self.lower}, {self.upper}]"
+
+
+@dataclass(frozen=True)
+class NotDefined:
+    """What takes the place of a number that does not exist, and the reason in words."""
+
+    why: str
+
+    def __str__(self) -> str:
+        return f"not defined: {self.why}"
+
+
+class NonFiniteError(RuntimeError):
+    """A loss or gradient that is not finite: names the player, the round and the value."""
+
+
+def check_energy(value: Tensor, batch: int) -> Tensor:
+    """Return ``value`` if it is one number per row; raise ValueError naming both shapes otherwise."""
+    if value.shape != (batch,):
+        raise ValueError(
+            f"an energy must return one number per row, shape [{batch}]; this one returned "
+            f"{list(value.shape)} (squeeze the last dimension if it is 1)"
+        )
+    return value
+
+
+def nearest(kind: str, name: str, known: Iterable[str]) -> ValueError:
+    """The error for an unknown ``name`` of some ``kind``: names the nearest known ones."""
+    return ValueError(f"unknown {kind} {name!r}; {did_you_mean(name, known)}")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The ``known`` names nearest to ``name``; where none is near, all of a few or some of many."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, 3, 0.5)
+    if not close and len(known) > 12:
+        return f"there are {len(known)}, such as {', '.join(known[:6])}"
+    return f"did you mean {', '.join(close or known)}?"
+
+
+def standard_normal(n: int, dim: int, rng: Generator) -> Tensor:
+    """``[n, dim]`` standard normal noise on the device of ``rng``."""
+    return torch.randn(n, dim, generator=rng, device=rng.device)

@@ -1,0 +1,48 @@
+"""Rows of the user's files to be scored: they must be like those the model was trained on."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from gibbsian.data import readers
+from gibbsian.data.classes import Target
+from gibbsian.data.rows import arranged, counted
+from gibbsian.data.transforms import Transform
+
+
+def read_points(
+    path: str | Path, like: Transform, *, size: int | None = None, target: str | None = None
+) -> Tensor:
+    """Rows to be scored, ``[N, *event]`` in the user's units, from any file ``load`` reads.
+
+    ``size`` and ``target`` as the data were loaded with; a column of classes may be there or not.
+    Checked against the data the model was trained on, which its transform ``like`` describes: number
+    and names of columns, shape and values of images. Raises ValueError naming both.
+    """
+    classes = None if target is None else Target(target, others=math.prod(like.shape))
+    rows = arranged(readers.read(Path(path), size, classes), str(path))
+    x = torch.tensor(rows.x)
+    if like.mode == "binary":
+        x = x.flatten(1)
+    if x.ndim == 2 and len(like.shape) == 1 and x.shape[1:] != like.shape:
+        raise ValueError(
+            f"this model was trained on {counted(like.shape[0], 'column')}; {path} has {x.shape[1]}: "
+            "give it the same columns in the same order"
+        )
+    if x.shape[1:] != like.shape:
+        raise ValueError(
+            f"this model was trained on observations of shape {list(like.shape)}; those in {path} "
+            f"have shape {list(x.shape[1:])}"
+        )
+    for j, (old, new) in enumerate(zip(like.columns, rows.columns, strict=False)):
+        if old != new:
+            raise ValueError(
+                f"column {j + 1} of {path} is called {new!r}; this model was trained on {old!r} "
+                "there: give it the same columns in the same order"
+            )
+    like.check_values(x, str(path))
+    return x.to(like.dtype)

@@ -1,0 +1,192 @@
+"""Midpoint grids over boxes in one to three dimensions: where to look, and how finely.
+
+`find_box` grows a box until its outer shell is empty; `refine` refines a grid until two agree.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from gibbsian.core import check_energy
+from gibbsian.core.measures import Box, Gaussian, Measure
+
+LogDensity = Callable[[Tensor], Tensor]
+"""``[B, *event] -> [B]``: an unnormalised log-density relative to Lebesgue measure."""
+
+GRIDS = {1: 512, 2: 96, 3: 32}
+"""Points per axis of the first grid, by dimension; each further grid has 1.5 times as many."""
+
+MAX_POINTS = 5_000_000
+GROWTH = 1.5
+MAX_GROWTHS = 22  # a half-width of 4 becomes 3e4
+CHUNK = 1 << 15
+
+
+class UnresolvedError(ArithmeticError):
+    """No affordable grid gives the number; the message says why."""
+
+
+class Grid:
+    """Midpoints of ``n`` equal cells per axis of a box, visited in chunks."""
+
+    def __init__(
+        self,
+        lows: Sequence[float],
+        highs: Sequence[float],
+        n: int,
+        shape: tuple[int, ...],
+        dtype: torch.dtype,
+    ):
+        self.n, self.dim, self.shape, self.dtype = n, len(lows), shape, dtype
+        widths = [(high - low) / n for low, high in zip(lows, highs, strict=True)]
+        centres = torch.arange(n, dtype=torch.float64) + 0.5
+        self.axes = [low + width * centres for low, width in zip(lows, widths, strict=True)]
+        self.log_cell = sum(math.log(width) for width in widths)
+
+    def evaluate(self, log_density: LogDensity) -> Tensor:
+        """``[n ** dim]`` values in float64, the last axis running fastest."""
+        total = self.n**self.dim
+        values = []
+        with torch.no_grad():
+            for start in range(0, total, CHUNK):
+                index = torch.arange(start, min(start + CHUNK, total))
+                columns = []
+                for axis in range(self.dim):
+                    digit = index // self.n ** (self.dim - 1 - axis) % self.n
+                    columns.append(self.axes[axis][digit])
+                x = torch.stack(columns, 1).to(self.dtype).reshape(-1, *self.shape)
+                values.append(check_energy(log_density(x), len(x)).double())
+        flat = torch.cat(values)
+        if flat.isnan().any() or (flat == math.inf).any():
+            row = int(torch.argmax((flat.isnan() | (flat == math.inf)).int()))
+            where = [
+                float(self.axes[a][row // self.n ** (self.dim - 1 - a) % self.n])
+                for a in range(self.dim)
+            ]
+            raise ValueError(
+                f"the energy is NaN or minus infinity at x = {[round(v, 4) for v in where]}; "
+                "a density must be finite everywhere"
+            )
+        return flat
+
+    def log_sum(self, values: Tensor) -> float:
+        """Log of the integral whose log-integrand has these ``values`` at the midpoints."""
+        return float(torch.logsumexp(values, 0)) + self.log_cell
+
+    def log_integral(self, log_density: LogDensity) -> float:
+        """Log of the integral of ``exp(log_density)`` over the box."""
+        return self.log_sum(self.evaluate(log_density))
+
+
+def find_box(
+    log_densities: Sequence[LogDensity],
+    measure: Measure,
+    near: Tensor | None,
+    tolerance: float,
+    dtype: torch.dtype,
+) -> tuple[list[float], list[float], float]:
+    """Lows, highs and the largest share of any density's mass in the box's outer shell.
+
+    The shell is the outer sixth of the width at each face. A face grows while its slab holds more
+    than its part of ``tolerance``; at the end a box of twice the width is looked at, so that mass
+    beyond an empty shell is found too.
+    """
+    dim = math.prod(measure.shape)
+    if not 1 <= dim <= 3:
+        raise ValueError(
+            f"quadrature works in one to three dimensions, not in {dim}; "
+            "use importance sampling, AIS or SMC instead"
+        )
+    if isinstance(measure, Box):
+        return [measure.low] * dim, [measure.high] * dim, 0.0
+    if near is not None:
+        points = near.flatten(1).double().cpu()
+        margin = 0.5 * (points.amax(0) - points.amin(0)).clamp_min(1e-3)
+        lows, highs = (points.amin(0) - margin).tolist(), (points.amax(0) + margin).tolist()
+    else:
+        half = 6.0 * measure.scale if isinstance(measure, Gaussian) else 4.0
+        lows, highs = [-half] * dim, [half] * dim
+    for _ in range(MAX_GROWTHS):
+        slabs = _slab_shares(log_densities, lows, highs, measure, dtype)
+        if max(slabs) * 2 * dim < tolerance:
+            wide = [(3 * low - high) / 2 for low, high in zip(lows, highs, strict=True)]
+            wide_highs = [(3 * high - low) / 2 for low, high in zip(lows, highs, strict=True)]
+            beyond = _slab_shares(log_densities, wide, wide_highs, measure, dtype, share=0.25)
+            if max(beyond) * 2 * dim < tolerance:
+                return lows, highs, sum(slabs)
+            slabs = beyond
+        grown_lows, grown_highs = list(lows), list(highs)
+        for axis in range(dim):
+            step = (GROWTH - 1) * (highs[axis] - lows[axis])
+            if slabs[2 * axis] * 2 * dim >= tolerance:
+                grown_lows[axis] -= step
+            if slabs[2 * axis + 1] * 2 * dim >= tolerance:
+                grown_highs[axis] += step
+        lows, highs = grown_lows, grown_highs
+    raise UnresolvedError(
+        f"the energy does not confine on R^{dim}: {sum(slabs):.0%} of the mass lies in the outer "
+        f"shell of {box_words(lows, highs)} and the box keeps growing; declare a Box or a Gaussian "
+        "base, or give the energy a quadratic envelope"
+    )
+
+
+def _slab_shares(
+    log_densities: Sequence[LogDensity],
+    lows: Sequence[float],
+    highs: Sequence[float],
+    measure: Measure,
+    dtype: torch.dtype,
+    share: float = 1 / 6,
+) -> list[float]:
+    """For every face (low, high of axis 0, ...) the largest share of a density's mass near it.
+
+    A slab's depth is ``share`` of the box's width.
+    """
+    dim = len(lows)
+    grid = Grid(lows, highs, GRIDS[dim], measure.shape, dtype)
+    depth = round(share * grid.n)
+    shares = [0.0] * (2 * dim)
+    for log_density in log_densities:
+        values = grid.evaluate(log_density)
+        if not torch.isfinite(values).any():
+            return [1.0] * (2 * dim)  # nothing seen here: look wider
+        mass = torch.softmax(values, 0).reshape([grid.n] * dim)
+        for axis in range(dim):
+            profile = mass.movedim(axis, 0).reshape(grid.n, -1).sum(1)
+            shares[2 * axis] = max(shares[2 * axis], float(profile[:depth].sum()))
+            shares[2 * axis + 1] = max(shares[2 * axis + 1], float(profile[-depth:].sum()))
+    return shares
+
+
+def refine(
+    integrals: Callable[[Grid], tuple[float, ...]],
+    lows: Sequence[float],
+    highs: Sequence[float],
+    measure: Measure,
+    tolerance: float,
+    dtype: torch.dtype,
+) -> tuple[list[float], int]:
+    """First values on finer and finer grids until two grids agree in all, and the last's points per axis."""
+    n = GRIDS[len(lows)]
+    found: list[tuple[float, ...]] = []
+    change = math.inf
+    while n ** len(lows) <= MAX_POINTS:
+        found.append(integrals(Grid(lows, highs, n, measure.shape, dtype)))
+        if len(found) > 1:
+            change = max(abs(a - b) for a, b in zip(*found[-2:], strict=True))
+        if change < tolerance:
+            return [first for first, *_ in found], n
+        n = math.ceil(1.5 * n)
+    raise UnresolvedError(
+        f"no grid of up to {MAX_POINTS:,} points resolves the density on {box_words(lows, highs)}: "
+        f"between the last two an integral changed by {change:.2g}"
+    )
+
+
+def box_words(lows: Sequence[float], highs: Sequence[float]) -> str:
+    """``[-4, 4] x [-3, 5]``, for messages."""
+    return " x ".join(f"[{low:.3g}, {high:.3g}]" for low, high in zip(lows, highs, strict=True))

@@ -1,0 +1,48 @@
+"""Equal time for unequal methods: how many rounds fit into a number of CPU seconds."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+from gibbsian.config.config import Config, replace
+from gibbsian.data import Dataset
+from gibbsian.models.train import train_config
+
+SHORT, LONG = 4, 24
+SURE = 2.0
+"""CPU seconds the measured rounds must take together: setting a run up varies by some tenths of one."""
+
+
+def rounds_within(config: Config, data: Dataset, seconds: float) -> int:
+    """Rounds of ``config`` that take ``seconds`` of CPU time on one thread, by a trial of 20 or more.
+
+    Rounds of a warm-up are measured by a trial of their own. A trial's first rounds are left out: they
+    compile, allocate and play opening bursts; and so is a first trial, in which the process loads what
+    it needs.
+    """
+    torch.set_num_threads(1)
+    least = min(SURE, 0.2 * seconds)
+    warmup: int = getattr(config, "warmup", 0)
+    if warmup == 0:
+        return max(LONG, int(seconds / seconds_per_round(config, data, least)))
+    left = seconds - warmup * seconds_per_round(replace(config, warmup=10**9), data, least)
+    rounds = int(left / seconds_per_round(replace(config, warmup=0), data, least))
+    return warmup + max(LONG, rounds)
+
+
+def seconds_per_round(config: Config, data: Dataset, least: float) -> float:
+    """CPU seconds, from rounds that take ``least`` together."""
+
+    def taken(rounds: int) -> float:
+        training = {"rounds": rounds, "save_every": 0, "device": "cpu"}
+        begun = time.process_time()
+        train_config(replace(config, training=training), None, data)
+        return time.process_time() - begun
+
+    taken(SHORT)
+    opening, rounds = taken(SHORT), LONG
+    while (measured := taken(rounds) - opening) < least:
+        rounds *= 2
+    return measured / (rounds - SHORT)

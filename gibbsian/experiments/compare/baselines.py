@@ -1,0 +1,111 @@
+"""Rows that are no method: how far real rows are from real rows, and what a law in closed form reaches."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from gibbsian.data import Dataset, corruptions
+from gibbsian.evaluation import auroc_table, gaussian_score
+from gibbsian.experiments.compare.measuring import Figures, Judge, mean_auroc, of_samples
+from gibbsian.experiments.compare.settings import FLOOR, Settings
+
+RIDGE = 1e-4
+"""Of the mean variance, added to each: pixels that never change have none."""
+HELD_OUT = 2_000
+
+
+def reference(label: str, seed: int, settings: Settings, data: Dataset, judge: Judge) -> Figures:
+    """Figures of a reference row for one seed, which draws its samples."""
+    rng = Generator().manual_seed(seed)
+    if label == FLOOR:
+        return floor(seed, settings, data, judge, rng)
+    law = fitted(data)
+    u = law.sample(settings.samples, rng)
+    x_model = data.transform.decode(u.view(-1, *data.space.shape))
+    figures = of_samples(x_model, data, settings, seed, judge)
+    test = data.test[:HELD_OUT]
+    log_p = law.log_prob(data.transform.encode(test, rng).flatten(1))
+    log_p = log_p + data.transform.log_jacobian
+    figures |= exact(log_p)
+    figures["auroc"] = {"undefined": "bits have no Gaussian"}
+    if data.density is not None:
+        figures["kl"] = mean_figure(data.density.log_prob(test) - log_p)
+    if data.space.kind != "binary":
+        corrupted = corruptions(test, data.space, rng, data.train.std(0))
+        cells = auroc_table({"Gaussian": gaussian_score(data.train)}, test, corrupted).cells
+        figures["auroc"] = mean_auroc(
+            {name: (a.value, a.stderr) for name, a in cells["Gaussian"].items()}
+        )
+    return figures
+
+
+def floor(seed: int, settings: Settings, data: Dataset, judge: Judge, rng: Generator) -> Figures:
+    """Training rows against test rows; the true density's own likelihood where it is known."""
+    rows = torch.randperm(len(data.train), generator=rng)[: settings.samples]
+    figures = of_samples(data.train[rows], data, settings, seed, judge)
+    why = {"undefined": "rows are no density"}
+    figures |= {"log-likelihood": why, "log-likelihood-upper": why, "auroc": why}
+    if data.density is not None:
+        figures |= exact(data.density.log_prob(data.test[:HELD_OUT]))
+        figures["kl"] = {"value": 0.0, "stderr": 0.0, "standing": "exact"}
+    return figures
+
+
+@dataclass(frozen=True)
+class Normal:
+    """A normal law in the networks' units, of flattened rows: ``mean [d]``, Cholesky ``factor [d, d]``."""
+
+    mean: Tensor
+    factor: Tensor
+
+    def log_prob(self, u: Tensor) -> Tensor:
+        """Of rows ``[N, d]``, ``[N]``."""
+        deviation = (u.double() - self.mean).T
+        solved = torch.linalg.solve_triangular(self.factor, deviation, upper=False)
+        log_det = self.factor.diagonal().log().sum()
+        return -0.5 * (solved.square().sum(0) + len(self.mean) * math.log(2 * math.pi)) - log_det
+
+    def sample(self, n: int, rng: Generator) -> Tensor:
+        """``[n, d]``, float32."""
+        noise = torch.randn(n, len(self.mean), generator=rng, dtype=torch.float64)
+        return (self.mean + noise @ self.factor.T).float()
+
+
+@dataclass(frozen=True)
+class Bits:
+    """Independent bits that are 1 with probability ``p [d]``."""
+
+    p: Tensor
+
+    def log_prob(self, u: Tensor) -> Tensor:
+        """Of rows ``[N, d]`` of zeros and ones, ``[N]``."""
+        return (u.double() * self.p.log() + (1 - u.double()) * (-self.p).log1p()).sum(1)
+
+    def sample(self, n: int, rng: Generator) -> Tensor:
+        """``[n, d]``, float32."""
+        return (torch.rand(n, len(self.p), generator=rng, dtype=torch.float64) < self.p).float()
+
+
+def fitted(data: Dataset) -> Normal | Bits:
+    """The normal law of the training rows; of binary data, independent bits (Laplace's rule)."""
+    u = data.transform.encode(data.train, Generator().manual_seed(0)).flatten(1).double()
+    if data.space.kind == "binary":
+        return Bits((u.sum(0) + 1) / (len(u) + 2))
+    covariance = torch.cov(u.T).reshape(u.shape[1], -1)
+    ridge = RIDGE * covariance.diagonal().mean() * torch.eye(len(covariance), dtype=u.dtype)
+    return Normal(u.mean(0), torch.linalg.cholesky(covariance + ridge))
+
+
+def exact(log_p: Tensor) -> Figures:
+    """Both sides of a log-likelihood that is known."""
+    figure = mean_figure(log_p) | {"standing": "exact"}
+    return {"log-likelihood": figure, "log-likelihood-upper": figure}
+
+
+def mean_figure(values: Tensor) -> dict[str, object]:
+    """Mean and standard error of ``values [N]``."""
+    return {"value": float(values.mean()), "stderr": float(values.std()) / math.sqrt(len(values))}

@@ -1,0 +1,152 @@
+"""The runs of a comparison: each trained and measured once, by workers that share a folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gibbsian.config.config import Config, replace
+from gibbsian.config.run_folder import Run
+from gibbsian.core import NonFiniteError
+from gibbsian.core.files import read_json, write_json
+from gibbsian.data import Dataset
+from gibbsian.experiments.budgets import rounds_within
+from gibbsian.experiments.compare.baselines import reference
+from gibbsian.experiments.compare.measuring import Judge, judge_of, measured
+from gibbsian.experiments.compare.settings import REFERENCES, Contestant, Settings, settle, standing
+from gibbsian.experiments.sweep.locks import FileLock
+from gibbsian.experiments.sweep.workers import Tell, check_workers, in_processes
+from gibbsian.models.train import load_source, resume, train_config
+
+Result = dict[str, Any]
+FEWEST = 10
+"""Test rows that a comparison needs."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run: a contestant and a seed. Without a contestant it is a reference."""
+
+    label: str
+    seed: int
+    contestant: Contestant | None
+
+    def folder(self, out: Path) -> Path:
+        """Where the run and its figures lie."""
+        return out / self.label / f"seed-{self.seed}"
+
+    def figures(self, out: Path) -> Path:
+        """The file of what was found; it is there once the run is done."""
+        return self.folder(out) / "figures.json"
+
+
+def cells(settings: Settings) -> list[Cell]:
+    """Every run, references first and seed by seed, so that an early look compares all rows."""
+    found = [Cell(label, seed, None) for label in REFERENCES for seed in range(settings.seeds)]
+    return found + [
+        Cell(contestant.label, seed, contestant)
+        for seed in range(settings.seeds)
+        for contestant in settings.contestants
+    ]
+
+
+def compare(out: Path, settings: Settings, workers: int, tell: Tell) -> int:
+    """Do what is left, in ``workers`` processes of one thread each; how many ended early.
+
+    Other processes and machines may work on the same folder at the same time. Raises ValueError
+    before anything is written for data that cannot be loaded and settings that do not fit.
+    """
+    check_workers(workers)
+    data = load_source(settings.data, settings.source)
+    for contestant in settings.contestants:
+        if contestant.options:
+            settings.config(contestant)
+    if len(data.test) < FEWEST:
+        raise ValueError(
+            f"{settings.data} has {len(data.test)} test rows, a tenth of all; a comparison needs at "
+            f"least {FEWEST}, so some {10 * FEWEST} rows"
+        )
+    if settings.extractor != "auto":
+        judge_of(settings, data, out)  # says what is wrong with it, and writes nothing
+    settings = settle(out, settings)
+    judge_of(settings, data, out)
+    return in_processes(work, out, workers, tell)
+
+
+def work(out: Path, tell: Tell) -> None:
+    """Run cells until none is left that nobody works on, telling of each in a line."""
+    torch.set_num_threads(1)
+    settings = standing(out)
+    data = load_source(settings.data, settings.source)
+    judge = judge_of(settings, data, out)
+    for cell in cells(settings):
+        with claimed(cell, out) as mine:
+            if not mine or cell.figures(out).exists():
+                continue
+            begun = time.monotonic()
+            result = run_cell(cell, settings, data, judge, out)
+            result["seconds"] = round(time.monotonic() - begun, 1)
+            write_json(cell.figures(out), result)
+        left = sum(not other.figures(out).exists() for other in cells(settings))
+        said = result.get("failed", f"{result['seconds']:.0f} s")
+        tell(f"{cell.label}, seed {cell.seed}: {said}; {left} to go")
+
+
+@contextmanager
+def claimed(cell: Cell, out: Path) -> Iterator[bool]:
+    """Whether the cell is this worker's; the claim dies with the process."""
+    lock = FileLock(cell.folder(out) / "claim.lock")
+    mine = lock.acquire(wait=False)
+    try:
+        yield mine
+    finally:
+        if mine:
+            lock.release()
+
+
+def run_cell(cell: Cell, settings: Settings, data: Dataset, judge: Judge, out: Path) -> Result:
+    """Train, or go on with a run that stands there, and measure.
+
+    A method that does not suit the data and a run that is not finite are results.
+    """
+    if cell.contestant is None:
+        return {"figures": reference(cell.label, cell.seed, settings, data, judge)}
+    run = Run(cell.folder(out) / "run")
+    try:
+        begun = time.process_time()
+        if (run.path / "config.json").is_file():
+            model = resume(run.path, dataset=data)
+        else:
+            config = settings.config(cell.contestant)
+            rounds = rounds_of(cell.label, config, data, settings.budget, out)
+            training = {"rounds": rounds, "seed": cell.seed, "device": "cpu"}
+            begun = time.process_time()
+            model = train_config(replace(config, training=training), run, data)
+        taken = time.process_time() - begun
+        figures = measured(model, data, settings, cell.seed, judge, run)
+    except (NonFiniteError, ValueError) as error:
+        return {"failed": str(error)}
+    parameters = sum(p.numel() for p in model.method.parameters())
+    return {
+        "figures": figures,
+        "rounds": model.config.training.rounds,
+        "parameters": parameters,
+        "cpu_seconds": round(taken, 1),
+    }
+
+
+def rounds_of(label: str, config: Config, data: Dataset, budget: float, out: Path) -> int:
+    """Rounds that fill the budget: found once by a trial and kept, the same for every seed."""
+    path = out / label / "rounds.json"
+    with FileLock(path.with_suffix(".lock")).held():
+        known: Mapping[str, int] = read_json(path) if path.exists() else {}
+        if "rounds" not in known:
+            known = {"rounds": rounds_within(config, data, budget)}
+            write_json(path, known)
+        return known["rounds"]

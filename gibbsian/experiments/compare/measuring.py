@@ -1,0 +1,180 @@
+"""What is measured of a run: figures of its samples, its density and its energy, each with an error."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gibbsian.config.run_folder import Run
+from gibbsian.core import Estimate
+from gibbsian.data import Dataset
+from gibbsian.evaluation import Extractor, build_metric, mode_coverage
+from gibbsian.evaluation.features.classifier import save_classifier, train_classifier
+from gibbsian.evaluation.features.extractors import build_extractor, class_predictions, digest
+from gibbsian.experiments.compare.settings import Settings
+from gibbsian.experiments.sweep.locks import FileLock
+from gibbsian.models.evaluate import evaluate_run
+from gibbsian.models.model import Model
+
+Figures = dict[str, dict[str, Any]]
+"""Name -> {"value", "stderr" ...}, or {"undefined": why}."""
+
+OF_PICTURES = ("frechet", "kernel", "two-sample", "precision", "recall")
+OPTIONS: dict[str, dict[str, Any]] = {"sliced-wasserstein": {"p": 1}}
+OF_VECTORS = ("sliced-wasserstein", "mmd", "two-sample", "precision", "recall")
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Who sees the samples: features of rows, and class probabilities where a classifier gives them."""
+
+    features: Extractor
+    classes: Extractor | None
+    metrics: tuple[str, ...]
+
+
+def judge_of(settings: Settings, data: Dataset, out: Path) -> Judge:
+    """The judge that ``settings.extractor`` names; ``auto``: a classifier of the data's own classes.
+
+    It is trained on the training rows once and kept in ``out``. Pictures without classes are compared
+    by their pixels, tables by their columns in units of the training rows' standard deviations.
+    """
+    if data.space.kind != "image":
+        if settings.extractor != "auto":
+            raise ValueError(
+                f"{settings.extractor} sees pictures; the rows of {data.name} are compared column by "
+                "column, without --extractor"
+            )
+        return Judge(standardised(data), None, OF_VECTORS)
+    labels = data.targets.get("train")
+    if settings.extractor == "auto" and labels is not None and labels.dtype == torch.int64:
+        path = out / "classifier.safetensors"
+        with FileLock(path.with_suffix(".lock")).held():
+            if not path.exists():
+                save_classifier(train_classifier(data), path)
+        classes = class_predictions(path, data.transform)
+        return Judge(build_extractor(str(path), data.transform), classes, OF_PICTURES)
+    name = "pixels" if settings.extractor == "auto" else settings.extractor
+    return Judge(build_extractor(name, data.transform), None, OF_PICTURES)
+
+
+def standardised(data: Dataset) -> Extractor:
+    """Columns in units of the training rows' standard deviations."""
+    x = data.train.flatten(1).double()
+    mean, std = x.mean(0), x.std(0)
+    std = torch.where(std > 0, std, 1.0)
+
+    def function(rows: Tensor) -> Tensor:
+        return (rows.flatten(1).double() - mean) / std
+
+    facts = {"name": "columns", "rows": len(x)}
+    return Extractor(
+        "standardised columns", function, x.shape[1], digest({"mean": mean, "std": std}, facts)
+    )
+
+
+def measured(
+    model: Model, data: Dataset, settings: Settings, seed: int, judge: Judge, run: Run
+) -> Figures:
+    """Every column of one trained model; ``run`` keeps what a report about it alone needs."""
+    x_model = model.sample(settings.samples, seed)
+    found = evaluate_run(model, data, settings.samples, seed, (), run, x_model)
+    figures = of_samples(x_model, data, settings, seed, judge)
+    figures |= of_density(found["values"].get("log-likelihood"), found["rows"])
+    if data.density is not None:
+        figures["kl"] = plain(found["values"]["kl"], why_not(found["rows"], "KL"))
+    anomaly = found["anomaly"]
+    if anomaly is None:
+        figures["auroc"] = {"undefined": "the method has no energy"}
+    else:
+        figures["auroc"] = mean_auroc(anomaly["values"]["energy"])
+    return figures
+
+
+def of_samples(
+    x_model: Tensor, data: Dataset, settings: Settings, seed: int, judge: Judge
+) -> Figures:
+    """Distances of samples from as many test rows, or all there are; modes where they are known."""
+    if not torch.isfinite(x_model).all():
+        raise ValueError("samples are not finite")
+    features, features_model = (
+        judge.features(data.test[: settings.samples]),
+        judge.features(x_model),
+    )
+    figures: Figures = {}
+    for name in judge.metrics:
+        metric = build_metric(name, seed, **OPTIONS.get(name, {}))
+        metric.update(features, real=True)
+        metric.update(features_model, real=False)
+        figures[name] = of_estimate(metric.compute())
+    accuracy = figures["two-sample"]
+    if "value" in accuracy:  # below a half by chance is no better than a half
+        accuracy["value"] = max(0.5, accuracy["value"])
+    if judge.classes is not None:
+        metric = build_metric("inception-type", seed)
+        metric.update(judge.classes(x_model), real=False)
+        figures["inception-type"] = of_estimate(metric.compute())
+    modes = None if data.density is None else data.density.modes()
+    if modes is not None:
+        found = mode_coverage(x_model, modes.means, modes.std)
+        share, n = found.high_quality, len(x_model)
+        figures["modes"] = {"value": float(found.covered), "of": found.modes}
+        figures["high-quality"] = {"value": share, "stderr": (share * (1 - share) / n) ** 0.5}
+        figures["mode-kl"] = {"value": found.histogram_kl, "floor": found.histogram_floor}
+    return figures
+
+
+def of_density(likelihood: Any, rows: Mapping[str, str]) -> Figures:
+    """Both sides of the held-out log-likelihood, with their standing, as ``evaluate_run`` found them."""
+    if likelihood is None:
+        why = {"undefined": why_not(rows, "held-out")}
+        return {"log-likelihood": why, "log-likelihood-upper": why}
+    lower, upper = likelihood.get("lower", likelihood), likelihood.get("upper", likelihood)
+    figures = {
+        "log-likelihood": plain(lower, "not finite"),
+        "log-likelihood-upper": plain(upper, "not finite"),
+    }
+    error = 2 * math.hypot(lower["stderr"] or 0.0, upper["stderr"] or 0.0)
+    same = lower["value"] is not None and upper["value"] == lower["value"]
+    if same and upper["standing"] != "exact":
+        figures["log-likelihood-upper"] = {"undefined": "nothing here bounds it from above"}
+    elif all("value" in figure for figure in figures.values()) and (
+        upper["value"] < lower["value"] - error
+    ):
+        crossed = {"undefined": "its estimate came out below the lower side"}
+        figures["log-likelihood-upper"] = crossed
+    return figures
+
+
+def why_not(rows: Mapping[str, str], start: str) -> str:
+    """Why the row whose name begins so has no number."""
+    text = next((text for name, text in rows.items() if name.startswith(start)), "")
+    return text.removeprefix("not defined: ") or "the model has no density"
+
+
+def plain(figure: Mapping[str, Any] | None, why: str) -> dict[str, Any]:
+    """A figure of ``evaluation.json``, or why there is none."""
+    if figure is None or figure["value"] is None:
+        return {"undefined": why}
+    return dict(figure)
+
+
+def of_estimate(estimate: Estimate) -> dict[str, Any]:
+    """An estimate as JSON; NaN and infinity, which JSON lacks, are undefined."""
+    value = torch.tensor([estimate.value, estimate.stderr])
+    if not bool(value.isfinite().all()):
+        return {"undefined": "not finite"}
+    found = {"value": estimate.value, "stderr": estimate.stderr}
+    return found | ({"few": True} if estimate.diagnostics.get("few") else {})
+
+
+def mean_auroc(cells: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+    """The mean over corruptions of [value, error]; its error as if theirs went all together."""
+    values, errors = zip(*cells.values(), strict=True)
+    return {"value": sum(values) / len(values), "stderr": sum(errors) / len(errors)}

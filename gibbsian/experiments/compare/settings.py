@@ -1,0 +1,173 @@
+"""What a comparison is: contestants, the data and the time that all of them get."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gibbsian.config import recipes
+from gibbsian.config.config import Config, Source, method_class, replace
+from gibbsian.core.files import read_json, write_json
+from gibbsian.experiments.sweep import applied
+from gibbsian.experiments.sweep.locks import FileLock
+from gibbsian.methods import METHODS
+
+FORMAT = 1
+FLOOR, TRIVIAL = "training data", "simplest law"
+REFERENCES = (FLOOR, TRIVIAL)
+"""Rows that are no method: other real rows, and a Gaussian or independent bits."""
+SHARED = ("data", "source", "rounds", "seed", "device", "training.rounds", "training.seed")
+"""Options that a row may not set: all rows share them, or the budget finds them."""
+LABEL = re.compile(r"[\w .,+()=-]+")
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A row of the table: a method, and the options in which it differs from its defaults."""
+
+    label: str
+    method: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not LABEL.fullmatch(self.label) or self.label.strip(" .") == "":
+            raise ValueError(
+                f"a row's name is a folder's too: letters, digits, spaces and . , + ( ) = -, not "
+                f"{self.label!r}"
+            )
+        if self.label in REFERENCES:
+            raise ValueError(f"{self.label!r} is a row of every table; give this one another name")
+        for option in self.options:
+            if option in SHARED or option.startswith("source."):
+                raise ValueError(
+                    f"row {self.label!r} sets {option}, which all rows share or the budget finds; "
+                    "leave it out"
+                )
+        if method_class(self.method).conditional:
+            raise ValueError(
+                f"{self.method} samples only given something, so it cannot be compared with laws of x"
+            )
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What makes two comparisons the same one; ``seeds`` and ``contestants`` may grow.
+
+    ``budget``: CPU seconds of one thread for the training of each run. ``samples``: drawn of each
+    model, and at most as many held-out rows are held against them. ``extractor``: the features in
+    which pictures are compared, as ``gibbsian.evaluation.features.extractors`` names them.
+    """
+
+    data: str
+    contestants: tuple[Contestant, ...]
+    seeds: int = 3
+    budget: float = 60.0
+    samples: int = 2_000
+    extractor: str = "auto"
+    source: Source = field(default_factory=Source)
+
+    def __post_init__(self) -> None:
+        if not self.contestants:
+            raise ValueError("name at least one method to compare")
+        labels = [c.label for c in self.contestants]
+        for label in labels:
+            if labels.count(label) > 1:
+                raise ValueError(f"two rows are called {label!r}; give each a name of its own")
+        if self.seeds < 1:
+            raise ValueError(f"the number of seeds must be at least 1, not {self.seeds}")
+        if not 0 < self.budget < float("inf"):
+            raise ValueError(f"the budget must be a number of seconds above 0, not {self.budget}")
+        if self.samples < 20:
+            raise ValueError(f"figures need at least 20 samples, not {self.samples}")
+
+    def config(self, contestant: Contestant) -> Config:
+        """The configuration of a contestant; ValueError where it does not suit the data."""
+        config = applied(recipes.default(contestant.method, self.data), dict(contestant.options))
+        return replace(config, source=asdict(self.source))
+
+    def to_json(self) -> dict[str, Any]:
+        """What ``comparison.json`` holds."""
+        return {"format": FORMAT, **json.loads(json.dumps(asdict(self)))}
+
+    @classmethod
+    def from_json(cls, entries: Mapping[str, Any]) -> Settings:
+        """The inverse of ``to_json``; ValueError for entries that are no settings of this version."""
+        if not {"data", "contestants", "source", "format"} <= entries.keys():
+            raise ValueError("comparison.json is damaged: it lacks what every comparison has")
+        if entries["format"] != FORMAT:
+            raise ValueError(
+                f"comparison.json has format {entries['format']}; this version reads {FORMAT}"
+            )
+        rest = {k: v for k, v in entries.items() if k not in ("format", "contestants", "source")}
+        rows = tuple(Contestant(**row) for row in entries["contestants"])
+        return cls(contestants=rows, source=Source(**entries["source"]), **rest)
+
+
+def contestants_of(names: str, rows: Path | None = None) -> tuple[Contestant, ...]:
+    """Rows from ``names``, methods with commas between them or ``all``, and from a JSON file.
+
+    The file maps the name of a row to {"method": NAME, option: value ...}. Raises ValueError for
+    unknown methods and entries that are no rows.
+    """
+    everything = [name for name, cls in METHODS.items() if not cls.conditional]
+    listed = [name.strip() for name in names.split(",") if name.strip()]
+    found = [Contestant(name, name) for name in (everything if listed == ["all"] else listed)]
+    if rows is None:
+        return tuple(found)
+    if not rows.is_file():
+        raise ValueError(f"there is no file {rows}; it maps names of rows to methods and options")
+    entries = read_json(rows)
+    if not isinstance(entries, dict):
+        raise ValueError(f"{rows} must map names of rows to methods and options")
+    for label, entry in entries.items():
+        if not isinstance(entry, dict) or not isinstance(entry.get("method"), str):
+            raise ValueError(f'row {label!r} of {rows} must be like {{"method": "gan"}}')
+        options = {name: value for name, value in entry.items() if name != "method"}
+        found.append(Contestant(label, entry["method"], options))
+    return tuple(found)
+
+
+def standing(out: Path) -> Settings:
+    """The settings of the comparison in ``out``; ValueError where they are damaged."""
+    return Settings.from_json(read_json(out / "comparison.json"))
+
+
+def settle(out: Path, settings: Settings) -> Settings:
+    """Write the settings into ``out``, or add to those that stand there; what then stands there.
+
+    Rows and seeds may be added. Raises ValueError when ``out`` holds something else, or a comparison
+    that would not be comparable: other data, budget or number of samples, or a row that has changed.
+    """
+    path = out / "comparison.json"
+    if not path.exists() and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f"{out} exists and holds no comparison; choose another --out")
+    with FileLock(out / "settings.lock").held():
+        if path.exists():
+            there = standing(out)
+            for name in ("data", "budget", "samples", "extractor", "source"):
+                if getattr(there, name) != getattr(settings, name):
+                    raise ValueError(
+                        f"{out} holds a comparison with another {name}, {getattr(there, name)} instead of "
+                        f"{getattr(settings, name)}; go on with it as it was or choose another --out"
+                    )
+            settings = _merged(there, settings, out)
+        write_json(path, settings.to_json())
+    return settings
+
+
+def _merged(there: Settings, here: Settings, out: Path) -> Settings:
+    rows = {c.label: c for c in there.contestants}
+    for contestant in here.contestants:
+        if rows.setdefault(contestant.label, contestant) != contestant:
+            raise ValueError(
+                f"the row {contestant.label!r} of {out} has other options; give the new one another name"
+            )
+    values = vars(here) | {
+        "contestants": tuple(rows.values()),
+        "seeds": max(there.seeds, here.seeds),
+    }
+    return Settings(**values)

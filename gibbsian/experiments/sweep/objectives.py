@@ -1,0 +1,165 @@
+"""What a sweep measures of a trained model, on validation rows: every choice is made on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from gibbsian.config.config import Config
+from gibbsian.core import Estimate, Interval, NotDefined
+from gibbsian.core.measures import Undefined
+from gibbsian.core.protocols import HasLogWeights
+from gibbsian.data import Dataset
+from gibbsian.data.closed_forms import Modes
+from gibbsian.evaluation import (
+    class_entropy,
+    clipped_kl_score,
+    held_out_log_likelihood,
+    inception_type_score,
+    mode_coverage,
+)
+from gibbsian.evaluation.features.classifier import Classifier
+from gibbsian.evaluation.metrics.frechet import gaussian_frechet
+from gibbsian.models.evaluate import model_kl
+from gibbsian.models.log_density import (
+    WEIGHED,
+    directed_log_density,
+    generator_bound,
+    log_z,
+    where_mass_is,
+)
+from gibbsian.models.model import Model
+from gibbsian.models.train import untrained
+
+ROWS = 5_000
+Figures = dict[str, float]
+
+
+class Setting(NamedTuple):
+    """What a trial is judged with."""
+
+    samples: int
+    seed: int
+    judge: Classifier | None = None
+
+
+class Objective(NamedTuple):
+    """A figure's name, whether larger is better, and the function that finds it among others."""
+
+    maximise: bool
+    measure: Callable[[Model, Dataset, Setting], Figures]
+
+
+def density(model: Model, data: Dataset, setting: Setting) -> Figures:
+    """Held-out log-likelihood, its lower side, in nats a row; KL to the truth where that is known.
+
+    Of a directed model the importance bound, so that its KL is one from above. ValueError where log Z
+    is not defined.
+    """
+    if isinstance(model.method, HasLogWeights):
+        x = data.valid[:WEIGHED]
+        below = directed_log_density(model, x, setting.seed).double()
+        directed = {"log-likelihood": float(below.mean())}
+        if data.density is not None:
+            directed["kl"] = float((data.density.log_prob(x) - below).mean())
+        return directed
+    if isinstance(model.method.measure, Undefined):
+        raise ValueError(f"log Z is not defined: {model.method.measure.why}")
+    bound = generator_bound(model, setting.seed)
+    z = log_z(model, where_mass_is(model, setting.seed), setting.seed, bound)
+    if isinstance(z, NotDefined):
+        raise ValueError(f"log Z is {z}")
+    method = model.method
+    assert isinstance(z, Interval) and not isinstance(method.measure, Undefined)
+    u = model.transform.encode(data.valid[:ROWS], model.rng(setting.seed))
+    energy: Callable[[Tensor], Tensor] = method.energy  # type: ignore[assignment]  # has log Z
+    found = held_out_log_likelihood(energy, method.measure, z, u)
+    if isinstance(found, NotDefined):
+        raise ValueError(f"the log-likelihood is {found}")
+    figures = {"log-likelihood": found.lower.value + model.transform.log_jacobian}
+    kl = model_kl(model, data, z)
+    return figures | ({"kl": kl.value} if isinstance(kl, Estimate) else {})
+
+
+def coverage(model: Model, data: Dataset, setting: Setting) -> Figures:
+    """Modes of a mixture that samples reach; ValueError for data without known modes."""
+    modes = modes_of(data)
+    found = mode_coverage(model.sample(setting.samples, setting.seed), modes.means, modes.std)
+    return {
+        "modes": float(found.strictly_covered),
+        "high-quality": found.high_quality,
+        "mode-kl": found.histogram_kl,
+    }
+
+
+def pictures(model: Model, data: Dataset, setting: Setting) -> Figures:
+    """A classifier's opinion of samples; ValueError without a classifier."""
+    judge = judge_of(setting)
+    x, rng = model.sample(setting.samples, setting.seed), torch.Generator()
+    log_p = judge.logits(x).log_softmax(1)
+    fits = [
+        (features.mean(0), torch.cov(features.T))
+        for features in (judge.features(x).double(), judge.features(data.valid[:ROWS]).double())
+    ]
+    return {
+        "frechet": float(gaussian_frechet(*fits[0], *fits[1])),
+        "i-prime": clipped_kl_score(log_p, rng.manual_seed(0)).value,
+        "inception-type": inception_type_score(log_p, rng.manual_seed(0)).value,
+        "class-entropy": class_entropy(log_p.argmax(1), judge.classes).value,
+    }
+
+
+def modes_of(data: Dataset) -> Modes:
+    """The modes of a mixture; ValueError for data without known modes."""
+    modes = None if data.density is None else data.density.modes()
+    if modes is None:
+        raise ValueError(f"{data.name} has no known modes to cover")
+    return modes
+
+
+def judge_of(setting: Setting) -> Classifier:
+    """The classifier; ValueError without one."""
+    if setting.judge is None:
+        raise ValueError(
+            "pictures are judged by a classifier: make one with `gibbsian classifier` and give it "
+            "by --classifier"
+        )
+    return setting.judge
+
+
+def possible(name: str, data: Dataset, setting: Setting, configs: Sequence[Config]) -> None:
+    """ValueError if no run of ``configs`` on ``data`` could have the objective ``name``."""
+    measure = OBJECTIVES[name].measure
+    if measure is coverage:
+        modes_of(data)
+    elif measure is pictures:
+        judge_of(setting)
+    elif measure is density:
+        whys = [why_not_normalised(config, data) for config in configs]
+        if all(whys):
+            raise ValueError(f"{name} needs log Z, which is not defined: {whys[0]}")
+
+
+def why_not_normalised(config: Config, data: Dataset) -> str | None:
+    """The reason if the model of ``config`` has no log Z; None too where it cannot even be built."""
+    try:
+        measure = untrained(config, data)[1].measure
+    except ValueError:  # its trial will say why
+        return None
+    return measure.why if isinstance(measure, Undefined) else None
+
+
+OBJECTIVES: Mapping[str, Objective] = {
+    "kl": Objective(False, density),
+    "log-likelihood": Objective(True, density),
+    "modes": Objective(True, coverage),
+    "high-quality": Objective(True, coverage),
+    "mode-kl": Objective(False, coverage),
+    "frechet": Objective(False, pictures),
+    "i-prime": Objective(True, pictures),
+    "inception-type": Objective(True, pictures),
+    "class-entropy": Objective(True, pictures),
+}

@@ -1,0 +1,166 @@
+"""A sweep of training runs: its settings on disk, its workers, one trial from values to figures."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gibbsian.config.config import Config, from_json, to_json
+from gibbsian.config.run_folder import Run
+from gibbsian.core import NonFiniteError, nearest
+from gibbsian.core.files import read_json, write_json
+from gibbsian.evaluation.features.classifier import Classifier, load_classifier
+from gibbsian.experiments.sweep.journal import Claim, Journal, Result, Search, planned
+from gibbsian.experiments.sweep.locks import FileLock
+from gibbsian.experiments.sweep.objectives import OBJECTIVES, Setting, possible
+from gibbsian.experiments.sweep.space import Space, applied, parse_space, to_entries
+from gibbsian.experiments.sweep.workers import Tell, check_workers, in_processes
+from gibbsian.models.train import load_data, resume, train_config
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What makes two sweeps the same sweep; ``trials`` may grow when one is continued."""
+
+    config: Config
+    space: Space
+    search: Search
+    objective: str
+    samples: int = 2_000
+    seed: int = 0
+    classifier: str | None = None
+    trials: int = 0
+
+    def __post_init__(self) -> None:
+        if self.objective not in OBJECTIVES:
+            raise nearest("objective", self.objective, OBJECTIVES)
+        if self.samples < 2:
+            raise ValueError(f"figures need at least 2 samples, not {self.samples}")
+        planned(self.space, self.search, self.trials)
+        self.probes()
+
+    def probes(self) -> list[Config]:
+        """Configurations that together have every option, every listed value and every range's ends."""
+        lists = {
+            n: e if isinstance(e, list) else [e["low"], e["high"]] for n, e in self.entries.items()
+        }
+        longest = max(len(values) for values in lists.values())
+        points = (
+            {name: values[min(i, len(values) - 1)] for name, values in lists.items()}
+            for i in range(longest)
+        )
+        return [applied(self.config, point) for point in points]
+
+    def judge(self) -> Classifier | None:
+        """The classifier that pictures are judged by."""
+        return load_classifier(Path(self.classifier)) if self.classifier else None
+
+    @property
+    def entries(self) -> dict[str, Any]:
+        """The space as JSON."""
+        return to_entries(self.space)
+
+    def to_json(self) -> dict[str, Any]:
+        """What ``sweep.json`` holds."""
+        plain = {k: v for k, v in vars(self).items() if k not in ("config", "space")}
+        return {
+            "format": FORMAT,
+            **plain,
+            "config": to_json(self.config),
+            "space": self.entries,
+        }
+
+    @classmethod
+    def from_json(cls, entries: dict[str, Any]) -> Settings:
+        """The inverse of ``to_json``."""
+        rest = {k: v for k, v in entries.items() if k not in ("format", "config", "space")}
+        return cls(from_json(entries["config"]), parse_space(entries["space"]), **rest)
+
+    def journal(self, out: Path) -> Journal:
+        """The trials in ``out``."""
+        maximise = OBJECTIVES[self.objective].maximise
+        return Journal(out, self.space, self.search, maximise, self.trials, self.seed)
+
+
+def settle(out: Path, settings: Settings) -> None:
+    """Write the sweep's settings, or compare them with those that stand there.
+
+    Raises ValueError when ``out`` holds another sweep, or something else.
+    """
+    path = out / "sweep.json"
+    if not path.exists() and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f"{out} exists and holds no sweep; choose another --out")
+    with FileLock(out / "settings.lock").held():
+        if path.exists():
+            there, here = read_json(path), json.loads(json.dumps(settings.to_json()))
+            for name in sorted({*there, *here} - {"trials"}):
+                if there.get(name) != here.get(name):
+                    raise ValueError(
+                        f"{out} holds a sweep with another {name}; continue it with its own "
+                        "settings or choose another --out"
+                    )
+            settings = Settings.from_json(here | {"trials": max(there["trials"], settings.trials)})
+        write_json(path, settings.to_json())
+
+
+def sweep(out: Path, settings: Settings, workers: int, tell: Tell) -> int:
+    """Run what is left of a sweep, in ``workers`` processes of one thread each; how many of them died.
+
+    Other processes and machines may work on the same folder at the same time. Raises ValueError,
+    before anything is written, for data that cannot be loaded, an objective that no trial could
+    have and settings that do not fit what stands in ``out``.
+    """
+    check_workers(workers)
+    data, setting = load_data(settings.config), Setting(settings.samples, 0, settings.judge())
+    possible(settings.objective, data, setting, settings.probes())
+    settle(out, settings)
+    settings.journal(out)
+    return in_processes(work, out, workers, tell)
+
+
+def work(out: Path, tell: Tell) -> None:
+    """Run trials until none is left, telling of each in a line."""
+    torch.set_num_threads(1)
+    settings = Settings.from_json(read_json(out / "sweep.json"))
+    setting = Setting(settings.samples, settings.seed, settings.judge())
+    journal = settings.journal(out)
+    while True:
+        with journal.next() as claim:
+            if claim is None:
+                return
+            result = run_trial(claim, settings, setting)
+            journal.finish(claim, result)
+        said = result.get("failed") or f"{settings.objective} {result['value']:.4g}"
+        left = journal.trials - sum(row.state != "running" for row in journal.rows())
+        tell(f"trial {claim.number}: {said}; {left} to go")
+
+
+def run_trial(claim: Claim, settings: Settings, setting: Setting) -> Result:
+    """Train with the claim's values and measure; go on with a run that stands in its folder.
+
+    A run that is not finite, settings that do not fit and figures that do not exist are results.
+    """
+    begun, run = time.monotonic(), Run(claim.folder / "run")
+    try:
+        config = applied(settings.config, claim.values)
+        data = load_data(config)
+        if (run.path / "config.json").is_file():
+            model = resume(run.path, dataset=data)
+        else:
+            model = train_config(config, run, data)
+        figures = OBJECTIVES[settings.objective].measure(model, data, setting)
+        value = figures.get(settings.objective, math.nan)
+        if not math.isfinite(value):
+            raise ValueError(f"{settings.objective} is not defined or not finite")
+    except (NonFiniteError, ValueError) as error:
+        return {"failed": str(error), "seconds": round(time.monotonic() - begun, 1)}
+    finite = {name: figure for name, figure in figures.items() if math.isfinite(figure)}
+    return {"value": value, "figures": finite, "seconds": round(time.monotonic() - begun, 1)}

@@ -1,0 +1,4 @@
+"""Gibbsian in other libraries' clothes: scikit-learn estimators, ArviZ export.
+
+Imports models and what they stand on.
+"""

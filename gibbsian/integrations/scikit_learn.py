@@ -1,0 +1,268 @@
+"""Estimators with scikit-learn's conventions over any method: a density and an outlier detector.
+
+Rows in, as NumPy arrays or data frames ``[n, d]``; all numbers in nats. All rows given to ``fit`` are
+for training: hold rows out with scikit-learn's own tools. Columns are standardised and columns on a
+grid (counts, roundings) dequantised, both undone in samples and accounted for in log-densities; rows
+of 0 and 1 alone are bits. A value on a grid is scored at the value itself, without noise.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, DensityMixin, OutlierMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
+
+from gibbsian.config import recipes
+from gibbsian.config.config import Config, method_class, replace
+from gibbsian.core import Interval, NotDefined, Space
+from gibbsian.core.measures import Undefined
+from gibbsian.core.protocols import HasEnergy, HasLogWeights
+from gibbsian.data import Dataset
+from gibbsian.data.transforms import binary, columnwise
+from gibbsian.models.log_density import directed_log_density, log_z, where_mass_is
+from gibbsian.models.model import CHUNK, Model
+from gibbsian.models.train import train_config, untrained
+
+RandomState = int | np.random.RandomState | None
+ROUNDS_PER_ROW = 1
+
+
+def few_rounds_of_cd(share: float) -> dict[str, Any]:
+    """Contrastive divergence in a ``share`` of its usual rounds: a rate larger by as much, up to tenfold.
+
+    The wide Metropolis step keeps it stable at that rate.
+    """
+    return {"jump": 1.0, "energy_optimiser": {"rate": 1e-3 / max(share, 0.1)}}
+
+
+FEW_ROUNDS: Mapping[str, Callable[[float], dict[str, Any]]] = {"cd": few_rounds_of_cd}
+"""Method -> its settings for tables of few rows, by the share of its usual rounds; others keep theirs."""
+
+
+class DensityEstimator(DensityMixin, BaseEstimator):
+    """A log-density fitted by any method that has one.
+
+    Log-densities are lower sides: -E(x) + log b(x) minus the upper side of log Z, exact up to three
+    columns (quadrature) and with the standing that ``log_z_`` states beyond; for directed models
+    (``vae``, ``bihm``) the importance bound, a bound in expectation. They are in the units of X.
+
+    Args:
+        method: name of the method, see ``gibbsian list methods``.
+        rounds: rounds of training; None takes one per row, at most the method's default.
+        options: further settings as for ``gibbsian.train``, ``{"energy_net": {"width": 64}}`` say.
+        device: cpu, cuda, cuda:1, mps, or auto for the best one present.
+        random_state: seed, generator or None, by scikit-learn's conventions.
+
+    After ``fit``: ``model_`` (the ``gibbsian.Model``), ``log_z_`` (an ``Interval``, None of directed
+    models), ``n_features_in_`` and, of data frames, ``feature_names_in_``.
+    """
+
+    def __init__(
+        self,
+        method: str = "cd",
+        *,
+        rounds: int | None = None,
+        options: dict[str, Any] | None = None,
+        device: str = "cpu",
+        random_state: RandomState = None,
+    ):
+        self.method = method
+        self.rounds = rounds
+        self.options = options
+        self.device = device
+        self.random_state = random_state
+
+    def fit(self, X: ArrayLike, y: object = None) -> DensityEstimator:
+        """Train on rows ``X [n, d]``, n at least 2; ``y`` is ignored.
+
+        Raises ValueError for unusable rows or settings, for a method without a density, and where log
+        Z of what was trained is not defined.
+        """
+        self.model_ = fitted(self, X, "density")
+        self.log_z_: Interval | None = None
+        if not isinstance(self.model_.method, HasLogWeights):
+            seed = self.model_.config.training.seed
+            found = log_z(self.model_, where_mass_is(self.model_, seed), seed)
+            if isinstance(found, NotDefined):
+                raise ValueError(
+                    f"{self.method} has no log-density here: log Z is {found}; OutlierDetector does without"
+                )
+            self.log_z_ = found
+        return self
+
+    def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Log-densities ``[n]`` of rows ``X [n, d]`` from below, in nats; -inf outside a box."""
+        x = rows_to_score(self, X)
+        if self.log_z_ is None:
+            return scores_of_directed(self.model_, x)
+        jacobian = self.model_.transform.log_jacobian
+        return log_weights(self.model_, x) - self.log_z_.upper.value + jacobian
+
+    def score(self, X: ArrayLike, y: object = None) -> float:
+        """Mean log-density of the rows of X, in nats; ``y`` is ignored."""
+        return float(self.score_samples(X).mean())
+
+    def sample(self, n_samples: int = 1, random_state: RandomState = None) -> NDArray[np.float64]:
+        """``[n_samples, d]`` draws of the model."""
+        check_is_fitted(self)
+        return self.model_.sample(n_samples, seed_of(random_state)).double().numpy()
+
+
+class OutlierDetector(OutlierMixin, BaseEstimator):
+    """Rows that a fitted model finds strange: low log-density up to a constant.
+
+    Scores are -E(x) + log b(x), without log Z, which no ranking needs; so any method with an energy
+    serves, a critic's among them. For directed models they are the importance bound.
+
+    Args:
+        method: name of the method, see ``gibbsian list methods``.
+        contamination: share of the training rows to call outliers, in (0, 0.5].
+        rounds: rounds of training; None takes one per row, at most the method's default.
+        options: further settings as for ``gibbsian.train``.
+        device: cpu, cuda, cuda:1, mps, or auto for the best one present.
+        random_state: seed, generator or None, by scikit-learn's conventions.
+
+    After ``fit``: ``model_``, ``offset_`` (the score at which rows become outliers),
+    ``n_features_in_`` and, of data frames, ``feature_names_in_``.
+    """
+
+    def __init__(
+        self,
+        method: str = "cd",
+        *,
+        contamination: float = 0.1,
+        rounds: int | None = None,
+        options: dict[str, Any] | None = None,
+        device: str = "cpu",
+        random_state: RandomState = None,
+    ):
+        self.method = method
+        self.contamination = contamination
+        self.rounds = rounds
+        self.options = options
+        self.device = device
+        self.random_state = random_state
+
+    def fit(self, X: ArrayLike, y: object = None) -> OutlierDetector:
+        """Train on rows ``X [n, d]``, n at least 2, and place the threshold; ``y`` is ignored.
+
+        Raises ValueError for unusable rows or settings, and for a method without an energy.
+        """
+        if not 0 < self.contamination <= 0.5:
+            raise ValueError(f"contamination must lie in (0, 0.5], not {self.contamination}")
+        self.model_ = fitted(self, X, "energy")
+        self.offset_ = float(np.percentile(self.score_samples(X), 100 * self.contamination))
+        return self
+
+    def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
+        """How normal each row of ``X [n, d]`` is, ``[n]`` in nats; low is strange."""
+        x = rows_to_score(self, X)
+        if isinstance(self.model_.method, HasLogWeights):
+            return scores_of_directed(self.model_, x)
+        return log_weights(self.model_, x)
+
+    def decision_function(self, X: ArrayLike) -> NDArray[np.float64]:
+        """``score_samples(X) - offset_``: negative for outliers."""
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X: ArrayLike) -> NDArray[np.int64]:
+        """``[n]``: 1 for inliers, -1 for outliers."""
+        return np.where(self.decision_function(X) < 0, -1, 1)
+
+
+Estimator = DensityEstimator | OutlierDetector
+
+
+def fitted(estimator: Estimator, X: ArrayLike, needed: Literal["density", "energy"]) -> Model:
+    """Train the estimator's method on all rows, if it can give what is ``needed``."""
+    x = validate_data(estimator, X, dtype=(np.float64, np.float32), ensure_min_samples=2)
+    data = whole_for_training(x, getattr(estimator, "feature_names_in_", ()))
+    config = config_for(estimator, len(x))
+    check_able(config, data, needed)
+    return train_config(config, None, data)
+
+
+def config_for(estimator: Estimator, n: int) -> Config:
+    """The method's defaults with the estimator's settings; rounds by the number ``n`` of rows."""
+    config = recipes.default(estimator.method, "array")
+    rounds = estimator.rounds
+    if rounds is None:
+        rounds = min(ROUNDS_PER_ROW * n, config.training.rounds)
+    seed = seed_of(estimator.random_state)
+    training = {"rounds": rounds, "seed": seed, "device": estimator.device}
+    if estimator.method in FEW_ROUNDS:
+        share = min(1.0, rounds / config.training.rounds)
+        config = replace(config, **FEW_ROUNDS[estimator.method](share))
+    return replace(replace(config, training=training), **(estimator.options or {}))
+
+
+def whole_for_training(x: NDArray[Any], columns: tuple[str, ...]) -> Dataset:
+    """A data set of rows ``x [n, d]`` of which none is held out."""
+    rows, names = torch.from_numpy(np.array(x)), tuple(columns)
+    shape = (x.shape[1],)
+    if ((x == 0) | (x == 1)).all():
+        transform, space = binary(shape, names), Space(shape, "binary", (0.0, 1.0))
+    else:
+        transform, space = columnwise(rows, names), Space(shape, "vector")
+    rows = rows.to(transform.dtype)
+    return Dataset("array", rows, rows[:0], rows[:0], transform, space)
+
+
+def check_able(config: Config, data: Dataset, needed: Literal["density", "energy"]) -> None:
+    """ValueError naming the reason unless the method gives what is ``needed`` on these data."""
+    if method_class(config.method).conditional:
+        raise ValueError(f"{config.method} is a model of pictures given others, not of rows")
+    with torch.random.fork_rng(devices=[]):
+        method = untrained(config, data)[1]
+    if isinstance(method, HasLogWeights):
+        return
+    if not isinstance(method, HasEnergy):
+        raise ValueError(
+            f"{config.method} has neither an energy nor a density: it only samples; use cd, vgan or vae, say"
+        )
+    if needed == "density" and isinstance(method.measure, Undefined):
+        raise ValueError(
+            f"{config.method} has no density ({method.measure.why}); OutlierDetector needs only its energy"
+        )
+
+
+def rows_to_score(estimator: Estimator, X: ArrayLike) -> Tensor:
+    """Rows ``[n, d]`` checked against what was fitted; ValueError for other columns or values."""
+    check_is_fitted(estimator)
+    x = validate_data(estimator, X, dtype=(np.float64, np.float32), reset=False)
+    transform = estimator.model_.transform
+    rows = torch.from_numpy(np.array(x)).to(transform.dtype)
+    transform.check_values(rows, "X")
+    return rows
+
+
+@torch.no_grad()
+def log_weights(model: Model, x: Tensor) -> NDArray[np.float64]:
+    """-E(x) + log b(x), ``[n]``, in double precision, so that a row's score is its own in any batch."""
+    method = copy.deepcopy(model.method).double()
+    assert isinstance(method, HasEnergy)
+    parts = []
+    for u in model.transform.encode(x.to(model.device)).double().split(CHUNK):
+        base = torch.zeros(len(u), dtype=u.dtype, device=u.device)
+        if not isinstance(method.measure, Undefined):
+            base = method.measure.log_density(u)
+        parts.append(base - method.energy(u))
+    return torch.cat(parts).cpu().numpy()
+
+
+def scores_of_directed(model: Model, x: Tensor) -> NDArray[np.float64]:
+    """log p of each row from below, ``[n]``, by importance weights of the model's own seed."""
+    return directed_log_density(model, x, model.config.training.seed).double().cpu().numpy()
+
+
+def seed_of(random_state: RandomState) -> int:
+    """A seed by scikit-learn's conventions: of an integer always the same one."""
+    return int(check_random_state(random_state).randint(2**31 - 1))

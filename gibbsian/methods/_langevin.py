@@ -1,0 +1,96 @@
+"""How an energy's own samples are made: Langevin chains with a wide Metropolis step after every few."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Generator, Tensor
+
+from gibbsian.core import Energy
+from gibbsian.core.measures import Box, Counting, Gaussian, Measure, RealSpace, Undefined
+from gibbsian.methods.checks import check_at_least, check_choice, check_positive, check_weight
+from gibbsian.samplers import Kernel, State, constrained, mala, random_walk, run, ula
+
+
+@dataclass(frozen=True)
+class Walk:
+    """Chains of exp(-E / noise^2) under ``measure``: rounds of ``steps`` Langevin steps and one jump.
+
+    ``kernel``: ula takes every step of size ``step_size``, mala accepts or rejects it. ``jump``:
+    standard deviation of the random-walk Metropolis step that crosses between modes, 0 for none.
+    ``sample_steps``: Langevin steps before a chain is handed out. On a box no chain leaves it: ula
+    reflects at the walls, the others reject. Raises ValueError for settings that are no such
+    numbers, and for binary data.
+    """
+
+    measure: Measure | Undefined
+    steps: int
+    step_size: float
+    kernel: Literal["ula", "mala"] = "mala"
+    jump: float = 0.0
+    noise: float = 1.0
+    sample_steps: int = 500
+
+    def __post_init__(self) -> None:
+        if isinstance(self.measure, Counting):
+            raise ValueError(
+                "this method walks by Langevin dynamics, which needs continuous data; binary data "
+                "cannot be used with it"
+            )
+        check_at_least("steps", self.steps, 1)
+        check_positive("step_size", self.step_size)
+        check_choice("kernel", self.kernel, ("ula", "mala"))
+        check_weight("jump", self.jump)
+        check_positive("noise", self.noise)
+        check_at_least("sample_steps", self.sample_steps, 1)
+
+    def start(self, n: int, rng: Generator) -> Tensor:
+        """``[n, *event]``: uniform on a box, otherwise standard normal."""
+        measure = self.measure
+        law = measure if isinstance(measure, Box) else Gaussian(measure.shape)
+        return law.sample(n, rng)
+
+    def go(self, energy: Energy, x0: Tensor, rng: Generator) -> Tensor:
+        """``x0 [n, *event]`` after ``steps`` Langevin steps and the jump, detached.
+
+        Points outside a box are first moved onto its walls. Raises ValueError where a chain starts at
+        an energy that is NaN or infinite.
+        """
+        x = run(self.langevin(energy), self.inside(x0), self.steps, rng, keep="last").state.x
+        if self.jump == 0:
+            return x
+        wide = random_walk(self.target(energy), self.jump, beta=self.noise**-2)
+        return run(wide, self.inside(x), 1, rng, keep="last").state.x
+
+    def go_far(self, energy: Energy, x0: Tensor, rng: Generator) -> Tensor:
+        """``x0 [n, *event]`` after ``sample_steps`` Langevin steps or a few more, in whole rounds."""
+        x = x0
+        for _ in range(-(-self.sample_steps // self.steps)):
+            x = self.go(energy, x, rng)
+        return x
+
+    def inside(self, x: Tensor) -> Tensor:
+        """``x`` clamped to the box, if there is one."""
+        if not isinstance(self.measure, Box):
+            return x
+        return x.clamp(self.measure.low, self.measure.high)
+
+    def langevin(self, energy: Energy) -> Kernel[State]:
+        """The Langevin kernel of exp(-E / noise^2) under the base measure.
+
+        With temperature T = noise^2 its drift is h T grad(E / T) and its noise sqrt(2 h T) xi.
+        """
+        temperature = self.noise**2
+        h, beta = self.step_size * temperature, 1.0 / temperature
+        if self.kernel == "mala":
+            return mala(self.target(energy), h, beta=beta)
+        if isinstance(self.measure, Box):
+            return ula(energy, h, box=(self.measure.low, self.measure.high), beta=beta)
+        return ula(self.target(energy), h, beta=beta)
+
+    def target(self, energy: Energy) -> Energy:
+        """E(x) - log b(x); E itself where there is no base measure."""
+        if isinstance(self.measure, Undefined | RealSpace):
+            return energy
+        return constrained(energy, self.measure)

@@ -1,0 +1,181 @@
+"""log Z and log-densities of a trained model, from both sides, in the data's units."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gibbsian.bounds import Entropy, LogDet
+from gibbsian.core import Estimate, Interval, Method, NotDefined
+from gibbsian.core.measures import Box, Counting, Gaussian, Undefined
+from gibbsian.core.protocols import (
+    Flow,
+    HasDecoder,
+    HasEnergy,
+    HasLearnedLogZ,
+    HasLogWeights,
+    HasOverlap,
+)
+from gibbsian.evaluation import (
+    bidirectional_log_likelihood,
+    directed_log_likelihood,
+    log_partition,
+    mean_weights,
+    overlap,
+    variational_lower,
+)
+from gibbsian.models.model import Model
+
+DRAWS = 2_000
+NEAR = 500
+WEIGHED, WEIGHTS = 500, 500
+"""Rows that are weighed at a time, and weights of each."""
+
+
+def log_z(
+    model: Model, near: Tensor | None, seed: int, bound: Estimate | NotDefined | None = None
+) -> Interval | NotDefined:
+    """log Z of the model's energy over its declared base, in the networks' units.
+
+    ``near``: points ``[N, *event]`` in those units that show where the mass is. ``bound``: what
+    `generator_bound` found.
+    """
+    method = model.method
+    if isinstance(method, HasOverlap):
+        return overlap(method.overlap_terms, model.rng(seed))
+    if method.directed:
+        return NotDefined("the model is normalised by construction")
+    if not isinstance(method, HasEnergy):
+        return NotDefined(f"{model.config.method} has no energy")
+    offered = {"generator": bound} if isinstance(bound, Estimate) else None
+    return log_partition(
+        method.energy, method.measure, rng=model.rng(seed), near=near, variational=offered
+    )
+
+
+def where_mass_is(model: Model, seed: int) -> Tensor | None:
+    """Points ``[N, *event]`` that show where a model without its data has mass; None where no one asks.
+
+    Normal points with the spread of its training data and, where annealing will start from them
+    (beyond three dimensions), as many samples of the model, whose shape they have. Both, so that a
+    sampler that has lost a mode does not hide it.
+    """
+    measure = model.method.measure
+    if isinstance(measure, Box | Counting | Undefined):
+        return None
+    rng, points = model.rng(seed), []
+    if model.moments is None or math.prod(measure.shape) > 3:
+        with torch.no_grad():
+            points.append(model.method.sample(NEAR, rng))
+    if model.moments is not None:
+        mean, std = model.moments.to(model.device)
+        size = NEAR, *measure.shape
+        points.append(mean + std * torch.randn(size, generator=rng, device=rng.device))
+    return torch.cat(points)
+
+
+def learned_log_z(model: Model) -> Estimate | None:
+    """log Z as training learned it, where the method does; an estimate whose error is not known."""
+    method = model.method
+    if not isinstance(method, HasLearnedLogZ) or isinstance(method.measure, Undefined):
+        return None
+    how = "a parameter of the method; its error is not known"
+    return Estimate(float(method.learned_log_z()), math.nan, "both", "estimate", how)
+
+
+def entropy_of(method: Method) -> Entropy | None:
+    """How the entropy of the generator's law is known; None where that law has no part in the energy.
+
+    Any law bounds log Z: an invertible generator is valued by its own volume, without output noise.
+    """
+    prior, generator = getattr(method, "prior", None), getattr(method, "generator", None)
+    lower = getattr(method, "lower", None)
+    if isinstance(lower, Entropy) and not isinstance(generator, Flow):
+        return lower
+    follows = isinstance(generator, Flow) or getattr(method, "latent_target", "") == "energy"
+    return LogDet(prior) if follows and isinstance(prior, Gaussian) else None
+
+
+def generator_bound(model: Model, seed: int) -> Estimate | NotDefined | None:
+    """Gibbs' lower side of log Z by the law of the method's own generator.
+
+    A bound in expectation where the entropy's conditions are proved, otherwise an estimate. None
+    without a generator whose law has a density on all of x, or without a measure.
+    """
+    method = model.method
+    entropy, measure = entropy_of(method), method.measure
+    if entropy is None or not isinstance(method, HasEnergy) or isinstance(measure, Undefined):
+        return None
+    generator: Any = method.generator
+    claim = entropy.claim(generator, math.prod(measure.shape))
+    if claim.quantity != "log Z" or isinstance(measure, Counting):
+        return None
+    rng = model.rng(seed)
+    with torch.no_grad():
+        z = entropy.prior.sample(DRAWS, rng)
+        draws = entropy(generator, z, *entropy.randomness(z, measure.shape, rng))
+        if measure.log_density(draws.x).isneginf().any():
+            return NotDefined("the generator's law reaches beyond the box")
+    if not draws.entropy.isfinite().all():
+        return NotDefined("the generator's Jacobian has lost rank")
+    conditions = f", if {' and '.join(claim.conditions)}" if claim.conditions else ""
+    how = f"the generator's law{conditions}"
+    return variational_lower(method.energy, measure, draws, is_bound=claim.proved, how=how)
+
+
+def log_density(
+    model: Model, x: Tensor, energies: Tensor, z: Interval, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Lower and upper log-densities ``[n]`` of points in the user's units, from log Z's two sides.
+
+    ``energies [n]`` are those of ``x`` with the same ``seed``.
+    """
+    measure, transform = model.method.measure, model.transform
+    assert not isinstance(measure, Undefined)
+    log_base = measure.log_density(transform.encode(x.to(model.device), model.rng(seed))).cpu()
+    unnormalised = log_base - energies + transform.log_jacobian
+    return unnormalised - z.upper.value, unnormalised - z.lower.value
+
+
+def directed_likelihood(model: Model, x: Tensor, seed: int) -> Interval | NotDefined:
+    """Mean of log p over the rows of ``x [B, *event]``, both sides, in the user's units."""
+    method = model.method
+    if not isinstance(method, HasLogWeights):
+        return NotDefined("the method has no weights of draws to bound it by")
+    rng = model.rng(seed)
+    u = model.transform.encode(x.to(model.device), rng)
+    decoder = (method.decoded, method.prior) if isinstance(method, HasDecoder) else None
+    found = directed_log_likelihood(method.log_weights, u, rng, k=WEIGHTS, decoder=decoder)
+    return shifted(found, model.transform.log_jacobian)
+
+
+def between_log_likelihood(model: Model, x: Tensor, z: Interval, seed: int) -> Interval:
+    """Mean of log p* over the rows of ``x``, of a model p* between two directed ones, in the user's units."""
+    method, rng = model.method, model.rng(seed)
+    assert isinstance(method, HasLogWeights)
+    u = model.transform.encode(x.to(model.device), rng)
+    found = bidirectional_log_likelihood(method.log_weights, z, u, rng, k=WEIGHTS)
+    return shifted(found, model.transform.log_jacobian)
+
+
+def directed_log_density(model: Model, x: Tensor, seed: int) -> Tensor:
+    """log p of every row ``[n]`` from below by ``WEIGHTS`` samples, in the user's units."""
+    method, rng = model.method, model.rng(seed)
+    assert isinstance(method, HasLogWeights)
+    model.check_shape(x)
+    u = model.transform.encode(x.to(model.device), rng)
+    rows = [
+        mean_weights(method.log_weights, part, WEIGHTS, rng).log_mean for part in u.split(WEIGHED)
+    ]
+    return (torch.cat(rows) + model.transform.log_jacobian).float()
+
+
+def shifted(interval: Interval, nats: float) -> Interval:
+    """An interval moved by a constant: the log-Jacobian of the scaling."""
+    sides = (interval.lower, interval.upper)
+    lower, upper = (dataclasses.replace(side, value=side.value + nats) for side in sides)
+    return dataclasses.replace(interval, lower=lower, upper=upper)

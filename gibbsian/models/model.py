@@ -1,0 +1,227 @@
+"""A trained model in the user's units: sampling, energies, saving and loading."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+
+from gibbsian import __version__
+from gibbsian.config.config import Config, check_seed, from_json, to_json
+from gibbsian.config.run_folder import FORMAT, check_format, open_run
+from gibbsian.core import Method, Space
+from gibbsian.core.files import (
+    CorruptFileError,
+    read_json,
+    read_tensors,
+    write_atomic,
+    write_json,
+    write_tensors,
+)
+from gibbsian.core.protocols import HasEnergy
+from gibbsian.data import Transform
+from gibbsian.models.build import assemble
+from gibbsian.models.hub import Hub, model_card, upload, without_folders
+
+CHUNK = 4096
+
+
+class Model:
+    """A method with the transform between the user's units and the networks'.
+
+    ``held_out`` holds the sorted energies of validation rows, the reference for percentiles;
+    ``moments [2, *event]`` mean and standard deviation of the training rows, in the networks' units.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        config: Config,
+        space: Space,
+        transform: Transform,
+        held_out: Tensor | None = None,
+        moments: Tensor | None = None,
+    ):
+        self.method = method.eval()
+        self.config = config
+        self.space = space
+        self.transform = transform
+        self.held_out = held_out
+        self.moments = moments
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return next(self.method.parameters()).device
+
+    def rng(self, seed: int) -> Generator:
+        """A generator on the model's device."""
+        check_seed(seed)
+        return Generator(self.device).manual_seed(seed)
+
+    def sample(self, n: int, seed: int = 0, given: Tensor | None = None) -> Tensor:
+        """Draw ``[n, *event]`` in the user's units."""
+        if n < 1:
+            raise ValueError(f"the number of samples must be at least 1, not {n}")
+        with torch.no_grad():
+            u = self.method.sample(n, self.rng(seed), given)
+        return self.transform.decode(u).cpu()
+
+    def fill_in(self, n: int, x: Tensor, kept: Tensor, seed: int = 0) -> Tensor:
+        """``[n, *event]``: ``x [*event]``, in the user's units, where ``kept`` and samples elsewhere.
+
+        ValueError where the shapes differ, nothing or everything is kept, or the method cannot.
+        """
+        self.check_shape(x[None])
+        if kept.shape != x.shape:
+            raise ValueError(f"the mask has shape {list(kept.shape)}; x has {list(x.shape)}")
+        if bool(kept.all()) or not bool(kept.any()):
+            raise ValueError(
+                "the mask must keep a part of the observation and leave a part to fill in"
+            )
+        u = self.transform.encode(x[None].to(self.device), self.rng(seed))[0]
+        return self.sample(n, seed, u.masked_fill(~kept.to(self.device), torch.nan))
+
+    def energy(self, x: Tensor, seed: int = 0) -> Tensor:
+        """Energies ``[n]`` of points ``x [n, *event]`` in the user's units; low is probable.
+
+        Integer data are dequantised with noise from ``seed``. ValueError when the method has none.
+        """
+        if not isinstance(self.method, HasEnergy):
+            raise ValueError(f"{self.config.method} has no energy")
+        self.check_shape(x)
+        u = self.transform.encode(x.to(self.device), self.rng(seed))
+        with torch.no_grad():
+            return torch.cat([self.method.energy(part) for part in u.split(CHUNK)]).float().cpu()
+
+    def check_shape(self, x: Tensor) -> None:
+        """ValueError naming both shapes unless ``x`` holds rows of the model's shape."""
+        if x.shape[1:] != self.space.shape:
+            raise ValueError(
+                f"this model was trained on observations of shape {list(self.space.shape)}; these "
+                f"have shape {list(x.shape[1:])}"
+            )
+
+    def percentile(self, energies: Tensor) -> Tensor:
+        """Share (0-100) of held-out rows whose energy is at most the given; 99 is stranger than 98."""
+        if self.held_out is None or len(self.held_out) == 0:
+            raise ValueError("this model was saved without held-out energies")
+        rank = torch.searchsorted(self.held_out, energies.contiguous(), right=True)
+        return 100.0 * rank / len(self.held_out)
+
+    def save_pretrained(
+        self, folder: str | Path, weights: Mapping[str, Tensor] | None = None
+    ) -> None:
+        """Write ``config.json`` and ``model.safetensors``; ``weights`` stand in for the method's own."""
+        folder = Path(folder)
+        state = dict(self.method.state_dict()) | dict(weights or {})
+        tensors = {f"method/{name}": value for name, value in state.items()}
+        for name in ("held_out", "moments"):
+            if getattr(self, name) is not None:
+                tensors[name] = getattr(self, name)
+        space = {"shape": self.space.shape, "kind": self.space.kind, "box": self.space.box}
+        entries = {
+            "format": FORMAT,
+            "version": __version__,
+            "config": to_json(self.config),
+            "space": space,
+            "transform": self.transform.to_config(),
+        }
+        write_tensors(folder / "model.safetensors", tensors, {"format": FORMAT})
+        write_json(folder / "config.json", entries)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        licence: str,
+        figures: Mapping[str, Any] | None = None,
+        private: bool = False,
+        api: Hub | None = None,
+    ) -> str:
+        """Upload the model with a card to the Hugging Face hub; return the repository's address.
+
+        ``licence``: such as ``apache-2.0``, ``mit`` or ``other``. ``figures``: what a run's
+        ``evaluation.json`` holds. ``api``: ``huggingface_hub.HfApi()`` unless given. Names of folders
+        are not published. Raises ImportError without the extra ``hub``, ValueError for a licence that
+        is no identifier, and what the hub says of ``repo_id`` and the token.
+        """
+        config = without_folders(self.config)
+        extras = self.held_out, self.moments
+        card = model_card(repo_id, config, self.space, self.transform, licence, figures)
+        with tempfile.TemporaryDirectory() as folder:
+            Model(self.method, config, self.space, self.transform, *extras).save_pretrained(folder)
+            write_atomic(Path(folder) / "README.md", card.encode())
+            return upload(Path(folder), repo_id, private, api)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        folder: str | Path,
+        networks: Mapping[str, nn.Module] | None = None,
+        device: str | torch.device = "cpu",
+    ) -> Model:
+        """Load what ``save_pretrained`` wrote; ``networks`` are needed where instances were trained."""
+        folder = Path(folder)
+        if not (folder / "config.json").is_file() or not (folder / "model.safetensors").is_file():
+            raise ValueError(f"{folder} holds no saved model (config.json and model.safetensors)")
+        entries = read_json(folder / "config.json")
+        check_format(entries, folder)
+        tensors, _ = read_tensors(folder / "model.safetensors")
+        try:
+            box = entries["space"]["box"]
+            shape = tuple(entries["space"]["shape"])
+            space = Space(shape, entries["space"]["kind"], None if box is None else tuple(box))
+            transform = Transform.from_config(entries["transform"])
+        except (KeyError, TypeError) as error:
+            raise ValueError(
+                f"{folder / 'config.json'} is damaged ({error}); restore it from a copy"
+            ) from error
+        config = from_json(entries["config"])
+        method = assemble(config, space, networks)
+        state = {
+            k.removeprefix("method/"): v for k, v in tensors.items() if k.startswith("method/")
+        }
+        check_weights(method, state, folder)
+        method.load_state_dict(state)
+        extras = tensors.get("held_out"), tensors.get("moments")
+        return cls(method.to(device), config, space, transform, *extras)
+
+
+def check_weights(method: Method, state: Mapping[str, Tensor], folder: Path) -> None:
+    """ValueError naming the first weight that ``state`` and the networks of ``method`` disagree on."""
+    here = {name: list(value.shape) for name, value in method.state_dict().items()}
+    there = {name: list(value.shape) for name, value in state.items()}
+    for name in sorted({*here, *there}):
+        if here.get(name) != there.get(name):
+            raise ValueError(
+                f"{folder} was trained with other networks: {name} is {there.get(name, 'missing')} "
+                f"there and {here.get(name, 'missing')} here; give networks of your own again by "
+                "networks=, or put their code back as it was"
+            )
+
+
+def load(
+    run: str | Path,
+    networks: Mapping[str, nn.Module] | None = None,
+    device: str | torch.device = "cpu",
+) -> Model:
+    """The trained model of a run folder (or of a folder that ``save_pretrained`` wrote)."""
+    path = Path(run)
+    if (path / "model.safetensors").is_file():
+        return Model.from_pretrained(path, networks, device)
+    folder = open_run(path).model
+    if not (folder / "model.safetensors").is_file():
+        raise ValueError(
+            f"{path} has no saved model yet; finish it with `gibbsian train --resume {path}`"
+        )
+    try:
+        return Model.from_pretrained(folder, networks, device)
+    except CorruptFileError as error:
+        raise CorruptFileError(
+            f"{error}; `gibbsian train --resume {path}` saves the model again from the last checkpoint"
+        ) from error

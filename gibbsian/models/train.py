@@ -1,0 +1,228 @@
+"""The main job in one call: ``train`` a method on data, ``resume`` a run."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gibbsian import data as datasets
+from gibbsian.config import recipes
+from gibbsian.config.config import Config, Source, replace
+from gibbsian.config.run_folder import Run, forget, new_run, open_run, write_config
+from gibbsian.core import Method
+from gibbsian.core.protocols import HasEnergy
+from gibbsian.data import Dataset, Stream
+from gibbsian.models.build import assemble, resolve
+from gibbsian.models.model import Model
+from gibbsian.models.roles import ERRORS_OF_MODULES
+from gibbsian.training import Optimiser, Progress, Watch, checkpoints, fit, processes, start
+from gibbsian.training.processes import process_group
+
+HELD_OUT = 2_000
+
+
+def device_of(name: str) -> torch.device:
+    """The device called ``name``; ``auto`` takes a GPU where there is one. ValueError if not there."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    known = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    known += ["mps"] if torch.backends.mps.is_available() else []
+    missing = ValueError(f"device {name!r} is not there; this machine has {', '.join(known)}")
+    if name.partition(":")[0] not in {device.partition(":")[0] for device in known}:
+        raise missing
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise missing from error
+    return device
+
+
+def load_data(config: Config) -> Dataset:
+    """The data set a configuration names."""
+    return load_source(config.data, config.source)
+
+
+def load_source(data: str, source: Source) -> Dataset:
+    """The data set called ``data``, read as ``source`` says."""
+    return datasets.load(
+        data,
+        root=None if source.root is None else Path(source.root),
+        seed=source.split_seed,
+        scaling=source.scaling,
+        limit=source.limit or None,
+        patch=source.patch,
+        grey=source.grey,
+        size=source.size or None,
+        target=source.target,
+    )
+
+
+def untrained(config: Config, dataset: Dataset) -> tuple[Config, Method]:
+    """``config`` with what depends on ``dataset`` filled in, and the method it describes."""
+    config = resolve(config, dataset.space, _sample_rows(dataset))
+    return config, assemble(config, dataset.space)
+
+
+def train(
+    method: str | Config,
+    data: str | Path | Dataset | Tensor | np.ndarray | None = None,
+    *,
+    out: str | Path | None = None,
+    networks: Mapping[str, nn.Module] | None = None,
+    watch: Watch | None = None,
+    **options: Any,
+) -> Model:
+    """Train ``method`` on ``data`` and return the model.
+
+    ``data``: a built-in name, a path, an array ``[N, *event]`` or a Dataset. ``networks`` maps roles
+    (``energy``, ``generator``, ...) to your own modules. ``options`` are those of the command line,
+    for instance ``k=3, training={"rounds": 2000}``. With ``out`` a run folder is written and can be
+    resumed. ``watch`` sees each logged row of metrics. Raises ValueError on unusable input,
+    NonFiniteError when training breaks.
+    """
+    dataset = None
+    if isinstance(data, (Tensor, np.ndarray)):
+        dataset = datasets.from_array(data)
+    elif isinstance(data, Dataset):
+        dataset = data
+    name = dataset.name if dataset is not None else str(data)
+    pictures = None if dataset is None else dataset.space.kind == "image"
+    config = method if isinstance(method, Config) else recipes.default(method, name, pictures)
+    config = replace(config, **options)
+    run = new_run(Path(out)) if out is not None else None
+    return train_config(config, run, dataset, networks, watch=watch)
+
+
+def train_config(
+    config: Config,
+    run: Run | None,
+    dataset: Dataset | None = None,
+    networks: Mapping[str, nn.Module] | None = None,
+    tell: Callable[[str], None] | None = None,
+    watch: Watch | None = None,
+) -> Model:
+    """Train a configuration from its first round, in ``run`` if one is given.
+
+    ``tell`` is told what was detected in the data, before the first round and where the method can
+    use them; ``watch`` sees each logged row of metrics.
+    """
+    device = device_of(config.training.device)
+    dataset = load_data(config) if dataset is None else dataset
+    with process_group(device), torch.random.fork_rng(devices=[]):
+        config = resolve(config, dataset.space, _sample_rows(dataset), networks)
+        progress = _prepare(config, dataset, networks, device)
+        processes.barrier()
+        existed = run is not None and run.path.exists()
+        try:
+            if run is not None and processes.rank() == 0:
+                write_config(run, config)
+            processes.barrier()
+            if tell is not None and processes.rank() == 0:
+                for note in dataset.notes:
+                    tell(note)
+            return _play(progress, config, dataset, run, watch)
+        except (ValueError, OSError, *ERRORS_OF_MODULES):
+            if run is not None and processes.rank() == 0 and progress.index == 0:
+                forget(run, keep_folder=existed)  # nothing was trained, nothing is lost
+            raise
+
+
+def resume(
+    path: str | Path,
+    rounds: int | None = None,
+    device: str | None = None,
+    networks: Mapping[str, nn.Module] | None = None,
+    dataset: Dataset | None = None,
+    watch: Watch | None = None,
+) -> Model:
+    """Continue the run at ``path``, to ``rounds`` if given, to the same bits as if never stopped."""
+    run = open_run(path)
+    config = run.config()
+    if rounds is not None:
+        config = replace(config, training={"rounds": rounds})
+    if device is not None:
+        config = replace(config, training={"device": device})
+    where = device_of(config.training.device)
+    dataset = load_data(config) if dataset is None else dataset
+    with process_group(where), torch.random.fork_rng(devices=[]):
+        progress = _prepare(config, dataset, networks, where)
+        if checkpoints.rounds(run.state):
+            try:
+                checkpoints.restore(run.state, progress)
+            except RuntimeError as error:
+                raise ValueError(
+                    f"{path} was trained with other networks than these; give networks of your own "
+                    "again by networks=, or put their code back as it was"
+                ) from error
+        if rounds is not None and rounds < progress.index:
+            raise ValueError(f"{path} already has {progress.index} rounds; ask for more than that")
+        processes.barrier()
+        if rounds is not None and processes.rank() == 0:
+            write_config(run, config)
+        return _play(progress, config, dataset, run, watch)
+
+
+def _sample_rows(dataset: Dataset) -> Tensor:
+    return dataset.transform.encode(dataset.train[:HELD_OUT], torch.Generator().manual_seed(0))
+
+
+def _prepare(
+    config: Config,
+    dataset: Dataset,
+    networks: Mapping[str, nn.Module] | None,
+    device: torch.device,
+) -> Progress:
+    method = assemble(config, dataset.space, networks).to(device)
+    stream = Stream(
+        dataset.train,
+        dataset.transform,
+        batch_size=config.training.batch,
+        seed=config.training.seed,
+        device=device,
+        targets=dataset.targets.get("train"),
+        rank=processes.rank(),
+        world=processes.world(),
+    )
+    as_they_are = Optimiser("sgd", rate=1.0)
+    optimisers = {
+        player: as_they_are if player in method.stepped else getattr(config, f"{player}_optimiser")
+        for player in method.players
+    }
+    return start(method, optimisers, config.training, stream)
+
+
+def _snapshot(progress: Progress, config: Config, dataset: Dataset) -> Model:
+    """The model as it is now, on a copy; averaged weights stand in for the last ones if kept."""
+    method = copy.deepcopy(progress.method)
+    with torch.no_grad():
+        for name, parameter in method.named_parameters():
+            parameter.copy_(progress.average.get(name, parameter))
+    model = Model(method, config, dataset.space, dataset.transform)
+    if isinstance(method, HasEnergy):
+        if len(dataset.valid):
+            model.held_out = model.energy(dataset.valid[:HELD_OUT]).sort().values
+        rows = _sample_rows(dataset)
+        model.moments = torch.stack([rows.mean(0), rows.std(0, correction=0)])
+    return model
+
+
+def _play(
+    progress: Progress, config: Config, dataset: Dataset, run: Run | None, watch: Watch | None
+) -> Model:
+    def save(now: Progress) -> None:
+        if run is not None:
+            _snapshot(now, config, dataset).save_pretrained(run.model)
+
+    state = run.state if run is not None else None
+    metrics = run.metrics if run is not None else None
+    if progress.index >= config.training.rounds and processes.rank() == 0:
+        save(progress)  # the run may have died between its last checkpoint and saving the model
+    fit(progress, config.training, state, metrics, save, watch)
+    return _snapshot(progress, config, dataset)

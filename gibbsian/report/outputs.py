@@ -1,0 +1,105 @@
+"""Points and tables into the file formats people ask for."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from gibbsian.core.files import write_atomic
+from gibbsian.report import Page, as_pictures, render_html, render_markdown, sample_sheet
+
+
+def check_output(path: Path, endings: Sequence[str], option: str = "--output") -> None:
+    """ValueError, naming ``option``, unless ``path`` has one of ``endings`` and its folder can hold it."""
+    if path.suffix not in endings:
+        raise ValueError(f"{option} must end in {' or '.join(endings)}, not be {path}")
+    if path.is_dir():
+        raise ValueError(f"{option} {path} is a folder; name a file")
+    if not path.parent.is_dir():
+        why = "is not a folder" if path.parent.exists() else "does not exist"
+        raise ValueError(f"{option} {path} cannot be written: {path.parent} {why}")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise ValueError(f"{option} {path} cannot be written: {path.parent} is not writable")
+
+
+def write_points(path: Path, x: Tensor, columns: int = 8, header: Sequence[str] = ()) -> None:
+    """Write ``x [n, *event]`` as .npy, .npz (array ``x``), .csv (flattened rows) or .png.
+
+    A .png has ``columns`` pictures in a row, or is a scatter of the first two columns. A .csv begins with
+    the names in ``header``, if any.
+    """
+    array = x.numpy()
+    buffer = io.BytesIO()
+    if path.suffix == ".npy":
+        np.save(buffer, array, allow_pickle=False)
+    elif path.suffix == ".npz":
+        np.savez_compressed(buffer, x=array)
+    elif path.suffix == ".csv":
+        if header:
+            line = io.StringIO()
+            csv.writer(line, lineterminator="\n").writerow(header)
+            buffer.write(line.getvalue().encode())
+        np.savetxt(buffer, array.reshape(len(array), -1), delimiter=",", fmt="%.9g")
+    else:
+        _picture(buffer, array, columns)
+    write_atomic(path, buffer.getvalue())
+
+
+def _picture(buffer: io.BytesIO, array: np.ndarray, columns: int) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    array = as_pictures(array)
+    if array.ndim == 4:
+        from PIL import Image
+
+        sheet = np.round(255 * sample_sheet(array, columns)).astype(np.uint8)
+        height, width = sheet.shape[:2]
+        factor = max(1, 512 // max(height, width))
+        image = Image.fromarray(sheet).resize(
+            (width * factor, height * factor), Image.Resampling.NEAREST
+        )
+        image.save(buffer, "png")
+        return
+    figure = Figure((4.5, 4.5), layout="constrained", dpi=120)
+    axes = figure.subplots()
+    if array.shape[1] == 1:
+        axes.hist(array[:, 0], 80)
+    else:
+        size = 2 if len(array) > 2000 else 12
+        axes.scatter(array[:, 0], array[:, 1], s=size, alpha=0.5, linewidths=0)
+        axes.set(xlabel="column 1", ylabel="column 2")
+    FigureCanvasAgg(figure).print_png(buffer)
+
+
+def write_page(path: Path, page: Page) -> None:
+    """Write ``page`` as one .html file, or as .md with its pictures in ``STEM_figures/`` beside it."""
+    if path.suffix == ".html":
+        write_atomic(path, render_html(page).encode())
+        return
+    folder = path.with_name(f"{path.stem}_figures")
+    text, pictures = render_markdown(page, folder.name)
+    for name, content in pictures.items():
+        write_atomic(folder / name, content)
+    write_atomic(path, text.encode())
+
+
+def write_table(path: Path | None, columns: Mapping[str, Tensor]) -> None:
+    """Write columns of equal length as CSV to ``path``, or to standard output."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["row", *columns])
+    values = [column.tolist() for column in columns.values()]
+    for number, row in enumerate(zip(*values, strict=True)):
+        writer.writerow([number, *(f"{value:.7g}" for value in row)])
+    if path is None:
+        sys.stdout.write(text.getvalue())
+    else:
+        write_atomic(path, text.getvalue().encode())

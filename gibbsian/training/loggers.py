@@ -1,0 +1,90 @@
+"""Watching a run elsewhere: each logged row, as it comes, in the tracker that people look at.
+
+A tracker is a function of the run's folder and its configuration (as JSON-able values) that returns
+what sees the rows: ``tracker(run, config)(row)``. If that has a method ``close``, it is called at
+the end, also of a run that fails. A resumed run calls it again with the same folder and goes on
+from the rows of its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from gibbsian.core import nearest
+from gibbsian.core.imports import import_here
+from gibbsian.training import Watch
+
+Tracker = Callable[[Path, Mapping[str, Any]], Watch]
+
+
+class TensorBoard:
+    """Event files in ``RUN/tensorboard``: a curve per column of metrics over rounds, the configuration.
+
+    What an interrupted run wrote after its last checkpoint is purged when it goes on. Raises
+    ImportError, naming the extra, where tensorboard is not installed.
+    """
+
+    def __init__(self, run: Path, config: Mapping[str, Any]):
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise ImportError(
+                "--log-with tensorboard needs the package tensorboard: pip install 'gibbsian[track]'"
+            ) from error
+        self.make, self.folder, self.config = SummaryWriter, run / "tensorboard", config
+        self.writer: Any = None
+
+    def __call__(self, row: Mapping[str, float]) -> None:
+        """Write one row; the file is there from the first one on."""
+        step = int(row["round"])
+        if self.writer is None:
+            self.writer = self.make(str(self.folder), purge_step=step)
+            self.writer.add_text("config", f"```json\n{json.dumps(self.config, indent=2)}\n```", 0)
+        for name, value in row.items():
+            if name != "round":
+                self.writer.add_scalar(name, value, step)
+        self.writer.flush()
+
+    def close(self) -> None:
+        """Close the file, if one was begun."""
+        if self.writer is not None:
+            self.writer.close()
+
+
+TRACKERS: Mapping[str, Tracker] = {"tensorboard": TensorBoard}
+
+
+@contextmanager
+def watching(name: str | None, run: Path, config: Mapping[str, Any]) -> Iterator[Watch | None]:
+    """What sees the rows of the run in folder ``run``: a tracker by name, or one's own.
+
+    ``name`` is a key of ``TRACKERS`` or ``package.module:function``, looked for in the current folder
+    too; None watches nothing. ValueError if there is none of that name.
+    """
+    if name is None:
+        yield None
+        return
+    watch = tracker(name)(run, config)
+    try:
+        yield watch
+    finally:
+        close = getattr(watch, "close", None)
+        if close is not None:
+            close()
+
+
+def tracker(name: str) -> Tracker:
+    """The tracker called ``name``, or imported from ``package.module:function``; else ValueError."""
+    if ":" not in name:
+        if name not in TRACKERS:
+            raise nearest("tracker", name, [*TRACKERS, "package.module:function"])
+        return TRACKERS[name]
+    module, _, function = name.partition(":")
+    found = getattr(import_here(module), function, None)
+    if not callable(found):
+        raise ValueError(f"module {module!r} has no function {function!r} to log with")
+    return found
