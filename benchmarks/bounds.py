@@ -26,7 +26,7 @@ from benchmarks.command import Record, run_benchmark
 from gibbsian.config.config import Config, config_type, replace
 from gibbsian.core import Batch, Space
 from gibbsian.models.build import assemble, boxed, resolve
-from gibbsian.training import Mover
+from gibbsian.training import Stepper
 
 REPEATS = 7
 EIGHTH = "an eighth of the rows"
@@ -67,15 +67,15 @@ def player(config: Config, x: torch.Tensor, space: Space) -> Callable[[], float]
     """A function that plays one round and returns its CPU seconds."""
     config = resolve(config, space, x)
     method = assemble(config, boxed(space, config.box))
-    optimisers = {name: getattr(config, f"{name}_optimiser") for name in method.players}
-    mover, rng, rows = Mover(method, optimisers), torch.Generator().manual_seed(0), Rows(x)
+    optimizers = {name: getattr(config, f"{name}_optimizer") for name in method.players}
+    stepper, rng, rows = Stepper(method, optimizers), torch.Generator().manual_seed(0), Rows(x)
     index = 0
 
     def play() -> float:
         nonlocal index
         begun = time.process_time()
         for move in method.round(index, rows, rng):
-            mover.make(move, index)
+            stepper.step(move, index)
         index += 1
         return time.process_time() - begun
 

@@ -43,7 +43,7 @@ Epoch = Callable[[], object]
 
 
 def configured(data: str, seed: int) -> Config:
-    """The networks and the optimiser of both."""
+    """The networks and the optimizer of both."""
     tanh = {"width": 500, "depth": 1, "activation": "tanh"}
     return replace(
         config_type("vae")(data=data),
@@ -53,15 +53,15 @@ def configured(data: str, seed: int) -> Config:
         encoder="mlp",
         decoder_net=tanh,
         encoder_net=tanh,
-        model_optimiser={"name": "adam", "rate": RATE},
+        model_optimizer={"name": "adam", "lr": RATE},
     )
 
 
 def ours(method: VAE, config: Config, data: Any, rows: int) -> Epoch:
     """One epoch of the loop."""
     stream = datasets.Stream(data.train[:rows], data.transform, BATCH, config.training.seed)
-    optimiser = {"model": config.model_optimiser}  # type: ignore[attr-defined]
-    progress = start(method, optimiser, config.training, stream)
+    optimizer = {"model": config.model_optimizer}  # type: ignore[attr-defined]
+    progress = start(method, optimizer, config.training, stream)
 
     def epoch() -> object:
         rounds = progress.index + rows // BATCH

@@ -14,14 +14,16 @@ from gibbsian.networks import NetworkOptions, build_energy
 steps = 20 if "--quick" in sys.argv else 1_000
 torch.manual_seed(0)  # the network's first weights
 moons, rng = density("moons"), torch.Generator().manual_seed(0)
-energy = build_energy("confined", Space((2,), "vector"), NetworkOptions(fourier=64, envelope=2.0))
-method = ContrastiveDivergence(energy, RealSpace((2,)), kernel="mala", jump=1.0)
-optimiser = torch.optim.Adam(energy.parameters(), 1e-3)
+energy = build_energy(
+    "confined", Space((2,), "vector"), NetworkOptions(fourier=64, confinement_std=2.0)
+)
+method = ContrastiveDivergence(energy, RealSpace((2,)), kernel="mala", mh_scale=1.0)
+optimizer = torch.optim.Adam(energy.parameters(), 1e-3)
 x_model = method.noise_points(512, rng)
 for _ in range(steps):
     x_model = method.advance(x_model, rng)  # the negatives, carried from step to step
     loss = method.energy_loss(moons.sample(512, rng), x_model)
-    optimiser.zero_grad()
+    optimizer.zero_grad()
     loss.value.backward()
-    optimiser.step()
+    optimizer.step()
 print(f"KL(data || model): {kl_to_model(moons.log_prob, energy, method.measure)} nats")

@@ -204,8 +204,8 @@ FAULTS = [
         f"{TEST_CD}_loss_is_data_minus_samples_plus_magnitude",
         ("value = data.mean() - model.mean()", "value = data.mean() + model.mean()"),
         ("value = data.mean() - model.mean()", "value = model.mean() - data.mean()"),
-        ("value + self.magnitude * (", "value - self.magnitude * ("),
-        ("value + self.magnitude * (", "value + ("),
+        ("value + self.energy_l2 * (", "value - self.energy_l2 * ("),
+        ("value + self.energy_l2 * (", "value + ("),
         ("data.square().mean() + model.square().mean()", "data.square().mean()"),
         ("value = data.mean() - model.mean()", "value = data.mean() - model.detach().mean()"),
     ),
@@ -233,7 +233,7 @@ FAULTS = [
     *faults(
         CD,
         f"{TEST_CD}_restarts_are_as_frequent_as_said",
-        ("device=rng.device) < self.restart", "device=rng.device) > self.restart"),
+        ("device=rng.device) < self.reinit_prob", "device=rng.device) > self.reinit_prob"),
     ),
     *faults(
         CD,
@@ -268,8 +268,8 @@ FAULTS = [
     *faults(
         WALKS,
         f"{TEST_CD}_jumps_know_the_temperature",
-        ("self.jump, beta=self.noise**-2", "self.jump"),
-        ("        if self.jump == 0:\n", "        if self.jump >= 0:\n"),
+        ("self.mh_scale, beta=self.noise**-2", "self.mh_scale"),
+        ("        if self.mh_scale == 0:\n", "        if self.mh_scale >= 0:\n"),
     ),
     *faults(
         CD,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from mutants.fault import faults
 
-MOVES, LOOP, CHECKPOINTS, PROCESSES, OPTIMISERS = (
+MOVES, LOOP, CHECKPOINTS, PROCESSES, OPTIMIZERS = (
     f"gibbsian/training/{name}.py"
-    for name in ("moves", "loop", "checkpoints", "processes", "optimisers")
+    for name in ("moves", "loop", "checkpoints", "processes", "optimizers")
 )
 RESUME = "tests/training/test_resume.py::test_resumed_equals_uninterrupted"
 TEST_MOVES = "tests/training/test_moves.py"
@@ -19,7 +19,7 @@ FAULTS = [
         ('    progress.rng.set_state(own["rng"])\n', ""),
         ('    torch.set_rng_state(own["global rng"])\n', ""),
         ('    progress.stream.load_state_dict(facts["stream"])\n', ""),
-        ('        import_state(optimiser, f"optimiser/{player}", shared)\n', "        pass\n"),
+        ('        import_state(optimizer, f"optimizer/{player}", shared)\n', "        pass\n"),
         ('        value.copy_(shared[f"average/{name}"])\n', "        pass\n"),
         ('state |= {k.removeprefix("local/"): v', 'own |= {k.removeprefix("local/"): v'),
         ('    progress.index = facts["round"]\n', ""),
@@ -48,12 +48,15 @@ FAULTS = [
     *faults(
         LOOP,
         f"{TEST_MOVES}::test_the_rate_follows_its_schedule_in_training",
-        ("    mover.set_rates(progress.index, options.rounds)\n", "    mover.set_rates(0, 1)\n"),
+        (
+            "    stepper.set_rates(progress.index, options.rounds)\n",
+            "    stepper.set_rates(0, 1)\n",
+        ),
     ),
     *faults(
         LOOP,
         f"{TEST_MOVES}::test_non_finite_is_found_before_the_transform_and_named",
-        ("                progress.mover.check()\n", "                pass\n"),
+        ("                progress.stepper.check()\n", "                pass\n"),
     ),
     *faults(
         LOOP,
@@ -91,7 +94,7 @@ FAULTS = [
     ),
     *faults(PROCESSES, TEST_PROCESSES, ("    flat /= world()\n", "")),
     *faults(
-        OPTIMISERS,
+        OPTIMIZERS,
         f"{TEST_MOVES}::test_schedules",
         ("rise * (1.0 - done)", "rise * done"),
         ("(index + 1) / (self.warmup + 1)", "index / (self.warmup + 1)"),

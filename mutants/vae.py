@@ -49,7 +49,7 @@ FAULTS = [
     *faults(
         VAE,
         f"{TEST}_samples_are_draws_of_the_model_or_means",
-        ('return x if self.hand_out == "draw"', 'return x if self.hand_out != "draw"'),
+        ("return x if not self.return_mean", 'return x if self.return_mean != "draw"'),
     ),
     *faults(
         VAE,

@@ -55,7 +55,7 @@ ROWS, CLOSE, SMALL = 1_000, 100, 1_000
 def configured(
     data: str, estimator: str, latent: int, units: int, rows: int, rate: float = 0.02
 ) -> Config:
-    """The paper's networks and optimiser."""
+    """The paper's networks and optimizer."""
     tanh = {"width": units, "depth": 1, "activation": "tanh"}
     return replace(
         config_type("vae")(data=data),
@@ -67,7 +67,7 @@ def configured(
         encoder="mlp",
         decoder_net=tanh,
         encoder_net=tanh,
-        model_optimiser={"name": "adagrad", "rate": rate, "weight_decay": 1.0 / rows},
+        model_optimizer={"name": "adagrad", "lr": rate, "weight_decay": 1.0 / rows},
     )
 
 
@@ -79,7 +79,7 @@ def begun(method: Method, config: Config, data: Dataset, seed: int) -> Progress:
             parameter.copy_(STD * torch.randn(parameter.shape, generator=rng))
     stream = Stream(data.train, data.transform, BATCH, seed)
     training = dataclasses.replace(config.training, seed=seed)
-    return start(method, {"model": getattr(config, "model_optimiser")}, training, stream)  # noqa: B009
+    return start(method, {"model": getattr(config, "model_optimizer")}, training, stream)  # noqa: B009
 
 
 def marks(progress: Progress, config: Config, seen: tuple[int, ...]) -> Iterator[int]:
@@ -127,7 +127,7 @@ def bound(name: str, latent: int, contestant: str, seed: int, quick: bool) -> Re
 
     first = {rate: run(rate, (1_000 if quick else PILOT,))[0]["train"] for rate in RATES}
     best = max(RATES, key=first.__getitem__)
-    return {"rate": best, "curve": run(best, SEEN[:1] if quick else SEEN)}
+    return {"lr": best, "curve": run(best, SEEN[:1] if quick else SEEN)}
 
 
 def marginal(contestant: str, seed: int, quick: bool) -> Result:

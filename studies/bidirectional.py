@@ -56,7 +56,7 @@ MARKS = 8
 DRAWS = 4_096
 SAMPLES = 25_000
 GENERATOR = {"depth": 3, "fourier": 32, "fourier_scale": 2.0}
-ADAM = {"rate": 1e-3, "betas": (0.5, 0.9), "schedule": "cosine"}
+ADAM = {"lr": 1e-3, "betas": (0.5, 0.9), "schedule": "cosine"}
 
 
 def pairing(name: str, **options: Any) -> Config:
@@ -67,8 +67,8 @@ def pairing(name: str, **options: Any) -> Config:
         "encoder_net": {"depth": 3},
         "latent": 4,
         "noise": 0.03 if name == "grid25" else 0.05,
-        "energy_optimiser": ADAM,
-        "generator_optimiser": ADAM,
+        "energy_optimizer": ADAM,
+        "generator_optimizer": ADAM,
         "training": {"ema": 0.999},
     }
     return replace(config_type("bidirectional")(data=name), **(settings | options))
@@ -135,9 +135,9 @@ def measured(config: Config, seed: int, rounds: int, quick: bool) -> Result:
     rows = data.transform.encode(data.train[:2000], torch.Generator().manual_seed(0))
     config = resolve(config, data.space, rows)
     method = assemble(config, data.space)
-    optimisers = {player: getattr(config, f"{player}_optimiser") for player in method.players}
+    optimizers = {player: getattr(config, f"{player}_optimizer") for player in method.players}
     stream = Stream(data.train, data.transform, config.training.batch, seed)
-    progress = start(method, optimisers, config.training, stream)
+    progress = start(method, optimizers, config.training, stream)
     record = Trajectory(config, data, rows)
     begun = time.process_time()
     with tempfile.TemporaryDirectory() as folder:

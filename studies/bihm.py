@@ -132,7 +132,7 @@ def measured(method: str, data: str, seed: int, quick: bool) -> Result:
 def pictures(model: BiHM, x: Tensor, seed: int) -> Result:
     """Means after Gibbs sampling ``[SAMPLES, d]``, and test digits filled in, every mask's in turn."""
     rng = torch.Generator().manual_seed(seed)
-    model.hand_out, model.sweeps, model.candidates, model.inner = "mean", SWEEPS, 10, 5
+    model.return_mean, model.sweeps, model.candidates, model.inner = "mean", SWEEPS, 10, 5
     filled = []
     for name in HALVES:
         kept = half(name, (SIDE**2,))

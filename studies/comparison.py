@@ -84,7 +84,7 @@ def cells(quick: bool) -> dict[str, Callable[[], Result]]:
     return {data: partial(cell, data, quick) for data in (DATA[:1] if quick else DATA)}
 
 
-def told(entry: Mapping[str, Any] | None) -> str:
+def format_value(entry: Mapping[str, Any] | None) -> str:
     """Mean ± standard error [rank], or a dash."""
     if entry is None or "undefined" in entry:
         return "-"
@@ -108,7 +108,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for row in rows:
-        line = [row["label"], *(told(row["entries"].get(name)) for name in names)]
+        line = [row["label"], *(format_value(row["entries"].get(name)) for name in names)]
         method = row["label"] not in REFERENCES
         line += [str(row["rounds"]), str(row["parameters"])] if method else ["", ""]
         if row["failed"]:
@@ -122,7 +122,10 @@ def render(results: Mapping[str, Result]) -> str:
     lines = [
         "Mean ± standard error over seeds; in brackets the rank, which those share who cannot be"
     ]
-    lines += ["told apart. Rows in the order of their mean place in the figures of samples.", ""]
+    lines += [
+        "format_value apart. Rows in the order of their mean place in the figures of samples.",
+        "",
+    ]
     for data in DATA:
         if data in results:
             lines += [f"## {data}", "", *table(results[data]["rows"]), ""]

@@ -6,7 +6,7 @@ LeCun (2017): 2 to 5 layers each side (an auto-encoder's decoder counts as one),
 normalisation on both sides but for the discriminator's first layer, batch 64, 32 latent numbers, seed 0.
 Of these 192 architectures 24 are drawn, and the same ones are used throughout: by EBGAN and EBGAN-PT
 (weight 0.1), Adam at 0.001; by 24 GANs with Adam at 0.001 on both sides and by 24 GANs with one of the
-other eleven settings of optimiser (Adam or SGD each side) and rate (0.01, 0.001, 0.0001), drawn per
+other eleven settings of optimizer (Adam or SGD each side) and rate (0.01, 0.001, 0.0001), drawn per
 architecture. The margin is 10 scaled to the pixels' norm, 10 x 14/32 = 4.4. Every run trains for 10
 CPU-seconds of one thread. A run that is not finite counts as a failure: I' = 0.
 
@@ -55,7 +55,7 @@ from studies.harness import RESULTS, Result, Study, run_study
 
 DATA, SECONDS, SAMPLES, CONFIGURATIONS = "mnist-14", 10.0, 5_000, 24
 MARGIN = 10 * 14 / 32
-FAMILIES = ("EBGAN", "EBGAN-PT", "GAN, Adam 0.001", "GAN, other optimisers")
+FAMILIES = ("EBGAN", "EBGAN-PT", "GAN, Adam 0.001", "GAN, other optimizers")
 LONG, ROUNDS = ", 4 000 rounds", 4_000
 EQUAL_ROUNDS = tuple(f"{name}{LONG}" for name in ("EBGAN", "EBGAN-PT", "EBGAN-PT of weight 10"))
 Architecture = tuple[int, int, int, int, bool]
@@ -68,7 +68,7 @@ def architectures() -> list[Architecture]:
     return random.Random(0).sample(list(every), CONFIGURATIONS)
 
 
-def optimisers(number: int) -> tuple[str, str, float]:
+def optimizers(number: int) -> tuple[str, str, float]:
     """One of the eleven settings that are not Adam, Adam, 0.001, for the number of an architecture."""
     every = itertools.product(("adam", "sgd"), ("adam", "sgd"), (0.01, 0.001, 0.0001))
     others = [setting for setting in every if setting != ("adam", "adam", 0.001)]
@@ -82,19 +82,19 @@ def configuration(family: str, number: int) -> Config:
     discriminator = relu | {"depth": depth_d, "width": width_d, "dropout": 0.5 * dropout}
     side = "critic" if family.startswith("GAN") else "energy"
     ours, theirs, rate = (
-        optimisers(number) if family.endswith("other optimisers") else ("adam", "adam", 0.001)
+        optimizers(number) if family.endswith("other optimizers") else ("adam", "adam", 0.001)
     )
-    plain = {"schedule": "constant", "rate": rate, "betas": (0.9, 0.999)}
+    plain = {"schedule": "constant", "lr": rate, "betas": (0.9, 0.999)}
     return replace(
         default("gan" if side == "critic" else "ebgan", DATA),
         latent=32,
         generator="mlp",
         generator_net=relu | {"depth": depth, "width": width},
-        generator_optimiser=plain | {"name": ours},
+        generator_optimizer=plain | {"name": ours},
         training={"batch": 64, "seed": 0, "ema": 0.0},
         **{
             f"{side}_net": discriminator,
-            f"{side}_optimiser": plain | {"name": theirs},
+            f"{side}_optimizer": plain | {"name": theirs},
             side: "mlp" if side == "critic" else "autoencoder",
         },
         **({"r1": 0.0} if side == "critic" else {"margin": MARGIN, "pull_away": pull(family)}),

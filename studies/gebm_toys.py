@@ -89,13 +89,13 @@ def curve(seed: int, quick: bool) -> Result:
 
 def likelihood(model: CurveEnergy, x: Tensor, rng: torch.Generator, rounds: int) -> CurveEnergy:
     """Exact maximum likelihood by Adam on batches of 256, the rate falling to zero."""
-    optimiser = torch.optim.Adam(model.parameters(), 1e-3)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, rounds)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, rounds)
     for _ in range(rounds):
         rows = torch.randint(len(x), (256,), generator=rng)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         (-model.log_prob(x[rows]).mean()).backward()
-        optimiser.step()
+        optimizer.step()
         schedule.step()
     return model
 

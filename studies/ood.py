@@ -45,8 +45,8 @@ LANGEVIN = {
     "chains": 64,
     "steps": 10,
     "step_size": 2e-3,
-    "restart": 0.005,
-    "magnitude": 1e-3,
+    "reinit_prob": 0.005,
+    "energy_l2": 1e-3,
 }
 
 

@@ -29,7 +29,7 @@ from gibbsian.core.measures import Gaussian, RealSpace
 from gibbsian.core.numerics import log_mean_exp
 from gibbsian.data import Stream
 from gibbsian.methods import GEBM
-from gibbsian.training import Optimiser, Training, start
+from gibbsian.training import Optimizer, Training, start
 from studies.harness import Result, Study, run_study
 from studies.real_nvp import FlowEnergy, RealNVP
 
@@ -38,7 +38,7 @@ METHODS = ("ML", "DV", "KALE")
 SEEDS = range(3)
 SECONDS, MARKS, LIMIT = 60.0, 20, 5_000
 LONGER = {"parkinsons": 150.0}
-ADAM = Optimiser(rate=1e-3, betas=(0.5, 0.9))
+ADAM = Optimizer(lr=1e-3, betas=(0.5, 0.9))
 
 
 def whitened(name: str, seed: int) -> dict[str, Tensor]:
@@ -95,14 +95,14 @@ class Watch:
 
 def likelihood(energy: FlowEnergy, watch: Watch, rng: torch.Generator) -> None:
     """Maximum likelihood of the flow."""
-    optimiser = ADAM.build(list(energy.parameters()))
+    optimizer = ADAM.build(list(energy.parameters()))
     x, begun = watch.rows["train"], time.process_time()
     while watch.marks < MARKS:
         rows = x[torch.randint(len(x), (100,), generator=rng)]
         weights = torch.nn.utils.parameters_to_vector(energy.parameters())
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         (1e-4 * weights.square().mean() - energy.log_prob(rows).mean()).backward()
-        optimiser.step()
+        optimizer.step()
         if watch.due(begun):
             begun = watch.mark(begun)
 
@@ -129,8 +129,8 @@ def through_base(energy: FlowEnergy, watch: Watch, objective: str, seed: int) ->
     begun = time.process_time()
     while watch.marks < MARKS:
         for move in method.round(progress.index, stream, progress.rng):
-            progress.mover.make(move, progress.index)
-        progress.mover.check()
+            progress.stepper.step(move, progress.index)
+        progress.stepper.check()
         progress.index += 1
         if watch.due(begun):
             begun = watch.mark(begun, estimate(method, z))

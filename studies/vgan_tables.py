@@ -65,7 +65,7 @@ def learner(method: str, k: int, rate: float) -> Config:
     changes: dict[str, Any] = {
         "k" if method == "VGAN" else "critic_steps": k,
         f"{side}_net": TRUNK,
-        f"{side}_optimiser": {"rate": rate},
+        f"{side}_optimizer": {"lr": rate},
         "generator_net": {"channels": 32, "batch_norm": True, "activation": "relu"},
         "latent": 64,
         "training": {"batch": 100},

@@ -13,7 +13,7 @@ from gibbsian.core import Estimate, Interval, NotDefined
 from gibbsian.models.evaluate import evaluate_run, model_kl
 from gibbsian.models.log_density import directed_likelihood, log_z
 from gibbsian.models.model import Model
-from gibbsian.models.scores import score_points
+from gibbsian.models.scores import score_rows
 from gibbsian.models.train import load_data, train
 
 
@@ -50,7 +50,7 @@ def perfect():
     config = replace(
         recipes.default("vae", "gaussian"),
         training={"rounds": 1, "device": "cpu", "ema": 0.0},
-        model_optimiser={"rate": 1e-30},
+        model_optimizer={"lr": 1e-30},
     )
     decoder = Decoder()
     networks = {"decoder": decoder, "encoder": Encoder(decoder)}
@@ -69,7 +69,7 @@ def test_the_likelihood_is_between_its_sides(perfect):
 
 def test_rows_and_divergence(perfect):
     model, data = perfect
-    table, standing = score_points(model, data.test[:600], 0)
+    table, standing = score_rows(model, data.test[:600], 0)
     truth = data.density.log_prob(data.test[:600]).float()
     gap = truth - table["log_density_lower"]
     assert gap.shape == (600,) and abs(float(gap.mean())) < 0.02 and float(gap.std()) < 0.2
@@ -85,7 +85,7 @@ def test_units_of_the_data_count(perfect):
     scaled = dataclasses.replace(model.transform, scale=(10.0,))
     finer = Model(model.method, model.config, model.space, scaled)
     x = data.test[:50]
-    here, there = (score_points(m, c, 0)[0] for m, c in ((model, x), (finer, 10 * x)))
+    here, there = (score_rows(m, c, 0)[0] for m, c in ((model, x), (finer, 10 * x)))
     shift = here["log_density_lower"] - there["log_density_lower"]
     assert torch.allclose(shift, torch.full((50,), 2 * math.log(10.0)), atol=1e-4)
 

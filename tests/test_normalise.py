@@ -17,10 +17,10 @@ from gibbsian.models.log_density import (
     entropy_of,
     generator_bound,
     log_z,
-    where_mass_is,
+    reference_points,
 )
 from gibbsian.models.model import Model
-from gibbsian.models.scores import score_points
+from gibbsian.models.scores import score_rows
 from gibbsian.models.train import load_data, train
 
 
@@ -62,8 +62,8 @@ def vgan(generator, **changes):
         recipes.default("vgan", "gaussian-2-0"),
         **{"box": "none", "entropy": "none", "regulariser": 0.0, **changes},
         training={"rounds": 1, "device": "cpu"},
-        generator_optimiser={"rate": 1e-30},
-        energy_optimiser={"rate": 1e-30},
+        generator_optimizer={"lr": 1e-30},
+        energy_optimizer={"lr": 1e-30},
     )
     return train(config, networks={"energy": Round(), "generator": generator}), config
 
@@ -109,7 +109,7 @@ def test_generators_that_bound_nothing():
         replace(recipes.default("gan", "ring8"), training={"rounds": 1, "device": "cpu"}),
         source={"limit": 500},
     )
-    assert generator_bound(gan, 0) is None and where_mass_is(gan, 0) is None
+    assert generator_bound(gan, 0) is None and reference_points(gan, 0) is None
 
 
 def cd(data="gaussian", **changes):
@@ -117,7 +117,7 @@ def cd(data="gaussian", **changes):
         recipes.default("cd", data),
         chains=64,
         training={"rounds": 1, "device": "cpu"},
-        energy_optimiser={"rate": 1e-30},
+        energy_optimizer={"lr": 1e-30},
         **changes,
     )
     return train(config, networks={"energy": Round()}, source={"limit": 3000})
@@ -134,7 +134,7 @@ def test_scored_rows_have_no_say_in_log_z(monkeypatch):
     monkeypatch.setattr(gibbsian.models.log_density, "log_partition", record)
     model = cd("gaussian-5-0", sample_steps=5)
     for x in (torch.zeros(5, 5), 1e3 + torch.zeros(5, 5)):
-        score_points(model, x, 0)
+        score_rows(model, x, 0)
     assert torch.equal(seen[0], seen[1])
     assert seen[0].shape == (1000, 5), "samples, and points with the spread of the data"
     # Standard deviations of 1 within 4.5 errors, of 500 points and of the 2000 rows they stand for:
@@ -142,12 +142,12 @@ def test_scored_rows_have_no_say_in_log_z(monkeypatch):
     assert (seen[0][500:].std(0) - 1).abs().max() < 4.5 * 0.036
     with torch.no_grad():
         model.method.chains.zero_()
-    assert (where_mass_is(model, 0).std(0) > 0.5).all(), "a collapsed sampler hides nothing"
+    assert (reference_points(model, 0).std(0) > 0.5).all(), "a collapsed sampler hides nothing"
     plane = cd()
-    assert where_mass_is(plane, 0).shape == (500, 2), "quadrature needs no samples"
+    assert reference_points(plane, 0).shape == (500, 2), "quadrature needs no samples"
     plane.moments = None  # saved by an older version
     plane.method.sample_steps = 5
-    assert where_mass_is(plane, 0).shape == (500, 2)
+    assert reference_points(plane, 0).shape == (500, 2)
 
 
 def test_each_energy_is_computed_once(monkeypatch):
@@ -156,7 +156,7 @@ def test_each_energy_is_computed_once(monkeypatch):
     model = cd()
     x = torch.randn(50, 2, generator=torch.Generator().manual_seed(0))
     before = model.method.energy.rows
-    table, _ = score_points(model, x, 0)
+    table, _ = score_rows(model, x, 0)
     assert model.method.energy.rows - before == 50
     truth = -0.5 * x.square().sum(1) - math.log(2 * math.pi)
     torch.testing.assert_close(table["log_density_lower"], truth, atol=1e-5, rtol=0)
@@ -170,7 +170,7 @@ def test_the_spread_of_the_training_data_is_saved(tmp_path):
     model.save_pretrained(tmp_path)
     loaded = Model.from_pretrained(tmp_path)
     assert torch.equal(loaded.moments, model.moments) and loaded.moments.shape == (2, 2)
-    assert torch.equal(where_mass_is(loaded, 3), where_mass_is(model, 3))
+    assert torch.equal(reference_points(loaded, 3), reference_points(model, 3))
 
 
 def test_log_p_star_is_in_the_user_s_units() -> None:

@@ -14,7 +14,7 @@ from gibbsian.config.run_folder import open_run
 from gibbsian.core import Interval, NotDefined
 from gibbsian.models.evaluate import evaluate_run, log_z, model_kl
 from gibbsian.models.refinement import refine
-from gibbsian.models.scores import score_points
+from gibbsian.models.scores import score_rows
 from gibbsian.models.train import load_data, train
 from gibbsian.report import sample_sheet
 
@@ -38,7 +38,7 @@ def perfect(offset=3.0):
         recipes.default("cd", "gaussian"),
         chains=64,
         training={"rounds": 1, "device": "cpu"},
-        energy_optimiser={"rate": 1e-30},
+        energy_optimizer={"lr": 1e-30},
     )
     return train(config, networks={"energy": Perfect(offset)}), load_data(config)
 
@@ -54,7 +54,7 @@ def test_a_perfect_model_has_the_true_log_z_and_no_divergence():
 
 def test_log_densities_of_a_perfect_model_are_the_true_ones():
     model, data = perfect()
-    table, standing = score_points(model, data.test[:100], 0)
+    table, standing = score_rows(model, data.test[:100], 0)
     truth = data.density.log_prob(data.test[:100])
     torch.testing.assert_close(table["log_density_lower"], truth.float(), atol=5e-3, rtol=0)
     torch.testing.assert_close(table["log_density_upper"], truth.float(), atol=5e-3, rtol=0)
@@ -63,7 +63,7 @@ def test_log_densities_of_a_perfect_model_are_the_true_ones():
 
 def test_percentiles_of_held_out_data_are_uniform():
     model, data = perfect()
-    percentile = score_points(model, data.test[:2000], 0)[0]["percentile"]
+    percentile = score_rows(model, data.test[:2000], 0)[0]["percentile"]
     # Mean of n = 2000 uniforms against an empirical law of 2000: sd 28.9 sqrt(2 / 2000) = 0.91;
     # 4.5 sd: false alarm 7e-6.
     assert abs(float(percentile.mean()) - 50) < 4.1
@@ -133,8 +133,8 @@ def test_refining_keeps_a_perfect_pair(kernel):
         regulariser=0.0,
         box="none",
         training={"rounds": 1, "device": "cpu"},
-        generator_optimiser={"rate": 1e-30},
-        energy_optimiser={"rate": 1e-30},
+        generator_optimizer={"lr": 1e-30},
+        energy_optimizer={"lr": 1e-30},
     )
 
     class Round(nn.Module):

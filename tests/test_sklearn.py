@@ -104,7 +104,7 @@ def test_grid_search_chooses_the_settings_that_learn():
     """Of two separate bumps: without a rate the density stays a single one, a few tenths worse."""
     rng = np.random.default_rng(0)
     bumps = rng.choice([-1.0, 1.0], 200)[:, None] + 0.2 * rng.normal(size=(200, 1))
-    idle = ABLE | {"energy_optimiser": {"rate": 1e-12}}
+    idle = ABLE | {"energy_optimizer": {"lr": 1e-12}}
     estimator = DensityEstimator(rounds=40, random_state=0)
     search = GridSearchCV(estimator, {"options": [idle, ABLE]}, cv=2).fit(bumps)
     assert search.best_params_ == {"options": ABLE}
@@ -193,9 +193,9 @@ def test_rounds_grow_with_the_rows_up_to_the_usual_number():
     estimator = DensityEstimator(random_state=0)
     rounds = [config_for(estimator, n).training.rounds for n in (20, 1_000, 10**6)]
     assert rounds == [20, 1_000, 4_000]
-    assert config_for(estimator, 10**6).energy_optimiser.rate == 1e-3
-    assert config_for(estimator, 1_000).energy_optimiser.rate == pytest.approx(4e-3)
-    assert config_for(estimator, 20).energy_optimiser.rate == pytest.approx(1e-2)
+    assert config_for(estimator, 10**6).energy_optimizer.lr == 1e-3
+    assert config_for(estimator, 1_000).energy_optimizer.lr == pytest.approx(4e-3)
+    assert config_for(estimator, 20).energy_optimizer.lr == pytest.approx(1e-2)
 
 
 def test_the_seed_follows_the_conventions():

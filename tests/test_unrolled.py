@@ -13,7 +13,7 @@ from gibbsian.methods.unrolled import (
     SGD,
     Adam,
     AdamMemory,
-    Optimiser,
+    Optimizer,
     call_at,
     conjugate_gradients,
     implicit,
@@ -23,7 +23,7 @@ from gibbsian.methods.unrolled import (
 )
 from tests.kept import kept_bytes
 
-OPTIMISERS = [SGD(0.1), Adam(0.1), Adam(0.1, eps_inside_root=False)]
+OPTIMIZERS = [SGD(0.1), Adam(0.1), Adam(0.1, eps_inside_root=False)]
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -113,16 +113,16 @@ def test_epsilon_inside_the_root_shortens_steps_of_small_gradients() -> None:
     g, phi = torch.full((1,), 1e-4, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
     for inside, expected in ((True, 1e-3**0.5 * 1e-4 / (1e-11 + 1e-8) ** 0.5), (False, 1.0)):
         adam = Adam(1.0, eps_inside_root=inside)
-        stepped = adam.step(g, phi, *adam.start(phi))[0]
-        assert stepped.item() == pytest.approx(-expected, rel=1e-3)
+        self_optimized = adam.step(g, phi, *adam.start(phi))[0]
+        assert self_optimized.item() == pytest.approx(-expected, rel=1e-3)
 
 
 def test_the_bias_of_single_precision_is_removed_exactly() -> None:
     """At the first step 1 - b2 must have all of float32's digits: the step is then exactly the rate."""
     adam = Adam(1.0, (0.9, 0.999), eps=0.0)
     g = torch.tensor([0.3, -2.0])
-    stepped = adam.step(g, torch.zeros(2), *adam.start(torch.zeros(2)))[0]
-    assert (stepped + g.sign()).abs().max().item() < 1e-6
+    self_optimized = adam.step(g, torch.zeros(2), *adam.start(torch.zeros(2)))[0]
+    assert (self_optimized + g.sign()).abs().max().item() < 1e-6
 
 
 @pytest.mark.parametrize("inside", [True, False])
@@ -143,15 +143,15 @@ def test_gradient_flows_through_m_and_not_through_v(inside: bool) -> None:
     assert torch.autograd.grad(new.sum(), v, allow_unused=True) == (None,)
 
 
-@pytest.mark.parametrize("optimiser", OPTIMISERS, ids=str)
-def test_recomputed_segments_change_no_gradient(optimiser: Optimiser) -> None:
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
+def test_recomputed_segments_change_no_gradient(optimizer: Optimizer) -> None:
     """Also through the state, and for segments that do not divide K."""
     z, start = noise(5, 8, 3, seed=2), noise(3, seed=3)
     found = []
     for segment in (0, 1, 2, 7):
         theta = noise(3, seed=1).requires_grad_()
         inputs = [(theta * z_k,) for z_k in z]
-        phi, state = unroll(curved, optimiser, start, optimiser.start(start), inputs, segment)
+        phi, state = unroll(curved, optimizer, start, optimizer.start(start), inputs, segment)
         value = phi.square().sum() + sum(m.sum() for m in state[:1])
         found.append((value.detach(), torch.autograd.grad(value, theta)[0]))
     for value, gradient in found[1:]:

@@ -19,7 +19,7 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor, nn
 
-from gibbsian.bounds.guarantees import Claim
+from gibbsian.bounds.guarantees import Guarantee
 from gibbsian.bounds.upper import Points, Upper
 from gibbsian.core.numerics import input_gradient
 
@@ -87,10 +87,10 @@ class Diffusion(Upper):
         sigma = self.levels(t)[1].view(-1, *[1] * (x0.dim() - 1))
         return 0.5 * self.log_snr_range * (sigma * slope - eps).flatten(1).square().sum(1).mean()
 
-    def claim(self) -> Claim:
+    def guarantee(self) -> Guarantee:
         """Conditional: on the Fokker-Planck equation and on the last level's divergence."""
         quantity = "log Z" if self.source == "samples" else "the negative log-likelihood"
-        return Claim(
+        return Guarantee(
             "upper",
             f"{quantity} + const",
             (

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor, nn
 
-from gibbsian.bounds.guarantees import Claim
+from gibbsian.bounds.guarantees import Guarantee
 from gibbsian.bounds.singular import smallest_singular_value
 from gibbsian.core.measures import Gaussian
 from gibbsian.core.numerics import log_det_gram, value_and_jacobian
@@ -53,7 +53,7 @@ class Entropy(nn.Module, ABC):
         """Samples and entropy terms, differentiable in the generator's parameters and in z."""
 
     @abstractmethod
-    def claim(self, generator: nn.Module, dim: int) -> Claim:
+    def guarantee(self, generator: nn.Module, dim: int) -> Guarantee:
         """What E_q[-E] + mean entropy is worth for this generator into ``dim`` dimensions."""
 
 
@@ -165,10 +165,10 @@ class LogDet(Volume):
         entropy = 0.5 * log_det_gram(J) + across - self.prior.log_density(part)
         return Draws(self._with_noise(x, randomness), entropy)
 
-    def claim(self, generator: nn.Module, dim: int) -> Claim:
+    def guarantee(self, generator: nn.Module, dim: int) -> Guarantee:
         """A bound for a flow; otherwise if G is injective."""
         quantity, conditions = self._conditions(generator, dim)
-        return Claim("lower", quantity, conditions)
+        return Guarantee("lower", quantity, conditions)
 
 
 class SingularValue(Volume):
@@ -207,8 +207,8 @@ class SingularValue(Volume):
         entropy = log_volume + self._across(x[0].numel()) - self.prior.log_density(part)
         return Draws(self._with_noise(x, tuple(eps)), entropy)
 
-    def claim(self, generator: nn.Module, dim: int) -> Claim:
+    def guarantee(self, generator: nn.Module, dim: int) -> Guarantee:
         """A bound if G is injective and the iterations have converged."""
         quantity, conditions = self._conditions(generator, dim)
         done = () if self.iterations is None else ("the singular values have converged",)
-        return Claim("lower", quantity, conditions + done)
+        return Guarantee("lower", quantity, conditions + done)

@@ -7,7 +7,7 @@ from typing import Literal
 
 
 @dataclass(frozen=True)
-class Claim:
+class Guarantee:
     """The expression lies on ``side`` of ``quantity`` if every one of ``conditions`` holds.
 
     An empty tuple of conditions is a proof. ``side`` "neither" marks a regulariser, whose value

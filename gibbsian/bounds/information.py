@@ -13,7 +13,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gibbsian.bounds.entropy import Draws, Entropy
-from gibbsian.bounds.guarantees import Claim
+from gibbsian.bounds.guarantees import Guarantee
 from gibbsian.core.measures import Gaussian
 
 LOG_VARIANCES = (-14.0, 8.0)
@@ -65,9 +65,9 @@ class EncoderInformation(Information):
         """log q(z_i | x_i) - log p0(z_i)."""
         return log_normal(z, mean, log_variance) - self.prior.log_density(z)
 
-    def claim(self, generator: nn.Module, dim: int) -> Claim:
+    def guarantee(self, generator: nn.Module, dim: int) -> Guarantee:
         """Always a bound."""
-        return Claim("lower", "log Z")
+        return Guarantee("lower", "log Z")
 
 
 class InfoNCE(Information):
@@ -82,6 +82,6 @@ class InfoNCE(Information):
         f = log_normal(z[None], mean[:, None], log_variance[:, None])
         return f.diagonal() - torch.logsumexp(f, 1) + math.log(len(z))
 
-    def claim(self, generator: nn.Module, dim: int) -> Claim:
+    def guarantee(self, generator: nn.Module, dim: int) -> Guarantee:
         """Always a bound, capped at log B."""
-        return Claim("lower", "log Z")
+        return Guarantee("lower", "log Z")

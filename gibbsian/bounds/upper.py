@@ -1,7 +1,7 @@
 """The upper side of log Z: penalties on the energy that cover the gap KL(q || p) of the lower side.
 
 log Z = E_q[-E(x)] + H(q) + KL(q || p). Each penalty P below is 0 or least where q = p. Trained with
-a weight M, E_q[-E] + H(q) + M P is an upper bound on log Z only under the conditions its claim
+a weight M, E_q[-E] + H(q) + M P is an upper bound on log Z only under the conditions its guarantee
 names; otherwise P is a regulariser of the energy. No penalty moves the generator.
 """
 
@@ -16,7 +16,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gibbsian.bounds.entropy import Entropy, LogDet, SingularValue, evaluating
-from gibbsian.bounds.guarantees import Claim
+from gibbsian.bounds.guarantees import Guarantee
 from gibbsian.core.numerics import input_gradient, jvp, vjp, zero_centred_penalty
 
 
@@ -46,7 +46,7 @@ class Upper(ABC):
         """P, a scalar; differentiable in the parameters of ``energy``."""
 
     @abstractmethod
-    def claim(self) -> Claim:
+    def guarantee(self) -> Guarantee:
         """What lower value + M P is worth."""
 
 
@@ -109,12 +109,12 @@ class GradientPenalty(Upper):
             (gradient,) = torch.autograd.grad(entropy, free)
         return gradient
 
-    def claim(self) -> Claim:
+    def guarantee(self) -> Guarantee:
         """A bound for p = 2 only with a weight that covers the oscillation of E + log p_G."""
         exact = isinstance(self.entropy, LogDet) and self.entropy.noise == 0
         if not exact or self.power != 2:
-            return Claim("neither", "log Z")
-        return Claim(
+            return Guarantee("neither", "log Z")
+        return Guarantee(
             "upper",
             "log of the integral of exp(-E) over the image of G",
             (
@@ -151,9 +151,9 @@ class Denoising(Upper):
         slope = input_gradient(energy, at.clean + self.noise * eps)
         return 0.5 * (slope - eps / self.noise).flatten(1).square().sum(1).mean()
 
-    def claim(self) -> Claim:
+    def guarantee(self) -> Guarantee:
         """A bound, up to its constant, where exp(-E) satisfies a log-Sobolev inequality."""
-        return Claim(
+        return Guarantee(
             "upper",
             "log Z + const",
             ("exp(-E) satisfies a log-Sobolev inequality with a constant of at least 1 / M",),
@@ -173,6 +173,6 @@ class ZeroCentred(Upper):
         """P at the data."""
         return zero_centred_penalty(energy, at.x)
 
-    def claim(self) -> Claim:
+    def guarantee(self) -> Guarantee:
         """No bound."""
-        return Claim("neither", "log Z")
+        return Guarantee("neither", "log Z")

@@ -53,30 +53,30 @@ class Compare:
 
 def compare_(arguments: list[str]) -> int:
     """Compare methods: `compare --data DATA --methods a,b,c --seeds K --budget 60s`."""
-    wish = parse(Compare, arguments, "compare")
+    args = parse(Compare, arguments, "compare")
     settings = Settings(
-        wish.data,
-        contestants_of(wish.methods, wish.rows),
-        wish.seeds,
-        seconds(wish.budget),
-        wish.samples,
-        wish.extractor,
-        wish.source,
+        args.data,
+        contestants_of(args.methods, args.rows),
+        args.seeds,
+        seconds(args.budget),
+        args.samples,
+        args.extractor,
+        args.source,
     )
-    name = Path(wish.data).stem if "/" in wish.data else wish.data
-    out = wish.out or Path("runs") / f"compare-{name}"
+    name = Path(args.data).stem if "/" in args.data else args.data
+    out = args.out or Path("runs") / f"compare-{name}"
     died = 0
     try:
-        if not wish.page:
-            died = compare(out, settings, wish.workers, say)
+        if not args.page:
+            died = compare(out, settings, args.workers, say)
     finally:  # a look at what is done so far, also after an interruption
         if (out / "comparison.json").is_file():
             print(summarise(out, standing(out)), end="")
             say(f"the page is {out / 'comparison.html'}")
-    if wish.page and not (out / "comparison.json").is_file():
+    if args.page and not (out / "comparison.json").is_file():
         raise ValueError(f"{out} holds no comparison to show; leave out --page to begin one")
     if died:
-        say(f"error: {died} of {wish.workers} workers ended early; the same command goes on")
+        say(f"error: {died} of {args.workers} workers ended early; the same command goes on")
     return int(died > 0)
 
 

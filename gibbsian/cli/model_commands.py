@@ -26,11 +26,11 @@ from gibbsian.models.evaluate import evaluate_run, render
 from gibbsian.models.latents import manifold, traverse
 from gibbsian.models.model import Model, load
 from gibbsian.models.refinement import KernelName, refine
-from gibbsian.models.scores import score_points
+from gibbsian.models.scores import score_rows
 from gibbsian.models.train import device_of, load_data
 from gibbsian.report import read_record, run_page
 from gibbsian.report.outputs import check_output, write_page, write_points, write_table
-from gibbsian.samplers.metadata import chain_facts
+from gibbsian.samplers.metadata import chain_metadata
 
 TOGETHER = "--given IMAGE and --mask MASK go together: what is there, and what of it stays"
 
@@ -85,51 +85,51 @@ class Sample:
 
 def sample(arguments: list[str]) -> int:
     """Draw from a trained model: `sample RUN -n 64 --output samples.png`."""
-    wish = parse(Sample, arguments, "sample")
-    check_output(wish.output, (".png", ".npz", ".npy", ".csv"))
-    if wish.step_size is not None and not 0 < wish.step_size < math.inf:
-        raise ValueError(f"--step-size must be positive, not {wish.step_size}")
-    if wish.chains is not None:
-        check_output(wish.chains, (".nc",), "--chains")
-        if wish.refine is None:
+    args = parse(Sample, arguments, "sample")
+    check_output(args.output, (".png", ".npz", ".npy", ".csv"))
+    if args.step_size is not None and not 0 < args.step_size < math.inf:
+        raise ValueError(f"--step-size must be positive, not {args.step_size}")
+    if args.chains is not None:
+        check_output(args.chains, (".nc",), "--chains")
+        if args.refine is None:
             raise ValueError("--chains writes the chains of --refine; say which, as --refine hmc")
-    if wish.manifold is not None or wish.traverse is not None:
-        return _walk(wish)
-    if wish.given is None and wish.mask is not None:
+    if args.manifold is not None or args.traverse is not None:
+        return _walk(args)
+    if args.given is None and args.mask is not None:
         raise ValueError(TOGETHER)
-    if wish.given is not None and wish.refine is not None:
+    if args.given is not None and args.refine is not None:
         raise ValueError("--refine does not know what is given; leave out one of them")
-    model = load(wish.run, device=device_of(wish.device))
-    if wish.given is not None and wish.mask is not None:
-        kept = read_mask(wish.mask, model.transform)
-        x = model.fill_in(wish.n, read_observation(wish.given, model.transform), kept, wish.seed)
-    elif wish.given is not None:
+    model = load(args.run, device=device_of(args.device))
+    if args.given is not None and args.mask is not None:
+        kept = read_mask(args.mask, model.transform)
+        x = model.fill_in(args.n, read_observation(args.given, model.transform), kept, args.seed)
+    elif args.given is not None:
         if not (isinstance(model.method, HasClasses) and model.method.by_class):
             raise ValueError(f"{TOGETHER}; this model was taught no classes to give instead")
-        x = model.sample(wish.n, wish.seed, read_labels(wish.given))
-    elif wish.refine is None:
-        x = model.sample(wish.n, wish.seed)
+        x = model.sample(args.n, args.seed, read_labels(args.given))
+    elif args.refine is None:
+        x = model.sample(args.n, args.seed)
     else:
         x, chains = refine(
             model,
-            wish.n,
-            wish.refine,
-            wish.steps,
-            seed=wish.seed,
-            step_size=wish.step_size,
-            inverse_temperature=wish.inverse_temperature,
-            friction=wish.friction,
-            decay=wish.decay,
-            decay_every=wish.decay_every,
+            args.n,
+            args.refine,
+            args.steps,
+            seed=args.seed,
+            step_size=args.step_size,
+            inverse_temperature=args.inverse_temperature,
+            friction=args.friction,
+            decay=args.decay,
+            decay_every=args.decay_every,
             progress=True,
         )
         say(str(chains))
-        _keep(wish, chain_facts(chains, wish.refine))
-        if wish.chains is not None:
+        _keep(args, chain_metadata(chains, args.refine))
+        if args.chains is not None:
             latent = isinstance(model.method, HasLatentTarget)
-            write_chains(wish.chains, chains, "z" if latent else "x")
-    write_points(wish.output, x, header=_header(model))
-    say(f"{wish.n} samples in {wish.output}")
+            write_chains(args.chains, chains, "z" if latent else "x")
+    write_points(args.output, x, header=_header(model))
+    say(f"{args.n} samples in {args.output}")
     return 0
 
 
@@ -139,34 +139,34 @@ def _header(model: Model) -> tuple[str, ...]:
     return columns if read_back(columns) else ()
 
 
-def _keep(wish: Sample, facts: dict[str, Any]) -> None:
+def _keep(args: Sample, facts: dict[str, Any]) -> None:
     """Leave in the run folder how the chains went, for `gibbsian report`."""
-    if (wish.run / "model.safetensors").is_file():
+    if (args.run / "model.safetensors").is_file():
         return  # the model alone, of no run
-    if not os.access(wish.run, os.W_OK):
-        say(f"warning: diagnostics of the chains are not kept: {wish.run} is not writable")
+    if not os.access(args.run, os.W_OK):
+        say(f"warning: diagnostics of the chains are not kept: {args.run} is not writable")
         return
-    file = Run(wish.run).samples / f"chains-{wish.refine}.json"
-    write_json(file, {"steps": wish.steps, "seed": wish.seed, **facts})
+    file = Run(args.run).samples / f"chains-{args.refine}.json"
+    write_json(file, {"steps": args.steps, "seed": args.seed, **facts})
 
 
-def _walk(wish: Sample) -> int:
+def _walk(args: Sample) -> int:
     """Write pictures of the latent space."""
-    if wish.manifold is not None and wish.traverse is not None:
+    if args.manifold is not None and args.traverse is not None:
         raise ValueError("--manifold and --traverse are two pictures; ask for one at a time")
-    if wish.refine is not None or wish.mask is not None or (wish.given and wish.manifold):
+    if args.refine is not None or args.mask is not None or (args.given and args.manifold):
         raise ValueError(
             "a walk through the latent space takes no --refine, --mask or, on a plane, --given"
         )
-    model = load(wish.run, device=device_of(wish.device))
-    if wish.manifold is not None:
-        columns, x = wish.manifold, manifold(model, wish.manifold)
+    model = load(args.run, device=device_of(args.device))
+    if args.manifold is not None:
+        columns, x = args.manifold, manifold(model, args.manifold)
     else:
-        assert wish.traverse is not None
-        like = None if wish.given is None else read_observation(wish.given, model.transform)
-        columns, x = wish.traverse, traverse(model, wish.traverse, like, wish.seed)
-    write_points(wish.output, x, columns, _header(model))
-    say(f"{len(x)} latent points, {columns} in a row, in {wish.output}")
+        assert args.traverse is not None
+        like = None if args.given is None else read_observation(args.given, model.transform)
+        columns, x = args.traverse, traverse(model, args.traverse, like, args.seed)
+    write_points(args.output, x, columns, _header(model))
+    say(f"{len(x)} latent points, {columns} in a row, in {args.output}")
     return 0
 
 
@@ -191,16 +191,16 @@ class Score:
 
 def score(arguments: list[str]) -> int:
     """Say how normal each row of a file is: `score RUN POINTS --output scores.csv`."""
-    wish = parse(Score, arguments, "score")
-    output = None if wish.output == "-" else Path(wish.output)
+    args = parse(Score, arguments, "score")
+    output = None if args.output == "-" else Path(args.output)
     if output is not None:
         check_output(output, (".csv",))
-    model = load(wish.run, device=device_of(wish.device))
+    model = load(args.run, device=device_of(args.device))
     source = model.config.source
     points = read_points(
-        wish.points, model.transform, size=source.size or None, target=source.target
+        args.points, model.transform, size=source.size or None, target=source.target
     )
-    table, standing = score_points(model, points, wish.seed)
+    table, standing = score_rows(model, points, args.seed)
     say(standing)
     write_table(output, table)
     return 0
@@ -229,27 +229,27 @@ class Evaluate:
 
 def evaluate(arguments: list[str]) -> int:
     """Measure a trained model: log Z, likelihood, coverage, anomaly detection."""
-    wish = parse(Evaluate, arguments, "evaluate")
-    run = open_run(wish.run)
-    model = load(run.path, device=device_of(wish.device))
+    args = parse(Evaluate, arguments, "evaluate")
+    run = open_run(args.run)
+    model = load(run.path, device=device_of(args.device))
     figures = evaluate_run(
-        model, load_data(model.config), wish.samples, wish.seed, wish.require, run
+        model, load_data(model.config), args.samples, args.seed, args.require, run
     )
-    print(json.dumps(figures, indent=2) if wish.json else render(figures))
+    print(json.dumps(figures, indent=2) if args.json else render(figures))
     return 0
 
 
 def report(arguments: list[str]) -> int:
     """Write one page about runs: `report RUN... --output report.html` or `report.md`."""
-    wish = parse(Report, arguments, "report")
-    check_output(wish.output, (".html", ".md"))
+    args = parse(Report, arguments, "report")
+    check_output(args.output, (".html", ".md"))
     records = []
-    for run in map(open_run, wish.runs):
+    for run in map(open_run, args.runs):
         config = run.config()
         usual = recipes.default(config.method, config.data)
         records.append(read_record(run.path, to_json(usual)))
-    write_page(wish.output, run_page(records))
-    say(f"report in {wish.output}")
+    write_page(args.output, run_page(records))
+    say(f"report in {args.output}")
     return 0
 
 

@@ -52,12 +52,12 @@ def list_(arguments: list[str]) -> int:
 
 def classifier(arguments: list[str]) -> int:
     """Train a classifier of pictures: `classifier mnist-14 --output digits.safetensors`."""
-    wish = parse(TrainClassifier, arguments, "classifier")
-    check_output(wish.output, (".safetensors",))
-    check_seed(wish.seed)
+    args = parse(TrainClassifier, arguments, "classifier")
+    check_output(args.output, (".safetensors",))
+    check_seed(args.seed)
     torch.set_num_threads(1)
-    found = train_classifier(data.load(wish.data, root=wish.root), wish.epochs, wish.seed)
-    save_classifier(found, wish.output)
+    found = train_classifier(data.load(args.data, root=args.root), args.epochs, args.seed)
+    save_classifier(found, args.output)
     print(f"accuracy on the test rows: {found.accuracy:.2%}")
     return 0
 
@@ -85,8 +85,8 @@ def demo(arguments: list[str]) -> int:
     """Train on handwritten digits, sample, score, and write a report with pictures (minutes)."""
     from gibbsian.cli.demo import run_demo  # matplotlib takes a second to import
 
-    wish = parse(Demo, arguments, "demo")
-    return run_demo(wish.out, wish.quick)
+    args = parse(Demo, arguments, "demo")
+    return run_demo(args.out, args.quick)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -54,22 +54,22 @@ class Sweep:
 
 def sweep_(arguments: list[str]) -> int:
     """Search over settings: `sweep METHOD --data DATA --space FILE --objective NAME`."""
-    wish = parse(Sweep, arguments, "sweep")
-    method_class(wish.method)
+    args = parse(Sweep, arguments, "sweep")
+    method_class(args.method)
     settings = Settings(
-        recipes.default(wish.method, wish.data),
-        read_space(wish.space),
-        wish.search,
-        wish.objective,
-        wish.samples,
-        wish.seed,
-        None if wish.classifier is None else str(wish.classifier),
-        wish.trials,
+        recipes.default(args.method, args.data),
+        read_space(args.space),
+        args.search,
+        args.objective,
+        args.samples,
+        args.seed,
+        None if args.classifier is None else str(args.classifier),
+        args.trials,
     )
-    name = Path(wish.data).stem if "/" in wish.data else wish.data
-    out = wish.out or Path("runs") / f"sweep-{wish.method}-{name}"
-    died = sweep(out, settings, wish.workers, say)
+    name = Path(args.data).stem if "/" in args.data else args.data
+    out = args.out or Path("runs") / f"sweep-{args.method}-{name}"
+    died = sweep(out, settings, args.workers, say)
     print(summarise(out, settings), end="")
     if died:
-        say(f"error: {died} of {wish.workers} workers ended early; the same command goes on")
+        say(f"error: {died} of {args.workers} workers ended early; the same command goes on")
     return int(died > 0)

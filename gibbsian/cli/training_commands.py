@@ -86,18 +86,18 @@ def train(arguments: list[str]) -> int:
                 f"without a method or --recipe there is no {option}; a run that is continued keeps "
                 "its data and its folder"
             )
-    wish = parse(Continue, arguments, "train")
-    if wish.resume is None or wish.recipe is not None:
+    args = parse(Continue, arguments, "train")
+    if args.resume is None or args.recipe is not None:
         raise ValueError("give either --resume RUN or --recipe NAME, or name a method first")
-    changes = {"rounds": wish.rounds, "device": wish.device}
+    changes = {"rounds": args.rounds, "device": args.device}
     changes = {name: value for name, value in changes.items() if value is not None}
-    config = replace(open_run(wish.resume).config(), training=changes)
-    if wish.print_config:
+    config = replace(open_run(args.resume).config(), training=changes)
+    if args.print_config:
         return _show(config)
-    with watching(wish.log_with, wish.resume, to_json(config)) as watch:
-        resume(wish.resume, wish.rounds, wish.device, watch=watch)
+    with watching(args.log_with, args.resume, to_json(config)) as watch:
+        resume(args.resume, args.rounds, args.device, watch=watch)
     if processes.rank() == 0:
-        say(f"model saved in {wish.resume / 'model'}")
+        say(f"model saved in {args.resume / 'model'}")
     return 0
 
 
@@ -140,9 +140,9 @@ def _train_with(base: Config, arguments: list[str]) -> int:
     )
     record.__doc__ = config_type(base.method).__doc__
     values = {f.name: getattr(base, f.name) for f in dataclasses.fields(base)}
-    wish = parse(record, arguments, f"train {base.method}", record(**values))
-    config = type(base)(**{name: getattr(wish, name) for name in values})
-    return _start(config, wish.out, wish.print_config, wish.log_with)
+    args = parse(record, arguments, f"train {base.method}", record(**values))
+    config = type(base)(**{name: getattr(args, name) for name in values})
+    return _start(config, args.out, args.print_config, args.log_with)
 
 
 def _read_config(path: Path) -> Config:
@@ -176,7 +176,7 @@ def _start(config: Config, out: Path | None, show: bool, log_with: str | None) -
         return _show(_resolved(config))
     run = new_run(out if out is not None else default_path(config))
     with watching(log_with, run.path, to_json(config)) as watch:
-        train_config(config, run, tell=say, watch=watch)
+        train_config(config, run, log=say, watch=watch)
     if processes.rank() == 0:
         use = "upscale" if METHODS[config.method].conditional else "evaluate"
         say(f"model saved in {run.model}; next: `gibbsian {use} {run.path}`")

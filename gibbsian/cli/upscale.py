@@ -47,23 +47,23 @@ class Upscale:
 
 def upscale(arguments: list[str]) -> int:
     """Enlarge a photograph: `upscale RUN photo.png --output big.png`."""
-    wish = parse(Upscale, arguments, "upscale")
-    check_output(wish.output, (".png", ".jpg", ".jpeg"))
-    for option, count in (("samples", wish.samples), ("steps", wish.steps)):
+    args = parse(Upscale, arguments, "upscale")
+    check_output(args.output, (".png", ".jpg", ".jpeg"))
+    for option, count in (("samples", args.samples), ("steps", args.steps)):
         if count is not None and count < 1:
             raise ValueError(f"--{option} must be at least 1, not {count}")
-    model = load(wish.run, device=device_of(wish.device))
-    picture = read_picture(wish.photo)
-    if wish.output.suffix != ".png" and (picture.alpha is not None or picture.levels > 256):
+    model = load(args.run, device=device_of(args.device))
+    picture = read_picture(args.photo)
+    if args.output.suffix != ".png" and (picture.alpha is not None or picture.levels > 256):
         kind = "transparency" if picture.alpha is not None else "16 bits"
-        raise ValueError(f"{wish.photo} has {kind}, which .jpg cannot hold; use --output FILE.png")
+        raise ValueError(f"{args.photo} has {kind}, which .jpg cannot hold; use --output FILE.png")
     if isinstance(model.method, SuperResolution):
-        model.method.adjust(wish.inference, wish.steps)
-    rng = model.rng(wish.seed)
-    for number in range(1, wish.samples + 1):
-        large = enlarge(model, picture, rng, wish.tile, progress=True)
-        path = wish.output
-        if wish.samples > 1:
+        model.method.adjust(args.inference, args.steps)
+    rng = model.rng(args.seed)
+    for number in range(1, args.samples + 1):
+        large = enlarge(model, picture, rng, args.tile, progress=True)
+        path = args.output
+        if args.samples > 1:
             path = path.with_name(f"{path.stem}-{number}{path.suffix}")
         write_picture(path, large, opacity(picture, large.shape[1:]))
         say(f"{large.shape[2]}x{large.shape[1]} pixels in {path}")

@@ -1,7 +1,7 @@
 """The configuration of a run: one typed record per method, derived from the method's own signature.
 
 A method's constructor takes its networks first, then prior and measure, then keyword-only options.
-The record has a field for each of these options, a name and options for each network, one optimiser
+The record has a field for each of these options, a name and options for each network, one optimizer
 per player, and what every run needs. The command line and ``config.json`` are both read off it.
 """
 
@@ -21,7 +21,7 @@ import tyro
 from gibbsian.core import Method, nearest
 from gibbsian.methods import METHODS
 from gibbsian.networks import NETWORKS, NetworkOptions
-from gibbsian.training import Optimiser, Training
+from gibbsian.training import Optimizer, Training
 
 DATA = (
     "a built-in name (see `gibbsian list data`), a .csv, .npy, .npz or .parquet file, or a folder "
@@ -134,9 +134,9 @@ def config_type(method: str) -> type[Config]:
         fields.append((role, named, dataclasses.field(default=AUTO)))
         fields.append((f"{role}_net", NetworkOptions, _new(NetworkOptions)))
     for player in cls.players:
-        if player in cls.stepped:
+        if player in cls.self_optimized:
             continue
-        fields.append((f"{player}_optimiser", Optimiser, _new(Optimiser)))
+        fields.append((f"{player}_optimizer", Optimizer, _new(Optimizer)))
     record: Any = dataclasses.make_dataclass(
         f"{cls.__name__}Config", fields, bases=(Config,), frozen=True
     )

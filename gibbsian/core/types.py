@@ -74,8 +74,8 @@ class Method(nn.Module, ABC):
     default network's name; ``local`` names buffers that differ between processes (Markov chains);
     ``demands`` maps (option, value) to the settings that the built-in networks then need, by role;
     ``packs`` maps a role to the option that says how many observations its network sees side by side;
-    ``stepped`` names players whose moves' transforms return steps, to be subtracted as they are:
-    they have no optimiser to choose. ``directed``: the model is normalised by construction, relative to
+    ``self_optimized`` names players whose moves' transforms return steps, to be subtracted as they are:
+    they have no optimizer to choose. ``directed``: the model is normalised by construction, relative to
     counting measure on binary data and Lebesgue measure on all of R^d otherwise. ``conditional``: it is
     a model of what something given leaves open, without which ``sample`` raises ValueError.
     ``measure`` is the base measure b of p(x) = exp(-E(x)) b(x) / Z, or says why there is none.
@@ -86,7 +86,7 @@ class Method(nn.Module, ABC):
     local: ClassVar[tuple[str, ...]] = ()
     demands: ClassVar[Mapping[tuple[str, object], Mapping[str, Mapping[str, object]]]] = {}
     packs: ClassVar[Mapping[str, str]] = {}
-    stepped: ClassVar[tuple[str, ...]] = ()
+    self_optimized: ClassVar[tuple[str, ...]] = ()
     directed: ClassVar[bool] = False
     conditional: ClassVar[bool] = False
 

@@ -27,7 +27,7 @@ from gibbsian.core.measures import Undefined
 from gibbsian.core.protocols import HasEnergy, HasLogWeights
 from gibbsian.data import Dataset
 from gibbsian.data.transforms import binary, columnwise
-from gibbsian.models.log_density import directed_log_density, log_z, where_mass_is
+from gibbsian.models.log_density import directed_log_density, log_z, reference_points
 from gibbsian.models.model import CHUNK, Model
 from gibbsian.models.train import train_config, untrained
 
@@ -40,7 +40,7 @@ def few_rounds_of_cd(share: float) -> dict[str, Any]:
 
     The wide Metropolis step keeps it stable at that rate.
     """
-    return {"jump": 1.0, "energy_optimiser": {"rate": 1e-3 / max(share, 0.1)}}
+    return {"mh_scale": 1.0, "energy_optimizer": {"lr": 1e-3 / max(share, 0.1)}}
 
 
 FEW_ROUNDS: Mapping[str, Callable[[float], dict[str, Any]]] = {"cd": few_rounds_of_cd}
@@ -90,7 +90,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):
         self.log_z_: Interval | None = None
         if not isinstance(self.model_.method, HasLogWeights):
             seed = self.model_.config.training.seed
-            found = log_z(self.model_, where_mass_is(self.model_, seed), seed)
+            found = log_z(self.model_, reference_points(self.model_, seed), seed)
             if isinstance(found, NotDefined):
                 raise ValueError(
                     f"{self.method} has no log-density here: log Z is {found}; OutlierDetector does without"

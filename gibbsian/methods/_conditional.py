@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 
 from gibbsian.core import Batch, Loss, check_energy
 from gibbsian.core.protocols import HasLogits
-from gibbsian.methods._langevin import Walk
+from gibbsian.methods._langevin import LangevinSampler
 from gibbsian.methods.checks import check_weight
 
 POOL = 4
@@ -104,7 +104,7 @@ def labels_given(energy: nn.Module, classify: float, given: Tensor, n: int, x: T
 
 def draw(
     energy: nn.Module,
-    walk: Walk,
+    sampler: LangevinSampler,
     start: Callable[[int, Generator], Tensor],
     n: int,
     rng: Generator,
@@ -118,14 +118,14 @@ def draw(
     exact for an endless pool). Raises ValueError for what is no class number.
     """
     if given is None:
-        return walk.go_far(energy, start(n, rng), rng)
+        return sampler.sample(energy, start(n, rng), rng)
     pool = start(POOL * n, rng)
     y = labels_given(energy, classify, given, n, pool)
-    pool = walk.go_far(energy, pool, rng)
+    pool = sampler.sample(energy, pool, rng)
     log_p = cast("HasLogits", energy).logits(pool).log_softmax(1)
     rows = torch.zeros_like(y)
     for c in y.unique():
         mine = (y == c).nonzero().squeeze(1)
         weight = (log_p[:, c] - log_p[:, c].max()).exp()
         rows[mine] = torch.multinomial(weight, len(mine), replacement=True, generator=rng)
-    return walk.go_far(Given(energy, y), pool[rows], rng)
+    return sampler.sample(Given(energy, y), pool[rows], rng)

@@ -14,10 +14,10 @@ from gibbsian.samplers import Kernel, State, constrained, mala, random_walk, run
 
 
 @dataclass(frozen=True)
-class Walk:
-    """Chains of exp(-E / noise^2) under ``measure``: rounds of ``steps`` Langevin steps and one jump.
+class LangevinSampler:
+    """Chains of exp(-E / noise^2) under ``measure``: rounds of Langevin steps and a wide Metropolis step.
 
-    ``kernel``: ula takes every step of size ``step_size``, mala accepts or rejects it. ``jump``:
+    ``kernel``: ula takes every step of size ``step_size``, mala accepts or rejects it. ``mh_scale``:
     standard deviation of the random-walk Metropolis step that crosses between modes, 0 for none.
     ``sample_steps``: Langevin steps before a chain is handed out. On a box no chain leaves it: ula
     reflects at the walls, the others reject. Raises ValueError for settings that are no such
@@ -28,7 +28,7 @@ class Walk:
     steps: int
     step_size: float
     kernel: Literal["ula", "mala"] = "mala"
-    jump: float = 0.0
+    mh_scale: float = 0.0
     noise: float = 1.0
     sample_steps: int = 500
 
@@ -41,7 +41,7 @@ class Walk:
         check_at_least("steps", self.steps, 1)
         check_positive("step_size", self.step_size)
         check_choice("kernel", self.kernel, ("ula", "mala"))
-        check_weight("jump", self.jump)
+        check_weight("mh_scale", self.mh_scale)
         check_positive("noise", self.noise)
         check_at_least("sample_steps", self.sample_steps, 1)
 
@@ -51,23 +51,23 @@ class Walk:
         law = measure if isinstance(measure, Box) else Gaussian(measure.shape)
         return law.sample(n, rng)
 
-    def go(self, energy: Energy, x0: Tensor, rng: Generator) -> Tensor:
-        """``x0 [n, *event]`` after ``steps`` Langevin steps and the jump, detached.
+    def step(self, energy: Energy, x0: Tensor, rng: Generator) -> Tensor:
+        """``x0 [n, *event]`` after ``steps`` Langevin steps and the wide Metropolis step, detached.
 
         Points outside a box are first moved onto its walls. Raises ValueError where a chain starts at
         an energy that is NaN or infinite.
         """
         x = run(self.langevin(energy), self.inside(x0), self.steps, rng, keep="last").state.x
-        if self.jump == 0:
+        if self.mh_scale == 0:
             return x
-        wide = random_walk(self.target(energy), self.jump, beta=self.noise**-2)
+        wide = random_walk(self.target(energy), self.mh_scale, beta=self.noise**-2)
         return run(wide, self.inside(x), 1, rng, keep="last").state.x
 
-    def go_far(self, energy: Energy, x0: Tensor, rng: Generator) -> Tensor:
+    def sample(self, energy: Energy, x0: Tensor, rng: Generator) -> Tensor:
         """``x0 [n, *event]`` after ``sample_steps`` Langevin steps or a few more, in whole rounds."""
         x = x0
         for _ in range(-(-self.sample_steps // self.steps)):
-            x = self.go(energy, x, rng)
+            x = self.step(energy, x, rng)
         return x
 
     def inside(self, x: Tensor) -> Tensor:

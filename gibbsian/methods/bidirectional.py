@@ -15,12 +15,12 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import relu
 
 from gibbsian.bounds import (
-    Claim,
     Denoising,
     Diffusion,
     EncoderInformation,
     Entropy,
     GradientPenalty,
+    Guarantee,
     InfoNCE,
     LogDet,
     Points,
@@ -169,10 +169,10 @@ class BidirectionalBounds(Method):
         if isinstance(self.lower, LogDet | SingularValue):
             self.latent_target = "energy"
 
-    def claims(self) -> tuple[Claim, Claim]:
+    def claims(self) -> tuple[Guarantee, Guarantee]:
         """What the lower value and the upper value of log Z are worth in this pairing."""
-        lower = self.lower.claim(self.generator, math.prod(self.measure.shape))
-        upper = Claim("neither", "log Z") if self.upper is None else self.upper.claim()
+        lower = self.lower.guarantee(self.generator, math.prod(self.measure.shape))
+        upper = Guarantee("neither", "log Z") if self.upper is None else self.upper.guarantee()
         return lower, upper
 
     def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[Move]:

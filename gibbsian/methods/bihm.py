@@ -16,13 +16,13 @@ from gibbsian.methods.helmholtz_chain import Gibbs, resampled
 from gibbsian.methods.helmholtz_layers import (
     Beliefs,
     Layers,
-    dream,
-    infer,
     log_p,
     log_q,
     log_root,
     log_weights,
     means_of,
+    sample_p,
+    sample_q,
     uniforms,
 )
 
@@ -45,7 +45,7 @@ class BiHM(Method):
         sweeps: of the Gibbs sampler.
         candidates: new values of a layer that a Gibbs step weighs, or draws of p per sample of sir.
         inner: draws of q behind each estimate of p~*(x) in the samplers.
-        hand_out: what a sample is: a draw of x, or its mean given the first hidden layer, which of bits
+        return_mean: hand out not a draw of x but its mean given the first hidden layer, which of bits
             are their probabilities.
     """
 
@@ -65,7 +65,7 @@ class BiHM(Method):
         sweeps: int = 20,
         candidates: int = 10,
         inner: int = 5,
-        hand_out: Literal["draw", "mean"] = "draw",
+        return_mean: bool = False,
     ):
         super().__init__(measure)
         if not isinstance(measure, Counting | RealSpace):
@@ -83,7 +83,6 @@ class BiHM(Method):
             check_at_least(name, count, least)
         check_weight("l1", l1)
         check_choice("sampler", sampler, ("gibbs", "sir", "ancestral"))
-        check_choice("hand_out", hand_out, ("draw", "mean"))
         self.beliefs = beliefs
         self.algorithm = algorithm
         self.samples = samples
@@ -92,7 +91,7 @@ class BiHM(Method):
         self.sweeps = sweeps
         self.candidates = candidates
         self.inner = inner
-        self.hand_out = hand_out
+        self.return_mean = return_mean
 
     @property
     def layers(self) -> Beliefs:
@@ -127,14 +126,14 @@ class BiHM(Method):
         p, q, log_w = self.weighed(x, noise[:depth])
         omega = torch.softmax(log_w, 0)
         with torch.no_grad():
-            dreamt = dream(self.layers, noise[depth:])
+            dreamt = sample_p(self.layers, noise[depth:])
         sleep = log_q(self.layers, dreamt).mean()
         surrogate = (omega * (p + 0.5 * q)).sum(0).mean() + 0.5 * sleep
         return Loss(self.penalised(-surrogate, len(x)), progress(log_w, omega))
 
     def weighed(self, x: Tensor, noise: Layers) -> tuple[Tensor, Tensor, Tensor]:
         """log p(x, h), log q(h|x) and log w, held fixed, of draws of q, ``[K, B]`` each."""
-        layers, q = infer(self.layers, x, noise)
+        layers, q = sample_q(self.layers, x, noise)
         p = log_p(self.layers, layers)
         return p, q, (p - q).detach()
 
@@ -156,7 +155,7 @@ class BiHM(Method):
 
         sqrt(q(h|x) / p(x, h)) times the mean of sqrt(w) over ``k`` draws of q, (x, h) ~ p.
         """
-        layers = dream(self.layers, uniforms(self.layers.sizes, (n,), rng))
+        layers = sample_p(self.layers, uniforms(self.layers.sizes, (n,), rng))
         ratio = log_q(self.layers, layers) - log_p(self.layers, layers)
         return 0.5 * ratio + log_root(self.layers, layers[0], k, rng)
 
@@ -173,7 +172,7 @@ class BiHM(Method):
                 raise ValueError("only the gibbs sampler fills in; set sampler to gibbs")
             observed = ~given.flatten().isnan()
             x = torch.where(observed, given.flatten(), layers[0])
-            layers = infer(self.layers, x, uniforms(self.layers.sizes[1:], (n,), rng))[0]
+            layers = sample_q(self.layers, x, uniforms(self.layers.sizes[1:], (n,), rng))[0]
         if self.sampler == "gibbs":
             chain = Gibbs(self.layers, self.candidates, self.inner)
             state = chain.start(layers, rng)
@@ -181,7 +180,7 @@ class BiHM(Method):
                 state = chain.sweep(state, rng, observed)
             layers = state[0]
         x = layers[0]
-        if self.hand_out == "mean":
+        if self.return_mean:
             means = means_of(self.layers.down(0, layers[1]), x)
             x = means if observed is None else torch.where(observed, x, means)
         return x.view(n, *self.measure.shape)
@@ -190,7 +189,7 @@ class BiHM(Method):
         """Ancestral draws of p, or those of them that resampling takes."""
         if self.sampler == "sir":
             return resampled(self.layers, n, self.candidates, self.inner, rng)
-        return dream(self.layers, uniforms(self.layers.sizes, (n,), rng))
+        return sample_p(self.layers, uniforms(self.layers.sizes, (n,), rng))
 
 
 def progress(log_w: Tensor, omega: Tensor) -> dict[str, Tensor]:

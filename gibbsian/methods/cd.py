@@ -11,7 +11,7 @@ from torch import Generator, Tensor, nn
 from gibbsian.core import Batch, Loss, Method, Move, NonFiniteError, check_energy
 from gibbsian.core.measures import Measure, Undefined
 from gibbsian.methods._conditional import check_classifier, draw, known_classes, with_classes
-from gibbsian.methods._langevin import Walk
+from gibbsian.methods._langevin import LangevinSampler
 from gibbsian.methods.checks import (
     check_at_least,
     check_choice,
@@ -28,23 +28,23 @@ class ContrastiveDivergence(Method):
     the data batch (CD-k, Hinton 2002) or at noise (short-run, Nijkamp et al. 2019). Only chains
     that mix make the gradient right; CD-k and short runs are biased even with exact kernels, and
     unadjusted Langevin adds a bias of order step_size. Langevin steps do not cross between distant
-    modes: in few dimensions one wide Metropolis step per round (``jump``) does, and sets the modes'
+    modes: in few dimensions one wide Metropolis step per round (``mh_scale``) does, and sets the modes'
     weights right. On a box no chain leaves it: ula reflects at the walls, the others reject.
 
     Args:
         start: where negatives start in each round: persistent (where they ended), data (at the
             batch, as many as it has rows) or noise (standard normal, uniform on a box).
         chains: number of persistent chains; all of them move and count in every round.
-        restart: probability, per round, that a persistent chain starts again from noise.
+        reinit_prob: probability, per round, that a persistent chain starts again from noise.
         steps: Langevin steps per round.
         step_size: h of x' = x - h grad E + noise sqrt(2 h) xi.
         noise: 1 samples exp(-E), other values exp(-E / noise^2).
         kernel: ula takes every step, mala accepts or rejects it (no bias from the step size).
-        jump: standard deviation of one random-walk Metropolis step at the end of each round; 0
+        mh_scale: standard deviation of one random-walk Metropolis step at the end of each round; 0
             for none.
-        magnitude: weight of mean E^2 on data and samples, which holds the energy near zero.
+        energy_l2: weight of mean E^2 on data and samples, which holds the energy near zero.
         sample_steps: Langevin steps that the chains make before they are handed out as samples, in
-            whole rounds of ``steps`` and jump.
+            whole rounds of ``steps`` and the wide step.
         classify: weight of -log p(y|x) of labelled data in the loss, 1 for the likelihood of x and
             y; needs an energy that classifies, such as joint, which then samples by class.
     """
@@ -60,27 +60,29 @@ class ContrastiveDivergence(Method):
         *,
         start: Literal["persistent", "data", "noise"] = "persistent",
         chains: int = 1024,
-        restart: float = 0.0,
+        reinit_prob: float = 0.0,
         steps: int = 10,
         step_size: float = 0.01,
         noise: float = 1.0,
         kernel: Literal["ula", "mala"] = "ula",
-        jump: float = 0.0,
-        magnitude: float = 0.0,
+        mh_scale: float = 0.0,
+        energy_l2: float = 0.0,
         sample_steps: int = 200,
         classify: float = 0.0,
     ):
         super().__init__(measure)
         check_choice("start", start, ("persistent", "data", "noise"))
         check_at_least("chains", chains, 1)
-        check_probability("restart", restart)
-        check_weight("magnitude", magnitude)
+        check_probability("reinit_prob", reinit_prob)
+        check_weight("energy_l2", energy_l2)
         check_classifier(energy, classify)
         self.energy = energy
         self.start = start
-        self.restart = restart
-        self.walk = Walk(measure, steps, step_size, kernel, jump, noise, sample_steps)
-        self.magnitude = magnitude
+        self.reinit_prob = reinit_prob
+        self.sampler = LangevinSampler(
+            measure, steps, step_size, kernel, mh_scale, noise, sample_steps
+        )
+        self.energy_l2 = energy_l2
         self.classify, self.by_class = classify, classify > 0
         kept = chains if start == "persistent" else 0
         self.register_buffer("chains", torch.zeros(kept, *measure.shape))
@@ -107,7 +109,7 @@ class ContrastiveDivergence(Method):
         yield Move("energy", self.energy_loss, (x, x_model, *target))
 
     def energy_loss(self, x: Tensor, x_model: Tensor, *target: Tensor) -> Loss:
-        """mean E(x) - mean E(x_model) + magnitude (mean E(x)^2 + mean E(x_model)^2).
+        """mean E(x) - mean E(x_model) + energy_l2 (mean E(x)^2 + mean E(x_model)^2).
 
         Of classes ``target [B]`` of ``x`` the mean of -classify log p(y|x) is added.
         """
@@ -115,8 +117,8 @@ class ContrastiveDivergence(Method):
         model = check_energy(self.energy(x_model), len(x_model))
         value = data.mean() - model.mean()
         logs = {"energy_data": data.detach().mean(), "energy_model": model.detach().mean()}
-        if self.magnitude > 0:
-            value = value + self.magnitude * (data.square().mean() + model.square().mean())
+        if self.energy_l2 > 0:
+            value = value + self.energy_l2 * (data.square().mean() + model.square().mean())
         return with_classes(Loss(value, logs), self.energy, self.classify, x, *target)
 
     def persistent_points(self, index: int, rng: Generator) -> Tensor:
@@ -124,19 +126,19 @@ class ContrastiveDivergence(Method):
         n = len(self.chains)
         if index == 0:
             return self.noise_points(n, rng)
-        if self.restart == 0:
+        if self.reinit_prob == 0:
             return self.chains
-        restarts = torch.rand(n, generator=rng, device=rng.device) < self.restart
+        restarts = torch.rand(n, generator=rng, device=rng.device) < self.reinit_prob
         rows = restarts.view(-1, *[1] * (self.chains.dim() - 1))
         return torch.where(rows, self.noise_points(n, rng), self.chains)
 
     def noise_points(self, n: int, rng: Generator) -> Tensor:
         """``[n, *event]``: uniform on a box, otherwise standard normal."""
-        return self.walk.start(n, rng)
+        return self.sampler.start(n, rng)
 
     def advance(self, x0: Tensor, rng: Generator) -> Tensor:
-        """``x0 [n, *event]`` after ``steps`` Langevin steps and the jump, detached."""
-        return self.walk.go(self.energy, x0, rng)
+        """``x0 [n, *event]`` after ``steps`` Langevin steps and the wide Metropolis step, detached."""
+        return self.sampler.step(self.energy, x0, rng)
 
     @torch.no_grad()
     def sample(self, n: int, rng: Generator, given: Tensor | None = None) -> Tensor:
@@ -146,7 +148,7 @@ class ContrastiveDivergence(Method):
         number; at zero before the first round), otherwise at noise. ``given``: a class number, or
         one per row, where the energy was taught classes; chains of E(x|y) then go as far again.
         """
-        return draw(self.energy, self.walk, self.starts, n, rng, self.classify, given)
+        return draw(self.energy, self.sampler, self.starts, n, rng, self.classify, given)
 
     def starts(self, n: int, rng: Generator) -> Tensor:
         """``[n, *event]``: where the chains of ``sample`` start."""

@@ -12,10 +12,10 @@ from gibbsian.methods.helmholtz_layers import (
     Beliefs,
     Layers,
     drawn,
-    dream,
     log_p,
     log_q,
     log_root,
+    sample_p,
     spread,
     uniforms,
 )
@@ -27,7 +27,7 @@ def resampled(beliefs: Beliefs, n: int, candidates: int, inner: int, rng: Genera
     With replacement; q(x) is p~*(x) up to a constant, its root estimated by ``inner`` draws of q. Tends
     to p* as ``candidates`` grows.
     """
-    layers = dream(beliefs, uniforms(beliefs.sizes, (n * candidates,), rng))
+    layers = sample_p(beliefs, uniforms(beliefs.sizes, (n * candidates,), rng))
     log_w = 0.5 * (log_q(beliefs, layers) - log_p(beliefs, layers))
     log_w = log_w + log_root(beliefs, layers[0], inner, rng)
     index = torch.multinomial(log_w.softmax(0), n, replacement=True, generator=rng)

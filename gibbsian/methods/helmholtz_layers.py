@@ -58,7 +58,7 @@ def uniforms(sizes: tuple[int, ...], lead: tuple[int, ...], rng: Generator) -> L
     return tuple(torch.rand(*lead, n, generator=rng, device=rng.device) for n in sizes)
 
 
-def infer(beliefs: Beliefs, x: Tensor, noise: Layers) -> tuple[Layers, Tensor]:
+def sample_q(beliefs: Beliefs, x: Tensor, noise: Layers) -> tuple[Layers, Tensor]:
     """h ~ q(h|x) from ``noise`` for h_1, ..., h_L: the layers and log q(h|x), differentiable in q."""
     layers = [x.expand(*noise[0].shape[:-1], x.shape[-1])]
     log_q, below = x.new_zeros(noise[0].shape[:-1]), x  # q(h_1|x) once, not for every draw
@@ -70,7 +70,7 @@ def infer(beliefs: Beliefs, x: Tensor, noise: Layers) -> tuple[Layers, Tensor]:
     return tuple(layers), log_q
 
 
-def dream(beliefs: Beliefs, noise: Layers) -> Layers:
+def sample_p(beliefs: Beliefs, noise: Layers) -> Layers:
     """(x, h) ~ p from ``noise`` for x, h_1, ..., h_L."""
     layers = [drawn(spread(beliefs.top(), noise[-1]), noise[-1])]
     for index in range(len(noise) - 2, -1, -1):
@@ -97,7 +97,7 @@ def log_q(beliefs: Beliefs, layers: Layers) -> Tensor:
 def log_weights(beliefs: Beliefs, x: Tensor, k: int, rng: Generator) -> Tensor:
     """log w = log p(x, h) - log q(h|x) of ``k`` draws of q for each row of ``x [..., d]``, ``[k, ...]``."""
     noise = uniforms(beliefs.sizes[1:], (k, *x.shape[:-1]), rng)
-    layers, q = infer(beliefs, x, noise)
+    layers, q = sample_q(beliefs, x, noise)
     return log_p(beliefs, layers) - q
 
 

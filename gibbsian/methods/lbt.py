@@ -46,7 +46,7 @@ class LBT(Method):
         k: K, student steps that the generator looks ahead.
         n_est: how many times K steps the student is trained per round.
         student_rate: of the student's Adam where the generator looks ahead.
-        lead: the student is trained at this many times that rate.
+        lr_multiplier: the student is trained at this many times that rate.
         eps_inside_root: Adam's step a m / sqrt(v + eps) as in the authors' code, otherwise the
             usual a m / (sqrt(v) + eps).
         gradient: unrolled through K steps, or the implicit function's: its limit for a student at
@@ -70,7 +70,7 @@ class LBT(Method):
         "student": "vae",
         "critic": "mlp",
     }
-    stepped: ClassVar[tuple[str, ...]] = ("student",)
+    self_optimized: ClassVar[tuple[str, ...]] = ("student",)
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class LBT(Method):
         k: int = 5,
         n_est: int = 2,
         student_rate: float = 1e-4,
-        lead: float = 3.0,
+        lr_multiplier: float = 3.0,
         eps_inside_root: bool = True,
         gradient: Literal["unrolled", "implicit"] = "unrolled",
         cg_steps: int = 10,
@@ -103,7 +103,7 @@ class LBT(Method):
         ):
             check_at_least(name, count, least)
         check_positive("student_rate", student_rate)
-        check_positive("lead", lead)
+        check_positive("lr_multiplier", lr_multiplier)
         check_choice("gradient", gradient, ("unrolled", "implicit"))
         check_weight("damping", damping)
         check_weight("gan_weight", gan_weight)
@@ -117,7 +117,7 @@ class LBT(Method):
         self.k = k
         self.n_est = n_est
         self.ahead = Adam(student_rate, eps_inside_root=eps_inside_root)
-        self.committed = Adam(lead * student_rate, eps_inside_root=eps_inside_root)
+        self.committed = Adam(lr_multiplier * student_rate, eps_inside_root=eps_inside_root)
         self.gradient = gradient
         self.cg_steps = cg_steps
         self.damping = damping

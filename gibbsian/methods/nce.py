@@ -13,7 +13,7 @@ from torch.nn.functional import softplus
 from gibbsian.core import Batch, Loss, Method, Move, check_energy
 from gibbsian.core.measures import Box, Gaussian, Measure, Undefined
 from gibbsian.methods._conditional import check_classifier, draw, known_classes, with_classes
-from gibbsian.methods._langevin import Walk
+from gibbsian.methods._langevin import LangevinSampler
 from gibbsian.methods.checks import check_at_least, check_positive
 from gibbsian.methods.noise_law import FittedGaussian
 
@@ -38,13 +38,13 @@ class NoiseContrast(Method):
     many dimensions, the two are told apart too easily to learn much.
 
     Args:
-        nu: noise draws per row of data.
-        spread: the noise has this many times the data's standard deviation.
-        steps: Langevin steps between two jumps of the chains that sample.
+        noise_ratio: noise draws per row of data.
+        noise_std_scale: the noise has this many times the data's standard deviation.
+        steps: Langevin steps between two wide Metropolis steps of the chains that sample.
         step_size: h of x' = x - h grad E + sqrt(2 h) xi.
         kernel: mala accepts or rejects each step, ula takes every one.
-        jump: standard deviation of the random-walk Metropolis step after every ``steps``; 0 for none.
-        sample_steps: Langevin steps from noise to a sample, in whole rounds of ``steps`` and jump.
+        mh_scale: standard deviation of the random-walk Metropolis step after every ``steps``; 0 for none.
+        sample_steps: Langevin steps from noise to a sample, in whole rounds of ``steps`` and the wide step.
         classify: weight of -log p(y|x) of labelled data in the loss; needs an energy that
             classifies, such as joint, which then samples by class.
     """
@@ -57,24 +57,26 @@ class NoiseContrast(Method):
         energy: nn.Module,
         measure: Measure | Undefined,
         *,
-        nu: int = 1,
-        spread: float = 1.0,
+        noise_ratio: int = 1,
+        noise_std_scale: float = 1.0,
         steps: int = 5,
         step_size: float = 0.01,
         kernel: Literal["ula", "mala"] = "mala",
-        jump: float = 0.0,
+        mh_scale: float = 0.0,
         sample_steps: int = 500,
         classify: float = 0.0,
     ):
         super().__init__(measure)
-        check_at_least("nu", nu, 1)
-        check_positive("spread", spread)
+        check_at_least("noise_ratio", noise_ratio, 1)
+        check_positive("noise_std_scale", noise_std_scale)
         check_classifier(energy, classify)
         self.energy = energy
         self.A = nn.Parameter(torch.zeros(()))
-        self.walk = Walk(measure, steps, step_size, kernel, jump, sample_steps=sample_steps)
-        self.noise = FittedGaussian(measure, spread)
-        self.nu = nu
+        self.sampler = LangevinSampler(
+            measure, steps, step_size, kernel, mh_scale, sample_steps=sample_steps
+        )
+        self.noise = FittedGaussian(measure, noise_std_scale)
+        self.noise_ratio = noise_ratio
         self.classify, self.by_class = classify, classify > 0
 
     def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[Move]:
@@ -83,11 +85,11 @@ class NoiseContrast(Method):
         Rows outside a box are first moved onto its walls.
         """
         batch = next(data)
-        x = self.walk.inside(batch.x)
+        x = self.sampler.inside(batch.x)
         if index == 0:
             self.initialise_A(len(x))
         self.noise.see(x, index)
-        x_noise = self.noise.sample(self.nu * len(x), rng)
+        x_noise = self.noise.sample(self.noise_ratio * len(x), rng)
         log_noise = self.noise.log_density(torch.cat([x, x_noise]))
         target = known_classes(self.energy, self.classify, batch, index)
         yield Move("energy", self.energy_loss, (x, x_noise, log_noise, *target))
@@ -99,7 +101,7 @@ class NoiseContrast(Method):
         By Jensen's inequality that lies below log Z, as near as a start need be.
         """
         rng = Generator(self.A.device).manual_seed(0)
-        x, measure = self.walk.start(rows, rng), self.measure
+        x, measure = self.sampler.start(rows, rng), self.measure
         if isinstance(measure, Box):
             self.A.copy_(self.log_model(x).mean() + measure.log_volume)
         else:
@@ -120,13 +122,13 @@ class NoiseContrast(Method):
         """
         G_data = self.log_model(x) - self.A - log_noise[: len(x)]
         G_noise = self.log_model(x_noise) - self.A - log_noise[len(x) :]
-        log_nu = math.log(self.nu)
+        log_nu = math.log(self.noise_ratio)
         logs = {
             "A": self.A.detach().clone(),
             "right_data": (G_data.detach() > log_nu).float().mean(),
             "right_noise": (G_noise.detach() < log_nu).float().mean(),
         }
-        loss = Loss(logistic_loss(G_data, G_noise, self.nu), logs)
+        loss = Loss(logistic_loss(G_data, G_noise, self.noise_ratio), logs)
         return with_classes(loss, self.energy, self.classify, x, *target)
 
     def learned_log_z(self) -> Tensor:
@@ -136,4 +138,4 @@ class NoiseContrast(Method):
     @torch.no_grad()
     def sample(self, n: int, rng: Generator, given: Tensor | None = None) -> Tensor:
         """``[n, *event]``: chains from the noise law. ``given``: class numbers, if it was taught any."""
-        return draw(self.energy, self.walk, self.noise.sample, n, rng, self.classify, given)
+        return draw(self.energy, self.sampler, self.noise.sample, n, rng, self.classify, given)

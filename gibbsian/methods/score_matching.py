@@ -12,7 +12,7 @@ from gibbsian.core import Batch, Loss, Method, Move, check_energy
 from gibbsian.core.measures import Measure, Undefined
 from gibbsian.core.numerics import Map, input_gradient
 from gibbsian.methods._conditional import check_classifier, draw, known_classes, with_classes
-from gibbsian.methods._langevin import Walk
+from gibbsian.methods._langevin import LangevinSampler
 from gibbsian.methods.checks import check_choice, check_positive
 
 
@@ -54,11 +54,11 @@ class ScoreMatching(Method):
     Args:
         objective: denoising or sliced.
         sigma: standard deviation of the denoising objective's noise, in the networks' units.
-        steps: Langevin steps between two jumps of the chains that sample.
+        steps: Langevin steps between two wide Metropolis steps of the chains that sample.
         step_size: h of x' = x - h grad E + sqrt(2 h) xi.
         kernel: mala accepts or rejects each step, ula takes every one.
-        jump: standard deviation of the random-walk Metropolis step after every ``steps``; 0 for none.
-        sample_steps: Langevin steps from noise to a sample, in whole rounds of ``steps`` and jump.
+        mh_scale: standard deviation of the random-walk Metropolis step after every ``steps``; 0 for none.
+        sample_steps: Langevin steps from noise to a sample, in whole rounds of ``steps`` and the wide step.
         classify: weight of -log p(y|x) of labelled data in the loss; needs an energy that
             classifies, such as joint, which then samples by class.
     """
@@ -76,7 +76,7 @@ class ScoreMatching(Method):
         steps: int = 5,
         step_size: float = 0.01,
         kernel: Literal["ula", "mala"] = "mala",
-        jump: float = 0.0,
+        mh_scale: float = 0.0,
         sample_steps: int = 500,
         classify: float = 0.0,
     ):
@@ -85,7 +85,9 @@ class ScoreMatching(Method):
         check_positive("sigma", sigma)
         check_classifier(energy, classify)
         self.energy = energy
-        self.walk = Walk(measure, steps, step_size, kernel, jump, sample_steps=sample_steps)
+        self.sampler = LangevinSampler(
+            measure, steps, step_size, kernel, mh_scale, sample_steps=sample_steps
+        )
         self.objective = objective
         self.sigma = sigma
         self.classify, self.by_class = classify, classify > 0
@@ -118,4 +120,4 @@ class ScoreMatching(Method):
     @torch.no_grad()
     def sample(self, n: int, rng: Generator, given: Tensor | None = None) -> Tensor:
         """``[n, *event]``: chains from noise. ``given``: a class number, or one per row, if taught."""
-        return draw(self.energy, self.walk, self.walk.start, n, rng, self.classify, given)
+        return draw(self.energy, self.sampler, self.sampler.start, n, rng, self.classify, given)

@@ -1,4 +1,4 @@
-"""Learners as functions of their teacher: optimiser steps one can differentiate, and their limit.
+"""Learners as functions of their teacher: optimizer steps one can differentiate, and their limit.
 
 A learner is one vector phi ``[P]`` (``parameters_of`` a module, called by ``call_at``) and an
 objective ``objective(phi, *inputs) -> scalar`` that it descends. Everything a gradient shall flow
@@ -98,7 +98,7 @@ class Adam:
         return phi - self.rate / first * direction, m, v, t
 
 
-Optimiser = SGD | Adam
+Optimizer = SGD | Adam
 """``start(phi)`` gives its state, ``step(g, phi, *state)`` the new ``(phi, *state)``."""
 
 
@@ -129,13 +129,13 @@ class AdamMemory(nn.Module):
 
 def unroll(
     objective: Objective,
-    optimiser: Optimiser,
+    optimizer: Optimizer,
     phi: Tensor,
     state: tuple[Tensor, ...],
     inputs: Sequence[tuple[Tensor, ...]],
     segment: int = 0,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """phi_K and its optimiser's state after one step on each of ``inputs``, differentiable in them.
+    """phi_K and its optimizer's state after one step on each of ``inputs``, differentiable in them.
 
     phi_{k+1} = step(phi_k, grad objective(phi_k, *inputs_k)), second derivatives included (Du et al.
     2020, Algorithm 1; Metz et al. 2017, equation 7). With ``segment`` > 0 only every segment-th phi
@@ -145,21 +145,21 @@ def unroll(
     carried: tuple[Tensor, ...] = (phi, *state)
     for first in range(0, len(inputs), segment or max(1, len(inputs))):
         some = inputs[first : first + segment] if segment else inputs
-        run = partial(_steps, objective, optimiser, len(carried), len(some))
+        run = partial(_steps, objective, optimizer, len(carried), len(some))
         arguments = (*carried, *chain.from_iterable(some))
         carried = _Recomputed.apply(run, *arguments) if segment else run(*arguments)
     return carried[0], carried[1:]
 
 
 def _steps(
-    objective: Objective, optimiser: Optimiser, held: int, steps: int, *tensors: Tensor
+    objective: Objective, optimizer: Optimizer, held: int, steps: int, *tensors: Tensor
 ) -> tuple[Tensor, ...]:
     """``steps`` steps; the first ``held`` tensors are phi and state, the rest the steps' inputs."""
     carried, rest = tensors[:held], tensors[held:]
     width = len(rest) // steps
     for k in range(steps):
         g = grad(objective)(carried[0], *rest[k * width : (k + 1) * width])
-        carried = optimiser.step(g, *carried)
+        carried = optimizer.step(g, *carried)
     return carried
 
 

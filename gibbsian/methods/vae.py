@@ -34,7 +34,7 @@ class VAE(Method):
             of the samples, Burda et al. 2016), or wake-sleep, which is no bound's gradient.
         samples: L, how many z are drawn per observation.
         posterior: the family of q(z|x), z = m + s eps.
-        hand_out: what a sample is: a draw of p(x|z), or its mean.
+        return_mean: hand out the mean of p(x|z) in place of a draw.
         sweeps: of the chain that fills in what is missing of an observation.
     """
 
@@ -52,7 +52,7 @@ class VAE(Method):
         estimator: Estimator = "b",
         samples: int = 1,
         posterior: Posterior = "gaussian",
-        hand_out: Literal["draw", "mean"] = "draw",
+        return_mean: bool = False,
         sweeps: int = 100,
     ):
         super().__init__(measure)
@@ -60,7 +60,6 @@ class VAE(Method):
         check_at_least("samples", samples, 1)
         check_choice("posterior", posterior, POSTERIORS)
         check_at_least("sweeps", sweeps, 1)
-        check_choice("hand_out", hand_out, ("draw", "mean"))
         self.decoder = decoder
         self.encoder = encoder
         self.prior = prior
@@ -68,7 +67,7 @@ class VAE(Method):
         self.family = POSTERIORS[posterior]
         self.estimator = estimator
         self.samples = samples
-        self.hand_out = hand_out
+        self.return_mean = return_mean
         self.sweeps = sweeps
 
     def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[Move]:
@@ -158,13 +157,13 @@ class VAE(Method):
         z = self.prior.sample(n, rng)
         x = self.drawn(z, rng)
         if given is None:
-            return x if self.hand_out == "draw" else self.means(z)
+            return x if not self.return_mean else self.means(z)
         observed = ~given.isnan()
         x = torch.where(observed, given, x)
         for _ in range(self.sweeps):
             z = self.renewed(x, z, rng)
             x = torch.where(observed, given, self.drawn(z, rng))
-        if self.hand_out == "draw":
+        if not self.return_mean:
             return x
         return torch.where(observed, given, self.means(z))
 

@@ -16,7 +16,7 @@ from gibbsian.config.config import AUTO, Config, check_seed, replace, signature_
 from gibbsian.core import Method, Space, check_energy
 from gibbsian.core.measures import Box, Counting, Gaussian, Measure, RealSpace, Undefined
 from gibbsian.methods import METHODS
-from gibbsian.models.roles import DIRECT_ROLES, LATENT_ROLES, Shape, blaming, seen_by
+from gibbsian.models.roles import DIRECT_ROLES, LATENT_ROLES, Shape, blaming, input_space
 from gibbsian.networks import NETWORKS, build_energy
 
 
@@ -120,7 +120,7 @@ def assemble(
         torch.manual_seed(config.training.seed)
         parts: dict[str, Any] = {}
         for role in cls.networks:
-            seen[role] = seen_by(config, role, space, parts)
+            seen[role] = input_space(config, role, space, parts)
             own = role in given
             parts[role] = given.pop(role) if own else _network(config, role, seen[role])
         if given:

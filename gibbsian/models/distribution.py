@@ -13,7 +13,7 @@ from gibbsian.core import Interval, NotDefined
 from gibbsian.core.measures import Box, Counting
 from gibbsian.core.protocols import HasEnergy, HasGenerator, HasLogWeights
 from gibbsian.data import Transform
-from gibbsian.models.log_density import directed_log_density, log_density, log_z, where_mass_is
+from gibbsian.models.log_density import directed_log_density, log_density, log_z, reference_points
 from gibbsian.models.model import Model
 
 Shape = Size | list[int] | tuple[int, ...]
@@ -53,7 +53,7 @@ class ModelDistribution(Distribution):
     @cached_property
     def log_z(self) -> Interval | NotDefined:
         """log Z in the networks' units, from both sides; found once, when first asked for."""
-        return log_z(self.model, where_mass_is(self.model, self.seed), self.seed)
+        return log_z(self.model, reference_points(self.model, self.seed), self.seed)
 
     @torch.no_grad()
     def sample(self, sample_shape: Shape = ()) -> Tensor:

@@ -57,7 +57,7 @@ def log_z(
     )
 
 
-def where_mass_is(model: Model, seed: int) -> Tensor | None:
+def reference_points(model: Model, seed: int) -> Tensor | None:
     """Points ``[N, *event]`` that show where a model without its data has mass; None where no one asks.
 
     Normal points with the spread of its training data and, where annealing will start from them
@@ -111,8 +111,8 @@ def generator_bound(model: Model, seed: int) -> Estimate | NotDefined | None:
     if entropy is None or not isinstance(method, HasEnergy) or isinstance(measure, Undefined):
         return None
     generator: Any = method.generator
-    claim = entropy.claim(generator, math.prod(measure.shape))
-    if claim.quantity != "log Z" or isinstance(measure, Counting):
+    guarantee = entropy.guarantee(generator, math.prod(measure.shape))
+    if guarantee.quantity != "log Z" or isinstance(measure, Counting):
         return None
     rng = model.rng(seed)
     with torch.no_grad():
@@ -122,9 +122,9 @@ def generator_bound(model: Model, seed: int) -> Estimate | NotDefined | None:
             return NotDefined("the generator's law reaches beyond the box")
     if not draws.entropy.isfinite().all():
         return NotDefined("the generator's Jacobian has lost rank")
-    conditions = f", if {' and '.join(claim.conditions)}" if claim.conditions else ""
+    conditions = f", if {' and '.join(guarantee.conditions)}" if guarantee.conditions else ""
     how = f"the generator's law{conditions}"
-    return variational_lower(method.energy, measure, draws, is_bound=claim.proved, how=how)
+    return variational_lower(method.energy, measure, draws, is_bound=guarantee.proved, how=how)
 
 
 def log_density(

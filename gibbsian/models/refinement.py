@@ -85,7 +85,7 @@ def refine(
                 "independence needs a generator's prior to propose from; use mala or hmc"
             )
         target, x0 = constrained(method.energy, method.measure), method.sample(n, rng)
-        target = target if inverse_temperature == 1 else Cold(target, inverse_temperature)
+        target = target if inverse_temperature == 1 else TemperedEnergy(target, inverse_temperature)
     h = 0.01 if step_size is None else step_size
     chosen = _kernel(kernel, target, h, friction, pair)
     if step_size is None and kernel in TUNED:
@@ -134,7 +134,7 @@ def in_stages(
     )
 
 
-class Cold:
+class TemperedEnergy:
     """beta E: the energy at another temperature."""
 
     def __init__(self, energy: Energy, inverse_temperature: float):

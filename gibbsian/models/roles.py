@@ -98,7 +98,7 @@ def packed(config: Config, role: str, space: Space) -> Space:
     return dataclasses.replace(space, shape=(count * space.shape[0], *space.shape[1:]))
 
 
-def seen_by(config: Config, role: str, space: Space, parts: Mapping[str, object]) -> Space:
+def input_space(config: Config, role: str, space: Space, parts: Mapping[str, object]) -> Space:
     """What the network of ``role`` sees: observations, small pictures, or the statistics' maps."""
     if role == "point":
         factor: int = getattr(config, "factor")  # noqa: B009

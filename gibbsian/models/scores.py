@@ -11,19 +11,19 @@ from gibbsian.models.log_density import (
     generator_bound,
     log_density,
     log_z,
-    where_mass_is,
+    reference_points,
 )
 from gibbsian.models.model import Model
 
 
-def score_points(model: Model, x: Tensor, seed: int) -> tuple[dict[str, Tensor], str]:
+def score_rows(model: Model, x: Tensor, seed: int) -> tuple[dict[str, Tensor], str]:
     """Per row: energy, log-density from both sides, percentile; and a sentence on their standing."""
     if isinstance(model.method, HasLogWeights):
         below = directed_log_density(model, x, seed)
         return {"log_density_lower": below}, "log-densities are bounds in expectation, from below"
     energy = model.energy(x, seed)
     table = {"energy": energy}
-    z = log_z(model, where_mass_is(model, seed), seed, generator_bound(model, seed))
+    z = log_z(model, reference_points(model, seed), seed, generator_bound(model, seed))
     if isinstance(z, Interval):
         sides = log_density(model, x, energy, z, seed)
         table["log_density_lower"], table["log_density_upper"] = sides

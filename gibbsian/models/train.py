@@ -21,7 +21,7 @@ from gibbsian.data import Dataset, Stream
 from gibbsian.models.build import assemble, resolve
 from gibbsian.models.model import Model
 from gibbsian.models.roles import ERRORS_OF_MODULES
-from gibbsian.training import Optimiser, Progress, Watch, checkpoints, fit, processes, start
+from gibbsian.training import Optimizer, Progress, Watch, checkpoints, fit, processes, start
 from gibbsian.training.processes import process_group
 
 HELD_OUT = 2_000
@@ -105,12 +105,12 @@ def train_config(
     run: Run | None,
     dataset: Dataset | None = None,
     networks: Mapping[str, nn.Module] | None = None,
-    tell: Callable[[str], None] | None = None,
+    log: Callable[[str], None] | None = None,
     watch: Watch | None = None,
 ) -> Model:
     """Train a configuration from its first round, in ``run`` if one is given.
 
-    ``tell`` is told what was detected in the data, before the first round and where the method can
+    ``log`` is given what was detected in the data, before the first round and where the method can
     use them; ``watch`` sees each logged row of metrics.
     """
     device = device_of(config.training.device)
@@ -124,9 +124,9 @@ def train_config(
             if run is not None and processes.rank() == 0:
                 write_config(run, config)
             processes.barrier()
-            if tell is not None and processes.rank() == 0:
+            if log is not None and processes.rank() == 0:
                 for note in dataset.notes:
-                    tell(note)
+                    log(note)
             return _play(progress, config, dataset, run, watch)
         except (ValueError, OSError, *ERRORS_OF_MODULES):
             if run is not None and processes.rank() == 0 and progress.index == 0:
@@ -190,12 +190,14 @@ def _prepare(
         rank=processes.rank(),
         world=processes.world(),
     )
-    as_they_are = Optimiser("sgd", rate=1.0)
-    optimisers = {
-        player: as_they_are if player in method.stepped else getattr(config, f"{player}_optimiser")
+    as_they_are = Optimizer("sgd", lr=1.0)
+    optimizers = {
+        player: as_they_are
+        if player in method.self_optimized
+        else getattr(config, f"{player}_optimizer")
         for player in method.players
     }
-    return start(method, optimisers, config.training, stream)
+    return start(method, optimizers, config.training, stream)
 
 
 def _snapshot(progress: Progress, config: Config, dataset: Dataset) -> Model:

@@ -64,8 +64,8 @@ def conditional(inputs: int, units: int, deterministic: int, gaussian: bool) -> 
     return nn.Sequential(*layers[:-1])
 
 
-def widen(net: nn.Module, gaussian: bool, decided: float) -> None:
-    """Begin ``net`` with weights of N(0, 1 / n_in) instead, of logits ``decided`` times as wide.
+def widen(net: nn.Module, gaussian: bool, logit_init_scale: float) -> None:
+    """Begin ``net`` with weights of N(0, 1 / n_in) instead, of logits ``logit_init_scale`` times as wide.
 
     From weights as small as the authors' a machine over real numbers stays where its layers know nothing
     of each other, which is a stationary point. Tanh units bend in different places; log-variances
@@ -78,7 +78,7 @@ def widen(net: nn.Module, gaussian: bool, decided: float) -> None:
     nn.init.zeros_(linear[-1].bias)
     with torch.no_grad():
         scaled = linear[-1].weight.chunk(2)[1] if gaussian else linear[-1].weight
-        scaled.mul_(0.1 if gaussian else decided)
+        scaled.mul_(0.1 if gaussian else logit_init_scale)
 
 
 class SigmoidBeliefs(nn.Module):
@@ -103,8 +103,8 @@ class SigmoidBeliefs(nn.Module):
         self.q = nn.ModuleList(conditional(low[0], up[0], count, up[1]) for low, up in pairs)
         if self.gaussian[0]:
             for (low, up), p, q in zip(pairs, self.p, self.q, strict=True):
-                widen(p, low[1], options.decided)
-                widen(q, up[1], options.decided)
+                widen(p, low[1], options.logit_init_scale)
+                widen(q, up[1], options.logit_init_scale)
 
     def top(self) -> Tensor:
         """Parameters of p(h_L), ``[n_L]`` or ``[2 n_L]``."""

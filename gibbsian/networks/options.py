@@ -29,7 +29,7 @@ class NetworkOptions:
         activation: non-linearity; smooth ones suit Langevin sampling and Jacobians.
         fourier: number of random frequencies appended to vectors as sines and cosines; 0 for none.
         fourier_scale: standard deviation of these frequencies, in radians per unit of x.
-        envelope: sigma of the confined and joint energies' |x|^2 / (2 sigma^2).
+        confinement_std: sigma of the confined and joint energies' |x|^2 / (2 sigma^2).
         experts: number K of Bernoulli experts of a bounded energy.
         channels: channels of the first convolution.
         batch_norm: normalise the hidden layers of a generator, auto-encoder or dense critic by batch.
@@ -44,16 +44,16 @@ class NetworkOptions:
             makes a layer Gaussian, or 4x-5l-20: five, geometrically spaced from 4 times the data's
             size down to 20.
         deterministic: tanh layers inside each conditional of such layers.
-        decided: how many times wider than others the weights of logits start over real numbers, about their
-            standard deviation; over few numbers bits should be all but decided. Over bits the start is the
-            authors'.
+        logit_init_scale: how many times wider than others the weights of logits start over real
+            numbers, about their standard deviation; over few numbers bits should be all but decided. Over
+            bits the start is the authors'.
         classes: of a joint energy's or a ladder's classifier.
         noise: standard deviation of a ladder's noise, at every layer.
         factor: how much larger a super-resolution network makes a picture's sides.
         scales: octaves J of a scattering transform, whose maps are 2^J times smaller.
         orientations: directions L of its wavelets.
         order: of a scattering transform, 1 or 2.
-        spread: standard deviation of every weight and bias of an encoder or decoder at the start,
+        init_std: standard deviation of every weight and bias of an encoder or decoder at the start,
             0.1 in Kingma and Welling (2014); 0 leaves each layer's own law.
         time: let an energy take the noise level as a second input: what the diffusion bound needs.
     """
@@ -63,7 +63,7 @@ class NetworkOptions:
     activation: Literal["silu", "relu", "leaky-relu", "tanh", "softplus", "prelu"] = "silu"
     fourier: int = 0
     fourier_scale: float = 2.0
-    envelope: float = 1.0
+    confinement_std: float = 1.0
     experts: int = 128
     channels: int = 32
     batch_norm: bool = False
@@ -75,14 +75,14 @@ class NetworkOptions:
     kernels: int = 16
     layers: str = "200,100,50,20"
     deterministic: int = 0
-    decided: float = 2.0
+    logit_init_scale: float = 2.0
     classes: int = 10
     noise: float = 0.3
     factor: int = 2
     scales: int = 2
     orientations: int = 8
     order: int = 1
-    spread: float = 0.0
+    init_std: float = 0.0
     time: bool = False
 
     def __post_init__(self) -> None:
@@ -92,9 +92,9 @@ class NetworkOptions:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.order not in (1, 2):
             raise ValueError(f"the order of a scattering transform is 1 or 2, not {self.order}")
-        if not 0 <= self.spread < math.inf:
+        if not 0 <= self.init_std < math.inf:
             raise ValueError(
-                f"spread must be 0 (each layer's own law) or positive, not {self.spread}"
+                f"init_std must be 0 (each layer's own law) or positive, not {self.init_std}"
             )
         if self.fourier < 0:
             raise ValueError(f"fourier must be 0 (none) or a count, not {self.fourier}")
@@ -104,9 +104,11 @@ class NetworkOptions:
             raise ValueError(f"noise must be finite and not negative, not {self.noise}")
         if self.deterministic < 0:
             raise ValueError(f"deterministic must be 0 (none) or a count, not {self.deterministic}")
-        if not 0 < self.decided < math.inf:
-            raise ValueError(f"decided must be a positive number, not {self.decided}")
-        for name in ("fourier_scale", "envelope", "variance"):
+        if not 0 < self.logit_init_scale < math.inf:
+            raise ValueError(
+                f"logit_init_scale must be a positive number, not {self.logit_init_scale}"
+            )
+        for name in ("fourier_scale", "confinement_std", "variance"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
         if self.likelihood not in ("gaussian", "bernoulli"):
@@ -117,10 +119,10 @@ class NetworkOptions:
             )
 
     def start(self, net: nn.Module) -> None:
-        """Draw every parameter of ``net`` from N(0, spread^2), where a spread is asked for."""
-        if self.spread > 0:
+        """Draw every parameter of ``net`` from N(0, init_std^2), where one is asked for."""
+        if self.init_std > 0:
             for parameter in net.parameters():
-                nn.init.normal_(parameter, std=self.spread)
+                nn.init.normal_(parameter, std=self.init_std)
 
     def activate(self) -> nn.Module:
         """A new activation module."""

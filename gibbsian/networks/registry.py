@@ -47,7 +47,7 @@ def mlp(space: Space, options: NetworkOptions) -> LinearEnergy:
 
 def confined(space: Space, options: NetworkOptions) -> ConfinedEnergy:
     """Dense layers and a quadratic envelope; has a normaliser on R^d."""
-    return ConfinedEnergy(DenseTrunk(space, options), options.envelope)
+    return ConfinedEnergy(DenseTrunk(space, options), options.confinement_std)
 
 
 def bounded(space: Space, options: NetworkOptions) -> BoundedEnergy:
@@ -72,12 +72,12 @@ def conv_bounded(space: Space, options: NetworkOptions) -> BoundedEnergy:
 
 def joint(space: Space, options: NetworkOptions) -> JointEnergy:
     """Logits of ``classes`` on dense layers as an energy, with a quadratic envelope."""
-    return JointEnergy(DenseTrunk(space, options), options.classes, options.envelope)
+    return JointEnergy(DenseTrunk(space, options), options.classes, options.confinement_std)
 
 
 def conv_joint(space: Space, options: NetworkOptions) -> JointEnergy:
     """Logits of ``classes`` on convolutions as an energy, with a quadratic envelope, for images."""
-    return JointEnergy(ConvTrunk(space, options), options.classes, options.envelope)
+    return JointEnergy(ConvTrunk(space, options), options.classes, options.confinement_std)
 
 
 def dense_critic(space: Space, options: NetworkOptions) -> LinearEnergy:

@@ -5,14 +5,14 @@ Knows only Method: imports core alone.
 
 from gibbsian.training.checkpoints import Progress, restore, save
 from gibbsian.training.loop import Interrupted, Training, Watch, fit, start
-from gibbsian.training.optimizers import Optimiser
-from gibbsian.training.stepper import Mover, player_parameters
+from gibbsian.training.optimizers import Optimizer
+from gibbsian.training.stepper import Stepper, player_parameters
 
 __all__ = [
     "Interrupted",
-    "Mover",
-    "Optimiser",
+    "Optimizer",
     "Progress",
+    "Stepper",
     "Training",
     "Watch",
     "fit",

@@ -1,6 +1,6 @@
 """What resuming needs, one file per process and round: ``state/round-00001000.rank0.safetensors``.
 
-Process 0's file holds what all processes share (parameters, buffers, optimisers, averages); every
+Process 0's file holds what all processes share (parameters, buffers, optimizers, averages); every
 process's file holds what is its own (local buffers, random number generators, the data's position).
 The last two rounds are kept, so that a damaged file costs one interval and not the run.
 """
@@ -21,7 +21,7 @@ from gibbsian.core import Method
 from gibbsian.core.files import CorruptFileError, read_tensors, write_tensors
 from gibbsian.training import processes
 from gibbsian.training.optimizers import export_state, import_state
-from gibbsian.training.stepper import Mover
+from gibbsian.training.stepper import Stepper
 
 NAME = re.compile(r"round-(\d+)\.rank(\d+)\.safetensors")
 FORMAT = 1
@@ -32,7 +32,7 @@ class Progress:
     """Everything that changes while training runs: the state of a run between two rounds."""
 
     method: Method
-    mover: Mover
+    stepper: Stepper
     rng: Generator
     stream: Any  # has state_dict() and load_state_dict() of whole numbers
     average: dict[str, Tensor]  # exponential moving average of the parameters; empty if not asked
@@ -58,8 +58,8 @@ def save(folder: Path, progress: Progress) -> None:
     """Write this process's file for the current round, then remove all but the last two rounds."""
     method, rank = progress.method, processes.rank()
     tensors = {"rng": progress.rng.get_state(), "global rng": torch.get_rng_state()}
-    if torch.cuda.is_available() and progress.mover.device.type == "cuda":
-        tensors["cuda rng"] = torch.cuda.get_rng_state(progress.mover.device)
+    if torch.cuda.is_available() and progress.stepper.device.type == "cuda":
+        tensors["cuda rng"] = torch.cuda.get_rng_state(progress.stepper.device)
     for name, value in method.state_dict().items():
         if name in method.local:
             tensors[f"local/{name}"] = value
@@ -67,8 +67,8 @@ def save(folder: Path, progress: Progress) -> None:
             tensors[f"method/{name}"] = value
     if rank == 0:
         tensors |= {f"average/{name}": value for name, value in progress.average.items()}
-        for player, optimiser in progress.mover.optimisers.items():
-            tensors |= export_state(optimiser, f"optimiser/{player}")
+        for player, optimizer in progress.stepper.optimizers.items():
+            tensors |= export_state(optimizer, f"optimizer/{player}")
     facts = {
         "format": FORMAT,
         "round": progress.index,
@@ -91,7 +91,7 @@ def restore(folder: Path, progress: Progress) -> None:
     Raises ValueError when none is whole, when it was written by a newer version, or by another
     number of processes.
     """
-    device = progress.mover.device
+    device = progress.stepper.device
     for index in rounds(folder):
         problem = ""
         shared: dict[str, Tensor] = {}
@@ -131,13 +131,13 @@ def _apply(
     state = {k.removeprefix("method/"): v for k, v in shared.items() if k.startswith("method/")}
     state |= {k.removeprefix("local/"): v for k, v in own.items() if k.startswith("local/")}
     method.load_state_dict(state)
-    for player, optimiser in progress.mover.optimisers.items():
-        import_state(optimiser, f"optimiser/{player}", shared)
+    for player, optimizer in progress.stepper.optimizers.items():
+        import_state(optimizer, f"optimizer/{player}", shared)
     for name, value in progress.average.items():
         value.copy_(shared[f"average/{name}"])
     progress.rng.set_state(own["rng"])
     torch.set_rng_state(own["global rng"])
     if "cuda rng" in own:
-        torch.cuda.set_rng_state(own["cuda rng"], progress.mover.device)
+        torch.cuda.set_rng_state(own["cuda rng"], progress.stepper.device)
     progress.stream.load_state_dict(facts["stream"])
     progress.index = facts["round"]

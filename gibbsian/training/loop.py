@@ -21,8 +21,8 @@ from tqdm import tqdm
 from gibbsian.core import Method
 from gibbsian.training import checkpoints, processes
 from gibbsian.training.checkpoints import Progress
-from gibbsian.training.optimizers import Optimiser
-from gibbsian.training.stepper import Mover
+from gibbsian.training.optimizers import Optimizer
+from gibbsian.training.stepper import Stepper
 
 
 @dataclass(frozen=True)
@@ -77,15 +77,15 @@ class Interrupted(Exception):
 
 
 def start(
-    method: Method, optimisers: Mapping[str, Optimiser], options: Training, stream: Any
+    method: Method, optimizers: Mapping[str, Optimizer], options: Training, stream: Any
 ) -> Progress:
     """The state of a run before its first round; process r draws from its own generator."""
     device = next(method.parameters()).device
-    mover = Mover(method, optimisers, options.precision, options.compile)
+    stepper = Stepper(method, optimizers, options.precision, options.compile)
     seed = options.seed * 1_000_003 + processes.rank()
     torch.manual_seed(seed)  # user modules that draw from the global generator (dropout)
     average = {n: p.detach().clone() for n, p in method.named_parameters()} if options.ema else {}
-    return Progress(method, mover, torch.Generator(device).manual_seed(seed), stream, average)
+    return Progress(method, stepper, torch.Generator(device).manual_seed(seed), stream, average)
 
 
 def fit(
@@ -114,11 +114,11 @@ def fit(
         while progress.index < options.rounds:
             logs = _round(progress, options)
             progress.index += 1
-            stop = processes.any_process(bool(caught), progress.mover.device)
+            stop = processes.any_process(bool(caught), progress.stepper.device)
             last = progress.index == options.rounds or stop
             due = bool(options.save_every) and progress.index % options.save_every == 0
             if progress.index % options.log_every == 0 or last or due:
-                progress.mover.check()
+                progress.stepper.check()
             if progress.index % options.log_every == 0 or last:
                 values = {name: float(value) for name, value in logs.items()}
                 elapsed = time.perf_counter() - begun
@@ -143,10 +143,10 @@ def fit(
 
 def _round(progress: Progress, options: Training) -> dict[str, Tensor]:
     """Play one round; return the last loss and logs of each player."""
-    mover, logs = progress.mover, {}
-    mover.set_rates(progress.index, options.rounds)
+    stepper, logs = progress.stepper, {}
+    stepper.set_rates(progress.index, options.rounds)
     for move in progress.method.round(progress.index, progress.stream, progress.rng):
-        loss = mover.make(move, progress.index)
+        loss = stepper.step(move, progress.index)
         logs[f"{move.player}/loss"] = loss.value
         for name, value in loss.logs.items():
             logs[f"{move.player}/{name}"] = value

@@ -1,4 +1,4 @@
-"""Per-player optimisers: the usual ones of torch, a rate schedule, and their state as plain tensors."""
+"""Per-player optimizers: the usual ones of torch, a rate schedule, and their state as plain tensors."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Optimiser:
+class Optimizer:
     """How one player steps.
 
     Args:
-        name: which optimiser of torch.
-        rate: learning rate at the start (after warm-up).
+        name: which optimizer of torch.
+        lr: learning rate at the start (after warm-up).
         betas: Adam's and AdamW's moment decays.
         eps: added to the denominator.
         momentum: of sgd and rmsprop.
         weight_decay: L2 penalty (decoupled for adamw).
         clip: largest global gradient norm; 0 does not clip.
-        schedule: how the rate falls from `rate` to zero over the run (constant: it does not).
-        warmup: rounds over which the rate rises linearly to `rate`.
+        schedule: how the rate falls from `lr` to zero over the run (constant: it does not).
+        warmup: rounds over which the rate rises linearly to `lr`.
     """
 
     name: Literal["adam", "adamw", "sgd", "rmsprop", "adagrad", "adadelta"] = "adam"
-    rate: float = 1e-3
+    lr: float = 1e-3
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
     momentum: float = 0.0
@@ -38,20 +38,20 @@ class Optimiser:
     warmup: int = 0
 
     def __post_init__(self) -> None:
-        if not self.rate > 0:
-            raise ValueError(f"a learning rate must be positive, not {self.rate}")
+        if not self.lr > 0:
+            raise ValueError(f"a learning rate must be positive, not {self.lr}")
         if self.clip < 0 or self.weight_decay < 0 or self.warmup < 0:
             raise ValueError("clip, weight_decay and warmup must not be negative")
 
     def build(self, parameters: Sequence[Tensor]) -> torch.optim.Optimizer:
-        """The torch optimiser over ``parameters``.
+        """The torch optimizer over ``parameters``.
 
         On CPU, Adam and Adagrad take one fused pass over them, several times faster than torch's default.
         """
         fused = all(parameter.device.type == "cpu" for parameter in parameters)
         one_pass: dict[str, Any] = {"fused": True} if fused else {"foreach": True}
         common: dict[str, Any] = {
-            "lr": self.rate,
+            "lr": self.lr,
             "eps": self.eps,
             "weight_decay": self.weight_decay,
         }
@@ -62,7 +62,7 @@ class Optimiser:
                 return torch.optim.AdamW(parameters, betas=self.betas, **one_pass, **common)
             case "sgd":
                 return torch.optim.SGD(
-                    parameters, self.rate, self.momentum, weight_decay=self.weight_decay
+                    parameters, self.lr, self.momentum, weight_decay=self.weight_decay
                 )
             case "rmsprop":
                 return torch.optim.RMSprop(parameters, momentum=self.momentum, **common)
@@ -72,7 +72,7 @@ class Optimiser:
                 return torch.optim.Adadelta(parameters, rho=self.betas[0], **common)
 
     def factor(self, index: int, rounds: int) -> float:
-        """The rate in round ``index`` of ``rounds``, as a share of ``rate``."""
+        """The rate in round ``index`` of ``rounds``, as a share of ``lr``."""
         rise = min(1.0, (index + 1) / (self.warmup + 1))
         done = min(1.0, index / max(1, rounds))
         match self.schedule:
@@ -84,10 +84,10 @@ class Optimiser:
                 return rise * 0.5 * (1.0 + math.cos(math.pi * done))
 
 
-def export_state(optimiser: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:
-    """The optimiser's tensors, named ``prefix/parameter number/name``."""
+def export_state(optimizer: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:
+    """The optimizer's tensors, named ``prefix/parameter number/name``."""
     tensors = {}
-    for number, entries in optimiser.state_dict()["state"].items():
+    for number, entries in optimizer.state_dict()["state"].items():
         for name, value in entries.items():
             if value is not None:
                 tensors[f"{prefix}/{number}/{name}"] = torch.as_tensor(value)
@@ -95,7 +95,7 @@ def export_state(optimiser: torch.optim.Optimizer, prefix: str) -> dict[str, Ten
 
 
 def import_state(
-    optimiser: torch.optim.Optimizer, prefix: str, tensors: Mapping[str, Tensor]
+    optimizer: torch.optim.Optimizer, prefix: str, tensors: Mapping[str, Tensor]
 ) -> None:
     """Put back what ``export_state`` gave; the groups' settings stay as built."""
     state: dict[int, dict[str, Tensor]] = {}
@@ -103,5 +103,5 @@ def import_state(
         if key.startswith(f"{prefix}/"):
             number, name = key.removeprefix(f"{prefix}/").split("/")
             state.setdefault(int(number), {})[name] = value
-    groups = optimiser.state_dict()["param_groups"]
-    optimiser.load_state_dict({"state": state, "param_groups": groups})
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})

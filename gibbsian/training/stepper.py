@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gibbsian.core import Loss, Method, Move, NonFiniteError
 from gibbsian.training import processes
-from gibbsian.training.optimizers import Optimiser
+from gibbsian.training.optimizers import Optimizer
 
 
 def player_parameters(method: Method, player: str) -> dict[str, nn.Parameter]:
@@ -39,8 +39,8 @@ def largest(gradients: tuple[Tensor, ...]) -> Tensor:
     return torch.stack(ends).abs().max()
 
 
-class Mover:
-    """Makes the moves of one method; holds its optimisers and the record of the first fault.
+class Stepper:
+    """Makes the moves of one method; holds its optimizers and the record of the first fault.
 
     A fault (a loss or gradient that is not finite) is recorded on the device without stopping the
     host; ``check`` reads it. Reading is due at every logging round and before every save.
@@ -49,15 +49,15 @@ class Mover:
     def __init__(
         self,
         method: Method,
-        optimisers: Mapping[str, Optimiser],
+        optimizers: Mapping[str, Optimizer],
         precision: Literal["float32", "bfloat16"] = "float32",
         compile: bool = False,
     ):
         self.method = method
-        self.options = optimisers
+        self.options = optimizers
         self.parameters = {player: player_parameters(method, player) for player in method.players}
-        self.optimisers = {
-            player: optimisers[player].build(list(self.parameters[player].values()))
+        self.optimizers = {
+            player: optimizers[player].build(list(self.parameters[player].values()))
             for player in method.players
         }
         self.precision = precision
@@ -73,14 +73,14 @@ class Mover:
         ]
 
     def set_rates(self, index: int, rounds: int) -> None:
-        """Set each optimiser's rate to its schedule's value for round ``index``."""
-        for player, optimiser in self.optimisers.items():
+        """Set each optimizer's rate to its schedule's value for round ``index``."""
+        for player, optimizer in self.optimizers.items():
             options = self.options[player]
             if options.schedule != "constant" or index <= options.warmup:
-                for group in optimiser.param_groups:
-                    group["lr"] = options.rate * options.factor(index, rounds)
+                for group in optimizer.param_groups:
+                    group["lr"] = options.lr * options.factor(index, rounds)
 
-    def make(self, move: Move, index: int) -> Loss:
+    def step(self, move: Move, index: int) -> Loss:
         """Take one gradient step; return the loss, detached.
 
         Raises ValueError when the player is unknown, the loss is not a scalar, or it does not reach
@@ -147,7 +147,7 @@ class Mover:
             parameter.grad = gradients[name]
         if self.options[player].clip > 0:
             nn.utils.clip_grad_norm_(parameters.values(), self.options[player].clip)
-        self.optimisers[player].step()
+        self.optimizers[player].step()
         for parameter in parameters.values():
             parameter.grad = None
 
@@ -158,5 +158,6 @@ class Mover:
             return
         raise NonFiniteError(
             f"player {self.names[int(player)]!r} is not finite in round {int(index)}: loss {value:g}, "
-            f"largest gradient entry {norm:g}; try a smaller rate, --clip or a confined energy"
+            f"largest gradient entry {norm:g}; try a smaller learning rate "
+            "(--PLAYER-optimizer.lr), --PLAYER-optimizer.clip or a confined energy"
         )

@@ -187,12 +187,12 @@ def test_infonce_lies_below_the_information_and_below_log_b(linear):
 
 def test_claims_say_what_is_proved():
     prior, G = Gaussian((2,)), Curved(2, 2)
-    assert LogDet(prior).claim(G, 2).conditions == ("G is injective",)
-    assert "surface" in LogDet(prior).claim(Curved(2, 3), 3).quantity
-    assert len(SingularValue(prior, 2).claim(G, 2).conditions) == 2
-    assert len(SingularValue(prior, None).claim(G, 2).conditions) == 1
-    assert EncoderInformation(prior, G, 0.1).claim(G, 2).proved
-    assert InfoNCE(prior, G, 0.1).claim(G, 2).proved
+    assert LogDet(prior).guarantee(G, 2).conditions == ("G is injective",)
+    assert "surface" in LogDet(prior).guarantee(Curved(2, 3), 3).quantity
+    assert len(SingularValue(prior, 2).guarantee(G, 2).conditions) == 2
+    assert len(SingularValue(prior, None).guarantee(G, 2).conditions) == 1
+    assert EncoderInformation(prior, G, 0.1).guarantee(G, 2).proved
+    assert InfoNCE(prior, G, 0.1).guarantee(G, 2).proved
 
 
 def test_refuses_what_makes_no_sense():

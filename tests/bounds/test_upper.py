@@ -137,12 +137,12 @@ def test_piecewise_linear_generators_lose_the_volume_s_gradient():
 
 
 def test_claims_say_what_is_proved():
-    assert GradientPenalty(LogDet(PRIOR)).claim().side == "upper"
-    assert "exp(osc h)" in GradientPenalty(LogDet(PRIOR)).claim().conditions[0]
-    assert GradientPenalty(SingularValue(PRIOR)).claim().side == "neither"
-    assert GradientPenalty(LogDet(PRIOR), power=1.0).claim().side == "neither"
-    assert GradientPenalty(LogDet(PRIOR, 0.1)).claim().side == "neither"
-    assert ZeroCentred().claim().side == "neither" and not ZeroCentred().claim().proved
+    assert GradientPenalty(LogDet(PRIOR)).guarantee().side == "upper"
+    assert "exp(osc h)" in GradientPenalty(LogDet(PRIOR)).guarantee().conditions[0]
+    assert GradientPenalty(SingularValue(PRIOR)).guarantee().side == "neither"
+    assert GradientPenalty(LogDet(PRIOR), power=1.0).guarantee().side == "neither"
+    assert GradientPenalty(LogDet(PRIOR, 0.1)).guarantee().side == "neither"
+    assert ZeroCentred().guarantee().side == "neither" and not ZeroCentred().guarantee().proved
 
 
 def test_refuses_what_makes_no_sense():

@@ -40,7 +40,7 @@ TRAIN = ("train", "cd", "--data", "moons", *SMALL, "--out", "new")
         ((*TRAIN, "--energy", "bonded"), "unknown energy network 'bonded'; did you mean bounded"),
         ((*TRAIN, "--energy", "conv"), "a convolutional network needs images .*; use mlp"),
         ((*TRAIN, "--energy-net.width", "0"), "width must be at least 1, not 0"),
-        ((*TRAIN, "--energy-optimiser.rate", "0"), "a learning rate must be positive, not 0.0"),
+        ((*TRAIN, "--energy-optimizer.lr", "0"), "a learning rate must be positive, not 0.0"),
         ((*TRAIN, "--step-size", "0"), "step_size must be finite and positive, not 0.0"),
         ((*TRAIN, "--kernel", "mla"), "'mla' for argument '--kernel'.*'mala'"),
         ((*TRAIN, "--box", "0"), "--box must be auto, none or a positive half-width, not '0'"),
@@ -152,7 +152,7 @@ def test_help_of_a_method_shows_all_its_options(capsys):
     out = capsys.readouterr().out
     for option in ("data", "k", "entropy", "box", "energy", "generator", "rounds", "seed", "out"):
         assert f"--{option} " in out, option
-    for option in ("energy-net.width", "generator-net.depth", "energy-optimiser.rate"):
+    for option in ("energy-net.width", "generator-net.depth", "energy-optimizer.lr"):
         assert f"--{option} " in out, option
 
 

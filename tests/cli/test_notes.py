@@ -21,7 +21,7 @@ def config(path, **training):
 def test_notes_come_before_the_first_row_of_metrics(tmp_path):
     told = []
     settings = config(tmp_path / "x.csv")
-    train_config(settings, None, tell=told.append, watch=lambda row: told.append("row"))
+    train_config(settings, None, log=told.append, watch=lambda row: told.append("row"))
     assert "header row: a, b" in told
     assert told.index("row") == len(told) - told.count("row") == 3
 
@@ -29,5 +29,5 @@ def test_notes_come_before_the_first_row_of_metrics(tmp_path):
 def test_of_data_that_do_not_fit_nothing_is_told(tmp_path):
     told = []
     with pytest.raises(ValueError, match="batch of 500 is larger"):
-        train_config(config(tmp_path / "x.csv", batch=500), None, tell=told.append)
+        train_config(config(tmp_path / "x.csv", batch=500), None, log=told.append)
     assert told == []

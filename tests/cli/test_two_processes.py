@@ -19,7 +19,7 @@ def test_every_method_in_two_processes(tmp_path):
         different = {key for key in one if not torch.equal(one[key], two[key])}
         # EBGAN keeps rows of its own only where it is told classes, which these data have not
         assert different == (set() if name == "ebgan" else set(method.local)), name
-        assert any(key.startswith("optimiser/") for key in one)
+        assert any(key.startswith("optimizer/") for key in one)
 
 
 def test_the_command_line_works_unchanged(tmp_path):

@@ -37,8 +37,8 @@ def held(progress):
     """Everything of a run that could differ between processes."""
     tensors = dict(progress.method.state_dict())
     tensors |= {f"average/{name}": value for name, value in progress.average.items()}
-    for player, optimiser in progress.mover.optimisers.items():
-        tensors |= export_state(optimiser, f"optimiser/{player}")
+    for player, optimizer in progress.stepper.optimizers.items():
+        tensors |= export_state(optimizer, f"optimizer/{player}")
     return tensors
 
 

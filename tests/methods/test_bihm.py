@@ -13,7 +13,15 @@ from gibbsian.core.measures import Counting
 from gibbsian.core.protocols import HasLogWeights, HasOverlap
 from gibbsian.methods.bihm import BiHM
 from gibbsian.methods.helmholtz_chain import Gibbs, resampled
-from gibbsian.methods.helmholtz_layers import Layers, dream, infer, log_p, log_q, log_root, uniforms
+from gibbsian.methods.helmholtz_layers import (
+    Layers,
+    log_p,
+    log_q,
+    log_root,
+    sample_p,
+    sample_q,
+    uniforms,
+)
 from gibbsian.networks import NetworkOptions, SigmoidBeliefs, build_beliefs
 from tests.methods.play import Stream, check_gradient, descend, gradients
 
@@ -180,7 +188,7 @@ def test_the_control_variate_keeps_the_mean_and_lowers_the_variance(k: int) -> N
     log_w = method.weighed(x.expand(n, 4), noise)[2]
     omega = (0.5 * log_w).softmax(0)
     # d log q / d bias of the last layer of q, per draw: h_2 - sigmoid(logits).
-    layers, _ = infer(method.layers, x.expand(n, 4), noise)
+    layers, _ = sample_q(method.layers, x.expand(n, 4), noise)
     score = layers[2] - torch.sigmoid(method.layers.up(2, layers[1]))
     plain = (omega[..., None] * score).sum(0)
     less = ((omega - 1 / k)[..., None] * score).sum(0)
@@ -234,7 +242,7 @@ def deviation(layers: Layers, law: Tensor) -> float:
 @torch.no_grad()
 def test_dreams_have_the_law_of_p() -> None:
     method = machine()
-    layers = dream(method.layers, uniforms(SIZES, (20_000,), Generator().manual_seed(0)))
+    layers = sample_p(method.layers, uniforms(SIZES, (20_000,), Generator().manual_seed(0)))
     assert (
         deviation(tuple(layer.double() for layer in layers), joint(method)[0].exp().flatten()) < 5
     )
@@ -280,7 +288,7 @@ def test_gibbs_gets_there_from_ancestral_draws() -> None:
     """The chain forgets p: from draws of p it reaches p*."""
     method, rng = machine(), Generator().manual_seed(4)
     law, chain = star(method), Gibbs(machine().layers, 5, 2)
-    start = dream(method.layers, uniforms(SIZES, (8_000,), rng))
+    start = sample_p(method.layers, uniforms(SIZES, (8_000,), rng))
     start = tuple(layer.double() for layer in start)
     assert deviation(start, law) > 10
     state = chain.start(start, rng)
@@ -303,7 +311,7 @@ def test_filling_in_has_the_conditional_law() -> None:
     expected = law[law > 0] * counts.sum()
     chi = ((counts[law > 0] - expected).square() / expected).sum().item()
     assert chi < 3 + 5 * math.sqrt(6)  # 3 degrees of freedom, 5 in z
-    method.hand_out = "mean"
+    method.return_mean = "mean"
     means = method.sample(3, Generator().manual_seed(0), given)
     assert (means[:, 0] == 1).all() and (means[:, 2] == 0).all()
     assert ((means[:, 1] > 0) & (means[:, 1] < 1)).all()
@@ -329,9 +337,9 @@ def test_samples_follow_the_sampler() -> None:
         method.sampler = sampler
         assert set(method.sample(50, rng).unique().tolist()) <= {0.0, 1.0}
     noise = uniforms(SIZES, (5,), Generator().manual_seed(1))
-    layers = dream(method.layers, noise)
+    layers = sample_p(method.layers, noise)
     assert torch.equal(method.sample(5, Generator().manual_seed(1)), layers[0])
-    method.hand_out = "mean"
+    method.return_mean = "mean"
     means = method.sample(5, Generator().manual_seed(1))
     assert torch.equal(means, torch.sigmoid(method.layers.down(0, layers[1])))
 

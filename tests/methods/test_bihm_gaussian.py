@@ -211,14 +211,15 @@ def test_a_machine_of_real_numbers_starts_away_from_the_point_where_layers_are_s
     """Logits of q(h_1|x) are large, log-variances of p(x|h_1) near 0; means are handed out as asked."""
     torch.manual_seed(0)
     net = SigmoidBeliefs(
-        Space((2,), "vector"), NetworkOptions(layers="200,100", deterministic=1, decided=8.0)
+        Space((2,), "vector"),
+        NetworkOptions(layers="200,100", deterministic=1, logit_init_scale=8.0),
     )
     assert net.gaussian == (True, False, False)
     assert 3 < net.up(1, torch.randn(500, 2)).detach().std() < 13
     assert net.down(0, torch.ones(5, 200)).chunk(2, -1)[1].abs().max() < 1
     a = net.down(0, torch.rand(5, 200))
     assert torch.equal(means_of(a, torch.zeros(5, 2)), a[:, :2])
-    method = BiHM(net, RealSpace((2,)), hand_out="mean", sampler="ancestral")
+    method = BiHM(net, RealSpace((2,)), return_mean=True, sampler="ancestral")
     assert method.sample(7, Generator().manual_seed(0)).shape == (7, 2)
     with pytest.raises(ValueError, match="leave out the box"):
         BiHM(net, Box((2,), -1.0, 1.0))

@@ -24,7 +24,7 @@ def rng(seed: int = 0) -> torch.Generator:
 
 
 def cd(energy: nn.Module | None = None, measure: object = LINE, **options: object) -> Method:
-    settings = {"kernel": "ula", "jump": 0.0} | options
+    settings = {"kernel": "ula", "mh_scale": 0.0} | options
     return ContrastiveDivergence(energy or Quadratic(2.0, -1.0), measure, **settings)
 
 
@@ -35,9 +35,9 @@ def negatives(method: Method, rounds: int, stream: Stream, generator: torch.Gene
     return move.inputs[1]
 
 
-@pytest.mark.parametrize("magnitude", [0.0, 0.2])
+@pytest.mark.parametrize("energy_l2", [0.0, 0.2])
 def test_loss_is_data_minus_samples_plus_magnitude(magnitude: float) -> None:
-    method = cd(Quadratic(1.3, 0.4), magnitude=magnitude).double()
+    method = cd(Quadratic(1.3, 0.4), energy_l2=magnitude).double()
     x, x_model = (torch.randn(n, 1, generator=rng(n), dtype=torch.float64) for n in (8, 5))
 
     def truth() -> Tensor:
@@ -165,7 +165,7 @@ def test_chains_are_a_local_buffer_and_the_only_thing_a_round_changes() -> None:
 
 def test_restarts_are_as_frequent_as_said() -> None:
     """4000 still chains, probability 0.2: 800 restarts, standard deviation 25, bound 4.5 of it."""
-    method = cd(measure=PLANE, chains=4000, step_size=STILL, restart=0.2)
+    method = cd(measure=PLANE, chains=4000, step_size=STILL, reinit_prob=0.2)
     stream = Stream(4)
     first = negatives(method, 1, stream, rng(0))
     (move,) = list(method.round(1, stream, rng(1)))
@@ -207,14 +207,14 @@ def test_jumps_set_the_weights_of_distant_modes_right() -> None:
     settings = {"kernel": "mala", "chains": 2000, "steps": 1, "step_size": 0.02}
     still = negatives(cd(TwoWells(), **settings), 30, Stream(4, (1,)), rng())
     assert abs((still < 0).float().mean().item() - 0.5) < 0.05
-    crossing = cd(TwoWells(), **settings, jump=8.0)
+    crossing = cd(TwoWells(), **settings, mh_scale=8.0)
     x = negatives(crossing, 100, Stream(4, (1,)), rng())
     assert abs((x < 0).float().mean().item() - 0.8) < 0.04
 
 
 def test_jumps_know_the_temperature() -> None:
     """Still Langevin steps, jumps only: variance noise^2 / a. 4.5 standard errors are 7 %."""
-    method = cd(Quadratic(2.0, 0.0), chains=4000, steps=1, step_size=STILL, jump=1.0, noise=0.5)
+    method = cd(Quadratic(2.0, 0.0), chains=4000, steps=1, step_size=STILL, mh_scale=1.0, noise=0.5)
     assert negatives(method, 60, Stream(4, (1,)), rng()).var().item() == pytest.approx(
         0.125, rel=0.07
     )
@@ -230,13 +230,13 @@ def test_chains_never_leave_a_box(kernel: str, start: str) -> None:
     """
     measure = Box((1,), -1.0, 1.0)
     energy = Quadratic(0.0, -1.0)
-    method = cd(energy, measure, kernel=kernel, start=start, chains=4000, steps=100, jump=0.5)
+    method = cd(energy, measure, kernel=kernel, start=start, chains=4000, steps=100, mh_scale=0.5)
     x = negatives(method, 2, Stream(4000, (1,)), rng())
     assert x.abs().max() <= 1
     assert abs(x.mean().item() - (1 / math.tanh(1) - 1)) < 0.045
     wild = cd(energy, measure, kernel=kernel, start=start, step_size=3.0)
     assert negatives(wild, 2, Stream(16, (1,)), rng()).abs().max() <= 1
-    beyond = cd(energy, measure, kernel=kernel, start="data", jump=0.5)
+    beyond = cd(energy, measure, kernel=kernel, start="data", mh_scale=0.5)
     stream = Stream(200, (1,))
     assert negatives(beyond, 1, stream, rng()).abs().max() <= 1
     assert stream.taken[0].abs().max() > 1
@@ -252,12 +252,12 @@ def test_a_gaussian_base_counts_in_the_chains_target(kernel: str) -> None:
 
 
 def test_an_energy_without_a_measure_can_be_trained() -> None:
-    method = cd(measure=Undefined((2,), "no envelope"), kernel="mala", jump=1.0)
+    method = cd(measure=Undefined((2,), "no envelope"), kernel="mala", mh_scale=1.0)
     assert torch.isfinite(negatives(method, 2, Stream(4), rng())).all()
 
 
 def test_images_keep_their_shape() -> None:
-    method = cd(measure=Box((1, 4, 4), -1.0, 1.0), chains=3, restart=0.5)
+    method = cd(measure=Box((1, 4, 4), -1.0, 1.0), chains=3, reinit_prob=0.5)
     stream = Stream(5, (1, 4, 4))
     assert negatives(method, 2, stream, rng()).shape == (3, 1, 4, 4)
     assert method.sample(4, rng()).shape == (4, 1, 4, 4)
@@ -298,7 +298,7 @@ def test_a_broken_energy_stops_the_round_by_name() -> None:
 def test_rounds_are_reproducible_from_their_generator() -> None:
     results = []
     for _ in range(2):
-        method = cd(measure=PLANE, kernel="mala", restart=0.1, jump=1.0)
+        method = cd(measure=PLANE, kernel="mala", reinit_prob=0.1, mh_scale=1.0)
         results.append(negatives(method, 3, Stream(4), rng(5)))
     assert torch.equal(*results)
 
@@ -315,9 +315,9 @@ def test_unusable_options() -> None:
         ({"sample_steps": 0}, "sample_steps must be a whole number"),
         ({"step_size": 0.0}, "step_size must be finite and positive"),
         ({"noise": -1.0}, "noise must be finite and positive"),
-        ({"restart": 1.5}, "probability"),
-        ({"magnitude": -1.0}, "magnitude must be finite"),
-        ({"jump": math.inf}, "jump must be finite"),
+        ({"reinit_prob": 1.5}, "probability"),
+        ({"energy_l2": -1.0}, "magnitude must be finite"),
+        ({"mh_scale": math.inf}, "jump must be finite"),
     ):
         with pytest.raises(ValueError, match=words):
             cd(**options)
@@ -342,14 +342,14 @@ def test_trains_a_gaussian_to_its_maximum_likelihood() -> None:
     method = cd(Quadratic(2.5, -0.5), kernel="mala", chains=1000, steps=3, step_size=0.1)
     generator, stream = rng(1), Stream(1000, (1,))
     batches = (Batch(0.3 + 0.5 * batch.x, batch.index) for batch in stream)
-    optimiser = torch.optim.Adam(player(method, "energy").values(), lr=0.1)
+    optimizer = torch.optim.Adam(player(method, "energy").values(), lr=0.1)
     tail = []
     for index in range(120):
         for move in method.round(index, batches, generator):
             found = gradients(method, move)
             for name, parameter in player(method, "energy").items():
                 parameter.grad = found[name]
-            optimiser.step()
+            optimizer.step()
         if index >= 60:
             tail.append(torch.stack([method.energy.a.detach(), method.energy.b.detach()]))
     a, b = torch.stack(tail).mean(0).tolist()
@@ -365,5 +365,5 @@ def test_on_pictures_training_starts_from_steps_that_are_always_taken() -> None:
         pictures,
         recipe("digits-cd"),
     ):  # docs/methods/cd.md shows what these settings give
-        chains = (config.kernel, config.chains, config.steps, config.step_size, config.restart)
+        chains = (config.kernel, config.chains, config.steps, config.step_size, config.reinit_prob)
         assert (*chains, config.magnitude) == ("ula", 256, 10, 2e-3, 0.005, 1e-3)

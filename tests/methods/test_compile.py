@@ -56,7 +56,7 @@ def games() -> dict[str, Method]:
             n_est=1,
         ),
         "cd": ContrastiveDivergence(
-            build_energy("confined", PLANE, OPTIONS), RealSpace((2,)), chains=8, magnitude=0.1
+            build_energy("confined", PLANE, OPTIONS), RealSpace((2,)), chains=8, energy_l2=0.1
         ),
         "denoising": ScoreMatching(build_energy("confined", PLANE, OPTIONS), RealSpace((2,))),
         "sliced": ScoreMatching(

@@ -58,7 +58,7 @@ def stream(n: int) -> Iterator[Batch]:
 
 
 def cd(energy: nn.Module, **options: object) -> Method:
-    settings = {"kernel": "mala", "step_size": 0.05, "steps": 2, "jump": 3.0, "classify": 1.0}
+    settings = {"kernel": "mala", "step_size": 0.05, "steps": 2, "mh_scale": 3.0, "classify": 1.0}
     return ContrastiveDivergence(energy, RealSpace((1,)), **settings | options)
 
 
@@ -99,7 +99,7 @@ def test_samples_of_a_class_are_its_gaussian() -> None:
 
 def test_a_pool_is_drawn_with_the_classes_probabilities() -> None:
     """Chains that hardly move: the picked rows alone have the law p(x|y)."""
-    method = cd(Mixture(), chains=4000, step_size=1e-12, jump=0.0, steps=1, sample_steps=1)
+    method = cd(Mixture(), chains=4000, step_size=1e-12, mh_scale=0.0, steps=1, sample_steps=1)
     method.chains.copy_(rows(4000, rng(5)).x)
     x = method.sample(1000, rng(2), torch.tensor(2)).squeeze(1)
     # 1000 draws from about 800 rows: errors add, sqrt(1/1000 + 1/800); bounds of 4.5 of them.
@@ -134,13 +134,13 @@ def test_classes_are_learned_and_sampled() -> None:
     """
     energy = Mixture(0.5)
     method = cd(energy, chains=400, steps=1, sample_steps=20)
-    optimiser = torch.optim.Adam(method.parameters(), 0.05)
+    optimizer = torch.optim.Adam(method.parameters(), 0.05)
     generator, data = rng(3), stream(300)
     for index in range(80):
         for move in method.round(index, data, generator):
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             move.loss(*move.inputs).value.backward()
-            optimiser.step()
+            optimizer.step()
     for y in range(3):
         x = method.sample(400, rng(y), torch.tensor(y))
         assert x.mean().item() == pytest.approx(MEANS[y], abs=0.15)

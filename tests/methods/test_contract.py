@@ -21,7 +21,7 @@ from gibbsian.core.protocols import (
 from gibbsian.methods import METHODS
 from gibbsian.models import train as facade
 from gibbsian.models.model import load
-from gibbsian.training import Mover, player_parameters
+from gibbsian.training import Stepper, player_parameters
 
 SMALL = {"rounds": 3, "batch": 32, "log_every": 1, "save_every": 1, "seed": 5, "device": "cpu"}
 BITS = "digits-4-binary"
@@ -104,7 +104,7 @@ def test_capabilities_are_the_declared_ones(name):
 
 
 def test_a_move_changes_its_player_and_nothing_else(name, monkeypatch):
-    make, moved = Mover.make, set()
+    make, moved = Stepper.make, set()
 
     def watched(self, move, index):
         before = snapshot(self.method)
@@ -113,7 +113,7 @@ def test_a_move_changes_its_player_and_nothing_else(name, monkeypatch):
         after = self.method.state_dict()
         changed = {key for key in before if not torch.equal(before[key], after[key])}
         own = set(player_parameters(self.method, move.player))
-        if move.player in self.method.stepped:  # it carries its optimiser's state itself
+        if move.player in self.method.self_optimized:  # it carries its optimizer's state itself
             own |= {key for key in before if key.startswith("memory.")}
         assert changed and changed <= own, move.player
         assert all(torch.equal(a, b) for a, b in zip(inputs, move.inputs, strict=True))
@@ -122,7 +122,7 @@ def test_a_move_changes_its_player_and_nothing_else(name, monkeypatch):
         moved.add(move.player)
         return loss
 
-    monkeypatch.setattr(Mover, "make", watched)
+    monkeypatch.setattr(Stepper, "make", watched)
     facade.train(small(name))
     assert moved == set(METHODS[name].players)
 

@@ -33,13 +33,13 @@ BASES = ["implicit", "explicit", "proposal"]
 class Dense(nn.Module):
     """A smooth energy of the plane: two layers and, if asked, a quadratic envelope."""
 
-    def __init__(self, envelope: float = 0.0):
+    def __init__(self, confinement_std: float = 0.0):
         super().__init__()
         self.layers = nn.Sequential(nn.Linear(2, 6), nn.Tanh(), nn.Linear(6, 1))
-        self.envelope = envelope
+        self.confinement_std = confinement_std
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.layers(x).squeeze(1) + self.envelope * x.square().sum(1)
+        return self.layers(x).squeeze(1) + self.confinement_std * x.square().sum(1)
 
 
 class Affine(nn.Module):
@@ -70,9 +70,9 @@ class Affine(nn.Module):
         return law.log_prob(x)
 
 
-def gebm(base: str = "implicit", envelope: float = 0.3, **options: object) -> GEBM:
+def gebm(base: str = "implicit", confinement_std: float = 0.3, **options: object) -> GEBM:
     """A small game on the plane in float64, on an affine base; A is away from its optimum."""
-    method = GEBM(Dense(envelope), Affine(), PRIOR, PLANE, base=base, **options).double()
+    method = GEBM(Dense(confinement_std), Affine(), PRIOR, PLANE, base=base, **options).double()
     with torch.no_grad():
         method.A.fill_(0.2 if method.A.requires_grad else 0.0)
     return method
@@ -184,7 +184,7 @@ def test_base_gradient_weighs_samples_by_the_model() -> None:
 
 def test_a_perfect_base_is_left_alone() -> None:
     """With a constant energy no base sample is moved."""
-    method = gebm(envelope=0.0)
+    method = gebm(confinement_std=0.0)
     with torch.no_grad():
         method.potential.layers[2].weight.zero_()
     move = Move("base", method.base_loss, (noise(16, 1), noise(24, 2)))
@@ -400,17 +400,17 @@ def test_a_known_log_partition_is_learned() -> None:
     method = GEBM(energy, base, PRIOR, PLANE, gradient_penalty=0.0, **options)
     rng = torch.Generator().manual_seed(0)
     stream = Stream(64)
-    optimiser = torch.optim.Adam(method.parameters(), 1e-3, betas=(0.5, 0.9))
+    optimizer = torch.optim.Adam(method.parameters(), 1e-3, betas=(0.5, 0.9))
     errors = []
     rounds = 500
     for index in range(rounds):
-        for group in optimiser.param_groups:
+        for group in optimizer.param_groups:
             group["lr"] = 1e-3 * (1 - index / rounds) ** 2
         for move in method.round(index, stream, rng):
             found = move.transform(gradients(method, move))
             for name, parameter in player(method, move.player).items():
                 parameter.grad = found[name]
-            optimiser.step()
+            optimizer.step()
         truth = energy.log_partition().item()
         errors.append(abs(method.A.item() / truth - 1))
     assert sorted(errors[-rounds // 10 :])[rounds // 20] < 2e-3

@@ -23,7 +23,7 @@ from gibbsian.networks import (
     build_generator,
     build_student,
 )
-from gibbsian.training import Mover, Optimiser
+from gibbsian.training import Optimizer, Stepper
 from tests.methods.play import Stream, check_gradient, gradients, player, reached
 
 OPTIONS = NetworkOptions(width=8, depth=1, activation="tanh", code=3, variance=0.5, components=4)
@@ -86,16 +86,16 @@ def test_order_of_moves() -> None:
 
 def test_committed_steps_are_adam_s_at_the_leading_rate() -> None:
     """Through the trainer, against torch's Adam at lead times the rate, to the last digits."""
-    method = lbt(k=3, student_rate=0.01, lead=3.0, eps_inside_root=False).double()
+    method = lbt(k=3, student_rate=0.01, lr_multiplier=3.0, eps_inside_root=False).double()
     twin = build_student("vae", PLANE, OPTIONS).double()
     twin.load_state_dict(method.student.state_dict())
     adam = torch.optim.Adam(twin.parameters(), lr=0.03, betas=(0.5, 0.999), eps=1e-8)
-    mover = Mover(method, {name: Optimiser("sgd", rate=1.0) for name in method.players})
+    stepper = Stepper(method, {name: Optimizer("sgd", lr=1.0) for name in method.players})
     for move in method.round(0, Stream(8), torch.Generator().manual_seed(0)):
         if move.player != "student":
             break
         z, eps = (tensor.double() for tensor in move.inputs)
-        mover.make(move._replace(inputs=(z, eps)), 0)
+        stepper.step(move._replace(inputs=(z, eps)), 0)
         adam.zero_grad()
         (-twin(method.generator(z).detach(), eps).mean()).backward()
         adam.step()
@@ -278,7 +278,7 @@ def test_a_student_of_two_moments_teaches_two_moments() -> None:
         n_est=2,
         gan_weight=0.0,
         generator_net={"width": 32, "depth": 1},
-        generator_optimiser={"rate": 1e-2, "schedule": "cosine", "clip": 0.0},
+        generator_optimizer={"lr": 1e-2, "schedule": "cosine", "clip": 0.0},
     )
     model = facade.train_config(replace(config, source={"limit": 5_000}), None)
     x = model.sample(10_000)
@@ -321,7 +321,13 @@ def test_a_student_of_one_s_own_must_say_how_much_noise_it_takes() -> None:
 
 
 def test_unusable_options() -> None:
-    for wrong in ({"k": 0}, {"n_est": 0}, {"student_rate": 0.0}, {"lead": -1.0}, {"warmup": -1}):
+    for wrong in (
+        {"k": 0},
+        {"n_est": 0},
+        {"student_rate": 0.0},
+        {"lr_multiplier": -1.0},
+        {"warmup": -1},
+    ):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             lbt(**wrong)
     with pytest.raises(ValueError, match="warm-up rounds train the GAN alone"):

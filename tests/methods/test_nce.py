@@ -105,14 +105,14 @@ def test_a_gaussian_s_parameters_and_log_z(nu: int) -> None:
 def test_training_finds_log_z() -> None:
     """By rounds, noise fitted as it goes: log Z of N(0, 1) is 0.919, a = 1; 100 rounds of 500."""
     method = nce(Quadratic(2.0, 0.5), nu=2)
-    optimiser = torch.optim.Adam(method.parameters(), 0.05)
+    optimizer = torch.optim.Adam(method.parameters(), 0.05)
     stream, generator, tail = Stream(500, (1,)), rng(1), []
     for index in range(120):
         for move in method.round(index, stream, generator):
             found = gradients(method, move)
             for name, parameter in player(method, "energy").items():
                 parameter.grad = found[name]
-            optimiser.step()
+            optimizer.step()
         if index >= 60:
             tail.append(torch.stack([method.energy.a, method.energy.b, method.A]).detach())
     a, b, A = torch.stack(tail).mean(0).tolist()
@@ -255,8 +255,8 @@ def test_samples_start_at_the_noise_law() -> None:
 
 def test_unusable_options() -> None:
     for options, words in (
-        ({"nu": 0}, "nu must be a whole number"),
-        ({"spread": 0.0}, "spread must be finite and positive"),
+        ({"noise_ratio": 0}, "nu must be a whole number"),
+        ({"noise_std_scale": 0.0}, "noise_std_scale must be finite and positive"),
         ({"step_size": 0.0}, "step_size must be finite and positive"),
         ({"steps": 0}, "steps must be a whole number"),
         ({"sample_steps": 0}, "sample_steps must be a whole number"),

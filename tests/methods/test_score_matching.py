@@ -224,7 +224,7 @@ def test_samples_are_those_of_the_energy() -> None:
 
 
 def test_samples_stay_in_a_box() -> None:
-    method = matching(measure=Box((2,), -0.5, 0.5), sample_steps=10, jump=1.0)
+    method = matching(measure=Box((2,), -0.5, 0.5), sample_steps=10, mh_scale=1.0)
     assert method.sample(200, rng()).abs().max() <= 0.5
 
 
@@ -234,7 +234,7 @@ def test_unusable_options() -> None:
         ({"step_size": 0.0}, "step_size must be finite and positive"),
         ({"steps": 0}, "steps must be a whole number"),
         ({"sample_steps": 0}, "sample_steps must be a whole number"),
-        ({"jump": -1.0}, "jump must be finite"),
+        ({"mh_scale": -1.0}, "jump must be finite"),
         ({"classify": 1.0}, "energy that classifies"),
     ):
         with pytest.raises(ValueError, match=words):

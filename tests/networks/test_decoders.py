@@ -48,10 +48,10 @@ def test_a_directed_model_is_built_on_the_whole_space(kind: str) -> None:
 @pytest.mark.parametrize("name", DECODERS)
 def test_all_weights_start_with_the_spread_asked_for(name: str) -> None:
     """Standard deviation within 5 standard errors, s / sqrt(2 n), of 0.1, biases and heads included."""
-    options = NetworkOptions(width=40, channels=8, spread=0.1)
+    options = NetworkOptions(width=40, channels=8, init_std=0.1)
     for net in (build_decoder(name, IMAGE, 3, options), build_encoder(name, IMAGE, 3, options)):
         every = torch.cat([p.detach().flatten() for p in net.parameters()])
         assert abs(every.std() - 0.1) < 5 * 0.1 / (2 * len(every)) ** 0.5
         assert all(p.abs().max() > 0.02 for p in net.parameters())
     with pytest.raises(ValueError, match="spread must be 0"):
-        NetworkOptions(spread=-1.0)
+        NetworkOptions(init_std=-1.0)

@@ -109,7 +109,7 @@ def test_squashing_reaches_an_asymmetric_box_and_is_affine_in_tanh(rng: torch.Ge
 
 def test_confined_energy_is_the_plain_one_plus_the_envelope(rng: torch.Generator) -> None:
     x = torch.randn(6, 2, generator=rng)
-    options = NetworkOptions(width=8, envelope=0.5)
+    options = NetworkOptions(width=8, confinement_std=0.5)
     torch.manual_seed(5)
     plain = build_energy("mlp", PLANE, options)
     torch.manual_seed(5)
@@ -147,7 +147,7 @@ def test_what_energies_say_of_themselves() -> None:
 def test_a_joint_energy_sums_its_classes(name: str, rng: torch.Generator) -> None:
     """exp(-E(x)) = sum_y exp(f_y(x)) times the envelope, and E(x) - log softmax(f)_y is one term."""
     space = Space((1, 8, 8), "image")
-    options = NetworkOptions(width=12, channels=4, classes=3, envelope=2.0)
+    options = NetworkOptions(width=12, channels=4, classes=3, confinement_std=2.0)
     energy = build_energy(name, space, options).double()
     x = torch.randn(5, *space.shape, generator=rng, dtype=torch.float64)
     f = energy.logits(x)
@@ -249,7 +249,7 @@ def test_fourier_features_are_cosines_and_sines(rng: torch.Generator) -> None:
         ({"channels": -1}, "channels must be at least 1"),
         ({"fourier": -1}, "fourier must be 0"),
         ({"fourier_scale": 0.0}, "fourier_scale must be positive"),
-        ({"envelope": math.nan}, "envelope must be positive"),
+        ({"confinement_std": math.nan}, "envelope must be positive"),
     ],
 )
 def test_unusable_options(options: dict, words: str) -> None:

@@ -11,7 +11,7 @@ from gibbsian.cli import main
 from gibbsian.report import read_record
 from gibbsian.samplers.chains import Chains
 from gibbsian.samplers.kernel import State
-from gibbsian.samplers.metadata import chain_facts, position
+from gibbsian.samplers.metadata import chain_metadata, position
 from tests.cli.conftest import SMALL
 
 
@@ -31,7 +31,7 @@ def chains() -> Chains[State]:
 def test_facts(chains):
     draws = chains.draws.clone()
     draws[0, 1, 1, 0] = 10.0
-    facts = chain_facts(replace(chains, draws=draws), "mala")
+    facts = chain_metadata(replace(chains, draws=draws), "mala")
     assert facts["kernel"] == "mala" and facts["divergences"] == 3
     assert facts["acceptance"] == pytest.approx(0.6)
     assert facts["rows"][0]["name"] == facts["trace"]["name"] == "x[1,0]"
@@ -46,17 +46,17 @@ def test_facts(chains):
 
 
 def test_what_is_not_finite_is_none(chains):
-    facts = chain_facts(chains, "mala")
+    facts = chain_metadata(chains, "mala")
     assert json.loads(json.dumps(facts, allow_nan=False)) == facts
     assert facts["trace"]["name"] == "x[1,0]" and facts["trace"]["values"][1][0] is None
     draws = chains.draws.clone()
     draws[..., 0, 1] = 1.0  # it never moves: worse than any R-hat
-    worst = chain_facts(replace(chains, draws=draws), "mala")["rows"][0]
+    worst = chain_metadata(replace(chains, draws=draws), "mala")["rows"][0]
     assert worst["name"] == "x[0,1]" and worst["r_hat"] is None
 
 
 def test_too_few_draws_have_no_rows(chains):
-    facts = chain_facts(replace(chains, draws=chains.draws[:3]), "ula")
+    facts = chain_metadata(replace(chains, draws=chains.draws[:3]), "ula")
     assert facts["rows"] == [] and facts["trace"]["values"] == []
     assert "keep at least 4" in facts["verdict"]
 

@@ -24,19 +24,19 @@ def test_a_file_and_what_it_means(tmp_path: Path) -> None:
     entries = {
         "--margin": [1, 2.5],
         "energy-net.width": {"low": 8, "high": 64, "log": True},
-        "rate": {"low": 0.1, "high": 1},
+        "lr": {"low": 0.1, "high": 1},
     }
     (tmp_path / "space.json").write_text(json.dumps(entries))
     space = read_space(tmp_path / "space.json")
     assert space == {
         "margin": Choices(("1", "2.5")),
         "energy_net.width": Range(8, 64, True),
-        "rate": Range(0.1, 1),
+        "lr": Range(0.1, 1),
     }
     assert space["energy_net.width"].whole and not space["rate"].whole
     assert parse_space(to_entries(space)) == space
-    point = {"margin": "2.5", "energy_net.width": 9, "rate": 0.5}
-    assert decoded(space, point) == {"margin": 2.5, "energy_net.width": 9, "rate": 0.5}
+    point = {"margin": "2.5", "energy_net.width": 9, "lr": 0.5}
+    assert decoded(space, point) == {"margin": 2.5, "energy_net.width": 9, "lr": 0.5}
 
 
 def test_a_grid_is_every_combination() -> None:
@@ -53,13 +53,13 @@ def test_values_reach_the_configuration() -> None:
         "rounds": 7,
         "training.batch": 16,
         "limit": 100,
-        "energy_optimiser.betas": [0.5, 0.9],
+        "energy_optimizer.betas": [0.5, 0.9],
         "generator": "conv",
     }
     config = applied(default("ebgan", "digits"), values)
     assert (config.margin, config.energy_net.width, config.generator) == (3.0, 24, "conv")
     assert (config.training.rounds, config.training.batch, config.source.limit) == (7, 16, 100)
-    assert config.energy_optimiser.betas == (0.5, 0.9)
+    assert config.energy_optimizer.betas == (0.5, 0.9)
     with pytest.raises(ValueError, match="did you mean margin"):
         applied(config, {"margni": 3})
     with pytest.raises(ValueError, match="must be of type int"):
@@ -67,10 +67,10 @@ def test_values_reach_the_configuration() -> None:
 
 
 def test_options_that_vary_together() -> None:
-    space = parse_space({"generator-optimiser.rate, energy-optimiser.rate": [0.1, 0.2]})
+    space = parse_space({"generator-optimizer.lr, energy-optimizer.lr": [0.1, 0.2]})
     first, second = (decoded(space, point) for point in grid(space))
     config = applied(default("ebgan", "digits"), second)
-    assert config.generator_optimiser.rate == config.energy_optimiser.rate == 0.2
+    assert config.generator_optimizer.lr == config.energy_optimizer.lr == 0.2
     assert list(first.values()) == [0.1]
 
 

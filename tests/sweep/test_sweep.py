@@ -41,9 +41,7 @@ SMALL = {
 @pytest.fixture
 def space(tmp_path: Path) -> Path:
     path = tmp_path / "space.json"
-    path.write_text(
-        json.dumps(SMALL | {"margin": [0.5, 2.0], "energy-optimiser.rate": [1e-3, 1e30]})
-    )
+    path.write_text(json.dumps(SMALL | {"margin": [0.5, 2.0], "energy-optimizer.lr": [1e-3, 1e30]}))
     return path
 
 

@@ -10,19 +10,19 @@ import signal
 import pytest
 import torch
 
-from gibbsian.training import Interrupted, Optimiser, Training, fit, restore, start
+from gibbsian.training import Interrupted, Optimizer, Training, fit, restore, start
 from tests.training.toys import CountingStream, Seesaw
 
 OPTIONS = Training(rounds=12, log_every=3, save_every=4, ema=0.9, seed=3)
-OPTIMISERS = {
-    "left": Optimiser("adam", 0.05, schedule="cosine"),
-    "right": Optimiser("sgd", 0.05, momentum=0.9, warmup=2),
+OPTIMIZERS = {
+    "left": Optimizer("adam", 0.05, schedule="cosine"),
+    "right": Optimizer("sgd", 0.05, momentum=0.9, warmup=2),
 }
 
 
 def fresh():
     torch.manual_seed(0)
-    return start(Seesaw(), OPTIMISERS, OPTIONS, CountingStream())
+    return start(Seesaw(), OPTIMIZERS, OPTIONS, CountingStream())
 
 
 def everything(progress):
@@ -30,8 +30,8 @@ def everything(progress):
     facts = {f"average {k}": v for k, v in progress.average.items()}
     facts |= dict(progress.method.state_dict())
     facts |= {"rng": progress.rng.get_state(), "global": torch.get_rng_state()}
-    for player, optimiser in progress.mover.optimisers.items():
-        for number, state in optimiser.state_dict()["state"].items():
+    for player, optimizer in progress.stepper.optimizers.items():
+        for number, state in optimizer.state_dict()["state"].items():
             facts |= {f"{player} {number} {k}": v for k, v in state.items() if v is not None}
     facts["drawn"] = torch.tensor(progress.stream.drawn)
     return facts

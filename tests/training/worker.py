@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from gibbsian.core.files import write_tensors
-from gibbsian.training import Optimiser, Training, fit, processes, start
+from gibbsian.training import Optimizer, Training, fit, processes, start
 from gibbsian.training.optimizers import export_state
 from gibbsian.training.processes import process_group
 from tests.training.toys import CountingStream, Quadratic, Seesaw
@@ -16,16 +16,16 @@ def main(folder: Path) -> None:
     with process_group(torch.device("cpu")):
         torch.manual_seed(0)
         options = Training(rounds=30, save_every=10, log_every=10)
-        optimisers = {
-            "left": Optimiser("adam", 0.05),
-            "right": Optimiser("sgd", 0.05, momentum=0.9),
+        optimizers = {
+            "left": Optimizer("adam", 0.05),
+            "right": Optimizer("sgd", 0.05, momentum=0.9),
         }
         stream = CountingStream(shift=float(processes.rank()))
-        progress = start(Seesaw(), optimisers, options, stream)
+        progress = start(Seesaw(), optimizers, options, stream)
         fit(progress, options, folder / "state")
         held = dict(progress.method.state_dict()) | {"rng": progress.rng.get_state()}
-        for player, optimiser in progress.mover.optimisers.items():
-            held |= export_state(optimiser, player)
+        for player, optimizer in progress.stepper.optimizers.items():
+            held |= export_state(optimizer, player)
         held["averaged step"] = _one_step(stream=CountingStream(shift=float(processes.rank())))
         write_tensors(folder / f"rank{processes.rank()}.safetensors", held, {})
 
@@ -33,7 +33,7 @@ def main(folder: Path) -> None:
 def _one_step(stream: CountingStream) -> torch.Tensor:
     """theta after one SGD step of rate 1 on |theta - mean x|^2 / 2: the mean over all processes."""
     method, options = Quadratic(), Training(rounds=1)
-    fit(start(method, {"only": Optimiser("sgd", 1.0)}, options, stream), options)
+    fit(start(method, {"only": Optimizer("sgd", 1.0)}, options, stream), options)
     return method.theta.detach()
 
 

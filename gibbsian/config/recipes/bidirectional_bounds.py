@@ -19,7 +19,7 @@ def published_bounds(data: str, scale: Scale) -> Config:
     Two layers of 100 PReLU units each, batch normalisation in the generator; M = 1e-3, margin 1.
     The generator is piecewise linear, so that its log volume has no gradient: a warning says so.
     """
-    adam = {"rate": 2e-4, "betas": (0.0, 0.9), "eps": 1e-6}
+    adam = {"lr": 2e-4, "betas": (0.0, 0.9), "eps": 1e-6}
     network = {"width": 100, "depth": 2, "activation": "prelu"}
     return replace(
         config_type("bidirectional")(data=data),
@@ -30,8 +30,8 @@ def published_bounds(data: str, scale: Scale) -> Config:
         margin=1.0,
         energy_net=network,
         generator_net=network | {"batch_norm": True},
-        energy_optimiser=adam,
-        generator_optimiser=adam,
+        energy_optimizer=adam,
+        generator_optimizer=adam,
     )
 
 
@@ -50,7 +50,7 @@ def image_bounds(data: str, scale: Scale) -> Config:
             generator_net={"channels": 8},
             encoder_net={"channels": 8},
         )
-    adam = {"rate": 5e-5, "betas": (0.0, 0.999), "eps": 1e-6}
+    adam = {"lr": 5e-5, "betas": (0.0, 0.999), "eps": 1e-6}
     return replace(
         config_type("bidirectional")(data=data),
         training={"rounds": 203_000, "batch": 64, "ema": 0.999},
@@ -60,6 +60,6 @@ def image_bounds(data: str, scale: Scale) -> Config:
         weight=1e-3,
         energy_net={"channels": 64, "activation": "silu"},
         generator_net={"channels": 64, "activation": "silu", "batch_norm": True},
-        energy_optimiser=adam,
-        generator_optimiser=adam,
+        energy_optimizer=adam,
+        generator_optimizer=adam,
     )

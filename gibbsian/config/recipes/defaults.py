@@ -11,7 +11,7 @@ from gibbsian.data.named import holds_pictures
 
 Scale = Literal["cpu", "paper"]
 
-PLANE = {"width": 128, "depth": 2, "fourier": 64, "fourier_scale": 3.0, "envelope": 2.0}
+PLANE = {"width": 128, "depth": 2, "fourier": 64, "fourier_scale": 3.0, "confinement_std": 2.0}
 """Energies and critics on the densities: without Fourier features an MLP learns ring8 as a ring."""
 
 
@@ -38,24 +38,24 @@ def gan(plane: bool) -> dict[str, Any]:
 def vgan(plane: bool) -> dict[str, Any]:
     """VGAN (Zhai et al. 2016): the energy ten times slower than the generator that must follow it."""
     settings = _game("energy", plane)
-    settings["energy_optimiser"] = settings["energy_optimiser"] | {"rate": 1e-4}
+    settings["energy_optimizer"] = settings["energy_optimizer"] | {"lr": 1e-4}
     return settings | ({"energy_net": PLANE | {"experts": 64}} if plane else {})
 
 
 def lbt(plane: bool) -> dict[str, Any]:
     """LBT-GAN (Du et al. 2020) with a student that learns ten times faster than in a million rounds."""
     settings = _game("critic", plane)
-    settings["generator_optimiser"] = settings["generator_optimiser"] | {"clip": 5.0}
+    settings["generator_optimizer"] = settings["generator_optimizer"] | {"clip": 5.0}
     settings |= {"student_rate": 1e-3, "r1": 0.1}
     return settings | ({"student_net": {"activation": "tanh"}} if plane else {})
 
 
 def _game(opponent: str, plane: bool) -> dict[str, Any]:
-    adam = {"rate": 1e-3, "betas": (0.5, 0.9), "schedule": "cosine"}
+    adam = {"lr": 1e-3, "betas": (0.5, 0.9), "schedule": "cosine"}
     settings: dict[str, Any] = {
         "training": {"rounds": 3_000, "ema": 0.999},
-        "generator_optimiser": adam,
-        f"{opponent}_optimiser": adam,
+        "generator_optimizer": adam,
+        f"{opponent}_optimizer": adam,
         "generator_net": {"depth": 3},
     }
     return settings | ({f"{opponent}_net": PLANE, "latent": 2} if plane else {})
@@ -74,8 +74,8 @@ def transition_vgan(plane: bool) -> dict[str, Any]:
     adam = {"betas": (0.5, 0.9), "schedule": "cosine"}
     settings: dict[str, Any] = {
         "training": {"rounds": 3_000, "ema": 0.999},
-        "transition_optimiser": adam | {"rate": 1e-3},
-        "energy_optimiser": adam | {"rate": 1e-4},
+        "transition_optimizer": adam | {"lr": 1e-3},
+        "energy_optimizer": adam | {"lr": 1e-4},
     }
     if plane:
         settings |= {"energy_net": PLANE | {"experts": 64}}
@@ -88,11 +88,11 @@ def gebm(plane: bool) -> dict[str, Any]:
 
     Without a floor a penalty as small as the plane's lets base and energy run away from each other.
     """
-    adam = {"rate": 1e-3 if plane else 1e-4, "betas": (0.5, 0.9), "schedule": "cosine"}
+    adam = {"lr": 1e-3 if plane else 1e-4, "betas": (0.5, 0.9), "schedule": "cosine"}
     settings: dict[str, Any] = {
         "training": {"rounds": 2_000, "ema": 0.999},
-        "energy_optimiser": adam,
-        "base_optimiser": adam,
+        "energy_optimizer": adam,
+        "base_optimizer": adam,
         "generator_net": {"depth": 3},
         "floor": 10.0,
     }
@@ -111,14 +111,14 @@ def cd(plane: bool) -> dict[str, Any]:
     """
     settings: dict[str, Any] = {
         "training": {"rounds": 4_000, "ema": 0.999},
-        "energy_optimiser": {"rate": 1e-3, "schedule": "cosine"},
+        "energy_optimizer": {"lr": 1e-3, "schedule": "cosine"},
         "kernel": "mala",
         "chains": 512,
         "steps": 5,
     }
     if plane:
         settings["training"]["batch"] = 512
-        settings |= {"energy_net": PLANE, "jump": 1.0}
+        settings |= {"energy_net": PLANE, "mh_scale": 1.0}
     return settings
 
 
@@ -129,18 +129,18 @@ def score_matching(plane: bool) -> dict[str, Any]:
 
 def nce(plane: bool) -> dict[str, Any]:
     """NCE (Gutmann, Hyvarinen 2012): noise a little wider than the data, two draws per row."""
-    return _regressed(plane) | {"nu": 2, "spread": 1.2}
+    return _regressed(plane) | {"noise_ratio": 2, "noise_std_scale": 1.2}
 
 
 def _regressed(plane: bool) -> dict[str, Any]:
     """What methods share that train an energy by a regression, without chains."""
     settings: dict[str, Any] = {
         "training": {"rounds": 3_000, "ema": 0.999},
-        "energy_optimiser": {"rate": 1e-3, "schedule": "cosine"},
+        "energy_optimizer": {"lr": 1e-3, "schedule": "cosine"},
     }
     if plane:
         settings["training"]["batch"] = 512
-        settings |= {"energy_net": PLANE, "jump": 1.0}
+        settings |= {"energy_net": PLANE, "mh_scale": 1.0}
     return settings
 
 
@@ -168,7 +168,7 @@ def vae(plane: bool) -> dict[str, Any]:
     """VAEs (Kingma, Welling 2014) with Adam; in the plane deeper networks, curved enough for a density."""
     settings: dict[str, Any] = {
         "training": {"rounds": 5_000, "ema": 0.999},
-        "model_optimiser": {"rate": 1e-3, "schedule": "cosine"},
+        "model_optimizer": {"lr": 1e-3, "schedule": "cosine"},
     }
     if plane:
         network = {"width": 128, "depth": 3}
@@ -181,23 +181,23 @@ def bihm(plane: bool) -> dict[str, Any]:
 
     In the plane fewer bits, and a tanh layer between them: two numbers tell a layer of linear units little.
     """
-    settings = {"training": {"rounds": 10_000, "batch": 100}, "model_optimiser": {"rate": 1e-3}}
+    settings = {"training": {"rounds": 10_000, "batch": 100}, "model_optimizer": {"lr": 1e-3}}
     if plane:
         settings |= {
-            "model_optimiser": {"rate": 2e-3},
-            "beliefs_net": {"layers": "50,20", "deterministic": 1, "decided": 8.0},
+            "model_optimizer": {"lr": 2e-3},
+            "beliefs_net": {"layers": "50,20", "deterministic": 1, "logit_init_scale": 8.0},
         }
     return settings
 
 
 def super_resolution(plane: bool) -> dict[str, Any]:
     """Super-resolution (Bruna et al. 2016): all regressions with Adam, the fine-tuning ten times slower."""
-    adam = {"rate": 1e-3, "schedule": "cosine"}
+    adam = {"lr": 1e-3, "schedule": "cosine"}
     return {
         "training": {"rounds": 3_000, "batch": 16, "ema": 0.999},
-        "point_optimiser": adam,
-        "predictor_optimiser": adam,
-        "statistics_optimiser": adam | {"rate": 1e-4},
+        "point_optimizer": adam,
+        "predictor_optimizer": adam,
+        "statistics_optimizer": adam | {"lr": 1e-4},
         "point_net": {"channels": 64},
         "predictor_net": {"depth": 1, "channels": 64},
     }
@@ -209,8 +209,8 @@ ON_PICTURES: Mapping[str, Mapping[str, Any]] = {
         "chains": 256,
         "steps": 10,
         "step_size": 2e-3,
-        "restart": 0.005,
-        "magnitude": 1e-3,
+        "reinit_prob": 0.005,
+        "energy_l2": 1e-3,
     },
 }
 """What differs on pictures. There the steps of adjusted chains are soon all rejected: the energy of the

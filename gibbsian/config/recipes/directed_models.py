@@ -39,7 +39,7 @@ def published_vae(data: str, scale: Scale) -> Config:
     """
     faces = data.startswith("frey")
     width = 200 if faces else 500
-    network = {"width": width, "depth": 1, "activation": "tanh", "spread": 0.1}
+    network = {"width": width, "depth": 1, "activation": "tanh", "init_std": 0.1}
     return replace(
         config_type("vae")(data=data),
         training={"rounds": 30_000 if scale == "cpu" else 1_000_000, "batch": 100},
@@ -48,7 +48,7 @@ def published_vae(data: str, scale: Scale) -> Config:
         encoder="mlp",
         decoder_net=network,
         encoder_net=network,
-        model_optimiser={"name": "adagrad", "rate": 0.02},
+        model_optimizer={"name": "adagrad", "lr": 0.02},
     )
 
 

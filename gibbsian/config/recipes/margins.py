@@ -55,8 +55,8 @@ def ladder_ebgan(labels: int, scale: Scale) -> Config:
         generator_net=relu | {"depth": 3, "width": 128 if small else 512},
         energy="ladder",
         energy_net={"layers": "250,125,60,60,60" if small else "1000,500,250,250,250"},
-        energy_optimiser=adam | {"rate": 2e-3 if small else 5e-4},
-        generator_optimiser=adam | {"rate": 1e-3 if small else 2.5e-4},
+        energy_optimizer=adam | {"lr": 2e-3 if small else 5e-4},
+        generator_optimizer=adam | {"lr": 1e-3 if small else 2.5e-4},
     )
 
 

@@ -22,8 +22,8 @@ def plane_lbt(data: str, scale: Scale) -> Config:
         n_est=3 if fine else 2,
         generator_net=tanh,
         critic_net=tanh | {"fourier": 0},
-        generator_optimiser=adam | {"rate": 1e-3},
-        critic_optimiser=adam | {"rate": 1e-4},
+        generator_optimizer=adam | {"lr": 1e-3},
+        critic_optimizer=adam | {"lr": 1e-4},
         student_rate=1e-4,
         r1=0.0,
         gan_weight=0.1,
@@ -55,7 +55,7 @@ def image_lbt(data: str, scale: Scale) -> Config:
         n_est=1 if small else 3,
         gan_weight=1.0,
         warmup=0 if small else 3_000,
-        generator_optimiser={"clip": 0.0},
+        generator_optimizer={"clip": 0.0},
     )
 
 
@@ -63,7 +63,7 @@ def image_gan(data: str, scale: Scale, method: str = "gan") -> Config:
     """The GAN that ``image_lbt`` is compared with: the same generator and critic."""
     small = scale == "cpu"
     channels = 16 if small else 64
-    adam = {"rate": 1e-3 if small else 1e-4, "betas": (0.5, 0.999)}
+    adam = {"lr": 1e-3 if small else 1e-4, "betas": (0.5, 0.999)}
     return replace(
         default(method, f"{data}-14" if small else data),
         training={"rounds": 5_000 if small else 300_000, "batch": 128 if small else 512},
@@ -71,8 +71,8 @@ def image_gan(data: str, scale: Scale, method: str = "gan") -> Config:
         r1=0.0,
         generator="conv",
         generator_net={"channels": channels, "activation": "relu", "batch_norm": True},
-        generator_optimiser=adam,
+        generator_optimizer=adam,
         critic="conv",
         critic_net={"channels": channels // 4, "activation": "leaky-relu"},
-        critic_optimiser=adam,
+        critic_optimizer=adam,
     )

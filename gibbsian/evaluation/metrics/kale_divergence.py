@@ -166,7 +166,7 @@ def kale_network(
     average = torch.optim.swa_utils.AveragedModel(critic)
     with torch.no_grad():
         A = log_mean_exp(-check_energy(critic(y_train), len(y_train))).requires_grad_()
-    optimiser = torch.optim.Adam([*critic.parameters(), A], rate)
+    optimizer = torch.optim.Adam([*critic.parameters(), A], rate)
     for step in range(steps):
         p, b = draw(x_train, batch, rng), draw(y_train, batch, rng)
         loss = -kale(critic(p), critic(b), A)
@@ -175,9 +175,9 @@ def kale_network(
             mix = mix.view(-1, *[1] * (x.dim() - 1))
             slopes = zero_centred_penalty(critic, mix * p + (1.0 - mix) * b)
             loss = loss + gradient_penalty * slopes
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         if 2 * step >= steps:
             average.update_parameters(critic)
     with torch.no_grad():

@@ -21,7 +21,7 @@ from gibbsian.experiments.compare.baselines import reference
 from gibbsian.experiments.compare.measuring import Judge, judge_of, measured
 from gibbsian.experiments.compare.settings import REFERENCES, Contestant, Settings, settle, standing
 from gibbsian.experiments.sweep.locks import FileLock
-from gibbsian.experiments.sweep.workers import Tell, check_workers, in_processes
+from gibbsian.experiments.sweep.workers import Log, check_workers, in_processes
 from gibbsian.models.train import load_source, resume, train_config
 
 Result = dict[str, Any]
@@ -56,7 +56,7 @@ def cells(settings: Settings) -> list[Cell]:
     ]
 
 
-def compare(out: Path, settings: Settings, workers: int, tell: Tell) -> int:
+def compare(out: Path, settings: Settings, workers: int, log: Log) -> int:
     """Do what is left, in ``workers`` processes of one thread each; how many ended early.
 
     Other processes and machines may work on the same folder at the same time. Raises ValueError
@@ -76,10 +76,10 @@ def compare(out: Path, settings: Settings, workers: int, tell: Tell) -> int:
         judge_of(settings, data, out)  # says what is wrong with it, and writes nothing
     settings = settle(out, settings)
     judge_of(settings, data, out)
-    return in_processes(work, out, workers, tell)
+    return in_processes(work, out, workers, log)
 
 
-def work(out: Path, tell: Tell) -> None:
+def work(out: Path, log: Log) -> None:
     """Run cells until none is left that nobody works on, telling of each in a line."""
     torch.set_num_threads(1)
     settings = standing(out)
@@ -95,7 +95,7 @@ def work(out: Path, tell: Tell) -> None:
             write_json(cell.figures(out), result)
         left = sum(not other.figures(out).exists() for other in cells(settings))
         said = result.get("failed", f"{result['seconds']:.0f} s")
-        tell(f"{cell.label}, seed {cell.seed}: {said}; {left} to go")
+        log(f"{cell.label}, seed {cell.seed}: {said}; {left} to go")
 
 
 @contextmanager

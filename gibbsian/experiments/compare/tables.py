@@ -119,7 +119,9 @@ def ranking(rows: Sequence[Row], shown: Sequence[str], settings: Settings) -> Ta
         line = [row.label + failed]
         for name in shown:
             rank = places[name].get(row.label)
-            line.append(told(row.entries.get(name, Entry())) + (f" [{rank}]" if rank else ""))
+            line.append(
+                format_value(row.entries.get(name, Entry())) + (f" [{rank}]" if rank else "")
+            )
         costs = (str(row.rounds), f"{row.cpu_seconds:.0f}", str(row.parameters))
         lines.append((*line, *(("", "", "") if row.reference else costs)))
     caption = "Mean ± standard error over seeds; in brackets the rank"
@@ -128,7 +130,7 @@ def ranking(rows: Sequence[Row], shown: Sequence[str], settings: Settings) -> Ta
     )
 
 
-def told(entry: Entry) -> str:
+def format_value(entry: Entry) -> str:
     """A number with its error, or that there is none."""
     if not entry.defined:
         return NO_NUMBER
@@ -190,7 +192,9 @@ def dots(rows: Sequence[Row], name: str) -> Picture | None:
     )
     axes.invert_yaxis()
     axes.grid(axis="x", alpha=0.25)
-    alt = f"{column.label}: " + "; ".join(f"{row.label} {told(entry)}" for row, entry in found)
+    alt = f"{column.label}: " + "; ".join(
+        f"{row.label} {format_value(entry)}" for row, entry in found
+    )
     return picture(figure, f"column-{name}", f"{alt}.")
 
 

@@ -29,7 +29,7 @@ from gibbsian.models.log_density import (
     directed_log_density,
     generator_bound,
     log_z,
-    where_mass_is,
+    reference_points,
 )
 from gibbsian.models.model import Model
 from gibbsian.models.train import untrained
@@ -69,7 +69,7 @@ def density(model: Model, data: Dataset, setting: Setting) -> Figures:
     if isinstance(model.method.measure, Undefined):
         raise ValueError(f"log Z is not defined: {model.method.measure.why}")
     bound = generator_bound(model, setting.seed)
-    z = log_z(model, where_mass_is(model, setting.seed), setting.seed, bound)
+    z = log_z(model, reference_points(model, setting.seed), setting.seed, bound)
     if isinstance(z, NotDefined):
         raise ValueError(f"log Z is {z}")
     method = model.method

@@ -20,7 +20,7 @@ from gibbsian.experiments.sweep.journal import Claim, Journal, Result, Search, p
 from gibbsian.experiments.sweep.locks import FileLock
 from gibbsian.experiments.sweep.objectives import OBJECTIVES, Setting, possible
 from gibbsian.experiments.sweep.space import Space, applied, parse_space, to_entries
-from gibbsian.experiments.sweep.workers import Tell, check_workers, in_processes
+from gibbsian.experiments.sweep.workers import Log, check_workers, in_processes
 from gibbsian.models.train import load_data, resume, train_config
 
 FORMAT = 1
@@ -111,7 +111,7 @@ def settle(out: Path, settings: Settings) -> None:
         write_json(path, settings.to_json())
 
 
-def sweep(out: Path, settings: Settings, workers: int, tell: Tell) -> int:
+def sweep(out: Path, settings: Settings, workers: int, log: Log) -> int:
     """Run what is left of a sweep, in ``workers`` processes of one thread each; how many of them died.
 
     Other processes and machines may work on the same folder at the same time. Raises ValueError,
@@ -123,10 +123,10 @@ def sweep(out: Path, settings: Settings, workers: int, tell: Tell) -> int:
     possible(settings.objective, data, setting, settings.probes())
     settle(out, settings)
     settings.journal(out)
-    return in_processes(work, out, workers, tell)
+    return in_processes(work, out, workers, log)
 
 
-def work(out: Path, tell: Tell) -> None:
+def work(out: Path, log: Log) -> None:
     """Run trials until none is left, telling of each in a line."""
     torch.set_num_threads(1)
     settings = Settings.from_json(read_json(out / "sweep.json"))
@@ -140,7 +140,7 @@ def work(out: Path, tell: Tell) -> None:
             journal.finish(claim, result)
         said = result.get("failed") or f"{settings.objective} {result['value']:.4g}"
         left = journal.trials - sum(row.state != "running" for row in journal.rows())
-        tell(f"trial {claim.number}: {said}; {left} to go")
+        log(f"trial {claim.number}: {said}; {left} to go")
 
 
 def run_trial(claim: Claim, settings: Settings, setting: Setting) -> Result:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from gibbsian.training import Interrupted
 
-Tell = Callable[[str], None]
-Work = Callable[[Path, Tell], None]
+Log = Callable[[str], None]
+Work = Callable[[Path, Log], None]
 
 
 def check_workers(workers: int) -> None:
@@ -19,19 +19,18 @@ def check_workers(workers: int) -> None:
         raise ValueError(f"the number of workers must be at least 1, not {workers}")
 
 
-def in_processes(work: Work, out: Path, workers: int, tell: Tell) -> int:
-    """Call ``work(out, tell)`` in ``workers`` processes, here if it is one; how many ended early.
+def in_processes(work: Work, out: Path, workers: int, log: Log) -> int:
+    """Call ``work(out, log)`` in ``workers`` processes, here if it is one; how many ended early.
 
     What stops a worker that is not alone is told in a line. Raises ValueError for fewer than one.
     """
     check_workers(workers)
     if workers == 1:
-        work(out, tell)
+        work(out, log)
         return 0
     context = get_context("spawn")
     processes = [
-        context.Process(target=_quietly, args=(work, out, tell), daemon=True)
-        for _ in range(workers)
+        context.Process(target=_quietly, args=(work, out, log), daemon=True) for _ in range(workers)
     ]
     for process in processes:
         process.start()
@@ -40,12 +39,12 @@ def in_processes(work: Work, out: Path, workers: int, tell: Tell) -> int:
     return sum(process.exitcode != 0 for process in processes)
 
 
-def _quietly(work: Work, out: Path, tell: Tell) -> None:
+def _quietly(work: Work, out: Path, log: Log) -> None:
     """``work`` without tracebacks for what a user can cause; the exit status says that it failed."""
     try:
-        work(out, tell)
+        work(out, log)
     except (ValueError, OSError) as error:
-        tell(f"error: a worker stopped: {error}")
+        log(f"error: a worker stopped: {error}")
         sys.exit(1)
     except (KeyboardInterrupt, Interrupted):
         sys.exit(130)
