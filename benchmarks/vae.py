@@ -73,8 +73,7 @@ def ours(method: VAE, config: Config, data: Any, rows: int) -> Epoch:
 def theirs(method: VAE, config: Config, x: Tensor, space: Space, folder: str) -> Epoch:
     """One epoch of pythae's trainer on the networks of ``method``."""
     from pythae.data.datasets import BaseDataset
-    from pythae.models import VAE as PythaeVAE
-    from pythae.models import VAEConfig
+    from pythae.models import VAE as PythaeVAE, VAEConfig
     from pythae.models.base.base_utils import ModelOutput
     from pythae.models.nn import BaseDecoder, BaseEncoder
     from pythae.trainers import BaseTrainer, BaseTrainerConfig

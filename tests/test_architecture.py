@@ -133,8 +133,8 @@ def test_fourteen_packages_and_no_loose_modules() -> None:
 
 def public_names() -> dict[str, list[str]]:
     """``__all__`` (where there is one) of the package and of every package in it."""
-    packages = sorted(m.name for m in pkgutil.iter_modules([str(PACKAGE)]) if m.ispkg)
-    modules = ["gibbsian", *(f"gibbsian.{name}" for name in packages)]
+    inner = pkgutil.walk_packages([str(PACKAGE)], "gibbsian.")
+    modules = ["gibbsian", *sorted(m.name for m in inner if m.ispkg)]
     return {name: sorted(getattr(importlib.import_module(name), "__all__", [])) for name in modules}
 
 

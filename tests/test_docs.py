@@ -28,12 +28,14 @@ from PIL import Image
 
 import gibbsian
 from gibbsian import cli
-from gibbsian.cli import comparing as compare
-from gibbsian.cli import model_commands as use
-from gibbsian.cli import other_commands as other
-from gibbsian.cli import sweeping as search
-from gibbsian.cli import training_commands as train_commands
-from gibbsian.cli import upscale as picture
+from gibbsian.cli import (
+    comparing as compare,
+    model_commands as use,
+    other_commands as other,
+    sweeping as search,
+    training_commands as train_commands,
+    upscale as picture,
+)
 from gibbsian.cli.console import parse
 from gibbsian.config.config import config_type
 from gibbsian.methods import METHODS

@@ -1,4 +1,4 @@
-"""The types every room shares: energies, moves of a game, methods, estimates.
+"""The types every package shares: energies, moves of a game, methods, estimates.
 
 Nothing here knows how a gradient step is made, where data come from, or which method exists.
 """

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from gibbsian.core import Space
-from gibbsian.data import named, readers
-from gibbsian.data import patches as photographs
+from gibbsian.data import named, patches as photographs, readers
 from gibbsian.data.classes import Target
 from gibbsian.data.densities import Density, density, is_density
 from gibbsian.data.rows import Rows, arranged, counted, kind_of

@@ -9,8 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from gibbsian.data import Dataset, load, read_points
-from gibbsian.data import readers as files
+from gibbsian.data import Dataset, load, read_points, readers as files
 from gibbsian.data.transforms import columnwise, pixels
 
 G = np.random.default_rng(0)

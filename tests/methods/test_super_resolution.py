@@ -16,8 +16,7 @@ from gibbsian.core.protocols import HasEnergy
 from gibbsian.methods.descent import descend
 from gibbsian.methods.super_resolution import SuperResolution
 from gibbsian.networks import NetworkOptions, build_named, statistics_space
-from tests.methods.play import Stream, check_gradient, gradients, player
-from tests.methods.play import descend as play_on
+from tests.methods.play import Stream, check_gradient, descend as play_on, gradients, player
 
 SHAPE = (1, 8, 8)
 OPTIONS = NetworkOptions(channels=4, depth=1, scales=1, orientations=2, activation="tanh")

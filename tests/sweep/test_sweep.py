@@ -19,8 +19,15 @@ from gibbsian.evaluation import (
     mean_weights,
 )
 from gibbsian.evaluation.features.classifier import Classifier
-from gibbsian.experiments.sweep import OBJECTIVES, Journal, Setting, Settings, parse_space, workers
-from gibbsian.experiments.sweep import search as sweep_runs
+from gibbsian.experiments.sweep import (
+    OBJECTIVES,
+    Journal,
+    Setting,
+    Settings,
+    parse_space,
+    search as sweep_runs,
+    workers,
+)
 from gibbsian.experiments.sweep.objectives import possible
 from gibbsian.experiments.sweep.results import groups, page
 from gibbsian.models.build import assemble, resolve
