@@ -5,7 +5,7 @@ from __future__ import annotations
 from mutants.fault import faults
 
 SCORE, NCE, NOISE, CLASSES = (
-    f"gibbsian/methods/{name}.py" for name in ("score_matching", "nce", "noise_law", "conditional")
+    f"gibbsian/methods/{name}.py" for name in ("score_matching", "nce", "noise_law", "_conditional")
 )
 TEST_SCORE, TEST_NCE, TEST_CLASSES = (
     f"tests/methods/test_{name}.py::test" for name in ("score_matching", "nce", "conditional")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mutants.fault import faults
 
 VGAN, EXPERTS, GAN, GAMES, CD, WALKS = (
-    f"gibbsian/methods/{name}.py" for name in ("vgan", "experts", "gan", "games", "cd", "walks")
+    f"gibbsian/methods/{name}.py" for name in ("vgan", "experts", "gan", "adversarial_losses", "cd", "_langevin")
 )
 TEST_VGAN, TEST_GAN, TEST_CD = (
     f"tests/methods/test_{name}.py::test" for name in ("vgan", "gan", "cd")
@@ -201,7 +201,7 @@ FAULTS = [
     ),
     *faults(
         CD,
-        f"{TEST_CD}_loss_is_data_minus_samples_plus_magnitude",
+        f"{TEST_CD}_loss_is_data_minus_samples_plus_energy_l2",
         ("value = data.mean() - model.mean()", "value = data.mean() + model.mean()"),
         ("value = data.mean() - model.mean()", "value = model.mean() - data.mean()"),
         ("value + self.energy_l2 * (", "value - self.energy_l2 * ("),

@@ -6,7 +6,7 @@ from mutants.fault import faults
 
 MOVES, LOOP, CHECKPOINTS, PROCESSES, OPTIMIZERS = (
     f"gibbsian/training/{name}.py"
-    for name in ("moves", "loop", "checkpoints", "processes", "optimizers")
+    for name in ("stepper", "loop", "checkpoints", "processes", "optimizers")
 )
 RESUME = "tests/training/test_resume.py::test_resumed_equals_uninterrupted"
 TEST_MOVES = "tests/training/test_moves.py"

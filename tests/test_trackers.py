@@ -6,11 +6,11 @@ import pytest
 
 import gibbsian
 from gibbsian.cli import main
-from gibbsian.config.config import config_type
+from gibbsian.config.config import config_type, to_json
 from gibbsian.training.loggers import TensorBoard, watching
 from tests.cli.conftest import SMALL
 
-CONFIG = config_type("cd")(data="moons")
+CONFIG = to_json(config_type("cd")(data="moons"))
 
 
 def curves(folder):

@@ -36,8 +36,8 @@ def negatives(method: Method, rounds: int, stream: Stream, generator: torch.Gene
 
 
 @pytest.mark.parametrize("energy_l2", [0.0, 0.2])
-def test_loss_is_data_minus_samples_plus_magnitude(magnitude: float) -> None:
-    method = cd(Quadratic(1.3, 0.4), energy_l2=magnitude).double()
+def test_loss_is_data_minus_samples_plus_energy_l2(energy_l2: float) -> None:
+    method = cd(Quadratic(1.3, 0.4), energy_l2=energy_l2).double()
     x, x_model = (torch.randn(n, 1, generator=rng(n), dtype=torch.float64) for n in (8, 5))
 
     def truth() -> Tensor:
@@ -45,7 +45,7 @@ def test_loss_is_data_minus_samples_plus_magnitude(magnitude: float) -> None:
         return (
             data.sum() / 8
             - model.sum() / 5
-            + magnitude * ((data**2).sum() / 8 + (model**2).sum() / 5)
+            + energy_l2 * ((data**2).sum() / 8 + (model**2).sum() / 5)
         )
 
     def value() -> Tensor:
@@ -316,8 +316,8 @@ def test_unusable_options() -> None:
         ({"step_size": 0.0}, "step_size must be finite and positive"),
         ({"noise": -1.0}, "noise must be finite and positive"),
         ({"reinit_prob": 1.5}, "probability"),
-        ({"energy_l2": -1.0}, "magnitude must be finite"),
-        ({"mh_scale": math.inf}, "jump must be finite"),
+        ({"energy_l2": -1.0}, "energy_l2 must be finite"),
+        ({"mh_scale": math.inf}, "mh_scale must be finite"),
     ):
         with pytest.raises(ValueError, match=words):
             cd(**options)
@@ -366,4 +366,4 @@ def test_on_pictures_training_starts_from_steps_that_are_always_taken() -> None:
         recipe("digits-cd"),
     ):  # docs/methods/cd.md shows what these settings give
         chains = (config.kernel, config.chains, config.steps, config.step_size, config.reinit_prob)
-        assert (*chains, config.magnitude) == ("ula", 256, 10, 2e-3, 0.005, 1e-3)
+        assert (*chains, config.energy_l2) == ("ula", 256, 10, 2e-3, 0.005, 1e-3)

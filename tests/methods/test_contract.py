@@ -104,7 +104,7 @@ def test_capabilities_are_the_declared_ones(name):
 
 
 def test_a_move_changes_its_player_and_nothing_else(name, monkeypatch):
-    make, moved = Stepper.make, set()
+    make, moved = Stepper.step, set()
 
     def watched(self, move, index):
         before = snapshot(self.method)
@@ -122,7 +122,7 @@ def test_a_move_changes_its_player_and_nothing_else(name, monkeypatch):
         moved.add(move.player)
         return loss
 
-    monkeypatch.setattr(Stepper, "make", watched)
+    monkeypatch.setattr(Stepper, "step", watched)
     facade.train(small(name))
     assert moved == set(METHODS[name].players)
 

@@ -35,7 +35,7 @@ def normal(*size: int, seed: int = 0) -> Tensor:
 @pytest.mark.parametrize("nu", [1, 3])
 def test_loss_is_minus_the_log_probability_of_right_answers(nu: int) -> None:
     """h = p / (p + nu q): -mean log h at data - nu mean log(1 - h) at noise, in densities."""
-    method = nce(Quadratic(1.3, 0.2), nu=nu).double()
+    method = nce(Quadratic(1.3, 0.2), noise_ratio=nu).double()
     with torch.no_grad():
         method.A.fill_(0.4)
     x, noise = normal(6, 1), 1.5 * normal(6 * nu, 1, seed=1)
@@ -81,7 +81,7 @@ def test_a_gaussian_s_parameters_and_log_z(nu: int) -> None:
     x, noise = 0.5 + 0.7 * normal(n, 1), 1.2 * normal(n * nu, 1, seed=1)
     both = torch.cat([x, noise]).squeeze(1)
     log_q = -both.square() / (2 * 1.44) - 0.5 * math.log(2 * math.pi * 1.44)
-    method = nce(Quadratic(1.0, 0.0), nu=nu).double()
+    method = nce(Quadratic(1.0, 0.0), noise_ratio=nu).double()
     solver = torch.optim.LBFGS(method.parameters(), max_iter=100, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
@@ -104,7 +104,7 @@ def test_a_gaussian_s_parameters_and_log_z(nu: int) -> None:
 
 def test_training_finds_log_z() -> None:
     """By rounds, noise fitted as it goes: log Z of N(0, 1) is 0.919, a = 1; 100 rounds of 500."""
-    method = nce(Quadratic(2.0, 0.5), nu=2)
+    method = nce(Quadratic(2.0, 0.5), noise_ratio=2)
     optimizer = torch.optim.Adam(method.parameters(), 0.05)
     stream, generator, tail = Stream(500, (1,)), rng(1), []
     for index in range(120):
@@ -189,7 +189,7 @@ def test_noise_of_data_far_from_zero_is_as_wide_as_they_are() -> None:
 
 
 def test_a_round_is_one_move_against_nu_times_the_rows() -> None:
-    method, stream = nce(measure=PLANE, nu=3), Stream(40)
+    method, stream = nce(measure=PLANE, noise_ratio=3), Stream(40)
     for index in range(2):
         (move,) = list(method.round(index, stream, rng(index)))
         x, noise, log_noise = move.inputs
@@ -255,7 +255,7 @@ def test_samples_start_at_the_noise_law() -> None:
 
 def test_unusable_options() -> None:
     for options, words in (
-        ({"noise_ratio": 0}, "nu must be a whole number"),
+        ({"noise_ratio": 0}, "noise_ratio must be a whole number"),
         ({"noise_std_scale": 0.0}, "noise_std_scale must be finite and positive"),
         ({"step_size": 0.0}, "step_size must be finite and positive"),
         ({"steps": 0}, "steps must be a whole number"),

@@ -234,7 +234,7 @@ def test_unusable_options() -> None:
         ({"step_size": 0.0}, "step_size must be finite and positive"),
         ({"steps": 0}, "steps must be a whole number"),
         ({"sample_steps": 0}, "sample_steps must be a whole number"),
-        ({"mh_scale": -1.0}, "jump must be finite"),
+        ({"mh_scale": -1.0}, "mh_scale must be finite"),
         ({"classify": 1.0}, "energy that classifies"),
     ):
         with pytest.raises(ValueError, match=words):

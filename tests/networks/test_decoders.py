@@ -53,5 +53,5 @@ def test_all_weights_start_with_the_spread_asked_for(name: str) -> None:
         every = torch.cat([p.detach().flatten() for p in net.parameters()])
         assert abs(every.std() - 0.1) < 5 * 0.1 / (2 * len(every)) ** 0.5
         assert all(p.abs().max() > 0.02 for p in net.parameters())
-    with pytest.raises(ValueError, match="spread must be 0"):
+    with pytest.raises(ValueError, match="init_std must be 0"):
         NetworkOptions(init_std=-1.0)

@@ -249,7 +249,7 @@ def test_fourier_features_are_cosines_and_sines(rng: torch.Generator) -> None:
         ({"channels": -1}, "channels must be at least 1"),
         ({"fourier": -1}, "fourier must be 0"),
         ({"fourier_scale": 0.0}, "fourier_scale must be positive"),
-        ({"confinement_std": math.nan}, "envelope must be positive"),
+        ({"confinement_std": math.nan}, "confinement_std must be positive"),
     ],
 )
 def test_unusable_options(options: dict, words: str) -> None:

@@ -33,7 +33,7 @@ def test_a_file_and_what_it_means(tmp_path: Path) -> None:
         "energy_net.width": Range(8, 64, True),
         "lr": Range(0.1, 1),
     }
-    assert space["energy_net.width"].whole and not space["rate"].whole
+    assert space["energy_net.width"].whole and not space["lr"].whole
     assert parse_space(to_entries(space)) == space
     point = {"margin": "2.5", "energy_net.width": 9, "lr": 0.5}
     assert decoded(space, point) == {"margin": 2.5, "energy_net.width": 9, "lr": 0.5}
