@@ -1,5 +1,5 @@
 # Everything runs in ./.venv, made on first use and again only when the requirements change.
-#   make demo | test | lint | mutants | docs
+#   make demo | test | lint | faults | mutants | docs
 #   make study NAME=logz-coverage [ARGS=--quick]
 #   make bench [NAME=samplers] [ARGS=--quick]
 
@@ -13,7 +13,7 @@ WORKERS ?= 2
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format mutants study bench docs clean
+.PHONY: help demo test lint format faults mutants study bench docs clean
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
@@ -57,8 +57,13 @@ format: $(VENV)/.dev
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
+faults: $(VENV)/.dev
+	@$(ONE_THREAD) $(BIN)/python -m faults $(ARGS)
+
+# One-token changes of a file, judged by the tests named: make mutants FILE=gibbsian/bounds/upper.py TESTS=tests/bounds
 mutants: $(VENV)/.dev
-	@$(ONE_THREAD) $(BIN)/python -m mutants $(ARGS)
+	@$(PIP) -e '.[mutation]'
+	@$(BIN)/python -m faults.tokens $(or $(FILE),gibbsian/bounds/guarantees.py) $(or $(TESTS),tests/bounds)
 
 study: $(VENV)/.dev
 	@test -n "$(NAME)" || { echo "say which: make study NAME=... (one of: $$(ls studies | sed -n 's/^\([a-z].*\)\.py$$/\1/p' | tr '_\n' '- '))" >&2; exit 2; }

@@ -62,7 +62,9 @@ def games() -> dict[str, Method]:
         "sliced": ScoreMatching(
             build_energy("confined", PLANE, OPTIONS), RealSpace((2,)), objective="sliced"
         ),
-        "nce": NoiseContrast(build_energy("bounded", BOXED, OPTIONS), Box((2,), -4.0, 4.0), noise_ratio=2),
+        "nce": NoiseContrast(
+            build_energy("bounded", BOXED, OPTIONS), Box((2,), -4.0, 4.0), noise_ratio=2
+        ),
     }
 
 

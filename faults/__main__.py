@@ -1,6 +1,6 @@
 """Apply one fault at a time to a copy of the package and run the tests that should notice it.
 
-    python -m mutants [--only WORD] [--jobs 2] [--list]
+    python -m faults [--only WORD] [--jobs 2] [--list]
 
 Exit status 0 if every fault was noticed; 1 if one survived, could not be judged, or its text was
 not found exactly once; 2 for unusable arguments.
@@ -27,8 +27,7 @@ os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # they take longer to import
 
 import pytest
 
-import mutants
-from mutants.fault import Fault
+from faults.fault import Fault
 
 ROOT = Path(__file__).resolve().parent.parent
 COPIED = ("gibbsian", "tests", "studies", "pyproject.toml")
@@ -47,9 +46,9 @@ VERDICTS = {pytest.ExitCode.OK: "SURVIVED", pytest.ExitCode.TESTS_FAILED: "notic
 def all_faults() -> list[Fault]:
     """The ``FAULTS`` of every module of this package, in alphabetical order of the modules."""
     faults: list[Fault] = []
-    for module in pkgutil.iter_modules(mutants.__path__):
-        if module.name not in ("__main__", "fault"):
-            faults.extend(importlib.import_module(f"mutants.{module.name}").FAULTS)
+    for module in pkgutil.iter_modules(faults.__path__):
+        if module.name not in ("__main__", "fault", "tokens"):
+            faults.extend(importlib.import_module(f"faults.{module.name}").FAULTS)
     return faults
 
 
@@ -109,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Judge every fault; print what was not noticed and a last line of counts."""
     for name in PRELOADED:
         importlib.import_module(name)
-    parser = argparse.ArgumentParser(prog="python -m mutants", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m faults", description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help="faults whose file or text contains this word")
     parser.add_argument("--jobs", type=int, default=2, help="test runs at a time")
     parser.add_argument("--list", action="store_true", help="print the faults and stop")

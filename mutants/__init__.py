@@ -1,1 +1,0 @@
-"""Deliberate faults that the tests must notice: one file of them per room, ``python -m mutants``."""
