@@ -46,7 +46,7 @@ VERDICTS = {pytest.ExitCode.OK: "SURVIVED", pytest.ExitCode.TESTS_FAILED: "notic
 def all_faults() -> list[Fault]:
     """The ``FAULTS`` of every module of this package, in alphabetical order of the modules."""
     faults: list[Fault] = []
-    for module in pkgutil.iter_modules(faults.__path__):
+    for module in pkgutil.iter_modules(package.__path__):
         if module.name not in ("__main__", "fault", "tokens"):
             faults.extend(importlib.import_module(f"faults.{module.name}").FAULTS)
     return faults
