@@ -27,6 +27,7 @@ os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # they take longer to import
 
 import pytest
 
+import faults as package
 from faults.fault import Fault
 
 ROOT = Path(__file__).resolve().parent.parent
