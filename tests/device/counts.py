@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 PACKAGE = str(Path(__file__).parents[2] / "gibbsian") + "/"
 
@@ -69,7 +68,12 @@ def line() -> str:
 
 
 def count(
-    name: str, overload: str, args: tuple[Any, ...], here: bool, there: list[Tensor], host: bool
+    func: Any,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    here: bool,
+    there: list[Any],
+    host: bool,
 ) -> None:
     """Note one operation. ``there``: its tensors on the device; ``host``: some are on the CPU.
 
@@ -77,13 +81,15 @@ def count(
     """
     if not _recorders:
         return
+    name, overload = func._schema.name.removeprefix("aten::"), func._overloadname
+    asynchronous = kwargs.get("non_blocking", False) or (name == "copy_" and True in args[2:])
     what = waits_for(name, overload, args) if there else ""
     if name in ("_to_copy", "copy_") and there and here:
         what = "copy to the host"
     for found in _recorders:
         if what:
             found.waits[line(), what] += 1
-        if uploads(name, args, here, bool(there), host):
+        if uploads(name, args, asynchronous, here, bool(there), host):
             found.uploads[line(), f"{name} from pageable memory"] += 1
         if any(tensor.dtype == torch.float64 for tensor in there):
             found.doubles[line(), name] += 1
@@ -99,11 +105,13 @@ def waits_for(name: str, overload: str, args: tuple[Any, ...]) -> str:
     return ""
 
 
-def uploads(name: str, args: tuple[Any, ...], here: bool, there: bool, host: bool) -> bool:
-    """Whether host memory that is not pinned has to be copied to the device."""
+def uploads(
+    name: str, args: tuple[Any, ...], asynchronous: bool, here: bool, there: bool, host: bool
+) -> bool:
+    """Whether the host has to wait until its memory is copied to the device."""
     if here or not host:
         return False
     if name in ("_to_copy", "copy_", "_foreach_copy_"):
         source = args[1] if name == "copy_" else args[0]
-        return not getattr(source, "pinned", False)
+        return not (asynchronous and getattr(source, "pinned", False))
     return there and name in INDEXING  # indices on the host

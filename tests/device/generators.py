@@ -34,7 +34,9 @@ class DeviceGenerator(HostGenerator, metaclass=_AnyGenerator):
 
     def __init__(self, device="cpu"):
         self._device = torch.device(torch.device(device).type, 0)
-        _made[self._cdata] = self  # an operation is given another Python object of the same generator
+        _made[self._cdata] = (
+            self  # an operation is given another Python object of the same generator
+        )
 
     @property
     def device(self):

@@ -29,7 +29,9 @@ def load() -> str:
     library = BUILT / f"pretended-device-{digest}.so"
     if not library.exists():
         if compiler is None:
-            return "the pretended device needs a C++ compiler, and there is none (c++, g++ or clang++)"
+            return (
+                "the pretended device needs a C++ compiler, and there is none (c++, g++ or clang++)"
+            )
         build(compiler, torch, library)
     # The stub is linked against two libraries that torch would load itself, with the first of them
     # in its own folder.

@@ -107,6 +107,16 @@ def test_doubles_are_refused_where_there_are_none(x):
     assert x.cpu().double().to(TYPE, torch.float32).device.type == TYPE
 
 
+def test_pinned_memory_is_copied_without_waiting():
+    if TYPE != "cuda":
+        pytest.skip("Apple's memory is the host's")
+    pinned = torch.ones(3).pin_memory()
+    for asynchronous in (True, False):
+        with waits() as found:
+            pinned.to(TYPE, non_blocking=asynchronous)
+        assert found.total == (not asynchronous)
+
+
 @pytest.mark.parametrize(
     ("wait", "waited", "uploaded"),
     [
@@ -126,6 +136,7 @@ def test_doubles_are_refused_where_there_are_none(x):
         (lambda x: x.new_tensor([1.0, 2.0]), 0, 1),
         (lambda x: torch.as_tensor(0.5, device=TYPE), 0, 1),
         (lambda x: torch.ones(3).to(TYPE), 0, 1),
+        (lambda x: torch.ones(3).to(TYPE, non_blocking=True), 0, 1),
         (lambda x: x[torch.tensor([0, 2])], 0, 1),
         (lambda x: x[[0, 2]], 0, 1),
         (lambda x: x.index_select(0, torch.arange(2, device=TYPE)), 0, 0),
