@@ -13,6 +13,7 @@ from gibbsian.cli.console import parse, say
 from gibbsian.config.config import DATA, Source
 from gibbsian.experiments.compare import Settings, compare, contestants_of, summarise
 from gibbsian.experiments.compare.settings import standing
+from gibbsian.models.train import device_of
 
 UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -35,6 +36,7 @@ class Compare:
         extractor: features in which pictures are compared: squeezenet, mobilenet, pixels, a file by
             `gibbsian classifier`, or package.module:Class. auto trains a classifier of the data's
             classes, or takes pixels where there are none.
+        device: where to train and measure: cpu, cuda, cuda:1 or auto; on a GPU the budget is the clock's.
         page: only write the page again about what is done so far.
     """
 
@@ -47,6 +49,7 @@ class Compare:
     workers: Annotated[int, tyro.conf.arg(metavar="N")] = 1
     samples: Annotated[int, tyro.conf.arg(metavar="N")] = 2_000
     extractor: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
+    device: Annotated[str, tyro.conf.arg(metavar="DEVICE")] = "cpu"
     page: bool = False
     source: tyro.conf.OmitArgPrefixes[Source] = dataclasses.field(default_factory=Source)
 
@@ -62,6 +65,7 @@ def compare_(arguments: list[str]) -> int:
         args.samples,
         args.extractor,
         args.source,
+        str(device_of(args.device)),
     )
     name = Path(args.data).stem if "/" in args.data else args.data
     out = args.out or Path("runs") / f"compare-{name}"

@@ -16,6 +16,16 @@ from torch.nn.functional import softplus
 Map = Callable[[Tensor], Tensor]
 
 
+def widest_float(device: torch.device) -> torch.dtype:
+    """float64, or float32 on a device without it (Apple's GPUs)."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def as_double(x: Tensor) -> Tensor:
+    """``x`` in float64, on the CPU if its device has no such numbers."""
+    return (x.cpu() if x.device.type == "mps" else x).double()
+
+
 def log_mean_exp(a: Tensor, dim: int = 0) -> Tensor:
     """log (1/n) sum_i exp(a_i) over ``dim``, without overflow.
 

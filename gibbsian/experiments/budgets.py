@@ -15,9 +15,10 @@ SURE = 2.0
 """CPU seconds the measured rounds must take together: setting a run up varies by some tenths of one."""
 
 
-def rounds_within(config: Config, data: Dataset, seconds: float) -> int:
+def rounds_within(config: Config, data: Dataset, seconds: float, device: str = "cpu") -> int:
     """Rounds of ``config`` that take ``seconds`` of CPU time on one thread, by a trial of 20 or more.
 
+    On another ``device``, for which the CPU only waits, of the clock's time.
     Rounds of a warm-up are measured by a trial of their own. A trial's first rounds are left out: they
     compile, allocate and play opening bursts; and so is a first trial, in which the process loads what
     it needs.
@@ -26,20 +27,21 @@ def rounds_within(config: Config, data: Dataset, seconds: float) -> int:
     least = min(SURE, 0.2 * seconds)
     warmup: int = getattr(config, "warmup", 0)
     if warmup == 0:
-        return max(LONG, int(seconds / seconds_per_round(config, data, least)))
-    left = seconds - warmup * seconds_per_round(replace(config, warmup=10**9), data, least)
-    rounds = int(left / seconds_per_round(replace(config, warmup=0), data, least))
+        return max(LONG, int(seconds / seconds_per_round(config, data, least, device)))
+    left = seconds - warmup * seconds_per_round(replace(config, warmup=10**9), data, least, device)
+    rounds = int(left / seconds_per_round(replace(config, warmup=0), data, least, device))
     return warmup + max(LONG, rounds)
 
 
-def seconds_per_round(config: Config, data: Dataset, least: float) -> float:
-    """CPU seconds, from rounds that take ``least`` together."""
+def seconds_per_round(config: Config, data: Dataset, least: float, device: str = "cpu") -> float:
+    """CPU seconds, or on another device those of the clock, from rounds that take ``least`` together."""
+    clock = time.process_time if device == "cpu" else time.perf_counter
 
     def taken(rounds: int) -> float:
-        training = {"rounds": rounds, "save_every": 0, "device": "cpu"}
-        begun = time.process_time()
+        training = {"rounds": rounds, "save_every": 0, "device": device}
+        begun = clock()
         train_config(replace(config, training=training), None, data)
-        return time.process_time() - begun
+        return clock() - begun  # training ends with a look at its losses, so that all is done
 
     taken(SHORT)
     opening, rounds = taken(SHORT), LONG

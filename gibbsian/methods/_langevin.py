@@ -57,11 +57,13 @@ class LangevinSampler:
         Points outside a box are first moved onto its walls. Raises ValueError where a chain starts at
         an energy that is NaN or infinite.
         """
-        x = run(self.langevin(energy), self.inside(x0), self.steps, rng, keep="last").state.x
+        state = run(self.langevin(energy), self.inside(x0), self.steps, rng, keep="last").state
         if self.mh_scale == 0:
-            return x
-        wide = random_walk(self.target(energy), self.mh_scale, beta=self.noise**-2)
-        return run(wide, self.inside(x), 1, rng, keep="last").state.x
+            return state.x
+        wide = random_walk(self.target(energy), self.mh_scale)
+        # The energies are known: another start would evaluate them again, and look at them.
+        state = state.replace(grad=None, step_size=self.mh_scale)
+        return run(wide, state, 1, rng, keep="last").state.x
 
     def sample(self, energy: Energy, x0: Tensor, rng: Generator) -> Tensor:
         """``x0 [n, *event]`` after ``sample_steps`` Langevin steps or a few more, in whole rounds."""

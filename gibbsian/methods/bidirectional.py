@@ -179,7 +179,7 @@ class BidirectionalBounds(Method):
         """One step of the energy on the upper bound, then one of the generator on the lower bound."""
         x = next(data).x
         z = self.prior.sample(len(x), rng)
-        M = torch.tensor(self.weight * (1.0 + index / ANNEALING) ** -self.anneal, device=x.device)
+        M = x.new_full((), self.weight * (1.0 + index / ANNEALING) ** -self.anneal)
         eps = torch.randn(3, *x.shape, generator=rng, device=rng.device)
         starts = () if self.upper is None else self.upper.randomness(x, z, rng)
         yield Move("energy", self.energy_loss, (x, z, eps, M, *starts))

@@ -138,7 +138,7 @@ class EBGAN(Method):
         """One step of the energy, then one of the generator as long as the margin is not 0."""
         batch = next(data)
         x = batch.x
-        noisy, margin = x, x.new_tensor(self.margin_at(index))
+        noisy, margin = x, x.new_full((), self.margin_at(index))
         if self.denoise > 0:
             xi = torch.randn(x.shape, generator=rng, device=x.device, dtype=x.dtype)
             noisy = x + self.denoise * xi

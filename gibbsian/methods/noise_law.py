@@ -52,9 +52,10 @@ class FittedGaussian(nn.Module):
             return self.spread * (variance + RIDGE * variance.mean()).sqrt()
         covariance = self.second - torch.outer(self.mean, self.mean)
         ridge = RIDGE * covariance.diagonal().mean().clamp_min(1e-12)
-        covariance = covariance + ridge * torch.eye(len(self.mean)).to(covariance)
-        root: Tensor = torch.linalg.cholesky(covariance)
-        return self.spread * root
+        one = torch.eye(len(self.mean), dtype=covariance.dtype, device=covariance.device)
+        # Without a look from the host: what is not positive definite becomes NaN, and the loss with it.
+        root, failed = torch.linalg.cholesky_ex(covariance + ridge * one)
+        return self.spread * torch.where(failed == 0, root, torch.nan)
 
     def walls(self, scale: Tensor) -> tuple[Tensor, Tensor]:
         """Standard normal probabilities below the box's two walls, each ``[D]``."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from gibbsian.config.config import AUTO, Config, check_seed, replace, signature_options, suited
 from gibbsian.core import Method, Space, check_energy
 from gibbsian.core.measures import Box, Counting, Gaussian, Measure, RealSpace, Undefined
+from gibbsian.core.randomness import kept_global, seed_global
 from gibbsian.methods import METHODS
 from gibbsian.models.roles import DIRECT_ROLES, LATENT_ROLES, Shape, blaming, input_space
 from gibbsian.networks import NETWORKS, build_energy
@@ -116,8 +117,8 @@ def assemble(
     config, cls = with_networks(config, space), METHODS[config.method]
     space = boxed(space, config.box)
     seen: dict[str, Space] = {}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.training.seed)
+    with kept_global():
+        seed_global(config.training.seed)
         parts: dict[str, Any] = {}
         for role in cls.networks:
             seen[role] = input_space(config, role, space, parts)

@@ -11,6 +11,7 @@ from torch.distributions import Distribution
 
 from gibbsian.core import Interval, NotDefined
 from gibbsian.core.measures import Box, Counting
+from gibbsian.core.numerics import widest_float
 from gibbsian.core.protocols import HasEnergy, HasGenerator, HasLogWeights
 from gibbsian.data import Transform
 from gibbsian.models.log_density import directed_log_density, log_density, log_z, reference_points
@@ -105,13 +106,14 @@ class ModelDistribution(Distribution):
         x = value.reshape(-1, *value.shape[len(lead) :])
         model.check_shape(x)
         if isinstance(model.method, HasLogWeights):
-            below = directed_log_density(model, x, self.seed)
+            below = directed_log_density(model, x, self.seed).to(value.device)
             return below.view(lead), torch.full_like(below, math.inf).view(lead)
         found = self.log_z
         if isinstance(found, NotDefined):
             raise ValueError(f"{model.config.method} has no log-density: log Z is {found}")
-        below, above = log_density(model, x, model.energy(x, self.seed), found, self.seed)
-        return below.view(lead), above.view(lead)
+        sides = log_density(model, x, model.energy(x, self.seed), found, self.seed)
+        below, above = (side.to(value.device).view(lead) for side in sides)
+        return below, above
 
 
 def is_pathwise(model: Model) -> bool:
@@ -132,7 +134,9 @@ def support_of(model: Model) -> torch.distributions.constraints.Constraint:
     if isinstance(measure, Counting):
         one = constraints.boolean
     elif isinstance(measure, Box) and isinstance(model.method, HasEnergy):
-        one = constraints.interval(*walls(measure, model.transform))
+        sides = walls(measure, model.transform)
+        dtype = widest_float(model.device)
+        one = constraints.interval(*(side.to(model.device, dtype) for side in sides))
     return constraints.independent(one, ndim)
 
 

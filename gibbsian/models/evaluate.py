@@ -67,7 +67,7 @@ def evaluate_run(
         if name not in known:
             raise ValueError(f"unknown quantity {name!r} to require; there are {', '.join(known)}")
     test = data.test[:HELD_OUT]
-    near = data.transform.encode(data.train[:SEEN], model.rng(seed))
+    near = model.encode(data.train[:SEEN], seed)
     arrays: dict[str, Tensor] = {"test": test}
     bound = generator_bound(model, seed)
     found: dict[str, object] = {"log-z": log_z(model, near, seed, bound), "generator": bound}
@@ -130,8 +130,9 @@ def _classifies(model: Model, data: Dataset) -> bool:
 def classification_error(model: Model, data: Dataset) -> Estimate:
     """Share of all test rows that the energy's own classifier gets wrong, with its binomial error."""
     energy = cast("HasLogits", model.method.energy)
-    parts = [energy.logits(model.transform.encode(x)) for x in data.test.split(HELD_OUT)]
-    wrong = (torch.cat(parts).argmax(1) != data.targets["test"]).double()
+    rows = (model.transform.encode(x.to(model.device)) for x in data.test.split(HELD_OUT))
+    found = torch.cat([energy.logits(u).argmax(1).cpu() for u in rows])
+    wrong = (found != data.targets["test"]).double()
     error = float(wrong.mean())
     stderr = math.sqrt(error * (1 - error) / len(wrong))
     return Estimate(error, stderr, "both", "estimate", "logits of the energy")
@@ -145,7 +146,7 @@ def _likelihood(
     method = model.method
     if isinstance(z, Interval) and isinstance(method, HasEnergy):
         assert not isinstance(method.measure, Undefined)
-        u = model.transform.encode(test, model.rng(seed))
+        u = model.encode(test, seed)
         held_out = held_out_log_likelihood(method.energy, method.measure, z, u)
         if isinstance(held_out, Interval):
             held_out = shifted(held_out, model.transform.log_jacobian)
@@ -184,8 +185,8 @@ def model_kl(model: Model, data: Dataset, z: object) -> Estimate | NotDefined:
     def log_p(u: Tensor) -> Tensor:
         return density.log_prob(transform.decode(u)) - transform.log_jacobian
 
-    near = transform.encode(data.train[:SEEN], model.rng(0))
-    return kl_to_model(log_p, model.method.energy, model.method.measure, near=near)
+    method, near = model.method, model.encode(data.train[:SEEN])
+    return kl_to_model(log_p, method.energy, method.measure, near=near, device=model.device)
 
 
 def _mean_error(values: Tensor) -> tuple[float, float]:
@@ -201,10 +202,10 @@ def _anomaly(
     model: Model, data: Dataset, test: Tensor, seed: int, arrays: dict[str, Tensor]
 ) -> dict[str, Any]:
     """AUROC of the energy between held-out rows and graded corruptions, beside plain baselines."""
-    corrupted = corruptions(test, data.space, model.rng(seed), data.train.std(0))
-    untrained = Model(
-        assemble(model.config, model.space), model.config, model.space, model.transform
-    )
+    rng = torch.Generator().manual_seed(seed)  # the rows are on the CPU wherever the model is
+    corrupted = corruptions(test, data.space, rng, data.train.std(0))
+    fresh = assemble(model.config, model.space).to(model.device)
+    untrained = Model(fresh, model.config, model.space, model.transform)
     scores = {"energy": model.energy, "Gaussian": gaussian_score(data.train)}
     if test[0].numel() > 1:
         scores["PCA"] = pca_score(data.train)

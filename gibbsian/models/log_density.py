@@ -136,8 +136,8 @@ def log_density(
     """
     measure, transform = model.method.measure, model.transform
     assert not isinstance(measure, Undefined)
-    log_base = measure.log_density(transform.encode(x.to(model.device), model.rng(seed))).cpu()
-    unnormalised = log_base - energies + transform.log_jacobian
+    log_base = measure.log_density(model.encode(x, seed)).cpu()
+    unnormalised = log_base - energies.cpu() + transform.log_jacobian
     return unnormalised - z.upper.value, unnormalised - z.lower.value
 
 
@@ -171,7 +171,7 @@ def directed_log_density(model: Model, x: Tensor, seed: int) -> Tensor:
     rows = [
         mean_weights(method.log_weights, part, WEIGHTS, rng).log_mean for part in u.split(WEIGHED)
     ]
-    return (torch.cat(rows) + model.transform.log_jacobian).float()
+    return (torch.cat(rows) + model.transform.log_jacobian).float().cpu()
 
 
 def shifted(interval: Interval, nats: float) -> Interval:

@@ -83,8 +83,15 @@ class Model:
             raise ValueError(
                 "the mask must keep a part of the observation and leave a part to fill in"
             )
-        u = self.transform.encode(x[None].to(self.device), self.rng(seed))[0]
+        u = self.encode(x[None], seed)[0]
         return self.sample(n, seed, u.masked_fill(~kept.to(self.device), torch.nan))
+
+    def encode(self, x: Tensor, seed: int = 0) -> Tensor:
+        """Rows ``x [n, *event]`` of the user's units in the networks' units, where the networks are.
+
+        Integer data are dequantised with noise from ``seed``.
+        """
+        return self.transform.encode(x.to(self.device), self.rng(seed))
 
     def energy(self, x: Tensor, seed: int = 0) -> Tensor:
         """Energies ``[n]`` of points ``x [n, *event]`` in the user's units; low is probable.
@@ -94,7 +101,7 @@ class Model:
         if not isinstance(self.method, HasEnergy):
             raise ValueError(f"{self.config.method} has no energy")
         self.check_shape(x)
-        u = self.transform.encode(x.to(self.device), self.rng(seed))
+        u = self.encode(x, seed)
         with torch.no_grad():
             return torch.cat([self.method.energy(part) for part in u.split(CHUNK)]).float().cpu()
 
@@ -110,7 +117,9 @@ class Model:
         """Share (0-100) of held-out rows whose energy is at most the given; 99 is stranger than 98."""
         if self.held_out is None or len(self.held_out) == 0:
             raise ValueError("this model was saved without held-out energies")
-        rank = torch.searchsorted(self.held_out, energies.contiguous(), right=True)
+        rank = torch.searchsorted(
+            self.held_out.to(energies.device), energies.contiguous(), right=True
+        )
         return 100.0 * rank / len(self.held_out)
 
     def save_pretrained(

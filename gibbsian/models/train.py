@@ -17,6 +17,7 @@ from gibbsian.config.config import Config, Source, replace
 from gibbsian.config.run_folder import Run, forget, new_run, open_run, write_config
 from gibbsian.core import Method
 from gibbsian.core.protocols import HasEnergy
+from gibbsian.core.randomness import kept_global
 from gibbsian.data import Dataset, Stream
 from gibbsian.models.build import assemble, resolve
 from gibbsian.models.model import Model
@@ -115,7 +116,7 @@ def train_config(
     """
     device = device_of(config.training.device)
     dataset = load_data(config) if dataset is None else dataset
-    with process_group(device), torch.random.fork_rng(devices=[]):
+    with process_group(device), kept_global(device):
         config = resolve(config, dataset.space, _sample_rows(dataset), networks)
         progress = _prepare(config, dataset, networks, device)
         processes.barrier()
@@ -142,7 +143,10 @@ def resume(
     dataset: Dataset | None = None,
     watch: Watch | None = None,
 ) -> Model:
-    """Continue the run at ``path``, to ``rounds`` if given, to the same bits as if never stopped."""
+    """Continue the run at ``path``, to ``rounds`` if given, to the same bits as if never stopped.
+
+    On another type of device than the run's it goes on with other random numbers, and a warning says so.
+    """
     run = open_run(path)
     config = run.config()
     if rounds is not None:
@@ -151,16 +155,10 @@ def resume(
         config = replace(config, training={"device": device})
     where = device_of(config.training.device)
     dataset = load_data(config) if dataset is None else dataset
-    with process_group(where), torch.random.fork_rng(devices=[]):
+    with process_group(where), kept_global(where):
         progress = _prepare(config, dataset, networks, where)
         if checkpoints.rounds(run.state):
-            try:
-                checkpoints.restore(run.state, progress)
-            except RuntimeError as error:
-                raise ValueError(
-                    f"{path} was trained with other networks than these; give networks of your own "
-                    "again by networks=, or put their code back as it was"
-                ) from error
+            checkpoints.restore(run.state, progress)
         if rounds is not None and rounds < progress.index:
             raise ValueError(f"{path} already has {progress.index} rounds; ask for more than that")
         processes.barrier()

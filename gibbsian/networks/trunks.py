@@ -93,7 +93,7 @@ class Time(nn.Module):
 
     def forward(self, t: Tensor) -> Tensor:
         """``[B] -> [B, width]``."""
-        phase = math.pi * t[:, None] * t.new_tensor(self.frequencies)
+        phase = torch.cat([math.pi * t[:, None] * f for f in self.frequencies], dim=1)
         mapped: Tensor = self.linear(torch.cat([t[:, None], phase.sin(), phase.cos()], dim=1))
         return mapped
 

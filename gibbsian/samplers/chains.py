@@ -134,7 +134,7 @@ def run(
                 if draws is not None:
                     draws[i // thin - 1] = state.x
                 if record:
-                    size = getattr(state, "step_size", x.new_tensor(torch.nan))
+                    size = getattr(state, "step_size", x.new_full((), torch.nan))
                     sums.append((acceptance + all_moved, divergences.clone(), size.expand(len(x))))
                 if on_draw is not None:
                     on_draw(state.x)

@@ -69,9 +69,7 @@ class State:
         """A copy with other values; numbers become tensors of the chains' dtype and device."""
         for name in ("step_size", "beta", "scale"):
             if name in changes:
-                changes[name] = torch.as_tensor(
-                    changes[name], dtype=self.energy.dtype, device=self.x.device
-                )
+                changes[name] = on_device_of(self.energy, changes[name])
         return dataclasses.replace(self, **changes)
 
     @property
@@ -164,6 +162,11 @@ def normal_like(x: Tensor, rng: Generator) -> Tensor:
 def uniform_like(x: Tensor, rng: Generator) -> Tensor:
     """Uniform noise on [0, 1) of the shape, dtype and device of ``x``, whatever its strides."""
     return torch.empty_like(x, memory_format=torch.contiguous_format).uniform_(generator=rng)
+
+
+def on_device_of(x: Tensor, value: float | Tensor) -> Tensor:
+    """``value`` with the dtype and device of ``x``; a number is filled in there, not copied from here."""
+    return value.to(x) if isinstance(value, Tensor) else x.new_full((), value)
 
 
 def per_chain(value: Tensor, x: Tensor) -> Tensor:

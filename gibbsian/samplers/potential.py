@@ -12,7 +12,7 @@ from torch.autograd.graph import _engine_run_backward
 
 from gibbsian.core import Energy, check_energy
 from gibbsian.core.measures import Measure, RealSpace
-from gibbsian.samplers.kernel import State, ones
+from gibbsian.samplers.kernel import State, on_device_of, ones
 
 
 @dataclass(frozen=True)
@@ -105,19 +105,21 @@ class Evaluate:
                 f"{list(x0.shape)} (use x0.unsqueeze(1) for one-dimensional events)"
             )
         x = x0.detach()
-        refuse_non_finite(x.flatten(1).sum(1), "x0 holds NaN or infinity")
-        h, s, b = (
-            torch.as_tensor(v, dtype=x.dtype, device=x.device) for v in (step_size, scale, beta)
-        )
+        rows = x.flatten(1).sum(1)
+        h, s, b = (on_device_of(x, v) for v in (step_size, scale, beta))
         try:
             state = self(State(x, x, None, h, b, s), x)
         except RuntimeError as error:
+            refuse_non_finite(rows, "x0 holds NaN or infinity")
             raise ValueError(
                 f"the energy cannot be evaluated at start points of shape {list(x0.shape)}: {error}"
             ) from error
-        for u in (state.energy, state.base):
-            if u is not None:
-                refuse_non_finite(check_energy(u, len(x)), "the energy of x0 is not finite")
+        energies = [check_energy(u, len(x)) for u in (state.energy, state.base) if u is not None]
+        # The host looks once, and closer only where something is wrong.
+        if not bool(torch.stack([rows, *energies]).isfinite().all()):
+            refuse_non_finite(rows, "x0 holds NaN or infinity")
+            for u in energies:
+                refuse_non_finite(u, "the energy of x0 is not finite")
         return state
 
 

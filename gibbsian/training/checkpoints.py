@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Generator, Tensor
 
 from gibbsian.core import Method
 from gibbsian.core.files import CorruptFileError, read_tensors, write_tensors
+from gibbsian.core.randomness import global_states, seed_device, seed_from, set_global_states
 from gibbsian.training import processes
 from gibbsian.training.optimizers import export_state, import_state
 from gibbsian.training.stepper import Stepper
@@ -57,9 +57,8 @@ def saved(folder: Path, index: int) -> bool:
 def save(folder: Path, progress: Progress) -> None:
     """Write this process's file for the current round, then remove all but the last two rounds."""
     method, rank = progress.method, processes.rank()
-    tensors = {"rng": progress.rng.get_state(), "global rng": torch.get_rng_state()}
-    if torch.cuda.is_available() and progress.stepper.device.type == "cuda":
-        tensors["cuda rng"] = torch.cuda.get_rng_state(progress.stepper.device)
+    device = progress.stepper.device
+    tensors = {"rng": progress.rng.get_state(), **global_states(device)}
     for name, value in method.state_dict().items():
         if name in method.local:
             tensors[f"local/{name}"] = value
@@ -74,6 +73,7 @@ def save(folder: Path, progress: Progress) -> None:
         "round": progress.index,
         "world": processes.world(),
         "stream": progress.stream.state_dict(),
+        "device": device.type,
     }
     write_tensors(_path(folder, progress.index, rank), tensors, facts)
     processes.barrier()
@@ -88,8 +88,10 @@ def save(folder: Path, progress: Progress) -> None:
 def restore(folder: Path, progress: Progress) -> None:
     """Put the newest whole checkpoint into ``progress``; say so when a damaged one was passed over.
 
-    Raises ValueError when none is whole, when it was written by a newer version, or by another
-    number of processes.
+    Random numbers go on to the same bits on the type of device that wrote it. On another, whose
+    generators have states of another kind, new ones are seeded from the old states, and a warning says
+    so. Raises ValueError when none is whole, when it was written by a newer version, by another number
+    of processes, or for other networks.
     """
     device = progress.stepper.device
     for index in rounds(folder):
@@ -130,14 +132,33 @@ def _apply(
     method = progress.method
     state = {k.removeprefix("method/"): v for k, v in shared.items() if k.startswith("method/")}
     state |= {k.removeprefix("local/"): v for k, v in own.items() if k.startswith("local/")}
-    method.load_state_dict(state)
+    try:
+        method.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(
+            "this run was trained with other networks than these; give networks of your own again by "
+            "networks=, or put their code back as it was"
+        ) from error
     for player, optimizer in progress.stepper.optimizers.items():
         import_state(optimizer, f"optimizer/{player}", shared)
     for name, value in progress.average.items():
         value.copy_(shared[f"average/{name}"])
-    progress.rng.set_state(own["rng"])
-    torch.set_rng_state(own["global rng"])
-    if "cuda rng" in own:
-        torch.cuda.set_rng_state(own["cuda rng"], progress.stepper.device)
+    _restore_randomness(progress, own, facts.get("device", "cuda" if "cuda rng" in own else "cpu"))
     progress.stream.load_state_dict(facts["stream"])
     progress.index = facts["round"]
+
+
+def _restore_randomness(progress: Progress, own: Mapping[str, Tensor], written_on: str) -> None:
+    """Go on with the generators of ``own``, or with new ones where they are of another device type."""
+    device = progress.stepper.device
+    set_global_states(own, device)
+    if device.type == written_on:
+        progress.rng.set_state(own["rng"])
+        return
+    warnings.warn(
+        f"this run was trained on {written_on} and goes on on {device.type}: its random numbers are "
+        "others from here on, and its results not those of a run on one device",
+        stacklevel=2,
+    )
+    progress.rng.manual_seed(seed_from(own["rng"]))
+    seed_device(seed_from(own["global rng"]), device)

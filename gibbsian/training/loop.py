@@ -19,6 +19,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from gibbsian.core import Method
+from gibbsian.core.randomness import seed_global
 from gibbsian.training import checkpoints, processes
 from gibbsian.training.checkpoints import Progress
 from gibbsian.training.optimizers import Optimizer
@@ -83,7 +84,7 @@ def start(
     device = next(method.parameters()).device
     stepper = Stepper(method, optimizers, options.precision, options.compile)
     seed = options.seed * 1_000_003 + processes.rank()
-    torch.manual_seed(seed)  # user modules that draw from the global generator (dropout)
+    seed_global(seed, device)  # user modules that draw from the global generator (dropout)
     average = {n: p.detach().clone() for n, p in method.named_parameters()} if options.ema else {}
     return Progress(method, stepper, torch.Generator(device).manual_seed(seed), stream, average)
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gibbsian.core import Loss, Method, Move, NonFiniteError
+from gibbsian.core.numerics import widest_float
 from gibbsian.training import processes
 from gibbsian.training.optimizers import Optimizer
 
@@ -65,7 +66,8 @@ class Stepper:
         self.compiled: dict[Any, Callable[..., Loss]] = {}
         self.names = list(method.players)
         self.device = next(method.parameters()).device
-        self.fault = torch.full((4,), -1.0, dtype=torch.float64, device=self.device)
+        # Made by fills: a copy from the host's memory would make it wait for the device.
+        self.fault = torch.full((4,), -1.0, dtype=widest_float(self.device), device=self.device)
         self.shared_buffers = [
             buffer
             for name, buffer in method.named_buffers()
@@ -136,8 +138,8 @@ class Stepper:
         sound = torch.isfinite(value) & torch.isfinite(norm)
         if self.device.type == "cpu" and bool(sound):
             return
-        where = self.fault.new_tensor([self.names.index(player), index])
-        fault = torch.cat([where, torch.stack([value, norm]).to(self.fault.dtype)])
+        where = [self.fault.new_full((), number) for number in (self.names.index(player), index)]
+        fault = torch.stack([*where, value.to(self.fault.dtype), norm.to(self.fault.dtype)])
         keep = sound | (self.fault[0] >= 0)
         self.fault = torch.where(keep, self.fault, fault)
 

@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from gibbsian.core import Space
 from gibbsian.core.files import CorruptFileError, read_tensors, write_tensors
+from gibbsian.core.randomness import kept_global, seed_global
 from gibbsian.data import Dataset, Stream, Transform
 from gibbsian.networks import ConvTrunk, NetworkOptions
 
@@ -95,8 +96,8 @@ def train_classifier(
     if epochs < 1:
         raise ValueError(f"the number of epochs must be at least 1, not {epochs}")
     classes = 1 + int(max(part.max() for part in data.targets.values()))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with kept_global():
+        seed_global(seed)
         options = NetworkOptions(width=256, channels=32, activation="relu")
         classifier = Classifier(data.space, data.transform, classes, options)
     stream = Stream(data.train, data.transform, min(batch, len(data.train)), seed, targets=labels)

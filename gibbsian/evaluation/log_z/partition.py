@@ -80,6 +80,7 @@ def log_partition(
         )
     if proposal is not None and not isinstance(proposal, Distribution):
         check_proposal(proposal)
+    near, samples = (None if x is None else x.to(rng.device) for x in (near, samples))
     hint = near if near is not None else samples
     if "quadrature" in (methods or ()) or (methods is None and _is_small(measure)):
         dtype = torch.float32 if hint is None else hint.dtype
@@ -95,7 +96,7 @@ def log_partition(
     names = tuple(m for m in (SAMPLING if methods is None else methods) if m != "quadrature")
     if methods is None and isinstance(energy, RBM) and kernel is None:
         names = tuple(m for m in names if m != "bridge")  # block Gibbs is not reversible
-    reference = reference_for(measure, near, proposal)
+    reference = reference_for(measure, near, proposal, rng.device)
     if isinstance(measure, RealSpace):
         loose = does_not_confine(energy, reference.to_data(reference.draw(256, rng)))
         if loose is not None:

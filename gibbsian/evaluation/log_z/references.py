@@ -20,6 +20,7 @@ from torch.distributions import Distribution
 
 from gibbsian.core import Energy, check_energy
 from gibbsian.core.measures import Box, Counting, Gaussian, Measure
+from gibbsian.core.randomness import kept_global, seed_global
 from gibbsian.samplers.binary import RBM
 from gibbsian.samplers.kernel import sum_event
 from gibbsian.samplers.metropolis import Proposal
@@ -203,8 +204,8 @@ class FromDistribution:
     def sample(self, n: int, rng: Generator) -> Tensor:
         """``[n, *event]``."""
         seed = int(torch.randint(2**62, (), generator=rng, device=rng.device))
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
+        with kept_global(rng.device):
+            seed_global(seed, rng.device)
             return self.distribution.sample(torch.Size((n,)))
 
     def log_density(self, x: Tensor) -> Tensor:
@@ -214,10 +215,14 @@ class FromDistribution:
 
 
 def reference_for(
-    measure: Measure, samples: Tensor | None, proposal: Proposal | Distribution | None
+    measure: Measure,
+    samples: Tensor | None,
+    proposal: Proposal | Distribution | None,
+    device: torch.device | str = "cpu",
 ) -> Reference:
     """The law to start from: the proposal, else a normal fit, uniform, or fair coins.
 
+    ``device``: where it is drawn from, if neither ``samples`` nor ``proposal`` says so.
     Raises ValueError on R^d with neither proposal nor samples.
     """
     if isinstance(proposal, Distribution):
@@ -232,7 +237,8 @@ def reference_for(
         return normal_fit(samples)
     if isinstance(measure, Gaussian):
         d = math.prod(measure.shape)
-        return Normal(torch.zeros(1, d), measure.scale * torch.eye(d)[None], measure.shape)
+        mean, factor = torch.zeros(1, d, device=device), torch.eye(d, device=device)[None]
+        return Normal(mean, measure.scale * factor, measure.shape)
     raise ValueError(
         "on R^d an estimate of log Z needs to know where to look: pass samples= (of the model or the "
         "data) or proposal= (a law with sample(n, rng) and log_density(x))"

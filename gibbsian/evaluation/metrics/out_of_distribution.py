@@ -124,7 +124,7 @@ def gaussian_score(train: Tensor, ridge: float = 1e-6) -> Score:
     mean, d = flat.mean(0), flat.shape[1]
     covariance = torch.cov(flat.T).reshape(d, d)
     jitter = ridge * covariance.diagonal().mean().clamp_min(1e-300)
-    factor = torch.linalg.cholesky(covariance + jitter * torch.eye(d, dtype=flat.dtype))
+    factor = torch.linalg.cholesky(covariance + jitter * torch.eye(d).to(covariance))
 
     def score(x: Tensor) -> Tensor:
         deviation = (x.flatten(1).double() - mean).T

@@ -38,6 +38,9 @@ def linear_probe(train: Labelled, valid: Labelled, test: Labelled) -> Estimate:
         _check(rows)
     if len(train.labels.unique()) < 2:
         raise ValueError("a linear probe needs at least two classes among the training rows")
+    train, valid, test = (
+        Labelled(rows.features.cpu(), rows.labels.cpu()) for rows in (train, valid, test)
+    )
     mean, scale = train.features.double().mean(0), train.features.double().std(0, correction=0)
     scale = torch.where(scale > 0, scale, 1.0)
     x, x_valid, x_test = (

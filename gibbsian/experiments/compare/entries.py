@@ -22,7 +22,7 @@ from gibbsian.experiments.compare.measuring import Judge, judge_of, measured
 from gibbsian.experiments.compare.settings import REFERENCES, Contestant, Settings, settle, standing
 from gibbsian.experiments.sweep.locks import FileLock
 from gibbsian.experiments.sweep.workers import Log, check_workers, in_processes
-from gibbsian.models.train import load_source, resume, train_config
+from gibbsian.models.train import device_of, load_source, resume, train_config
 
 Result = dict[str, Any]
 FEWEST = 10
@@ -63,6 +63,7 @@ def compare(out: Path, settings: Settings, workers: int, log: Log) -> int:
     before anything is written for data that cannot be loaded and settings that do not fit.
     """
     check_workers(workers)
+    device_of(settings.device)
     data = load_source(settings.data, settings.source)
     for contestant in settings.contestants:
         if contestant.options:
@@ -124,8 +125,8 @@ def run_cell(cell: Cell, settings: Settings, data: Dataset, judge: Judge, out: P
             model = resume(run.path, dataset=data)
         else:
             config = settings.config(cell.contestant)
-            rounds = rounds_of(cell.label, config, data, settings.budget, out)
-            training = {"rounds": rounds, "seed": cell.seed, "device": "cpu"}
+            rounds = rounds_of(cell.label, config, data, settings, out)
+            training = {"rounds": rounds, "seed": cell.seed, "device": settings.device}
             begun = time.process_time()
             model = train_config(replace(config, training=training), run, data)
         taken = time.process_time() - begun
@@ -141,12 +142,12 @@ def run_cell(cell: Cell, settings: Settings, data: Dataset, judge: Judge, out: P
     }
 
 
-def rounds_of(label: str, config: Config, data: Dataset, budget: float, out: Path) -> int:
+def rounds_of(label: str, config: Config, data: Dataset, settings: Settings, out: Path) -> int:
     """Rounds that fill the budget: found once by a trial and kept, the same for every seed."""
     path = out / label / "rounds.json"
     with FileLock(path.with_suffix(".lock")).held():
         known: Mapping[str, int] = read_json(path) if path.exists() else {}
         if "rounds" not in known:
-            known = {"rounds": rounds_within(config, data, budget)}
+            known = {"rounds": rounds_within(config, data, settings.budget, settings.device)}
             write_json(path, known)
         return known["rounds"]

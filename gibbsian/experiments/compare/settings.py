@@ -57,7 +57,8 @@ class Contestant:
 class Settings:
     """What makes two comparisons the same one; ``seeds`` and ``contestants`` may grow.
 
-    ``budget``: CPU seconds of one thread for the training of each run. ``samples``: drawn of each
+    ``budget``: CPU seconds of one thread for the training of each run, on a GPU seconds of the clock.
+    ``device``: where the runs train and are measured. ``samples``: drawn of each
     model, and at most as many held-out rows are held against them. ``extractor``: the features in
     which pictures are compared, as ``gibbsian.evaluation.features.extractors`` names them.
     """
@@ -69,6 +70,7 @@ class Settings:
     samples: int = 2_000
     extractor: str = "auto"
     source: Source = field(default_factory=Source)
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         if not self.contestants:
@@ -148,7 +150,7 @@ def settle(out: Path, settings: Settings) -> Settings:
     with FileLock(out / "settings.lock").held():
         if path.exists():
             there = standing(out)
-            for name in ("data", "budget", "samples", "extractor", "source"):
+            for name in ("data", "budget", "samples", "extractor", "source", "device"):
                 if getattr(there, name) != getattr(settings, name):
                     raise ValueError(
                         f"{out} holds a comparison with another {name}, {getattr(there, name)} instead of "

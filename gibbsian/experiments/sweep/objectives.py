@@ -74,7 +74,7 @@ def density(model: Model, data: Dataset, setting: Setting) -> Figures:
         raise ValueError(f"log Z is {z}")
     method = model.method
     assert isinstance(z, Interval) and not isinstance(method.measure, Undefined)
-    u = model.transform.encode(data.valid[:ROWS], model.rng(setting.seed))
+    u = model.encode(data.valid[:ROWS], setting.seed)
     energy: Callable[[Tensor], Tensor] = method.energy  # type: ignore[assignment]  # has log Z
     found = held_out_log_likelihood(energy, method.measure, z, u)
     if isinstance(found, NotDefined):

@@ -1,0 +1,47 @@
+"""Every method with networks small enough to train in a second or two on the pretended device."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from gibbsian.config import recipes
+from gibbsian.config.config import Config, replace
+from gibbsian.data import Dataset
+from gibbsian.methods import METHODS
+from gibbsian.models.train import load_data
+from tests.device.pretend import TYPE
+
+FEW: dict[str, dict[str, Any]] = {
+    "bihm": {"samples": 3, "sweeps": 2, "candidates": 2, "inner": 2},
+    "cd": {"chains": 32, "sample_steps": 10},
+    "gebm": {"burst": 2, "energy_steps": 2, "initial_batches": 2},
+    "lbt": {"k": 2, "n_est": 1},
+    "nce": {"sample_steps": 10},
+    "score-matching": {"sample_steps": 10},
+    "super-resolution": {"steps": 3, "negative_steps": 2},
+    "transition-vgan": {"sample_steps": 3},
+    "vae": {"sweeps": 2},
+}
+"""Of what a method does often by default, little."""
+DATA = {"bihm": "digits-4-binary", "super-resolution": "digits"}
+NETWORK = {"width": 16, "experts": 8, "layers": "8,4", "channels": 4, "orientations": 2}
+NAMES = sorted(METHODS)
+NOT_ENLARGING = [name for name in NAMES if name != "super-resolution"]
+
+
+def small(name: str, rounds: int = 2, device: str = TYPE, **options: Any) -> Config:
+    """The method's defaults on its data, with few rounds and small networks."""
+    config = recipes.default(name, DATA.get(name, "ring8"))
+    networks = {
+        field: NETWORK for field in type(config).__dataclass_fields__ if field.endswith("_net")
+    }
+    training = {"rounds": rounds, "batch": 32, "save_every": 0, "seed": 5, "device": device}
+    changes = FEW.get(name, {}) | networks | options
+    return replace(config, source={"limit": 400}, training=training, **changes)
+
+
+@lru_cache(maxsize=8)
+def data_of(name: str) -> Dataset:
+    """The data that ``small`` trains on."""
+    return load_data(small(name))
