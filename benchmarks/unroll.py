@@ -21,11 +21,11 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import torch
 
 from benchmarks.command import Record, run_benchmark
+from benchmarks.kept import kept_bytes
 from gibbsian.config.config import Config, replace
 from gibbsian.config.recipes import default, recipe
 from gibbsian.core import Batch, Method, Move, Space
 from gibbsian.models.build import assemble, resolve
-from tests.kept import kept_bytes
 
 PLANE = Space((2,), "vector")
 STACKS = Space((3, 14, 14), "image", (-1.0, 1.0))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
+from typing import Any, ClassVar
+from weakref import WeakSet
 
 import pytest
 import torch
@@ -21,7 +22,6 @@ from gibbsian.methods.unrolled import (
     trained,
     unroll,
 )
-from tests.kept import kept_bytes
 
 OPTIMIZERS = [SGD(0.1), Adam(0.1), Adam(0.1, eps_inside_root=False)]
 
@@ -175,26 +175,68 @@ class Student(nn.Module):
         return self.layers(x).square().squeeze(1)
 
 
-def test_memory_grows_at_most_linearly_in_K() -> None:
-    """Plain: linearly. In segments of sqrt K: far less, about the vectors between the segments."""
-    student = Student()
-    phi, adam = parameters_of(student), Adam(0.01)
-    rng = torch.Generator().manual_seed(0)
-    theta = torch.ones(2, requires_grad=True)
+class Token:
+    """Lives as long as one step's graph."""
 
-    def mean(at: Tensor, x: Tensor) -> Tensor:
-        return call_at(student, at, x).mean()
 
-    def kept(K: int, segment: int) -> int:
-        z = torch.randn(K, 256, 2, generator=rng)
-        inputs = [(theta * z_k,) for z_k in z]
-        return kept_bytes(unroll(mean, adam, phi, adam.start(phi), inputs, segment)[0].sum())
+class Marked(torch.autograd.Function):
+    """x, with one token in the graph for every step that can still be differentiated."""
 
-    plain = [kept(K, 0) for K in (4, 8, 16, 32)]
-    for before, after in itertools.pairwise(plain):
-        assert 1.5 * before < after <= 2.05 * before
-    assert kept(16, 4) < plain[2] / 4
-    assert kept(32, 8) <= 2.05 * kept(16, 8)
+    alive: ClassVar[WeakSet[Token]] = WeakSet()
+    most: ClassVar[int] = 0
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.token = Token()
+        Marked.alive.add(ctx.token)
+        Marked.most = max(Marked.most, len(Marked.alive))
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> Tensor:
+        return slope.clone()
+
+
+class MarkedSquare(torch.autograd.Function):
+    """x^2, whose derivative is marked: a step's graph holds the objective's derivative."""
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return x.square()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[0])
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> Tensor:
+        return 2 * Marked.apply(ctx.saved_tensors[0]) * slope
+
+
+@pytest.mark.parametrize(
+    ("K", "segment"), [(4, 0), (8, 0), (32, 0), (16, 4), (16, 8), (32, 4), (32, 8)]
+)
+def test_graphs_of_all_steps_are_kept_or_those_of_one_segment(K: int, segment: int) -> None:
+    """Counted in steps, not in bytes, which are torch's. The one more is the step being taken."""
+    phi, adam = noise(3, seed=3), Adam(0.1)
+    theta = noise(3, seed=1).requires_grad_()
+
+    def objective(at: Tensor, x: Tensor) -> Tensor:
+        return MarkedSquare.apply(x - at).mean()
+
+    Marked.most = 0
+    inputs = [(theta * z_k,) for z_k in noise(K, 8, 3)]
+    value = unroll(objective, adam, phi, adam.start(phi), inputs, segment)[0].sum()
+    kept, most = (0, 1) if segment else (K, K + 1)
+    assert (len(Marked.alive), Marked.most) == (kept, most)
+    (slope,) = torch.autograd.grad(value, theta)
+    assert slope.abs().min() > 0
+    assert Marked.most == max(most, segment + 1)
+    del value
+    assert not Marked.alive
 
 
 def test_call_at_is_the_module_with_other_weights() -> None:

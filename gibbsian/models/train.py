@@ -29,7 +29,10 @@ HELD_OUT = 2_000
 
 
 def device_of(name: str) -> torch.device:
-    """The device called ``name``; ``auto`` takes a GPU where there is one. ValueError if not there."""
+    """The device called ``name``; ``auto`` takes a GPU where there is one, torchrun's processes one each.
+
+    ValueError if it is not there.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     known = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
@@ -42,7 +45,7 @@ def device_of(name: str) -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise missing from error
-    return device
+    return processes.own_device(device)
 
 
 def load_data(config: Config) -> Dataset:

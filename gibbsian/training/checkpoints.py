@@ -101,6 +101,7 @@ def restore(folder: Path, progress: Progress) -> None:
         facts: dict[str, Any] = {}
         try:
             shared, facts = read_tensors(_path(folder, index, 0))
+            _check_written_for_us(folder, facts)
             own, facts = read_tensors(_path(folder, index, processes.rank()))
         except (CorruptFileError, FileNotFoundError) as error:
             problem = str(error)
@@ -111,16 +112,26 @@ def restore(folder: Path, progress: Progress) -> None:
                 stacklevel=2,
             )
             continue
-        if facts["format"] > FORMAT:
-            raise ValueError(f"{folder} was written by a newer version of gibbsian; please upgrade")
-        if facts["world"] != processes.world():
-            raise ValueError(
-                f"this run was trained by {facts['world']} processes and cannot be resumed by "
-                f"{processes.world()}; start it with torchrun --nproc-per-node {facts['world']}"
-            )
         _apply(progress, shared, own, facts)
         return
     raise ValueError(f"{folder} holds no usable checkpoint; start the run again with a new --out")
+
+
+def _check_written_for_us(folder: Path, facts: Mapping[str, Any]) -> None:
+    """ValueError where a newer version wrote this, or another number of processes."""
+    if facts["format"] > FORMAT:
+        raise ValueError(f"{folder} was written by a newer version of gibbsian; please upgrade")
+    before, now = facts["world"], processes.world()
+    if before != now:
+        remedy = (
+            f"start it with torchrun --nproc-per-node {before}"
+            if before > 1
+            else "start it without torchrun"
+        )
+        raise ValueError(
+            f"this run was trained by {before} process{'es' * (before > 1)} and cannot be resumed by "
+            f"{now}; {remedy}"
+        )
 
 
 def _apply(

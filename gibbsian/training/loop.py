@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from tqdm import tqdm
 from gibbsian.core import Method
 from gibbsian.core.randomness import seed_global
 from gibbsian.training import checkpoints, processes
+from gibbsian.training.arithmetic import Precision, arithmetic, channels_last, check_precision
 from gibbsian.training.checkpoints import Progress
 from gibbsian.training.optimizers import Optimizer
 from gibbsian.training.stepper import Stepper
@@ -37,7 +38,9 @@ class Training:
         device: cpu, cuda, cuda:1, mps, or auto for the best one present.
         threads: CPU threads; one suits small networks, is kind to busy machines, and makes the
             bits of a run independent of the number of cores. 0 leaves PyTorch's choice.
-        precision: bfloat16 runs the losses under autocast.
+        precision: float32; on a GPU with tensor cores tf32 (products of matrices and convolutions round
+            their inputs to 10 bits) or bfloat16 (losses under autocast), which the CPU has too.
+        deterministic: on a GPU, only algorithms that repeat to the bit; slower. The CPU's all do.
         compile: compile each loss once; pays on long runs of small networks.
         ema: decay of the moving average of the weights that is saved as the model; 0 saves the last.
         log_every: rounds between two lines of metrics.
@@ -49,7 +52,8 @@ class Training:
     seed: int = 0
     device: str = "auto"
     threads: int = 1
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
+    deterministic: bool = False
     compile: bool = False
     ema: float = 0.0
     log_every: int = 100
@@ -69,6 +73,9 @@ class Training:
                 raise ValueError(f"--{option} must not be negative, not {getattr(self, name)}")
 
 
+ASK_EVERY = 10
+"""Rounds between two questions among several processes whether one was asked to stop."""
+
 Watch = Callable[[Mapping[str, float]], None]
 """Sees each logged row: ``round`` (from 1), ``rounds_per_second``, and ``player/name`` -> value."""
 
@@ -82,6 +89,9 @@ def start(
 ) -> Progress:
     """The state of a run before its first round; process r draws from its own generator."""
     device = next(method.parameters()).device
+    check_precision(options.precision, device)
+    if device.type == "cuda" and options.precision != "float32":
+        channels_last(method)
     stepper = Stepper(method, optimizers, options.precision, options.compile)
     seed = options.seed * 1_000_003 + processes.rank()
     seed_global(seed, device)  # user modules that draw from the global generator (dropout)
@@ -110,12 +120,14 @@ def fit(
     if metrics is not None and processes.rank() == 0:
         _forget_after(metrics, progress.index)
     begun, first = time.perf_counter(), progress.index
+    device = progress.stepper.device
+    computing = arithmetic(options.precision, options.deterministic, device)
     threads = _threads(options.threads)
-    with threads, _signals() as caught, _bar(options.rounds, progress.index) as bar:
+    with threads, computing, _signals() as caught, _bar(options.rounds, progress.index) as bar:
         while progress.index < options.rounds:
             logs = _round(progress, options)
             progress.index += 1
-            stop = processes.any_process(bool(caught), progress.stepper.device)
+            stop = _asked_to_stop(bool(caught), progress.index, device)
             last = progress.index == options.rounds or stop
             due = bool(options.save_every) and progress.index % options.save_every == 0
             if progress.index % options.log_every == 0 or last or due:
@@ -140,6 +152,13 @@ def fit(
             if stop:
                 raise Interrupted(caught[0] if caught else signal.SIGTERM)
     return progress
+
+
+def _asked_to_stop(caught: bool, index: int, device: torch.device) -> bool:
+    """Whether a signal came; several processes ask each other now and then, because it makes them wait."""
+    if processes.world() == 1:
+        return caught
+    return index % ASK_EVERY == 0 and processes.any_process(caught, device)
 
 
 def _round(progress: Progress, options: Training) -> dict[str, Tensor]:

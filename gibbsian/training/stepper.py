@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from gibbsian.core import Loss, Method, Move, NonFiniteError
 from gibbsian.core.numerics import widest_float
 from gibbsian.training import processes
-from gibbsian.training.optimizers import Optimizer
+from gibbsian.training.arithmetic import Precision
+from gibbsian.training.optimizers import Optimizer, laid_out
 
 
 def player_parameters(method: Method, player: str) -> dict[str, nn.Parameter]:
@@ -51,7 +52,7 @@ class Stepper:
         self,
         method: Method,
         optimizers: Mapping[str, Optimizer],
-        precision: Literal["float32", "bfloat16"] = "float32",
+        precision: Precision = "float32",
         compile: bool = False,
     ):
         self.method = method
@@ -113,13 +114,15 @@ class Stepper:
                     f"the loss of player {move.player!r} does not reach its parameter {name!r}; "
                     "a player is exactly the parameters its losses reach"
                 )
+        gradients = tuple(map(laid_out, gradients, parameters.values()))
         value = loss.value.detach().clone()
         if processes.world() > 1:
             processes.average_([*gradients, value, *self.shared_buffers])
         self._record_fault(move.player, index, value, gradients)
         named = dict(zip(parameters, gradients, strict=True))
         if move.transform is not None:
-            named = dict(move.transform(named))
+            changed = move.transform(named)
+            named = {name: laid_out(changed[name], parameters[name]) for name in parameters}
         self._step(move.player, named)
         return Loss(value, {name: log.detach() for name, log in loss.logs.items()})
 
@@ -145,13 +148,21 @@ class Stepper:
 
     def _step(self, player: str, gradients: Mapping[str, Tensor]) -> None:
         parameters = self.parameters[player]
+        factor = self._clip_factor(player, gradients)
         for name, parameter in parameters.items():
-            parameter.grad = gradients[name]
-        if self.options[player].clip > 0:
-            nn.utils.clip_grad_norm_(parameters.values(), self.options[player].clip)
+            # Not in place: parameters that are added to each other may share one gradient.
+            parameter.grad = gradients[name] if factor is None else factor * gradients[name]
         self.optimizers[player].step()
         for parameter in parameters.values():
             parameter.grad = None
+
+    def _clip_factor(self, player: str, gradients: Mapping[str, Tensor]) -> Tensor | None:
+        """What brings the global norm of ``gradients`` to ``clip`` at most; None where it is free."""
+        clip = self.options[player].clip
+        if clip <= 0:
+            return None
+        norm = nn.utils.get_total_norm(list(gradients.values()))
+        return (clip / (norm + 1e-6)).clamp(max=1.0)
 
     def check(self) -> None:
         """Raise NonFiniteError with player, round and value if any move since the start was faulty."""
