@@ -8,7 +8,6 @@ from gibbsian.evaluation.log_z.annealing import Effort
 from gibbsian.evaluation.log_z.directed import (
     MeanWeights,
     annealed,
-    by_fitted_posterior,
     directed_log_likelihood,
     mean_weights,
 )
@@ -16,6 +15,7 @@ from gibbsian.evaluation.log_z.helmholtz_machines import bidirectional_log_likel
 from gibbsian.evaluation.log_z.likelihood import held_out_log_likelihood, log_prob_bounds
 from gibbsian.evaluation.log_z.log_sobolev import latent_log_sobolev_upper, latent_log_weight
 from gibbsian.evaluation.log_z.partition import log_partition
+from gibbsian.evaluation.log_z.posterior import PosteriorLikelihood, posterior_likelihood
 from gibbsian.evaluation.log_z.quadrature import kl_to_model, log_partition_quadrature
 from gibbsian.evaluation.log_z.references import FromDistribution
 from gibbsian.evaluation.log_z.variational import strongly_convex_upper, variational_lower
@@ -92,6 +92,7 @@ __all__ = [
     "MeanWeights",
     "Metric",
     "OnFeatures",
+    "PosteriorLikelihood",
     "PrecisionRecall",
     "Rows",
     "annealed",
@@ -102,7 +103,6 @@ __all__ = [
     "bidirectional_log_likelihood",
     "bootstrap",
     "build_metric",
-    "by_fitted_posterior",
     "class_coverage",
     "class_entropy",
     "classifier_two_sample",
@@ -135,6 +135,7 @@ __all__ = [
     "pca_score",
     "perceptual_distance",
     "perfect_coverage",
+    "posterior_likelihood",
     "precision_recall",
     "psnr",
     "sliced_wasserstein",

@@ -7,7 +7,7 @@ pickles of a device tensor. ``counts`` hears of every operation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,10 +22,60 @@ from tests.device.counts import line
 from tests.device.generators import CPU, HostGenerator, default_generator, device_of_generator
 
 TAKES_HOST_SCALARS = frozenset(
-    "add add_ sub sub_ rsub mul mul_ div div_ true_divide floor_divide pow pow_ atan2 fmod remainder "
-    "maximum minimum fmax fmin clamp clamp_min clamp_max where eq ne lt le gt ge eq_ logaddexp xlogy "
-    "copysign hypot heaviside bitwise_and bitwise_or bitwise_xor logical_and logical_or fill fill_ "
-    "copy_ masked_fill masked_fill_ lerp lerp_ addcmul addcmul_ addcdiv addcdiv_".split()
+    [
+        "add",
+        "add_",
+        "sub",
+        "sub_",
+        "rsub",
+        "mul",
+        "mul_",
+        "div",
+        "div_",
+        "true_divide",
+        "floor_divide",
+        "pow",
+        "pow_",
+        "atan2",
+        "fmod",
+        "remainder",
+        "maximum",
+        "minimum",
+        "fmax",
+        "fmin",
+        "clamp",
+        "clamp_min",
+        "clamp_max",
+        "where",
+        "eq",
+        "ne",
+        "lt",
+        "le",
+        "gt",
+        "ge",
+        "eq_",
+        "logaddexp",
+        "xlogy",
+        "copysign",
+        "hypot",
+        "heaviside",
+        "bitwise_and",
+        "bitwise_or",
+        "bitwise_xor",
+        "logical_and",
+        "logical_or",
+        "fill",
+        "fill_",
+        "copy_",
+        "masked_fill",
+        "masked_fill_",
+        "lerp",
+        "lerp_",
+        "addcmul",
+        "addcmul_",
+        "addcdiv",
+        "addcdiv_",
+    ]
 )
 """Element-wise operations, to which a 0-d CPU tensor is a number that the kernel is given."""
 
