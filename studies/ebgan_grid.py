@@ -40,6 +40,7 @@ from gibbsian.config.config import Config, replace
 from gibbsian.config.recipes import default
 from gibbsian.core import NonFiniteError
 from gibbsian.core.files import read_json
+from gibbsian.core.locks import FileLock
 from gibbsian.data import Dataset
 from gibbsian.evaluation import class_entropy, clipped_kl_score, frechet_distance
 from gibbsian.evaluation.features.classifier import (
@@ -49,7 +50,6 @@ from gibbsian.evaluation.features.classifier import (
     train_classifier,
 )
 from gibbsian.experiments.budgets import rounds_within
-from gibbsian.experiments.sweep.locks import FileLock
 from gibbsian.models.train import train_config
 from studies.harness import RESULTS, Result, Study, run_study
 

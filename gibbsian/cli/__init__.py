@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from gibbsian import __version__
 from gibbsian.cli.console import say
+from gibbsian.cli.streams import replace_closed_streams
 from gibbsian.core import NonFiniteError, nearest
 from gibbsian.training import Interrupted
 
@@ -46,16 +47,11 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status: 0 done, 1 the run failed, 2 unusable input."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(_overview())
-        return 0 if arguments else 2
-    if arguments[0] == "--version":
-        print(f"gibbsian {__version__}")
-        return 0
+    replace_closed_streams()
     with warnings.catch_warnings():
         warnings.showwarning = _warn
         try:
-            status = _command(arguments[0])(arguments[1:])
+            status = _run(arguments)
             sys.stdout.flush()
             return status
         except SystemExit as stop:  # after --help
@@ -84,6 +80,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             where = f" {error.filename}" if error.filename else ""
             why = f"cannot read or write{where}: {error.strerror or error}"
             return _fail(ValueError(f"{why}; check the path, its permissions and free space"), 2)
+
+
+def _run(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_overview())
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        print(f"gibbsian {__version__}")
+        return 0
+    return _command(arguments[0])(arguments[1:])
 
 
 def _is_memory(error: BaseException) -> bool:

@@ -11,6 +11,7 @@ import tyro
 
 from gibbsian.cli.console import parse, say
 from gibbsian.config.config import DATA, Source
+from gibbsian.core.text import printable
 from gibbsian.experiments.compare import Settings, compare, contestants_of, summarise
 from gibbsian.experiments.compare.settings import standing
 from gibbsian.models.train import device_of
@@ -38,6 +39,7 @@ class Compare:
             classes, or takes pixels where there are none.
         device: where to train and measure: cpu, cuda, cuda:1 or auto; on a GPU the budget is the clock's.
         page: only write the page again about what is done so far.
+        trust_code: import code that a row names as package.module:Class; it runs with all your rights.
     """
 
     data: Annotated[str, tyro.conf.arg(metavar="DATA", help=DATA)]
@@ -51,6 +53,7 @@ class Compare:
     extractor: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
     device: Annotated[str, tyro.conf.arg(metavar="DEVICE")] = "cpu"
     page: bool = False
+    trust_code: bool = False
     source: tyro.conf.OmitArgPrefixes[Source] = dataclasses.field(default_factory=Source)
 
 
@@ -66,6 +69,7 @@ def compare_(arguments: list[str]) -> int:
         args.extractor,
         args.source,
         str(device_of(args.device)),
+        args.trust_code,
     )
     name = Path(args.data).stem if "/" in args.data else args.data
     out = args.out or Path("runs") / f"compare-{name}"
@@ -75,7 +79,7 @@ def compare_(arguments: list[str]) -> int:
             died = compare(out, settings, args.workers, say)
     finally:  # a look at what is done so far, also after an interruption
         if (out / "comparison.json").is_file():
-            print(summarise(out, standing(out)), end="")
+            print(printable(summarise(out, standing(out))), end="")
             say(f"the page is {out / 'comparison.html'}")
     if args.page and not (out / "comparison.json").is_file():
         raise ValueError(f"{out} holds no comparison to show; leave out --page to begin one")

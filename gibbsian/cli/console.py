@@ -11,6 +11,8 @@ from typing import Any
 
 import tyro
 
+from gibbsian.core.text import printable
+
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 FRAME = " │|╭╮╰╯├┤─-"
 PLAINER = {
@@ -38,7 +40,7 @@ def parse(record: type, arguments: Sequence[str], name: str, default: Any = None
 
 def say(text: str) -> None:
     """One line on standard error; results go to standard output."""
-    print(f"gibbsian: {text}", file=sys.stderr)
+    print(f"gibbsian: {printable(text)}", file=sys.stderr)
 
 
 def _sentence(box: str) -> str:

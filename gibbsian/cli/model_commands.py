@@ -16,8 +16,9 @@ from gibbsian.cli.console import parse, say
 from gibbsian.config import recipes
 from gibbsian.config.config import to_json
 from gibbsian.config.run_folder import Run, open_run
-from gibbsian.core.files import write_json
 from gibbsian.core.protocols import HasClasses, HasLatentTarget
+from gibbsian.core.records import write_record
+from gibbsian.core.text import printable
 from gibbsian.data import read_mask, read_observation, read_points
 from gibbsian.data.cells import read_back
 from gibbsian.data.labels import read_labels
@@ -62,6 +63,7 @@ class Sample:
         chains: also write the refining chains, about 100 draws of each with acceptance and divergences,
             to this .nc file, which ArviZ opens.
         device: where to compute.
+        trust_code: import code that the run names as package.module:Class; it runs with all your rights.
     """
 
     run: Annotated[Positional[Path], tyro.conf.arg(metavar="RUN")]
@@ -81,6 +83,7 @@ class Sample:
     decay_every: int = 200
     chains: Path | None = None
     device: str = "auto"
+    trust_code: bool = False
 
 
 def sample(arguments: list[str]) -> int:
@@ -99,7 +102,7 @@ def sample(arguments: list[str]) -> int:
         raise ValueError(TOGETHER)
     if args.given is not None and args.refine is not None:
         raise ValueError("--refine does not know what is given; leave out one of them")
-    model = load(args.run, device=device_of(args.device))
+    model = load(args.run, device=device_of(args.device), trust_code=args.trust_code)
     if args.given is not None and args.mask is not None:
         kept = read_mask(args.mask, model.transform)
         x = model.fill_in(args.n, read_observation(args.given, model.transform), kept, args.seed)
@@ -147,7 +150,7 @@ def _keep(args: Sample, facts: dict[str, Any]) -> None:
         say(f"warning: diagnostics of the chains are not kept: {args.run} is not writable")
         return
     file = Run(args.run).samples / f"chains-{args.refine}.json"
-    write_json(file, {"steps": args.steps, "seed": args.seed, **facts})
+    write_record(file, {"steps": args.steps, "seed": args.seed, **facts})
 
 
 def _walk(args: Sample) -> int:
@@ -158,7 +161,7 @@ def _walk(args: Sample) -> int:
         raise ValueError(
             "a walk through the latent space takes no --refine, --mask or, on a plane, --given"
         )
-    model = load(args.run, device=device_of(args.device))
+    model = load(args.run, device=device_of(args.device), trust_code=args.trust_code)
     if args.manifold is not None:
         columns, x = args.manifold, manifold(model, args.manifold)
     else:
@@ -180,6 +183,7 @@ class Score:
         output: a .csv file with one line per row; - prints it.
         seed: of dequantisation noise and of estimates of log Z.
         device: where to compute.
+        trust_code: import code that the run names as package.module:Class; it runs with all your rights.
     """
 
     run: Annotated[Positional[Path], tyro.conf.arg(metavar="RUN")]
@@ -187,6 +191,7 @@ class Score:
     output: str = "-"
     seed: int = 0
     device: str = "auto"
+    trust_code: bool = False
 
 
 def score(arguments: list[str]) -> int:
@@ -195,7 +200,7 @@ def score(arguments: list[str]) -> int:
     output = None if args.output == "-" else Path(args.output)
     if output is not None:
         check_output(output, (".csv",))
-    model = load(args.run, device=device_of(args.device))
+    model = load(args.run, device=device_of(args.device), trust_code=args.trust_code)
     source = model.config.source
     points = read_points(
         args.points, model.transform, size=source.size or None, target=source.target
@@ -217,6 +222,7 @@ class Evaluate:
         samples: how many samples to draw for coverage and pictures.
         seed: of samples, corruptions and estimates.
         device: where to compute.
+        trust_code: import code that the run names as package.module:Class; it runs with all your rights.
     """
 
     run: Annotated[Positional[Path], tyro.conf.arg(metavar="RUN")]
@@ -225,17 +231,18 @@ class Evaluate:
     samples: int = 10_000
     seed: int = 0
     device: str = "auto"
+    trust_code: bool = False
 
 
 def evaluate(arguments: list[str]) -> int:
     """Measure a trained model: log Z, likelihood, coverage, anomaly detection."""
     args = parse(Evaluate, arguments, "evaluate")
     run = open_run(args.run)
-    model = load(run.path, device=device_of(args.device))
+    model = load(run.path, device=device_of(args.device), trust_code=args.trust_code)
     figures = evaluate_run(
         model, load_data(model.config), args.samples, args.seed, args.require, run
     )
-    print(json.dumps(figures, indent=2) if args.json else render(figures))
+    print(json.dumps(figures, indent=2) if args.json else printable(render(figures)))
     return 0
 
 
@@ -245,7 +252,7 @@ def report(arguments: list[str]) -> int:
     check_output(args.output, (".html", ".md"))
     records = []
     for run in map(open_run, args.runs):
-        config = run.config()
+        config = run.config(trust_code=True)  # nothing is built from it
         usual = recipes.default(config.method, config.data)
         records.append(read_record(run.path, to_json(usual)))
     write_page(args.output, run_page(records))

@@ -12,6 +12,7 @@ from tyro.conf import Positional
 from gibbsian.cli.console import parse, say
 from gibbsian.config import recipes
 from gibbsian.config.config import method_class
+from gibbsian.core.text import printable
 from gibbsian.experiments.sweep.objectives import OBJECTIVES
 from gibbsian.experiments.sweep.results import summarise
 from gibbsian.experiments.sweep.search import Settings, sweep
@@ -37,6 +38,8 @@ class Sweep:
         workers: processes at once, one thread each.
         samples: drawn from each model to measure it.
         seed: of the search and of the samples; that of training is an option to list.
+        trust_code: import code that the space names as package.module:Class; it runs with all your
+            rights.
     """
 
     method: Annotated[Positional[str], tyro.conf.arg(metavar="METHOD")]
@@ -50,6 +53,7 @@ class Sweep:
     workers: Annotated[int, tyro.conf.arg(metavar="N")] = 1
     samples: Annotated[int, tyro.conf.arg(metavar="N")] = 2_000
     seed: int = 0
+    trust_code: bool = False
 
 
 def sweep_(arguments: list[str]) -> int:
@@ -65,11 +69,12 @@ def sweep_(arguments: list[str]) -> int:
         args.seed,
         None if args.classifier is None else str(args.classifier),
         args.trials,
+        args.trust_code,
     )
     name = Path(args.data).stem if "/" in args.data else args.data
     out = args.out or Path("runs") / f"sweep-{args.method}-{name}"
     died = sweep(out, settings, args.workers, say)
-    print(summarise(out, settings), end="")
+    print(printable(summarise(out, settings)), end="")
     if died:
         say(f"error: {died} of {args.workers} workers ended early; the same command goes on")
     return int(died > 0)

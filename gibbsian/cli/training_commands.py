@@ -21,9 +21,9 @@ from gibbsian.training import processes
 from gibbsian.training.loggers import watching
 
 OVERVIEW = """usage: gibbsian train METHOD --data DATA [--rounds N] [--out RUN] [OPTIONS]
-       gibbsian train [METHOD] --config FILE [OPTIONS]     (what --print-config printed)
+       gibbsian train [METHOD] --config FILE [--trust-code] [OPTIONS]  (what --print-config printed)
        gibbsian train --recipe NAME [--scale cpu|paper] [--data DATA] [OPTIONS]
-       gibbsian train --resume RUN [--rounds N]
+       gibbsian train --resume RUN [--rounds N] [--trust-code]
 
 DATA is a built-in name (`gibbsian list data`), a .csv, .npy, .npz or .parquet file, or a folder or
 zip of images. For example: gibbsian train cd --data moons --out runs/moons
@@ -46,6 +46,7 @@ class Continue:
         device: where to train: cpu, cuda, cuda:1, mps or auto.
         print_config: print the configuration and stop.
         log_with: also send each logged row to tensorboard, or to package.module:function.
+        trust_code: import code that the run names as package.module:Class; it runs with all your rights.
     """
 
     resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
@@ -55,6 +56,7 @@ class Continue:
     device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = None
     print_config: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     log_with: Annotated[str | None, tyro.conf.arg(metavar="TRACKER")] = None
+    trust_code: bool = False
 
 
 def train(arguments: list[str]) -> int:
@@ -67,7 +69,10 @@ def train(arguments: list[str]) -> int:
         if config_file is not None and name is not None:
             raise ValueError("give either --config FILE or --recipe NAME")
         if config_file is not None:
-            return _train_from(_read_config(Path(config_file)), config_file, rest)
+            trust_code = "--trust-code" in rest
+            rest = [word for word in rest if word != "--trust-code"]
+            config = _read_config(Path(config_file), trust_code, rest)
+            return _train_from(config, config_file, rest)
         if name is not None:
             scale, rest = _take(rest, "--scale")
             if scale not in (None, "cpu", "paper"):
@@ -91,11 +96,11 @@ def train(arguments: list[str]) -> int:
         raise ValueError("give either --resume RUN or --recipe NAME, or name a method first")
     changes = {"rounds": args.rounds, "device": args.device}
     changes = {name: value for name, value in changes.items() if value is not None}
-    config = replace(open_run(args.resume).config(), training=changes)
+    config = replace(open_run(args.resume).config(args.trust_code), training=changes)
     if args.print_config:
         return _show(config)
     with watching(args.log_with, args.resume, to_json(config)) as watch:
-        resume(args.resume, args.rounds, args.device, watch=watch)
+        resume(args.resume, args.rounds, args.device, watch=watch, trust_code=args.trust_code)
     if processes.rank() == 0:
         say(f"model saved in {args.resume / 'model'}")
     return 0
@@ -145,15 +150,20 @@ def _train_with(base: Config, arguments: list[str]) -> int:
     return _start(config, args.out, args.print_config, args.log_with)
 
 
-def _read_config(path: Path) -> Config:
-    """The configuration in a file, a run's ``config.json`` too; ValueError naming the file."""
+def _read_config(path: Path, trust_code: bool, typed: Sequence[str]) -> Config:
+    """The configuration in a file, a run's ``config.json`` too; ValueError naming the file.
+
+    A role that is ``typed`` among the options is what it says there, so the file's name is not needed.
+    """
     if not path.is_file():
         raise ValueError(f"there is no configuration file {path}; --print-config prints one")
     entries = read_json(path)
     if isinstance(entries, dict) and "config" in entries:
         check_format(entries, path)
+    given = [word.removeprefix("--").partition("=")[0] for word in typed if word[:2] == "--"]
+    values = entries.get("config", entries) if isinstance(entries, dict) else entries
     try:
-        return from_json(entries.get("config", entries) if isinstance(entries, dict) else entries)
+        return from_json(values, "it", trust_code, given)
     except ValueError as error:
         raise ValueError(f"{path} cannot be used: {error}") from error
 

@@ -32,6 +32,7 @@ class Upscale:
         steps: of the inference, in place of the model's.
         tile: side of the pieces that are enlarged at a time, in pixels of the photograph.
         device: where to compute.
+        trust_code: import code that the run names as package.module:Class; it runs with all your rights.
     """
 
     run: Annotated[Positional[Path], tyro.conf.arg(metavar="RUN")]
@@ -43,6 +44,7 @@ class Upscale:
     steps: int | None = None
     tile: int = TILE
     device: str = "auto"
+    trust_code: bool = False
 
 
 def upscale(arguments: list[str]) -> int:
@@ -52,7 +54,7 @@ def upscale(arguments: list[str]) -> int:
     for option, count in (("samples", args.samples), ("steps", args.steps)):
         if count is not None and count < 1:
             raise ValueError(f"--{option} must be at least 1, not {count}")
-    model = load(args.run, device=device_of(args.device))
+    model = load(args.run, device=device_of(args.device), trust_code=args.trust_code)
     picture = read_picture(args.photo)
     if args.output.suffix != ".png" and (picture.alpha is not None or picture.levels > 256):
         kind = "transparency" if picture.alpha is not None else "16 bits"

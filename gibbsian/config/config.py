@@ -11,13 +11,14 @@ import dataclasses
 import inspect
 import types
 import typing
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Iterable, Mapping
+from functools import cache, partial
 from typing import Annotated, Any, Literal
 
 import docstring_parser
 import tyro
 
+from gibbsian.config.consent import check_consent
 from gibbsian.core import Method, nearest
 from gibbsian.methods import METHODS
 from gibbsian.networks import NETWORKS, NetworkOptions
@@ -89,7 +90,7 @@ class Config:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled (between processes of a study) by value: the record types are made at run time."""
-        return from_json, (to_json(self),)
+        return partial(from_json, trust_code=True), (to_json(self),)  # it was a record already
 
 
 AUTO = "auto"
@@ -154,12 +155,28 @@ def to_json(config: Config) -> dict[str, Any]:
     return {"method": config.method, **dataclasses.asdict(config)}
 
 
-def from_json(values: Any) -> Config:
-    """The inverse of ``to_json``; missing entries keep their defaults, unknown ones are ValueErrors."""
+def from_json(
+    values: Any,
+    origin: str = "this configuration",
+    trust_code: bool = False,
+    given: Iterable[str] = (),
+) -> Config:
+    """The inverse of ``to_json``; missing entries keep their defaults, unknown ones are ValueErrors.
+
+    So are networks of one's own, ``package.module:Class``, unless ``trust_code``: whoever wrote the
+    values (``origin`` says where they stand) chose the code. Roles for which instances are ``given``
+    import nothing, and lose such a name.
+    """
     if not isinstance(values, Mapping) or "method" not in values or "data" not in values:
         raise ValueError("a configuration needs the entries 'method' and 'data'")
     rest = {name: value for name, value in values.items() if name != "method"}
-    return _record(config_type(str(values["method"])), rest, "option")
+    config: Config = _record(config_type(str(values["method"])), rest, "option")
+    names = {role: getattr(config, role) for role in METHODS[config.method].networks}
+    if not trust_code:
+        names |= {role: AUTO for role in given if ":" in names.get(role, "")}
+        config = dataclasses.replace(config, **names)
+    check_consent({f"the {role} network": name for role, name in names.items()}, origin, trust_code)
+    return config
 
 
 def replace(config: Config, **changes: Any) -> Config:

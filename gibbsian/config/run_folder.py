@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
+import re
+import secrets
 import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,11 +17,16 @@ from typing import Any
 import torch
 
 from gibbsian import __version__
+from gibbsian.config import locks
 from gibbsian.config.config import Config, from_json, to_json
-from gibbsian.core.files import read_json, write_json
+from gibbsian.core.files import CorruptFileError, read_json
+from gibbsian.core.records import unsealed, write_record
+from gibbsian.training import processes
 
-FORMAT = 1
-"""Raised when an older program could no longer read what is written."""
+FORMAT = 2
+"""Raised when an older program could no longer read what is written; 1 is that of 0.1."""
+IDENTITY = re.compile("[0-9a-f]{16}")
+RESTORE = "restore it from a copy, or start a new run from it with `gibbsian train --config`"
 
 
 @dataclass(frozen=True)
@@ -51,19 +60,35 @@ class Run:
         """Figures of merit with their errors, as JSON."""
         return self.path / "evaluation.json"
 
-    def config(self) -> Config:
-        """The resolved configuration the run was started with."""
+    def config(self, trust_code: bool = False, given: Iterable[str] = ()) -> Config:
+        """The resolved configuration the run was started with; the rest as for ``from_json``."""
+        path = self.path / "config.json"
+        return from_json(self._entries()["config"], str(path), trust_code, given)
+
+    def identity(self) -> str:
+        """The random id that every file of the run carries."""
+        identity = self._entries().get("id")
+        if not isinstance(identity, str) or not IDENTITY.fullmatch(identity):
+            raise CorruptFileError(f"{self.path / 'config.json'} is damaged: it has no id")
+        return identity
+
+    def _entries(self) -> dict[str, Any]:
         entries = read_json(self.path / "config.json")
         check_format(entries, self.path)
-        return from_json(entries["config"])
+        return unsealed(entries, self.path / "config.json", RESTORE)
 
 
 def check_format(entries: Any, path: Path) -> None:
-    """ValueError unless ``entries`` were written by this version or an older one."""
+    """ValueError unless ``entries`` were written in the format of this version."""
     if not isinstance(entries, dict) or "format" not in entries or "config" not in entries:
         raise ValueError(f"{path} was not written by gibbsian; give the folder of a run")
-    if not isinstance(entries["format"], int):
+    if type(entries["format"]) is not int or entries["format"] < 1:
         raise ValueError(f"{path} is damaged: its format is {entries['format']!r}, not a number")
+    if entries["format"] < FORMAT:
+        raise ValueError(
+            f"{path} was written by gibbsian 0.1, which knew no checksums and other option names; use it "
+            "with pip install gibbsian==0.1.0, or train it again"
+        )
     if entries["format"] > FORMAT:
         raise ValueError(
             f"{path} was written by a newer gibbsian (format {entries['format']}; this one reads up "
@@ -99,13 +124,24 @@ def open_run(path: str | Path) -> Run:
 
 
 def new_run(path: Path) -> Run:
-    """A run yet to be written at ``path``; ValueError when something is there already."""
+    """A run yet to be written at ``path``; ValueError when something is there already.
+
+    Of several processes that train one model the first one looks, and it alone makes the folder.
+    """
+    if processes.rank() == 0:
+        check_free(path)
+    return Run(path)
+
+
+def check_free(path: Path) -> None:
+    """ValueError unless a run can be begun at ``path``: nothing is there, or an empty folder."""
     if (path / "config.json").exists():
         raise ValueError(
             f"{path} already holds a run; continue it with `gibbsian train --resume {path}` or "
             "choose another --out"
         )
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    held = {path / name for name in locks.FILES}
+    if path.exists() and (not path.is_dir() or set(path.iterdir()) - held):
         raise ValueError(f"{path} exists and is not an empty folder; choose another --out")
     there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
@@ -113,7 +149,6 @@ def new_run(path: Path) -> Run:
             f"{path} cannot be made: {there} is {'not writable' if there.is_dir() else 'a file'}; "
             "choose another --out"
         )
-    return Run(path)
 
 
 def default_path(config: Config) -> Path:
@@ -127,16 +162,33 @@ def default_path(config: Config) -> Path:
     return path
 
 
-def write_config(run: Run, config: Config) -> None:
+def new_identity() -> str:
+    """A random id, drawn from the system: no generator of the run is touched."""
+    return secrets.token_hex(8)
+
+
+@contextmanager
+def claimed(run: Run | None) -> Iterator[None]:
+    """Hold a new run's folder for writing; ValueError where another process has it or had it first."""
+    if run is None or processes.rank() > 0:
+        yield
+        return
+    with locks.writing(run.path):
+        check_free(run.path)
+        yield
+
+
+def write_config(run: Run, config: Config, identity: str) -> None:
     """Create the folder and write the resolved configuration."""
     entries = {
         "format": FORMAT,
+        "id": identity,
         "versions": versions(),
         "machine": machine(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "config": to_json(config),
     }
-    write_json(run.path / "config.json", entries)
+    write_record(run.path / "config.json", entries)
 
 
 def forget(run: Run, keep_folder: bool) -> None:

@@ -68,7 +68,10 @@ def read_json(path: Path) -> Any:
     """Read JSON; a file that is not JSON is a CorruptFileError naming it."""
     try:
         return json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # not JSON, not UTF-8, digits or brackets without end
         raise CorruptFileError(
             f"{path} is not valid JSON ({error}); restore it from a copy"
         ) from error
@@ -83,22 +86,40 @@ def _digest(tensors: Mapping[str, Tensor], facts: str) -> str:
     return digest.hexdigest()
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-    """Write named tensors and JSON-able ``facts`` as one safetensors file with a checksum."""
+class ForeignFileError(ValueError):
+    """A whole file that belongs to another run."""
+
+
+def write_tensors(
+    path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any], run: str = ""
+) -> None:
+    """Write named tensors and JSON-able ``facts`` as one safetensors file with a checksum.
+
+    ``run`` is the identity of the run it is a part of, if any.
+    """
     copies = {name: t.detach().cpu().clone().contiguous() for name, t in tensors.items()}
     text = json.dumps(facts, allow_nan=False)
-    metadata = {"facts": text, "checksum": _digest(copies, text)}
+    metadata = {"facts": text, "run": run, "checksum": _digest(copies, run + text)}
     write_atomic(path, safetensors.torch.save(copies, metadata))
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what ``write_tensors`` wrote; anything else is a CorruptFileError naming the file."""
+def read_tensors(path: Path, run: str | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what ``write_tensors`` wrote; anything else is a CorruptFileError naming the file.
+
+    ForeignFileError where it is a part of another run than ``run``, if one is given.
+    """
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except safetensors.SafetensorError as error:
         raise CorruptFileError(f"{path} is truncated or damaged ({error})") from error
-    if metadata.get("checksum") != _digest(tensors, metadata.get("facts", "")):
+    there = metadata.get("run", "")
+    if metadata.get("checksum") != _digest(tensors, there + metadata.get("facts", "")):
         raise CorruptFileError(f"{path} is damaged: its checksum does not match its content")
+    if run is not None and there != run:
+        raise ForeignFileError(
+            f"{path} belongs to another run, {there or 'without an identity'}, not to {run}; put the "
+            "run's own file back"
+        )
     return tensors, json.loads(metadata["facts"])

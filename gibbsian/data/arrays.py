@@ -7,11 +7,15 @@ import math
 import zipfile
 import zlib
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 
+from gibbsian.core import limits
 from gibbsian.data.rows import Rows
 
+ERRORS_OF_HEADERS = (ValueError, EOFError, TokenError, SyntaxError, TypeError, RecursionError)
+"""What NumPy's reader of headers, which are Python literals, raises for damaged ones."""
 PREFERRED = ("x", "X", "data", "images", "samples", "train")
 """Which array of an ``.npz`` is taken where several could be."""
 
@@ -33,6 +37,7 @@ def read_array(path: Path, name: str) -> np.ndarray:
     if name not in members:
         raise ValueError(f"{path} holds no array {name!r}; it holds {', '.join(sorted(members))}")
     try:
+        limits.check("BYTES", members[name].file_size, f"{path} unpacks to")
         with zipfile.ZipFile(path) as archive:
             content = archive.read(members[name])
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
@@ -74,7 +79,7 @@ def _array(content: bytes, name: str) -> np.ndarray:
             shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
         else:
             shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
-    except (ValueError, EOFError) as error:
+    except ERRORS_OF_HEADERS as error:
         raise ValueError(
             f"{name} is not an intact NumPy file ({error}); write it with numpy.save"
         ) from error
@@ -83,12 +88,22 @@ def _array(content: bytes, name: str) -> np.ndarray:
             f"{name} holds pickled objects, which are not opened because they can run code; save a "
             "plain array of numbers"
         )
+    if min(shape, default=0) < 0 or dtype.itemsize == 0 or dtype.subdtype is not None:
+        raise ValueError(
+            f"{name} is not an intact NumPy file (its header says {dtype} of shape {shape}); write it "
+            "with numpy.save"
+        )
     count = math.prod(shape)
     there = len(content) - file.tell()
     if there < count * dtype.itemsize:
         raise ValueError(
             f"{name} is truncated: its header promises {count * dtype.itemsize} bytes of data, there "
             f"are {there}; copy or write it again"
+        )
+    if there > count * dtype.itemsize:
+        raise ValueError(
+            f"{name} is damaged: its header promises {count * dtype.itemsize} bytes of data, there are "
+            f"{there}; copy or write it again"
         )
     flat = np.frombuffer(content, dtype, count, offset=file.tell())
     return flat.reshape(shape, order="F" if fortran else "C")

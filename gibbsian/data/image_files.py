@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image
 
+from gibbsian.core import limits
 from gibbsian.data.rows import Rows
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -41,7 +42,10 @@ def contents(path: Path) -> Iterator[tuple[str, bytes]]:
         with zipfile.ZipFile(path) as archive:
             if any(member.flag_bits & 1 for member in archive.infolist()):
                 raise ValueError(f"{path} is encrypted; make a zip without a password")
-            for name in _pictures(sorted(archive.namelist())):
+            names = _pictures(sorted(archive.namelist()))
+            size = sum(archive.getinfo(name).file_size for name in names)
+            limits.check("BYTES", size, f"{path} unpacks to")
+            for name in names:
                 yield name, archive.read(name)
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise ValueError(f"{path} is not an intact zip file ({error}); copy it again") from error
@@ -61,6 +65,8 @@ def _pictures(names: Iterable[str]) -> list[str]:
 def _gather(place: Path, found: Iterable[tuple[str, bytes]], size: int | None) -> Rows:
     names: list[str] = []
     pictures, first = [], None
+    if size is not None:
+        limits.check("PIXELS", size * size, f"images brought to {size}x{size} have")
     for name, content in found:
         picture = opened(content, f"{name} in {place}")
         names.append(name)
@@ -91,6 +97,7 @@ def opened(content: bytes, name: str) -> Image.Image:
     """An 8-bit grey or RGB picture."""
     try:
         with Image.open(io.BytesIO(content)) as picture:
+            limits.check("PIXELS", picture.width * picture.height, f"{name} holds")
             picture.load()
             if picture.mode.startswith(("I", "F")):
                 raise ValueError(f"{name} has more than 8 bits per channel; save it with 8")

@@ -13,6 +13,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from gibbsian.core import limits
 from gibbsian.core.files import write_atomic
 
 
@@ -34,6 +35,7 @@ def read_picture(path: Path) -> Picture:
     try:
         with Image.open(path) as opened:
             deep = opened.mode == "RGB" and "16" in str(opened.tile[0].args if opened.tile else "")
+            limits.check("PIXELS", opened.width * opened.height, f"{path} holds")
             opened.load()
             picture = ImageOps.exif_transpose(opened)
     except (OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from gibbsian.core.text import cell
 from gibbsian.data import readers
 from gibbsian.data.classes import Target
 from gibbsian.data.rows import arranged, counted
@@ -39,7 +40,7 @@ def read_points(
             f"have shape {list(x.shape[1:])}"
         )
     for j, (old, new) in enumerate(zip(like.columns, rows.columns, strict=False)):
-        if old != new:
+        if new not in (old, cell(old)):  # as it was, or as `gibbsian sample` writes it
             raise ValueError(
                 f"column {j + 1} of {path} is called {new!r}; this model was trained on {old!r} "
                 "there: give it the same columns in the same order"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import math
 import re
 import zlib
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from gibbsian.core import limits
+from gibbsian.core.text import one_line
 from gibbsian.data.cells import counts_rows, has_decimal_comma, has_header, is_missing, is_number
 from gibbsian.data.classes import Target, as_classes
 from gibbsian.data.rows import Rows
@@ -39,6 +42,7 @@ def read_csv(path: Path, target: Target | None = None) -> Rows:
         )
     cells = [[cell.strip() for cell in row] for row in cells]
     width = len(cells[0])
+    limits.check("COLUMNS", width, f"{path} has")
     for row, number in zip(cells, numbers, strict=True):
         if len(row) != width:
             raise ValueError(
@@ -77,7 +81,11 @@ def _lines(path: Path) -> tuple[list[str], list[int]]:
     try:
         content = path.read_bytes()
         if path.suffix == ".gz":
-            content = gzip.decompress(content)
+            most = limits.limit("BYTES")
+            with gzip.open(io.BytesIO(content)) as file:
+                content = file.read(most + 1)
+            if len(content) > most:
+                raise limits.refusal("BYTES", len(content), f"{path} unpacks to at least")
         text = content.decode("utf-8-sig")
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise ValueError(f"{path} is not an intact gzip file ({error}); copy it again") from error
@@ -93,7 +101,7 @@ def _named(header: list[str], cells: list[list[str]], path: Path) -> tuple[str, 
     ValueError where such a column only numbers the rows: the index of a data frame.
     """
     names = []
-    for j, name in enumerate(header):
+    for j, name in enumerate(map(one_line, header)):
         if name == "" and counts_rows([row[j] for row in cells]):
             raise ValueError(
                 f"column {j + 1} of {path} has no name and only numbers the rows; write the file without "
@@ -147,10 +155,14 @@ def read_parquet(path: Path, target: Target | None = None) -> Rows:
             "reading .parquet needs pyarrow; install it with pip install 'gibbsian[parquet]'"
         ) from error
     try:
+        metadata = pyarrow.parquet.read_metadata(path)
+        limits.check("COLUMNS", metadata.num_columns, f"{path} has")
+        unpacked = 8 * metadata.num_rows * metadata.num_columns  # as float64
+        limits.check("BYTES", unpacked, f"{path} unpacks to")
         table = pyarrow.parquet.read_table(path)
     except (pyarrow.ArrowInvalid, OSError) as error:
         raise ValueError(f"{path} is not an intact Parquet file ({error})") from error
-    columns = tuple(table.column_names)
+    columns = tuple(one_line(name) for name in table.column_names)
     if not columns or table.num_rows == 0:
         raise ValueError(f"{path} is empty; it needs rows of numbers")
     for name in columns:

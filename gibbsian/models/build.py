@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from gibbsian.config.config import AUTO, Config, check_seed, replace, signature_options, suited
-from gibbsian.core import Method, Space, check_energy
+from gibbsian.core import Method, Space, check_energy, limits
 from gibbsian.core.measures import Box, Counting, Gaussian, Measure, RealSpace, Undefined
 from gibbsian.core.randomness import kept_global, seed_global
 from gibbsian.methods import METHODS
@@ -117,7 +117,7 @@ def assemble(
     config, cls = with_networks(config, space), METHODS[config.method]
     space = boxed(space, config.box)
     seen: dict[str, Space] = {}
-    with kept_global():
+    with kept_global(), limits.counted():
         seed_global(config.training.seed)
         parts: dict[str, Any] = {}
         for role in cls.networks:
@@ -143,7 +143,7 @@ def assemble(
 
 def _network(config: Config, role: str, space: Space) -> nn.Module:
     name, options = getattr(config, role), getattr(config, f"{role}_net")
-    with blaming(f"your own network {name}") if ":" in name else nullcontext():
+    with limits.counted(), blaming(f"your own network {name}") if ":" in name else nullcontext():
         if role in LATENT_ROLES:
             return LATENT_ROLES[role].build(name, space, _latent(config), options)
         return DIRECT_ROLES.get(role, build_energy)(name, space, options)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -13,9 +15,10 @@ from torch import Tensor
 
 from gibbsian.config.run_folder import Run
 from gibbsian.core import Estimate, Interval, NotDefined
-from gibbsian.core.files import write_atomic, write_json
+from gibbsian.core.files import write_atomic
 from gibbsian.core.measures import Undefined
 from gibbsian.core.protocols import HasEnergy, HasLogits, HasLogWeights, HasOverlap
+from gibbsian.core.records import write_record
 from gibbsian.data import Dataset, corruptions
 from gibbsian.evaluation import (
     auroc_table,
@@ -55,6 +58,8 @@ def evaluate_run(
     x_model: Tensor | None = None,
 ) -> dict[str, Any]:
     """Every figure that exists for this model on this data; written into ``run`` if given.
+
+    Where ``run`` cannot be written, a warning says so.
 
     ``x_model``: samples that are drawn already. ``require`` names rows that must exist (``log-z``,
     ``kl``, ``coverage``); ValueError otherwise.
@@ -99,12 +104,25 @@ def evaluate_run(
         "seed": seed,
     }
     if run is not None:
-        buffer = io.BytesIO()
-        columns: dict[str, Any] = {name: array.numpy() for name, array in arrays.items()}
-        np.savez_compressed(buffer, **columns)
-        write_atomic(run.path / "evaluation.npz", buffer.getvalue())
-        write_json(run.evaluation, figures)
+        try:
+            _keep(run, figures, arrays)
+        except OSError as error:
+            where = error.filename or run.path
+            warnings.warn(
+                f"the figures could not be saved in {where}: {error.strerror or error}",
+                stacklevel=2,
+            )
     return figures
+
+
+def _keep(run: Run, figures: Mapping[str, Any], arrays: Mapping[str, Tensor]) -> None:
+    """Write the arrays, then the figures with the arrays' digest: neither is taken for another's."""
+    buffer = io.BytesIO()
+    columns: dict[str, Any] = {name: array.numpy() for name, array in arrays.items()}
+    np.savez_compressed(buffer, **columns)
+    content = buffer.getvalue()
+    write_atomic(run.path / "evaluation.npz", content)
+    write_record(run.evaluation, {**figures, "arrays": hashlib.sha256(content).hexdigest()})
 
 
 LABELS: Mapping[str, str] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,17 +14,19 @@ from torch import Generator, Tensor, nn
 from gibbsian import __version__
 from gibbsian.config.config import Config, check_seed, from_json, to_json
 from gibbsian.config.run_folder import FORMAT, check_format, open_run
-from gibbsian.core import Method, Space
+from gibbsian.core import Method, Space, limits
 from gibbsian.core.files import (
     CorruptFileError,
+    ForeignFileError,
     read_json,
     read_tensors,
     write_atomic,
-    write_json,
     write_tensors,
 )
 from gibbsian.core.protocols import HasEnergy
+from gibbsian.core.records import checksum, unsealed, write_record
 from gibbsian.data import Transform
+from gibbsian.data.schema import check_reference, space_of, transform_of
 from gibbsian.models.build import assemble
 from gibbsian.models.hub import Hub, model_card, upload, without_folders
 
@@ -34,7 +37,8 @@ class Model:
     """A method with the transform between the user's units and the networks'.
 
     ``held_out`` holds the sorted energies of validation rows, the reference for percentiles;
-    ``moments [2, *event]`` mean and standard deviation of the training rows, in the networks' units.
+    ``moments [2, *event]`` mean and standard deviation of the training rows, in the networks' units;
+    ``run`` the identity of the run it comes from, if there is one.
     """
 
     def __init__(
@@ -45,7 +49,9 @@ class Model:
         transform: Transform,
         held_out: Tensor | None = None,
         moments: Tensor | None = None,
+        run: str = "",
     ):
+        self.run = run
         self.method = method.eval()
         self.config = config
         self.space = space
@@ -67,6 +73,8 @@ class Model:
         """Draw ``[n, *event]`` in the user's units."""
         if n < 1:
             raise ValueError(f"the number of samples must be at least 1, not {n}")
+        size = 4 * n * math.prod(self.space.shape)
+        limits.check("MEMORY", size, f"{n} samples would take")
         with torch.no_grad():
             u = self.method.sample(n, self.rng(seed), given)
         return self.transform.decode(u).cpu()
@@ -140,8 +148,12 @@ class Model:
             "space": space,
             "transform": self.transform.to_config(),
         }
-        write_tensors(folder / "model.safetensors", tensors, {"format": FORMAT})
-        write_json(folder / "config.json", entries)
+        # The weights name their configuration and not the other way round: a run saves one
+        # configuration with ever new weights, and a crash between the two files harms neither.
+        # Their facts leave out the identity, which has its own place: equal runs have equal facts.
+        facts = {"format": FORMAT, "config": checksum(entries)}
+        write_tensors(folder / "model.safetensors", tensors, facts, self.run)
+        write_record(folder / "config.json", {**entries, "run": self.run})
 
     def push_to_hub(
         self,
@@ -163,7 +175,8 @@ class Model:
         extras = self.held_out, self.moments
         card = model_card(repo_id, config, self.space, self.transform, licence, figures)
         with tempfile.TemporaryDirectory() as folder:
-            Model(self.method, config, self.space, self.transform, *extras).save_pretrained(folder)
+            here = Model(self.method, config, self.space, self.transform, *extras, run=self.run)
+            here.save_pretrained(folder)
             write_atomic(Path(folder) / "README.md", card.encode())
             return upload(Path(folder), repo_id, private, api)
 
@@ -173,24 +186,30 @@ class Model:
         folder: str | Path,
         networks: Mapping[str, nn.Module] | None = None,
         device: str | torch.device = "cpu",
+        trust_code: bool = False,
     ) -> Model:
-        """Load what ``save_pretrained`` wrote; ``networks`` are needed where instances were trained."""
+        """Load what ``save_pretrained`` wrote; ``networks`` are needed where instances were trained.
+
+        Networks that it names as ``package.module:Class`` are imported only with ``trust_code``.
+        Raises ValueError for those, and for files that are damaged or do not belong together.
+        """
         folder = Path(folder)
         if not (folder / "config.json").is_file() or not (folder / "model.safetensors").is_file():
             raise ValueError(f"{folder} holds no saved model (config.json and model.safetensors)")
         entries = read_json(folder / "config.json")
         check_format(entries, folder)
-        tensors, _ = read_tensors(folder / "model.safetensors")
-        try:
-            box = entries["space"]["box"]
-            shape = tuple(entries["space"]["shape"])
-            space = Space(shape, entries["space"]["kind"], None if box is None else tuple(box))
-            transform = Transform.from_config(entries["transform"])
-        except (KeyError, TypeError) as error:
-            raise ValueError(
-                f"{folder / 'config.json'} is damaged ({error}); restore it from a copy"
-            ) from error
-        config = from_json(entries["config"])
+        path, weights = folder / "config.json", folder / "model.safetensors"
+        entries = unsealed(entries, path)
+        run = entries.pop("run", None)
+        if not isinstance(run, str):
+            raise CorruptFileError(f"{path} is damaged: its run is no id; restore it from a copy")
+        tensors, facts = read_tensors(weights, run)
+        if facts.get("config") != checksum(entries):
+            raise CorruptFileError(f"{path} does not belong to the weights in {weights}")
+        space = space_of(entries.get("space"), path)
+        transform = transform_of(entries.get("transform"), space, path)
+        config = from_json(entries["config"], str(path), trust_code, networks or {})
+        check_seed(config.training.seed)
         method = assemble(config, space, networks)
         state = {
             k.removeprefix("method/"): v for k, v in tensors.items() if k.startswith("method/")
@@ -198,7 +217,8 @@ class Model:
         check_weights(method, state, folder)
         method.load_state_dict(state)
         extras = tensors.get("held_out"), tensors.get("moments")
-        return cls(method.to(device), config, space, transform, *extras)
+        check_reference(*extras, space, weights)
+        return cls(method.to(device), config, space, transform, *extras, run=run)
 
 
 def check_weights(method: Method, state: Mapping[str, Tensor], folder: Path) -> None:
@@ -218,19 +238,30 @@ def load(
     run: str | Path,
     networks: Mapping[str, nn.Module] | None = None,
     device: str | torch.device = "cpu",
+    trust_code: bool = False,
 ) -> Model:
-    """The trained model of a run folder (or of a folder that ``save_pretrained`` wrote)."""
+    """The trained model of a run folder (or of a folder that ``save_pretrained`` wrote).
+
+    Arguments and errors are those of ``Model.from_pretrained``.
+    """
     path = Path(run)
     if (path / "model.safetensors").is_file():
-        return Model.from_pretrained(path, networks, device)
-    folder = open_run(path).model
+        return Model.from_pretrained(path, networks, device, trust_code)
+    opened = open_run(path)
+    folder, identity = opened.model, opened.identity()
     if not (folder / "model.safetensors").is_file():
         raise ValueError(
             f"{path} has no saved model yet; finish it with `gibbsian train --resume {path}`"
         )
     try:
-        return Model.from_pretrained(folder, networks, device)
+        model = Model.from_pretrained(folder, networks, device, trust_code)
     except CorruptFileError as error:
         raise CorruptFileError(
             f"{error}; `gibbsian train --resume {path}` saves the model again from the last checkpoint"
         ) from error
+    if model.run != identity:
+        raise ForeignFileError(
+            f"{folder} is of another run, {model.run or 'without an identity'}; `gibbsian train --resume "
+            f"{path}` saves this run's own model again"
+        )
+    return model

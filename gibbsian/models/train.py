@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,16 @@ from torch import Tensor, nn
 from gibbsian import data as datasets
 from gibbsian.config import recipes
 from gibbsian.config.config import Config, Source, replace
-from gibbsian.config.run_folder import Run, forget, new_run, open_run, write_config
+from gibbsian.config.locks import writing
+from gibbsian.config.run_folder import (
+    Run,
+    claimed,
+    forget,
+    new_identity,
+    new_run,
+    open_run,
+    write_config,
+)
 from gibbsian.core import Method
 from gibbsian.core.protocols import HasEnergy
 from gibbsian.core.randomness import kept_global
@@ -124,18 +134,21 @@ def train_config(
         progress = _prepare(config, dataset, networks, device)
         processes.barrier()
         existed = run is not None and run.path.exists()
-        try:
-            if run is not None and processes.rank() == 0:
-                write_config(run, config)
-            processes.barrier()
-            if log is not None and processes.rank() == 0:
-                for note in dataset.notes:
-                    log(note)
-            return _play(progress, config, dataset, run, watch)
-        except (ValueError, OSError, *ERRORS_OF_MODULES):
-            if run is not None and processes.rank() == 0 and progress.index == 0:
-                forget(run, keep_folder=existed)  # nothing was trained, nothing is lost
-            raise
+        with claimed(run):
+            try:
+                if run is not None:
+                    progress.run = processes.from_first(new_identity(), device)
+                    if processes.rank() == 0:
+                        write_config(run, config, progress.run)
+                processes.barrier()
+                if log is not None and processes.rank() == 0:
+                    for note in dataset.notes:
+                        log(note)
+                return _play(progress, config, dataset, run, watch)
+            except (ValueError, OSError, *ERRORS_OF_MODULES):
+                if run is not None and processes.rank() == 0 and progress.index == 0:
+                    forget(run, keep_folder=existed)  # nothing was trained, nothing is lost
+                raise
 
 
 def resume(
@@ -145,13 +158,29 @@ def resume(
     networks: Mapping[str, nn.Module] | None = None,
     dataset: Dataset | None = None,
     watch: Watch | None = None,
+    trust_code: bool = False,
 ) -> Model:
     """Continue the run at ``path``, to ``rounds`` if given, to the same bits as if never stopped.
 
     On another type of device than the run's it goes on with other random numbers, and a warning says so.
+    ``trust_code``: import networks that the run names as ``package.module:Class``. ValueError naming
+    the process where another one writes the run.
     """
     run = open_run(path)
-    config = run.config()
+    with writing(run.path) if processes.rank() == 0 else nullcontext():
+        return _continued(run, rounds, device, networks or {}, dataset, watch, trust_code)
+
+
+def _continued(
+    run: Run,
+    rounds: int | None,
+    device: str | None,
+    networks: Mapping[str, nn.Module],
+    dataset: Dataset | None,
+    watch: Watch | None,
+    trust_code: bool,
+) -> Model:
+    config, identity, path = run.config(trust_code, networks), run.identity(), run.path
     if rounds is not None:
         config = replace(config, training={"rounds": rounds})
     if device is not None:
@@ -160,13 +189,14 @@ def resume(
     dataset = load_data(config) if dataset is None else dataset
     with process_group(where), kept_global(where):
         progress = _prepare(config, dataset, networks, where)
+        progress.run = identity
         if checkpoints.rounds(run.state):
             checkpoints.restore(run.state, progress)
         if rounds is not None and rounds < progress.index:
             raise ValueError(f"{path} already has {progress.index} rounds; ask for more than that")
         processes.barrier()
         if rounds is not None and processes.rank() == 0:
-            write_config(run, config)
+            write_config(run, config, identity)
         return _play(progress, config, dataset, run, watch)
 
 
@@ -207,7 +237,7 @@ def _snapshot(progress: Progress, config: Config, dataset: Dataset) -> Model:
     with torch.no_grad():
         for name, parameter in method.named_parameters():
             parameter.copy_(progress.average.get(name, parameter))
-    model = Model(method, config, dataset.space, dataset.transform)
+    model = Model(method, config, dataset.space, dataset.transform, run=progress.run)
     if isinstance(method, HasEnergy):
         if len(dataset.valid):
             model.held_out = model.energy(dataset.valid[:HELD_OUT]).sort().values

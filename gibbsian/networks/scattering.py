@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad
 
-from gibbsian.core import Space
+from gibbsian.core import Space, limits
 from gibbsian.networks.options import NetworkOptions
 from gibbsian.networks.trunks import image_shape
 
@@ -83,6 +83,8 @@ class Scattering(nn.Module):
         )
         angles = [math.pi * turn / self.orientations for turn in range(self.orientations)]
         slant = 4 / self.orientations
+        side = 2 * math.ceil(REACH * WIDTH * 2 ** (self.scales - 1) / min(slant, 1.0)) + 1
+        limits.check("PARAMETERS", 2 * self.orientations * side**2, "these wavelets have")
         self.psi = nn.ParameterList()
         for j in range(self.scales):
             waves = torch.stack([morlet(j, angle, slant) for angle in angles])

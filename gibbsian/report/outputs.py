@@ -13,6 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from gibbsian.core.files import write_atomic
+from gibbsian.core.text import cell
 from gibbsian.report import Page, as_pictures, render_html, render_markdown, sample_sheet
 
 
@@ -44,7 +45,7 @@ def write_points(path: Path, x: Tensor, columns: int = 8, header: Sequence[str] 
     elif path.suffix == ".csv":
         if header:
             line = io.StringIO()
-            csv.writer(line, lineterminator="\n").writerow(header)
+            csv.writer(line, lineterminator="\n").writerow(map(cell, header))
             buffer.write(line.getvalue().encode())
         np.savetxt(buffer, array.reshape(len(array), -1), delimiter=",", fmt="%.9g")
     else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import zipfile
 import zlib
@@ -13,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gibbsian.core.records import parse_line, unsealed
 from gibbsian.report.shapes import ANOMALY, CHAINS, DRAWN, EVALUATION, NUMBER, SIDES, fits
 
 Arrays = Mapping[str, NDArray]
@@ -51,7 +54,8 @@ def read_record(path: Path, defaults: Mapping[str, Any] | None = None) -> Record
     if not (path / "config.json").is_file():
         what = "is not a run folder (it has no config.json)" if path.exists() else "does not exist"
         raise ValueError(f"{path} {what}; give the folder that `gibbsian train --out` wrote")
-    entries = _json(path / "config.json", "restore it from a copy")
+    restore = "restore it from a copy"
+    entries = unsealed(_json(path / "config.json", restore), path / "config.json", restore)
     config = entries.get("config")
     if not isinstance(config, dict) or not {"method", "data"} <= config.keys():
         raise ValueError(f"{path} was not written by gibbsian; give the folder of a run")
@@ -63,17 +67,18 @@ def read_record(path: Path, defaults: Mapping[str, Any] | None = None) -> Record
             )
     again = f"`gibbsian evaluate {path}` writes it again"
     evaluation = path / "evaluation.json"
-    found = _json(evaluation, again) if evaluation.is_file() else None
-    if found is not None:
+    found = None
+    if evaluation.is_file():
+        found = unsealed(_json(evaluation, again), evaluation, again)
         _check_evaluation(found, evaluation, again)
     arrays = path / "evaluation.npz"
     return Record(
         path,
         config,
         facts,
-        _metrics(path),
+        _metrics(path, str(facts.get("id", ""))),
         found,
-        _arrays(arrays, again) if found is not None and arrays.is_file() else {},
+        _arrays(arrays, found["arrays"], again) if found is not None and arrays.is_file() else {},
         tuple(_chains(file) for file in sorted((path / "samples").glob("chains-*.json"))),
         defaults,
     )
@@ -83,14 +88,14 @@ def _json(path: Path, remedy: str) -> dict[str, Any]:
     """The JSON object in ``path``."""
     try:
         value = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON ({error}); {remedy}") from error
     if not isinstance(value, dict):
         raise ValueError(f"{path} is damaged: it holds no JSON object; {remedy}")
     return value
 
 
-def _metrics(run: Path) -> tuple[Mapping[str, float], ...]:
+def _metrics(run: Path, identity: str) -> tuple[Mapping[str, float], ...]:
     """The logged rounds; a last line without its end is still being written and is left out."""
     path = run / "metrics.jsonl"
     if not path.is_file():
@@ -100,11 +105,8 @@ def _metrics(run: Path) -> tuple[Mapping[str, float], ...]:
     for number, line in enumerate(lines, 1):
         if not line.endswith(b"\n"):
             break
-        try:
-            entry = json.loads(line)
-        except ValueError as error:
-            raise _damaged_line(path, number) from error
-        if not fits(entry, {str: NUMBER}) or "round" not in entry:
+        entry = parse_line(line, identity)
+        if entry is None or not fits(entry, {str: NUMBER}) or "round" not in entry:
             raise _damaged_line(path, number)
         found.append(entry)
     return tuple(found)
@@ -131,9 +133,12 @@ def _check_evaluation(found: Mapping[str, Any], path: Path, remedy: str) -> None
         raise ValueError(f"{path} is damaged: it lacks figures that every evaluation has; {remedy}")
 
 
-def _arrays(path: Path, remedy: str) -> Arrays:
+def _arrays(path: Path, digest: str, remedy: str) -> Arrays:
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise ValueError(f"{path} is damaged, or of another evaluation; {remedy}")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path} is damaged ({error}); {remedy}") from error
@@ -141,7 +146,7 @@ def _arrays(path: Path, remedy: str) -> Arrays:
 
 def _chains(path: Path) -> Mapping[str, Any]:
     remedy = "take it away, or refine again with `gibbsian sample --refine`"
-    entry = _json(path, remedy)
+    entry = unsealed(_json(path, remedy), path, remedy)
     if not fits(entry, CHAINS) or any(
         len(values) != len(entry["trace"]["steps"]) for values in entry["trace"]["values"]
     ):

@@ -33,7 +33,12 @@ SIDES = (NoneType, SIDE, {"lower": SIDE, "upper": SIDE})
 """An estimate or interval of a quantity that is drawn; None where it is not defined."""
 
 DRAWN = {"log-z", "generator", "log-likelihood", "between", "entropy"}
-EVALUATION = {"warnings": [str], "rows": {str: str}, "values": {str: (dict, NoneType)}}
+EVALUATION = {
+    "warnings": [str],
+    "rows": {str: str},
+    "values": {str: (dict, NoneType)},
+    "arrays": str,
+}
 ANOMALY = (NoneType, {"columns": [str], "rows": {str: [str]}})
 CHAINS = {
     "kernel": str,

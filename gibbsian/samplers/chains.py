@@ -111,6 +111,10 @@ def run(
         )
     step = compiled(kernel) if compile else kernel.step
     start = x0 if isinstance(x0, Tensor) else x0.x
+    if start.ndim < 2 or start.numel() == 0:
+        raise ValueError(
+            f"run needs at least one chain of at least one dimension, [n, *event]; x0 is {list(start.shape)}"
+        )
     if superchains:
         check_superchains(start, superchains)
     # With gradients enabled for the whole loop no step has to enable them for itself.

@@ -17,7 +17,7 @@ from typing import Any
 from torch import Generator, Tensor
 
 from gibbsian.core import Method
-from gibbsian.core.files import CorruptFileError, read_tensors, write_tensors
+from gibbsian.core.files import CorruptFileError, ForeignFileError, read_tensors, write_tensors
 from gibbsian.core.randomness import global_states, seed_device, seed_from, set_global_states
 from gibbsian.training import processes
 from gibbsian.training.optimizers import export_state, import_state
@@ -37,6 +37,7 @@ class Progress:
     stream: Any  # has state_dict() and load_state_dict() of whole numbers
     average: dict[str, Tensor]  # exponential moving average of the parameters; empty if not asked
     index: int = 0  # rounds done
+    run: str = ""  # identity of the run whose files these are, if there are any
 
 
 def _path(folder: Path, index: int, rank: int) -> Path:
@@ -75,7 +76,7 @@ def save(folder: Path, progress: Progress) -> None:
         "stream": progress.stream.state_dict(),
         "device": device.type,
     }
-    write_tensors(_path(folder, progress.index, rank), tensors, facts)
+    write_tensors(_path(folder, progress.index, rank), tensors, facts, progress.run)
     processes.barrier()
     if rank == 0:
         old = set(rounds(folder)[2:])
@@ -90,8 +91,8 @@ def restore(folder: Path, progress: Progress) -> None:
 
     Random numbers go on to the same bits on the type of device that wrote it. On another, whose
     generators have states of another kind, new ones are seeded from the old states, and a warning says
-    so. Raises ValueError when none is whole, when it was written by a newer version, by another number
-    of processes, or for other networks.
+    so. Raises ValueError when none is whole, when it was written by a newer version, by another run,
+    by another number of processes, in another round than its name says, or for other networks.
     """
     device = progress.stepper.device
     for index in rounds(folder):
@@ -100,9 +101,9 @@ def restore(folder: Path, progress: Progress) -> None:
         own: dict[str, Tensor] = {}
         facts: dict[str, Any] = {}
         try:
-            shared, facts = read_tensors(_path(folder, index, 0))
+            shared, facts = read_tensors(_path(folder, index, 0), progress.run)
             _check_written_for_us(folder, facts)
-            own, facts = read_tensors(_path(folder, index, processes.rank()))
+            own, facts = read_tensors(_path(folder, index, processes.rank()), progress.run)
         except (CorruptFileError, FileNotFoundError) as error:
             problem = str(error)
         if processes.any_process(bool(problem), device):
@@ -112,6 +113,11 @@ def restore(folder: Path, progress: Progress) -> None:
                 stacklevel=2,
             )
             continue
+        if facts["round"] != index:
+            raise ForeignFileError(
+                f"{_path(folder, index, processes.rank())} is of round {facts['round']}: it was renamed; "
+                "give it its own name back, or remove it"
+            )
         _apply(progress, shared, own, facts)
         return
     raise ValueError(f"{folder} holds no usable checkpoint; start the run again with a new --out")

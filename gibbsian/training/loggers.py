@@ -63,12 +63,24 @@ def watching(name: str | None, run: Path, config: Mapping[str, Any]) -> Iterator
     """What sees the rows of the run in folder ``run``: a tracker by name, or one's own.
 
     ``name`` is a key of ``TRACKERS`` or ``package.module:function``, looked for in the current folder
-    too; None watches nothing. ValueError if there is none of that name.
+    too; None watches nothing. ValueError if there is none of that name, or it is no tracker.
     """
     if name is None:
         yield None
         return
-    watch = tracker(name)(run, config)
+    try:
+        watch = tracker(name)(run, config)
+    except (TypeError, AttributeError, LookupError, ArithmeticError, RuntimeError) as error:
+        what = str(error).partition("\n")[0]
+        raise ValueError(
+            f"the tracker {name} fails with {type(error).__name__}: {what}; it is called with the run's "
+            "folder and its configuration"
+        ) from error
+    if not callable(watch):
+        raise ValueError(
+            f"the tracker {name} returns a {type(watch).__name__}; it must return what sees the rows, a "
+            "function of one"
+        )
     try:
         yield watch
     finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 import threading
@@ -20,7 +19,7 @@ from tqdm import tqdm
 
 from gibbsian.core import Method
 from gibbsian.core.randomness import seed_global
-from gibbsian.training import checkpoints, processes
+from gibbsian.training import checkpoints, metric_log, processes
 from gibbsian.training.arithmetic import Precision, arithmetic, channels_last, check_precision
 from gibbsian.training.checkpoints import Progress
 from gibbsian.training.optimizers import Optimizer
@@ -118,7 +117,7 @@ def fit(
         checkpoints.save(state, progress)
     saved = progress.index
     if metrics is not None and processes.rank() == 0:
-        _forget_after(metrics, progress.index)
+        metric_log.forget_after(metrics, progress.index, progress.run)
     begun, first = time.perf_counter(), progress.index
     device = progress.stepper.device
     computing = arithmetic(options.precision, options.deterministic, device)
@@ -139,8 +138,7 @@ def fit(
                 rate = (progress.index - first) / elapsed
                 row = {"round": progress.index, "rounds_per_second": rate, **values}
                 if metrics is not None and processes.rank() == 0:
-                    with metrics.open("a") as file:
-                        file.write(json.dumps(row) + "\n")
+                    metric_log.append(metrics, row, progress.run)
                 if watch is not None and processes.rank() == 0:
                     watch(row)
             if state is not None and (last or due) and progress.index != saved:
@@ -177,21 +175,6 @@ def _round(progress: Progress, options: Training) -> dict[str, Tensor]:
         decay = min(options.ema, (1 + progress.index) / (10 + progress.index))
         get_ema_multi_avg_fn(decay)(averages, parameters, None)
     return logs
-
-
-def _forget_after(metrics: Path, index: int) -> None:
-    """Drop the lines of rounds that will be played again."""
-    if not metrics.exists():
-        return
-    kept = []
-    for line in metrics.read_text().splitlines():
-        try:
-            entry = json.loads(line)
-        except json.JSONDecodeError:  # the line that was being written when the process died
-            continue
-        if entry["round"] <= index:
-            kept.append(line)
-    metrics.write_text("".join(f"{line}\n" for line in kept))
 
 
 @contextmanager

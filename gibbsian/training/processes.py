@@ -90,6 +90,15 @@ def any_process(flag: bool, device: torch.device) -> bool:
     return bool(votes.item())
 
 
+def from_first(text: str, device: torch.device) -> str:
+    """The ASCII text of process 0 where all give one of the same length (all must ask)."""
+    if world() == 1:
+        return text
+    letters = torch.tensor(list(text.encode()), device=device)
+    dist.broadcast(letters, 0)
+    return bytes(letters.tolist()).decode()
+
+
 def barrier() -> None:
     """Wait for every process."""
     if world() > 1:

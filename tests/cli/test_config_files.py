@@ -24,7 +24,7 @@ WORDS = ("train", "cd", "--data", "moons", *SMALL)
         ),
         ('{"data": "moons"}', "needs the entries 'method' and 'data'"),
         ('{"config": 3}', "not written by gibbsian"),
-        ('{"format": 1, "config": 3}', "needs the entries 'method' and 'data'"),
+        ('{"format": 2, "config": 3}', "needs the entries 'method' and 'data'"),
         ('{"method": "cb", "data": "moons"}', "unknown method 'cb'; did you mean cd"),
         ('{"method": ["cd"], "data": "moons"}', "unknown method"),
         ('{"method": "cd", "data": 5}', "option data must be of type str, not 5"),

@@ -141,16 +141,19 @@ def test_a_generator_of_the_wrong_shape(modules, refused):
     assert r"the generator returns [] per row, but one observation is [2]" in sentence
 
 
+TRUST = "--trust-code"
+
+
 def test_from_the_command_line_to_samples_scores_and_figures(modules, capsys):
     assert main([*TRAIN, "--energy", "mine:Mine"]) == 0
-    assert main(["sample", "new", "-n", "5", "--output", "x.csv"]) == 0
+    assert main(["sample", "new", "-n", "5", "--output", "x.csv", TRUST]) == 0
     assert np.loadtxt("x.csv", delimiter=",").shape == (5, 2)
     capsys.readouterr()
-    assert main(["score", "new", "x.csv"]) == 0
+    assert main(["score", "new", "x.csv", TRUST]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 6
-    assert main(["evaluate", "new", "--samples", "100", "--require", "log-z"]) == 0
+    assert main(["evaluate", "new", "--samples", "100", "--require", "log-z", TRUST]) == 0
     assert re.search(r"log Z = \d", capsys.readouterr().out)
-    assert main(["train", "--resume", "new", "--rounds", "6"]) == 0
+    assert main(["train", "--resume", "new", "--rounds", "6", TRUST]) == 0
 
 
 class Instance(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from pathlib import Path
@@ -11,6 +12,8 @@ import numpy as np
 
 from gibbsian.config import recipes
 from gibbsian.config.config import replace, to_json
+from gibbsian.config.run_folder import FORMAT
+from gibbsian.core.records import line, write_record
 
 EXACT = {"value": -1.5, "stderr": 0.0, "standing": "exact"}
 EVALUATION: dict[str, Any] = {
@@ -52,33 +55,46 @@ CHAINS = {
     },
 }
 
+RUN = "0123456789abcdef"
+"""The identity of every run here."""
+
 
 def write_run(path: Path, data: str = "moons", evaluated: bool = True, arrays: bool = True) -> Path:
     """A run folder of contrastive divergence as training, evaluation and refinement leave it."""
     config = replace(recipes.default("cd", data), training={"rounds": 30, "seed": 7})
     (path / "samples").mkdir(parents=True)
     entries = {
-        "format": 1,
+        "format": FORMAT,
+        "id": RUN,
         "versions": {"gibbsian": "0.1.0", "torch": "2.13.0"},
         "machine": {"system": "Linux", "processors": "2"},
         "started": "2026-01-02T03:04:05+00:00",
         "config": to_json(config),
     }
-    (path / "config.json").write_text(json.dumps(entries))
+    write_record(path / "config.json", entries)
     rounds = [(10, 2.0, 0.5, 1.75), (20, 0.5, 0.75, 1.625), (30, math.nan, 1.0, 1.5)]
-    lines = [
+    rows = [
         {"round": r, "rounds_per_second": 20.0, "energy/loss": loss}
         | {"energy/log_z_lower": low, "energy/log_z_upper": high}
         for r, loss, low, high in rounds
     ]
-    text = "".join(f"{json.dumps(line)}\n" for line in lines)
-    (path / "metrics.jsonl").write_text(text + '{"round": 40, "ener')  # still being written
-    if evaluated:
-        (path / "evaluation.json").write_text(json.dumps(EVALUATION))
-        (path / "samples" / "chains-mala.json").write_text(json.dumps(CHAINS))
+    text = b"".join(line(row, RUN) for row in rows)
+    (path / "metrics.jsonl").write_bytes(text + b'{"round": 40, "ener')  # still being written
+    digest = ""
     if evaluated and arrays:
         np.savez(path / "evaluation.npz", **(_digits() if data == "digits" else _plane()))
+        digest = hashlib.sha256((path / "evaluation.npz").read_bytes()).hexdigest()
+    if evaluated:
+        write_record(path / "evaluation.json", EVALUATION | {"arrays": digest})
+        write_record(path / "samples" / "chains-mala.json", CHAINS)
     return path
+
+
+def seal_again(path: Path) -> None:
+    """Give a changed record the checksum of what it now says."""
+    entries = json.loads(path.read_text())
+    entries.pop("checksum", None)
+    write_record(path, entries)
 
 
 def _plane() -> dict[str, np.ndarray]:

@@ -11,6 +11,7 @@ from gibbsian import report
 from gibbsian.cli import main
 from gibbsian.config.config import to_json
 from gibbsian.config.recipes import default
+from gibbsian.core.records import line, read_record as read_sealed, write_record
 from gibbsian.report import (
     Fold,
     Page,
@@ -23,7 +24,7 @@ from gibbsian.report import (
     run_page,
 )
 from tests.cli.conftest import contents
-from tests.report.folders import write_run
+from tests.report.folders import RUN, seal_again, write_run
 from tests.report.reading import Reading
 
 STYLE = (Path(report.__file__).parent / "templates" / "style.css").read_text()
@@ -191,13 +192,14 @@ def test_markup_in_names_is_text(tmp_path):
     for file in ("config.json", "evaluation.json", "samples/chains-mala.json"):
         path = run / file
         path.write_text(path.read_text().replace("moons", json.dumps(evil)[1:-1]))
+        seal_again(path)
     figures = json.loads((run / "evaluation.json").read_text())
     figures["rows"][evil] = figures["anomaly"]["rows"][evil] = [evil, evil]
     figures["rows"][evil] = evil
     figures["anomaly"]["columns"][0] = evil
     (run / "evaluation.json").write_text(json.dumps(figures))
-    with (run / "metrics.jsonl").open("w") as file:
-        file.write(json.dumps({"round": 1, f"{evil}/{evil}": 1.0}) + "\n")
+    seal_again(run / "evaluation.json")
+    (run / "metrics.jsonl").write_bytes(line({"round": 1, f"{evil}/{evil}": 1.0}, RUN))
     page = Reading(page_of(run))
     assert not page.all("script")
     assert page.said("h1") == [f"cd on {evil}: a <script>x<"]
@@ -259,6 +261,8 @@ def rewrite(old, new):
         text = path.read_text()
         assert old in text
         path.write_text(text.replace(old, new))
+        if path.suffix == ".json":
+            seal_again(path)
 
     return damage
 
@@ -271,7 +275,7 @@ def rewrite(old, new):
         ("config.json", rewrite('"config"', '"other"'), "not written by gibbsian"),
         ("evaluation.json", cut, "evaluation.json is not valid JSON .* writes it again"),
         ("evaluation.json", rewrite('"rows"', '"lines"'), "lacks figures .* writes it again"),
-        ("evaluation.npz", cut, "evaluation.npz is damaged .* writes it again"),
+        ("evaluation.npz", cut, "evaluation.npz is damaged, .* writes it again"),
         ("metrics.jsonl", rewrite('{"round": 20,', '{"round": '), "line 2 is not a logged round"),
         ("metrics.jsonl", rewrite('"round": 20', '"round": "20"'), "line 2 is not a logged round"),
         ("samples/chains-mala.json", rewrite('"trace"', '"path"'), "chains-mala.json is damaged"),
@@ -300,7 +304,7 @@ def test_whatever_is_damaged_no_other_error_comes(file, tmp_path, monkeypatch):
     """Each entry in turn is another thing, or gone: there is a page, or a ValueError that names the file."""
     monkeypatch.setattr(report.curves, "picture", lambda figure, name, alt: DOT)
     run = write_run(tmp_path / "run", arrays=False)
-    whole = json.loads((run / file).read_text())
+    whole = read_sealed(run / file)
     refused = 0
     for place in places(whole):
         if place[:1] == ("config",) and len(place) > 1:
@@ -314,7 +318,7 @@ def test_whatever_is_damaged_no_other_error_comes(file, tmp_path, monkeypatch):
                 del at[place[-1]]
             else:
                 at[place[-1]] = wrong
-            (run / file).write_text(json.dumps(damaged))
+            write_record(run / file, damaged)
             try:
                 run_page([read_record(run)])
             except ValueError as error:

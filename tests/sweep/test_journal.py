@@ -13,8 +13,9 @@ from pathlib import Path
 import optuna
 import pytest
 
+from gibbsian.core.locks import FileLock
 from gibbsian.experiments.sweep import Journal, grid, parse_space
-from gibbsian.experiments.sweep.locks import FileLock, JournalLock
+from gibbsian.experiments.sweep.locks import JournalLock
 
 SPACE = parse_space({"a": [1, 2, 3], "b": ["x", "y"], "c": [[0.5, 0.9], None]})
 

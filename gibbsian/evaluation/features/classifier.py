@@ -10,10 +10,11 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from gibbsian.core import Space
+from gibbsian.core import Space, limits
 from gibbsian.core.files import CorruptFileError, read_tensors, write_tensors
 from gibbsian.core.randomness import kept_global, seed_global
 from gibbsian.data import Dataset, Stream, Transform
+from gibbsian.data.schema import space_of, transform_of
 from gibbsian.networks import ConvTrunk, NetworkOptions
 
 FORMAT = "gibbsian-classifier-1"
@@ -140,10 +141,10 @@ def load_classifier(path: Path) -> Classifier:
     tensors, facts = read_tensors(path)
     if facts.get("format") != FORMAT:
         raise CorruptFileError(f"{path} holds no classifier; make one with `gibbsian classifier`")
-    box = facts["box"]
-    space = Space(tuple(facts["shape"]), "image", None if box is None else tuple(box))
-    transform, options = Transform.from_config(facts["transform"]), facts["options"]
-    classifier = Classifier(space, transform, facts["classes"], NetworkOptions(**options))
+    space = space_of({"shape": facts["shape"], "kind": "image", "box": facts["box"]}, path)
+    transform, options = transform_of(facts["transform"], space, path), facts["options"]
+    with limits.counted():
+        classifier = Classifier(space, transform, facts["classes"], NetworkOptions(**options))
     classifier.load_state_dict(tensors)
     classifier.accuracy = facts["accuracy"]
     return classifier.eval()

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,12 @@ from gibbsian.config.config import Config, replace
 from gibbsian.config.run_folder import Run
 from gibbsian.core import NonFiniteError
 from gibbsian.core.files import read_json, write_json
+from gibbsian.core.locks import FileLock
 from gibbsian.data import Dataset
 from gibbsian.experiments.budgets import rounds_within
 from gibbsian.experiments.compare.baselines import reference
 from gibbsian.experiments.compare.measuring import Judge, judge_of, measured
 from gibbsian.experiments.compare.settings import REFERENCES, Contestant, Settings, settle, standing
-from gibbsian.experiments.sweep.locks import FileLock
 from gibbsian.experiments.sweep.workers import Log, check_workers, in_processes
 from gibbsian.models.train import device_of, load_source, resume, train_config
 
@@ -77,13 +78,13 @@ def compare(out: Path, settings: Settings, workers: int, log: Log) -> int:
         judge_of(settings, data, out)  # says what is wrong with it, and writes nothing
     settings = settle(out, settings)
     judge_of(settings, data, out)
-    return in_processes(work, out, workers, log)
+    return in_processes(partial(work, trust_code=settings.trust_code), out, workers, log)
 
 
-def work(out: Path, log: Log) -> None:
+def work(out: Path, log: Log, trust_code: bool = False) -> None:
     """Run cells until none is left that nobody works on, telling of each in a line."""
     torch.set_num_threads(1)
-    settings = standing(out)
+    settings = standing(out, trust_code)
     data = load_source(settings.data, settings.source)
     judge = judge_of(settings, data, out)
     for cell in cells(settings):
@@ -122,7 +123,7 @@ def run_cell(cell: Cell, settings: Settings, data: Dataset, judge: Judge, out: P
     try:
         begun = time.process_time()
         if (run.path / "config.json").is_file():
-            model = resume(run.path, dataset=data)
+            model = resume(run.path, dataset=data, trust_code=settings.trust_code)
         else:
             config = settings.config(cell.contestant)
             rounds = rounds_of(cell.label, config, data, settings, out)

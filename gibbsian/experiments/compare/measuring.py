@@ -13,12 +13,12 @@ from torch import Tensor
 
 from gibbsian.config.run_folder import Run
 from gibbsian.core import Estimate
+from gibbsian.core.locks import FileLock
 from gibbsian.data import Dataset
 from gibbsian.evaluation import Extractor, build_metric, mode_coverage
 from gibbsian.evaluation.features.classifier import save_classifier, train_classifier
 from gibbsian.evaluation.features.extractors import build_extractor, class_predictions, digest
 from gibbsian.experiments.compare.settings import Settings
-from gibbsian.experiments.sweep.locks import FileLock
 from gibbsian.models.evaluate import evaluate_run
 from gibbsian.models.model import Model
 

@@ -12,8 +12,8 @@ from typing import Any
 from gibbsian.config import recipes
 from gibbsian.config.config import Config, Source, method_class, replace
 from gibbsian.core.files import read_json, write_json
+from gibbsian.core.locks import FileLock
 from gibbsian.experiments.sweep import applied
-from gibbsian.experiments.sweep.locks import FileLock
 from gibbsian.methods import METHODS
 
 FORMAT = 1
@@ -71,6 +71,7 @@ class Settings:
     extractor: str = "auto"
     source: Source = field(default_factory=Source)
     device: str = "cpu"
+    trust_code: bool = False
 
     def __post_init__(self) -> None:
         if not self.contestants:
@@ -88,25 +89,35 @@ class Settings:
 
     def config(self, contestant: Contestant) -> Config:
         """The configuration of a contestant; ValueError where it does not suit the data."""
-        config = applied(recipes.default(contestant.method, self.data), dict(contestant.options))
+        base, origin = recipes.default(contestant.method, self.data), f"row {contestant.label!r}"
+        config = applied(base, dict(contestant.options), origin, self.trust_code)
         return replace(config, source=asdict(self.source))
 
     def to_json(self) -> dict[str, Any]:
         """What ``comparison.json`` holds."""
-        return {"format": FORMAT, **json.loads(json.dumps(asdict(self)))}
+        entries = json.loads(json.dumps(asdict(self)))
+        del entries["trust_code"]
+        return {"format": FORMAT, **entries}
 
     @classmethod
-    def from_json(cls, entries: Mapping[str, Any]) -> Settings:
+    def from_json(cls, entries: Mapping[str, Any], trust_code: bool = False) -> Settings:
         """The inverse of ``to_json``; ValueError for entries that are no settings of this version."""
-        if not {"data", "contestants", "source", "format"} <= entries.keys():
+        known = isinstance(entries, dict) and {"data", "contestants", "source", "format"}
+        if not known or not known <= entries.keys():
             raise ValueError("comparison.json is damaged: it lacks what every comparison has")
         if entries["format"] != FORMAT:
             raise ValueError(
                 f"comparison.json has format {entries['format']}; this version reads {FORMAT}"
             )
         rest = {k: v for k, v in entries.items() if k not in ("format", "contestants", "source")}
-        rows = tuple(Contestant(**row) for row in entries["contestants"])
-        return cls(contestants=rows, source=Source(**entries["source"]), **rest)
+        try:
+            rows = tuple(Contestant(**row) for row in entries["contestants"])
+            source = Source(**entries["source"])
+            return cls(contestants=rows, source=source, **rest, trust_code=trust_code)
+        except (TypeError, AttributeError) as error:
+            raise ValueError(
+                f"comparison.json is damaged ({error}); restore it from a copy"
+            ) from error
 
 
 def contestants_of(names: str, rows: Path | None = None) -> tuple[Contestant, ...]:
@@ -133,9 +144,9 @@ def contestants_of(names: str, rows: Path | None = None) -> tuple[Contestant, ..
     return tuple(found)
 
 
-def standing(out: Path) -> Settings:
+def standing(out: Path, trust_code: bool = False) -> Settings:
     """The settings of the comparison in ``out``; ValueError where they are damaged."""
-    return Settings.from_json(read_json(out / "comparison.json"))
+    return Settings.from_json(read_json(out / "comparison.json"), trust_code)
 
 
 def settle(out: Path, settings: Settings) -> Settings:
@@ -157,6 +168,8 @@ def settle(out: Path, settings: Settings) -> Settings:
                         f"{getattr(settings, name)}; go on with it as it was or choose another --out"
                     )
             settings = _merged(there, settings, out)
+            for contestant in settings.contestants:
+                settings.config(contestant)  # a row that stood there may name code
         write_json(path, settings.to_json())
     return settings
 

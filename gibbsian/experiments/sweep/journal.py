@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from gibbsian.core.files import read_json, write_json
-from gibbsian.experiments.sweep.locks import FileLock, JournalLock
-from gibbsian.experiments.sweep.space import Choices, Range, Space, Values, decoded, grid
+from gibbsian.core.locks import FileLock
+from gibbsian.experiments.sweep.locks import JournalLock
+from gibbsian.experiments.sweep.space import Choices, Range, Space, Values, decoded, grid, listed
 
 if TYPE_CHECKING:
     import optuna
@@ -79,6 +80,7 @@ class Journal:
         self.optuna = _optuna()
         with self.lock.held():
             self.study = self._open()
+        self._check()
 
     @contextmanager
     def next(self) -> Iterator[Claim | None]:
@@ -111,6 +113,16 @@ class Journal:
                 values = decoded(self.space, trial.params)
                 found.append(Trial(trial.number, values, state, result))
         return found
+
+    def _check(self) -> None:
+        """ValueError where the journal sets an option to what the space does not list."""
+        for trial in self.study.get_trials(deepcopy=False):
+            for name, value in trial.params.items():
+                if name not in self.space or not listed(self.space[name], value):
+                    raise ValueError(
+                        f"{self.out / 'journal.log'} is damaged: trial {trial.number} sets "
+                        f"{name} to {value}, which is not in the space; choose another --out"
+                    )
 
     def _claim(self) -> tuple[Claim | None, FileLock | None]:
         """Under the sweep's lock: adopt, or ask for a new trial."""

@@ -6,6 +6,7 @@ import json
 import math
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,11 @@ from gibbsian.config.config import Config, from_json, to_json
 from gibbsian.config.run_folder import Run
 from gibbsian.core import NonFiniteError, nearest
 from gibbsian.core.files import read_json, write_json
+from gibbsian.core.locks import FileLock
 from gibbsian.evaluation.features.classifier import Classifier, load_classifier
 from gibbsian.experiments.sweep.journal import Claim, Journal, Result, Search, planned
-from gibbsian.experiments.sweep.locks import FileLock
 from gibbsian.experiments.sweep.objectives import OBJECTIVES, Setting, possible
-from gibbsian.experiments.sweep.space import Space, applied, parse_space, to_entries
+from gibbsian.experiments.sweep.space import Space, Values, applied, parse_space, to_entries
 from gibbsian.experiments.sweep.workers import Log, check_workers, in_processes
 from gibbsian.models.train import load_data, resume, train_config
 
@@ -28,7 +29,11 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Settings:
-    """What makes two sweeps the same sweep; ``trials`` may grow when one is continued."""
+    """What makes two sweeps the same sweep; ``trials`` may grow when one is continued.
+
+    ``trust_code``: import code that the space or the journal names. It is the user's and not the
+    sweep's, and written nowhere.
+    """
 
     config: Config
     space: Space
@@ -38,6 +43,7 @@ class Settings:
     seed: int = 0
     classifier: str | None = None
     trials: int = 0
+    trust_code: bool = False
 
     def __post_init__(self) -> None:
         if self.objective not in OBJECTIVES:
@@ -57,7 +63,11 @@ class Settings:
             {name: values[min(i, len(values) - 1)] for name, values in lists.items()}
             for i in range(longest)
         )
-        return [applied(self.config, point) for point in points]
+        return [self.applied(point, "the space") for point in points]
+
+    def applied(self, values: Values, origin: str) -> Config:
+        """The configuration with ``values`` set; ValueError for code in it without consent."""
+        return applied(self.config, values, origin, self.trust_code)
 
     def judge(self) -> Classifier | None:
         """The classifier that pictures are judged by."""
@@ -70,7 +80,7 @@ class Settings:
 
     def to_json(self) -> dict[str, Any]:
         """What ``sweep.json`` holds."""
-        plain = {k: v for k, v in vars(self).items() if k not in ("config", "space")}
+        plain = {k: v for k, v in vars(self).items() if k not in ("config", "space", "trust_code")}
         return {
             "format": FORMAT,
             **plain,
@@ -79,10 +89,16 @@ class Settings:
         }
 
     @classmethod
-    def from_json(cls, entries: dict[str, Any]) -> Settings:
+    def from_json(cls, entries: dict[str, Any], trust_code: bool = False) -> Settings:
         """The inverse of ``to_json``."""
+        if not isinstance(entries, dict) or not {"config", "space"} <= entries.keys():
+            raise ValueError("sweep.json is damaged: it lacks what every sweep has")
         rest = {k: v for k, v in entries.items() if k not in ("format", "config", "space")}
-        return cls(from_json(entries["config"]), parse_space(entries["space"]), **rest)
+        config = from_json(entries["config"], "sweep.json", trust_code)
+        try:
+            return cls(config, parse_space(entries["space"]), **rest, trust_code=trust_code)
+        except (TypeError, AttributeError) as error:
+            raise ValueError(f"sweep.json is damaged ({error}); restore it from a copy") from error
 
     def journal(self, out: Path) -> Journal:
         """The trials in ``out``."""
@@ -101,13 +117,16 @@ def settle(out: Path, settings: Settings) -> None:
     with FileLock(out / "settings.lock").held():
         if path.exists():
             there, here = read_json(path), json.loads(json.dumps(settings.to_json()))
+            if not isinstance(there, dict) or type(there.get("trials")) is not int:
+                raise ValueError(f"{path} is damaged: it lacks what every sweep has")
             for name in sorted({*there, *here} - {"trials"}):
                 if there.get(name) != here.get(name):
                     raise ValueError(
                         f"{out} holds a sweep with another {name}; continue it with its own "
                         "settings or choose another --out"
                     )
-            settings = Settings.from_json(here | {"trials": max(there["trials"], settings.trials)})
+            trials = max(there["trials"], settings.trials)
+            settings = Settings.from_json(here | {"trials": trials}, settings.trust_code)
         write_json(path, settings.to_json())
 
 
@@ -123,13 +142,13 @@ def sweep(out: Path, settings: Settings, workers: int, log: Log) -> int:
     possible(settings.objective, data, setting, settings.probes())
     settle(out, settings)
     settings.journal(out)
-    return in_processes(work, out, workers, log)
+    return in_processes(partial(work, trust_code=settings.trust_code), out, workers, log)
 
 
-def work(out: Path, log: Log) -> None:
+def work(out: Path, log: Log, trust_code: bool = False) -> None:
     """Run trials until none is left, telling of each in a line."""
     torch.set_num_threads(1)
-    settings = Settings.from_json(read_json(out / "sweep.json"))
+    settings = Settings.from_json(read_json(out / "sweep.json"), trust_code)
     setting = Setting(settings.samples, settings.seed, settings.judge())
     journal = settings.journal(out)
     while True:
@@ -150,10 +169,10 @@ def run_trial(claim: Claim, settings: Settings, setting: Setting) -> Result:
     """
     begun, run = time.monotonic(), Run(claim.folder / "run")
     try:
-        config = applied(settings.config, claim.values)
+        config = settings.applied(claim.values, "the journal")
         data = load_data(config)
         if (run.path / "config.json").is_file():
-            model = resume(run.path, dataset=data)
+            model = resume(run.path, dataset=data, trust_code=settings.trust_code)
         else:
             model = train_config(config, run, data)
         figures = OBJECTIVES[settings.objective].measure(model, data, setting)

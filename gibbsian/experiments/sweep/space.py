@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gibbsian.config.config import Config, replace
+from gibbsian.config.config import Config, from_json, replace, to_json
 from gibbsian.core.files import read_json
 
 Values = dict[str, Any]
@@ -90,10 +90,20 @@ def decoded(space: Space, point: Values) -> dict[str, Any]:
     }
 
 
-def applied(config: Config, values: Values) -> Config:
+def listed(values: Choices | Range, value: Any) -> bool:
+    """Whether ``value``, of a choice its JSON text, is among ``values``."""
+    if isinstance(values, Choices):
+        return value in values.texts
+    return _number(value) and values.low <= value <= values.high
+
+
+def applied(
+    config: Config, values: Values, origin: str = "the space", trust_code: bool = False
+) -> Config:
     """``config`` with options set, dots leading into groups; ValueError for one that is not there.
 
-    ``training`` and ``source`` need not be named, as on the command line.
+    ``training`` and ``source`` need not be named, as on the command line. ``origin`` and ``trust_code``
+    are for code that ``values`` name, as in ``from_json``.
     """
     each = [(name, value) for names, value in values.items() for name in names.split(",")]
     for name, value in each:
@@ -105,7 +115,7 @@ def applied(config: Config, values: Values) -> Config:
             config = replace(config, **{inner: {name: value}})
         else:
             config = replace(config, **({group: {field: value}} if dot else {name: value}))
-    return config
+    return from_json(to_json(config), origin, trust_code)
 
 
 def _spelled(name: str) -> str:

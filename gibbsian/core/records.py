@@ -1,0 +1,76 @@
+"""JSON records that notice a changed bit: each carries a checksum of its own content.
+
+A checksum finds damage and mix-ups. It is no signature: whoever changes a record on purpose can
+compute a new one, so what a record says is checked besides.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gibbsian.core.files import CorruptFileError, read_json, write_json
+
+CHECK = "checksum"
+LINE_END = re.compile(rb', "checksum": "([0-9a-f]{8})"\}$')
+
+
+def checksum(entries: Mapping[str, Any]) -> str:
+    """SHA-256 of ``entries`` as JSON, in hexadecimal, whatever their order and layout."""
+    text = json.dumps(entries, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def sealed(entries: Mapping[str, Any]) -> dict[str, Any]:
+    """``entries`` with their checksum."""
+    return {**entries, CHECK: checksum(entries)}
+
+
+def unsealed(entries: Any, path: Path, remedy: str = "restore it from a copy") -> dict[str, Any]:
+    """``entries`` without their checksum; CorruptFileError naming ``path`` where it does not match."""
+    if not isinstance(entries, dict):
+        raise CorruptFileError(f"{path} is damaged: it holds no JSON object; {remedy}")
+    rest = {name: value for name, value in entries.items() if name != CHECK}
+    try:
+        found = checksum(rest)
+    except (ValueError, RecursionError) as error:  # NaN, and nesting, which nobody here writes
+        raise CorruptFileError(f"{path} is damaged ({error}); {remedy}") from error
+    if entries.get(CHECK) != found:
+        raise CorruptFileError(
+            f"{path} is damaged: its checksum does not match its content; {remedy}"
+        )
+    return rest
+
+
+def write_record(path: Path, entries: Mapping[str, Any]) -> None:
+    """Write ``entries`` with their checksum as indented JSON, atomically."""
+    write_json(path, sealed(entries))
+
+
+def read_record(path: Path, remedy: str = "restore it from a copy") -> dict[str, Any]:
+    """What ``write_record`` wrote; CorruptFileError, with ``remedy``, for anything else."""
+    return unsealed(read_json(path), path, remedy)
+
+
+def line(entry: Mapping[str, Any], key: str) -> bytes:
+    """``entry`` as a line of a log, with a checksum of itself and of ``key``, the log's identity."""
+    text = json.dumps(entry).encode()
+    return text[:-1] + b', "checksum": "%08x"}\n' % zlib.crc32(text, zlib.crc32(key.encode()))
+
+
+def parse_line(text: bytes, key: str) -> dict[str, Any] | None:
+    """The entry of a line that ``line`` made, with or without its end; None for any other."""
+    text = text.rstrip(b"\n")
+    found = LINE_END.search(text)
+    if found is None:
+        return None
+    content = text[: found.start()] + b"}"
+    if int(found[1], 16) != zlib.crc32(content, zlib.crc32(key.encode())):
+        return None
+    entry: dict[str, Any] = json.loads(content)
+    return entry

@@ -1,0 +1,128 @@
+"""What a saved model says of its data, checked before anything is built from it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gibbsian.core.files import CorruptFileError
+from gibbsian.core.text import one_line, printable
+from gibbsian.core.types import Space
+from gibbsian.data.transforms import Transform
+
+LARGEST = 2**31
+"""Of a side of an observation and of the number of its levels: beyond, nothing could be computed."""
+
+
+def space_of(entries: Any, path: Path) -> Space:
+    """The space in the entries of a model's ``config.json``; CorruptFileError naming what is none."""
+    _fields(entries, Space, "space", path)
+    kind, box = entries["kind"], entries["box"]
+    shape = _whole(entries["shape"], _is_size, "space.shape", path)
+    if not 1 <= len(shape) <= 3:
+        raise _damaged(path, "space.shape", entries["shape"])
+    if kind not in ("vector", "image", "binary"):
+        raise _damaged(path, "space.kind", kind)
+    if box is None:
+        return Space(shape, kind)
+    ends = _floats(box, _is_finite, "space.box", path)
+    if len(ends) != 2 or not ends[0] < ends[1]:
+        raise _damaged(path, "space.box", box)
+    return Space(shape, kind, (ends[0], ends[1]))
+
+
+def transform_of(entries: Any, space: Space, path: Path) -> Transform:
+    """The scaling in the entries of a model's ``config.json``; CorruptFileError naming what is none."""
+    _fields(entries, Transform, "transform", path)
+    if entries["mode"] not in ("standardise", "none", "pixels", "binary"):
+        raise _damaged(path, "transform.mode", entries["mode"])
+    shape = _whole(entries["shape"], _is_size, "transform.shape", path)
+    if shape != space.shape:
+        raise _damaged(path, "transform.shape", entries["shape"])
+    origin = _floats(entries["origin"], _is_finite, "transform.origin", path)
+    unit = _floats(entries["unit"], _is_positive, "transform.unit", path)
+    levels = _whole(entries["levels"], _is_count, "transform.levels", path)
+    shift = _floats(entries["shift"], _is_finite, "transform.shift", path)
+    scale = _floats(entries["scale"], _is_positive, "transform.scale", path)
+    rows = {"origin": origin, "unit": unit, "levels": levels, "shift": shift, "scale": scale}
+    for name, row in rows.items():
+        if len(row) != len(unit) or len(row) not in (1, shape[0] if len(shape) == 1 else 1):
+            raise _damaged(path, f"transform.{name}", entries[name])
+    columns = entries["columns"]
+    if not isinstance(columns, list) or len(columns) not in (0, math.prod(shape)):
+        raise _damaged(path, "transform.columns", columns)
+    if not all(isinstance(name, str) and one_line(name) == name for name in columns):
+        raise _damaged(path, "transform.columns", columns)
+    return Transform(entries["mode"], shape, origin, unit, levels, shift, scale, tuple(columns))
+
+
+def check_reference(
+    held_out: Tensor | None, moments: Tensor | None, space: Space, path: Path
+) -> None:
+    """CorruptFileError unless the reference energies are sorted numbers, the moments finite ones."""
+    if held_out is not None:
+        sound = held_out.ndim == 1 and held_out.is_floating_point()
+        if not sound or not bool((held_out.diff() >= 0).all()) or bool(held_out.isnan().any()):
+            raise CorruptFileError(
+                f"{path} is damaged: its held_out is no sorted list of energies; restore it from a copy"
+            )
+    if moments is not None:
+        sound = moments.shape == (2, *space.shape) and moments.is_floating_point()
+        if not sound or not bool(torch.isfinite(moments).all()):
+            raise CorruptFileError(
+                f"{path} is damaged: its moments are no means and deviations of observations of shape "
+                f"{list(space.shape)}; restore it from a copy"
+            )
+
+
+def _fields(entries: Any, kind: type, where: str, path: Path) -> None:
+    names = {field.name for field in dataclasses.fields(kind)}
+    if not isinstance(entries, dict) or entries.keys() != names:
+        raise CorruptFileError(
+            f"{path} is damaged: its {where} must have the entries {', '.join(sorted(names))}; restore "
+            "it from a copy"
+        )
+
+
+def _whole(value: Any, kind: Callable[[Any], bool], where: str, path: Path) -> tuple[int, ...]:
+    if not isinstance(value, list) or not value or not all(map(kind, value)):
+        raise _damaged(path, where, value)
+    return tuple(value)
+
+
+def _floats(value: Any, kind: Callable[[Any], bool], where: str, path: Path) -> tuple[float, ...]:
+    if not isinstance(value, list) or not value or not all(map(kind, value)):
+        raise _damaged(path, where, value)
+    return tuple(map(float, value))
+
+
+def _is_finite(value: Any) -> bool:
+    real = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return real and abs(value) <= sys.float_info.max
+
+
+def _is_positive(value: Any) -> bool:
+    return _is_finite(value) and value > 0
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= LARGEST
+
+
+def _is_size(value: Any) -> bool:
+    return _is_count(value) and value > 0
+
+
+def _damaged(path: Path, where: str, value: Any) -> CorruptFileError:
+    text = repr(value)
+    text = text if len(text) <= 60 else f"{text[:60]}..."
+    return CorruptFileError(
+        f"{path} is damaged: its {where} cannot be {printable(text)}; restore it from a copy"
+    )

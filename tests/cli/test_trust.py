@@ -1,0 +1,257 @@
+"""What a stranger's file may name, and that nothing of it runs without consent."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+
+import gibbsian
+from gibbsian.cli import main
+from gibbsian.core.records import read_record, write_record
+from tests.cli.conftest import SMALL
+
+NETWORK = """
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    confining = True
+
+    def __init__(self):
+        super().__init__()
+        self.hidden, self.head = nn.Linear(2, 8), nn.Linear(8, 1)
+
+    def forward(self, x):
+        return self.head(torch.tanh(self.hidden(x))).squeeze(1) + x.square().sum(1) / 2
+"""
+EVIL = 'import pathlib\npathlib.Path("RAN").write_text("code of a stranger ran")\n' + NETWORK
+TRAIN = ["train", "cd", "--data", "moons", *SMALL]
+REFUSED = (
+    r"names code that is not part of Gibbsian, .* theirs:Net \(in .*theirs\.py\).* --trust-code"
+)
+
+
+@pytest.fixture(scope="session")
+def foreign(tmp_path_factory):
+    """A run of a network of one's own, made by somebody who had its code."""
+    folder = tmp_path_factory.mktemp("foreign")
+    (folder / "theirs.py").write_text(NETWORK)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(sys, "dont_write_bytecode", True)
+        assert main([*TRAIN, "--energy", "theirs:Net", "--out", "run"]) == 0
+        del sys.modules["theirs"]
+    return folder / "run"
+
+
+@pytest.fixture
+def stranger(foreign, here, monkeypatch):
+    """A copy of that run in the current folder, and a module of that name that does something else."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    shutil.copytree(foreign, here / "run")
+    (here / "theirs.py").write_text(EVIL)
+    (here / "rows.csv").write_text("1,2\n3,4\n")
+    yield here
+    sys.modules.pop("theirs", None)
+
+
+COMMANDS = {
+    "sample": ("sample", "run", "--output", "x.csv"),
+    "sample a folder of save_pretrained": ("sample", "run/model", "--output", "x.csv"),
+    "score": ("score", "run", "rows.csv"),
+    "evaluate": ("evaluate", "run"),
+    "upscale": ("upscale", "run", "rows.png", "--output", "big.png"),
+    "resume": ("train", "--resume", "run", "--rounds", "6"),
+    "resume, only shown": ("train", "--resume", "run", "--print-config"),
+    "configuration": ("train", "--config", "run/config.json", "--out", "new"),
+    "configuration, only shown": ("train", "--config", "run/config.json", "--print-config"),
+}
+
+
+@pytest.mark.parametrize("words", COMMANDS.values(), ids=COMMANDS)
+def test_commands_run_no_code_that_a_run_names(words, stranger, refused):
+    (stranger / "rows.png").write_bytes(b"")
+    sentence = refused(*words)
+    assert "theirs" not in sys.modules and not (stranger / "RAN").exists()
+    assert re.search(REFUSED, sentence), sentence
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: gibbsian.load("run"),
+        lambda: gibbsian.load("run/model"),
+        lambda: gibbsian.Model.from_pretrained("run/model"),
+        lambda: gibbsian.resume("run", rounds=6),
+    ],
+)
+def test_python_runs_no_code_that_a_run_names(call, stranger):
+    with pytest.raises(ValueError, match=REFUSED):
+        call()
+    assert not (stranger / "RAN").exists()
+
+
+def test_consent_runs_it(stranger, capsys):
+    (stranger / "theirs.py").write_text(NETWORK)
+    assert main(["score", "run", "rows.csv", "--trust-code"]) == 0
+    assert main(["sample", "run", "-n", "2", "--output", "x.csv", "--trust-code"]) == 0
+    assert main(["evaluate", "run", "--samples", "50", "--trust-code"]) == 0
+    assert main(["train", "--resume", "run", "--rounds", "5", "--trust-code"]) == 0
+    assert main(["train", "--config", "run/config.json", "--trust-code", "--out", "new"]) == 0
+    assert (
+        main(["train", "--config", "run/config.json", "--energy", "theirs:Net", "--out", "n2"]) == 0
+    )
+    model = gibbsian.load("run", trust_code=True)
+    assert len(gibbsian.load("run/model", trust_code=True).sample(3)) == 3
+    assert gibbsian.resume("run", rounds=6, trust_code=True).config.training.rounds == 6
+    instance = type(model.method.energy)()
+    assert len(gibbsian.load("run", networks={"energy": instance}).sample(3)) == 3
+    capsys.readouterr()
+
+
+def test_a_report_needs_no_code(stranger):
+    assert main(["report", "run", "--output", "page.html"]) == 0
+    assert not (stranger / "RAN").exists()
+
+
+SWEEP = [
+    *("sweep", "cd", "--data", "moons", "--space", "space.json", "--objective", "log-likelihood"),
+    *("--out", "out"),
+]
+COMPARE = ["compare", "--data", "moons", "--seeds", "1", "--budget", "1s", "--out", "out"]
+
+
+def fixed(**options):
+    """A space of one point of small settings."""
+    small = {"limit": [200], "batch": [32], "rounds": [4], "chains": [16], "steps": [2]}
+    return json.dumps(small | {"sample_steps": [2], "device": ["cpu"]} | options)
+
+
+@pytest.mark.parametrize("value", [["theirs:Net"], ["mlp", "theirs:Net"]])
+def test_a_space_of_settings(value, stranger, refused):
+    (stranger / "space.json").write_text(fixed(energy=value))
+    sentence = refused(*SWEEP)
+    assert "theirs:Net" in sentence and "--trust-code" in sentence
+
+
+def test_a_space_of_settings_with_consent(stranger, capsys):
+    (stranger / "theirs.py").write_text(NETWORK)
+    (stranger / "space.json").write_text(fixed(energy=["theirs:Net"]))
+    assert main([*SWEEP, "--trust-code"]) == 0, capsys.readouterr().err
+    assert "done" in capsys.readouterr().out
+
+
+def test_a_journal(stranger, capsys):
+    """A trial that a stranger's journal left running is not what the space lists."""
+    (stranger / "space.json").write_text(fixed(energy=["confined"]))
+    assert main(SWEEP) == 0
+    journal = stranger / "out/journal.log"
+    text = journal.read_text()
+    assert "confined" in text
+    lines = [line.replace("confined", "theirs:Net") for line in text.splitlines(keepends=True)]
+    lines = [line for line in lines if '"state":1' not in line]  # that it is done
+    journal.write_text("".join(lines))
+    for path in (stranger / "out/trials").rglob("*"):
+        if path.is_file():
+            path.unlink()
+    capsys.readouterr()
+    assert main(SWEEP) == 2
+    assert not (stranger / "RAN").exists() and "theirs" not in sys.modules
+    assert re.search("error: .*journal.log is damaged: .*theirs:Net", capsys.readouterr().err)
+
+
+def test_rows_of_a_comparison(stranger, refused):
+    (stranger / "rows.json").write_text('{"mine": {"method": "cd", "energy": "theirs:Net"}}')
+    sentence = refused(*COMPARE, "--methods", "cd", "--rows", "rows.json")
+    assert "theirs:Net" in sentence and "--trust-code" in sentence
+
+
+def test_the_settings_of_a_comparison(stranger, capsys):
+    """A comparison that stands in the folder brings its own rows."""
+    (stranger / "out").mkdir()
+    row = {"label": "mine", "method": "cd", "options": {"energy": "theirs:Net"}}
+    from gibbsian.experiments.compare.settings import Contestant, Settings
+
+    settings = Settings("moons", (Contestant("cd", "cd"),), 1, 1.0).to_json()
+    settings["contestants"].append(row)
+    (stranger / "out/comparison.json").write_text(json.dumps(settings))
+    assert main([*COMPARE, "--methods", "cd"]) == 2
+    assert not (stranger / "RAN").exists() and "theirs" not in sys.modules
+    assert re.search(
+        "error: row 'mine' names code .*theirs:Net.*--trust-code", capsys.readouterr().err
+    )
+
+
+def python(*words, cwd):
+    return subprocess.run(
+        [sys.executable, "-m", "gibbsian", *words], cwd=cwd, capture_output=True, text=True
+    )
+
+
+def test_modules_of_the_current_folder_hide_nobodys(run, here):
+    """`python -m` puts the current folder first: a stranger's numpy.py would be everybody's."""
+    for name in ("tyro", "numpy", "safetensors", "pyarrow", "json"):
+        (here / f"{name}.py").write_text('import pathlib\npathlib.Path("RAN").write_text("ran")\n')
+    done = python("sample", "run", "-n", "2", "--output", "x.csv", cwd=here)
+    assert done.returncode == 0, done.stderr
+    assert not (here / "RAN").exists()
+
+
+class Bomb:
+    def __reduce__(self):
+        return exec, ("import pathlib; pathlib.Path('RAN').write_text('ran')",)
+
+
+def test_tables_and_arrays(run, here, refused):
+    np.save(here / "a.npy", np.array([Bomb()], dtype=object), allow_pickle=True)
+    np.savez(here / "a.npz", x=np.array([Bomb()], dtype=object))
+    torch.save(Bomb(), here / "weights.safetensors")
+    for name in ("a.npy", "a.npz"):
+        assert "pickled objects" in refused("score", "run", name)
+    (here / "a.csv").write_text("a,b\n__import__('pathlib').Path('RAN').touch(),2\n")
+    assert "holds the text" in refused("score", "run", "a.csv")
+    shutil.copy(here / "weights.safetensors", here / "run/model/model.safetensors")
+    assert "damaged" in refused("score", "run", "a.npy")
+    assert not (here / "RAN").exists()
+
+
+def test_images_and_zips(run, here, refused):
+    with zipfile.ZipFile(here / "z.zip", "w") as archive:
+        archive.writestr("theirs.py", EVIL)
+        archive.writestr("../../up.png", b"not an image")
+    refused("score", "run", "z.zip")
+    (here / "p.png").write_bytes(b"\x89PNG\r\n\x1a\n" + EVIL.encode())
+    refused("score", "run", "p.png")
+    assert not (here / "RAN").exists() and not (here.parent / "up.png").exists()
+
+
+def test_a_report_of_a_strangers_texts(run, here):
+    """Every text of a run folder stands in the page as text."""
+    entries = read_record(run / "config.json")
+    script = "<script>fetch('//evil')</script><img src=x onerror=alert(1)>"
+    entries["versions"] = {script: script}
+    entries["machine"] = {script: script}
+    write_record(run / "config.json", entries)
+    assert main(["report", "run", "--output", "page.html"]) == 0
+    page = (here / "page.html").read_text()
+    assert "fetch('//evil')" not in page.replace("&#39;", "?") and "<img src=x" not in page
+
+
+def test_what_is_typed_is_consent_and_no_function_of_the_system(run, here, refused):
+    """A tracker that is none is refused in a sentence, whatever it does when it is called."""
+    words = ("train", "--resume", "run", "--rounds", "5", "--log-with")
+    assert "os:system" in refused(*words, "os:system")
+    assert "builtins:len" in refused(*words, "builtins:len")
+
+
+def test_the_evil_module_does_what_these_tests_look_for(here):
+    (here / "theirs.py").write_text(EVIL)
+    subprocess.run([sys.executable, "-c", "import theirs"], cwd=here, check=True)
+    assert (here / "RAN").exists()
