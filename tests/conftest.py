@@ -1,8 +1,8 @@
 """What holds for every test: checked types, one thread, deterministic kernels, a seeded start.
 
-``GIBBSIAN_TYPECHECK=0`` runs the tests as users run the package, without the checks. Tests with
-"compile" in their name run only so, because torch.compile cannot trace the checks; ``make test``
-runs both.
+``GIBBSIAN_TEST_THREADS=2`` computes on two threads. ``GIBBSIAN_TYPECHECK=0`` runs the tests as users
+run the package, without the checks. Tests with "compile" in their name run only so, because
+torch.compile cannot trace the checks; ``make test`` runs both.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ if CHECKED:
     jaxtyping.install_import_hook("gibbsian", "tests.typecheck.check")
 
 os.environ.setdefault("MPLBACKEND", "Agg")
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes that tests start
-torch.set_num_threads(1)
+THREADS = os.environ.get("GIBBSIAN_TEST_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", THREADS)  # for the processes that tests start
+torch.set_num_threads(int(THREADS))
 torch.use_deterministic_algorithms(True)
 
 
