@@ -1,5 +1,6 @@
 # Everything runs in ./.venv, made on first use and again only when the requirements change.
 #   make demo | test | lint | faults | mutants | docs
+#   make fuzz [MINUTES=10] [ARGS="--seed 1"] | crash [KILLS=300]
 #   make study NAME=logz-coverage [ARGS=--quick]
 #   make bench [NAME=samplers] [ARGS=--quick]
 
@@ -13,7 +14,7 @@ WORKERS ?= 2
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format faults mutants study bench docs clean
+.PHONY: help demo test lint format faults mutants fuzz crash study bench docs clean
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
@@ -64,6 +65,12 @@ faults: $(VENV)/.dev
 mutants: $(VENV)/.dev
 	@$(PIP) -e '.[mutation]'
 	@$(BIN)/python -m faults.tokens $(or $(FILE),gibbsian/bounds/guarantees.py) $(or $(TESTS),tests/bounds)
+
+fuzz: $(VENV)/.dev
+	@$(ONE_THREAD) $(BIN)/python -m fuzz --minutes $(or $(MINUTES),10) $(ARGS)
+
+crash: $(VENV)/.dev
+	@$(ONE_THREAD) $(BIN)/python -m fuzz.crash --kills $(or $(KILLS),300) $(ARGS)
 
 study: $(VENV)/.dev
 	@test -n "$(NAME)" || { echo "say which: make study NAME=... (one of: $$(ls studies | sed -n 's/^\([a-z].*\)\.py$$/\1/p' | tr '_\n' '- '))" >&2; exit 2; }

@@ -30,10 +30,14 @@ SMALL = (
     "16",
 )
 RUNS: Mapping[str, tuple[str, ...]] = {
-    "table": ("cd", "--data", "table.csv", "--chains", "8", "--steps", "2", "--sample-steps", "2")
-    + ("--energy-net.width", "8"),
-    "game": ("vgan", "--data", "ring8", "--limit", "300", "--energy-net.width", "8")
-    + ("--generator-net.width", "8", "--energy-net.fourier", "4"),
+    "table": (
+        *("cd", "--data", "table.csv", "--chains", "8", "--steps", "2", "--sample-steps", "2"),
+        *("--energy-net.width", "8"),
+    ),
+    "game": (
+        *("vgan", "--data", "ring8", "--limit", "300", "--energy-net.width", "8"),
+        *("--generator-net.width", "8", "--energy-net.fourier", "4"),
+    ),
     "pictures": ("vae", "--data", "pictures.zip"),
 }
 """Name of a run and how it is trained; "table" is trained twice, with another seed the second time."""
@@ -43,8 +47,10 @@ ROWS = {"table": "table.csv", "game": "plane.csv", "pictures": "pictures.zip"}
 DEEDS: Mapping[str, tuple[str, ...]] = {
     "score": ("score", "run", "ROWS", "--output", "scores.csv", "--device", "cpu"),
     "sample": ("sample", "run", "-n", "8", "--output", "samples.npy", "--device", "cpu"),
-    "refine": ("sample", "run", "-n", "4", "--refine", "mala", "--steps", "20")
-    + ("--output", "samples.npy", "--device", "cpu"),
+    "refine": (
+        *("sample", "run", "-n", "4", "--refine", "mala", "--steps", "20"),
+        *("--output", "samples.npy", "--device", "cpu"),
+    ),
     "resume": ("train", "--resume", "run", "--rounds", "6", "--device", "cpu"),
     "again": ("train", "--resume", "run"),
     "evaluate": ("evaluate", "run", "--samples", "50", "--json", "--device", "cpu"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,9 @@ import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
+
+PART = ".part"
+"""Ending of a file that is being written."""
 
 
 class CorruptFileError(ValueError):
@@ -34,29 +37,37 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 def _replace(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    part = part_of(path)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(part, "xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, path)
+        os.replace(part, path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
+    sync_folder(path.parent)
+
+
+def part_of(path: Path) -> Path:
+    """A new name beside ``path`` for what is to become it."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(6)}{PART}")
+
+
+def sync_folder(path: Path) -> None:
+    """Have the names in a folder survive a power failure."""
+    folder = os.open(path, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:
         os.close(folder)
 
 
-def _umask() -> int:
-    """The process's file mode mask (readable only by setting it)."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def sweep_parts(folder: Path) -> None:
+    """Remove what killed processes left half written below ``folder``, which nobody else may write to."""
+    for path in folder.rglob(f".*{PART}"):
+        path.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:
