@@ -72,12 +72,6 @@ def sync_folder(path: Path) -> None:
         os.close(folder)
 
 
-def sweep_parts(folder: Path) -> None:
-    """Remove what killed processes left half written below ``folder``, which nobody else may write to."""
-    for path in folder.rglob(f".*{PART}"):
-        path.unlink(missing_ok=True)
-
-
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` as indented JSON, atomically; NaN and infinity are refused (ValueError)."""
     write_atomic(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())

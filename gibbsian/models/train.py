@@ -26,7 +26,6 @@ from gibbsian.config.run_folder import (
     write_config,
 )
 from gibbsian.core import Method
-from gibbsian.core.files import sweep_parts
 from gibbsian.core.protocols import HasEnergy
 from gibbsian.core.randomness import kept_global
 from gibbsian.data import Dataset, Stream
@@ -191,8 +190,6 @@ def _continued(
     with process_group(where), kept_global(where):
         progress = _prepare(config, dataset, networks, where)
         progress.run = identity
-        if processes.rank() == 0:
-            sweep_parts(run.path)
         if checkpoints.rounds(run.state):
             checkpoints.restore(run.state, progress)
         if rounds is not None and rounds < progress.index:

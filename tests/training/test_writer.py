@@ -106,17 +106,6 @@ def test_an_error_comes_back_once_and_the_writer_goes_on():
     assert done == [1]
 
 
-def test_parts_of_killed_processes_are_swept(tmp_path):
-    from gibbsian.core.files import part_of, sweep_parts, write_atomic
-
-    for path in (tmp_path / "a.json", tmp_path / "state" / "b.safetensors"):
-        write_atomic(path, b"whole")
-        part_of(path).write_bytes(b"half")
-    sweep_parts(tmp_path)
-    left = {path.name for path in tmp_path.rglob("*") if path.is_file()}
-    assert left == {"a.json", "b.safetensors"}
-
-
 def test_only_two_rounds_are_left_and_training_is_unchanged(tmp_path):
     whole = fit(fresh(), OPTIONS)
     saved = fit(fresh(), OPTIONS, tmp_path)
