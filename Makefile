@@ -5,6 +5,7 @@
 #   make test-oldest     the tests with the oldest versions that pyproject.toml admits (some GB)
 #   make wheel           wheel and sdist into dist/, tried out from outside
 #   make test PYTHON=python3.13 VENV=.venv-3.13   under another Python
+#   make fuzz [MINUTES=10] [ARGS="--seed 1"] | crash [KILLS=300]
 #   make study NAME=logz-coverage [ARGS=--quick]
 #   make bench [NAME=samplers] [ARGS=--quick]
 
@@ -18,7 +19,8 @@ WORKERS ?= 2
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-portable test-device test-oldest wheel lint format faults mutants study bench docs clean
+.PHONY: help demo test test-portable test-device test-oldest wheel lint format faults mutants fuzz crash study bench \
+	docs clean
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
@@ -120,6 +122,12 @@ faults: $(VENV)/.dev
 mutants: $(VENV)/.dev
 	@$(PIP) -e '.[mutation]'
 	@$(BIN)/python -m faults.tokens $(or $(FILE),gibbsian/bounds/guarantees.py) $(or $(TESTS),tests/bounds)
+
+fuzz: $(VENV)/.dev
+	@$(ONE_THREAD) $(BIN)/python -m fuzz --minutes $(or $(MINUTES),10) $(ARGS)
+
+crash: $(VENV)/.dev
+	@$(ONE_THREAD) $(BIN)/python -m fuzz.crash --kills $(or $(KILLS),300) $(ARGS)
 
 study: $(VENV)/.dev
 	@test -n "$(NAME)" || { echo "say which: make study NAME=... (one of: $$(ls studies | sed -n 's/^\([a-z].*\)\.py$$/\1/p' | tr '_\n' '- '))" >&2; exit 2; }

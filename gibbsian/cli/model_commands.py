@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
 import os
@@ -19,18 +20,25 @@ from gibbsian.config.run_folder import Run, open_run
 from gibbsian.core.protocols import HasClasses, HasLatentTarget
 from gibbsian.core.records import write_record
 from gibbsian.core.text import printable
-from gibbsian.data import read_mask, read_observation, read_points
+from gibbsian.data import read_mask, read_observation, read_points_in_parts
 from gibbsian.data.cells import read_back
 from gibbsian.data.labels import read_labels
 from gibbsian.integrations.arviz import write_chains
 from gibbsian.models.evaluate import evaluate_run, render
 from gibbsian.models.latents import manifold, traverse
-from gibbsian.models.model import Model, load
+from gibbsian.models.model import CHUNK, Model, load
 from gibbsian.models.refinement import KernelName, refine
-from gibbsian.models.scores import score_rows
+from gibbsian.models.scores import score_in_parts
 from gibbsian.models.train import device_of, load_data
 from gibbsian.report import read_record, run_page
-from gibbsian.report.outputs import check_output, write_page, write_points, write_table
+from gibbsian.report.outputs import (
+    IN_PARTS,
+    check_output,
+    write_page,
+    write_points,
+    write_points_in_parts,
+    write_tables,
+)
 from gibbsian.samplers.metadata import chain_metadata
 
 TOGETHER = "--given IMAGE and --mask MASK go together: what is there, and what of it stays"
@@ -110,6 +118,11 @@ def sample(arguments: list[str]) -> int:
         if not (isinstance(model.method, HasClasses) and model.method.by_class):
             raise ValueError(f"{TOGETHER}; this model was taught no classes to give instead")
         x = model.sample(args.n, args.seed, read_labels(args.given))
+    elif args.refine is None and args.output.suffix in IN_PARTS:
+        parts = model.sample_in_parts(args.n, args.seed)
+        write_points_in_parts(args.output, args.n, parts, _header(model))
+        say(f"{args.n} samples in {args.output}")
+        return 0
     elif args.refine is None:
         x = model.sample(args.n, args.seed)
     else:
@@ -202,12 +215,13 @@ def score(arguments: list[str]) -> int:
         check_output(output, (".csv",))
     model = load(args.run, device=device_of(args.device), trust_code=args.trust_code)
     source = model.config.source
-    points = read_points(
-        args.points, model.transform, size=source.size or None, target=source.target
+    points = read_points_in_parts(
+        args.points, model.transform, size=source.size or None, target=source.target, rows=CHUNK
     )
-    table, standing = score_rows(model, points, args.seed)
+    first = next(points)  # what is wrong with the file mostly shows at once
+    tables, standing = score_in_parts(model, itertools.chain([first], points), args.seed)
     say(standing)
-    write_table(output, table)
+    write_tables(output, tables)
     return 0
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
-import tempfile
-from collections.abc import Mapping
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,9 @@ import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
+
+PART = ".part"
+"""Ending of a file that is being written."""
 
 
 class CorruptFileError(ValueError):
@@ -26,37 +31,45 @@ def write_atomic(path: Path, content: bytes) -> None:
     A crash at any point leaves the previous file whole. Raises OSError as the system does, naming
     ``path``.
     """
+    with replacing(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[io.BufferedWriter]:
+    """A file to write to, which replaces ``path`` when the block ends, and not if it ends by an error.
+
+    As ``write_atomic``, for contents that are not in memory at once.
+    """
     try:
-        _replace(path, content)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = part_of(path)
+        try:
+            with open(part, "xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
     except OSError as error:  # of a write it names no file, of the rest a file of ours
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
-def _replace(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
+def part_of(path: Path) -> Path:
+    """A new name beside ``path`` for what is to become it."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(6)}{PART}")
+
+
+def sync_folder(path: Path) -> None:
+    """Have the names in a folder survive a power failure."""
+    folder = os.open(path, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:
         os.close(folder)
-
-
-def _umask() -> int:
-    """The process's file mode mask (readable only by setting it)."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -6,9 +6,9 @@ compute a new one, so what a record says is checked besides.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
-import re
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any
 from gibbsian.core.files import CorruptFileError, read_json, write_json
 
 CHECK = "checksum"
-LINE_END = re.compile(rb', "checksum": "([0-9a-f]{8})"\}$')
+LINE_END = len(', "checksum": "00000000"}')
 
 
 def checksum(entries: Mapping[str, Any]) -> str:
@@ -60,17 +60,24 @@ def read_record(path: Path, remedy: str = "restore it from a copy") -> dict[str,
 def line(entry: Mapping[str, Any], key: str) -> bytes:
     """``entry`` as a line of a log, with a checksum of itself and of ``key``, the log's identity."""
     text = json.dumps(entry).encode()
-    return text[:-1] + b', "checksum": "%08x"}\n' % zlib.crc32(text, zlib.crc32(key.encode()))
+    return text[:-1] + b', "checksum": "%08x"}\n' % zlib.crc32(text, _start(key))
 
 
 def parse_line(text: bytes, key: str) -> dict[str, Any] | None:
     """The entry of a line that ``line`` made, with or without its end; None for any other."""
+    content = content_of(text, key)
+    return None if content is None else json.loads(content)
+
+
+@functools.cache
+def _start(key: str) -> int:
+    """What the checksums of a log's lines begin with."""
+    return zlib.crc32(key.encode())
+
+
+def content_of(text: bytes, key: str) -> bytes | None:
+    """The JSON of such a line, without its checksum; None where that does not match."""
     text = text.rstrip(b"\n")
-    found = LINE_END.search(text)
-    if found is None:
-        return None
-    content = text[: found.start()] + b"}"
-    if int(found[1], 16) != zlib.crc32(content, zlib.crc32(key.encode())):
-        return None
-    entry: dict[str, Any] = json.loads(content)
-    return entry
+    content = text[:-LINE_END] + b"}"
+    end = b', "checksum": "%08x"}' % zlib.crc32(content, _start(key))
+    return content if text.endswith(end) else None

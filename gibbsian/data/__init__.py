@@ -8,7 +8,7 @@ from gibbsian.data.dataset import Dataset, from_array, load
 from gibbsian.data.densities import Density, Modes, density
 from gibbsian.data.masks import read_mask, read_observation
 from gibbsian.data.named import Known, names
-from gibbsian.data.queries import read_points
+from gibbsian.data.queries import read_points, read_points_in_parts
 from gibbsian.data.streams import Stream
 from gibbsian.data.transforms import Transform
 
@@ -27,4 +27,5 @@ __all__ = [
     "read_mask",
     "read_observation",
     "read_points",
+    "read_points_in_parts",
 ]

@@ -6,6 +6,7 @@ import io
 import math
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from tokenize import TokenError
 
@@ -23,6 +24,20 @@ PREFERRED = ("x", "X", "data", "images", "samples", "train")
 def read_npy(path: Path) -> Rows:
     """The array of a ``.npy`` file; ValueError when truncated, pickled or not one."""
     return Rows(_array(path.read_bytes(), str(path)))
+
+
+def npy_parts(path: Path, rows: int) -> Iterator[Rows]:
+    """The same as at most ``rows`` rows at a time, or as a whole where columns lie one after another."""
+    with path.open("rb") as file:
+        shape, fortran, dtype = _header(file, path.stat().st_size, str(path))
+        if shape == () or 0 in shape or (fortran and len(shape) > 1):
+            yield read_npy(path)
+            return
+        size = math.prod(shape[1:])
+        for first in range(0, shape[0], rows):
+            count = min(rows, shape[0] - first)
+            part = np.frombuffer(file.read(count * size * dtype.itemsize), dtype)
+            yield Rows(part.reshape(count, *shape[1:]))
 
 
 def read_npz(path: Path) -> Rows:
@@ -73,6 +88,18 @@ def _choice(names: list[str], path: Path) -> str:
 def _array(content: bytes, name: str) -> np.ndarray:
     """The one array in ``content``, after comparing what its header promises with what there is."""
     file = io.BytesIO(content)
+    shape, fortran, dtype = _header(file, len(content), name)
+    flat = np.frombuffer(content, dtype, math.prod(shape), offset=file.tell())
+    return flat.reshape(shape, order="F" if fortran else "C")
+
+
+def _header(
+    file: io.BufferedIOBase, size: int, name: str
+) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, whether columns lie one after another, and type of the array in ``size`` bytes.
+
+    ValueError where the header promises another number of bytes, or what is no array of numbers.
+    """
     try:
         version = np.lib.format.read_magic(file)
         if version == (1, 0):
@@ -94,7 +121,7 @@ def _array(content: bytes, name: str) -> np.ndarray:
             "with numpy.save"
         )
     count = math.prod(shape)
-    there = len(content) - file.tell()
+    there = size - file.tell()
     if there < count * dtype.itemsize:
         raise ValueError(
             f"{name} is truncated: its header promises {count * dtype.itemsize} bytes of data, there "
@@ -105,5 +132,4 @@ def _array(content: bytes, name: str) -> np.ndarray:
             f"{name} is damaged: its header promises {count * dtype.itemsize} bytes of data, there are "
             f"{there}; copy or write it again"
         )
-    flat = np.frombuffer(content, dtype, count, offset=file.tell())
-    return flat.reshape(shape, order="F" if fortran else "C")
+    return shape, fortran, dtype

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from gibbsian.core.text import cell
-from gibbsian.data import readers
 from gibbsian.data.classes import Target
-from gibbsian.data.rows import arranged, counted
+from gibbsian.data.readers import ROWS, read_parts
+from gibbsian.data.rows import Rows, arranged, counted
 from gibbsian.data.transforms import Transform
 
 
@@ -24,8 +25,27 @@ def read_points(
     Checked against the data the model was trained on, which its transform ``like`` describes: number
     and names of columns, shape and values of images. Raises ValueError naming both.
     """
+    return torch.cat(list(read_points_in_parts(path, like, size=size, target=target)))
+
+
+def read_points_in_parts(
+    path: str | Path,
+    like: Transform,
+    *,
+    size: int | None = None,
+    target: str | None = None,
+    rows: int = ROWS,
+) -> Iterator[Tensor]:
+    """The same as at most ``rows`` rows at a time, of kinds of files that can be read so."""
     classes = None if target is None else Target(target, others=math.prod(like.shape))
-    rows = arranged(readers.read(Path(path), size, classes), str(path))
+    done = 0
+    for part in read_parts(Path(path), size, classes, rows):
+        found = arranged(part, str(path), done)
+        done += len(found.x)
+        yield from _checked(found, path, like).split(rows)
+
+
+def _checked(rows: Rows, path: str | Path, like: Transform) -> Tensor:
     x = torch.tensor(rows.x)
     if like.mode == "binary":
         x = x.flatten(1)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
-from gibbsian.data.arrays import read_npy, read_npz
+from gibbsian.data.arrays import npy_parts, read_npy, read_npz
 from gibbsian.data.classes import Target
 from gibbsian.data.image_files import SUFFIXES, read_images
 from gibbsian.data.rows import Rows
-from gibbsian.data.tables import read_csv, read_parquet
+from gibbsian.data.tables import ROWS, csv_parts, parquet_parts, read_csv, read_parquet
 
 ARRAYS: dict[str, Callable[[Path], Rows]] = {".npy": read_npy, ".npz": read_npz}
 TABLES: dict[str, Callable[[Path, Target | None], Rows]] = {
@@ -19,6 +21,10 @@ TABLES: dict[str, Callable[[Path, Target | None], Rows]] = {
     ".tsv": read_csv,
     ".txt": read_csv,
     ".parquet": read_parquet,
+}
+TABLES_IN_PARTS = {
+    ending: parquet_parts if reader is read_parquet else csv_parts
+    for ending, reader in TABLES.items()
 }
 ENDINGS = (*ARRAYS, *TABLES)
 
@@ -41,27 +47,62 @@ def read(path: Path, size: int | None = None, target: Target | None = None) -> R
     ``size`` is for images only; ``target``, the column of classes, for tables. ValueError when the file
     is missing, empty, unreadable, of a kind that is not known, or has no columns to be ``target``.
     """
+    with _readable(path):
+        table = _known(TABLES, path)
+        if table is not None:
+            return table(path, target)
+        _check_no_target(target, path)
+        array = _known(ARRAYS, path)
+        if array is not None:
+            return array(path)
+        return read_images(path, size)
+
+
+def read_parts(
+    path: Path, size: int | None = None, target: Target | None = None, rows: int = ROWS
+) -> Iterator[Rows]:
+    """The same as at most ``rows`` rows at a time where the kind of file allows it, else as a whole.
+
+    Text tables, Parquet tables and .npy files are read in memory that does not grow with their rows.
+    """
+    with _readable(path):
+        parts = _known(TABLES_IN_PARTS, path)
+        if parts is not None:
+            yield from parts(path, target, None, rows)
+        elif path.name.lower().endswith(".npy") and not holds_images(path):
+            _check_no_target(target, path)
+            yield from npy_parts(path, rows)
+        else:
+            yield read(path, size, target)
+
+
+Reader = TypeVar("Reader")
+
+
+def _known(readers: Mapping[str, Reader], path: Path) -> Reader | None:
+    """What reads files of the ending that ``path`` has; None for pictures."""
+    name = path.name.lower()
+    if holds_images(path):
+        return None
+    return next((reader for ending, reader in readers.items() if name.endswith(ending)), None)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Within the block, ValueError in place of what the system says of a file that cannot be read."""
     if not path.exists():
         raise ValueError(f"{path} does not exist; check the path")
+    if not holds_images(path) and _known({**ARRAYS, **TABLES}, path) is None:
+        raise ValueError(
+            f"{path} is of no kind that can be read; use {', '.join(ENDINGS)}, or a folder or zip of "
+            "images"
+        )
     try:
         if path.is_file() and path.stat().st_size == 0:
             raise ValueError(f"{path} is an empty file; it needs rows of numbers")
-        name = path.name.lower()
-        if not holds_images(path):
-            for ending, table in TABLES.items():
-                if name.endswith(ending):
-                    return table(path, target)
-        _check_no_target(target, path)
-        if holds_images(path):
-            return read_images(path, size)
-        for ending, array in ARRAYS.items():
-            if name.endswith(ending):
-                return array(path)
+        yield
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror or error}") from error
-    raise ValueError(
-        f"{path} is of no kind that can be read; use {', '.join(ENDINGS)}, or a folder or zip of images"
-    )
 
 
 def _check_no_target(target: Target | None, path: Path) -> None:

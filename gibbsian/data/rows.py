@@ -29,8 +29,11 @@ class Rows:
     levels: int | None = None
 
 
-def arranged(rows: Rows, name: str) -> Rows:
-    """``rows`` with ``x`` numeric, finite, and ``[N, d]`` or ``[N, C, H, W]``; ValueError otherwise."""
+def arranged(rows: Rows, name: str, done: int = 0) -> Rows:
+    """``rows`` with ``x`` numeric, finite, and ``[N, d]`` or ``[N, C, H, W]``; ValueError otherwise.
+
+    ``done``: rows of the same file before these.
+    """
     x = rows.x
     if x.dtype.kind not in "biuf":
         raise ValueError(f"{name} holds {x.dtype} values; observations must be real numbers")
@@ -43,7 +46,7 @@ def arranged(rows: Rows, name: str) -> Rows:
         raise ValueError(f"{name} is empty (shape {list(x.shape)}); it needs rows of numbers")
     if rows.targets is not None and len(rows.targets) != len(x):
         raise ValueError(f"{name} has {len(x)} rows but {len(rows.targets)} targets")
-    _check_finite(x, rows.columns, name)
+    _check_finite(x, rows.columns, name, done)
     x = x.astype(_plain(x.dtype), copy=False)
     if x.ndim in (1, 3):
         x = x[:, None]
@@ -52,11 +55,11 @@ def arranged(rows: Rows, name: str) -> Rows:
     return replace(rows, x=x)
 
 
-def _check_finite(x: np.ndarray, columns: tuple[str, ...], name: str) -> None:
+def _check_finite(x: np.ndarray, columns: tuple[str, ...], name: str, done: int) -> None:
     if x.dtype.kind != "f" or np.isfinite(x).all():
         return
     where = np.unravel_index(int(np.argmin(np.isfinite(x))), x.shape)
-    place = f"row {where[0] + 1}"
+    place = f"row {done + where[0] + 1}"
     if x.ndim == 2:
         place += f", {column_name(int(where[1]), columns)}"
     elif x.ndim > 2:

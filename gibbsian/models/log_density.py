@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from gibbsian.bounds import Entropy, LogDet
 from gibbsian.core import Estimate, Interval, Method, NotDefined
@@ -28,7 +28,7 @@ from gibbsian.evaluation import (
     overlap,
     variational_lower,
 )
-from gibbsian.models.model import Model
+from gibbsian.models.model import CHUNK, Model
 
 DRAWS = 2_000
 NEAR = 500
@@ -134,9 +134,16 @@ def log_density(
 
     ``energies [n]`` are those of ``x`` with the same ``seed``.
     """
+    return scaled_log_density(model, model.encode(x, seed), energies, z)
+
+
+def scaled_log_density(
+    model: Model, u: Tensor, energies: Tensor, z: Interval
+) -> tuple[Tensor, Tensor]:
+    """The same of points ``u [n, *event]`` that are in the networks' units already."""
     measure, transform = model.method.measure, model.transform
     assert not isinstance(measure, Undefined)
-    log_base = measure.log_density(model.encode(x, seed)).cpu()
+    log_base = measure.log_density(u).cpu()
     unnormalised = log_base - energies.cpu() + transform.log_jacobian
     return unnormalised - z.upper.value, unnormalised - z.lower.value
 
@@ -164,9 +171,15 @@ def between_log_likelihood(model: Model, x: Tensor, z: Interval, seed: int) -> I
 
 def directed_log_density(model: Model, x: Tensor, seed: int) -> Tensor:
     """log p of every row ``[n]`` from below by ``WEIGHTS`` samples, in the user's units."""
-    method, rng = model.method, model.rng(seed)
-    assert isinstance(method, HasLogWeights)
     model.check_shape(x)
+    rng = model.rng(seed)
+    return torch.cat([directed_part(model, part, rng) for part in x.split(CHUNK)])
+
+
+def directed_part(model: Model, x: Tensor, rng: Generator) -> Tensor:
+    """The same of at most ``CHUNK`` rows, with the noise and weights that come next."""
+    method = model.method
+    assert isinstance(method, HasLogWeights)
     u = model.transform.encode(x.to(model.device), rng)
     rows = [
         mean_weights(method.log_weights, part, WEIGHTS, rng).log_mean for part in u.split(WEIGHED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,9 @@ from gibbsian.models.build import assemble
 from gibbsian.models.hub import Hub, model_card, upload, without_folders
 
 CHUNK = 4096
+"""Rows whose energies are computed at a time."""
+DRAWN = 16_384
+"""Samples that are drawn at a time."""
 
 
 class Model:
@@ -71,13 +74,20 @@ class Model:
 
     def sample(self, n: int, seed: int = 0, given: Tensor | None = None) -> Tensor:
         """Draw ``[n, *event]`` in the user's units."""
+        limits.check("MEMORY", 4 * n * math.prod(self.space.shape), f"{n} samples would take")
+        return torch.cat(list(self.sample_in_parts(n, seed, given)))
+
+    def sample_in_parts(
+        self, n: int, seed: int = 0, given: Tensor | None = None
+    ) -> Iterator[Tensor]:
+        """The same draws, ``DRAWN`` at a time from one generator; all at once for something given."""
         if n < 1:
             raise ValueError(f"the number of samples must be at least 1, not {n}")
-        size = 4 * n * math.prod(self.space.shape)
-        limits.check("MEMORY", size, f"{n} samples would take")
-        with torch.no_grad():
-            u = self.method.sample(n, self.rng(seed), given)
-        return self.transform.decode(u).cpu()
+        rng, part = self.rng(seed), DRAWN if given is None else n
+        for first in range(0, n, part):
+            with torch.no_grad():
+                u = self.method.sample(min(part, n - first), rng, given)
+            yield self.transform.decode(u).cpu()
 
     def fill_in(self, n: int, x: Tensor, kept: Tensor, seed: int = 0) -> Tensor:
         """``[n, *event]``: ``x [*event]``, in the user's units, where ``kept`` and samples elsewhere.
@@ -109,7 +119,11 @@ class Model:
         if not isinstance(self.method, HasEnergy):
             raise ValueError(f"{self.config.method} has no energy")
         self.check_shape(x)
-        u = self.encode(x, seed)
+        return self.scaled_energy(self.encode(x, seed))
+
+    def scaled_energy(self, u: Tensor) -> Tensor:
+        """Energies ``[n]`` of points ``u [n, *event]`` in the networks' units."""
+        assert isinstance(self.method, HasEnergy)
         with torch.no_grad():
             return torch.cat([self.method.energy(part) for part in u.split(CHUNK)]).float().cpu()
 

@@ -2,32 +2,68 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
+import torch
 from torch import Tensor
 
-from gibbsian.core import Interval
-from gibbsian.core.protocols import HasLogWeights
+from gibbsian.core import Interval, NotDefined
+from gibbsian.core.protocols import HasEnergy, HasLogWeights
 from gibbsian.models.log_density import (
-    directed_log_density,
+    directed_part,
     generator_bound,
-    log_density,
     log_z,
     reference_points,
+    scaled_log_density,
 )
-from gibbsian.models.model import Model
+from gibbsian.models.model import CHUNK, Model
 
 
 def score_rows(model: Model, x: Tensor, seed: int) -> tuple[dict[str, Tensor], str]:
     """Per row: energy, log-density from both sides, percentile; and a sentence on their standing."""
+    tables, standing = score_in_parts(model, x.split(CHUNK), seed)
+    parts = list(tables)
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}, standing
+
+
+def score_in_parts(
+    model: Model, parts: Iterable[Tensor], seed: int
+) -> tuple[Iterator[dict[str, Tensor]], str]:
+    """The same, a table for each of ``parts``, in memory that does not grow with their number.
+
+    The parts hold ``CHUNK`` rows each, the last one fewer. The noise of dequantisation, and the draws
+    that weigh a directed model, come from one generator, part after part: on the CPU the numbers are
+    those of all rows scored at once. ValueError for rows of another shape than the model's.
+    """
     if isinstance(model.method, HasLogWeights):
-        below = directed_log_density(model, x, seed)
-        return {"log_density_lower": below}, "log-densities are bounds in expectation, from below"
-    energy = model.energy(x, seed)
-    table = {"energy": energy}
+        return _directed(model, parts, seed), "log-densities are bounds in expectation, from below"
+    if not isinstance(model.method, HasEnergy):
+        raise ValueError(f"{model.config.method} has no energy")
     z = log_z(model, reference_points(model, seed), seed, generator_bound(model, seed))
-    if isinstance(z, Interval):
-        sides = log_density(model, x, energy, z, seed)
-        table["log_density_lower"], table["log_density_upper"] = sides
-    if model.held_out is not None:
-        table["percentile"] = model.percentile(energy)
     standing = f"log-densities use {z}" if isinstance(z, Interval) else f"log-density {z}"
-    return table, f"{standing}; percentile: share of held-out rows with no higher energy"
+    tables = _by_energy(model, parts, z, seed)
+    return tables, f"{standing}; percentile: share of held-out rows with no higher energy"
+
+
+def _directed(model: Model, parts: Iterable[Tensor], seed: int) -> Iterator[dict[str, Tensor]]:
+    rng = model.rng(seed)
+    for x in parts:
+        model.check_shape(x)
+        yield {"log_density_lower": directed_part(model, x, rng)}
+
+
+def _by_energy(
+    model: Model, parts: Iterable[Tensor], z: Interval | NotDefined, seed: int
+) -> Iterator[dict[str, Tensor]]:
+    rng = model.rng(seed)
+    for x in parts:
+        model.check_shape(x)
+        u = model.transform.encode(x.to(model.device), rng)
+        energy = model.scaled_energy(u)
+        table = {"energy": energy}
+        if isinstance(z, Interval):
+            sides = scaled_log_density(model, u, energy, z)
+            table["log_density_lower"], table["log_density_upper"] = sides
+        if model.held_out is not None:
+            table["percentile"] = model.percentile(energy)
+        yield table

@@ -231,13 +231,21 @@ def _prepare(
     return start(method, optimizers, config.training, stream)
 
 
-def _snapshot(progress: Progress, config: Config, dataset: Dataset) -> Model:
-    """The model as it is now, on a copy; averaged weights stand in for the last ones if kept."""
+def _copied(progress: Progress) -> Method:
+    """A copy of the method; averaged weights stand in for the last ones if kept."""
     method = copy.deepcopy(progress.method)
     with torch.no_grad():
         for name, parameter in method.named_parameters():
             parameter.copy_(progress.average.get(name, parameter))
-    model = Model(method, config, dataset.space, dataset.transform, run=progress.run)
+    return method
+
+
+def _model(method: Method, config: Config, dataset: Dataset, run: str) -> Model:
+    """The model of a method that is no longer trained, with what it knows of the data.
+
+    ``run``: identity of the run it is a part of.
+    """
+    model = Model(method, config, dataset.space, dataset.transform, run=run)
     if isinstance(method, HasEnergy):
         if len(dataset.valid):
             model.held_out = model.energy(dataset.valid[:HELD_OUT]).sort().values
@@ -249,13 +257,20 @@ def _snapshot(progress: Progress, config: Config, dataset: Dataset) -> Model:
 def _play(
     progress: Progress, config: Config, dataset: Dataset, run: Run | None, watch: Watch | None
 ) -> Model:
-    def save(now: Progress) -> None:
-        if run is not None:
-            _snapshot(now, config, dataset).save_pretrained(run.model)
+    def on_save(now: Progress) -> Callable[[], None]:
+        method = _copied(now)
+
+        def save() -> None:
+            if run is not None:
+                _model(method, config, dataset, now.run).save_pretrained(run.model)
+
+        return save
 
     state = run.state if run is not None else None
     metrics = run.metrics if run is not None else None
     if progress.index >= config.training.rounds and processes.rank() == 0:
-        save(progress)  # the run may have died between its last checkpoint and saving the model
-    fit(progress, config.training, state, metrics, save, watch)
-    return _snapshot(progress, config, dataset)
+        on_save(
+            progress
+        )()  # the run may have died between its last checkpoint and saving the model
+    fit(progress, config.training, state, metrics, on_save, watch)
+    return _model(_copied(progress), config, dataset, progress.run)

@@ -6,13 +6,13 @@ import csv
 import io
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
-from gibbsian.core.files import write_atomic
+from gibbsian.core.files import replacing, write_atomic
 from gibbsian.core.text import cell
 from gibbsian.report import Page, as_pictures, render_html, render_markdown, sample_sheet
 
@@ -36,21 +36,41 @@ def write_points(path: Path, x: Tensor, columns: int = 8, header: Sequence[str] 
     A .png has ``columns`` pictures in a row, or is a scatter of the first two columns. A .csv begins with
     the names in ``header``, if any.
     """
-    array = x.numpy()
+    if path.suffix in IN_PARTS:
+        write_points_in_parts(path, len(x), [x], header)
+        return
     buffer = io.BytesIO()
-    if path.suffix == ".npy":
-        np.save(buffer, array, allow_pickle=False)
-    elif path.suffix == ".npz":
-        np.savez_compressed(buffer, x=array)
-    elif path.suffix == ".csv":
-        if header:
+    if path.suffix == ".npz":
+        np.savez_compressed(buffer, x=x.numpy())
+    else:
+        _picture(buffer, x.numpy(), columns)
+    write_atomic(path, buffer.getvalue())
+
+
+IN_PARTS = (".csv", ".npy")
+
+
+def write_points_in_parts(
+    path: Path, n: int, parts: Iterable[Tensor], header: Sequence[str] = ()
+) -> None:
+    """Write ``parts`` of ``x [n, *event]`` one after another, as .npy or .csv."""
+    with replacing(path) as file:
+        if path.suffix == ".csv" and header:
             line = io.StringIO()
             csv.writer(line, lineterminator="\n").writerow(map(cell, header))
-            buffer.write(line.getvalue().encode())
-        np.savetxt(buffer, array.reshape(len(array), -1), delimiter=",", fmt="%.9g")
-    else:
-        _picture(buffer, array, columns)
-    write_atomic(path, buffer.getvalue())
+            file.write(line.getvalue().encode())
+        begun = False
+        for part in parts:
+            array = np.ascontiguousarray(part.numpy())
+            if path.suffix == ".csv":
+                np.savetxt(file, array.reshape(len(array), -1), delimiter=",", fmt="%.9g")
+                continue
+            if not begun:
+                kind = np.lib.format.dtype_to_descr(array.dtype)
+                entries = {"descr": kind, "fortran_order": False, "shape": (n, *array.shape[1:])}
+                np.lib.format.write_array_header_1_0(file, entries)
+                begun = True
+            file.write(array.data)
 
 
 def _picture(buffer: io.BytesIO, array: np.ndarray, columns: int) -> None:
@@ -92,15 +112,30 @@ def write_page(path: Path, page: Page) -> None:
     write_atomic(path, text.encode())
 
 
-def write_table(path: Path | None, columns: Mapping[str, Tensor]) -> None:
-    """Write columns of equal length as CSV to ``path``, or to standard output."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["row", *columns])
-    values = [column.tolist() for column in columns.values()]
-    for number, row in enumerate(zip(*values, strict=True)):
-        writer.writerow([number, *(f"{value:.7g}" for value in row)])
+def write_tables(path: Path | None, tables: Iterable[Mapping[str, Tensor]]) -> None:
+    """Write tables with the same columns one below another as CSV to ``path``, or to standard output.
+
+    Rows are numbered through from 0.
+    """
     if path is None:
-        sys.stdout.write(text.getvalue())
-    else:
-        write_atomic(path, text.getvalue().encode())
+        for text in _lines(tables):
+            sys.stdout.write(text)
+        return
+    with replacing(path) as file:
+        for text in _lines(tables):
+            file.write(text.encode())
+
+
+def _lines(tables: Iterable[Mapping[str, Tensor]]) -> Iterator[str]:
+    """The text of each table, the first one's with the header."""
+    done = 0
+    for columns in tables:
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        if not done:
+            writer.writerow(["row", *columns])
+        values = [column.tolist() for column in columns.values()]
+        for row in zip(*values, strict=True):
+            writer.writerow([done, *(f"{value:.7g}" for value in row)])
+            done += 1
+        yield text.getvalue()

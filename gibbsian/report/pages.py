@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from gibbsian.report import curves, figures
-from gibbsian.report.blocks import Block, Page, Pictures, Prose, Section, Table
+from gibbsian.report.blocks import Block, Page, Picture, Pictures, Prose, Section, Table
 from gibbsian.report.record import Record
 from gibbsian.report.settings import environment, settings
 
 LOG_Z = {"log-z": "log Z", "generator": "log Z from below, by the generator"}
+DRAWN = 12
+"""Runs that are drawn one by one on a page; of more, each is told how to get its own page."""
 LIKELIHOOD = {"log-likelihood": "the model", "between": "p*", "entropy": "the true density"}
 """Keys of an evaluation's values that are drawn together, and what they are called there."""
 
@@ -34,8 +36,9 @@ def run_page(records: Sequence[Record]) -> Page:
         return Page(title, _lead(records[0]), tuple(run_sections(records[0])))
     labels = short_names(folders)
     sections = [comparison(records, labels)]
+    few = len(records) <= DRAWN
     for label, record in zip(labels, records, strict=True):
-        inner = tuple(run_sections(record))
+        inner = tuple(run_sections(record) if few else _plain_sections(record))
         title = f"{label}: {record.model_name}"
         sections.append(Section(title, (Prose(_lead(record)),), inner))
     lead = f"{', '.join(labels[:-1])} and {labels[-1]}: side by side first, then one by one."
@@ -128,7 +131,17 @@ def run_sections(record: Record) -> Iterator[Section]:
     yield environment(record)
 
 
-def _results(record: Record) -> Iterator[Block]:
+def _plain_sections(record: Record) -> Iterator[Section]:
+    """The same without pictures, of which hundreds take minutes."""
+    blocks = list(_results(record, drawn=False))
+    command = f"gibbsian report {shlex.quote(str(record.path))} --output one.html"
+    blocks.append(Prose("Curves, samples and energies of this run alone:", command))
+    yield Section("Results", tuple(blocks))
+    yield settings(record)
+    yield environment(record)
+
+
+def _results(record: Record, drawn: bool = True) -> Iterator[Block]:
     evaluation = record.evaluation
     if evaluation is None:
         yield Prose(
@@ -140,23 +153,27 @@ def _results(record: Record) -> Iterator[Block]:
         yield Prose(f"Warning: {warning}", warning=True)
     rows = tuple((str(name), str(text)) for name, text in evaluation["rows"].items())
     yield Table("What was measured, with errors and standing", ("quantity", "value"), rows)
-    pairs = (
-        ("log-z", "log Z, scaled units", LOG_Z),
-        ("log-likelihood", "held-out log-likelihood, nats a row", LIKELIHOOD),
-    )
-    drawn = [
-        curves.intervals(name, title, [(text, _value(record, key)) for key, text in keys.items()])
-        for name, title, keys in pairs
-    ]
-    if any(drawn):
+    if drawn and (pictures := tuple(_intervals(record))):
         caption = "Each bar goes from the lower to the upper estimate; whiskers are 95 % intervals."
-        yield Pictures(tuple(one for one in drawn if one is not None), caption)
+        yield Pictures(pictures, caption)
     anomaly = evaluation.get("anomaly")
     if anomaly:
         columns = ("score", *(str(name) for name in anomaly["columns"]))
         cells = tuple((str(n), *map(str, row)) for n, row in anomaly["rows"].items())
         caption = "AUROC between held-out and corrupted rows: 0.5 guesses, 1 separates"
         yield Table(caption, columns, cells)
+
+
+def _intervals(record: Record) -> Iterator[Picture]:
+    """log Z, and log-likelihoods, from both sides where they exist."""
+    for name, title, keys in (
+        ("log-z", "log Z, scaled units", LOG_Z),
+        ("log-likelihood", "held-out log-likelihood, nats a row", LIKELIHOOD),
+    ):
+        rows = [(text, _value(record, key)) for key, text in keys.items()]
+        picture = curves.intervals(name, title, rows)
+        if picture is not None:
+            yield picture
 
 
 def _looks(record: Record) -> Iterator[Section]:

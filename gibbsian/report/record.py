@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gibbsian.core.records import parse_line, unsealed
-from gibbsian.report.shapes import ANOMALY, CHAINS, DRAWN, EVALUATION, NUMBER, SIDES, fits
+from gibbsian.core.records import unsealed
+from gibbsian.report.metrics import read_metrics
+from gibbsian.report.shapes import ANOMALY, CHAINS, DRAWN, EVALUATION, SIDES, fits
 
 Arrays = Mapping[str, NDArray]
 
@@ -26,7 +27,8 @@ class Record:
     """The files of one run.
 
     ``config``: the resolved settings; ``facts``: what else ``config.json`` says (versions, machine,
-    start); ``metrics``: one mapping per logged round; ``evaluation`` and ``arrays``: what `gibbsian
+    start); ``metrics``: one mapping per logged round, thinned
+    where there are very many; ``evaluation`` and ``arrays``: what `gibbsian
     evaluate` left, None and empty before; ``chains``: what `gibbsian sample --refine` left, by kernel;
     ``defaults``: the settings the method starts from, where they are known.
     """
@@ -96,27 +98,8 @@ def _json(path: Path, remedy: str) -> dict[str, Any]:
 
 
 def _metrics(run: Path, identity: str) -> tuple[Mapping[str, float], ...]:
-    """The logged rounds; a last line without its end is still being written and is left out."""
     path = run / "metrics.jsonl"
-    if not path.is_file():
-        return ()
-    lines = path.read_bytes().splitlines(keepends=True)
-    found: list[Mapping[str, float]] = []
-    for number, line in enumerate(lines, 1):
-        if not line.endswith(b"\n"):
-            break
-        entry = parse_line(line, identity)
-        if entry is None or not fits(entry, {str: NUMBER}) or "round" not in entry:
-            raise _damaged_line(path, number)
-        found.append(entry)
-    return tuple(found)
-
-
-def _damaged_line(path: Path, number: int) -> ValueError:
-    return ValueError(
-        f"{path} is damaged: line {number} is not a logged round; take the line out, or restore the "
-        "file from a copy"
-    )
+    return read_metrics(path, identity) if path.is_file() else ()
 
 
 def _check_evaluation(found: Mapping[str, Any], path: Path, remedy: str) -> None:

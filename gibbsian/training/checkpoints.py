@@ -55,8 +55,18 @@ def saved(folder: Path, index: int) -> bool:
     return _path(folder, index, processes.rank()).exists()
 
 
-def save(folder: Path, progress: Progress) -> None:
-    """Write this process's file for the current round, then remove all but the last two rounds."""
+@dataclass(frozen=True)
+class Snapshot:
+    """A copy of what one process's file holds: training may go on while it is written."""
+
+    index: int
+    tensors: Mapping[str, Tensor]
+    metadata: Mapping[str, Any]
+    run: str
+
+
+def snapshot(progress: Progress) -> Snapshot:
+    """Copy, in main memory, what this process saves of the current round."""
     method, rank = progress.method, processes.rank()
     device = progress.stepper.device
     tensors = {"rng": progress.rng.get_state(), **global_states(device)}
@@ -69,21 +79,44 @@ def save(folder: Path, progress: Progress) -> None:
         tensors |= {f"average/{name}": value for name, value in progress.average.items()}
         for player, optimizer in progress.stepper.optimizers.items():
             tensors |= export_state(optimizer, f"optimizer/{player}")
-    facts = {
+    metadata = {
         "format": FORMAT,
         "round": progress.index,
         "world": processes.world(),
         "stream": progress.stream.state_dict(),
         "device": device.type,
     }
-    write_tensors(_path(folder, progress.index, rank), tensors, facts, progress.run)
-    processes.barrier()
-    if rank == 0:
+    copies = {name: value.detach().to("cpu", copy=True) for name, value in tensors.items()}
+    return Snapshot(progress.index, copies, metadata, progress.run)
+
+
+def write(folder: Path, taken: Snapshot) -> None:
+    """Write a snapshot as this process's file of its round.
+
+    Alone, all but the last two rounds are then removed; next to other processes, which may not have
+    written theirs yet, that is left to ``prune``.
+    """
+    path = _path(folder, taken.index, processes.rank())
+    write_tensors(path, taken.tensors, taken.metadata, taken.run)
+    if processes.world() == 1:
+        prune(folder)
+
+
+def prune(folder: Path) -> None:
+    """Remove all but the last two rounds; due once every process has written the last one."""
+    if processes.rank() == 0:
         old = set(rounds(folder)[2:])
         for path in folder.glob("round-*.safetensors"):
             match = NAME.fullmatch(path.name)
             if match and int(match[1]) in old:
                 path.unlink(missing_ok=True)
+
+
+def save(folder: Path, progress: Progress) -> None:
+    """Write this process's file for the current round, then remove all but the last two rounds."""
+    write(folder, snapshot(progress))
+    processes.barrier()
+    prune(folder)
 
 
 def restore(folder: Path, progress: Progress) -> None:

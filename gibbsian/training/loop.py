@@ -24,6 +24,7 @@ from gibbsian.training.arithmetic import Precision, arithmetic, channels_last, c
 from gibbsian.training.checkpoints import Progress
 from gibbsian.training.optimizers import Optimizer
 from gibbsian.training.stepper import Stepper
+from gibbsian.training.writer import Writer
 
 
 @dataclass(frozen=True)
@@ -103,15 +104,17 @@ def fit(
     options: Training,
     state: Path | None = None,
     metrics: Path | None = None,
-    on_save: Callable[[Progress], None] | None = None,
+    on_save: Callable[[Progress], Callable[[], None]] | None = None,
     watch: Watch | None = None,
 ) -> Progress:
     """Play rounds until ``options.rounds`` are done; return the progress.
 
-    ``state``: folder of checkpoints; ``metrics``: a JSON-lines file; ``on_save`` is called by
-    process 0 after each checkpoint, ``watch`` with each logged row, whether or not there is a file.
-    Raises NonFiniteError (the last good checkpoint stays) and Interrupted (after saving) on SIGINT
-    or SIGTERM.
+    ``state``: folder of checkpoints; ``metrics``: a JSON-lines file; ``watch`` is called by process 0
+    with each logged row, whether or not there is a file. Checkpoints are copied between two rounds
+    and written by a thread while the next are played. ``on_save`` is called by process 0 at each: it
+    takes its own copy and returns what that thread calls once the checkpoint is written. Raises
+    NonFiniteError (the last good checkpoint stays), Interrupted (after saving) on SIGINT or SIGTERM,
+    and, one round later, OSError where a checkpoint could not be written (the one before stays).
     """
     if state is not None and not checkpoints.saved(state, progress.index):
         checkpoints.save(state, progress)
@@ -121,8 +124,9 @@ def fit(
     begun, first = time.perf_counter(), progress.index
     device = progress.stepper.device
     computing = arithmetic(options.precision, options.deterministic, device)
-    threads = _threads(options.threads)
-    with threads, computing, _signals() as caught, _bar(options.rounds, progress.index) as bar:
+    threads, writer = _threads(options.threads), Writer(options.threads or torch.get_num_threads())
+    bar = _bar(options.rounds, progress.index)
+    with threads, computing, writer, _signals() as caught, bar:
         while progress.index < options.rounds:
             logs = _round(progress, options)
             progress.index += 1
@@ -142,13 +146,13 @@ def fit(
                 if watch is not None and processes.rank() == 0:
                     watch(row)
             if state is not None and (last or due) and progress.index != saved:
-                checkpoints.save(state, progress)
+                _save(writer, state, progress, on_save)
                 saved = progress.index
-                if on_save is not None and processes.rank() == 0:
-                    on_save(progress)
+            writer.check()
             bar.update()
             if stop:
                 raise Interrupted(caught[0] if caught else signal.SIGTERM)
+        _settle(writer, state)
     return progress
 
 
@@ -157,6 +161,33 @@ def _asked_to_stop(caught: bool, index: int, device: torch.device) -> bool:
     if processes.world() == 1:
         return caught
     return index % ASK_EVERY == 0 and processes.any_process(caught, device)
+
+
+def _save(
+    writer: Writer,
+    state: Path,
+    progress: Progress,
+    on_save: Callable[[Progress], Callable[[], None]] | None,
+) -> None:
+    """Copy what is to be saved, and have it written."""
+    _settle(writer, state)
+    taken = checkpoints.snapshot(progress)
+    finish = on_save(progress) if on_save is not None and processes.rank() == 0 else None
+
+    def write() -> None:
+        checkpoints.write(state, taken)
+        if finish is not None:
+            finish()
+
+    writer.submit(write)
+
+
+def _settle(writer: Writer, state: Path | None) -> None:
+    """Wait until every process has written its last file; those before the last two may then go."""
+    writer.wait()
+    if state is not None and processes.world() > 1:
+        processes.barrier()
+        checkpoints.prune(state)
 
 
 def _round(progress: Progress, options: Training) -> dict[str, Tensor]:

@@ -1,0 +1,353 @@
+"""Kill training at random moments: every run that goes on must end with the bits of the uninterrupted one.
+
+    python -m fuzz.crash [--kills 300] [--seed 0] [--only WORD] [--keep FOLDER]
+
+Kills (SIGKILL, to the process or to it and its workers) are spread over all methods, sweeps, comparisons,
+torchrun with two processes, and the moments at which a checkpoint is being written. A run is killed one
+to three times before it may end. Exit status 1 if one differs in a single bit or cannot go on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+from fuzz.corpus import SPACE, weights
+from fuzz.execute import end, execute, start, warm_up
+
+DATA = {"bihm": "digits-4-binary", "super-resolution": "digits"}
+SMALL: Mapping[str, Any] = {
+    **{"width": 16, "experts": 8, "layers": "8,4", "channels": 4, "orientations": 2, "fourier": 4},
+    **{"chains": 32, "steps": 2, "sample_steps": 2, "burst": 2, "negative_steps": 2},
+    "fine_tune_from": 20,
+}
+TRAINING = {"rounds": 60, "batch": 32, "save_every": 5, "log_every": 5, "seed": 1, "device": "cpu"}
+WIDE = {"width": 700, "depth": 3}
+MOST = 150.0
+"""Seconds after which what was killed has to be done."""
+DONE = "it was done before"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is killed: ``command`` starts it in a folder, ``again`` goes on with it there.
+
+    ``left`` says what it has left, to be compared; ``writing`` kills only while a file is written;
+    ``launch`` starts a command and gives its process group.
+    """
+
+    name: str
+    command: Sequence[str]
+    again: Callable[[Path], Sequence[str]]
+    left: Callable[[Path], str]
+    launch: Callable[[Sequence[str], Path], int] = start
+    writing: bool = False
+    prepare: Callable[[Path], None] | None = None
+
+
+def methods() -> list[str]:
+    """The names of all methods."""
+    from gibbsian.methods import METHODS
+
+    return list(METHODS)
+
+
+def small_config(method: str, folder: Path, **training: Any) -> Path:
+    """A configuration file of a short run of ``method`` with small networks."""
+    words = ("train", method, "--data", DATA.get(method, "ring8"), "--print-config")
+    outcome = execute(words, folder)
+    if outcome.status:
+        raise RuntimeError(f"no configuration of {method}: {outcome.err}")
+    config = _shrunk(json.loads(outcome.out))
+    config["training"] |= {**TRAINING, **training}
+    config["source"]["limit"] = 400
+    path = folder / f"{method}.json"
+    path.write_text(json.dumps(config))
+    return path
+
+
+def _shrunk(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: SMALL[key] if key in SMALL and not isinstance(entry, dict) else _shrunk(entry)
+        for key, entry in value.items()
+    }
+
+
+def training_job(method: str, folder: Path) -> Job:
+    """A run of a method."""
+    command = ("train", "--config", str(small_config(method, folder)), "--out", "run")
+    return Job(method, command, _resumed(command), run_left)
+
+
+def writing_job(folder: Path) -> Job:
+    """A run of large networks with a checkpoint each round, killed only while one is written."""
+    path = small_config("gan", folder, rounds=12, save_every=1)
+    config = json.loads(path.read_text())
+    for name in ("critic_net", "generator_net"):
+        config[name] |= WIDE
+    path.write_text(json.dumps(config))
+    command = ("train", "--config", str(path), "--out", "run")
+    return Job("a checkpoint's writing", command, _resumed(command), run_left, writing=True)
+
+
+def torchrun_job(folder: Path) -> Job:
+    """A run of contrastive divergence, whose chains differ by process, in two processes."""
+    path = small_config("cd", folder, rounds=40)
+    command = ("train", "--config", str(path), "--out", "run")
+    return Job("torchrun", command, _resumed(command), run_left, torchrun)
+
+
+def torchrun(words: Sequence[str], folder: Path) -> int:
+    """Start two processes that train together; the id of their group."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    run = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2")
+    command = (*run, "--master-port", str(port), "-m", "gibbsian", *words)
+    with (folder / ".err").open("wb") as err:
+        started = subprocess.Popen(
+            command, cwd=folder, stdout=subprocess.DEVNULL, stderr=err, start_new_session=True
+        )
+    return started.pid
+
+
+def _resumed(command: Sequence[str]) -> Callable[[Path], Sequence[str]]:
+    def again(folder: Path) -> Sequence[str]:
+        begun = (folder / "run" / "config.json").is_file()
+        return ("train", "--resume", "run") if begun else command
+
+    return again
+
+
+def run_left(folder: Path) -> str:
+    """The tensors and whole numbers of a finished run: last checkpoint of every process, and model."""
+    states = (folder / "run" / "state").glob("round-*.safetensors")
+    last: dict[str, Path] = {}
+    for path in sorted(states):
+        last[path.name.split(".")[1]] = path
+    found = {rank: f"{path.name} {weights(path)}" for rank, path in sorted(last.items())}
+    model = weights(folder / "run" / "model" / "model.safetensors")
+    rounds = [json.loads(line)["round"] for line in (folder / "run" / "metrics.jsonl").open()]
+    return json.dumps([found, model, rounds])
+
+
+def sweep_job(folder: Path) -> Job:
+    """A sweep of four trials by two workers."""
+    space = SPACE | {"rounds": [30], "save-every": [5], "margin": [0.5, 1.0, 2.0, 4.0]}
+    path = folder / "space.json"
+    path.write_text(json.dumps(space))
+    command = (
+        *("sweep", "ebgan", "--data", "ring8", "--space", str(path), "--out", "out"),
+        *("--objective", "high-quality", "--samples", "50", "--workers", "2"),
+    )
+
+    def left(place: Path) -> str:
+        trials = json.loads((place / "out" / "summary.json").read_text())["trials"]
+        rows = sorted(json.dumps([t["values"], t.get("figures")]) for t in trials)
+        return json.dumps([rows, sorted(map(weights, (place / "out").rglob("model.safetensors")))])
+
+    return Job("sweep", command, lambda _: command, left)
+
+
+def compare_job(folder: Path) -> Job:
+    """A comparison of two methods by two workers, whose numbers of rounds stand before it is killed."""
+    command = (
+        *("compare", "--data", "ring8", "--methods", "gan,vae", "--seeds", "1", "--limit", "400"),
+        *("--budget", "1s", "--samples", "50", "--workers", "2", "--out", "out"),
+    )
+
+    def prepare(place: Path) -> None:
+        whole = folder / "compare-whole" / "out"
+        kept = [whole / "comparison.json", *whole.glob("*/rounds.json")]
+        for path in kept if whole.exists() else ():
+            target = place / "out" / path.relative_to(whole)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+
+    def left(place: Path) -> str:
+        figures = {
+            str(path.relative_to(place)): json.loads(path.read_text())["figures"]
+            for path in sorted((place / "out").rglob("figures.json"))
+        }
+        timed = ("seconds", "time")
+        for found in figures.values():
+            for name in [name for name in found if any(word in name for word in timed)]:
+                del found[name]
+        return json.dumps([figures, [weights(p) for p in _models(place)]])
+
+    return Job("compare", command, lambda _: command, left, prepare=prepare)
+
+
+def _models(place: Path) -> list[Path]:
+    return sorted((place / "out").rglob("model.safetensors"))
+
+
+def wait(pid: int, job: Job) -> int:
+    """Exit status of a process, which is ended where it takes too long."""
+    begun = time.monotonic()
+    while time.monotonic() - begun < MOST:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            end(pid)
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.01)
+    end(pid)
+    os.waitpid(pid, 0)
+    raise RuntimeError(f"{job.name} did not end within {MOST:.0f} s")
+
+
+def kill(job: Job, words: Sequence[str], folder: Path, span: float, rng: random.Random) -> str:
+    """Start ``words`` and kill it at a random moment of ``span`` seconds; how, in words."""
+    pid = job.launch(words, folder)
+    begun, moment = time.monotonic(), rng.uniform(0, span)
+    nth, seen = rng.randrange(1, 12), 0
+    while os.waitpid(pid, os.WNOHANG) == (0, 0):
+        if job.writing:
+            seen += _being_written(folder)
+            if seen >= nth:
+                time.sleep(rng.uniform(0, 0.01))
+                break
+        elif time.monotonic() - begun > moment:
+            break
+        time.sleep(0.0005 if job.writing else 0.002)
+    else:
+        end(pid)
+        return DONE
+    workers = _children(pid)
+    alone = rng.random()
+    if workers and alone < 0.3:  # one worker dies, what started it sees to the rest
+        os.kill(rng.choice(workers), signal.SIGKILL)
+        wait(pid, job)
+        return "one worker killed"
+    os.kill(pid, signal.SIGKILL)
+    if alone < 0.6:
+        time.sleep(0.2)  # its workers are left alone for a moment
+    end(pid)
+    os.waitpid(pid, 0)
+    parts = len(list(folder.rglob("*.part")))
+    return f"killed after {time.monotonic() - begun:.2f} s, {parts} files half written"
+
+
+def _being_written(folder: Path) -> bool:
+    state = folder / "run" / "state"
+    return state.is_dir() and any(name.endswith(".part") for name in os.listdir(state))
+
+
+def _children(pid: int) -> list[int]:
+    path = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(word) for word in path.read_text().split()] if path.exists() else []
+
+
+@dataclass
+class Tally:
+    """Runs that ended like the uninterrupted one, and all."""
+
+    equal: int = 0
+    kills: int = 0
+    runs: int = 0
+
+
+def crash(
+    job: Job, kills: int, seed: int, folder: Path, tell: Callable[[str], None], keep: Path | None
+) -> Tally:
+    """Kill ``job`` so many times, over runs of one to three kills each."""
+    whole = folder / f"{job.name.replace(' ', '-')}-whole"
+    whole.mkdir()
+    begun = time.monotonic()
+    status = wait(job.launch(job.command, whole), job)
+    if status:
+        raise RuntimeError(f"{job.name} failed without a kill: {status}")
+    span, expected = time.monotonic() - begun, job.left(whole)
+    tally, rng = Tally(), random.Random(f"{seed} {job.name}")
+    while tally.kills < kills:
+        place = folder / f"{job.name.replace(' ', '-')}-{tally.runs}"
+        place.mkdir()
+        if job.prepare:
+            job.prepare(place)
+        told = []
+        for _ in range(min(kills - tally.kills, rng.choice((1, 1, 2, 3)))):
+            told.append(kill(job, job.again(place), place, span, rng))
+            if told[-1] == DONE:
+                break
+            tally.kills += 1
+        for _ in range(2):  # a worker that was left alone may hold the last trial
+            status = wait(job.launch(job.again(place), place), job)
+        tally.runs += 1
+        same = status == 0 and job.left(place) == expected
+        tally.equal += same
+        verdict = "equal" if same else "DIFFERENT" if status == 0 else f"LOST (status {status})"
+        tell(f"{job.name}, run {tally.runs}: {'; '.join(told)}: {verdict}")
+        if keep is not None and not same:
+            shutil.copytree(place, keep / place.name, dirs_exist_ok=True)
+            shutil.copytree(whole, keep / whole.name, dirs_exist_ok=True)
+        shutil.rmtree(place)
+    return tally
+
+
+def jobs(folder: Path, only: str) -> Iterator[tuple[Job, int]]:
+    """Everything that is killed, and its share of the kills."""
+    for method in methods():
+        if only in method:
+            yield training_job(method, folder), 20
+    for name, make, share in (
+        ("writing", writing_job, 20),
+        ("sweep", sweep_job, 12),
+        ("compare", compare_job, 8),
+        ("torchrun", torchrun_job, 10),
+    ):
+        if only in name:
+            yield make(folder), share
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the campaign; print a line for each run and one for all."""
+    parser = argparse.ArgumentParser(
+        prog="python -m fuzz.crash", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--kills", type=int, default=300, help="over everything")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default="", help="jobs whose name contains this word")
+    parser.add_argument("--keep", type=Path, help="folder for runs that differ")
+    wish = parser.parse_args(arguments)
+    warm_up()
+    tallies = []
+    with tempfile.TemporaryDirectory(prefix="crash-") as name:
+        folder = Path(name)
+        planned = list(jobs(folder, wish.only))
+        shares = sum(share for _, share in planned)
+        for job, share in planned:
+            count = max(1, round(wish.kills * share / shares))
+            tallies.append(crash(job, count, wish.seed, folder, _print, wish.keep))
+    runs, kills, equal = (
+        sum(getattr(t, field) for t in tallies) for field in ("runs", "kills", "equal")
+    )
+    print(
+        f"seed {wish.seed}: {equal} of {runs} runs, killed {kills} times, equal the uninterrupted"
+    )
+    return int(equal < runs)
+
+
+def _print(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
