@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from gibbsian.core import Energy, check_energy
-from gibbsian.measures import Box, Gaussian, RealSpace
+from gibbsian.core.measures import Box, Gaussian, RealSpace
 from gibbsian.samplers.kernel import sum_event
 
 WIDE = 3.0

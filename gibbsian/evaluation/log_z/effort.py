@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from gibbsian.core import Energy
@@ -44,7 +43,7 @@ class Effort:
     warm_up: int = 15
     states: int = 10
     leapfrogs: int = 6
-    components: int = 12
+    components: int = 24
     fit_points: int = 1600
     rounds: int = 2
 
@@ -71,7 +70,9 @@ def effort_of(effort: Effort | Amount) -> Effort:
     return EFFORTS[effort]
 
 
-def predicted_seconds(energy: Energy, points: Tensor, effort: Effort | Amount) -> tuple[float, float]:
+def predicted_seconds(
+    energy: Energy, points: Tensor, effort: Effort | Amount
+) -> tuple[float, float]:
     """Seconds that log Z by a mixture will take: where the mixture fits, and where annealing must help.
 
     Timed on the energy's own value and gradient at ``points [n, *event]``; the fit's share is counted
@@ -85,7 +86,9 @@ def predicted_seconds(energy: Energy, points: Tensor, effort: Effort | Amount) -
     per_batch = time.perf_counter() - begun
     per_point = per_batch / n
     chains = (work.warm_up + work.states) * work.leapfrogs * (per_batch + 3e-4)
-    draws = 2 * (work.rounds + 1.25) * work.draws * (0.5 * per_point + 4e-9 * work.components * d * d)
+    draws = (
+        2 * (work.rounds + 1.25) * work.draws * (0.5 * per_point + 4e-9 * work.components * d * d)
+    )
     fit = 2 * 45 * (4e-4 + 1.2e-8 * work.fit_points * work.components * d * (d + 20))
     mixture = chains + draws + fit
     passes = 2 * (work.pilot + 2 * work.particles) * work.moves

@@ -20,10 +20,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Generator, Tensor
 
-from gibbsian.core import Energy, Estimate, Interval, NotDefined, check_energy
+from gibbsian.core import Energy, Interval, NotDefined, check_energy
+from gibbsian.core.measures import Box, Gaussian, RealSpace
 from gibbsian.evaluation.log_z.coordinates import Coordinates, Potential, unfolded
 from gibbsian.evaluation.log_z.effort import Effort
-from gibbsian.evaluation.log_z.propriety import minus_infinity
+from gibbsian.evaluation.log_z.estimators import FEW, Z95, LogZ, bridge, from_weights, hull
+from gibbsian.evaluation.log_z.propriety import bottomless, improper
 from gibbsian.evaluation.log_z.student_mixture import (
     FLOOR,
     StudentMixture,
@@ -32,8 +34,6 @@ from gibbsian.evaluation.log_z.student_mixture import (
     single,
     updated,
 )
-from gibbsian.evaluation.logz import FEW, LogZ, bridge, from_weights
-from gibbsian.measures import Box, Gaussian, RealSpace
 from gibbsian.samplers import adapt_schedule, ais, hmc, importance_ess, mala, pareto_k
 from gibbsian.samplers.potential import Path
 
@@ -108,7 +108,9 @@ def moved(potential: Potential, y: Tensor, effort: Effort, rng: Generator) -> Ch
     return Chains(torch.stack(kept), torch.stack(energies))
 
 
-def log_weights(mixture: StudentMixture, potential: Potential, n: int, rng: Generator) -> tuple[Tensor, Tensor]:
+def log_weights(
+    mixture: StudentMixture, potential: Potential, n: int, rng: Generator
+) -> tuple[Tensor, Tensor]:
     """``n`` draws of the mixture and their log weights; minus infinity where there is no density."""
     draws, weights = [], []
     for start in range(0, n, CHUNK):
@@ -120,7 +122,9 @@ def log_weights(mixture: StudentMixture, potential: Potential, n: int, rng: Gene
     return torch.cat(draws), torch.cat(weights)
 
 
-def fold_of(potential: Potential, fit: Chains, held: Chains, effort: Effort, rng: Generator) -> Fold:
+def fold_of(
+    potential: Potential, fit: Chains, held: Chains, effort: Effort, rng: Generator
+) -> Fold:
     """Fit, sharpen and hold against the other half."""
     y, log_target = fit.y.flatten(0, 1), -fit.u.flatten()
     independent = CHAIN_SHARE * len(y)
@@ -163,7 +167,9 @@ def unseen(forward: Tensor, reverse: Tensor) -> float:
     return math.exp(-2 * gap**2 * n * m / (n + m))
 
 
-def annealed(fold: Fold, potential: Potential, effort: Effort, rng: Generator) -> tuple[Tensor, Tensor]:
+def annealed(
+    fold: Fold, potential: Potential, effort: Effort, rng: Generator
+) -> tuple[Tensor, Tensor]:
     """Log weights of AIS from the mixture, ``[n]``, and of reverse AIS from the held-out, ``[m]``."""
     kernel = mala(Path(MinusLog(fold.mixture), potential), 0.1)
     pilot, _ = _live(fold, potential, effort.pilot, rng)
@@ -202,11 +208,11 @@ def _live(fold: Fold, potential: Potential, n: int, rng: Generator) -> tuple[Ten
 
 
 def both_folds(parts: Sequence[LogZ]) -> LogZ:
-    """The mean of the folds' estimates; half their difference is the least of its error."""
+    """The mean of the folds' estimates; half their difference is part of its error."""
     a, b = parts
     value = 0.5 * (a.value + b.value)
     stderr = 0.5 * torch.hypot(a.stderr, b.stderr)
-    stderr = torch.maximum(stderr, 0.5 * (a.value - b.value).abs())
+    stderr = torch.hypot(stderr, 0.5 * (a.value - b.value))
     worst = {
         name: torch.maximum(a.diagnostics[name], b.diagnostics[name])
         if name == "k_hat"
@@ -214,7 +220,7 @@ def both_folds(parts: Sequence[LogZ]) -> LogZ:
         for name in a.diagnostics
     }
     concerns = {text: a.concerns[text] | b.concerns[text] for text in a.concerns}
-    half = 1.959964 * stderr
+    half = Z95 * stderr
     return replace(
         a, value=value, stderr=stderr, low=value - half, high=value + half,
         diagnostics=worst, concerns=concerns,
@@ -235,7 +241,7 @@ def mixture_log_z(
     expectation. The upper side is the higher of the two, an estimate; or reverse AIS from ``exact``
     independent draws of the target ``[m, *event]``, where there are any: a bound in expectation.
 
-    NotDefined where the energy is minus infinity. Raises ValueError for fewer points, points that are
+    NotDefined where `improper` says so. Raises ValueError for fewer points, points that are
     all equal, or energies that are NaN or have no density at most of them.
     """
     prepared = start(energy, measure, near, rng)
@@ -245,26 +251,29 @@ def mixture_log_z(
     chains = moved(potential, y, effort, rng)
     middle = chains.y.shape[1] // 2
     halves = chains.part(slice(0, middle)), chains.part(slice(middle, None))
-    folds = [
-        fold_of(potential, fit, held, effort, rng) for fit, held in (halves, halves[::-1])
-    ]
+    folds = [fold_of(potential, fit, held, effort, rng) for fit, held in (halves, halves[::-1])]
     ends = [_ends(fold, any(f.poor for f in folds), potential, effort, rng) for fold in folds]
-    how = "annealed importance sampling" if folds[0].poor or folds[1].poor else "importance sampling"
+    how = (
+        "annealed importance sampling" if folds[0].poor or folds[1].poor else "importance sampling"
+    )
     count = len(folds[0].mixture.weights)
     from_below = both_folds(
         [from_weights(forward[None], f"{how} from a mixture of {count}") for forward, _ in ends]
     )
     between = both_folds(
-        [bridge(forward[None], reverse[None], f"bridge sampling, {how}") for forward, reverse in ends]
+        [
+            bridge(forward[None], reverse[None], f"bridge sampling, {how}")
+            for forward, reverse in ends
+        ]
     )
     found = {"importance" if how == "importance sampling" else "ais": from_below, "bridge": between}
     warnings += doubts(ends, from_below, between)
     upper = None
     if exact is not None:
-        forward, reverse = _from_exact(folds[0], potential, exact, effort, rng)
+        reverse = _from_exact(folds[0], potential, exact, effort, rng)
         upper = from_weights(reverse[None], "reverse AIS from exact samples", reverse=True)
         found["reverse-ais"] = upper
-    return _interval(found, upper, warnings, potential)
+    return _interval(found, upper, warnings)
 
 
 def start(
@@ -273,31 +282,41 @@ def start(
     """The potential in coordinates fitted to the points, the points there in random order, warnings."""
     with torch.no_grad():
         value = check_energy(energy(near), len(near))
-    bottomless = minus_infinity(value, near)
-    if bottomless is not None:
-        return bottomless
     if bool(value.isnan().any()):
         row = int(value.isnan().int().argmax())
         raise ValueError(
             f"the energy is NaN at row {row} of the given points; a density must be a number everywhere"
         )
-    lost = int(value.isinf().sum())
-    inside = near[value.isfinite()]
+    inside = near[value < math.inf]
+    lost = len(near) - len(inside)
     if len(inside) < LEAST:
         raise ValueError(
             f"at least {LEAST} points of finite energy are needed to fit a mixture to; there are "
             f"{len(inside)} of {len(near)}"
         )
-    warnings = [] if lost <= 0.02 * len(near) else [
-        f"{lost} of {len(near)} given points have no density under the model and are left out"
-    ]
+    warnings = (
+        []
+        if lost <= 0.02 * len(near)
+        else [
+            f"{lost} of {len(near)} given points have no density under the model and are left out"
+        ]
+    )
     flat = unfolded(inside, measure)
     if not bool((flat.std(0) > 0).any()) or not bool(flat.isfinite().all()):
         raise ValueError(
             "the points are all equal or not finite, so no mixture fits them; pass other points"
         )
+    unsound = (
+        improper(energy, inside, rng)
+        if isinstance(measure, RealSpace)
+        else bottomless(energy, inside)
+    )
+    if unsound is not None:
+        return unsound
     shape = single(flat, torch.ones_like(flat[:, 0]))
-    potential = Potential(energy, Coordinates(measure, shape.means[0], shape.factors[0]), near.dtype)
+    potential = Potential(
+        energy, Coordinates(measure, shape.means[0], shape.factors[0]), near.dtype
+    )
     order = torch.randperm(len(flat), generator=rng, device=flat.device)
     return potential, potential.coordinates.from_data(inside)[order], warnings
 
@@ -314,9 +333,10 @@ def _ends(
 
 def _from_exact(
     fold: Fold, potential: Potential, exact: Tensor, effort: Effort, rng: Generator
-) -> tuple[Tensor, Tensor]:
+) -> Tensor:
+    """Log weights of reverse AIS from exact draws, estimates of 1 / Z."""
     held = Chains(potential.coordinates.from_data(exact)[None], torch.zeros(1, len(exact)))
-    return annealed(replace(fold, held=held), potential, effort, rng)
+    return annealed(replace(fold, held=held), potential, effort, rng)[1]
 
 
 def doubts(ends: Sequence[tuple[Tensor, Tensor]], below: LogZ, between: LogZ) -> list[str]:
@@ -344,19 +364,11 @@ def doubts(ends: Sequence[tuple[Tensor, Tensor]], below: LogZ, between: LogZ) ->
     return found
 
 
-def _interval(
-    found: dict[str, LogZ], upper: LogZ | None, warnings: list[str], potential: Potential
-) -> Interval:
+def _interval(found: dict[str, LogZ], upper: LogZ | None, warnings: list[str]) -> Interval:
     """The hull of the estimates, with all of them among the diagnostics of the lower side."""
     estimates = {name: each.estimate() for name, each in found.items()}
-    sides = [each for name, each in estimates.items() if name != "reverse-ais"]
-    low, high = min(sides, key=_value), max(sides, key=_value)
-    everything = {**low.diagnostics, "estimates": estimates}
-    lower = replace(low, side="lower", standing="bound in expectation", diagnostics=everything)
+    lower, above = hull([each for name, each in estimates.items() if name != "reverse-ais"])
+    lower = replace(lower, diagnostics={**lower.diagnostics, "estimates": estimates})
     if upper is not None:
         return Interval(lower, estimates["reverse-ais"], warnings=tuple(warnings))
-    return Interval(lower, replace(high, side="upper", standing="estimate"), warnings=tuple(warnings))
-
-
-def _value(estimate: Estimate) -> float:
-    return estimate.value
+    return Interval(lower, above, warnings=tuple(warnings))

@@ -48,10 +48,10 @@ def improper(energy: Energy, x: Tensor, rng: Generator) -> NotDefined | None:
     is not found.
     """
     with torch.no_grad():
-        return _bottomless(energy, x) or _rays(energy, x, rng) or _tubes(energy, x, rng)
+        return bottomless(energy, x) or _rays(energy, x, rng) or _tubes(energy, x, rng)
 
 
-def _bottomless(energy: Energy, x: Tensor) -> NotDefined | None:
+def bottomless(energy: Energy, x: Tensor) -> NotDefined | None:
     """Whether the energy is minus infinity on the lines from the points' centre through them."""
     flat = x.flatten(1)
     centres = torch.stack([flat.mean(0), flat.median(0).values, torch.zeros_like(flat[0])])

@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 
 FREEDOMS = (1.5, 3.0, 8.0, 30.0)
 """Degrees of freedom among which every component has its own."""
-SIZES = (1, 2, 3, 4, 6, 8, 12)
+SIZES = (1, 2, 3, 4, 6, 8, 12, 18, 24)
 """Numbers of components that are tried in turn."""
 ITERATIONS = 5
 DEFENSIVE_WEIGHT = 0.05
@@ -81,7 +81,9 @@ def log_student(squares: Tensor, factors: Tensor, freedoms: Tensor) -> Tensor:
     return constant - (half + 0.5 * d) * torch.log1p(squares / freedoms)
 
 
-def defended(mixture: StudentMixture, mean: Tensor, factor: Tensor, freedom: float) -> StudentMixture:
+def defended(
+    mixture: StudentMixture, mean: Tensor, factor: Tensor, freedom: float
+) -> StudentMixture:
     """The mixture with 5 % of a wide t distribution, which bounds the weights far out.
 
     ``mean [d]``, ``factor [d, d]`` and ``freedom`` are those of the wide one (Hesterberg, 1995).
@@ -147,7 +149,9 @@ def _freedoms(mixture: StudentMixture, squares: Tensor, share: Tensor) -> Tensor
     """For every component the degrees of freedom under which its points are likeliest."""
     likelihoods = torch.stack(
         [
-            (share * log_student(squares, mixture.factors, torch.full_like(mixture.freedoms, f))).sum(0)
+            (
+                share * log_student(squares, mixture.factors, torch.full_like(mixture.freedoms, f))
+            ).sum(0)
             for f in FREEDOMS
         ]
     )
@@ -155,7 +159,7 @@ def _freedoms(mixture: StudentMixture, squares: Tensor, share: Tensor) -> Tensor
 
 
 def fitted(
-    y: Tensor, log_target: Tensor, worth: Tensor, held_out: Tensor, most: int = 12
+    y: Tensor, log_target: Tensor, worth: Tensor, held_out: Tensor, most: int = 24
 ) -> StudentMixture:
     """A mixture of up to ``most`` components for the points ``y [n, d]``.
 
@@ -207,9 +211,7 @@ def _grown(mixture: StudentMixture, y: Tensor, log_target: Tensor, more: int) ->
     factors, failed = torch.linalg.cholesky_ex(
         covariance + torch.diag_embed(1e-6 * variance + 1e-8)
     )
-    factors = torch.where(
-        (failed == 0)[:, None, None], factors, torch.diag_embed(variance.sqrt())
-    )
+    factors = torch.where((failed == 0)[:, None, None], factors, torch.diag_embed(variance.sqrt()))
     new = torch.full((len(seeds),), size / len(pick), dtype=y.dtype, device=y.device)
     weights = torch.cat([mixture.weights, new])
     return StudentMixture(
