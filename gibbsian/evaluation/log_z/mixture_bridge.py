@@ -6,9 +6,10 @@ between the two (Bennett, 1976); then the halves change places. Two estimates of
 much they differ, which is part of their error, and the interval reaches from the lower of the two
 kinds to the upper.
 
-Whether importance weights are too uneven for that, pilot draws decide which are not used again.
-Then annealed importance sampling runs from the mixture to the target and, from the held-out points,
-back; the bridge is between the two passes.
+Whether importance weights are too uneven for that, pilot draws decide which are not used again (or
+the draws themselves, where a few outweigh all others; then they are not used). Then annealed
+importance sampling runs from the mixture to the target and, from the held-out points, back; the
+bridge is between the two passes.
 """
 
 from __future__ import annotations
@@ -252,10 +253,7 @@ def mixture_log_z(
     middle = chains.y.shape[1] // 2
     halves = chains.part(slice(0, middle)), chains.part(slice(middle, None))
     folds = [fold_of(potential, fit, held, effort, rng) for fit, held in (halves, halves[::-1])]
-    ends = [_ends(fold, any(f.poor for f in folds), potential, effort, rng) for fold in folds]
-    how = (
-        "annealed importance sampling" if folds[0].poor or folds[1].poor else "importance sampling"
-    )
+    how, ends = _ends(folds, potential, effort, rng)
     count = len(folds[0].mixture.weights)
     from_below = both_folds(
         [from_weights(forward[None], f"{how} from a mixture of {count}") for forward, _ in ends]
@@ -322,13 +320,21 @@ def start(
 
 
 def _ends(
-    fold: Fold, poor: bool, potential: Potential, effort: Effort, rng: Generator
-) -> tuple[Tensor, Tensor]:
-    """Log weights of fresh draws ``[n]`` and of held-out points ``[states, m]``, for the bridge."""
-    if not poor:
-        return log_weights(fold.mixture, potential, effort.draws, rng)[1].cpu(), fold.reverse.cpu()
-    there, back = annealed(fold, potential, effort, rng)
-    return there, -back[None]
+    folds: Sequence[Fold], potential: Potential, effort: Effort, rng: Generator
+) -> tuple[str, list[tuple[Tensor, Tensor]]]:
+    """How, and of each fold log weights of fresh draws ``[n]`` and held-out points ``[states, m]``."""
+    if not any(fold.poor for fold in folds):
+        drawn = [log_weights(fold.mixture, potential, effort.draws, rng)[1] for fold in folds]
+        if not any(hopeless(weights) for weights in drawn):
+            pairs = zip(drawn, folds, strict=True)
+            return "importance sampling", [(w.cpu(), fold.reverse.cpu()) for w, fold in pairs]
+    passes = [annealed(fold, potential, effort, rng) for fold in folds]
+    return "annealed importance sampling", [(there, -back[None]) for there, back in passes]
+
+
+def hopeless(log_weight: Tensor) -> bool:
+    """Whether a few weights outweigh all others, so that nothing is lost by leaving them unused."""
+    return float(importance_ess(log_weight)) < FEW or float(pareto_k(log_weight)) > VERY_HEAVY
 
 
 def _from_exact(
