@@ -4,13 +4,13 @@ Imports bounds, samplers and core; feature extractors also networks and data.
 """
 
 from gibbsian.evaluation.features.protocols import Extractor, FeatureEstimate, on_features
-from gibbsian.evaluation.log_z.annealing import Effort
 from gibbsian.evaluation.log_z.directed import (
     MeanWeights,
     annealed,
     directed_log_likelihood,
     mean_weights,
 )
+from gibbsian.evaluation.log_z.effort import Effort
 from gibbsian.evaluation.log_z.helmholtz_machines import bidirectional_log_likelihood, overlap
 from gibbsian.evaluation.log_z.likelihood import held_out_log_likelihood, log_prob_bounds
 from gibbsian.evaluation.log_z.log_sobolev import latent_log_sobolev_upper, latent_log_weight

@@ -64,14 +64,13 @@ def test_gaussian_in_ten_dimensions_from_both_sides():
     )
     assert result.lower.standing == result.upper.standing == "bound in expectation"
     estimates = result.lower.diagnostics["estimates"]
-    assert set(estimates) == {
-        "importance", "ais", "smc", "reverse-ais", "bridge", "thermodynamic"
-    }  # fmt: skip
-    assert estimates["ais"].diagnostics["markov_lower_95"] < truth
+    assert set(estimates) == {"importance", "bridge", "reverse-ais"}
+    assert estimates["importance"].diagnostics["markov_lower_95"] < truth
     assert "bound in expectation" in str(result)
     # Without exact samples the upper side is an estimate, and says so.
     near = check(
-        log_partition(energy, RealSpace((10,)), rng=rng(), near=samples, effort=EFFORT), truth
+        log_partition(energy, RealSpace((10,)), rng=rng(), reference_points=samples, effort=EFFORT),
+        truth,
     )
     assert near.upper.standing == "estimate"
 
@@ -113,7 +112,10 @@ def test_gaussian_measure():
     truth = 8 * 0.5 * (0.5 * 0.8) ** 2  # E_b[exp(-0.5 sum x)] under N(0, 0.8^2 I)
     check(log_partition(energy, Gaussian((8,), 0.8), rng=rng(), effort=EFFORT), truth)
     near = 0.8 * torch.randn(300, 8, generator=rng(2)) - 0.3
-    check(log_partition(energy, Gaussian((8,), 0.8), rng=rng(), near=near, effort=EFFORT), truth)
+    check(
+        log_partition(energy, Gaussian((8,), 0.8), rng=rng(), reference_points=near, effort=EFFORT),
+        truth,
+    )
 
 
 def test_restricted_boltzmann_machine():
@@ -160,8 +162,9 @@ def test_poor_estimates_warn():
     both = torch.randn(400, 6, generator=rng(1))
     both[::2, 0] += 12.0
     result = log_partition(
-        lambda x: 40 * energy(x), RealSpace((6,)), rng=rng(), near=both, effort=tight
-    )
+        lambda x: 40 * energy(x), RealSpace((6,)), rng=rng(), reference_points=both, effort=tight,
+        methods=["importance", "ais", "smc"],
+    )  # fmt: skip
     assert isinstance(result, Interval)
     assert any("effective draws" in w or "runs differ" in w for w in result.warnings)
 
@@ -176,7 +179,7 @@ def test_sides_that_disagree_say_so():
     samples = torch.randn(800, 5, generator=rng(1))
     samples[::2, 0] += 12.0
     result = log_partition(
-        energy, RealSpace((5,)), rng=rng(), near=torch.randn(500, 5, generator=rng(2)),
+        energy, RealSpace((5,)), rng=rng(), reference_points=torch.randn(500, 5, generator=rng(2)),
         samples=samples, exact=True, effort=EFFORT, methods=["ais", "reverse-ais"],
     )  # fmt: skip
     assert isinstance(result, Interval)
@@ -192,14 +195,14 @@ def test_not_defined():
 
     near = torch.randn(200, 8, generator=rng())
     for energy in (Bounded(), lambda x: x.sum(1), lambda x: -square(x)):
-        result = log_partition(energy, RealSpace((8,)), rng=rng(), near=near)
+        result = log_partition(energy, RealSpace((8,)), rng=rng(), reference_points=near)
         assert isinstance(result, NotDefined)
         assert "does not confine" in result.why and "Box" in result.why
     assert isinstance(
         log_partition(Bounded(), Box((8,), -1.0, 1.0), rng=rng(), effort=EFFORT), Interval
     )
     short = log_partition(
-        lambda x: 500 * square(x), RealSpace((8,)), rng=rng(), near=near,
+        lambda x: 500 * square(x), RealSpace((8,)), rng=rng(), reference_points=near, methods=["ais"],
         effort=Effort(max_temperatures=3),
     )  # fmt: skip
     assert isinstance(short, NotDefined) and "3 temperatures" in short.why
@@ -215,7 +218,7 @@ def test_bad_input():
     with pytest.raises(ValueError, match="has no sample"):
         unchecked(square, RealSpace((5,)), rng=rng(), proposal=torch.optim.SGD)
     with pytest.raises(ValueError, match="all equal"):
-        log_partition(square, RealSpace((5,)), rng=rng(), near=torch.ones(20, 5))
+        log_partition(square, RealSpace((5,)), rng=rng(), reference_points=torch.ones(20, 5))
     with pytest.raises(ValueError, match="one number per row"):
         log_partition(lambda x: x, Box((5,), -1.0, 1.0), rng=rng())
     with pytest.raises(ValueError, match="no estimator"):

@@ -280,7 +280,7 @@ def test_in_an_interval_by_quadrature_and_by_annealing() -> None:
     effort = Effort(draws=500, particles=60, runs=3, run_particles=30, pilot=30, moves=2)
     near = corners().float() + 0.3 * torch.randn(4, 2, generator=rng())
     sampled = log_partition(
-        quadratic, PLANE, rng=rng(), near=near.repeat(20, 1), effort=effort, variational=given,
+        quadratic, PLANE, rng=rng(), reference_points=near.repeat(20, 1), effort=effort, variational=given,
         methods=["importance", "ais", "reverse-ais"],
     )  # fmt: skip
     assert isinstance(sampled, Interval)

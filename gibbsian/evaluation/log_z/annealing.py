@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -13,6 +14,7 @@ import torch
 from torch import Generator, Tensor
 
 from gibbsian.core import Estimate
+from gibbsian.evaluation.log_z.effort import Effort
 from gibbsian.evaluation.log_z.estimators import (
     LogZ,
     bridge,
@@ -22,6 +24,7 @@ from gibbsian.evaluation.log_z.estimators import (
 )
 from gibbsian.evaluation.log_z.references import Reference
 from gibbsian.samplers.binary import RBM, block_gibbs, discrete_mala
+from gibbsian.samplers.importance import resample
 from gibbsian.samplers.kernel import Kernel, State
 from gibbsian.samplers.langevin import mala
 from gibbsian.samplers.potential import Path
@@ -39,27 +42,6 @@ SAMPLING: tuple[Estimator, ...] = (
     "thermodynamic",
 )
 KernelFor = Callable[[Path], Kernel[State]]
-
-
-@dataclass(frozen=True)
-class Effort:
-    """How much work the sampling estimators may do; costs are energy gradients.
-
-    ``draws``: of importance sampling. ``particles``: of AIS in each direction. ``runs`` of SMC with
-    ``run_particles`` each. ``pilot``: particles that find the schedule. ``moves``: kernel steps at
-    every temperature. ``conditional_ess``: what one step of temperature may cost of the effective
-    sample size; nearer to 1 means more temperatures, ``max_temperatures`` at most. All passes
-    together cost about (pilot + 2 particles + runs run_particles) moves gradients per temperature.
-    """
-
-    draws: int = 4096
-    particles: int = 512
-    runs: int = 8
-    run_particles: int = 128
-    pilot: int = 128
-    moves: int = 5
-    conditional_ess: float = 0.98
-    max_temperatures: int = 1000
 
 
 def default_kernel(path: Path) -> Kernel[State]:
@@ -166,7 +148,7 @@ class Problem:
             if "thermodynamic" in names:
                 found["thermodynamic"] = self.thermodynamic_estimate(annealed, wide).estimate()
             if start is None:
-                start, exact = _pick(annealed, self.effort.particles, rng), False
+                start, exact = pick(annealed, self.effort.particles, rng), False
         if {"reverse-ais", "bridge"} & set(names):
             backward = self.backward(start, schedule, rng)
             if "reverse-ais" in names:
@@ -178,9 +160,12 @@ class Problem:
         return found
 
 
-def _pick(annealed: Annealed, n: int, rng: Generator) -> Tensor:
-    """``n`` of the last particles of SMC, by weight."""
+def pick(annealed: Annealed, n: int, rng: Generator) -> Tensor:
+    """Up to ``n`` of the last particles of SMC, by weight and none of them twice.
+
+    Copies of one particle are no independent draws, and an error that takes them for such is too small.
+    """
     runs = len(annealed.log_weights)
-    weights = torch.softmax(annealed.log_weights, 1).flatten() / runs
-    chosen = torch.multinomial(weights.to(rng.device), n, replacement=True, generator=rng)
+    log_weight = (torch.log_softmax(annealed.log_weights, 1) - math.log(runs)).flatten()
+    chosen = resample(log_weight, n, rng, "systematic").unique()
     return annealed.x[chosen.to(annealed.x.device)]

@@ -7,8 +7,8 @@ judged at once, and returns ``LogZ``; ``LogZ.estimate()`` is what users see.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -64,6 +64,25 @@ class LogZ:
             how=self.how,
             diagnostics={**diagnostics, "interval95": interval, "concerns": concerns},
         )
+
+
+def hull(sides: Sequence[Estimate]) -> tuple[Estimate, Estimate]:
+    """Lower and upper side of estimates of which one is a bound in expectation from below.
+
+    The least and the greatest value (the least of several is such a bound too); 1.96 of their standard
+    errors reach as far as those of any estimate do.
+    """
+    low, high = min(sides, key=_value), max(sides, key=_value)
+    down = max((low.value - each.value) / Z95 + each.stderr for each in sides)
+    up = max((each.value - high.value) / Z95 + each.stderr for each in sides)
+    return (
+        replace(low, stderr=down, side="lower", standing="bound in expectation"),
+        replace(high, stderr=up, side="upper", standing="estimate"),
+    )
+
+
+def _value(estimate: Estimate) -> float:
+    return estimate.value
 
 
 def from_weights(
@@ -156,24 +175,26 @@ def bridge(forward: Tensor, reverse: Tensor, how: str = "bridge sampling") -> Lo
     ``forward``: log exp(-U) / exp(-V) at draws of exp(-V), or the log weights of forward AIS;
     ``reverse``: the same log-ratio at draws of the target, or *minus* the log weights of reverse
     AIS (Crooks, 2000; the kernel must then be reversible: any Metropolis kernel, but neither block
-    Gibbs nor an unadjusted one). Solves sum sigma(w_f - c + M) = sum sigma(c - M - w_r),
-    M = log(m / n), for c = log Z (Bennett, 1976; the optimal bridge of Meng and Wong, 1996).
-    Error: the sandwich formula for independent draws.
+    Gibbs nor an unadjusted one). Of m independent chains with several states each, ``[S, states, m]``.
+    Solves sum sigma(w_f - c + M) = sum sigma(c - M - w_r), M = log(m / n), for c = log Z (Bennett,
+    1976; the optimal bridge of Meng and Wong, 1996), where a chain counts as the mean of its states.
+    Error: the sandwich formula for independent draws and chains.
     """
     forward, reverse = forward.double(), reverse.double()
-    n, m = forward.shape[1], reverse.shape[1]
+    reverse = reverse[:, None] if reverse.ndim == 2 else reverse
+    n, m = forward.shape[1], reverse.shape[2]
     offset = math.log(m / n)
-    both = torch.cat([forward, reverse], 1)
-    low = both.amin(1) - 50.0
-    high = both.amax(1) + 50.0
-    low = low.clamp_min(high.min() - 1e6)  # weights of -inf
+    high = torch.maximum(forward.amax(1), reverse.amax((1, 2))) + 50.0
+    low = torch.minimum(forward.amin(1), reverse.amin((1, 2))) - 50.0
+    low = torch.maximum(low, high - 1e6)  # weights of -inf
     for _ in range(70):
         c = 0.5 * (low + high)
         a = torch.sigmoid(forward - c[:, None] + offset)
-        b = torch.sigmoid(c[:, None] - offset - reverse)
-        above = a.sum(1) < b.sum(1)
+        b = torch.sigmoid(c[:, None, None] - offset - reverse)
+        above = a.sum(1) < b.mean(1).sum(1)
         low, high = torch.where(above, low, c), torch.where(above, c, high)
-    slope = (a * (1 - a)).sum(1) + (b * (1 - b)).sum(1)
+    slope = (a * (1 - a)).sum(1) + (b * (1 - b)).mean(1).sum(1)
+    b = b.mean(1)
     variance = (n * a.var(1) + m * b.var(1)) / slope.square()
     stderr = variance.sqrt()
     overlap = torch.minimum(importance_ess(a.log()), importance_ess(b.log()))

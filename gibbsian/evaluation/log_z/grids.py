@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from gibbsian.core import check_energy
 from gibbsian.core.measures import Box, Gaussian, Measure
@@ -23,6 +23,8 @@ GRIDS = {1: 512, 2: 96, 3: 32}
 MAX_POINTS = 5_000_000
 GROWTH = 1.5
 MAX_GROWTHS = 22  # a half-width of 4 becomes 3e4
+REACH = 1e4
+"""Half-width of the widest coarse grid on which mass is looked for."""
 CHUNK = 1 << 15
 
 
@@ -92,8 +94,8 @@ def find_box(
     """Lows, highs and the largest share of any density's mass in the box's outer shell.
 
     The shell is the outer sixth of the width at each face. A face grows while its slab holds more
-    than its part of ``tolerance``; at the end a box of twice the width is looked at, so that mass
-    beyond an empty shell is found too.
+    than its part of ``tolerance``; at the end boxes of 2, 4, 16 ... times the width are looked at, so
+    that mass beyond an empty shell is found too.
     """
     dim = math.prod(measure.shape)
     if not 1 <= dim <= 3:
@@ -117,7 +119,11 @@ def find_box(
             wide_highs = [(3 * high - low) / 2 for low, high in zip(lows, highs, strict=True)]
             beyond = _slab_shares(log_densities, wide, wide_highs, measure, dtype, share=0.25)
             if max(beyond) * 2 * dim < tolerance:
-                return lows, highs, sum(slabs)
+                further = _beyond(log_densities, lows, highs, measure, tolerance, dtype)
+                if further is None:
+                    return lows, highs, sum(slabs)
+                lows, highs = further
+                continue
             slabs = beyond
         grown_lows, grown_highs = list(lows), list(highs)
         for axis in range(dim):
@@ -132,6 +138,66 @@ def find_box(
         f"shell of {box_words(lows, highs)} and the box keeps growing; declare a Box or a Gaussian "
         "base, or give the energy a quadratic envelope"
     )
+
+
+def _beyond(
+    log_densities: Sequence[LogDensity],
+    lows: Sequence[float],
+    highs: Sequence[float],
+    measure: Measure,
+    tolerance: float,
+    dtype: torch.dtype,
+) -> tuple[list[float], list[float]] | None:
+    """Lows and highs that hold what coarse grids see outside the box, at any scale up to ``REACH``.
+
+    None where that is less than ``tolerance`` of all mass.
+    """
+    dim = len(lows)
+    box = torch.tensor([list(lows), list(highs)], dtype=torch.float64)
+    centre, half = box.mean(0), 0.5 * (box[1] - box[0])
+    inner = Grid(lows, highs, GRIDS[dim], measure.shape, dtype)
+    inside = [inner.log_integral(log_density) for log_density in log_densities]
+    scale = 4.0
+    while scale * float(half.min()) < REACH:
+        low, high = centre - scale * half, centre + scale * half
+        grid = Grid(low.tolist(), high.tolist(), GRIDS[dim] // 2, measure.shape, dtype)
+        points = torch.cartesian_prod(*grid.axes).reshape(-1, dim)
+        outside = ((points < box[0]) | (points > box[1])).any(1)
+        for log_density, known in zip(log_densities, inside, strict=True):
+            mass = (grid.evaluate(log_density) + grid.log_cell)[outside]
+            if float(torch.logsumexp(mass, 0)) > known + math.log(tolerance):
+                far = points[outside][mass > mass.max() - 7.0]  # cells of a thousandth of the most
+                margin = 2 * (high - low) / grid.n
+                low = torch.minimum(box[0], far.amin(0) - margin)
+                high = torch.maximum(box[1], far.amax(0) + margin)
+                return low.tolist(), high.tolist()
+        scale *= 4.0
+    return None
+
+
+def coarse_draws(
+    log_density: LogDensity,
+    centre: Tensor,
+    n: int,
+    measure: Measure,
+    rng: Generator,
+    dtype: torch.dtype,
+) -> Tensor:
+    """``n`` points by mass among the cells of coarse grids of all scales around ``centre [d]``."""
+    dim, points, mass = len(centre), [], []
+    half = 4.0 * 4.0**-7
+    while half < REACH:
+        low, high = centre.cpu().double() - half, centre.cpu().double() + half
+        if isinstance(measure, Box):
+            low, high = low.clamp_min(measure.low), high.clamp_max(measure.high)
+        grid = Grid(low.tolist(), high.tolist(), GRIDS[dim] // 2, measure.shape, dtype)
+        u = torch.rand(grid.n**dim, dim, generator=rng, device=rng.device).cpu().double() - 0.5
+        points.append(torch.cartesian_prod(*grid.axes).reshape(-1, dim) + u * (high - low) / grid.n)
+        mass.append(grid.evaluate(log_density) + grid.log_cell)
+        half *= 4.0
+    share = torch.softmax(torch.cat(mass), 0).to(rng.device)
+    chosen = torch.multinomial(share, n, replacement=True, generator=rng).cpu()
+    return torch.cat(points)[chosen]
 
 
 def _slab_shares(

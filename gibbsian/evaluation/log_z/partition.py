@@ -1,4 +1,4 @@
-"""log Z of an energy from both sides, by several estimators that check each other."""
+"""log Z of an energy from both sides: which estimators serve, and the interval that is returned."""
 
 from __future__ import annotations
 
@@ -12,16 +12,22 @@ from torch import Generator, Tensor
 from torch.distributions import Distribution
 
 from gibbsian.core import Energy, Estimate, Interval, NotDefined
-from gibbsian.core.measures import Counting, Measure, RealSpace, Undefined
+from gibbsian.core.measures import Box, Counting, Gaussian, Measure, RealSpace, Undefined
 from gibbsian.evaluation.log_z.annealing import (
     SAMPLING,
-    Effort,
     Estimator,
     KernelFor,
     Problem,
     default_binary_kernel,
     default_kernel,
+    pick,
 )
+from gibbsian.evaluation.log_z.effort import Amount, Effort, effort_of
+from gibbsian.evaluation.log_z.estimators import hull
+from gibbsian.evaluation.log_z.grids import coarse_draws
+from gibbsian.evaluation.log_z.mixture_bridge import LEAST, mixture_log_z
+from gibbsian.evaluation.log_z.mode_search import find_modes
+from gibbsian.evaluation.log_z.propriety import improper
 from gibbsian.evaluation.log_z.quadrature import log_partition_quadrature
 from gibbsian.evaluation.log_z.references import annealing_path, reference_for
 from gibbsian.evaluation.log_z.variational import join
@@ -32,6 +38,8 @@ from gibbsian.samplers.tempering import ScheduleError
 DISAGREE = 3.5
 """Standard errors apart at which two estimates are said to disagree: with 15 pairs a false alarm in
 under 1 % of the cases."""
+EXPLORED = 500
+"""Points that sequential Monte Carlo finds from the base measure where none are given."""
 
 
 def log_partition(
@@ -39,37 +47,37 @@ def log_partition(
     measure: Measure | Undefined,
     *,
     rng: Generator,
-    near: Tensor | None = None,
+    reference_points: Tensor | None = None,
     samples: Tensor | None = None,
     exact: bool = False,
     proposal: Proposal | Distribution | None = None,
     kernel: KernelFor | None = None,
     methods: Sequence[Estimator] | None = None,
-    effort: Effort | None = None,
+    effort: Effort | Amount = "normal",
     variational: Mapping[str, Estimate] | None = None,
 ) -> Interval | NotDefined:
     """log Z = log of the integral of exp(-E(x)) b(x), in nats, from below and from above.
 
-    ``measure``: the base measure b. ``near [N, *event]``: points that show where the mass is (the
-    data will do); a normal law fitted to them is where annealing starts on R^d. ``proposal``: a
-    normalised law to start from instead, with ``sample(n, rng)`` and ``log_density(x)``, or a torch
-    distribution (a flow). ``samples [N, *event]``: draws of the model itself, for the estimators
-    that work from above; ``exact`` says that they are independent and exact. Without them the last
-    particles of SMC stand in. ``kernel``: makes a sampler of a ``Path``; MALA, discrete MALA on
-    binary vectors and block Gibbs for an ``RBM`` by default. ``methods``: quadrature alone
-    where it works (one to three dimensions, few binary variables), otherwise all others.
-    ``variational``: further estimates by name (`variational_lower`, `strongly_convex_upper`,
-    `latent_log_sobolev_upper`), which `join` puts beside these.
+    ``measure``: the base measure b. ``reference_points [N, *event]``: points that show where the mass
+    is (the data will do). ``samples [N, *event]``: draws of the model itself, which serve as such
+    points too; ``exact`` says that they are independent and exact, and makes the upper side a bound in
+    expectation. ``effort``: quick, normal or high, or its numbers. ``variational``: further estimates
+    by name (`variational_lower`, `strongly_convex_upper`, `latent_log_sobolev_upper`), which `join`
+    puts beside these.
 
-    The lower side is the most precise of importance sampling, AIS and SMC that does not
-    warn of itself, a bound in expectation; the upper one reverse AIS, a bound in expectation
-    from exact samples and otherwise an estimate. All estimates stand in
-    ``interval.lower.diagnostics["estimates"]``; each has ``interval95``, and those from below
-    ``markov_lower_95``, a lower bound with probability 95 %. ``warnings``: where the two sides or two
-    sound estimates disagree by more than 3.5 standard errors, or a side warns of itself.
+    One to three dimensions, and few binary variables: quadrature or enumeration. Beyond, a mixture
+    of Student t distributions is fitted to the points and bridged with the target (`mixture_log_z`);
+    where none are given, sequential Monte Carlo finds some from a Box or a Gaussian base. Binary
+    vectors, a ``proposal`` (a normalised law to start from, with ``sample(n, rng)`` and
+    ``log_density(x)``, or a torch distribution), a ``kernel`` (makes a sampler of a ``Path``) or
+    ``methods`` by name: the estimators named, all but quadrature by default, as `combine` joins them.
 
-    Raises ValueError for unknown methods, a proposal without a density, or when nothing says where
-    to look on R^d.
+    The lower side is a bound in expectation, the upper one an estimate unless samples are exact. All
+    estimates stand in ``interval.lower.diagnostics["estimates"]``; each has ``interval95``.
+    ``warnings`` are sentences that say why an interval may not hold the truth.
+
+    Raises ValueError for unknown methods, a proposal without a density, energies that are NaN at
+    the points, or when nothing says where to look on R^d.
     """
     if isinstance(measure, Undefined):
         return NotDefined(measure.why)
@@ -80,38 +88,53 @@ def log_partition(
         )
     if proposal is not None and not isinstance(proposal, Distribution):
         check_proposal(proposal)
-    near, samples = (None if x is None else x.to(rng.device) for x in (near, samples))
-    hint = near if near is not None else samples
+    work = effort_of(effort)
+    reference_points, samples = (
+        None if x is None else x.to(rng.device) for x in (reference_points, samples)
+    )
+    given = [points for points in (reference_points, samples) if points is not None]
     if "quadrature" in (methods or ()) or (methods is None and _is_small(measure)):
-        dtype = torch.float32 if hint is None else hint.dtype
         answer = log_partition_quadrature(
-            energy, measure, near=hint, dtype=dtype, device=rng.device
+            energy,
+            measure,
+            near=torch.cat(given) if given else None,
+            dtype=given[0].dtype if given else torch.float32,
+            device=rng.device,
         )
         if isinstance(answer, Interval):
             return join(answer, variational or {})
-        if set(methods or ()) <= {"quadrature"}:
+        if methods is not None and set(methods) <= {"quadrature"}:
             return answer
-    if near is None and samples is not None:
-        near, samples = samples[::2], samples[1::2]  # the fit and the estimate must not share draws
-    names = tuple(m for m in (SAMPLING if methods is None else methods) if m != "quadrature")
-    if methods is None and isinstance(energy, RBM) and kernel is None:
-        names = tuple(m for m in names if m != "bridge")  # block Gibbs is not reversible
-    reference = reference_for(measure, near, proposal, rng.device)
-    if isinstance(measure, RealSpace):
-        loose = does_not_confine(energy, reference.to_data(reference.draw(256, rng)))
-        if loose is not None:
-            return loose
-    problem = Problem(
-        annealing_path(energy, measure, reference),
-        reference,
-        kernel or (default_binary_kernel if isinstance(measure, Counting) else default_kernel),
-        effort or Effort(),
-    )
+        if methods is None:
+            if isinstance(measure, Counting):
+                return answer
+            # Too narrow or too heavy-tailed for a grid: a mixture may still cover it.
+            found_points = _points_by_descent(energy, measure, given, rng)
+            if len(found_points) < LEAST:
+                return answer
+            if isinstance(measure, RealSpace) and improper(energy, found_points, rng) is not None:
+                return answer
+            reference_points, samples = found_points, samples if exact else None
+    by_name = methods is not None or proposal is not None or kernel is not None
     try:
-        found = combine(problem.estimates(names, samples, exact, rng))
+        if isinstance(measure, Counting) or by_name:
+            found = _by_annealing(
+                energy,
+                measure,
+                reference_points,
+                samples,
+                exact,
+                proposal,
+                kernel,
+                methods,
+                work,
+                rng,
+            )
+        else:
+            found = _by_mixture(energy, measure, reference_points, samples, exact, work, rng)
     except ScheduleError as problem_in_words:
         return NotDefined(f"no estimate of log Z: {problem_in_words}")
-    return join(found, variational or {})
+    return found if isinstance(found, NotDefined) else join(found, variational or {})
 
 
 def _is_small(measure: Measure) -> bool:
@@ -119,33 +142,126 @@ def _is_small(measure: Measure) -> bool:
     return math.prod(measure.shape) <= (16 if isinstance(measure, Counting) else 3)
 
 
-def does_not_confine(energy: Energy, x: Tensor) -> NotDefined | None:
-    """What is wrong if exp(-E) has no integral over R^d, as far as rays through ``x [B, ...]`` show.
+def _points_by_descent(
+    energy: Energy, measure: Box | RealSpace | Gaussian, given: Sequence[Tensor], rng: Generator
+) -> Tensor:
+    """The given points, points at every minimum that descents find and of coarse grids, ``[n, *event]``."""
+    dtype = given[0].dtype if given else torch.float32
 
-    On a ray from radius a to b the energy must grow by more than d log(b / a), or the integral of
-    exp(-E) r^(d-1) dr diverges; looked at between 1e2 and 1e4 times the spread of ``x``. A narrow
-    cone that no ray meets is not found.
+    def potential(x: Tensor) -> Tensor:
+        return energy(x) - measure.log_density(x)
+
+    modes = find_modes(potential, measure, given, rng, dtype).heavy(1e-6)
+    drawn = modes.draw(EXPLORED, rng).reshape(-1, *measure.shape).to(dtype)
+    if not len(modes.x):
+        return torch.cat([*given, drawn])
+
+    def log_density(x: Tensor) -> Tensor:
+        return -potential(x.to(rng.device)).cpu()
+
+    coarse = coarse_draws(log_density, modes.x[0], EXPLORED, measure, rng, dtype)
+    coarse = coarse.reshape(-1, *measure.shape).to(drawn)
+    return torch.cat([*given, drawn, coarse])
+
+
+def _by_mixture(
+    energy: Energy,
+    measure: Box | RealSpace | Gaussian,
+    points: Tensor | None,
+    samples: Tensor | None,
+    exact: bool,
+    work: Effort,
+    rng: Generator,
+) -> Interval | NotDefined:
+    """The default on R^d and boxes of more than three dimensions."""
+    held = samples if exact else None
+    if points is None and samples is not None:  # the fit and a bound must not share draws
+        points, held = (samples[::2], samples[1::2]) if exact else (samples, None)
+    elif points is not None and samples is not None and not exact:
+        points = torch.cat([points, samples])
+    explored = None
+    if points is None:
+        points, explored = _explored(energy, measure, work, rng)
+    found = mixture_log_z(energy, measure, points, rng, work, held)
+    return found if explored is None or isinstance(found, NotDefined) else _beside(found, explored)
+
+
+def _explored(
+    energy: Energy, measure: Box | RealSpace | Gaussian, work: Effort, rng: Generator
+) -> tuple[Tensor, Estimate]:
+    """Points of the target that sequential Monte Carlo reaches from the base measure, and its log Z.
+
+    Raises ValueError on R^d, where there is nowhere to start.
     """
-    centre, d = x.mean(0, keepdim=True), math.prod(x.shape[1:])
-    with torch.no_grad():
-        near, far = (energy(centre + scale * (x - centre)) for scale in (1e2, 1e4))
-    growth = float((far - near).nan_to_num(nan=math.inf).min())
-    if growth > d * math.log(1e2):
-        return None
-    return NotDefined(
-        f"the energy does not confine on R^{d}: along some ray it grows by {growth:.3g} nats from "
-        f"1e2 to 1e4 standard deviations, and {d * math.log(1e2):.3g} are needed; declare a Box or a "
-        "Gaussian base, or give the energy a quadratic envelope"
+    reference = reference_for(measure, None, None, rng.device)
+    path = annealing_path(energy, measure, reference)
+    problem = Problem(path, reference, default_kernel, work)
+    annealed, _ = problem.sequential(problem.schedule(rng), rng)
+    estimate = problem.smc_estimate(annealed).estimate()
+    return reference.to_data(pick(annealed, EXPLORED, rng)), estimate
+
+
+def _beside(found: Interval, other: Estimate) -> Interval:
+    """``found`` with one more estimate, and a warning where that contradicts both its sides."""
+    estimates = {**found.lower.diagnostics["estimates"], "smc": other}
+    lower = replace(found.lower, diagnostics={**found.lower.diagnostics, "estimates": estimates})
+    warnings = list(found.warnings)
+    if not other.diagnostics["concerns"]:
+        sides = (found.lower, found.upper)
+        texts = [text for side in sides if (text := _disagreement(side, other)) is not None]
+        warnings += texts[:1] if len(texts) == 2 else []
+    return replace(found, lower=lower, warnings=tuple(warnings))
+
+
+def _by_annealing(
+    energy: Energy,
+    measure: Measure,
+    points: Tensor | None,
+    samples: Tensor | None,
+    exact: bool,
+    proposal: Proposal | Distribution | None,
+    kernel: KernelFor | None,
+    methods: Sequence[Estimator] | None,
+    work: Effort,
+    rng: Generator,
+) -> Interval | NotDefined:
+    """Estimators by name along the path from a simple law."""
+    if points is None and samples is not None:
+        points, samples = (
+            samples[::2],
+            samples[1::2],
+        )  # the fit and the estimate must not share draws
+    names = tuple(m for m in (SAMPLING if methods is None else methods) if m != "quadrature")
+    if methods is None and isinstance(energy, RBM) and kernel is None:
+        names = tuple(m for m in names if m != "bridge")  # block Gibbs is not reversible
+    reference = reference_for(measure, points, proposal, rng.device)
+    if isinstance(measure, RealSpace):
+        loose = improper(energy, reference.to_data(reference.draw(256, rng)), rng)
+        if loose is not None:
+            return loose
+    problem = Problem(
+        annealing_path(energy, measure, reference),
+        reference,
+        kernel or (default_binary_kernel if isinstance(measure, Counting) else default_kernel),
+        work,
     )
+    return combine(problem.estimates(names, samples, exact, rng))
 
 
 def combine(found: dict[str, Estimate]) -> Interval:
-    """The two sides from all estimates, with warnings in words. Raises ValueError for none."""
+    """The two sides from all estimates, with warnings in words. Raises ValueError for none.
+
+    Lower: AIS and SMC in equal parts, whatever their values, or that of the two which does not warn
+    of itself; importance sampling where neither was asked for. Half their difference is the least of
+    the error. Upper: reverse AIS where it starts at exact draws; otherwise the bridge or, without one,
+    reverse AIS, and the sides are the `hull` of lower and upper.
+    """
     if not found:
         raise ValueError("log_partition was asked for no estimator at all")
-    from_below = [found[name] for name in ("ais", "smc", "importance") if name in found]
-    lower = min(from_below or found.values(), key=_doubt)
-    upper = found.get("reverse-ais") or found.get("bridge") or lower
+    lower = _from_below(found)
+    reverse, between = found.get("reverse-ais"), found.get("bridge")
+    bounded = reverse is not None and reverse.standing != "estimate"
+    upper = (reverse if bounded else between or reverse) or lower
     warnings = [
         f"the {side} side, {estimate.how}, warns: {concern}"
         for side, estimate in (("lower", lower), ("upper", upper))
@@ -153,20 +269,40 @@ def combine(found: dict[str, Estimate]) -> Interval:
         if side == "lower" or estimate is not lower
     ]
     sound = [e for e in found.values() if not e.diagnostics["concerns"] or e in (lower, upper)]
-    for a, b in itertools.combinations(sound, 2):
-        error = math.hypot(a.stderr, b.stderr)
-        if abs(a.value - b.value) > DISAGREE * error:
-            warnings.append(
-                f"{a.how} and {b.how} disagree: {a.value:.4g} against {b.value:.4g}, "
-                f"{abs(a.value - b.value) / error:.1f} standard errors apart"
-            )
+    pairs = itertools.combinations(sound, 2)
+    warnings += [text for a, b in pairs if (text := _disagreement(a, b)) is not None]
     everything = {**lower.diagnostics, "estimates": dict(found)}
+    if upper.standing != "bound in expectation" or upper is lower:
+        lower, upper = hull([lower, upper])
     lower = replace(lower, side="lower", diagnostics=everything)
-    standing = upper.standing if upper.side == "upper" else "estimate"
-    upper = replace(upper, side="upper", standing=standing)
     return Interval(lower, upper, warnings=tuple(warnings))
 
 
-def _doubt(estimate: Estimate) -> tuple[int, float]:
-    """Sorts estimates: those with fewer concerns first, then the more precise."""
-    return len(estimate.diagnostics["concerns"]), estimate.stderr
+def _from_below(found: Mapping[str, Estimate]) -> Estimate:
+    """AIS and SMC joined, the one that does not warn of itself, or what else there is."""
+    pair = [found[name] for name in ("ais", "smc") if name in found]
+    sound = [e for e in pair if not e.diagnostics["concerns"]] or pair
+    if len(sound) == 2:
+        a, b = sound
+        value = float(torch.tensor([a.value, b.value]).double().logsumexp(0)) - math.log(2)
+        stderr = max(0.5 * math.hypot(a.stderr, b.stderr), 0.5 * abs(a.value - b.value))
+        both = {
+            "interval95": (value - 1.96 * stderr, value + 1.96 * stderr),
+            "concerns": tuple({*a.diagnostics["concerns"], *b.diagnostics["concerns"]}),
+            "markov_lower_95": value - math.log(20),
+        }
+        how = f"{a.how} and {b.how} in equal parts"
+        return Estimate(value, stderr, "lower", "bound in expectation", how, both)
+    others = [found["importance"]] if "importance" in found else list(found.values())
+    return (sound or others)[0]
+
+
+def _disagreement(a: Estimate, b: Estimate) -> str | None:
+    """What to say of two estimates that lie too far apart for their errors."""
+    error = math.hypot(a.stderr, b.stderr)
+    if abs(a.value - b.value) <= DISAGREE * error:
+        return None
+    return (
+        f"{a.how} and {b.how} disagree: {a.value:.4g} against {b.value:.4g}, "
+        f"{abs(a.value - b.value) / error:.1f} standard errors apart"
+    )

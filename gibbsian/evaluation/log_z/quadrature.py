@@ -9,6 +9,7 @@ Binary vectors are enumerated instead.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -24,8 +25,13 @@ from gibbsian.evaluation.log_z.grids import (
     find_box,
     refine,
 )
+from gibbsian.evaluation.log_z.mode_search import Modes, find_modes
 
 MAX_STATES = 2**22
+WIDTHS = 6.0
+"""Widths of a mode on either side of it that the first box holds."""
+NARROWEST = 0.7
+"""Least width of a mode, in cells: the midpoint rule's error on a normal density is then 1e-4."""
 
 
 def log_partition_quadrature(
@@ -45,10 +51,15 @@ def log_partition_quadrature(
     grids (nats) and the share of mass in the outer shell. ``dtype`` and
     ``device`` are what the energy is called with.
 
+    Modes are looked for first, by descents from the given points, a lattice on [-4, 4]^d (or the box)
+    and shells out to 1e4 (`find_modes`); the box holds those that hold mass, and its cells are no
+    wider than they. "Exact" is exact as far as that search has seen: a narrower mode between the
+    starts and the cells is not found.
+
     Both sides of the Interval are one "exact" Estimate whose diagnostics hold ``error`` (difference
-    of the last two grids plus the mass in the shell, nats), ``points`` per axis, ``box`` and
-    ``outer_shell``. NotDefined where the measure is, where the energy does not confine on R^d, or
-    where no affordable grid resolves it. Raises ValueError for more than three dimensions or NaN.
+    of the last two grids plus the mass in the shell, nats), ``points`` per axis, ``box``,
+    ``outer_shell`` and ``modes``. NotDefined where the measure is, where the energy does not confine
+    on R^d, or where no affordable grid resolves it. Raises ValueError for more than three dimensions or NaN.
     """
     if isinstance(measure, Undefined):
         return NotDefined(measure.why)
@@ -60,8 +71,14 @@ def log_partition_quadrature(
         return (grid.log_integral(log_density),)
 
     try:
-        lows, highs, shell = find_box([log_density], measure, near, tolerance, dtype)
+        modes = _heavy_modes(log_density, measure, near, tolerance, dtype, device)
+        corners = [modes.x + side * WIDTHS * modes.std for side in (-1, 1)]
+        look = torch.cat([*corners, *([] if near is None else [near.flatten(1).to(modes.x)])])
+        lows, highs, shell = find_box(
+            [log_density], measure, look if len(look) else None, tolerance, dtype
+        )
         values, points = refine(integral, lows, highs, measure, tolerance, dtype)
+        _check_widths(modes, lows, highs, points)
     except UnresolvedError as problem:
         return NotDefined(str(problem))
     estimate = Estimate(
@@ -75,9 +92,44 @@ def log_partition_quadrature(
             "points": points,
             "box": list(zip(lows, highs, strict=True)),
             "outer_shell": shell,
+            "modes": modes.x.tolist(),
         },
     )
     return Interval(estimate, estimate)
+
+
+def _heavy_modes(
+    log_density: LogDensity,
+    measure: Measure,
+    near: Tensor | None,
+    tolerance: float,
+    dtype: torch.dtype,
+    device: torch.device | str,
+) -> Modes:
+    """The minima, of known width, that hold more than ``tolerance`` of the mass found."""
+
+    def energy(x: Tensor) -> Tensor:
+        return -log_density(x).to(x)
+
+    rng = torch.Generator(device).manual_seed(0)
+    found = find_modes(energy, measure, [] if near is None else [near], rng, dtype)
+    found = found.heavy(tolerance)
+    known = ~found.std.isnan().any(1)
+    return Modes(found.x[known].cpu(), found.energy[known].cpu(), found.std[known].cpu())
+
+
+def _check_widths(modes: Modes, lows: Sequence[float], highs: Sequence[float], points: int) -> None:
+    """Raise UnresolvedError where a mode is narrower than the grid's cells, or lies beyond it."""
+    low, high = torch.tensor(lows).to(modes.x), torch.tensor(highs).to(modes.x)
+    cell = (high - low) / points
+    unseen = (modes.std < NARROWEST * cell) | (modes.x < low) | (modes.x > high)
+    if bool(unseen.any()):
+        row = int(unseen.any(1).int().argmax())
+        where = [round(float(v), 4) for v in modes.x[row]]
+        raise UnresolvedError(
+            f"the mode at x = {where} is {float(modes.std[row].min()):.2g} wide, narrower than the cells of "
+            f"{points} points an axis on {box_words(lows, highs)}"
+        )
 
 
 def kl_to_model(
