@@ -11,8 +11,9 @@ from torch import Tensor
 
 from gibbsian.core.text import cell
 from gibbsian.data.classes import Target
-from gibbsian.data.readers import ROWS, read_parts
+from gibbsian.data.readers import read_parts
 from gibbsian.data.rows import Rows, arranged, counted
+from gibbsian.data.tables import ROWS
 from gibbsian.data.transforms import Transform
 
 

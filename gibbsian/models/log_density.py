@@ -53,7 +53,11 @@ def log_z(
         return NotDefined(f"{model.config.method} has no energy")
     offered = {"generator": bound} if isinstance(bound, Estimate) else None
     return log_partition(
-        method.energy, method.measure, rng=model.rng(seed), reference_points=near, variational=offered
+        method.energy,
+        method.measure,
+        rng=model.rng(seed),
+        reference_points=near,
+        variational=offered,
     )
 
 

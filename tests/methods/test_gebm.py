@@ -341,7 +341,10 @@ def test_log_partition_is_that_of_the_base_tilted_by_the_energy(base: str) -> No
     method = gebm(base).float()
     rng = torch.Generator().manual_seed(0)
     exact = log_partition(
-        method.energy, cast("Measure", method.measure), rng=rng, reference_points=noise(50, 0).float()
+        method.energy,
+        cast("Measure", method.measure),
+        rng=rng,
+        reference_points=noise(50, 0).float(),
     )
     assert isinstance(exact, Interval) and exact.lower.standing == "exact"
     with torch.no_grad():
