@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gibbsian.core.numerics import jvp, vjp
+from gibbsian.core.numerics import as_double, jvp, vjp
 
 Product = Callable[[Tensor], Tensor]
 MOST_ITERATIONS = 500
@@ -41,8 +41,8 @@ def lobpcg(J: Product, Jt: Product, v: Tensor, p: Tensor, iterations: int | None
         Q = torch.cat([v[:, :, None], Q[:, :, 1:]], dim=2)  # QR may have turned v round
         image = torch.stack([Jv, *(J(Q[:, :, i]) for i in range(1, columns))], dim=2)
         sound = sound & image.isfinite().flatten(1).all(1)[:, None, None]
-        gram = torch.where(sound, image, 0.0).double()
-        c = torch.linalg.eigh(gram.mT @ gram).eigenvectors[:, :, :1].to(v.dtype)
+        gram = as_double(torch.where(sound, image, 0.0))
+        c = torch.linalg.eigh(gram.mT @ gram).eigenvectors[:, :, :1].to(v)
         sound = sound[:, :, 0]
         v = torch.where(sound, (Q @ c).squeeze(2), v)
         p = torch.where(sound, (Q[:, :, 1:] @ c[:, 1:]).squeeze(2), p)

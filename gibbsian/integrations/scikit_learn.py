@@ -260,7 +260,7 @@ def log_weights(model: Model, x: Tensor) -> NDArray[np.float64]:
 
 def scores_of_directed(model: Model, x: Tensor) -> NDArray[np.float64]:
     """log p of each row from below, ``[n]``, by importance weights of the model's own seed."""
-    return directed_log_density(model, x, model.config.training.seed).double().cpu().numpy()
+    return directed_log_density(model, x, model.config.training.seed).cpu().double().numpy()
 
 
 def seed_of(random_state: RandomState) -> int:

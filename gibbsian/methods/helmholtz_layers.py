@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Generator, Tensor
 
-from gibbsian.core.numerics import log_mean_exp, log_units
+from gibbsian.core.numerics import as_double, log_mean_exp, log_units
 
 Layers = tuple[Tensor, ...]
 
@@ -39,7 +39,7 @@ def drawn(a: Tensor, u: Tensor) -> Tensor:
         return (u < torch.sigmoid(a)).to(a)
     mean, log_variance = a.chunk(2, -1)
     # Uniforms of single precision are multiples of 2^-24, zero among them.
-    normal = torch.special.ndtri(u.double().clamp(2.0**-25, 1.0 - 2.0**-25)).to(a)
+    normal = torch.special.ndtri(as_double(u).clamp(2.0**-25, 1.0 - 2.0**-25)).to(a)
     return (mean + torch.exp(0.5 * log_variance) * normal).detach()
 
 

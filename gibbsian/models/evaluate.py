@@ -40,7 +40,7 @@ from gibbsian.models.log_density import (
     log_z,
     shifted,
 )
-from gibbsian.models.model import Model
+from gibbsian.models.model import Model, placed
 
 HELD_OUT = 2_000
 SEEN = 2_000
@@ -222,7 +222,7 @@ def _anomaly(
     """AUROC of the energy between held-out rows and graded corruptions, beside plain baselines."""
     rng = torch.Generator().manual_seed(seed)  # the rows are on the CPU wherever the model is
     corrupted = corruptions(test, data.space, rng, data.train.std(0))
-    fresh = assemble(model.config, model.space).to(model.device)
+    fresh = placed(assemble(model.config, model.space), model.device)
     untrained = Model(fresh, model.config, model.space, model.transform)
     scores = {"energy": model.energy, "Gaussian": gaussian_score(data.train)}
     if test[0].numel() > 1:

@@ -232,7 +232,13 @@ class Model:
         method.load_state_dict(state)
         extras = tensors.get("held_out"), tensors.get("moments")
         check_reference(*extras, space, weights)
-        return cls(method.to(device), config, space, transform, *extras, run=run)
+        method = placed(method, torch.device(device))
+        return cls(method, config, space, transform, *extras, run=run)
+
+
+def placed(method: Method, device: torch.device) -> Method:
+    """``method`` on ``device``; a buffer in double precision becomes single where there is no double."""
+    return method.to(device, torch.float32 if device.type == "mps" else None)
 
 
 def check_weights(method: Method, state: Mapping[str, Tensor], folder: Path) -> None:

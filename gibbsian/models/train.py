@@ -30,7 +30,7 @@ from gibbsian.core.protocols import HasEnergy
 from gibbsian.core.randomness import kept_global
 from gibbsian.data import Dataset, Stream
 from gibbsian.models.build import assemble, resolve
-from gibbsian.models.model import Model
+from gibbsian.models.model import Model, placed
 from gibbsian.models.roles import ERRORS_OF_MODULES
 from gibbsian.training import Optimizer, Progress, Watch, checkpoints, fit, processes, start
 from gibbsian.training.processes import process_group
@@ -210,7 +210,7 @@ def _prepare(
     networks: Mapping[str, nn.Module] | None,
     device: torch.device,
 ) -> Progress:
-    method = assemble(config, dataset.space, networks).to(device)
+    method = placed(assemble(config, dataset.space, networks), device)
     stream = Stream(
         dataset.train,
         dataset.transform,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gibbsian.core import Estimate
+from gibbsian.core.numerics import as_double
 
 RELIABLE_K = 0.7
 """Above this Pareto shape the error of an importance estimate cannot be trusted (PSIS)."""
@@ -94,7 +95,7 @@ def pareto_k(log_weight: Tensor) -> Tensor:
     if n < 25:
         raise ValueError(f"the Pareto fit needs at least 25 weights; got {n}")
     size = math.ceil(min(n / 5, 3 * math.sqrt(n)))
-    top = log_weight.double().sort(-1).values[..., -size - 1 :]
+    top = as_double(log_weight).sort(-1).values[..., -size - 1 :]
     w = (top - top[..., -1:]).exp()
     excess = w[..., 1:] - w[..., :1]
     largest = excess[..., -1:]

@@ -13,7 +13,7 @@ import torch
 from torch import Generator, Tensor
 
 from gibbsian.core import Energy, Estimate
-from gibbsian.core.numerics import log_mean_exp_with_error
+from gibbsian.core.numerics import as_double, log_mean_exp_with_error, widest_float
 from gibbsian.samplers.draws import Draws, importance_ess, pareto_k, reliability
 from gibbsian.samplers.metropolis import Proposal, check_proposal
 
@@ -52,12 +52,16 @@ def resample(log_weight: Tensor, n: int, rng: Generator, scheme: Scheme = "syste
     index comes floor(n w) or ceil(n w) times (Douc, Cappe, Moulines, 2005).
     """
     u = torch.rand(
-        1 if scheme == "systematic" else n, generator=rng, device=rng.device, dtype=torch.float64
-    ).to(log_weight.device)
+        1 if scheme == "systematic" else n,
+        generator=rng,
+        device=rng.device,
+        dtype=widest_float(rng.device),
+    )
     if scheme != "multinomial":
         u = (torch.arange(n, dtype=u.dtype, device=u.device) + u) / n
-    cdf = log_weight.double().softmax(0).cumsum(0)
-    return torch.searchsorted(cdf / cdf[-1], u, right=True).clamp_max(len(cdf) - 1)
+    cdf = as_double(log_weight).softmax(0).cumsum(0)
+    index = torch.searchsorted(cdf / cdf[-1], u.to(cdf), right=True).clamp_max(len(cdf) - 1)
+    return index.to(log_weight.device)
 
 
 def sir(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gibbsian.core.numerics import as_double
 from gibbsian.samplers import diagnostics
 
 R_HAT_LIMIT = 1.01
@@ -71,7 +72,7 @@ def summarise(draws: Tensor, divergent_share: float = 0.0, superchains: int = 0)
     columns = draws.reshape(kept, chains, -1)
     size = columns.shape[2]
     chosen = torch.linspace(0, size - 1, min(size, MOST_COORDINATES)).round().long()
-    x = columns[..., chosen.to(columns.device)].double()
+    x = as_double(columns[..., chosen.to(columns.device)])
     labels = [",".join(map(str, i)) for i in itertools.product(*map(range, draws.shape[2:]))]
     names = tuple(f"x[{labels[j]}]" for j in chosen.tolist())
     r_hat = diagnostics.nested_r_hat(x, superchains) if superchains else diagnostics.r_hat(x)

@@ -86,7 +86,7 @@ def adapt_schedule(
         raise ValueError(f"conditional_ess must lie in (0, 1); got {conditional_ess}")
     state = kernel.init(x0)
     n = len(x0) // runs
-    first = state.step_size.expand(len(x0)).reshape(runs, n)[:, 0].double().cpu()
+    first = state.step_size.expand(len(x0)).reshape(runs, n)[:, 0].cpu().double()
     h = first
     beta = torch.zeros(runs, dtype=torch.float64)
     for _ in range(WARM_UP):
@@ -194,7 +194,7 @@ def smc(
 
 def _gap(state: State, runs: int) -> Tensor:
     """U - V ``[runs, n]`` in float64 on the CPU, like all bookkeeping; +inf where it is no number."""
-    return state.energy_gap.double().cpu().nan_to_num(nan=math.inf).reshape(runs, -1)
+    return state.energy_gap.cpu().double().nan_to_num(nan=math.inf).reshape(runs, -1)
 
 
 def _move(
@@ -205,7 +205,7 @@ def _move(
     accepted = torch.zeros_like(beta)
     for _ in range(moves):
         state, info = kernel.step(state, rng)
-        accepted += info.acceptance.double().reshape(len(beta), n).mean(1).cpu() / moves
+        accepted += info.acceptance.cpu().double().reshape(len(beta), n).mean(1) / moves
     return state, accepted
 
 

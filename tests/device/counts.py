@@ -14,31 +14,15 @@ import torch
 
 PACKAGE = str(Path(__file__).parents[2] / "gibbsian") + "/"
 
-WAITING = frozenset(
-    [
-        "_local_scalar_dense",
-        "equal",
-        "is_nonzero",
-        "allclose",
-        "nonzero",
-        "masked_select",
-        "unique_dim",
-        "_unique",
-        "_unique2",
-        "unique_consecutive",
-        "bincount",
-        "histc",
-        "multinomial",
-        "_linalg_check_errors",
-        "_linalg_eigh",
-        "linalg_eig",
-        "_linalg_svd",
-        "linalg_lstsq",
-    ]
+_WAITING = (
+    "_local_scalar_dense equal is_nonzero allclose nonzero masked_select unique_dim _unique _unique2 "
+    "unique_consecutive bincount histc multinomial _linalg_check_errors _linalg_eigh linalg_eig "
+    "_linalg_svd linalg_lstsq"
 )
+WAITING = frozenset(_WAITING.split())
 """Operations whose CUDA kernels end with a look at the result from the host."""
 
-INDEXING = frozenset(["index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index"])
+INDEXING = frozenset(("index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index"))
 
 
 @dataclass

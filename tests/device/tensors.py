@@ -21,62 +21,13 @@ from tests.device import counts
 from tests.device.counts import line
 from tests.device.generators import CPU, HostGenerator, default_generator, device_of_generator
 
-TAKES_HOST_SCALARS = frozenset(
-    [
-        "add",
-        "add_",
-        "sub",
-        "sub_",
-        "rsub",
-        "mul",
-        "mul_",
-        "div",
-        "div_",
-        "true_divide",
-        "floor_divide",
-        "pow",
-        "pow_",
-        "atan2",
-        "fmod",
-        "remainder",
-        "maximum",
-        "minimum",
-        "fmax",
-        "fmin",
-        "clamp",
-        "clamp_min",
-        "clamp_max",
-        "where",
-        "eq",
-        "ne",
-        "lt",
-        "le",
-        "gt",
-        "ge",
-        "eq_",
-        "logaddexp",
-        "xlogy",
-        "copysign",
-        "hypot",
-        "heaviside",
-        "bitwise_and",
-        "bitwise_or",
-        "bitwise_xor",
-        "logical_and",
-        "logical_or",
-        "fill",
-        "fill_",
-        "copy_",
-        "masked_fill",
-        "masked_fill_",
-        "lerp",
-        "lerp_",
-        "addcmul",
-        "addcmul_",
-        "addcdiv",
-        "addcdiv_",
-    ]
+_ELEMENTWISE = (
+    "add add_ sub sub_ rsub mul mul_ div div_ true_divide floor_divide pow pow_ atan2 fmod remainder "
+    "maximum minimum fmax fmin clamp clamp_min clamp_max where eq ne lt le gt ge eq_ logaddexp xlogy "
+    "copysign hypot heaviside bitwise_and bitwise_or bitwise_xor logical_and logical_or fill fill_ "
+    "copy_ masked_fill masked_fill_ lerp lerp_ addcmul addcmul_ addcdiv addcdiv_"
 )
+TAKES_HOST_SCALARS = frozenset(_ELEMENTWISE.split())
 """Element-wise operations, to which a 0-d CPU tensor is a number that the kernel is given."""
 
 MOVES = frozenset(("_to_copy", "copy_", "_foreach_copy_", "_pin_memory"))
@@ -192,7 +143,9 @@ def result_device(
         return target.device
     if asked is None:
         return there[0].device
-    return asked if asked.type in ("cpu", "meta") else torch.device(asked.type, asked.index or 0)
+    if asked.type not in ("cpu", "meta") and asked.index not in (None, 0):
+        raise RuntimeError(f"{asked} is not there: invalid device ordinal")
+    return asked if asked.type in ("cpu", "meta") else torch.device(asked.type, 0)
 
 
 def compute(

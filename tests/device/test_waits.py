@@ -159,7 +159,7 @@ def test_a_sampler_starts_with_one_look():
         kernel.init(x0)
     assert found.total == 1, str(found)
     x0[3, 1] = torch.nan
-    with pytest.raises(ValueError, match=r"x0 holds NaN or infinity .first at row 3"):
+    with pytest.raises(ValueError, match=r"x0 holds NaN or infinity \(first at row 3"):
         kernel.init(x0)
 
 

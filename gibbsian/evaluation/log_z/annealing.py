@@ -66,8 +66,8 @@ class Problem:
     def log_weights(self, y: Tensor) -> Tensor:
         """log of exp(-U) over the reference's density at ``y [runs * n, ...]``, ``[runs, n]``."""
         with torch.no_grad():
-            gap = self.reference.energy(y).double() - self.path.energy(y).double()
-        return (gap.cpu() + self.reference.log_normaliser).reshape(self.reference.runs, -1)
+            gap = self.reference.energy(y).cpu().double() - self.path.energy(y).cpu().double()
+        return (gap + self.reference.log_normaliser).reshape(self.reference.runs, -1)
 
     def schedule(self, rng: Generator) -> Schedule:
         """Temperatures and step sizes from a pilot, per repetition."""

@@ -106,7 +106,7 @@ def find_box(
     if isinstance(measure, Box):
         return [measure.low] * dim, [measure.high] * dim, 0.0
     if near is not None:
-        points = near.flatten(1).double().cpu()
+        points = near.flatten(1).cpu().double()
         margin = 0.5 * (points.amax(0) - points.amin(0)).clamp_min(1e-3)
         lows, highs = (points.amin(0) - margin).tolist(), (points.amax(0) + margin).tolist()
     else:

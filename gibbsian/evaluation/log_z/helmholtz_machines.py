@@ -27,7 +27,7 @@ def overlap(terms: OverlapTerms, rng: Generator, *, n: int = 20_000, inner: int 
     Schwarz. Raises ValueError for n below 2.
     """
     parts = [min(AT_ONCE, n - done) for done in range(0, n, AT_ONCE)]
-    logs = torch.cat([terms(count, inner, rng).double().cpu() for count in parts])
+    logs = torch.cat([terms(count, inner, rng).cpu().double() for count in parts])
     value, error = (float(figure) / 2 for figure in log_mean_exp_with_error(logs))
     how = f"{n} draws of p, {inner} of q for each"
     lower = Estimate(value, error, "lower", "bound in expectation", how)

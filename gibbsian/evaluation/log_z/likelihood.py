@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gibbsian.core import Energy, Estimate, Interval, NotDefined, check_energy
 from gibbsian.core.measures import Measure
+from gibbsian.core.numerics import as_double
 
 
 def log_prob_bounds(
@@ -39,12 +40,12 @@ def held_out_log_likelihood(
     if len(x) < 2:
         raise ValueError(f"a held-out likelihood needs at least two rows; got {len(x)}")
     below, above = log_prob_bounds(energy, measure, log_z, x)
-    rows = float(below.double().std() / math.sqrt(len(x)))
+    rows = float(as_double(below).std() / math.sqrt(len(x)))
 
     def side(values: Tensor, opposite: Estimate, name: str) -> Estimate:
         exact = opposite.standing == "exact"
         return Estimate(
-            value=float(values.double().mean()),
+            value=float(as_double(values).mean()),
             stderr=math.hypot(rows, opposite.stderr),
             side="both" if exact else name,  # type: ignore[arg-type]
             standing=opposite.standing,

@@ -221,7 +221,7 @@ def _enumerate(
         for start in range(0, 2**dim, CHUNK):
             state = torch.arange(start, min(start + CHUNK, 2**dim))
             x = (state[:, None] >> bits & 1).to(dtype).reshape(-1, *measure.shape)
-            value = check_energy(energy(x.to(device)), len(x)).double().cpu()
+            value = check_energy(energy(x.to(device)), len(x)).cpu().double()
             total = torch.logaddexp(total, torch.logsumexp(-value, 0))
     how = f"enumeration of 2^{dim} states"
     estimate = Estimate(float(total), 0.0, "both", "exact", how, {"error": 0.0})

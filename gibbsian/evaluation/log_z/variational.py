@@ -15,7 +15,7 @@ from torch import Tensor
 
 from gibbsian.core import Energy, Estimate, Interval, Side, Standing, check_energy
 from gibbsian.core.measures import Measure
-from gibbsian.core.numerics import input_gradient
+from gibbsian.core.numerics import as_double, input_gradient
 from gibbsian.evaluation.log_z.estimators import Z95
 
 FALSE_ALARM = 3.5
@@ -56,7 +56,8 @@ def variational_lower(
     """
     x, entropy = draws
     with torch.no_grad():
-        values = check_energy(energy(x), len(x)).neg().double() + measure.log_density(x).double()
+        minus_energy = check_energy(energy(x), len(x)).neg()
+        values = as_double(minus_energy) + as_double(measure.log_density(x))
         if entropy.shape != values.shape:
             raise ValueError(
                 f"the entropy terms must be one per draw, [{len(x)}], not {list(entropy.shape)}"
@@ -67,8 +68,8 @@ def variational_lower(
                 f"{outside} of {len(x)} draws lie outside the measure, where a variational bound is "
                 "minus infinity; squash the generator into the box"
             )
-        means = {"energy": float(-values.mean()), "entropy": float(entropy.double().mean())}
-        values = values + entropy
+        means = {"energy": float(-values.mean()), "entropy": float(as_double(entropy).mean())}
+        values = values + entropy.to(values.device)
     standing: Standing = "bound in expectation" if is_bound else "estimate"
     return mean_estimate(values, "lower", standing, f"variational bound, {how}", means)
 

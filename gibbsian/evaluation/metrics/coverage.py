@@ -67,7 +67,7 @@ def mode_coverage(x: Tensor, modes: Tensor, std: float) -> Coverage:
         )
     if len(x) == 0 or not torch.isfinite(x).all():
         raise ValueError("coverage needs at least one sample and all of them finite")
-    x, modes = x.double(), modes.double()
+    x, modes = x.double(), modes.to(x.device).double()
     n, m = len(x), len(modes)
     distance, nearest = torch.cdist(x, modes).min(1)
     good = distance <= HIGH_QUALITY_STDS * std
