@@ -140,7 +140,7 @@ def sample(arguments: list[str]) -> int:
             progress=True,
         )
         say(str(chains))
-        _keep(args, chain_metadata(chains, args.refine))
+        _keep(args, model.run, chain_metadata(chains, args.refine))
         if args.chains is not None:
             latent = isinstance(model.method, HasLatentTarget)
             write_chains(args.chains, chains, "z" if latent else "x")
@@ -155,7 +155,7 @@ def _header(model: Model) -> tuple[str, ...]:
     return columns if read_back(columns) else ()
 
 
-def _keep(args: Sample, facts: dict[str, Any]) -> None:
+def _keep(args: Sample, identity: str, facts: dict[str, Any]) -> None:
     """Leave in the run folder how the chains went, for `gibbsian report`."""
     if (args.run / "model.safetensors").is_file():
         return  # the model alone, of no run
@@ -163,7 +163,7 @@ def _keep(args: Sample, facts: dict[str, Any]) -> None:
         say(f"warning: diagnostics of the chains are not kept: {args.run} is not writable")
         return
     file = Run(args.run).samples / f"chains-{args.refine}.json"
-    write_record(file, {"steps": args.steps, "seed": args.seed, **facts})
+    write_record(file, {"run": identity, "steps": args.steps, "seed": args.seed, **facts})
 
 
 def _walk(args: Sample) -> int:

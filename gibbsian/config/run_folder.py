@@ -135,13 +135,8 @@ def new_run(path: Path) -> Run:
 
 def check_free(path: Path) -> None:
     """ValueError unless a run can be begun at ``path``: nothing is there, or an empty folder."""
-    if (path / "config.json").exists():
-        raise ValueError(
-            f"{path} already holds a run; continue it with `gibbsian train --resume {path}` or "
-            "choose another --out"
-        )
-    held = {path / name for name in locks.FILES}
-    if path.exists() and (not path.is_dir() or set(path.iterdir()) - held):
+    check_unbegun(path)
+    if path.exists() and (not path.is_dir() or any(map(_is_content, path.iterdir()))):
         raise ValueError(f"{path} exists and is not an empty folder; choose another --out")
     there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
@@ -149,6 +144,20 @@ def check_free(path: Path) -> None:
             f"{path} cannot be made: {there} is {'not writable' if there.is_dir() else 'a file'}; "
             "choose another --out"
         )
+
+
+def check_unbegun(path: Path) -> None:
+    """ValueError where a run stands at ``path``."""
+    if (path / "config.json").exists():
+        raise ValueError(
+            f"{path} already holds a run; continue it with `gibbsian train --resume {path}` or "
+            "choose another --out"
+        )
+
+
+def _is_content(path: Path) -> bool:
+    """Whether ``path`` is more than what a process leaves that was killed before its run began."""
+    return path.name not in locks.FILES and not (path.name[0] == "." and path.suffix == ".part")
 
 
 def default_path(config: Config) -> Path:
@@ -174,7 +183,7 @@ def claimed(run: Run | None) -> Iterator[None]:
         yield
         return
     with locks.writing(run.path):
-        check_free(run.path)
+        check_unbegun(run.path)  # what a tracker has put there since `new_run` is no run
         yield
 
 

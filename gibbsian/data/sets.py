@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from gibbsian.core import limits
 from gibbsian.data.arrays import read_array
 from gibbsian.data.image_files import read_images
 from gibbsian.data.rows import Rows
@@ -56,7 +57,11 @@ def _digits(paths: list[Path]) -> Rows:
 def _idx(path: Path) -> np.ndarray:
     """An idx file of unsigned bytes (LeCun): magic 0, 0, 8, number of dimensions; sizes big-endian."""
     try:
-        content = gzip.decompress(path.read_bytes())
+        most = limits.limit("BYTES")
+        with gzip.open(path) as file:
+            content = file.read(most + 1)
+        if len(content) > most:
+            raise limits.refusal("BYTES", len(content), f"{path} unpacks to at least")
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise ValueError(f"{path} is not an intact gzip file ({error}); copy it again") from error
     header = 4 + 4 * content[3] if len(content) > 3 else 4

@@ -105,7 +105,7 @@ def evaluate_run(
     }
     if run is not None:
         try:
-            _keep(run, figures, arrays)
+            _keep(run, model.run, figures, arrays)
         except OSError as error:
             where = error.filename or run.path
             warnings.warn(
@@ -115,14 +115,17 @@ def evaluate_run(
     return figures
 
 
-def _keep(run: Run, figures: Mapping[str, Any], arrays: Mapping[str, Tensor]) -> None:
+def _keep(
+    run: Run, identity: str, figures: Mapping[str, Any], arrays: Mapping[str, Tensor]
+) -> None:
     """Write the arrays, then the figures with the arrays' digest: neither is taken for another's."""
     buffer = io.BytesIO()
     columns: dict[str, Any] = {name: array.numpy() for name, array in arrays.items()}
     np.savez_compressed(buffer, **columns)
     content = buffer.getvalue()
     write_atomic(run.path / "evaluation.npz", content)
-    write_record(run.evaluation, {**figures, "arrays": hashlib.sha256(content).hexdigest()})
+    arrays_are = hashlib.sha256(content).hexdigest()
+    write_record(run.evaluation, {"run": identity, **figures, "arrays": arrays_are})
 
 
 LABELS: Mapping[str, str] = {

@@ -137,5 +137,8 @@ def _loading(repo_id: str, config: Config, conditional: bool) -> list[str]:
     own = [role for role in method_class(config.method).networks if ":" in getattr(config, role)]
     if own:
         names = ", ".join(f"`{getattr(config, role)}`" for role in own)
-        lines.append(f"\nIts networks {names} are not part of Gibbsian: have their code at hand.")
+        lines.append(
+            f"\nIts networks {names} are not part of Gibbsian: have their code at hand, and say "
+            "`trust_code=True` if you trust it."
+        )
     return lines

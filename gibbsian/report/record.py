@@ -67,21 +67,23 @@ def read_record(path: Path, defaults: Mapping[str, Any] | None = None) -> Record
             raise ValueError(
                 f"{path / 'config.json'} is damaged: its {name} are not texts; restore it from a copy"
             )
+    identity = str(facts.get("id", ""))
     again = f"`gibbsian evaluate {path}` writes it again"
     evaluation = path / "evaluation.json"
     found = None
     if evaluation.is_file():
         found = unsealed(_json(evaluation, again), evaluation, again)
         _check_evaluation(found, evaluation, again)
+        _check_same_run(found, identity, evaluation, again)
     arrays = path / "evaluation.npz"
     return Record(
         path,
         config,
         facts,
-        _metrics(path, str(facts.get("id", ""))),
+        _metrics(path, identity),
         found,
         _arrays(arrays, found["arrays"], again) if found is not None and arrays.is_file() else {},
-        tuple(_chains(file) for file in sorted((path / "samples").glob("chains-*.json"))),
+        tuple(_chains(file, identity) for file in sorted((path / "samples").glob("chains-*.json"))),
         defaults,
     )
 
@@ -116,6 +118,12 @@ def _check_evaluation(found: Mapping[str, Any], path: Path, remedy: str) -> None
         raise ValueError(f"{path} is damaged: it lacks figures that every evaluation has; {remedy}")
 
 
+def _check_same_run(found: Mapping[str, Any], identity: str, path: Path, remedy: str) -> None:
+    """ValueError unless ``found`` was written of this run."""
+    if found.get("run") != identity:
+        raise ValueError(f"{path} is of another run; {remedy}")
+
+
 def _arrays(path: Path, digest: str, remedy: str) -> Arrays:
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != digest:
@@ -127,9 +135,10 @@ def _arrays(path: Path, digest: str, remedy: str) -> Arrays:
         raise ValueError(f"{path} is damaged ({error}); {remedy}") from error
 
 
-def _chains(path: Path) -> Mapping[str, Any]:
+def _chains(path: Path, identity: str) -> Mapping[str, Any]:
     remedy = "take it away, or refine again with `gibbsian sample --refine`"
     entry = unsealed(_json(path, remedy), path, remedy)
+    _check_same_run(entry, identity, path, remedy)
     if not fits(entry, CHAINS) or any(
         len(values) != len(entry["trace"]["steps"]) for values in entry["trace"]["values"]
     ):

@@ -188,6 +188,15 @@ def test_the_arrays_of_another_evaluation(evaluated, refused):
     assert re.search(r"evaluation\.npz .*gibbsian evaluate", refused("report", "run"))
 
 
+@pytest.mark.parametrize("file", ["evaluation.json", "samples/chains-mala.json"])
+def test_figures_of_another_run(file, evaluated, twin, refused):
+    words = ("-n", "4", "--refine", "mala", "--steps", "20", "--output", "x.csv")
+    assert main(["sample", "run", *words]) == 0
+    entries = read_record(evaluated / file)
+    write_record(evaluated / file, entries | {"run": read_record(twin / "config.json")["id"]})
+    assert "is of another run" in refused("report", "run")
+
+
 def test_changed_chains(run, refused):
     assert (
         main(["sample", "run", "-n", "4", "--refine", "mala", "--steps", "20", "--output", "x.csv"])

@@ -47,6 +47,14 @@ def test_a_folder_that_was_claimed_and_nothing_else(here, refused):
     assert json.loads(lines[0])["checksum"]
 
 
+def test_what_a_start_that_was_killed_leaves_is_no_content(here):
+    (here / "r").mkdir()
+    for name in (".writer.lock", ".writer.json", ".config.json.abc.part"):
+        (here / "r" / name).write_text("half")
+    assert main(["train", "cd", "--data", "moons", *SMALL, "--out", "r"]) == 0
+    assert not list((here / "r").glob(".*.part"))
+
+
 @pytest.mark.parametrize("existed", [False, True])
 def test_a_run_that_fails_at_once_lets_go(existed, here, refused, monkeypatch):
     from gibbsian.methods import METHODS

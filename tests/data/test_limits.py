@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gibbsian.data import named
 from gibbsian.data.readers import read
+from gibbsian.data.sets import NAMED
 
 
 def png(width, height):
@@ -124,3 +126,12 @@ def test_hostile_headers_of_arrays(header, tmp_path):
     content = HEADER + len(header).to_bytes(2, "little") + header + b"\0" * 64
     (tmp_path / "x.npy").write_bytes(content)
     assert "x.npy" in refused(tmp_path / "x.npy")
+
+
+def test_named_sets(tmp_path):
+    for file in NAMED["mnist"].files:
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        with gzip.open(tmp_path / file, "wb") as packed:
+            packed.write(b"\0" * 10**6)
+    with pytest.raises(ValueError, match=BYTES):
+        named.read("mnist", tmp_path)

@@ -85,8 +85,8 @@ def write_run(path: Path, data: str = "moons", evaluated: bool = True, arrays: b
         np.savez(path / "evaluation.npz", **(_digits() if data == "digits" else _plane()))
         digest = hashlib.sha256((path / "evaluation.npz").read_bytes()).hexdigest()
     if evaluated:
-        write_record(path / "evaluation.json", EVALUATION | {"arrays": digest})
-        write_record(path / "samples" / "chains-mala.json", CHAINS)
+        write_record(path / "evaluation.json", EVALUATION | {"run": RUN, "arrays": digest})
+        write_record(path / "samples" / "chains-mala.json", CHAINS | {"run": RUN})
     return path
 
 
