@@ -19,8 +19,7 @@ WORKERS ?= 2
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-portable test-device test-oldest wheel lint format faults mutants fuzz crash study bench \
-	docs clean
+.PHONY: help demo test test-portable test-device test-oldest wheel lint format faults mutants fuzz crash study bench docs clean
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile

@@ -23,7 +23,7 @@ def draw(data: str, output: Path, quick: bool) -> str:
     energy, measure, rng = model.method.energy, model.method.measure, model.rng(0)
     assert dataset.density is not None and not isinstance(measure, Undefined)
     near = dataset.train[:2000]  # a built-in density is in the networks' units already
-    log_z = log_partition(energy, measure, rng=rng, near=near).lower.value
+    log_z = log_partition(energy, measure, rng=rng, reference_points=near).lower.value
     kl = kl_to_model(dataset.density.log_prob, energy, measure, near=near)
 
     half = 1.2 * float(near.abs().max())

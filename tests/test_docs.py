@@ -204,7 +204,7 @@ def options_of(record, prefix=""):
 
 def test_options_that_pages_name_exist():
     records = [train_commands.Continue, *RECORDS.values(), *map(config_type, METHODS)]
-    known = {"config", "out", "print-config", "help"}
+    known = {"config", "out", "print-config", "help", "version"}
     known |= set(itertools.chain.from_iterable(options_of(record) for record in records))
     for page in PAGES:
         text = re.sub(r"torchrun[^`]*`", "", page.read_text())  # a command of another project

@@ -156,13 +156,13 @@ def test_a_disc_that_fills_up_while_metrics_are_rewritten(logged, monkeypatch):
     before = path.read_bytes()
     from gibbsian.core import files
 
-    def full(path, content):
+    def full(path):
         if path.name == "metrics.jsonl":
             raise OSError(28, "No space left on device", str(path))
-        return original(path, content)
+        return original(path)
 
-    original = files._replace
-    monkeypatch.setattr(files, "_replace", full)
+    original = files.replacing
+    monkeypatch.setattr(files, "replacing", full)
     assert main([*RESUME]) == 2
     assert path.read_bytes() == before
 
@@ -211,10 +211,10 @@ def test_changed_chains(run, refused):
 def test_a_read_only_run_is_evaluated_and_says_that_it_was_not_saved(run, monkeypatch, capsys):
     from gibbsian.core import files
 
-    def read_only(path, content):
+    def read_only(path):
         raise OSError(30, "Read-only file system", str(path))
 
-    monkeypatch.setattr(files, "_replace", read_only)
+    monkeypatch.setattr(files, "replacing", read_only)
     assert main(["evaluate", "run", "--samples", "50"]) == 0
     out, err = capsys.readouterr()
     assert "log Z" in out and "could not be saved" in err

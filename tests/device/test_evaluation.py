@@ -151,7 +151,7 @@ def test_log_z(name):
     measure, methods, truth = LOG_Z[name]
     near = rows(200, 2) if isinstance(measure, RealSpace) else None
     found = log_partition(
-        half_square, measure, rng=rng_on(TYPE), near=near, methods=methods, effort=SMALL
+        half_square, measure, rng=rng_on(TYPE), reference_points=near, methods=methods, effort=SMALL
     )
     assert isinstance(found, Interval), found
     # Seeded; the spread of these small efforts is below 0.1 nats.

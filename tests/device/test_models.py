@@ -116,7 +116,11 @@ def test_log_z_beyond_three_dimensions():
         (Gaussian((5,)), -2.5 * torch.log(torch.tensor(2.0)).item(), None),
     ):
         found = log_partition(
-            energy, measure, rng=rng, near=near if points is None else points, effort=effort
+            energy,
+            measure,
+            rng=rng,
+            reference_points=near if points is None else points,
+            effort=effort,
         )
         assert isinstance(found, Interval)
         assert found.lower.value == pytest.approx(log_truth, abs=0.5)

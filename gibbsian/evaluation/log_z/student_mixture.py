@@ -37,9 +37,9 @@ class StudentMixture:
     def sample(self, n: int, rng: Generator) -> Tensor:
         """``[n, d]`` independent draws."""
         count, d = self.means.shape
-        options = {"generator": rng, "device": rng.device}
         which = torch.multinomial(self.weights.to(rng.device), n, replacement=True, generator=rng)
-        noise = torch.randn(n, d, dtype=self.means.dtype, **options)  # type: ignore[call-overload]
+        kind = self.means.dtype
+        noise = torch.randn(n, d, dtype=kind, generator=rng, device=rng.device)
         # chi^2 / nu with nu not whole: a gamma variable, which torch draws from a generator only so
         chi = torch._standard_gamma(0.5 * self.freedoms[which], generator=rng) * 2
         noise = noise * (self.freedoms[which] / chi).sqrt()[:, None]
