@@ -19,7 +19,7 @@ class ResidualEnergy(nn.Module):
     """E(x) = w . phi(x) + |x|^2 / 8 with residual blocks; any module from [B, *event] to [B] will do.
 
     The command line calls the class with what its constructor names: ``space`` (shape and kind of
-    one observation), ``options`` (the --energy-net.* settings); other arguments need a default.
+    one observation), ``options`` (the --energy.* settings); other arguments need a default.
     """
 
     confining = (
