@@ -23,7 +23,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import torch
 
 from benchmarks.command import Record, run_benchmark
-from gibbsian.config.config import Config, config_type, replace
+from gibbsian.config.config import Config, plain, replace
 from gibbsian.core import Batch, Space
 from gibbsian.models.build import assemble, boxed, resolve
 from gibbsian.training import Stepper
@@ -86,23 +86,23 @@ def settings(space: Space, latent: int) -> dict[str, Any]:
     """Networks and latent dimension of both contestants."""
     if space.kind == "vector":
         net = {"width": 128, "depth": 3}
-        return {"latent": latent, "energy_net": net, "generator_net": net}
+        return {"latent": latent, "energy": net, "generator": net}
     net = {"channels": 16}
-    return {"latent": latent, "energy_net": net, "generator_net": net}
+    return {"latent": latent, "energy": net, "generator": net}
 
 
 def measure(space: Space, latent: int, batch: int, rounds: int) -> dict[str, list[float]]:
     """Contestant -> ratios to VGAN, one per repeat."""
     rng = torch.Generator().manual_seed(0)
     x = torch.rand(batch, *space.shape, generator=rng) * 2 - 1
-    nets = settings(space, latent)
-    plays = {"VGAN": player(replace(config_type("vgan")(data="noise"), **nets), x, space)}
+    nets, images = settings(space, latent), space.kind == "image"
+    plays = {"VGAN": player(replace(plain("vgan", "noise", images), **nets), x, space)}
     for name, options in BOUNDS.items():
         rows = batch // 8 if EIGHTH in name else 0
-        config = config_type("bidirectional")(data="noise")
+        config = plain("bidirectional", "noise", images)
         config = replace(config, probe=0, jacobian_rows=rows, **options, **nets)
         if space.kind == "vector":
-            config = replace(config, encoder_net=nets["energy_net"])
+            config = replace(config, encoder=nets["energy"])
         plays[name] = player(config, x, space)
     for play in plays.values():
         play()

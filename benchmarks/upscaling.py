@@ -42,11 +42,10 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
     "TV, 300 steps": {"inference": "variational", "tv": 0.001, "steps": 300},
     "scattering, order 1, 10 steps": {"steps": 10},
     "scattering, order 1, 50 steps": {"steps": 50},
-    "scattering, order 2, 50 steps": {"steps": 50, "statistics_net": {"order": 2}},
+    "scattering, order 2, 50 steps": {"steps": 50, "statistics": {"order": 2}},
     "SqueezeNet, stage 2, 50 steps": {
         "steps": 50,
-        "statistics": "squeezenet",
-        "statistics_net": {"depth": 2},
+        "statistics": {"name": "squeezenet", "depth": 2},
     },
     "scattering, order 1, Langevin, 50 steps": {"steps": 50, "inference": "langevin"},
 }

@@ -30,7 +30,7 @@ from torch import Tensor
 
 from benchmarks.command import Record, run_benchmark
 from gibbsian import data as datasets
-from gibbsian.config.config import Config, config_type, replace
+from gibbsian.config.config import Config, plain, replace
 from gibbsian.core import Space
 from gibbsian.evaluation import mean_weights
 from gibbsian.methods import VAE
@@ -44,15 +44,13 @@ Epoch = Callable[[], object]
 
 def configured(data: str, seed: int) -> Config:
     """The networks and the optimizer of both."""
-    tanh = {"width": 500, "depth": 1, "activation": "tanh"}
+    tanh = {"name": "mlp", "width": 500, "depth": 1, "activation": "tanh"}
     return replace(
-        config_type("vae")(data=data),
+        plain("vae", data),
         training={"batch": BATCH, "seed": seed, "device": "cpu", "save_every": 0},
         latent=20,
-        decoder="mlp",
-        encoder="mlp",
-        decoder_net=tanh,
-        encoder_net=tanh,
+        decoder=tanh,
+        encoder=tanh,
         model_optimizer={"name": "adam", "lr": RATE},
     )
 

@@ -19,14 +19,14 @@ class ResidualEnergy(nn.Module):
     """E(x) = w . phi(x) + |x|^2 / 8 with residual blocks; any module from [B, *event] to [B] will do.
 
     The command line calls the class with what its constructor names: ``space`` (shape and kind of
-    one observation), ``options`` (the --energy-net.* settings); other arguments need a default.
+    one observation); keyword-only arguments are its options, as in --energy.width.
     """
 
     confining = (
         True  # E grows at infinity: exp(-E) has a normaliser on R^d. Without this line, none
     )
 
-    def __init__(self, space: Space, width: int = 64, blocks: int = 3) -> None:
+    def __init__(self, space: Space, *, width: int = 64, blocks: int = 3) -> None:
         super().__init__()
         self.enter = nn.Linear(space.shape[0], width)
         self.blocks = nn.ModuleList(nn.Linear(width, width) for _ in range(blocks))

@@ -33,7 +33,7 @@ import torch
 from torch import Tensor
 
 from gibbsian import data as datasets
-from gibbsian.config.config import Config, config_type, replace
+from gibbsian.config.config import Config, plain, replace
 from gibbsian.core import Method
 from gibbsian.core.files import read_json
 from gibbsian.core.measures import Gaussian
@@ -58,17 +58,15 @@ def configured(
     data: str, estimator: str, latent: int, units: int, rows: int, rate: float = 0.02
 ) -> Config:
     """The paper's networks and optimizer."""
-    tanh = {"width": units, "depth": 1, "activation": "tanh"}
+    tanh = {"name": "mlp", "width": units, "depth": 1, "activation": "tanh"}
     return replace(
-        config_type("vae")(data=data),
+        plain("vae", data),
         box="none",
         training={"batch": BATCH, "device": "cpu", "save_every": 0},
         latent=latent,
         estimator=estimator,
-        decoder="mlp",
-        encoder="mlp",
-        decoder_net=tanh,
-        encoder_net=tanh,
+        decoder=tanh,
+        encoder=tanh,
         model_optimizer={"name": "adagrad", "lr": rate, "weight_decay": 1.0 / rows},
     )
 

@@ -32,7 +32,7 @@ from torch import Tensor
 
 from gibbsian import data as datasets
 from gibbsian.bounds import Points
-from gibbsian.config.config import Config, config_type, replace
+from gibbsian.config.config import Config, plain, replace
 from gibbsian.config.recipes import PLANE, default
 from gibbsian.core import Interval, Method, NonFiniteError
 from gibbsian.core.files import read_json
@@ -62,16 +62,16 @@ ADAM = {"lr": 1e-3, "betas": (0.5, 0.9), "schedule": "cosine"}
 def pairing(name: str, **options: Any) -> Config:
     """One pairing of bounds on the data set ``name`` with the nets of the study."""
     settings: dict[str, Any] = {
-        "energy_net": PLANE,
-        "generator_net": GENERATOR,
-        "encoder_net": {"depth": 3},
+        "energy": PLANE,
+        "generator": GENERATOR,
+        "encoder": {"depth": 3},
         "latent": 4,
         "noise": 0.03 if name == "grid25" else 0.05,
         "energy_optimizer": ADAM,
         "generator_optimizer": ADAM,
         "training": {"ema": 0.999},
     }
-    return replace(config_type("bidirectional")(data=name), **(settings | options))
+    return replace(plain("bidirectional", name), **(settings | options))
 
 
 def pairings(name: str) -> dict[str, Config]:
@@ -81,11 +81,11 @@ def pairings(name: str) -> dict[str, Config]:
     smooth = {"upper": "diffusion", "weight": 50.0, "diffuse": "data", "low": LOWEST[name]}
     exact = {"lower": "log-det", "latent": 2}
     folded = {"upper": "gradient-penalty", "weight": 0.1}
-    nets = {"generator_net": GENERATOR, "latent": 4}
+    nets = {"generator": GENERATOR, "latent": 4}
     return {
         "log-det x gradient penalty": pairing(name, **exact, **folded),
         "the same, no Fourier features in G": pairing(
-            name, **exact, **folded, generator_net={"depth": 3}
+            name, **exact, **folded, generator={"depth": 3}
         ),
         "log-det x diffusion": pairing(name, **exact, **smooth),
         "encoder x denoising": pairing(name, lower="encoder", **rough),

@@ -62,13 +62,13 @@ def configured(method: str, data: str) -> Config:
             default("vae", data),
             training={"batch": 100, "ema": 0.0},
             latent=50,
-            decoder_net=tanh,
-            encoder_net=tanh,
+            decoder=tanh,
+            encoder=tanh,
         )
     return replace(
         default("bihm", data),
         algorithm=method.lower(),
-        beliefs_net={"layers": LAYERS.get(data, FEW_LAYERS)},
+        beliefs={"layers": LAYERS.get(data, FEW_LAYERS)},
         l1=1e-3,
     )
 

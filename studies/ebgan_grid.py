@@ -88,14 +88,12 @@ def configuration(family: str, number: int) -> Config:
     return replace(
         default("gan" if side == "critic" else "ebgan", DATA),
         latent=32,
-        generator="mlp",
-        generator_net=relu | {"depth": depth, "width": width},
+        generator=relu | {"name": "mlp", "depth": depth, "width": width},
         generator_optimizer=plain | {"name": ours},
         training={"batch": 64, "seed": 0, "ema": 0.0},
         **{
-            f"{side}_net": discriminator,
+            side: {"name": "mlp" if side == "critic" else "autoencoder"} | discriminator,
             f"{side}_optimizer": plain | {"name": theirs},
-            side: "mlp" if side == "critic" else "autoencoder",
         },
         **({"r1": 0.0} if side == "critic" else {"margin": MARGIN, "pull_away": pull(family)}),
     )

@@ -115,7 +115,7 @@ def surface(seed: int, quick: bool) -> Result:
         train_base=False,
         energy_steps=1,
         gradient_penalty=1e-3,
-        energy_net={"fourier": 0},
+        energy={"fourier": 0},
     )
     config = replace(config, training={"batch": 1_000})
     data = datasets.from_array(pool[rows], name="surface", scaling="none")

@@ -49,8 +49,8 @@ FEW, MANY = range(3), range(5)
 
 def mixture(components: int) -> dict[str, Any]:
     """Options of a student that is a mixture of Gaussians."""
-    net = {"components": components}
-    return {"student": "mixture", "student_net": net, "student_rate": 1e-2, "gan_weight": 1.0}
+    net = {"name": "mixture", "components": components}
+    return {"student": net, "student_rate": 1e-2, "gan_weight": 1.0}
 
 
 Configure = Callable[[str], Config]
@@ -138,9 +138,7 @@ def cells(quick: bool) -> dict[str, Callable[[], Result]]:
     aims = {
         "GAN": default("gan", "grid100"),
         "LBT-GAN, mixture of 200": replace(fine, **mixture(200)),
-        "LBT-GAN, flow": replace(
-            fine, student="flow", student_net={"width": 64}, student_rate=1e-3
-        ),
+        "LBT-GAN, flow": replace(fine, student={"name": "flow", "width": 64}, student_rate=1e-3),
     }
     for method, config in aims.items():
         runs[f"{method} / grid100 / 0"] = partial(measured, config, 0, quick, LONG)

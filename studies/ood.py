@@ -40,11 +40,9 @@ ROWS = 2_000
 SAMPLES = 5_000
 CHANNELS = {"channels": 8}
 LANGEVIN = {
-    "energy": "conv",
-    "kernel": "ula",
+    "energy": CHANNELS | {"name": "conv"},
+    "sampler": {"kernel": "ula", "steps": 10, "step_size": 2e-3},
     "chains": 64,
-    "steps": 10,
-    "step_size": 2e-3,
     "reinit_prob": 0.005,
     "energy_l2": 1e-3,
 }
@@ -52,16 +50,16 @@ LANGEVIN = {
 
 def contestants(name: str) -> dict[str, tuple[Config, int]]:
     """Row -> configuration and rounds."""
-    nets = {"generator_net": CHANNELS, "latent": 16}
+    nets = {"generator": CHANNELS, "latent": 16}
     bounds = default("bidirectional", name)
     adversarial = default("gan", name)
     return {
         "bidirectional (encoder x diffusion)": (
-            replace(bounds, energy_net=CHANNELS, encoder_net=CHANNELS, **nets),
+            replace(bounds, energy=CHANNELS, encoder=CHANNELS, **nets),
             2_000,
         ),
-        "persistent CD": (replace(default("cd", name), energy_net=CHANNELS, **LANGEVIN), 1_200),
-        "VGAN": (replace(default("vgan", name), energy_net=CHANNELS, **nets), 3_000),
+        "persistent CD": (replace(default("cd", name), **LANGEVIN), 1_200),
+        "VGAN": (replace(default("vgan", name), energy=CHANNELS, **nets), 3_000),
         "Wasserstein GAN": (
             replace(
                 adversarial,
@@ -69,7 +67,7 @@ def contestants(name: str) -> dict[str, tuple[Config, int]]:
                 penalty=10.0,
                 r1=0.0,
                 critic_steps=3,
-                critic_net=CHANNELS,
+                critic=CHANNELS,
                 **nets,
             ),
             1_200,
@@ -172,9 +170,9 @@ def on_digits(method: str, quick: bool) -> Result:
         nets = {"channels": 8, "width": 64}
         config = replace(
             default("bidirectional", "digits"),
-            energy_net=nets,
-            generator_net=nets,
-            encoder_net=nets,
+            energy=nets,
+            generator={"channels": 8},
+            encoder=nets,
             latent=8,
             training={"batch": 128},
         )

@@ -64,9 +64,9 @@ def learner(method: str, k: int, rate: float) -> Config:
     side = OPPONENT[method]
     changes: dict[str, Any] = {
         "k" if method == "VGAN" else "critic_steps": k,
-        f"{side}_net": TRUNK,
+        side: TRUNK,
         f"{side}_optimizer": {"lr": rate},
-        "generator_net": {"channels": 32, "batch_norm": True, "activation": "relu"},
+        "generator": {"channels": 32, "batch_norm": True, "activation": "relu"},
         "latent": 64,
         "training": {"batch": 100},
     }
@@ -126,8 +126,8 @@ def transition(rho: float) -> Config:
         default("transition-vgan", DIGITS),
         reading="released-code",
         rho=rho,
-        energy_net=TRUNK | {"experts": 128},
-        autoencoder_net={"channels": 16, "code": 64, "batch_norm": True, "activation": "relu"},
+        energy=TRUNK | {"experts": 128},
+        autoencoder={"channels": 16, "code": 64, "batch_norm": True, "activation": "relu"},
         training={"batch": 200, "ema": 0.0},
     )
 

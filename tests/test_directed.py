@@ -105,7 +105,7 @@ def test_a_helmholtz_machine_reports_log_p_log_p_star_and_log_z():
     config = replace(
         recipes.default("bihm", "digits-4-binary"),
         training={"rounds": 3, "device": "cpu"},
-        beliefs_net={"layers": "6,3"},
+        beliefs={"layers": "6,3"},
         sweeps=2,
     )
     model, data = train(config), load_data(config)

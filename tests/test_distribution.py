@@ -30,18 +30,18 @@ def plane():
 
 @pytest.fixture(scope="module")
 def cd(plane):
-    return train("cd", plane, chains=64, steps=2, sample_steps=4, energy_net=NET)
+    return train("cd", plane, chains=64, sampler={"steps": 2, "sample_steps": 4}, energy=NET)
 
 
 @pytest.fixture(scope="module")
 def vgan(plane):
-    return train("vgan", plane, energy_net=NET, generator_net=NET)
+    return train("vgan", plane, energy=NET, generator=NET)
 
 
 @pytest.fixture(scope="module")
 def wide():
     rng = np.random.default_rng(0)
-    return train("cd", rng.normal(size=(60, 5)), chains=16, sample_steps=4, energy_net=NET)
+    return train("cd", rng.normal(size=(60, 5)), chains=16, sampler={"sample_steps": 4}, energy=NET)
 
 
 def integral(law, low, high):
@@ -100,8 +100,8 @@ def test_draws_that_are_the_generators_carry_gradients(vgan):
 
 
 def test_other_draws_carry_none_and_say_so(cd, plane):
-    noisy = train("bidirectional", plane, energy_net=NET, generator_net=NET, encoder_net=NET)
-    counts = train("gan", np.random.default_rng(0).poisson(5.0, (60, 2)), generator_net=NET)
+    noisy = train("bidirectional", plane, energy=NET, generator=NET, encoder=NET)
+    counts = train("gan", np.random.default_rng(0).poisson(5.0, (60, 2)), generator=NET)
     for model in (cd, noisy, counts):
         law = as_distribution(model)
         assert not law.has_rsample
@@ -129,7 +129,7 @@ def test_a_directed_model_is_bounded_from_below(plane):
 
 
 def test_without_a_measure_there_is_nothing(plane):
-    law = as_distribution(train("gan", plane, generator_net=NET, critic_net=NET))
+    law = as_distribution(train("gan", plane, generator=NET, critic=NET))
     assert law.sample((2,)).shape == (2, 2)
     with pytest.raises(ValueError, match="gan has no log-density: log Z is not defined"):
         law.log_prob_bounds(torch.zeros(1, 2))

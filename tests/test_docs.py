@@ -9,7 +9,6 @@ written to that file, for the blocks that follow.
 import dataclasses
 import doctest
 import importlib
-import inspect
 import itertools
 import pkgutil
 import re
@@ -37,8 +36,11 @@ from gibbsian.cli import (
     upscale as picture,
 )
 from gibbsian.cli.console import parse
-from gibbsian.config.config import config_type
+from gibbsian.config.config import to_json
+from gibbsian.config.recipes import default
+from gibbsian.core.signatures import options_of as signature
 from gibbsian.methods import METHODS
+from gibbsian.networks import NETWORKS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -189,6 +191,15 @@ def check(words):
     return cli.main(words)
 
 
+def entries(settings, prefix=""):
+    """Every entry of a configuration as JSON, as it is written on the command line."""
+    for name, value in settings.items():
+        yield prefix + name.replace("_", "-")
+        if isinstance(value, dict):
+            inner = "" if name in ("source", "training") else f"{name.replace('_', '-')}."
+            yield from entries(value, inner)
+
+
 def options_of(record, prefix=""):
     """Every option of a command's record, as it is written on the command line."""
     for field in dataclasses.fields(record):
@@ -203,9 +214,14 @@ def options_of(record, prefix=""):
 
 
 def test_options_that_pages_name_exist():
-    records = [train_commands.Continue, *RECORDS.values(), *map(config_type, METHODS)]
-    known = {"config", "out", "print-config", "help", "version"}
+    records = [train_commands.Continue, *RECORDS.values()]
+    known = {"config", "out", "print-config", "help", "help-all", "version"}
     known |= set(itertools.chain.from_iterable(options_of(record) for record in records))
+    for name in METHODS:
+        known |= set(entries(to_json(default(name, "moons"))))
+    for role, networks in NETWORKS.items():
+        for builder in networks.values():
+            known |= {f"{role}.{option.replace('_', '-')}" for option in signature(builder)}
     for page in PAGES:
         text = re.sub(r"torchrun[^`]*`", "", page.read_text())  # a command of another project
         for option in re.findall(r"(?<![\w-])--([a-z][\w.-]*)", text):
@@ -251,9 +267,14 @@ def test_links_of_the_readme_lead_somewhere():
 def test_a_page_per_method_with_its_options_and_defaults(method):
     """The table of a method's page holds exactly the options of its class, and their defaults."""
     text = (ROOT / "docs" / "methods" / f"{method}.md").read_text()
-    rows = dict(re.findall(r"^\| `(\w+)` \| `([^`]+)` \|", text, re.MULTILINE))
-    parameters = inspect.signature(METHODS[method]).parameters.values()
-    defaults = {p.name: str(p.default) for p in parameters if p.kind is p.KEYWORD_ONLY}
+    rows = dict(re.findall(r"^\| `([\w.]+)` \| `([^`]+)` \|", text, re.MULTILINE))
+    defaults = {}
+    for option, entry in signature(METHODS[method]).items():
+        if dataclasses.is_dataclass(entry.default):
+            inner = dataclasses.asdict(entry.default)
+            defaults |= {f"{option}.{name}": str(value) for name, value in inner.items()}
+        else:
+            defaults[option] = str(entry.default)
     assert rows == defaults
     module = sys.modules[METHODS[method].__module__]
     for quoted in re.findall(rf"`({METHODS[method].__name__}\.\w+)`", text):

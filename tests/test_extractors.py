@@ -16,7 +16,7 @@ from gibbsian.data.transforms import binary, pixels, unscaled
 from gibbsian.evaluation import frechet_distance, inception_type_score, on_features
 from gibbsian.evaluation.features.classifier import Classifier, load_classifier, save_classifier
 from gibbsian.evaluation.features.extractors import build_extractor, class_predictions, digest
-from gibbsian.networks import MobileNet, NetworkOptions, SqueezeNet
+from gibbsian.networks import MobileNet, SqueezeNet
 from gibbsian.networks.pretrained import MOBILENET, SQUEEZENET
 
 GREY = pixels((1, 8, 8), 17)
@@ -33,7 +33,7 @@ def levels(rng: torch.Generator, n: int, top: int = 16) -> torch.Tensor:
 
 def classifier_file(folder: Path, seed: int = 0) -> Path:
     torch.manual_seed(seed)
-    options = NetworkOptions(width=16, channels=4)
+    options = dict(width=16, channels=4)
     classifier = Classifier(Space((1, 8, 8), "image", (-1.0, 1.0)), GREY, 10, options)
     path = folder / f"classifier{seed}.safetensors"
     save_classifier(classifier, path)
@@ -119,7 +119,7 @@ def test_networks_of_photographs(name: str, width: int, rng: torch.Generator) ->
     with torch.no_grad():
         if name == "squeezenet":
             space = Space((1, 128, 128), "image")
-            maps = SqueezeNet(space, NetworkOptions(depth=4))(large)
+            maps = SqueezeNet(space, depth=4)(large)
         else:
             (maps,) = MobileNet((13,))(large)
     assert found.width == width

@@ -48,7 +48,7 @@ def model(tmp_path_factory):
         source={"root": str(secret)},
         chains=8,
         steps=2,
-        sample_steps=2,
+        sampler={"sample_steps": 2},
     )
 
 

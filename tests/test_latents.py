@@ -11,7 +11,7 @@ from gibbsian.core.measures import Counting, Gaussian
 from gibbsian.methods import BiHM
 from gibbsian.models.latents import manifold, quantiles, traverse
 from gibbsian.models.model import Model, load
-from gibbsian.networks import NetworkOptions, build_beliefs
+from tests.nets import build_beliefs
 
 OPTIONS = {"rounds": 3, "batch": 50, "device": "cpu"}
 SMALL = {"width": 8, "depth": 1}
@@ -27,9 +27,9 @@ def runs(tmp_path_factory):
         ("gan", "gan", "moons", 2),
     ):
         nets = (
-            {"decoder_net": SMALL, "encoder_net": SMALL}
+            {"decoder": SMALL, "encoder": SMALL}
             if method == "vae"
-            else {"generator_net": SMALL, "critic_net": SMALL}
+            else {"generator": SMALL, "critic": SMALL}
         )
         gibbsian.train(method, data, out=folder / name, training=OPTIONS, latent=latent, **nets)
     Image.fromarray(np.full((4, 4), 200, np.uint8)).save(folder / "digit.png")
@@ -117,7 +117,7 @@ def test_what_does_not_fit(runs, capsys, monkeypatch, run, words, why):
 
 def test_without_a_latent_space(runs):
     model = load(runs / "plane")
-    beliefs = build_beliefs("sigmoid", model.space, NetworkOptions(layers="3"))
+    beliefs = build_beliefs("sigmoid", model.space, dict(layers="3"))
     bits = Model(BiHM(beliefs, Counting((16,))), model.config, model.space, model.transform)
     with pytest.raises(ValueError, match="no latent space"):
         traverse(bits, 3)

@@ -132,7 +132,7 @@ def test_scored_rows_have_no_say_in_log_z(monkeypatch):
         return NotDefined("not asked")
 
     monkeypatch.setattr(gibbsian.models.log_density, "log_partition", record)
-    model = cd("gaussian-5-0", sample_steps=5)
+    model = cd("gaussian-5-0", sampler={"sample_steps": 5})
     for x in (torch.zeros(5, 5), 1e3 + torch.zeros(5, 5)):
         score_rows(model, x, 0)
     assert torch.equal(seen[0], seen[1])
@@ -146,7 +146,6 @@ def test_scored_rows_have_no_say_in_log_z(monkeypatch):
     plane = cd()
     assert reference_points(plane, 0).shape == (500, 2), "quadrature needs no samples"
     plane.moments = None  # saved by an older version
-    plane.method.sample_steps = 5
     assert reference_points(plane, 0).shape == (500, 2)
 
 
@@ -182,7 +181,7 @@ def test_log_p_star_is_in_the_user_s_units() -> None:
             "bihm",
             scale * x,
             training={"rounds": 1, "device": "cpu"},
-            beliefs_net={"layers": "3,2"},
+            beliefs={"layers": "3,2"},
         )
         z = log_z(model, None, 0)
         assert isinstance(z, Interval)

@@ -18,8 +18,8 @@ from gibbsian.core import Interval
 from gibbsian.integrations.scikit_learn import DensityEstimator, OutlierDetector, config_for
 
 FEW = {"rounds": 3, "random_state": 0}
-ABLE = {"chains": 64, "energy_net": {"width": 64, "fourier": 32, "fourier_scale": 2.0}}
-SMALL = {"chains": 64, "sample_steps": 40, "energy_net": {"width": 16, "fourier": 0}}
+ABLE = {"chains": 64, "energy": {"width": 64, "fourier": 32, "fourier_scale": 2.0}}
+SMALL = {"chains": 64, "sampler": {"sample_steps": 40}, "energy": {"width": 16, "fourier": 0}}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -174,7 +174,7 @@ def test_values_on_a_grid_are_scored_without_noise():
         (OutlierDetector("lbt"), "lbt has neither an energy nor a density"),
         (OutlierDetector("super-resolution"), "a model of pictures given others"),
         (DensityEstimator("cb"), "unknown method 'cb'; did you mean cd"),
-        (DensityEstimator(options={"stepz": 1}), "unknown option 'stepz'; did you mean steps"),
+        (DensityEstimator(options={"chainz": 1}), "unknown option 'chainz'; did you mean chains"),
         (DensityEstimator(rounds=0), "rounds must be at least 1"),
         (OutlierDetector(contamination=0.6), r"contamination must lie in \(0, 0.5\], not 0.6"),
     ],

@@ -6,11 +6,11 @@ import pytest
 
 import gibbsian
 from gibbsian.cli import main
-from gibbsian.config.config import config_type, to_json
+from gibbsian.config.config import plain, to_json
 from gibbsian.training.loggers import TensorBoard, watching
 from tests.cli.conftest import SMALL
 
-CONFIG = to_json(config_type("cd")(data="moons"))
+CONFIG = to_json(plain("cd", "moons"))
 
 
 def curves(folder):

@@ -28,9 +28,9 @@ from gibbsian.models.upscaling import (
 )
 
 NETS = {
-    "point_net": {"channels": 4},
-    "predictor_net": {"channels": 4},
-    "statistics_net": {"scales": 1, "orientations": 2},
+    "point": {"channels": 4},
+    "predictor": {"channels": 4},
+    "statistics": {"scales": 1, "orientations": 2},
 }
 
 

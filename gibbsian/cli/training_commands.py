@@ -6,13 +6,14 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Literal, cast
 
 import tyro
 
 from gibbsian.cli.console import parse, say
+from gibbsian.cli.train_options import fill
 from gibbsian.config import recipes
-from gibbsian.config.config import Config, config_type, from_json, method_class, replace, to_json
+from gibbsian.config.config import Config, from_json, method_class, replace, to_json
 from gibbsian.config.run_folder import check_format, default_path, new_run, open_run
 from gibbsian.core.files import read_json
 from gibbsian.methods import METHODS
@@ -30,8 +31,6 @@ zip of images. For example: gibbsian train cd --data moons --out runs/moons
 
 methods, each with options of its own (`gibbsian train METHOD --help`):
 """
-
-LOG_WITH = "also send each logged row to tensorboard, or to package.module:function"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,31 +122,12 @@ def _train_method(arguments: list[str]) -> int:
     name, *options = arguments
     method_class(name)
     data = _take(options, "--data")[0]
-    base = recipes.default(name, data or "")
-    return _train_with(
-        base if data is not None else dataclasses.replace(base, data=tyro.MISSING), options
-    )
+    return _train_with(recipes.default(name, data or ""), options)
 
 
 def _train_with(base: Config, arguments: list[str]) -> int:
-    out: Any = Annotated[Path | None, tyro.conf.arg(help="folder of the new run", metavar="RUN")]
-    show: Any = Annotated[
-        bool,
-        tyro.conf.arg(help="print the resolved configuration and stop"),
-        tyro.conf.FlagCreatePairsOff,
-    ]
-    tell: Any = Annotated[str | None, tyro.conf.arg(help=LOG_WITH, metavar="TRACKER")]
-    record = dataclasses.make_dataclass(
-        "Train",
-        [("out", out, None), ("print_config", show, False), ("log_with", tell, None)],
-        bases=(config_type(base.method),),
-        frozen=True,
-    )
-    record.__doc__ = config_type(base.method).__doc__
-    values = {f.name: getattr(base, f.name) for f in dataclasses.fields(base)}
-    args = parse(record, arguments, f"train {base.method}", record(**values))
-    config = type(base)(**{name: getattr(args, name) for name in values})
-    return _start(config, args.out, args.print_config, args.log_with)
+    given = fill(base, arguments)
+    return _start(given.config, given.out, given.print_config, given.log_with)
 
 
 def _read_config(path: Path, trust_code: bool, typed: Sequence[str]) -> Config:

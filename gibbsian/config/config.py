@@ -1,32 +1,31 @@
-"""The configuration of a run: one typed record per method, derived from the method's own signature.
+"""The configuration of a run: data, training, and a method with its networks and their options.
 
-A method's constructor takes its networks first, then prior and measure, then keyword-only options.
-The record has a field for each of these options, a name and options for each network, one optimizer
-per player, and what every run needs. The command line and ``config.json`` are both read off it.
+What a method or a network can be told is read off its signature: keyword-only parameters, their types,
+defaults and help texts. The command line and ``config.json`` are both read off these.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import inspect
+import math
 import types
 import typing
 from collections.abc import Iterable, Mapping
-from functools import cache, partial
 from typing import Annotated, Any, Literal
 
-import docstring_parser
-import tyro
+import msgspec
 
 from gibbsian.config.consent import check_consent
 from gibbsian.core import Method, nearest
+from gibbsian.core.signatures import RARE, Option, check_options, options_of
+from gibbsian.data.named import holds_pictures
 from gibbsian.methods import METHODS
-from gibbsian.networks import NETWORKS, NetworkOptions
+from gibbsian.networks import network_builder
 from gibbsian.training import Optimizer, Training
 
 DATA = (
-    "a built-in name (see `gibbsian list data`), a .csv, .npy, .npz or .parquet file, or a folder "
-    "or zip of images"
+    "a file, a folder or zip of images, or a built-in name (`gibbsian list data`); files are .csv, "
+    ".npy, .npz or .parquet"
 )
 
 
@@ -58,14 +57,14 @@ class Source:
         target: name or number of the column that holds classes, which are not modelled.
     """
 
-    root: Annotated[str | None, tyro.conf.arg(metavar="FOLDER")] = None
+    root: Annotated[str | None, RARE] = None
     scaling: Literal["standardise", "none"] = "standardise"
     limit: int = 0
-    split_seed: int = 0
-    patch: int = 0
-    grey: bool = False
-    size: int = 0
-    target: Annotated[str | None, tyro.conf.arg(metavar="COLUMN")] = None
+    split_seed: Annotated[int, RARE] = 0
+    patch: Annotated[int, RARE] = 0
+    grey: Annotated[bool, RARE] = False
+    size: Annotated[int, RARE] = 0
+    target: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("limit", "split_seed", "patch", "size"):
@@ -74,85 +73,120 @@ class Source:
                 raise ValueError(f"--{option} must not be negative, not {getattr(self, name)}")
 
 
-BOX = "half-width of the box a bounded energy of vectors lives on, in scaled units, auto or none"
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """The network of a role: a built-in name or ``package.module:Class``, and all of its options.
+
+    Options are attributes too.
+    """
+
+    name: str
+    options: Mapping[str, Any]
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("_") and name in self.__dict__.get("options", ()):
+            return self.options[name]
+        raise AttributeError(f"the network {self.__dict__.get('name')} has no option {name!r}")
+
+    def to_json(self) -> dict[str, Any]:
+        """``{"name": ..., option: value, ...}``."""
+        return {"name": self.name, **self.options}
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """What every run has; ``config_type`` adds the fields of one method."""
+    """What a run is told. A method's options, networks and optimizers are attributes too.
 
-    data: Annotated[str, tyro.conf.arg(metavar="DATA", help=DATA)]
-    source: tyro.conf.OmitArgPrefixes[Source] = dataclasses.field(default_factory=Source)
-    training: tyro.conf.OmitArgPrefixes[Training] = dataclasses.field(default_factory=Training)
-    box: Annotated[str, tyro.conf.arg(help=BOX)] = "auto"
+    ``box``: half-width of the box a bounded energy of vectors lives on, in scaled units, auto or none.
+    ``options``: of the method, and ``latent``, the dimension of the latent space, where it has one.
+    ``networks`` by role; ``optimizers`` by player, each called ``PLAYER_optimizer`` elsewhere.
+    """
 
-    method: typing.ClassVar[str] = ""
+    method: str
+    data: str
+    source: Source
+    training: Training
+    box: str
+    options: Mapping[str, Any]
+    networks: Mapping[str, Network]
+    optimizers: Mapping[str, Optimizer]
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled (between processes of a study) by value: the record types are made at run time."""
-        return partial(from_json, trust_code=True), (to_json(self),)  # it was a record already
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("_") and "optimizers" in self.__dict__:
+            player = name.removesuffix("_optimizer")
+            groups = ((self.options, name), (self.networks, name), (self.optimizers, player))
+            for group, key in groups:
+                if key in group and (group is not self.optimizers or key != name):
+                    return group[key]
+        raise AttributeError(f"this configuration has no {name!r}")
 
 
-AUTO = "auto"
-"""The name of a network that is the method's default, on images its convolutional counterpart."""
+COMMON = ("data", "source", "training", "box")
+LATENT = Option(int, 16, "dimension of the generator's latent space")
+
+
+def method_options(cls: type[Method]) -> Mapping[str, Option]:
+    """The options of a method, and ``latent`` where a network of it has a latent space."""
+    latent = any(role in ("generator", "decoder") for role in cls.networks)
+    return {**options_of(cls), **({"latent": LATENT} if latent else {})}
+
+
+def default_network(role: str, name: str) -> Network:
+    """The network ``name`` with its own defaults; ValueError for an unknown name."""
+    known = options_of(network_builder(role, name))
+    return Network(name, {option: entry.default for option, entry in known.items()})
+
+
 CONVOLUTIONAL = {"mlp": "conv", "confined": "conv"} | {
     name: f"conv-{name}" for name in ("bounded", "autoencoder")
 }
 
 
-def suited(default: str, images: bool) -> str:
-    """What ``auto`` stands for where a method's default network is ``default``."""
-    return CONVOLUTIONAL.get(default, default) if images else default
+def suited(default: str, pictures: bool) -> str:
+    """The default network on pictures or elsewhere, where a method's own is ``default``."""
+    return CONVOLUTIONAL.get(default, default) if pictures else default
 
 
-def signature_options(cls: type[Method]) -> dict[str, inspect.Parameter]:
-    """The keyword-only options of a method's constructor."""
-    parameters = inspect.signature(cls, eval_str=True).parameters.values()
-    return {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY}
+def plain(method: str, data: str, pictures: bool | None = None) -> Config:
+    """The defaults of the classes themselves; on pictures networks are convolutional.
 
-
-@cache
-def config_type(method: str) -> type[Config]:
-    """The configuration record of one method, with help texts from its docstring."""
+    ``pictures``: whether the data are pictures, where more is known than their name or file.
+    """
     cls = method_class(method)
-    documentation = docstring_parser.parse(cls.__doc__ or "")
-    texts = {p.arg_name: " ".join((p.description or "").split()) for p in documentation.params}
-    fields: list[Any] = []
-    for name, parameter in signature_options(cls).items():
-        annotation: Any = parameter.annotation
-        annotated = Annotated[annotation, tyro.conf.arg(help=texts.get(name, ""))]
-        fields.append((name, annotated, dataclasses.field(default=parameter.default)))
-    if "prior" in inspect.signature(cls).parameters:
-        text = "dimension of the generator's latent space"
-        latent = Annotated[int, tyro.conf.arg(help=text)]
-        fields.append(("latent", latent, dataclasses.field(default=16)))
-    for role, default in cls.networks.items():
-        known = ", ".join(NETWORKS.get(role, NETWORKS["energy"]))
-        images = suited(default, images=True)
-        auto = AUTO if images == default else f"{AUTO} ({images} for images)"
-        text = f"the {role} network: {known}, or your own package.module:Class; {auto} is {default}"
-        named = Annotated[str, tyro.conf.arg(help=text)]
-        fields.append((role, named, dataclasses.field(default=AUTO)))
-        fields.append((f"{role}_net", NetworkOptions, _new(NetworkOptions)))
-    for player in cls.players:
-        if player in cls.self_optimized:
-            continue
-        fields.append((f"{player}_optimizer", Optimizer, _new(Optimizer)))
-    record: Any = dataclasses.make_dataclass(
-        f"{cls.__name__}Config", fields, bases=(Config,), frozen=True
+    if pictures is None:
+        pictures = holds_pictures(data)
+    players = [player for player in cls.players if player not in cls.self_optimized]
+    return Config(
+        method=method,
+        data=data,
+        source=Source(),
+        training=Training(),
+        box="auto",
+        options={name: option.default for name, option in method_options(cls).items()},
+        networks={
+            role: default_network(role, suited(default, pictures))
+            for role, default in cls.networks.items()
+        },
+        optimizers={player: Optimizer() for player in players},
     )
-    record.method = method
-    record.__doc__ = documentation.short_description or ""
-    return record
-
-
-def _new(kind: type) -> Any:
-    return dataclasses.field(default_factory=kind)
 
 
 def to_json(config: Config) -> dict[str, Any]:
     """The configuration as JSON-able values, with the method's name."""
-    return {"method": config.method, **dataclasses.asdict(config)}
+    options = {
+        name: dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value
+        for name, value in config.options.items()
+    }
+    return {
+        "method": config.method,
+        "data": config.data,
+        "source": dataclasses.asdict(config.source),
+        "training": dataclasses.asdict(config.training),
+        "box": config.box,
+        **options,
+        **{role: network.to_json() for role, network in config.networks.items()},
+        **{f"{p}_optimizer": dataclasses.asdict(o) for p, o in config.optimizers.items()},
+    }
 
 
 def from_json(
@@ -170,61 +204,119 @@ def from_json(
     if not isinstance(values, Mapping) or "method" not in values or "data" not in values:
         raise ValueError("a configuration needs the entries 'method' and 'data'")
     rest = {name: value for name, value in values.items() if name != "method"}
-    config: Config = _record(config_type(str(values["method"])), rest, "option")
-    names = {role: getattr(config, role) for role in METHODS[config.method].networks}
+    method = str(values["method"])
+    rest = {name: value for name, value in values.items() if name != "method"}
+    names = {
+        role: network_name(rest[role]) for role in method_class(method).networks if role in rest
+    }
     if not trust_code:
-        names |= {role: AUTO for role in given if ":" in names.get(role, "")}
-        config = dataclasses.replace(config, **names)
+        for role in {role for role in given if ":" in names.get(role, "")}:
+            del rest[role], names[role]
     check_consent({f"the {role} network": name for role, name in names.items()}, origin, trust_code)
-    return config
+    return replace(plain(method, str(values["data"])), **rest)
+
+
+def network_name(entry: Any) -> str:
+    """The name in a network's entry, "" where there is none."""
+    return str(entry.get("name", "")) if isinstance(entry, Mapping) else str(entry)
 
 
 def replace(config: Config, **changes: Any) -> Config:
-    """A changed copy; nested records take mappings, so ``training={"rounds": 10}`` changes one field."""
-    return _record(type(config), changes, "option", config)
+    """A changed copy; groups take mappings, so ``training={"rounds": 10}`` changes one entry.
+
+    A network takes a name, or a mapping of options and ``name``; of another network than before the
+    options that both have are kept. With other data a default network becomes the one that suits them.
+    ValueError for an entry that is not there or of another type.
+    """
+    if "data" in changes:
+        config = _with_data(config, coerced(str, changes.pop("data"), "option data"))
+    options, networks = dict(config.options), dict(config.networks)
+    optimizers, rest = dict(config.optimizers), {}
+    known = {**method_options(method_class(config.method))}
+    players = {f"{player}_optimizer": player for player in optimizers}
+    for name, value in changes.items():
+        if name in known:
+            options[name] = coerced(known[name].type, value, f"option {name}", options[name])
+        elif name in networks:
+            networks[name] = _network(name, networks[name], value)
+        elif name in players:
+            before = optimizers[players[name]]
+            optimizers[players[name]] = coerced(Optimizer, value, f"option {name}", before)
+        elif name in COMMON:
+            hint = typing.get_type_hints(Config)[name]
+            rest[name] = coerced(hint, value, f"option {name}", getattr(config, name))
+        else:
+            raise nearest("option", name, [*COMMON, *known, *networks, *players])
+    return dataclasses.replace(
+        config, options=options, networks=networks, optimizers=optimizers, **rest
+    )
 
 
-def _record(kind: type, values: Any, where: str, base: Any = None) -> Any:
-    """Build record ``kind`` from nested mappings, starting from ``base`` or the defaults."""
+def _with_data(config: Config, data: str) -> Config:
+    """``config`` for other data: on pictures a default network is the convolutional one."""
+    was, now = (False, False) if data == config.data else map(holds_pictures, (config.data, data))
+    networks = dict(config.networks)
+    for role, default in method_class(config.method).networks.items():
+        if was != now and networks[role].name == suited(default, was):
+            networks[role] = _network(role, networks[role], suited(default, now))
+    return dataclasses.replace(config, data=data, networks=networks)
+
+
+def _network(role: str, before: Network, value: Any) -> Network:
+    """``before`` with another name, other options, or both."""
+    if isinstance(value, Network):
+        value = value.to_json()
+    if isinstance(value, str):
+        value = {"name": value}
+    if not isinstance(value, Mapping):
+        raise ValueError(f"option {role} must be a name or a group of settings, not {value!r}")
+    name = coerced(str, value.get("name", before.name), f"option {role} name")
+    builder = network_builder(role, name)
+    known, given = options_of(builder), {k: v for k, v in value.items() if k != "name"}
+    check_options(f"the {role} network {name}", builder, given)
+    options = dict(default_network(role, name).options)
+    options |= {k: v for k, v in before.options.items() if k in known}
+    for option, entry in given.items():
+        options[option] = coerced(known[option].type, entry, f"option {role} {option}")
+    return Network(name, options)
+
+
+def coerced(hint: Any, value: Any, where: str, base: Any = None) -> Any:
+    """``value`` as type ``hint``; lists become tuples, whole numbers floats; else ValueError.
+
+    A mapping for a record changes ``base``, or the record's defaults.
+    """
+    if typing.get_origin(hint) is typing.Annotated:
+        hint = typing.get_args(hint)[0]
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return value if isinstance(value, hint) else _record(hint, value, where, base)
+    if typing.get_origin(hint) is Literal and value not in typing.get_args(hint):
+        raise nearest(where, str(value), [str(known) for known in typing.get_args(hint)])
+    try:
+        return msgspec.convert(value, hint)
+    except msgspec.ValidationError as error:
+        name = str(hint) if isinstance(hint, types.UnionType) else getattr(hint, "__name__", hint)
+        raise ValueError(f"{where} must be of type {name}, not {value!r}") from error
+
+
+def _record(kind: type, values: Any, where: str, base: Any) -> Any:
+    """Record ``kind`` from a mapping, starting from ``base`` or the defaults."""
     if not isinstance(values, Mapping):
         raise ValueError(f"{where} must be a group of settings, not {values!r}")
-    hints = typing.get_type_hints(kind, include_extras=False)
-    names = {f.name for f in dataclasses.fields(kind)}
-    entries: dict[str, Any] = {}
-    for name, value in values.items():
-        if name not in names:
-            raise nearest(where, name, names)
-        hint, inner = hints[name], getattr(base, name, None)
-        if dataclasses.is_dataclass(hint) and not dataclasses.is_dataclass(value):
-            value = _record(typing.cast(type, hint), value, f"{where} {name}", inner)
-        elif not dataclasses.is_dataclass(hint):
-            value = _checked(hint, value, f"{where} {name}")
-        entries[name] = value
-    if base is not None:
-        return dataclasses.replace(base, **entries)
-    return kind(**entries)
+    hints = typing.get_type_hints(kind)
+    for name in values:
+        if name not in hints:
+            raise nearest(where, name, hints)
+    entries = {k: coerced(hints[k], v, f"{where} {k}") for k, v in values.items()}
+    return dataclasses.replace(base, **entries) if base is not None else kind(**entries)
 
 
-def _checked(hint: Any, value: Any, where: str) -> Any:
-    """``value`` as type ``hint``; lists become tuples, whole numbers floats; else ValueError."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is Literal:
-        if value not in arguments:
-            raise nearest(where, str(value), [str(a) for a in arguments])
-        return value
-    if origin in (typing.Union, types.UnionType):
-        for option in arguments:
-            try:
-                return _checked(option, value, where)
-            except ValueError:
-                continue
-    elif origin is tuple and isinstance(value, (list, tuple)):
-        inner = arguments[:1] * len(value) if arguments[-1:] == (...,) else arguments
-        if len(inner) == len(value):
-            return tuple(_checked(h, v, where) for h, v in zip(inner, value, strict=True))
-    elif hint is float and type(value) is int:
-        return float(value)
-    elif isinstance(hint, type) and type(value) is hint:
-        return value
-    name = getattr(hint, "__name__", str(hint))
-    raise ValueError(f"{where} must be of type {name}, not {value!r}")
+def half_width(box: str) -> float:
+    """The number that the configuration's ``box`` holds; ValueError if it is none."""
+    try:
+        half = float(box)
+    except ValueError:
+        half = -1.0
+    if not 0 < half < math.inf:
+        raise ValueError(f"--box must be auto, none or a positive half-width, not {box!r}")
+    return half

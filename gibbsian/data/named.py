@@ -13,8 +13,8 @@ from gibbsian.core import did_you_mean
 from gibbsian.core.paths import find, roots
 from gibbsian.data.densities import DENSITIES, is_density
 from gibbsian.data.patches import PHOTOS
-from gibbsian.data.readers import holds_images
-from gibbsian.data.rows import Rows
+from gibbsian.data.readers import ARRAYS, holds_images, read as read_file
+from gibbsian.data.rows import Rows, arranged, kind_of
 from gibbsian.data.sets import NAMED, area_average
 
 
@@ -50,12 +50,22 @@ def _image_set(name: str) -> bool:
 def holds_pictures(name: str) -> bool:
     """Whether data called ``name``, a built-in set or a path, are grey or coloured pictures.
 
-    As far as the name tells: of a ``.npy`` or ``.npz`` file it does not.
+    Of a ``.npy`` or ``.npz`` file what lies in it tells, if it can be read.
     """
     if name == PHOTOS or _image_set(name):
         return True
     built_in = name in ("", ARRAY) or is_density(name) or is_named(name)
-    return not built_in and holds_images(Path(name))
+    return not built_in and (holds_images(Path(name)) or _array_of_images(Path(name)))
+
+
+def _array_of_images(path: Path) -> bool:
+    if path.suffix.lower() not in ARRAYS or not path.is_file():
+        return False
+    try:
+        rows = read_file(path)
+        return rows.x.ndim > 2 and kind_of(arranged(rows, path.name), path.name)[0] == "image"
+    except ValueError:  # said by `load`, which reads it again
+        return False
 
 
 def is_named(name: str) -> bool:

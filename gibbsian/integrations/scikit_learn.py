@@ -40,7 +40,7 @@ def few_rounds_of_cd(share: float) -> dict[str, Any]:
 
     The wide Metropolis step keeps it stable at that rate.
     """
-    return {"mh_scale": 1.0, "energy_optimizer": {"lr": 1e-3 / max(share, 0.1)}}
+    return {"sampler": {"mh_scale": 1.0}, "energy_optimizer": {"lr": 1e-3 / max(share, 0.1)}}
 
 
 FEW_ROUNDS: Mapping[str, Callable[[float], dict[str, Any]]] = {"cd": few_rounds_of_cd}
@@ -57,7 +57,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):
     Args:
         method: name of the method, see ``gibbsian list methods``.
         rounds: rounds of training; None takes one per row, at most the method's default.
-        options: further settings as for ``gibbsian.train``, ``{"energy_net": {"width": 64}}`` say.
+        options: further settings as for ``gibbsian.train``, ``{"energy": {"width": 64}}`` say.
         device: cpu, cuda, cuda:1, mps, or auto for the best one present.
         random_state: seed, generator or None, by scikit-learn's conventions.
 

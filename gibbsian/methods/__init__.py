@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gibbsian.core import Method
+from gibbsian.methods._langevin import SamplerOptions
 from gibbsian.methods.bidirectional import BidirectionalBounds
 from gibbsian.methods.bihm import BiHM
 from gibbsian.methods.cd import ContrastiveDivergence
@@ -50,6 +51,7 @@ __all__ = [
     "BidirectionalBounds",
     "ContrastiveDivergence",
     "NoiseContrast",
+    "SamplerOptions",
     "ScoreMatching",
     "SuperResolution",
     "TransitionVGAN",

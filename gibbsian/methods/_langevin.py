@@ -3,34 +3,57 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from torch import Generator, Tensor
 
 from gibbsian.core import Energy
 from gibbsian.core.measures import Box, Counting, Gaussian, Measure, RealSpace, Undefined
+from gibbsian.core.signatures import RARE
 from gibbsian.methods.checks import check_at_least, check_choice, check_positive, check_weight
 from gibbsian.samplers import Kernel, State, constrained, mala, random_walk, run, ula
 
 
 @dataclass(frozen=True)
-class LangevinSampler:
-    """Chains of exp(-E / noise^2) under ``measure``: rounds of Langevin steps and a wide Metropolis step.
+class SamplerOptions:
+    """How chains of exp(-E / noise^2) move. Raises ValueError for settings that are no such numbers.
 
-    ``kernel``: ula takes every step of size ``step_size``, mala accepts or rejects it. ``mh_scale``:
-    standard deviation of the random-walk Metropolis step that crosses between modes, 0 for none.
-    ``sample_steps``: Langevin steps before a chain is handed out. On a box no chain leaves it: ula
-    reflects at the walls, the others reject. Raises ValueError for settings that are no such
-    numbers, and for binary data.
+    Args:
+        steps: Langevin steps per round, before the wide Metropolis step.
+        step_size: h of x' = x - h grad E + noise sqrt(2 h) xi.
+        kernel: ula takes every step, mala accepts or rejects it (no bias from the step size).
+        mh_scale: standard deviation of one random-walk Metropolis step at the end of each round,
+            which crosses between modes; 0 for none.
+        sample_steps: Langevin steps before a chain is handed out as a sample, in whole rounds.
+        noise: 1 samples exp(-E), other values exp(-E / noise^2).
+    """
+
+    steps: int = 5
+    step_size: float = 0.01
+    kernel: Literal["ula", "mala"] = "mala"
+    mh_scale: float = 0.0
+    sample_steps: int = 500
+    noise: Annotated[float, RARE] = 1.0
+
+    def __post_init__(self) -> None:
+        check_at_least("steps", self.steps, 1)
+        check_positive("step_size", self.step_size)
+        check_choice("kernel", self.kernel, ("ula", "mala"))
+        check_weight("mh_scale", self.mh_scale)
+        check_positive("noise", self.noise)
+        check_at_least("sample_steps", self.sample_steps, 1)
+
+
+@dataclass(frozen=True)
+class LangevinSampler:
+    """Chains under ``measure``: rounds of Langevin steps and a wide Metropolis step.
+
+    On a box no chain leaves it: ula reflects at the walls, the others reject. Raises ValueError for
+    binary data.
     """
 
     measure: Measure | Undefined
-    steps: int
-    step_size: float
-    kernel: Literal["ula", "mala"] = "mala"
-    mh_scale: float = 0.0
-    noise: float = 1.0
-    sample_steps: int = 500
+    options: SamplerOptions = SamplerOptions()
 
     def __post_init__(self) -> None:
         if isinstance(self.measure, Counting):
@@ -38,12 +61,6 @@ class LangevinSampler:
                 "this method walks by Langevin dynamics, which needs continuous data; binary data "
                 "cannot be used with it"
             )
-        check_at_least("steps", self.steps, 1)
-        check_positive("step_size", self.step_size)
-        check_choice("kernel", self.kernel, ("ula", "mala"))
-        check_weight("mh_scale", self.mh_scale)
-        check_positive("noise", self.noise)
-        check_at_least("sample_steps", self.sample_steps, 1)
 
     def start(self, n: int, rng: Generator) -> Tensor:
         """``[n, *event]``: uniform on a box, otherwise standard normal."""
@@ -57,18 +74,19 @@ class LangevinSampler:
         Points outside a box are first moved onto its walls. Raises ValueError where a chain starts at
         an energy that is NaN or infinite.
         """
-        state = run(self.langevin(energy), self.inside(x0), self.steps, rng, keep="last").state
-        if self.mh_scale == 0:
+        options = self.options
+        state = run(self.langevin(energy), self.inside(x0), options.steps, rng, keep="last").state
+        if options.mh_scale == 0:
             return state.x
-        wide = random_walk(self.target(energy), self.mh_scale)
+        wide = random_walk(self.target(energy), options.mh_scale)
         # The energies are known: another start would evaluate them again, and look at them.
-        state = state.replace(grad=None, step_size=self.mh_scale)
+        state = state.replace(grad=None, step_size=options.mh_scale)
         return run(wide, state, 1, rng, keep="last").state.x
 
     def sample(self, energy: Energy, x0: Tensor, rng: Generator) -> Tensor:
         """``x0 [n, *event]`` after ``sample_steps`` Langevin steps or a few more, in whole rounds."""
         x = x0
-        for _ in range(-(-self.sample_steps // self.steps)):
+        for _ in range(-(-self.options.sample_steps // self.options.steps)):
             x = self.step(energy, x, rng)
         return x
 
@@ -83,9 +101,9 @@ class LangevinSampler:
 
         With temperature T = noise^2 its drift is h T grad(E / T) and its noise sqrt(2 h T) xi.
         """
-        temperature = self.noise**2
-        h, beta = self.step_size * temperature, 1.0 / temperature
-        if self.kernel == "mala":
+        temperature = self.options.noise**2
+        h, beta = self.options.step_size * temperature, 1.0 / temperature
+        if self.options.kernel == "mala":
             return mala(self.target(energy), h, beta=beta)
         if isinstance(self.measure, Box):
             return ula(energy, h, box=(self.measure.low, self.measure.high), beta=beta)

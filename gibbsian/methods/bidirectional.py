@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator, Mapping
-from typing import ClassVar, Literal, get_args
+from typing import Annotated, ClassVar, Literal, get_args
 
 import torch
 from torch import Generator, Tensor, nn
@@ -34,6 +34,7 @@ from gibbsian.core import Batch, Loss, Method, Move, check_energy
 from gibbsian.core.measures import Counting, Gaussian, Measure, Undefined
 from gibbsian.core.numerics import call_frozen, jacobian, log_det_gram, singular_values
 from gibbsian.core.protocols import Flow
+from gibbsian.core.signatures import RARE
 from gibbsian.methods.checks import (
     check_at_least,
     check_choice,
@@ -113,17 +114,17 @@ class BidirectionalBounds(Method):
         weight: float = 0.1,
         margin: float = 0.0,
         anneal: float = 0.0,
-        power: float = 2.0,
-        projected: bool = True,
-        entropy_weight: float = 1.0,
-        iterations: int = 2,
-        jacobian_rows: int = 0,
+        power: Annotated[float, RARE] = 2.0,
+        projected: Annotated[bool, RARE] = True,
+        entropy_weight: Annotated[float, RARE] = 1.0,
+        iterations: Annotated[int, RARE] = 2,
+        jacobian_rows: Annotated[int, RARE] = 0,
         noise: float = 0.1,
         schedule: Literal["preserving", "exploding"] = "preserving",
         diffuse: Literal["samples", "data"] = "samples",
         low: float = 0.05,
-        high: float = 5.0,
-        probe: int = 100,
+        high: Annotated[float, RARE] = 5.0,
+        probe: Annotated[int, RARE] = 100,
     ):
         super().__init__(measure)
         check_choice("lower", lower, get_args(Lower))

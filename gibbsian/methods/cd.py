@@ -11,7 +11,7 @@ from torch import Generator, Tensor, nn
 from gibbsian.core import Batch, Loss, Method, Move, NonFiniteError, check_energy
 from gibbsian.core.measures import Measure, Undefined
 from gibbsian.methods._conditional import check_classifier, draw, known_classes, with_classes
-from gibbsian.methods._langevin import LangevinSampler
+from gibbsian.methods._langevin import LangevinSampler, SamplerOptions
 from gibbsian.methods.checks import (
     check_at_least,
     check_choice,
@@ -28,25 +28,18 @@ class ContrastiveDivergence(Method):
     the data batch (CD-k, Hinton 2002) or at noise (short-run, Nijkamp et al. 2019). Only chains
     that mix make the gradient right; CD-k and short runs are biased even with exact kernels, and
     unadjusted Langevin adds a bias of order step_size. Langevin steps do not cross between distant
-    modes: in few dimensions one wide Metropolis step per round (``mh_scale``) does, and sets the modes'
-    weights right. On a box no chain leaves it: ula reflects at the walls, the others reject.
+    modes: in few dimensions one wide Metropolis step per round (``sampler.mh_scale``) does, and sets
+    the modes' weights right. On a box no chain leaves it: ula reflects at the walls, the others reject.
 
     Args:
         start: where negatives start in each round: persistent (where they ended), data (at the
             batch, as many as it has rows) or noise (standard normal, uniform on a box).
         chains: number of persistent chains; all of them move and count in every round.
         reinit_prob: probability, per round, that a persistent chain starts again from noise.
-        steps: Langevin steps per round.
-        step_size: h of x' = x - h grad E + noise sqrt(2 h) xi.
-        noise: 1 samples exp(-E), other values exp(-E / noise^2).
-        kernel: ula takes every step, mala accepts or rejects it (no bias from the step size).
-        mh_scale: standard deviation of one random-walk Metropolis step at the end of each round; 0
-            for none.
         energy_l2: weight of mean E^2 on data and samples, which holds the energy near zero.
-        sample_steps: Langevin steps that the chains make before they are handed out as samples, in
-            whole rounds of ``steps`` and the wide step.
         classify: weight of -log p(y|x) of labelled data in the loss, 1 for the likelihood of x and
             y; needs an energy that classifies, such as joint, which then samples by class.
+        sampler: how the chains move, in each round and before they are handed out as samples.
     """
 
     players: ClassVar[Mapping[str, tuple[str, ...]]] = {"energy": ("energy",)}
@@ -61,14 +54,9 @@ class ContrastiveDivergence(Method):
         start: Literal["persistent", "data", "noise"] = "persistent",
         chains: int = 1024,
         reinit_prob: float = 0.0,
-        steps: int = 10,
-        step_size: float = 0.01,
-        noise: float = 1.0,
-        kernel: Literal["ula", "mala"] = "ula",
-        mh_scale: float = 0.0,
         energy_l2: float = 0.0,
-        sample_steps: int = 200,
         classify: float = 0.0,
+        sampler: SamplerOptions = SamplerOptions(steps=10, kernel="ula", sample_steps=200),
     ):
         super().__init__(measure)
         check_choice("start", start, ("persistent", "data", "noise"))
@@ -79,9 +67,7 @@ class ContrastiveDivergence(Method):
         self.energy = energy
         self.start = start
         self.reinit_prob = reinit_prob
-        self.sampler = LangevinSampler(
-            measure, steps, step_size, kernel, mh_scale, noise, sample_steps
-        )
+        self.sampler = LangevinSampler(measure, sampler)
         self.energy_l2 = energy_l2
         self.classify, self.by_class = classify, classify > 0
         kept = chains if start == "persistent" else 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor, nn
@@ -13,7 +13,7 @@ from torch.nn.functional import softplus
 from gibbsian.core import Batch, Loss, Method, Move, check_energy
 from gibbsian.core.measures import Box, Gaussian, Measure, Undefined
 from gibbsian.methods._conditional import check_classifier, draw, known_classes, with_classes
-from gibbsian.methods._langevin import LangevinSampler
+from gibbsian.methods._langevin import LangevinSampler, SamplerOptions
 from gibbsian.methods.checks import check_at_least, check_positive
 from gibbsian.methods.noise_law import FittedGaussian
 
@@ -40,13 +40,9 @@ class NoiseContrast(Method):
     Args:
         noise_ratio: noise draws per row of data.
         noise_std_scale: the noise has this many times the data's standard deviation.
-        steps: Langevin steps between two wide Metropolis steps of the chains that sample.
-        step_size: h of x' = x - h grad E + sqrt(2 h) xi.
-        kernel: mala accepts or rejects each step, ula takes every one.
-        mh_scale: standard deviation of the random-walk Metropolis step after every ``steps``; 0 for none.
-        sample_steps: Langevin steps from noise to a sample, in whole rounds of ``steps`` and the wide step.
         classify: weight of -log p(y|x) of labelled data in the loss; needs an energy that
             classifies, such as joint, which then samples by class.
+        sampler: of the chains that sample; none run in training.
     """
 
     players: ClassVar[Mapping[str, tuple[str, ...]]] = {"energy": ("energy", "A")}
@@ -59,12 +55,8 @@ class NoiseContrast(Method):
         *,
         noise_ratio: int = 1,
         noise_std_scale: float = 1.0,
-        steps: int = 5,
-        step_size: float = 0.01,
-        kernel: Literal["ula", "mala"] = "mala",
-        mh_scale: float = 0.0,
-        sample_steps: int = 500,
         classify: float = 0.0,
+        sampler: SamplerOptions = SamplerOptions(),
     ):
         super().__init__(measure)
         check_at_least("noise_ratio", noise_ratio, 1)
@@ -72,9 +64,7 @@ class NoiseContrast(Method):
         check_classifier(energy, classify)
         self.energy = energy
         self.A = nn.Parameter(torch.zeros(()))
-        self.sampler = LangevinSampler(
-            measure, steps, step_size, kernel, mh_scale, sample_steps=sample_steps
-        )
+        self.sampler = LangevinSampler(measure, sampler)
         self.noise = FittedGaussian(measure, noise_std_scale)
         self.noise_ratio = noise_ratio
         self.classify, self.by_class = classify, classify > 0

@@ -12,7 +12,7 @@ from gibbsian.core import Batch, Loss, Method, Move, check_energy
 from gibbsian.core.measures import Measure, Undefined
 from gibbsian.core.numerics import Map, input_gradient
 from gibbsian.methods._conditional import check_classifier, draw, known_classes, with_classes
-from gibbsian.methods._langevin import LangevinSampler
+from gibbsian.methods._langevin import LangevinSampler, SamplerOptions
 from gibbsian.methods.checks import check_choice, check_positive
 
 
@@ -54,13 +54,9 @@ class ScoreMatching(Method):
     Args:
         objective: denoising or sliced.
         sigma: standard deviation of the denoising objective's noise, in the networks' units.
-        steps: Langevin steps between two wide Metropolis steps of the chains that sample.
-        step_size: h of x' = x - h grad E + sqrt(2 h) xi.
-        kernel: mala accepts or rejects each step, ula takes every one.
-        mh_scale: standard deviation of the random-walk Metropolis step after every ``steps``; 0 for none.
-        sample_steps: Langevin steps from noise to a sample, in whole rounds of ``steps`` and the wide step.
         classify: weight of -log p(y|x) of labelled data in the loss; needs an energy that
             classifies, such as joint, which then samples by class.
+        sampler: of the chains that sample; none run in training.
     """
 
     players: ClassVar[Mapping[str, tuple[str, ...]]] = {"energy": ("energy",)}
@@ -73,21 +69,15 @@ class ScoreMatching(Method):
         *,
         objective: Literal["denoising", "sliced"] = "denoising",
         sigma: float = 0.1,
-        steps: int = 5,
-        step_size: float = 0.01,
-        kernel: Literal["ula", "mala"] = "mala",
-        mh_scale: float = 0.0,
-        sample_steps: int = 500,
         classify: float = 0.0,
+        sampler: SamplerOptions = SamplerOptions(),
     ):
         super().__init__(measure)
         check_choice("objective", objective, ("denoising", "sliced"))
         check_positive("sigma", sigma)
         check_classifier(energy, classify)
         self.energy = energy
-        self.sampler = LangevinSampler(
-            measure, steps, step_size, kernel, mh_scale, sample_steps=sample_steps
-        )
+        self.sampler = LangevinSampler(measure, sampler)
         self.objective = objective
         self.sigma = sigma
         self.classify, self.by_class = classify, classify > 0

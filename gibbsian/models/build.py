@@ -12,13 +12,13 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from gibbsian.config.config import AUTO, Config, check_seed, replace, signature_options, suited
+from gibbsian.config.config import Config, check_seed, half_width, replace
 from gibbsian.core import Method, Space, check_energy, limits
 from gibbsian.core.measures import Box, Counting, Gaussian, Measure, RealSpace, Undefined
 from gibbsian.core.randomness import kept_global, seed_global
 from gibbsian.methods import METHODS
-from gibbsian.models.roles import DIRECT_ROLES, LATENT_ROLES, Shape, blaming, input_space
-from gibbsian.networks import NETWORKS, build_energy
+from gibbsian.models.roles import LATENT_ROLES, Shape, blaming, input_space
+from gibbsian.networks import NETWORKS, build
 
 
 def resolve(
@@ -27,7 +27,7 @@ def resolve(
     x_train: Tensor,
     networks: Mapping[str, nn.Module] | None = None,
 ) -> Config:
-    """Replace what depends on the data by values: batch 0, box and networks that are ``auto``.
+    """Replace what depends on the data by values: batch 0, an automatic box, what options demand.
 
     ``x_train [N, *event]`` is in the networks' units. An automatic box is a quarter wider than the
     training data; it is chosen only for bounded energies of vectors, which need one. ``networks`` are
@@ -35,13 +35,14 @@ def resolve(
     """
     check_seed(config.training.seed)
     given = networks or {}
-    config = with_networks(config, space)
     changes: dict[str, object] = {}
     if config.training.batch == 0:
         changes["training"] = {"batch": min(256, len(x_train))}
     for (option, value), settings in METHODS[config.method].demands.items():
         if getattr(config, option) == value:
-            changes |= {f"{role}_net": dict(fields) for role, fields in settings.items()}
+            for role, fields in settings.items():
+                has = config.networks[role].options
+                changes[role] = {name: v for name, v in fields.items() if name in has}
     config = replace(config, **changes)
     if config.box == "auto":
         half = "none"
@@ -51,38 +52,16 @@ def resolve(
                 half = str(math.ceil(12.5 * x_train.abs().max().item()) / 10)
         config = replace(config, box=half)
     if config.box != "none":
-        _half_width(config.box)
+        half_width(config.box)
     return config
-
-
-def with_networks(config: Config, space: Space) -> Config:
-    """``config`` with networks that are ``auto`` by name: the method's own, on images convolutional ones."""
-    images = space.kind == "image" and len(space.shape) == 3
-    defaults = METHODS[config.method].networks
-    chosen = {
-        role: suited(default, images)
-        for role, default in defaults.items()
-        if getattr(config, role) == AUTO
-    }
-    return replace(config, **chosen)
 
 
 def boxed(space: Space, box: str) -> Space:
     """``space`` with the box that the configuration asks for, where the data have none of their own."""
     if box == "none" or space.box is not None:
         return space
-    half = _half_width(box)
+    half = half_width(box)
     return dataclasses.replace(space, box=(-half, half))
-
-
-def _half_width(box: str) -> float:
-    try:
-        half = float(box)
-    except ValueError:
-        half = -1.0
-    if not 0 < half < math.inf:
-        raise ValueError(f"--box must be auto, none or a positive half-width, not {box!r}")
-    return half
 
 
 def measure_of(energy: nn.Module | None, space: Space) -> Measure | Undefined:
@@ -114,7 +93,7 @@ def assemble(
     ValueError when a network's output does not fit.
     """
     given = dict(networks or {})
-    config, cls = with_networks(config, space), METHODS[config.method]
+    cls = METHODS[config.method]
     space = boxed(space, config.box)
     seen: dict[str, Space] = {}
     with kept_global(), limits.counted():
@@ -131,28 +110,22 @@ def assemble(
             )
         parameters = inspect.signature(cls).parameters
         if "prior" in parameters:
-            parts["prior"] = Gaussian((_latent(config),))
+            parts["prior"] = Gaussian((config.options["latent"],))
         if "measure" in parameters:
             directed = cls.directed
             energy = parts.get("energy")
             parts["measure"] = whole(space) if directed else measure_of(energy, space)
-        options = {name: getattr(config, name) for name in signature_options(cls)}
+        options = {name: v for name, v in config.options.items() if name != "latent"}
         _check_networks(parts, seen, space)
         return cls(**parts, **options)
 
 
 def _network(config: Config, role: str, space: Space) -> nn.Module:
-    name, options = getattr(config, role), getattr(config, f"{role}_net")
+    name, options = config.networks[role].name, config.networks[role].options
     with limits.counted(), blaming(f"your own network {name}") if ":" in name else nullcontext():
         if role in LATENT_ROLES:
-            return LATENT_ROLES[role].build(name, space, _latent(config), options)
-        return DIRECT_ROLES.get(role, build_energy)(name, space, options)
-
-
-def _latent(config: Config) -> int:
-    """The dimension of the latent space; only methods with a generator have one."""
-    latent: int = getattr(config, "latent")  # noqa: B009
-    return latent
+            return build(role, name, options, space=space, latent=config.options["latent"])
+        return build(role if role in NETWORKS else "energy", name, options, space=space)
 
 
 def _check_networks(parts: Mapping[str, object], seen: Mapping[str, Space], space: Space) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from gibbsian import __version__
-from gibbsian.config.config import Config, method_class, replace, signature_options
+from gibbsian.config.config import Config, method_class, replace
 from gibbsian.core import Space
 from gibbsian.data import Transform
 
@@ -71,7 +71,7 @@ def model_card(
         )
     cls = method_class(config.method)
     about = (cls.__doc__ or "").strip().splitlines()[0]
-    options = {name: getattr(config, name) for name in signature_options(cls)}
+    options = {k: v for k, v in config.options.items() if k != "latent"}
     training = asdict(config.training)
     parts = [
         "---",
@@ -134,9 +134,9 @@ def _loading(repo_id: str, config: Config, conditional: bool) -> list[str]:
     ]
     if not conditional:
         lines.insert(-1, "x = model.sample(64)")
-    own = [role for role in method_class(config.method).networks if ":" in getattr(config, role)]
+    own = [network.name for network in config.networks.values() if ":" in network.name]
     if own:
-        names = ", ".join(f"`{getattr(config, role)}`" for role in own)
+        names = ", ".join(f"`{name}`" for name in own)
         lines.append(
             f"\nIts networks {names} are not part of Gibbsian: have their code at hand, and say "
             "`trust_code=True` if you trust it."

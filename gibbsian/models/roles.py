@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from typing import NamedTuple, cast
 
 from torch import nn
@@ -14,18 +13,7 @@ from gibbsian.config.config import Config
 from gibbsian.core import Space
 from gibbsian.methods import METHODS
 from gibbsian.methods.completion import check_picture
-from gibbsian.networks import (
-    NetworkOptions,
-    build_autoencoder,
-    build_beliefs,
-    build_critic,
-    build_decoder,
-    build_encoder,
-    build_generator,
-    build_named,
-    build_student,
-    statistics_space,
-)
+from gibbsian.networks import statistics_space
 
 Shape = tuple[int, ...]
 
@@ -33,7 +21,6 @@ Shape = tuple[int, ...]
 class Role(NamedTuple):
     """How a network with a latent space is built, its shapes per row from (space, latent), its output."""
 
-    build: Callable[..., nn.Module]
     shapes: Callable[[Space, int], tuple[Shape, Shape]]
     output: str
 
@@ -54,19 +41,11 @@ def decoder_shapes(space: Space, latent: int) -> tuple[Shape, Shape]:
 
 
 LATENT_ROLES: Mapping[str, Role] = {
-    "generator": Role(build_generator, generator_shapes, "one observation is"),
-    "encoder": Role(build_encoder, encoder_shapes, "means and log-variances are"),
-    "decoder": Role(build_decoder, decoder_shapes, "the parameters of an observation's law are"),
+    "generator": Role(generator_shapes, "one observation is"),
+    "encoder": Role(encoder_shapes, "means and log-variances are"),
+    "decoder": Role(decoder_shapes, "the parameters of an observation's law are"),
 }
 """Every other role gives one number per observation."""
-DIRECT_ROLES: Mapping[str, Callable[[str, Space, NetworkOptions], nn.Module]] = {
-    "beliefs": build_beliefs,
-    "critic": build_critic,
-    "student": build_student,
-    "autoencoder": build_autoencoder,
-    **{role: partial(build_named, role) for role in ("point", "statistics", "predictor")},
-}
-"""Every other role without a latent space is an energy."""
 ERRORS_OF_MODULES = (
     ArithmeticError,
     AssertionError,
@@ -94,14 +73,14 @@ def blaming(network: str) -> Iterator[None]:
 def packed(config: Config, role: str, space: Space) -> Space:
     """What the network of ``role`` sees: one observation, or several joined along their first axis."""
     packs = METHODS[config.method].packs
-    count = getattr(config, packs[role]) if role in packs else 1
+    count = config.options[packs[role]] if role in packs else 1
     return dataclasses.replace(space, shape=(count * space.shape[0], *space.shape[1:]))
 
 
 def input_space(config: Config, role: str, space: Space, parts: Mapping[str, object]) -> Space:
     """What the network of ``role`` sees: observations, small pictures, or the statistics' maps."""
     if role == "point":
-        factor: int = getattr(config, "factor")  # noqa: B009
+        factor: int = config.options["factor"]
         check_picture(space.shape, factor)
         channels, height, width = space.shape
         return dataclasses.replace(space, shape=(channels, height // factor, width // factor))

@@ -223,9 +223,7 @@ def _prepare(
     )
     as_they_are = Optimizer("sgd", lr=1.0)
     optimizers = {
-        player: as_they_are
-        if player in method.self_optimized
-        else getattr(config, f"{player}_optimizer")
+        player: as_they_are if player in method.self_optimized else config.optimizers[player]
         for player in method.players
     }
     return start(method, optimizers, config.training, stream)

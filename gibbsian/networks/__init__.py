@@ -7,11 +7,13 @@ Weights are drawn from PyTorch's global generator, as its layers do: seed it aro
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
 
 from gibbsian.core import Space, nearest
+from gibbsian.core.signatures import check_options
 from gibbsian.networks.autoencoders import (
     AutoEncoder,
     AutoEncoderEnergy,
@@ -31,7 +33,7 @@ from gibbsian.networks.flows import FlowGenerator
 from gibbsian.networks.generators import ConvGenerator, DenseGenerator
 from gibbsian.networks.ladder import Ladder
 from gibbsian.networks.minibatch import MinibatchCritic
-from gibbsian.networks.options import ACTIVATIONS, NetworkOptions
+from gibbsian.networks.options import ACTIVATIONS
 from gibbsian.networks.pretrained import MobileNet, SqueezeNet
 from gibbsian.networks.registry import (
     AUTOENCODERS,
@@ -46,6 +48,7 @@ from gibbsian.networks.registry import (
     PREDICTORS,
     STATISTICS,
     STUDENTS,
+    Builder,
 )
 from gibbsian.networks.scattering import Identity, Scattering
 from gibbsian.networks.students import FlowStudent, MixtureStudent, VAEStudent
@@ -56,7 +59,7 @@ from gibbsian.networks.super_resolution import (
     statistics_space,
 )
 from gibbsian.networks.trunks import ConvTrunk, DenseTrunk
-from gibbsian.networks.user import load_user
+from gibbsian.networks.user import build_user, load_user
 
 __all__ = [
     "ACTIVATIONS",
@@ -76,6 +79,7 @@ __all__ = [
     "AutoEncoder",
     "AutoEncoderEnergy",
     "BoundedEnergy",
+    "Builder",
     "ConfinedEnergy",
     "ConvDecoder",
     "ConvEncoder",
@@ -94,7 +98,6 @@ __all__ = [
     "MinibatchCritic",
     "MixtureStudent",
     "MobileNet",
-    "NetworkOptions",
     "ResidualPredictor",
     "Scattering",
     "SigmoidBeliefs",
@@ -103,6 +106,7 @@ __all__ = [
     "SubPixel",
     "VAEStudent",
     "bernoulli_entropy",
+    "build",
     "build_autoencoder",
     "build_beliefs",
     "build_critic",
@@ -110,72 +114,78 @@ __all__ = [
     "build_encoder",
     "build_energy",
     "build_generator",
-    "build_named",
     "build_student",
+    "build_user",
     "load_user",
+    "network_builder",
     "statistics_space",
 ]
 
 
-def build_energy(name: str, space: Space, options: NetworkOptions) -> nn.Module:
-    """The energy (or critic) ``name`` for observations of ``space``.
+def build_energy(name: str, space: Space, **options: Any) -> nn.Module:
+    """The energy (or critic) ``name`` for observations of ``space``, with options of its own.
 
-    ``package.module:Class`` is a user's own. ValueError for an unknown name or an unfit space.
+    ``package.module:Class`` is a user's own. ValueError for an unknown name or option, or an unfit space.
     """
-    return _build("energy", name, space=space, options=options)
+    return build("energy", name, options, space=space)
 
 
-def build_critic(name: str, space: Space, options: NetworkOptions) -> nn.Module:
+def build_critic(name: str, space: Space, **options: Any) -> nn.Module:
     """The critic ``name`` for observations of ``space``; names as for ``build_energy``."""
-    return _build("critic", name, space=space, options=options)
+    return build("critic", name, options, space=space)
 
 
-def build_student(name: str, space: Space, options: NetworkOptions) -> nn.Module:
+def build_student(name: str, space: Space, **options: Any) -> nn.Module:
     """The student ``name``, a log-density on ``space``; names as for ``build_energy``."""
-    return _build("student", name, space=space, options=options)
+    return build("student", name, options, space=space)
 
 
-def build_autoencoder(name: str, space: Space, options: NetworkOptions) -> nn.Module:
+def build_autoencoder(name: str, space: Space, **options: Any) -> nn.Module:
     """The auto-encoder ``name`` of ``space`` with a code in [-1, 1]; names as for ``build_energy``."""
-    return _build("autoencoder", name, space=space, options=options)
+    return build("autoencoder", name, options, space=space)
 
 
-def build_generator(name: str, space: Space, latent: int, options: NetworkOptions) -> nn.Module:
+def build_generator(name: str, space: Space, latent: int, **options: Any) -> nn.Module:
     """The generator ``name`` from ``[B, latent]`` to ``space``; names as for ``build_energy``."""
-    _check_latent("a generator", latent)
-    return _build("generator", name, space=space, latent=latent, options=options)
+    return build("generator", name, options, space=space, latent=latent)
 
 
-def build_encoder(name: str, space: Space, latent: int, options: NetworkOptions) -> nn.Module:
+def build_encoder(name: str, space: Space, latent: int, **options: Any) -> nn.Module:
     """The encoder ``name`` from ``space`` to ``[B, 2 latent]``; names as for ``build_energy``."""
-    _check_latent("an encoder", latent)
-    return _build("encoder", name, space=space, latent=latent, options=options)
+    return build("encoder", name, options, space=space, latent=latent)
 
 
-def build_beliefs(name: str, space: Space, options: NetworkOptions) -> nn.Module:
-    """The layers of beliefs ``name`` above ``space``; names as for ``build_energy``."""
-    return _build("beliefs", name, space=space, options=options)
-
-
-def build_decoder(name: str, space: Space, latent: int, options: NetworkOptions) -> nn.Module:
+def build_decoder(name: str, space: Space, latent: int, **options: Any) -> nn.Module:
     """The decoder ``name`` from ``[B, latent]`` to a law on ``space``; names as for ``build_energy``."""
-    _check_latent("a decoder", latent)
-    return _build("decoder", name, space=space, latent=latent, options=options)
+    return build("decoder", name, options, space=space, latent=latent)
 
 
-def build_named(role: str, name: str, space: Space, options: NetworkOptions) -> nn.Module:
-    """The network ``name`` of a ``role`` that sees ``space`` alone; names as for ``build_energy``."""
-    return _build(role, name, space=space, options=options)
+def build_beliefs(name: str, space: Space, **options: Any) -> nn.Module:
+    """The layers of beliefs ``name`` above ``space``; names as for ``build_energy``."""
+    return build("beliefs", name, options, space=space)
 
 
-def _build(role: str, name: str, **known: Any) -> nn.Module:
+def build(role: str, name: str, options: Mapping[str, Any], **known: Any) -> nn.Module:
+    """The network ``name`` of a ``role``, given the ``known`` space and latent dimension.
+
+    ValueError for an unknown name, and naming the options that it has for one that it has not.
+    """
+    if "latent" in known and known["latent"] < 1:
+        article = "an" if role[0] in "aeiou" else "a"
+        raise ValueError(
+            f"{article} {role} needs a latent dimension of at least 1, not {known['latent']}"
+        )
+    builder = network_builder(role, name)
+    check_options(f"the {role} network {name}", builder, options)
     if ":" in name:
-        return load_user(name, **known)
+        return build_user(name, builder, options, **known)
+    return builder(**known, **options)
+
+
+def network_builder(role: str, name: str) -> Builder:
+    """The class or function ``name`` of a ``role``; ValueError for an unknown name."""
+    if ":" in name:
+        return load_user(name)
     if name not in NETWORKS[role]:
         raise nearest(f"{role} network", name, NETWORKS[role])
-    return NETWORKS[role][name](**known)
-
-
-def _check_latent(what: str, latent: int) -> None:
-    if latent < 1:
-        raise ValueError(f"{what} needs a latent dimension of at least 1, not {latent}")
+    return NETWORKS[role][name]

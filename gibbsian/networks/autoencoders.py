@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from itertools import pairwise
-from typing import ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from gibbsian.core import Space
+from gibbsian.core.signatures import RARE
 from gibbsian.networks.generators import ConvGenerator, DenseGenerator
-from gibbsian.networks.options import NetworkOptions
+from gibbsian.networks.options import Activation, activate, check_counts
 from gibbsian.networks.trunks import ConvTrunk, DenseTrunk, Time, apply_at, he, image_shape
 
 
@@ -21,26 +21,42 @@ class ConvCode(nn.Module):
 
     Channels double from one to the next. Batch normalisation, if asked for, spares the first. Raises
     ValueError for a picture that cannot be halved so often.
+
+    Args:
+        channels: channels of the first convolution.
+        depth: number of convolutions.
+        activation: non-linearity.
+        batch_norm: normalise the hidden layers by batch.
     """
 
-    def __init__(self, space: Space, options: NetworkOptions):
+    def __init__(
+        self,
+        space: Space,
+        time: bool = False,
+        *,
+        channels: int = 32,
+        depth: int = 2,
+        activation: Activation = "silu",
+        batch_norm: bool = False,
+    ):
         super().__init__()
-        channels, height, width = image_shape(space)
-        if min(height, width) < 2**options.depth:
+        check_counts(channels=channels, depth=depth)
+        planes, height, width = image_shape(space)
+        if min(height, width) < 2**depth:
             raise ValueError(
-                f"a picture of {height}x{width} cannot be halved {options.depth} times; use a "
-                "smaller depth"
+                f"a picture of {height}x{width} cannot be halved {depth} times; use a smaller depth"
             )
-        self.sizes = [(height >> i, width >> i) for i in range(options.depth + 1)]
-        self.counts = [channels, *(options.channels << i for i in range(options.depth))]
+        self.sizes = [(height >> i, width >> i) for i in range(depth + 1)]
+        self.counts = [planes, *(channels << i for i in range(depth))]
         layers: list[nn.Module] = []
         for index, (before, after) in enumerate(pairwise(self.counts)):
             layers.append(nn.Conv2d(before, after, 4, stride=2, padding=1))
-            if options.batch_norm and index > 0:
+            if batch_norm and index > 0:
                 layers.append(nn.BatchNorm2d(after))
-            layers.append(options.activate())
+            layers.append(activate(activation))
         self.layers = nn.Sequential(*layers, nn.Flatten())
-        self.time = Time(self.counts[1]) if options.time else None
+        self.time = Time(self.counts[1]) if time else None
+        self.activation, self.batch_norm = activation, batch_norm
         self.features = self.counts[-1] * math.prod(self.sizes[-1])
         he(self.layers)
 
@@ -48,10 +64,10 @@ class ConvCode(nn.Module):
         """``[B, C, H, W]``, ``[B] -> [B, features]``."""
         return apply_at(self.layers, 0, self.time, x, t)
 
-    def mirror(self, options: NetworkOptions) -> nn.Sequential:
+    def mirror(self) -> nn.Sequential:
         """Transposed convolutions that undo the halvings, ``[B, features] -> [B, C, H, W]``."""
         layers: list[nn.Module] = [nn.Unflatten(1, (self.counts[-1], *self.sizes[-1]))]
-        for index in range(options.depth, 0, -1):
+        for index in range(len(self.counts) - 1, 0, -1):
             before, after = self.counts[index], self.counts[index - 1]
             (h, w), (height, width) = self.sizes[index], self.sizes[index - 1]
             odd = (height - 2 * h, width - 2 * w)
@@ -59,8 +75,8 @@ class ConvCode(nn.Module):
                 nn.ConvTranspose2d(before, after, 4, stride=2, padding=1, output_padding=odd)
             )
             if index > 1:
-                layers += [nn.BatchNorm2d(after)] if options.batch_norm else []
-                layers.append(options.activate())
+                layers += [nn.BatchNorm2d(after)] if self.batch_norm else []
+                layers.append(activate(self.activation))
         decoder = nn.Sequential(*layers)
         he(decoder)
         return decoder
@@ -98,17 +114,34 @@ class AutoEncoderEnergy(nn.Module):
         return torch.linalg.vector_norm(residual.flatten(1), dim=1)
 
 
-def dense_energy(space: Space, options: NetworkOptions) -> AutoEncoderEnergy:
-    """Dense layers to a code of ``width`` units, and one linear layer back."""
-    encoder = DenseTrunk(space, options, options.batch_norm)
+def dense_energy(
+    space: Space,
+    *,
+    batch_norm: bool = False,
+    time: Annotated[bool, RARE] = False,
+    **trunk: Annotated[Any, DenseTrunk],
+) -> AutoEncoderEnergy:
+    """Dense layers to a code of ``width`` units, and one linear layer back.
+
+    Args:
+        batch_norm: normalise the hidden layers but the first by batch.
+        time: take a noise level as a second input, as the diffusion bound needs.
+    """
+    encoder = DenseTrunk(space, batch_norm, time, **trunk)
     back = nn.Linear(encoder.features, math.prod(space.shape))
     return AutoEncoderEnergy(encoder, nn.Sequential(back, nn.Unflatten(1, space.shape)))
 
 
-def conv_energy(space: Space, options: NetworkOptions) -> AutoEncoderEnergy:
-    """``depth`` halving convolutions to the code, and their mirror back, for images."""
-    encoder = ConvCode(space, options)
-    return AutoEncoderEnergy(encoder, encoder.mirror(options))
+def conv_energy(
+    space: Space, *, time: Annotated[bool, RARE] = False, **code: Annotated[Any, ConvCode]
+) -> AutoEncoderEnergy:
+    """``depth`` halving convolutions to the code, and their mirror back, for images.
+
+    Args:
+        time: take a noise level as a second input, as the diffusion bound needs.
+    """
+    encoder = ConvCode(space, time, **code)
+    return AutoEncoderEnergy(encoder, encoder.mirror())
 
 
 class AutoEncoder(nn.Module):
@@ -117,14 +150,21 @@ class AutoEncoder(nn.Module):
     For operators that work on the code between the two (Zhai et al. 2016, section 5).
     """
 
-    def __init__(self, trunk: DenseTrunk | ConvTrunk, decoder: nn.Module, options: NetworkOptions):
+    def __init__(
+        self,
+        trunk: DenseTrunk | ConvTrunk,
+        decoder: nn.Module,
+        code: int,
+        batch_norm: bool = False,
+    ):
         super().__init__()
-        head: list[nn.Module] = [nn.Linear(trunk.features, options.code)]
-        if options.batch_norm:
-            head.append(nn.BatchNorm1d(options.code))
+        check_counts(code=code)
+        head: list[nn.Module] = [nn.Linear(trunk.features, code)]
+        if batch_norm:
+            head.append(nn.BatchNorm1d(code))
         self.encoder = nn.Sequential(trunk, *head, nn.Tanh())
         self.decoder = decoder
-        self.code = options.code
+        self.code = code
 
     def forward(self, x: Tensor) -> Tensor:
         """The reconstruction Dec(Enc(x)), ``[B, *event]``."""
@@ -132,13 +172,41 @@ class AutoEncoder(nn.Module):
         return reconstruction
 
 
-def dense_autoencoder(space: Space, options: NetworkOptions) -> AutoEncoder:
-    """Dense layers both ways."""
-    trunk = DenseTrunk(space, replace(options, time=False), options.batch_norm)
-    return AutoEncoder(trunk, DenseGenerator(space, options.code, options), options)
+def dense_autoencoder(
+    space: Space,
+    *,
+    code: int = 32,
+    dropout: float = 0.0,
+    batch_norm: bool = False,
+    **body: Annotated[Any, DenseGenerator],
+) -> AutoEncoder:
+    """Dense layers both ways.
+
+    Args:
+        code: dimension of the code.
+        dropout: share of the encoder's hidden units that each training step leaves out.
+        batch_norm: normalise the hidden layers by batch.
+    """
+    trunk = DenseTrunk(space, batch_norm, dropout=dropout, **body)
+    decoder = DenseGenerator(space, code, batch_norm=batch_norm, **body)
+    return AutoEncoder(trunk, decoder, code, batch_norm)
 
 
-def conv_autoencoder(space: Space, options: NetworkOptions) -> AutoEncoder:
-    """Convolutions both ways, for images."""
-    trunk = ConvTrunk(space, replace(options, time=False))
-    return AutoEncoder(trunk, ConvGenerator(space, options.code, options), options)
+def conv_autoencoder(
+    space: Space,
+    *,
+    code: int = 32,
+    width: int = 128,
+    batch_norm: bool = False,
+    **body: Annotated[Any, ConvGenerator],
+) -> AutoEncoder:
+    """Convolutions both ways, for images.
+
+    Args:
+        code: dimension of the code.
+        width: units of the encoder's dense layer.
+        batch_norm: normalise the decoder's hidden layers and the code by batch.
+    """
+    trunk = ConvTrunk(space, width=width, **body)
+    decoder = ConvGenerator(space, code, batch_norm=batch_norm, **body)
+    return AutoEncoder(trunk, decoder, code, batch_norm)

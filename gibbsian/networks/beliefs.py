@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gibbsian.core import Space
 from gibbsian.core.numerics import log_units
-from gibbsian.networks.options import NetworkOptions
+from gibbsian.networks.options import check_positive
 
 LIMIT = math.log(1e6 - 1.0)
 """Logits are held within +-LIMIT: probabilities within [1e-6, 1 - 1e-6] (Bornschein et al., code).
@@ -86,25 +86,45 @@ class SigmoidBeliefs(nn.Module):
 
     ``sizes``: of x, h_1, ..., h_L. A layer is of bits, or of Gaussian units with a mean and a variance that
     depend on the layer above (below, in q); ``gaussian`` says which. x is of bits where the data are.
+
+    Args:
+        layers: sizes of layers of bits from the data upwards, as 200,100,50, or 200,100,10g where g
+            makes a layer Gaussian, or 4x-5l-20: five, geometrically spaced from 4 times the data's
+            size down to 20.
+        deterministic: tanh layers inside each conditional.
+        logit_init_scale: how many times wider than others the weights of logits start over real
+            numbers, about their standard deviation; over few numbers bits should be all but decided.
+            Over bits the start is the authors'.
     """
 
-    def __init__(self, space: Space, options: NetworkOptions):
+    def __init__(
+        self,
+        space: Space,
+        *,
+        layers: str = "200,100,50,20",
+        deterministic: int = 0,
+        logit_init_scale: float = 2.0,
+    ):
         super().__init__()
+        if deterministic < 0:
+            raise ValueError(f"deterministic must be 0 (none) or a count, not {deterministic}")
+        check_positive(logit_init_scale=logit_init_scale)
         dim = math.prod(space.shape)
-        hidden, normal = layer_sizes(options.layers, dim)
+        hidden, normal = layer_sizes(layers, dim)
         self.sizes, self.gaussian = (dim, *hidden), (space.kind != "binary", *normal)
         first = torch.zeros(2 * hidden[-1]) if normal[-1] else torch.full((hidden[-1],), -1.0)
         self.prior = nn.Parameter(first)
-        pairs, count = (
-            list(pairwise(zip(self.sizes, self.gaussian, strict=True))),
-            options.deterministic,
+        pairs = list(pairwise(zip(self.sizes, self.gaussian, strict=True)))
+        self.p = nn.ModuleList(
+            conditional(up[0], low[0], deterministic, low[1]) for low, up in pairs
         )
-        self.p = nn.ModuleList(conditional(up[0], low[0], count, low[1]) for low, up in pairs)
-        self.q = nn.ModuleList(conditional(low[0], up[0], count, up[1]) for low, up in pairs)
+        self.q = nn.ModuleList(
+            conditional(low[0], up[0], deterministic, up[1]) for low, up in pairs
+        )
         if self.gaussian[0]:
             for (low, up), p, q in zip(pairs, self.p, self.q, strict=True):
-                widen(p, low[1], options.logit_init_scale)
-                widen(q, up[1], options.logit_init_scale)
+                widen(p, low[1], logit_init_scale)
+                widen(q, up[1], logit_init_scale)
 
     def top(self) -> Tensor:
         """Parameters of p(h_L), ``[n_L]`` or ``[2 n_L]``."""

@@ -8,13 +8,15 @@ where it has one (Kingma, Welling 2014, appendix C).
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
 from gibbsian.core import Space
+from gibbsian.core.signatures import RARE
 from gibbsian.networks.generators import ConvGenerator, DenseGenerator, squash
-from gibbsian.networks.options import NetworkOptions
+from gibbsian.networks.options import draw_normal
 
 
 def parameter_space(space: Space) -> Space:
@@ -32,13 +34,25 @@ def arranged(a: Tensor, space: Space) -> Tensor:
 
 
 class DenseDecoder(nn.Module):
-    """``depth`` dense layers of ``width`` units; one linear head for means and log-variances."""
+    """``depth`` dense layers of ``width`` units; one linear head for means and log-variances.
 
-    def __init__(self, space: Space, latent: int, options: NetworkOptions):
+    Args:
+        init_std: standard deviation of every weight and bias at the start, 0.1 in Kingma and Welling
+            (2014); 0 leaves each layer's own.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        latent: int,
+        *,
+        init_std: Annotated[float, RARE] = 0.0,
+        **body: Annotated[Any, DenseGenerator],
+    ):
         super().__init__()
         self.space = space
-        self.body = DenseGenerator(parameter_space(space), latent, options)
-        options.start(self)
+        self.body = DenseGenerator(parameter_space(space), latent, **body)
+        draw_normal(self, init_std)
 
     def forward(self, z: Tensor) -> Tensor:
         """``[B, latent]`` to logits ``[B, *event]``, or to ``[B, 2, *event]``."""
@@ -46,13 +60,25 @@ class DenseDecoder(nn.Module):
 
 
 class ConvDecoder(nn.Module):
-    """Transposed convolutions, for images."""
+    """Transposed convolutions, for images.
 
-    def __init__(self, space: Space, latent: int, options: NetworkOptions):
+    Args:
+        init_std: standard deviation of every weight and bias at the start, 0.1 in Kingma and Welling
+            (2014); 0 leaves each layer's own.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        latent: int,
+        *,
+        init_std: Annotated[float, RARE] = 0.0,
+        **body: Annotated[Any, ConvGenerator],
+    ):
         super().__init__()
         self.space = space
-        self.body = ConvGenerator(parameter_space(space), latent, options)
-        options.start(self)
+        self.body = ConvGenerator(parameter_space(space), latent, **body)
+        draw_normal(self, init_std)
 
     def forward(self, z: Tensor) -> Tensor:
         """``[B, latent] -> [B, 2, C, H, W]``."""

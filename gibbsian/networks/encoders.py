@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from typing import Annotated, Any
 
 from torch import Tensor, nn
 
 from gibbsian.core import Space
-from gibbsian.networks.options import NetworkOptions
+from gibbsian.core.signatures import RARE
+from gibbsian.networks.options import draw_normal
 from gibbsian.networks.trunks import ConvTrunk, DenseTrunk
 
 
 class DenseEncoder(nn.Module):
-    """A dense trunk and a linear head."""
+    """A dense trunk and a linear head.
 
-    def __init__(self, space: Space, latent: int, options: NetworkOptions):
+    Args:
+        init_std: standard deviation of every weight and bias at the start, 0.1 in Kingma and Welling
+            (2014); 0 leaves each layer's own.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        latent: int,
+        *,
+        init_std: Annotated[float, RARE] = 0.0,
+        **trunk: Annotated[Any, DenseTrunk],
+    ):
         super().__init__()
-        self.trunk = DenseTrunk(space, replace(options, time=False))
+        self.trunk = DenseTrunk(space, **trunk)
         self.head = nn.Linear(self.trunk.features, 2 * latent)
-        options.start(self)
+        draw_normal(self, init_std)
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, *event] -> [B, 2 latent]``."""
@@ -27,13 +40,25 @@ class DenseEncoder(nn.Module):
 
 
 class ConvEncoder(nn.Module):
-    """A convolutional trunk and a linear head, for images."""
+    """A convolutional trunk and a linear head, for images.
 
-    def __init__(self, space: Space, latent: int, options: NetworkOptions):
+    Args:
+        init_std: standard deviation of every weight and bias at the start, 0.1 in Kingma and Welling
+            (2014); 0 leaves each layer's own.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        latent: int,
+        *,
+        init_std: Annotated[float, RARE] = 0.0,
+        **trunk: Annotated[Any, ConvTrunk],
+    ):
         super().__init__()
-        self.trunk = ConvTrunk(space, replace(options, time=False))
+        self.trunk = ConvTrunk(space, **trunk)
         self.head = nn.Linear(self.trunk.features, 2 * latent)
-        options.start(self)
+        draw_normal(self, init_std)
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, C, H, W] -> [B, 2 latent]``."""

@@ -11,7 +11,7 @@ from torch.nn.functional import softplus
 
 from gibbsian.core import Space
 from gibbsian.networks.generators import squash
-from gibbsian.networks.options import ACTIVATIONS, NetworkOptions
+from gibbsian.networks.options import ACTIVATIONS, Activation, check_counts
 
 
 class FlowGenerator(nn.Module):
@@ -22,13 +22,27 @@ class FlowGenerator(nn.Module):
     units. Both directions are closed forms and differentiable in z, x and the parameters; G is once
     continuously differentiable. In a box the result is squashed by a tanh, whose log-derivative
     is included. Raises ValueError without the extra ``flows`` and where z and x differ in size.
+
+    Args:
+        width: units of each hidden layer of a coupling.
+        depth: number of these layers.
+        activation: their non-linearity.
     """
 
     couplings: ClassVar[int] = 4
     bins: ClassVar[int] = 8
 
-    def __init__(self, space: Space, latent: int, options: NetworkOptions):
+    def __init__(
+        self,
+        space: Space,
+        latent: int,
+        *,
+        width: int = 128,
+        depth: int = 2,
+        activation: Activation = "silu",
+    ):
         super().__init__()
+        check_counts(width=width, depth=depth)
         try:
             from zuko.flows import NSF
         except ImportError as error:
@@ -47,8 +61,8 @@ class FlowGenerator(nn.Module):
             bins=self.bins,
             transforms=self.couplings,
             passes=2,  # couplings; the autoregressive form inverts one coordinate at a time
-            hidden_features=(options.width,) * options.depth,
-            activation=ACTIVATIONS[options.activation],
+            hidden_features=(width,) * depth,
+            activation=ACTIVATIONS[activation],
         ).transform
 
     def forward(self, z: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gibbsian.core import Space
 from gibbsian.networks.beliefs import layer_sizes
-from gibbsian.networks.options import NetworkOptions
+from gibbsian.networks.options import check_counts
 
 
 class Combinator(nn.Module):
@@ -45,27 +45,40 @@ class Ladder(nn.Module):
     the ``Combinator``; x^ = z^_0. The error of the bottom layer alone is the energy (Rasmus et al.
     2015, with the costs of all layers above set to 0). Noise is drawn from the global generator, in
     training only; batch normalisation then makes E a function of its batch, and of x alone afterwards.
+
+    Args:
+        layers: sizes of the hidden layers from the data upwards, as 1000,500,250.
+        classes: number of classes that the top tells apart.
+        noise: standard deviation of the noise at every layer.
     """
 
     confining: ClassVar[bool] = False
     bounded: ClassVar[bool] = False
 
-    def __init__(self, space: Space, options: NetworkOptions):
+    def __init__(
+        self,
+        space: Space,
+        *,
+        layers: str = "200,100,50,20",
+        classes: int = 10,
+        noise: float = 0.3,
+    ):
         super().__init__()
+        check_counts(classes=classes)
+        if not 0 <= noise < math.inf:
+            raise ValueError(f"noise must be finite and not negative, not {noise}")
         dim = math.prod(space.shape)
-        hidden, gaussian = layer_sizes(options.layers, dim)
+        hidden, gaussian = layer_sizes(layers, dim)
         if any(gaussian):
-            raise ValueError(
-                f"a ladder has no Gaussian units; leave out the g in {options.layers!r}"
-            )
-        widths = [dim, *hidden, options.classes]
-        self.noise = options.noise
+            raise ValueError(f"a ladder has no Gaussian units; leave out the g in {layers!r}")
+        widths = [dim, *hidden, classes]
+        self.noise = noise
         self.up = nn.ModuleList(nn.Linear(a, b, bias=False) for a, b in pairwise(widths))
         self.down = nn.ModuleList(nn.Linear(b, a, bias=False) for a, b in pairwise(widths))
         self.norm_up = nn.ModuleList(nn.BatchNorm1d(b, affine=False) for b in widths[1:])
         self.norm_down = nn.ModuleList(nn.BatchNorm1d(b, affine=False) for b in widths)
         self.shift = nn.ParameterList(torch.zeros(b) for b in widths[1:])
-        self.gain = nn.Parameter(torch.ones(options.classes))
+        self.gain = nn.Parameter(torch.ones(classes))
         self.combine = nn.ModuleList(Combinator(b) for b in widths)
 
     def noisy(self, z: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch.nn.functional import max_pool2d, pad, relu, relu6
 
 from gibbsian.core import Space
 from gibbsian.core.paths import find
-from gibbsian.networks.options import NetworkOptions
+from gibbsian.networks.options import check_counts
 from gibbsian.networks.trunks import image_shape
 
 SQUEEZENET, MOBILENET = (
@@ -66,15 +66,19 @@ class SqueezeNet(nn.Module):
     ``[B, 1 or 3, H, W]`` in [-1, 1] to ``[B, 64, 128, 256 or 512, h, w]``, about 2, 4, 8 or 16 times
     smaller (Iandola et al. 2016; version 1.1 of their code). Raises ValueError for a depth beyond 4 or
     a missing file of weights.
+
+    Args:
+        depth: number of the stage whose features are taken.
     """
 
-    def __init__(self, space: Space, options: NetworkOptions):
+    def __init__(self, space: Space, *, depth: int = 2):
         super().__init__()
+        check_counts(depth=depth)
         colours(torch.zeros(1, *image_shape(space)))
-        if options.depth > 1 + len(FIRES):
-            raise ValueError(f"squeezenet has depths 1 to {1 + len(FIRES)}, not {options.depth}")
+        if depth > 1 + len(FIRES):
+            raise ValueError(f"squeezenet has depths 1 to {1 + len(FIRES)}, not {depth}")
         self.conv1 = nn.Conv2d(3, 64, 3, stride=2)
-        self.stages = FIRES[: options.depth - 1]
+        self.stages = FIRES[: depth - 1]
         for stage in self.stages:
             for number, *sizes in stage:
                 self.add_module(f"fire{number}", Fire(*sizes))

@@ -1,13 +1,19 @@
-"""The built-in networks by role and name, each a function of the space it sees and its options."""
+"""The built-in networks by role and name: functions of the space they see and of keyword-only options.
+
+Encoders, decoders and generators are given the dimension of the latent space too.
+``**trunk: Annotated[Any, DenseTrunk]`` takes the options of ``DenseTrunk``.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from typing import Annotated, Any
 
 from torch import nn
 
 from gibbsian.core import Space
+from gibbsian.core.signatures import RARE
 from gibbsian.networks.autoencoders import (
     conv_autoencoder,
     conv_energy,
@@ -28,7 +34,7 @@ from gibbsian.networks.flows import FlowGenerator
 from gibbsian.networks.generators import ConvGenerator, DenseGenerator
 from gibbsian.networks.ladder import Ladder
 from gibbsian.networks.minibatch import MinibatchCritic
-from gibbsian.networks.options import NetworkOptions
+from gibbsian.networks.options import check_counts, check_positive
 from gibbsian.networks.pretrained import SqueezeNet
 from gibbsian.networks.scattering import Identity, Scattering
 from gibbsian.networks.students import FlowStudent, MixtureStudent, VAEStudent
@@ -40,67 +46,173 @@ from gibbsian.networks.super_resolution import (
 from gibbsian.networks.trunks import ConvTrunk, DenseTrunk
 
 
-def mlp(space: Space, options: NetworkOptions) -> LinearEnergy:
-    """Dense layers and a linear head; no normaliser on R^d."""
-    return LinearEnergy(DenseTrunk(space, options))
+def mlp(
+    space: Space, *, time: Annotated[bool, RARE] = False, **trunk: Annotated[Any, DenseTrunk]
+) -> LinearEnergy:
+    """Dense layers and a linear head; no normaliser on R^d.
+
+    Args:
+        time: take a noise level as a second input, as the diffusion bound needs.
+    """
+    return LinearEnergy(DenseTrunk(space, time=time, **trunk))
 
 
-def confined(space: Space, options: NetworkOptions) -> ConfinedEnergy:
-    """Dense layers and a quadratic envelope; has a normaliser on R^d."""
-    return ConfinedEnergy(DenseTrunk(space, options), options.confinement_std)
+def confined(
+    space: Space,
+    *,
+    confinement_std: float = 1.0,
+    time: Annotated[bool, RARE] = False,
+    **trunk: Annotated[Any, DenseTrunk],
+) -> ConfinedEnergy:
+    """Dense layers and a quadratic envelope; has a normaliser on R^d.
+
+    Args:
+        confinement_std: sigma of the envelope |x|^2 / (2 sigma^2).
+        time: take a noise level as a second input, as the diffusion bound needs.
+    """
+    check_positive(confinement_std=confinement_std)
+    return ConfinedEnergy(DenseTrunk(space, time=time, **trunk), confinement_std)
 
 
-def bounded(space: Space, options: NetworkOptions) -> BoundedEnergy:
-    """VGAN's Bernoulli-entropy experts on dense layers."""
-    return BoundedEnergy(DenseTrunk(space, options), options.experts)
+def bounded(
+    space: Space,
+    *,
+    experts: int = 128,
+    time: Annotated[bool, RARE] = False,
+    **trunk: Annotated[Any, DenseTrunk],
+) -> BoundedEnergy:
+    """VGAN's Bernoulli-entropy experts on dense layers.
+
+    Args:
+        experts: their number K.
+        time: take a noise level as a second input, as the diffusion bound needs.
+    """
+    check_counts(experts=experts)
+    return BoundedEnergy(DenseTrunk(space, time=time, **trunk), experts)
 
 
-def sigmoid(space: Space, options: NetworkOptions) -> SigmoidEnergy:
-    """-log of one sigmoid on dense layers."""
-    return SigmoidEnergy(DenseTrunk(space, options))
+def sigmoid(
+    space: Space, *, time: Annotated[bool, RARE] = False, **trunk: Annotated[Any, DenseTrunk]
+) -> SigmoidEnergy:
+    """-log of one sigmoid on dense layers.
+
+    Args:
+        time: take a noise level as a second input, as the diffusion bound needs.
+    """
+    return SigmoidEnergy(DenseTrunk(space, time=time, **trunk))
 
 
-def conv(space: Space, options: NetworkOptions) -> LinearEnergy:
-    """Convolutions and a linear head, for images."""
-    return LinearEnergy(ConvTrunk(space, options))
+def conv(
+    space: Space, *, time: Annotated[bool, RARE] = False, **trunk: Annotated[Any, ConvTrunk]
+) -> LinearEnergy:
+    """Convolutions and a linear head, for images.
+
+    Args:
+        time: take a noise level as a second input, as the diffusion bound needs.
+    """
+    return LinearEnergy(ConvTrunk(space, time, **trunk))
 
 
-def conv_bounded(space: Space, options: NetworkOptions) -> BoundedEnergy:
-    """VGAN's Bernoulli-entropy experts on convolutions, for images."""
-    return BoundedEnergy(ConvTrunk(space, options), options.experts)
+def conv_bounded(
+    space: Space,
+    *,
+    experts: int = 128,
+    time: Annotated[bool, RARE] = False,
+    **trunk: Annotated[Any, ConvTrunk],
+) -> BoundedEnergy:
+    """VGAN's Bernoulli-entropy experts on convolutions, for images.
+
+    Args:
+        experts: their number K.
+        time: take a noise level as a second input, as the diffusion bound needs.
+    """
+    check_counts(experts=experts)
+    return BoundedEnergy(ConvTrunk(space, time, **trunk), experts)
 
 
-def joint(space: Space, options: NetworkOptions) -> JointEnergy:
-    """Logits of ``classes`` on dense layers as an energy, with a quadratic envelope."""
-    return JointEnergy(DenseTrunk(space, options), options.classes, options.confinement_std)
+def joint(
+    space: Space,
+    *,
+    classes: int = 10,
+    confinement_std: float = 1.0,
+    time: Annotated[bool, RARE] = False,
+    **trunk: Annotated[Any, DenseTrunk],
+) -> JointEnergy:
+    """Logits of ``classes`` on dense layers as an energy, with a quadratic envelope.
+
+    Args:
+        classes: number of classes that it tells apart.
+        confinement_std: sigma of the envelope |x|^2 / (2 sigma^2).
+        time: take a noise level as a second input, as the diffusion bound needs.
+    """
+    check_counts(classes=classes)
+    check_positive(confinement_std=confinement_std)
+    return JointEnergy(DenseTrunk(space, time=time, **trunk), classes, confinement_std)
 
 
-def conv_joint(space: Space, options: NetworkOptions) -> JointEnergy:
-    """Logits of ``classes`` on convolutions as an energy, with a quadratic envelope, for images."""
-    return JointEnergy(ConvTrunk(space, options), options.classes, options.confinement_std)
+def conv_joint(
+    space: Space,
+    *,
+    classes: int = 10,
+    confinement_std: float = 1.0,
+    time: Annotated[bool, RARE] = False,
+    **trunk: Annotated[Any, ConvTrunk],
+) -> JointEnergy:
+    """Logits of ``classes`` on convolutions as an energy, with a quadratic envelope, for images.
+
+    Args:
+        classes: number of classes that it tells apart.
+        confinement_std: sigma of the envelope |x|^2 / (2 sigma^2).
+        time: take a noise level as a second input, as the diffusion bound needs.
+    """
+    check_counts(classes=classes)
+    check_positive(confinement_std=confinement_std)
+    return JointEnergy(ConvTrunk(space, time, **trunk), classes, confinement_std)
 
 
-def dense_critic(space: Space, options: NetworkOptions) -> LinearEnergy:
-    """As ``mlp``, with ``batch_norm`` where it is asked for: a game's critic need not be one function."""
-    return LinearEnergy(DenseTrunk(space, options, options.batch_norm))
+def dense_critic(
+    space: Space, *, batch_norm: bool = False, **trunk: Annotated[Any, DenseTrunk]
+) -> LinearEnergy:
+    """As the energy ``mlp``, and a game's critic need not be a function of one point.
+
+    Args:
+        batch_norm: normalise the hidden layers but the first by batch.
+    """
+    return LinearEnergy(DenseTrunk(space, batch_norm, **trunk))
 
 
-def minibatch(space: Space, options: NetworkOptions) -> MinibatchCritic:
-    """A critic on dense layers that compares the observations of a batch."""
-    return MinibatchCritic(DenseTrunk(space, options), options.kernels)
+def minibatch(
+    space: Space, *, kernels: int = 16, **trunk: Annotated[Any, DenseTrunk]
+) -> MinibatchCritic:
+    """A critic on dense layers that compares the observations of a batch.
+
+    Args:
+        kernels: number of similarities that it computes between observations.
+    """
+    check_counts(kernels=kernels)
+    return MinibatchCritic(DenseTrunk(space, **trunk), kernels)
 
 
-def conv_minibatch(space: Space, options: NetworkOptions) -> MinibatchCritic:
-    """A critic on convolutions that compares the images of a batch."""
-    return MinibatchCritic(ConvTrunk(space, options), options.kernels)
+def conv_minibatch(
+    space: Space, *, kernels: int = 16, **trunk: Annotated[Any, ConvTrunk]
+) -> MinibatchCritic:
+    """A critic on convolutions that compares the images of a batch.
+
+    Args:
+        kernels: number of similarities that it computes between images.
+    """
+    check_counts(kernels=kernels)
+    return MinibatchCritic(ConvTrunk(space, **trunk), kernels)
 
 
-def flow_student(space: Space, options: NetworkOptions) -> FlowStudent:
+def flow_student(space: Space, **flow: Annotated[Any, FlowGenerator]) -> FlowStudent:
     """A normalising flow with its exact log-density."""
-    return FlowStudent(FlowGenerator(space, math.prod(space.shape), options))
+    return FlowStudent(FlowGenerator(space, math.prod(space.shape), **flow))
 
 
-ENERGIES: Mapping[str, Callable[[Space, NetworkOptions], nn.Module]] = {
+Builder = Callable[..., nn.Module]
+
+ENERGIES: Mapping[str, Builder] = {
     "mlp": mlp,
     "confined": confined,
     "bounded": bounded,
@@ -113,7 +225,7 @@ ENERGIES: Mapping[str, Callable[[Space, NetworkOptions], nn.Module]] = {
     "conv-autoencoder": conv_energy,
 }
 
-CRITICS: Mapping[str, Callable[[Space, NetworkOptions], nn.Module]] = {
+CRITICS: Mapping[str, Builder] = {
     **ENERGIES,
     "mlp": dense_critic,
     "minibatch": minibatch,
@@ -121,51 +233,49 @@ CRITICS: Mapping[str, Callable[[Space, NetworkOptions], nn.Module]] = {
 }
 """Every energy, and what is no function of one point while it is trained."""
 
-GENERATORS: Mapping[str, Callable[[Space, int, NetworkOptions], nn.Module]] = {
+GENERATORS: Mapping[str, Builder] = {
     "mlp": DenseGenerator,
     "conv": ConvGenerator,
     "flow": FlowGenerator,
 }
 
-ENCODERS: Mapping[str, Callable[[Space, int, NetworkOptions], nn.Module]] = {
+ENCODERS: Mapping[str, Builder] = {
     "mlp": DenseEncoder,
     "conv": ConvEncoder,
 }
 
-DECODERS: Mapping[str, Callable[[Space, int, NetworkOptions], nn.Module]] = {
+DECODERS: Mapping[str, Builder] = {
     "mlp": DenseDecoder,
     "conv": ConvDecoder,
 }
 
-AUTOENCODERS: Mapping[str, Callable[[Space, NetworkOptions], nn.Module]] = {
+AUTOENCODERS: Mapping[str, Builder] = {
     "mlp": dense_autoencoder,
     "conv": conv_autoencoder,
 }
 
-BELIEFS: Mapping[str, Callable[[Space, NetworkOptions], nn.Module]] = {"sigmoid": SigmoidBeliefs}
+BELIEFS: Mapping[str, Builder] = {"sigmoid": SigmoidBeliefs}
 
-POINTS: Mapping[str, Callable[[Space, NetworkOptions], nn.Module]] = {
+POINTS: Mapping[str, Builder] = {
     "subpixel": SubPixel,
     "srcnn": SRCNN,
 }
 
-STATISTICS: Mapping[str, Callable[[Space, NetworkOptions], nn.Module]] = {
+STATISTICS: Mapping[str, Builder] = {
     "scattering": Scattering,
     "squeezenet": SqueezeNet,
     "identity": Identity,
 }
 
-PREDICTORS: Mapping[str, Callable[[Space, NetworkOptions], nn.Module]] = {
-    "residual": ResidualPredictor
-}
+PREDICTORS: Mapping[str, Builder] = {"residual": ResidualPredictor}
 
-STUDENTS: Mapping[str, Callable[[Space, NetworkOptions], nn.Module]] = {
+STUDENTS: Mapping[str, Builder] = {
     "vae": VAEStudent,
     "mixture": MixtureStudent,
     "flow": flow_student,
 }
 
-NETWORKS: Mapping[str, Mapping[str, Callable[..., nn.Module]]] = {
+NETWORKS: Mapping[str, Mapping[str, Builder]] = {
     "energy": {**ENERGIES, "ladder": Ladder},  # while it trains, no function of one point
     "generator": GENERATORS,
     "encoder": ENCODERS,

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad
 
 from gibbsian.core import Space, limits
-from gibbsian.networks.options import NetworkOptions
+from gibbsian.networks.options import check_counts
 from gibbsian.networks.trunks import image_shape
 
 WIDTH, FREQUENCY = 0.8, 0.75 * math.pi
@@ -71,16 +71,20 @@ class Scattering(nn.Module):
     convolutions: a picture's wavelets and their mirror images have the same moduli. The wavelets
     psi are parameters and start as Morlet's; the low-pass phi is fixed. Any size of picture will do.
     ``[B, C, H, W] -> [B, K, ceil(H / 2^J), ceil(W / 2^J)]``.
+
+    Args:
+        scales: octaves J; the maps are 2^J times smaller.
+        orientations: directions L of the wavelets.
+        order: 1 or 2.
     """
 
-    def __init__(self, space: Space, options: NetworkOptions):
+    def __init__(self, space: Space, *, scales: int = 2, orientations: int = 8, order: int = 1):
         super().__init__()
         image_shape(space)
-        self.scales, self.orientations, self.order = (
-            options.scales,
-            options.orientations,
-            options.order,
-        )
+        check_counts(scales=scales, orientations=orientations)
+        if order not in (1, 2):
+            raise ValueError(f"the order of a scattering transform is 1 or 2, not {order}")
+        self.scales, self.orientations, self.order = scales, orientations, order
         angles = [math.pi * turn / self.orientations for turn in range(self.orientations)]
         slant = 4 / self.orientations
         side = 2 * math.ceil(REACH * WIDTH * 2 ** (self.scales - 1) / min(slant, 1.0)) + 1
@@ -121,7 +125,7 @@ class Scattering(nn.Module):
 class Identity(nn.Module):
     """Psi(y) = gain * y, one gain per channel, 1 at first: the Gibbs model is then least squares."""
 
-    def __init__(self, space: Space, options: NetworkOptions):
+    def __init__(self, space: Space):
         super().__init__()
         self.gain = nn.Parameter(torch.ones(image_shape(space)[0], 1, 1))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import cast
+from typing import Annotated, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from gibbsian.core import Space
 from gibbsian.core.numerics import bernoulli_log_prob
 from gibbsian.core.protocols import Invertible
+from gibbsian.core.signatures import RARE
 from gibbsian.networks.encoders import DenseEncoder
 from gibbsian.networks.generators import DenseGenerator, squash
-from gibbsian.networks.options import NetworkOptions
+from gibbsian.networks.options import Activation, check_counts, check_positive
 
 LOG_2_PI = math.log(2.0 * math.pi)
 
@@ -37,19 +38,47 @@ class VAEStudent(nn.Module):
     layers of ``width`` units, the latent space ``code`` dimensions. p(x|z) is Gaussian with the
     fixed ``variance``, its mean in the box where there is one, or Bernoulli on the box scaled to
     [0, 1] (Du et al. 2020, code).
+
+    Args:
+        code: dimension of the latent space.
+        likelihood: of the decoder, bernoulli only on a box.
+        variance: of a gaussian likelihood, in the networks' units.
+        width: units of each hidden layer of encoder and decoder.
+        depth: number of hidden layers of each.
+        activation: non-linearity; smooth ones suit unrolling.
+        fourier: number of random frequencies appended to the inputs of both; 0 for none.
+        fourier_scale: standard deviation of these frequencies.
     """
 
-    def __init__(self, space: Space, options: NetworkOptions):
+    def __init__(
+        self,
+        space: Space,
+        *,
+        code: int = 32,
+        likelihood: Literal["gaussian", "bernoulli"] = "gaussian",
+        variance: float = 0.001,
+        width: int = 128,
+        depth: int = 2,
+        activation: Activation = "silu",
+        fourier: int = 0,
+        fourier_scale: Annotated[float, RARE] = 2.0,
+    ):
         super().__init__()
-        if options.likelihood == "bernoulli" and space.box is None:
+        check_counts(code=code)
+        check_positive(variance=variance)
+        if likelihood not in ("gaussian", "bernoulli"):
+            raise ValueError(f"the likelihood is gaussian or bernoulli, not {likelihood!r}")
+        if likelihood == "bernoulli" and space.box is None:
             raise ValueError(
                 "a bernoulli likelihood needs data in a box, such as images; use gaussian"
             )
-        plain = replace(options, batch_norm=False)
-        self.encoder = DenseEncoder(space, options.code, plain)
-        self.decoder = DenseGenerator(replace(space, box=None), options.code, plain)
-        self.box, self.variance = space.box, options.variance
-        self.likelihood, self.noise = options.likelihood, options.code
+        sizes = {"width": width, "depth": depth, "activation": activation}
+        fourier_features = {"fourier": fourier, "fourier_scale": fourier_scale}
+        self.encoder = DenseEncoder(space, code, **sizes, **fourier_features)
+        unboxed = replace(space, box=None)
+        self.decoder = DenseGenerator(unboxed, code, **sizes, **fourier_features)
+        self.box, self.variance = space.box, variance
+        self.likelihood, self.noise = likelihood, code
 
     def log_likelihood(self, x: Tensor, a: Tensor) -> Tensor:
         """log p(x|z) of ``x [B, *event]`` given the decoder's output ``a``."""
@@ -71,13 +100,17 @@ class MixtureStudent(nn.Module):
     """A mixture of ``components`` Gaussians with diagonal covariances; exact.
 
     The means start standard normal, the standard deviations at 1/2, the weights equal.
+
+    Args:
+        components: number of Gaussians.
     """
 
     noise = 0
 
-    def __init__(self, space: Space, options: NetworkOptions):
+    def __init__(self, space: Space, *, components: int = 64):
         super().__init__()
-        count, d = options.components, math.prod(space.shape)
+        check_counts(components=components)
+        count, d = components, math.prod(space.shape)
         self.means = nn.Parameter(torch.randn(count, d))
         self.log_std = nn.Parameter(torch.full((count, d), math.log(0.5)))
         self.logits = nn.Parameter(torch.zeros(count))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gibbsian.core import Space
 from gibbsian.core.imaging import upscale
-from gibbsian.networks.options import NetworkOptions
+from gibbsian.networks.options import Activation, activate, check_counts
 from gibbsian.networks.trunks import he, image_shape
 
 
@@ -25,19 +25,32 @@ class SubPixel(nn.Module):
     Convolutions 5-3-3 with ``channels``, half as many, and C f^2 channels (Shi et al. 2016); the
     last starts at 0, so that the untrained network is the interpolation, which is ours.
     ``[B, C, h, w] -> [B, C, f h, f w]``.
+
+    Args:
+        factor: f, how much larger the pictures become.
+        channels: channels of the first convolution.
+        activation: non-linearity.
     """
 
-    def __init__(self, space: Space, options: NetworkOptions):
+    def __init__(
+        self,
+        space: Space,
+        *,
+        factor: int = 2,
+        channels: int = 32,
+        activation: Activation = "silu",
+    ):
         super().__init__()
-        channels = image_shape(space)[0]
-        self.factor = options.factor
-        wide, narrow = options.channels, max(1, options.channels // 2)
-        last = convolution(narrow, channels * self.factor**2, 3)
+        check_counts(factor=factor, channels=channels)
+        planes = image_shape(space)[0]
+        self.factor = factor
+        wide, narrow = channels, max(1, channels // 2)
+        last = convolution(narrow, planes * self.factor**2, 3)
         self.layers = nn.Sequential(
-            convolution(channels, wide, 5),
-            options.activate(),
+            convolution(planes, wide, 5),
+            activate(activation),
             convolution(wide, narrow, 3),
-            options.activate(),
+            activate(activation),
             last,
             nn.PixelShuffle(self.factor),
         )
@@ -54,19 +67,24 @@ class SRCNN(nn.Module):
 
     ``channels`` and half as many between them (the paper: 64 and 32), rectifiers; no skip
     connection, so that it must learn the picture itself. ``[B, C, h, w] -> [B, C, f h, f w]``.
+
+    Args:
+        factor: f, how much larger the pictures become.
+        channels: channels of the first convolution.
     """
 
-    def __init__(self, space: Space, options: NetworkOptions):
+    def __init__(self, space: Space, *, factor: int = 2, channels: int = 32):
         super().__init__()
-        channels = image_shape(space)[0]
-        self.factor = options.factor
-        wide, narrow = options.channels, max(1, options.channels // 2)
+        check_counts(factor=factor, channels=channels)
+        planes = image_shape(space)[0]
+        self.factor = factor
+        wide, narrow = channels, max(1, channels // 2)
         self.layers = nn.Sequential(
-            convolution(channels, wide, 9),
+            convolution(planes, wide, 9),
             nn.ReLU(),
             convolution(wide, narrow, 5),
             nn.ReLU(),
-            convolution(narrow, channels, 5),
+            convolution(narrow, planes, 5),
         )
         he(self.layers)
 
@@ -81,16 +99,29 @@ class ResidualPredictor(nn.Module):
 
     ``depth`` hidden 3x3 convolutions of ``channels`` and one that starts at 0: the untrained
     prediction is that the estimate is right. ``[B, K, h, w] -> [B, K, h, w]``.
+
+    Args:
+        depth: number of hidden convolutions.
+        channels: their channels.
+        activation: non-linearity.
     """
 
-    def __init__(self, space: Space, options: NetworkOptions):
+    def __init__(
+        self,
+        space: Space,
+        *,
+        depth: int = 2,
+        channels: int = 32,
+        activation: Activation = "silu",
+    ):
         super().__init__()
+        check_counts(depth=depth, channels=channels)
         maps = image_shape(space)[0]
         layers: list[nn.Module] = []
         before = maps
-        for _ in range(options.depth):
-            layers += [convolution(before, options.channels, 3), options.activate()]
-            before = options.channels
+        for _ in range(depth):
+            layers += [convolution(before, channels, 3), activate(activation)]
+            before = channels
         last = convolution(before, maps, 3)
         self.layers = nn.Sequential(*layers, last)
         he(self.layers)

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from gibbsian.core import Space
-from gibbsian.networks.options import NetworkOptions
+from gibbsian.core.signatures import RARE
+from gibbsian.networks.options import Activation, activate, check_counts, check_positive
 
 SMALLEST = 4
 
@@ -78,6 +79,18 @@ class Fourier(nn.Module):
         return torch.cat([x, phase.cos(), phase.sin()], dim=1)
 
 
+def append_fourier(layers: list[nn.Module], dim: int, fourier: int, scale: float) -> int:
+    """Append ``fourier`` random frequencies of vectors ``[B, dim]`` to ``layers``; the new width."""
+    if fourier < 0:
+        raise ValueError(f"fourier must be 0 (none) or a count, not {fourier}")
+    check_positive(fourier_scale=scale)
+    if fourier == 0:
+        return dim
+    features = Fourier(dim, fourier, scale)
+    layers.append(features)
+    return features.features
+
+
 class Time(nn.Module):
     """(t, sin(pi f t), cos(pi f t)), f = 1/2, mapped linearly to ``width`` numbers.
 
@@ -125,28 +138,47 @@ class DenseTrunk(nn.Module):
 
     Weights and biases start as PyTorch has them, uniform in +-1/sqrt(fan-in): with zero biases
     every kink of the first layer would sit at the origin. ``batch_norm`` normalises every layer
-    but the first.
+    but the first; ``time`` takes noise levels too.
+
+    Args:
+        width: units of each hidden layer.
+        depth: number of hidden layers.
+        activation: non-linearity; smooth ones suit Langevin sampling and Jacobians.
+        fourier: number of random frequencies appended as sines and cosines; 0 for none.
+        fourier_scale: standard deviation of these frequencies, in radians per unit of the input.
+        dropout: share of the hidden units that each training step leaves out.
     """
 
-    def __init__(self, space: Space, options: NetworkOptions, batch_norm: bool = False):
+    def __init__(
+        self,
+        space: Space,
+        batch_norm: bool = False,
+        time: bool = False,
+        *,
+        width: int = 128,
+        depth: int = 2,
+        activation: Activation = "silu",
+        fourier: int = 0,
+        fourier_scale: Annotated[float, RARE] = 2.0,
+        dropout: Annotated[float, RARE] = 0.0,
+    ):
         super().__init__()
-        dim = math.prod(space.shape)
+        check_counts(width=width, depth=depth)
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout is a share and must lie in [0, 1), not {dropout}")
         layers: list[nn.Module] = [nn.Flatten()]
-        if options.fourier:
-            fourier = Fourier(dim, options.fourier, options.fourier_scale)
-            layers.append(fourier)
-            dim = fourier.features
+        dim = append_fourier(layers, math.prod(space.shape), fourier, fourier_scale)
         self.first = len(layers)
-        for index, (before, after) in enumerate(pairwise([dim] + [options.width] * options.depth)):
+        for index, (before, after) in enumerate(pairwise([dim] + [width] * depth)):
             layers.append(nn.Linear(before, after))
             if batch_norm and index > 0:
                 layers.append(nn.BatchNorm1d(after))
-            layers.append(options.activate())
-            if options.dropout > 0:
-                layers.append(nn.Dropout(options.dropout))
+            layers.append(activate(activation))
+            if dropout > 0:
+                layers.append(nn.Dropout(dropout))
         self.layers = nn.Sequential(*layers)
-        self.time = Time(options.width) if options.time else None
-        self.features = options.width
+        self.time = Time(width) if time else None
+        self.features = width
 
     def forward(self, x: Tensor, t: Tensor | None = None) -> Tensor:
         """``[B, *event]``, ``[B] -> [B, width]``."""
@@ -157,21 +189,35 @@ class ConvTrunk(nn.Module):
     """A 3x3 convolution, then stride-2 ones that halve the image to 4 pixels or less, and a dense layer.
 
     Channels double at each halving, up to four times the first. Any size; made for 8 to 64 pixels.
+
+    Args:
+        channels: channels of the first convolution.
+        width: units of the dense layer.
+        activation: non-linearity; smooth ones suit Langevin sampling and Jacobians.
     """
 
-    def __init__(self, space: Space, options: NetworkOptions):
+    def __init__(
+        self,
+        space: Space,
+        time: bool = False,
+        *,
+        channels: int = 32,
+        width: int = 128,
+        activation: Activation = "silu",
+    ):
         super().__init__()
-        channels, height, width = image_shape(space)
-        steps = max(len(halvings(height)), len(halvings(width))) - 1
-        counts = [options.channels * min(4, 2**i) for i in range(steps + 1)]
-        layers: list[nn.Module] = [nn.Conv2d(channels, counts[0], 3, padding=1), options.activate()]
+        check_counts(channels=channels, width=width)
+        planes, high, wide = image_shape(space)
+        steps = max(len(halvings(high)), len(halvings(wide))) - 1
+        counts = [channels * min(4, 2**i) for i in range(steps + 1)]
+        layers: list[nn.Module] = [nn.Conv2d(planes, counts[0], 3, padding=1), activate(activation)]
         for before, after in pairwise(counts):
-            layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), options.activate()]
-            height, width = (height + 1) // 2, (width + 1) // 2
-        dense = nn.Linear(counts[-1] * height * width, options.width)
-        self.layers = nn.Sequential(*layers, nn.Flatten(), dense, options.activate())
-        self.time = Time(counts[0]) if options.time else None
-        self.features = options.width
+            layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), activate(activation)]
+            high, wide = (high + 1) // 2, (wide + 1) // 2
+        dense = nn.Linear(counts[-1] * high * wide, width)
+        self.layers = nn.Sequential(*layers, nn.Flatten(), dense, activate(activation))
+        self.time = Time(counts[0]) if time else None
+        self.features = width
         he(self.layers)
 
     def forward(self, x: Tensor, t: Tensor | None = None) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
@@ -10,13 +11,11 @@ from torch import nn
 from gibbsian.core.imports import import_here
 
 
-def load_user(spec: str, **known: Any) -> nn.Module:
-    """Import ``package.module:Class``, from the current directory too, and make one.
+def load_user(spec: str) -> type[nn.Module]:
+    """Import the class ``package.module:Class``, from the current directory too.
 
-    Of ``known`` (``space``, ``latent``, ``options``) the constructor receives what it has
-    parameters for, by name. Raises ValueError when the text is not of this form, the module or
-    class is not found or cannot be imported, the class is not an nn.Module, or its constructor
-    wants something else.
+    Raises ValueError when the text is not of this form, the module or class is not found or cannot
+    be imported, or the class is not an nn.Module.
     """
     module_name, colon, class_name = spec.partition(":")
     if not (module_name and colon and class_name):
@@ -26,14 +25,23 @@ def load_user(spec: str, **known: Any) -> nn.Module:
         raise ValueError(f"module {module_name!r} has no class {class_name!r}")
     if not (inspect.isclass(cls) and issubclass(cls, nn.Module)):
         raise ValueError(f"{spec} is not a class derived from torch.nn.Module")
-    parameters = inspect.signature(cls).parameters
-    given = {name: value for name, value in known.items() if name in parameters}
+    return cls
+
+
+def build_user(
+    spec: str, cls: type[nn.Module], options: Mapping[str, Any], **known: Any
+) -> nn.Module:
+    """An instance of ``cls``, given what it has parameters for of ``known`` (``space``, ``latent``).
+
+    Raises ValueError when its constructor wants something else.
+    """
+    signature = inspect.signature(cls)
+    given = {name: value for name, value in known.items() if name in signature.parameters}
     try:
-        inspect.signature(cls).bind(**given)
+        signature.bind(**given, **options)
     except TypeError as error:
         names = ", ".join(known) or "no arguments"
         raise ValueError(
             f"the constructor of {spec} must do with {names}: {error}; give the rest a default"
         ) from error
-    network: nn.Module = cls(**given)
-    return network
+    return cls(**given, **options)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from gibbsian.core import Method
 from gibbsian.core.randomness import seed_global
+from gibbsian.core.signatures import RARE
 from gibbsian.training import checkpoints, metric_log, processes
 from gibbsian.training.arithmetic import Precision, arithmetic, channels_last, check_precision
 from gibbsian.training.checkpoints import Progress
@@ -51,13 +52,13 @@ class Training:
     batch: int = 0
     seed: int = 0
     device: str = "auto"
-    threads: int = 1
-    precision: Precision = "float32"
-    deterministic: bool = False
-    compile: bool = False
-    ema: float = 0.0
-    log_every: int = 100
-    save_every: int = 1_000
+    threads: Annotated[int, RARE] = 1
+    precision: Annotated[Precision, RARE] = "float32"
+    deterministic: Annotated[bool, RARE] = False
+    compile: Annotated[bool, RARE] = False
+    ema: Annotated[float, RARE] = 0.0
+    log_every: Annotated[int, RARE] = 100
+    save_every: Annotated[int, RARE] = 1_000
 
     def __post_init__(self) -> None:
         for name in ("rounds", "log_every"):

@@ -5,10 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor
+
+from gibbsian.core.signatures import RARE
+
+Name = Literal["adam", "adamw", "sgd", "rmsprop", "adagrad", "adadelta"]
 
 
 def execution(name: str, device_type: str) -> dict[str, Any]:
@@ -42,15 +46,15 @@ class Optimizer:
         warmup: rounds over which the rate rises linearly to `lr`.
     """
 
-    name: Literal["adam", "adamw", "sgd", "rmsprop", "adagrad", "adadelta"] = "adam"
+    name: Annotated[Name, RARE] = "adam"
     lr: float = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-    momentum: float = 0.0
-    weight_decay: float = 0.0
-    clip: float = 0.0
+    betas: Annotated[tuple[float, float], RARE] = (0.9, 0.999)
+    eps: Annotated[float, RARE] = 1e-8
+    momentum: Annotated[float, RARE] = 0.0
+    weight_decay: Annotated[float, RARE] = 0.0
+    clip: Annotated[float, RARE] = 0.0
     schedule: Literal["constant", "linear", "cosine"] = "constant"
-    warmup: int = 0
+    warmup: Annotated[int, RARE] = 0
 
     def __post_init__(self) -> None:
         if not self.lr > 0:

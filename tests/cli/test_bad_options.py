@@ -27,22 +27,35 @@ TRAIN = ("train", "cd", "--data", "moons", *SMALL, "--out", "new")
             ("train", "--recipe", "moons-cd", "--scale", "huge"),
             "--scale is cpu or paper, not 'huge'",
         ),
-        (("train", "--recipe", "moons-cd", "--stepz", "3"), "--stepz.*; did you mean --steps"),
+        (("train", "--recipe", "moons-cd", "--chainz", "3"), "--chainz.*; did you mean --chains"),
         (("train", "--recipe", "moons-cd", "--config", "x"), "either --config FILE or --recipe"),
         (("train", "vgan", "--recipe", "moons-cd"), "moons-cd is a configuration of cd"),
         ((*TRAIN, "--rounds", "0"), "^--rounds must be at least 1, not 0"),
         ((*TRAIN, "--rounds", "-3"), "^--rounds must be at least 1, not -3"),
         ((*TRAIN, "--rounds", "three"), "^--rounds: 'three' is not a whole number; see"),
         ((*TRAIN, "--rounds"), "missing value for argument '--rounds'"),
-        ((*TRAIN, "--noise", "loud"), "^--noise: 'loud' is not a number"),
+        ((*TRAIN, "--energy-l2", "loud"), "^--energy-l2: 'loud' is not a number"),
         ((*TRAIN, "--round", "3"), "unrecognized options: --round, 3; did you mean --rounds?"),
-        ((*TRAIN, "--stepz", "3"), "--stepz.*; did you mean --steps"),
+        ((*TRAIN, "--chainz", "3"), "--chainz.*; did you mean --chains"),
         ((*TRAIN, "--energy", "bonded"), "unknown energy network 'bonded'; did you mean bounded"),
-        ((*TRAIN, "--energy", "conv"), "a convolutional network needs images .*; use mlp"),
-        ((*TRAIN, "--energy-net.width", "0"), "width must be at least 1, not 0"),
+        (
+            ("train", "cd", "--data", "moons", "--energy", "conv"),
+            "a convolutional network needs images .*; use mlp",
+        ),
+        ((*TRAIN, "--energy.width", "0"), "width must be at least 1, not 0"),
+        (
+            (*TRAIN, "--energy.kernels", "3"),
+            "the energy network confined has no option 'kernels'; it has confinement_std, time, width",
+        ),
+        (
+            (*TRAIN, "--energy-net.kernels", "3"),
+            "the energy network confined has no option 'kernels'; it has confinement_std, time, width",
+        ),
+        ((*TRAIN, "--energy-net.width", "3"), "--energy-net.width is now called --energy.width"),
+        ((*TRAIN, "--step-size", "0.1"), "did you mean --sampler.step-size"),
         ((*TRAIN, "--energy-optimizer.lr", "0"), "a learning rate must be positive, not 0.0"),
-        ((*TRAIN, "--step-size", "0"), "step_size must be finite and positive, not 0.0"),
-        ((*TRAIN, "--kernel", "mla"), "'mla' for argument '--kernel'.*'mala'"),
+        ((*TRAIN, "--sampler.step-size", "0"), "step_size must be finite and positive, not 0.0"),
+        ((*TRAIN, "--sampler.kernel", "mla"), "'mla' for argument '--sampler.kernel'.*'mala'"),
         ((*TRAIN, "--box", "0"), "--box must be auto, none or a positive half-width, not '0'"),
         ((*TRAIN, "--device", "cuda:77"), "device 'cuda:77' is not there; this machine has cpu"),
         ((*TRAIN, "--device", "toaster"), "device 'toaster' is not there; this machine has cpu"),
@@ -150,10 +163,27 @@ def test_help_of_train_shows_the_methods_and_an_example(capsys):
 def test_help_of_a_method_shows_all_its_options(capsys):
     assert main(["train", "vgan", "--help"]) == 0
     out = capsys.readouterr().out
-    for option in ("data", "k", "entropy", "box", "energy", "generator", "rounds", "seed", "out"):
+    first = ("data", "k", "entropy", "energy", "generator", "rounds", "seed", "out")
+    more = ("box", "energy.width", "generator.depth", "energy-optimizer.lr", "limit")
+    for option in first:
         assert f"--{option} " in out, option
-    for option in ("energy-net.width", "generator-net.depth", "energy-optimizer.lr"):
+    assert not any(f"--{option} " in out for option in more)
+    assert main(["train", "vgan", "--help-all"]) == 0
+    out = capsys.readouterr().out
+    for option in first + more:
         assert f"--{option} " in out, option
+
+
+@pytest.mark.parametrize("columns", ["80", "100"])
+@pytest.mark.parametrize(("method", "lines", "most"), [("cd", 40, 30), ("bidirectional", 45, 50)])
+def test_help_fits_a_screen(capsys, monkeypatch, columns, method, lines, most):
+    """40 lines for what a person sets; all that is listed is counted, --help with it."""
+    monkeypatch.setenv("COLUMNS", columns)
+    assert main(["train", method, "--data", "moons", "--help"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) <= lines
+    assert main(["train", method, "--data", "moons", "--help-all"]) == 0
+    listed = re.findall(r"^[\s│|]*(?:-h, )?--[a-z]", capsys.readouterr().out, re.MULTILINE)
+    assert 20 < len(listed) <= most
 
 
 def test_overview_names_every_command(capsys):

@@ -211,11 +211,11 @@ def test_an_interrupted_run_is_saved(number, here, trained, capsys, monkeypatch)
 
 def test_quantities_that_do_not_exist(here, refused):
     """A bounded energy without a box has no log Z, a GAN no density, an MLP no target to refine."""
-    vgan = ("train", "vgan", "--data", "moons", *GAME, "--energy-net.width", "8")
+    vgan = ("train", "vgan", "--data", "moons", *GAME, "--energy.width", "8")
     assert main([*vgan, "--box", "none", "--out", "bounded"]) == 0
     sentence = refused("evaluate", "bounded", "--samples", "50", "--require", "log-z")
     assert re.search(r"log-z is not defined: .* no finite integral .* \(--box 4\)", sentence)
-    gan = ("train", "gan", "--data", "moons", *GAME, "--critic-net.width", "8")
+    gan = ("train", "gan", "--data", "moons", *GAME, "--critic.width", "8")
     assert main([*gan, "--out", "gan"]) == 0
     sentence = refused("evaluate", "gan", "--samples", "50", "--require", "log-z")
     assert "the critic of a GAN is not the energy of a density" in sentence

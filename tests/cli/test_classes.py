@@ -11,19 +11,19 @@ from gibbsian.cli import main
 def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("classes")
     options = {"rounds": 2, "batch": 32, "device": "cpu"}
-    small = {"width": 8, "channels": 2}
-    for name, energy, classify in (("taught", "joint", 1.0), ("plain", "conv", 0.0)):
+    for name, energy, size, classify in (
+        ("taught", "joint", "width", 1.0),
+        ("plain", "conv", "channels", 0.0),
+    ):
         gibbsian.train(
             "nce",
             "digits",
             out=folder / name,
             training=options,
             source={"limit": 200},
-            energy=energy,
-            energy_net=small,
+            energy={"name": energy, size: 4},
             classify=classify,
-            steps=1,
-            sample_steps=1,
+            sampler={"steps": 1, "sample_steps": 1},
         )
     np.save(folder / "labels.npy", np.array([[1], [3], [3]]))
     np.save(folder / "halves.npy", np.array([[0.5], [1.5], [2.0]]))
@@ -58,7 +58,7 @@ def test_what_does_not_fit(runs, capsys, monkeypatch, words, why):
 
 def test_evaluate_shows_the_log_z_that_training_learned(tmp_path, capsys):
     options = {"rounds": 2, "batch": 32, "device": "cpu"}
-    settings = {"steps": 1, "sample_steps": 1, "energy_net": {"width": 8}}
+    settings = {"sampler": {"steps": 1, "sample_steps": 1}, "energy": {"width": 8}}
     model = gibbsian.train("nce", "ring8", out=tmp_path / "run", training=options, **settings)
     assert main(["evaluate", str(tmp_path / "run"), "--samples", "50"]) == 0
     (row,) = [line for line in capsys.readouterr().out.splitlines() if "training learned" in line]

@@ -29,12 +29,15 @@ WORDS = ("train", "cd", "--data", "moons", *SMALL)
         ('{"method": ["cd"], "data": "moons"}', "unknown method"),
         ('{"method": "cd", "data": 5}', "option data must be of type str, not 5"),
         (
-            '{"method": "cd", "data": "moons", "stepz": 3}',
-            "unknown option 'stepz'; did you mean steps",
+            '{"method": "cd", "data": "moons", "chainz": 3}',
+            "unknown option 'chainz'; did you mean chains",
         ),
-        ('{"method": "cd", "data": "moons", "steps": "many"}', "option steps must be of type int"),
         (
-            '{"method": "cd", "data": "moons", "kernel": "mla"}',
+            '{"method": "cd", "data": "moons", "chains": "many"}',
+            "option chains must be of type int",
+        ),
+        (
+            '{"method": "cd", "data": "moons", "sampler": {"kernel": "mla"}}',
             "'mla'; did you mean ula, mala|mala",
         ),
         (
@@ -46,7 +49,7 @@ WORDS = ("train", "cd", "--data", "moons", *SMALL)
             '{"method": "cd", "data": "moons", "training": {"rounds": 0}}',
             "--rounds must be at least 1",
         ),
-        ('{"method": "cd", "data": "moons", "energy_net": {"widht": 3}}', "did you mean width"),
+        ('{"method": "cd", "data": "moons", "energy": {"widht": 3}}', "did you mean width"),
     ],
 )
 def test_refused(content, sentence, here, refused):
@@ -76,14 +79,14 @@ def test_round_trip(here, capsys, trained):
 
 def test_options_override_the_file_and_a_run_s_own_configuration_is_one(here, capsys, trained):
     file = str(trained / "config.json")
-    words = ("train", "cd", "--config", file, "--rounds", "5", "--energy-net.width", "6")
+    words = ("train", "cd", "--config", file, "--rounds", "5", "--energy.width", "6")
     assert main([*words, "--out", "run"]) == 0
     before, after = (
         read_json(trained / "config.json")["config"],
         read_json(here / "run/config.json"),
     )
     assert after["config"]["training"] == before["training"] | {"rounds": 5}
-    assert after["config"]["energy_net"] == before["energy_net"] | {"width": 6}
+    assert after["config"]["energy"] == before["energy"] | {"width": 6}
     assert (here / "run/state/round-00000005.rank0.safetensors").exists()
     capsys.readouterr()
     assert main(["train", "--resume", "run", "--rounds", "9", "--print-config"]) == 0

@@ -21,7 +21,7 @@ def run(tmp_path_factory):
         "digits-4-binary",
         out=folder / "bits",
         training=options,
-        beliefs_net={"layers": "8,4"},
+        beliefs={"layers": "8,4"},
         sweeps=3,
     )
     picture = np.zeros((4, 4), np.uint8)

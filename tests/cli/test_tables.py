@@ -29,7 +29,7 @@ def taught(tmp_path_factory):
     """A run on a table of which a column of words holds the classes."""
     folder = tmp_path_factory.mktemp("taught")
     table(folder / "x.csv", ["iris", "rose"] * 30)
-    data = ("--data", str(folder / "x.csv"), "--target", "kind", "--energy-net.classes", "2")
+    data = ("--data", str(folder / "x.csv"), "--target", "kind", "--energy.classes", "2")
     assert main([*TRAIN, *data, "--out", str(folder / "run")]) == 0
     return folder
 

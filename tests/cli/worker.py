@@ -13,21 +13,19 @@ from gibbsian.models import train as facade
 from gibbsian.training import processes
 from gibbsian.training.optimizers import export_state
 from gibbsian.training.processes import process_group
+from tests.nets import sized
 
-FEW = {"cd": {"chains": 32, "steps": 2, "sample_steps": 2}, "gebm": {"burst": 5}}
+FEW = {"cd": {"chains": 32, "sampler": {"steps": 2, "sample_steps": 2}}, "gebm": {"burst": 5}}
 FEW["super-resolution"] = {"fine_tune_from": 5, "negative_steps": 2}
-FEW |= {name: {"sample_steps": 2, "steps": 2} for name in ("score-matching", "nce")}
+FEW |= {name: {"sampler": {"sample_steps": 2, "steps": 2}} for name in ("score-matching", "nce")}
 DATA = {"bihm": "digits-4-binary", "super-resolution": "digits"}
 
 
 def small(name):
     """Ten rounds of ``name`` on ring8 (or on pictures, or bits) with small networks."""
     config = default(name, DATA.get(name, "ring8"))
-    roles = [field for field in vars(config) if field.endswith("_net")]
-    changes = {
-        role: {"width": 16, "experts": 8, "layers": "8,4", "channels": 4, "orientations": 2}
-        for role in roles
-    }
+    sizes = {"width": 16, "experts": 8, "layers": "8,4", "channels": 4, "orientations": 2}
+    changes = sized(config, sizes)
     changes |= FEW.get(name, {})
     training = {"rounds": 10, "batch": 32, "device": "cpu"}
     return replace(config, source={"limit": 500}, training=training, **changes)

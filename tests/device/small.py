@@ -11,14 +11,15 @@ from gibbsian.data import Dataset
 from gibbsian.methods import METHODS
 from gibbsian.models.train import load_data
 from tests.device.pretend import TYPE
+from tests.nets import sized
 
 FEW: dict[str, dict[str, Any]] = {
     "bihm": {"samples": 3, "sweeps": 2, "candidates": 2, "inner": 2},
-    "cd": {"chains": 32, "sample_steps": 10},
+    "cd": {"chains": 32, "sampler": {"sample_steps": 10}},
     "gebm": {"burst": 2, "energy_steps": 2, "initial_batches": 2},
     "lbt": {"k": 2, "n_est": 1},
-    "nce": {"sample_steps": 10},
-    "score-matching": {"sample_steps": 10},
+    "nce": {"sampler": {"sample_steps": 10}},
+    "score-matching": {"sampler": {"sample_steps": 10}},
     "super-resolution": {"steps": 3, "negative_steps": 2},
     "transition-vgan": {"sample_steps": 3},
     "vae": {"sweeps": 2},
@@ -33,9 +34,7 @@ NOT_ENLARGING = [name for name in NAMES if name != "super-resolution"]
 def small(name: str, rounds: int = 2, device: str = TYPE, **options: Any) -> Config:
     """The method's defaults on its data, with few rounds and small networks."""
     config = recipes.default(name, DATA.get(name, "ring8"))
-    networks = {
-        field: NETWORK for field in type(config).__dataclass_fields__ if field.endswith("_net")
-    }
+    networks = sized(config, NETWORK)
     training = {"rounds": rounds, "batch": 32, "save_every": 0, "seed": 5, "device": device}
     changes = FEW.get(name, {}) | networks | options
     return replace(config, source={"limit": 400}, training=training, **changes)

@@ -39,9 +39,9 @@ LOOKS = {
 """How often the host waits in a round, where it is not never."""
 
 VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
-    "cd, cd-k": ("cd", {"start": "data", "mh_scale": 0.0, "kernel": "ula"}),
+    "cd, cd-k": ("cd", {"start": "data", "sampler": {"mh_scale": 0.0, "kernel": "ula"}}),
     "cd, short runs": ("cd", {"start": "noise", "energy_l2": 0.1}),
-    "cd, mala": ("cd", {"kernel": "mala", "reinit_prob": 0.2}),
+    "cd, mala": ("cd", {"sampler": {"kernel": "mala"}, "reinit_prob": 0.2}),
     "bidirectional, log-det": (
         "bidirectional",
         {"lower": "log-det", "upper": "gradient-penalty", "latent": 2},

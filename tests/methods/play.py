@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 
 import torch
 from torch import Tensor, nn
 
 from gibbsian.core import Batch, Method, Move
+from gibbsian.methods._langevin import SamplerOptions
+
+
+def with_sampler(**options: object) -> dict[str, object]:
+    """Options of a method with those of its chains gathered in ``sampler``."""
+    names = {field.name for field in fields(SamplerOptions)}
+    sampler = {name: value for name, value in options.items() if name in names}
+    rest = {name: value for name, value in options.items() if name not in names}
+    return rest | {"sampler": SamplerOptions(**sampler)}
 
 
 class Quadratic(nn.Module):

@@ -15,13 +15,13 @@ from gibbsian.core.measures import Gaussian, RealSpace
 from gibbsian.core.numerics import jacobian
 from gibbsian.core.protocols import HasLatentTarget
 from gibbsian.methods.bidirectional import BidirectionalBounds
-from gibbsian.networks import NetworkOptions, build_encoder, build_energy, build_generator
 from tests.methods.play import Stream, check_gradient, gradients, reached
+from tests.nets import build_encoder, build_energy, build_generator
 
 PRIOR = Gaussian((2,))
 SPACE = Space((3,), "vector")
-OPTIONS = NetworkOptions(width=8, depth=1, activation="tanh")
-TIMED = NetworkOptions(width=8, depth=1, activation="tanh", time=True)
+OPTIONS = dict(width=8, depth=1, activation="tanh")
+TIMED = dict(width=8, depth=1, activation="tanh", time=True)
 LOWER = ("log-det", "singular", "encoder", "infonce")
 UPPER = ("gradient-penalty", "denoising", "diffusion", "zero-centred", "none")
 

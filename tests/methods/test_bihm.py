@@ -22,8 +22,9 @@ from gibbsian.methods.helmholtz_layers import (
     sample_q,
     uniforms,
 )
-from gibbsian.networks import NetworkOptions, SigmoidBeliefs, build_beliefs
+from gibbsian.networks import SigmoidBeliefs
 from tests.methods.play import Stream, check_gradient, descend, gradients
+from tests.nets import build_beliefs
 
 SIZES = (4, 3, 2)
 BITS = torch.tensor([0.0, 1.0], dtype=torch.float64)
@@ -32,7 +33,7 @@ BITS = torch.tensor([0.0, 1.0], dtype=torch.float64)
 def machine(seed: int = 0, strength: float = 1.5, **options: object) -> BiHM:
     """Random weights of this standard deviation, so that p and q are far apart."""
     space = Space((4,), "binary", (0.0, 1.0))
-    beliefs = build_beliefs("sigmoid", space, NetworkOptions(layers="3,2")).double()
+    beliefs = build_beliefs("sigmoid", space, dict(layers="3,2")).double()
     rng = Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in beliefs.parameters():
@@ -347,7 +348,7 @@ def test_samples_follow_the_sampler() -> None:
 def test_layers_start_as_released() -> None:
     """Biases -1; weights uniform within sqrt(6 / (n_in + n_out)) / n_in; sizes from their spec."""
     space = Space((20,), "binary", (0.0, 1.0))
-    net = SigmoidBeliefs(space, NetworkOptions(layers="30,10", deterministic=1))
+    net = SigmoidBeliefs(space, layers="30,10", deterministic=1)
     assert net.sizes == (20, 30, 10) and (net.prior == -1).all()
     assert [layer.out_features for layer in net.p[0] if hasattr(layer, "bias")] == [25, 20]
     for half in (net.p, net.q):
@@ -356,7 +357,7 @@ def test_layers_start_as_released() -> None:
             bound = math.sqrt(6 / (n_in + n_out)) / n_in
             assert (linear.bias == -1).all()
             assert 0.9 * bound < linear.weight.abs().max() <= bound
-    spaced = SigmoidBeliefs(space, NetworkOptions(layers="4x-5l-5"))
+    spaced = SigmoidBeliefs(space, layers="4x-5l-5")
     assert spaced.sizes == (20, 80, 40, 20, 10, 5)
     extreme = torch.sigmoid(spaced.up(1, 1e9 * torch.ones(20)).double())  # no tanh in between
     assert extreme.min() >= 0.99e-6 and extreme.max() <= 1 - 0.99e-6
@@ -384,4 +385,4 @@ def test_capabilities_and_unusable_options() -> None:
     with pytest.raises(ValueError, match="samples must be a whole number of at least 2"):
         machine(samples=1)
     with pytest.raises(ValueError, match="layers must be sizes"):
-        SigmoidBeliefs(Space((4,), "binary"), NetworkOptions(layers="3;2"))
+        SigmoidBeliefs(Space((4,), "binary"), layers="3;2")

@@ -13,7 +13,8 @@ from gibbsian.core.measures import Box, Counting, RealSpace
 from gibbsian.methods.bihm import BiHM
 from gibbsian.methods.helmholtz_chain import Gibbs
 from gibbsian.methods.helmholtz_layers import Layers, drawn, log_p, log_q, means_of, uniforms
-from gibbsian.networks import NetworkOptions, SigmoidBeliefs, build_beliefs
+from gibbsian.networks import SigmoidBeliefs
+from tests.nets import build_beliefs
 
 BITS = torch.tensor([0.0, 1.0], dtype=torch.float64)
 REACH, POINTS = 14.0, 1401
@@ -24,7 +25,7 @@ MACHINES = ["1g", "2,1g", "1g,1"]
 
 def strangers(space: Space, layers: str, seed: int = 0, strength: float = 0.8) -> nn.Module:
     """Layers with random weights, so that p and q are far apart."""
-    beliefs = build_beliefs("sigmoid", space, NetworkOptions(layers=layers)).double()
+    beliefs = build_beliefs("sigmoid", space, dict(layers=layers)).double()
     rng = Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in beliefs.parameters():
@@ -137,7 +138,7 @@ def test_units_are_drawn_from_their_law() -> None:
 
 
 def test_layers_are_named_and_start_near_the_standard_normal() -> None:
-    net = SigmoidBeliefs(Space((20,), "binary", (0.0, 1.0)), NetworkOptions(layers="30,10g,4g"))
+    net = SigmoidBeliefs(Space((20,), "binary", (0.0, 1.0)), layers="30,10g,4g")
     assert net.sizes == (20, 30, 10, 4) and net.gaussian == (False, False, True, True)
     assert len(net.top()) == 8 and (net.top() == 0).all()
     a = net.up(2, torch.ones(5, 30))
@@ -146,7 +147,7 @@ def test_layers_are_named_and_start_near_the_standard_normal() -> None:
     wild = net.up(2, 1e9 * torch.ones(30))[10:]
     assert wild.abs().max() < 14, "log-variances are held"
     with pytest.raises(ValueError, match="layers must be sizes"):
-        SigmoidBeliefs(Space((4,), "binary"), NetworkOptions(layers="3,g"))
+        SigmoidBeliefs(Space((4,), "binary"), layers="3,g")
 
 
 def real_machine() -> BiHM:
@@ -212,7 +213,7 @@ def test_a_machine_of_real_numbers_starts_away_from_the_point_where_layers_are_s
     torch.manual_seed(0)
     net = SigmoidBeliefs(
         Space((2,), "vector"),
-        NetworkOptions(layers="200,100", deterministic=1, logit_init_scale=8.0),
+        dict(layers="200,100", deterministic=1, logit_init_scale=8.0),
     )
     assert net.gaussian == (True, False, False)
     assert 3 < net.up(1, torch.randn(500, 2)).detach().std() < 13

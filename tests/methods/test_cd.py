@@ -13,7 +13,7 @@ from gibbsian.core import Batch, Method, NonFiniteError
 from gibbsian.core.measures import Box, Counting, Gaussian, RealSpace, Undefined
 from gibbsian.core.protocols import HasEnergy, HasLatentTarget
 from gibbsian.methods.cd import ContrastiveDivergence
-from tests.methods.play import Quadratic, Stream, check_gradient, gradients, player
+from tests.methods.play import Quadratic, Stream, check_gradient, gradients, player, with_sampler
 
 LINE, PLANE = RealSpace((1,)), RealSpace((2,))
 STILL = 1e-12  # a step size so small that nothing visibly moves
@@ -24,7 +24,8 @@ def rng(seed: int = 0) -> torch.Generator:
 
 
 def cd(energy: nn.Module | None = None, measure: object = LINE, **options: object) -> Method:
-    settings = {"kernel": "ula", "mh_scale": 0.0} | options
+    defaults = {"kernel": "ula", "steps": 10, "sample_steps": 200}
+    settings = with_sampler(**(defaults | options))
     return ContrastiveDivergence(energy or Quadratic(2.0, -1.0), measure, **settings)
 
 
@@ -365,10 +366,12 @@ def test_trains_a_gaussian_to_its_maximum_likelihood() -> None:
 def test_on_pictures_training_starts_from_steps_that_are_always_taken() -> None:
     """Adjusted chains of the same rate stood still on digits, and energies went to -90 000 in 300 rounds."""
     pictures, rows = default("cd", "digits"), default("cd", "wine")
-    assert rows.kernel == "mala"
+    assert rows.sampler.kernel == "mala"
     for config in (
         pictures,
         recipe("digits-cd"),
     ):  # docs/methods/cd.md shows what these settings give
-        chains = (config.kernel, config.chains, config.steps, config.step_size, config.reinit_prob)
-        assert (*chains, config.energy_l2) == ("ula", 256, 10, 2e-3, 0.005, 1e-3)
+        sampler = config.sampler
+        chains = (sampler.kernel, config.chains, sampler.steps, sampler.step_size)
+        rest = (config.reinit_prob, config.energy_l2)
+        assert (*chains, *rest) == ("ula", 256, 10, 2e-3, 0.005, 1e-3)

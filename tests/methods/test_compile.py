@@ -15,10 +15,10 @@ from gibbsian.methods import (
     NoiseContrast,
     ScoreMatching,
 )
-from gibbsian.networks import NetworkOptions, build_energy, build_generator, build_student
 from tests.methods.play import Stream, gradients
+from tests.nets import build_energy, build_generator, build_student
 
-OPTIONS = NetworkOptions(width=8, depth=1, experts=4, batch_norm=True)
+OPTIONS = dict(width=8, depth=1, experts=4, batch_norm=True)
 PLANE, BOXED = Space((2,), "vector"), Space((2,), "vector", (-4.0, 4.0))
 
 

@@ -14,7 +14,7 @@ from gibbsian.core import Batch, Method
 from gibbsian.core.measures import RealSpace
 from gibbsian.methods._conditional import Given
 from gibbsian.methods.cd import ContrastiveDivergence
-from tests.methods.play import check_gradient, descend
+from tests.methods.play import check_gradient, descend, with_sampler
 
 WEIGHTS = (0.5, 0.3, 0.2)
 MEANS = (-2.5, 0.0, 2.0)
@@ -59,7 +59,7 @@ def stream(n: int) -> Iterator[Batch]:
 
 def cd(energy: nn.Module, **options: object) -> Method:
     settings = {"kernel": "mala", "step_size": 0.05, "steps": 2, "mh_scale": 3.0, "classify": 1.0}
-    return ContrastiveDivergence(energy, RealSpace((1,)), **settings | options)
+    return ContrastiveDivergence(energy, RealSpace((1,)), **with_sampler(**settings | options))
 
 
 def test_energies_given_a_class_are_its_gaussian() -> None:

@@ -22,6 +22,7 @@ from gibbsian.methods import METHODS
 from gibbsian.models import train as facade
 from gibbsian.models.model import load
 from gibbsian.training import Stepper, player_parameters
+from tests.nets import sized
 
 SMALL = {"rounds": 3, "batch": 32, "log_every": 1, "save_every": 1, "seed": 5, "device": "cpu"}
 BITS = "digits-4-binary"
@@ -60,15 +61,12 @@ TABLE = {
 def small(name, **training):
     """A configuration of ``name`` that plays three rounds in well under a second."""
     config = recipes.default(name, DATA.get(name, "ring8"))
-    changes = {
-        f.name: {"width": 16, "experts": 8, "layers": "8,4", "channels": 4, "orientations": 2}
-        for f in type(config).__dataclass_fields__.values()
-        if f.name.endswith("_net")
-    }
+    sizes = {"width": 16, "experts": 8, "layers": "8,4", "channels": 4, "orientations": 2}
+    changes = sized(config, sizes)
     if name == "cd":
-        changes |= {"chains": 64, "steps": 2, "sample_steps": 2}
+        changes |= {"chains": 64, "sampler": {"steps": 2, "sample_steps": 2}}
     if name in ("score-matching", "nce"):
-        changes |= {"sample_steps": 2, "steps": 2}
+        changes |= {"sampler": {"sample_steps": 2, "steps": 2}}
     if name == "bihm":
         changes |= {"samples": 3, "sweeps": 2}
     if name == "super-resolution":

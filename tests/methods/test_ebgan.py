@@ -14,11 +14,11 @@ from gibbsian.core.measures import Gaussian, RealSpace, Undefined
 from gibbsian.core.protocols import HasEnergy, HasLatentTarget
 from gibbsian.methods.ebgan import EBGAN, margin_loss, pull_away
 from gibbsian.models.build import assemble
-from gibbsian.networks import NetworkOptions, build_energy, build_generator
 from studies.equilibria import measured, play
 from tests.methods.play import Stream, check_gradient, descend, gradients, player, reached
+from tests.nets import build_energy, build_generator
 
-OPTIONS = NetworkOptions(width=6, depth=1, activation="tanh")
+OPTIONS = dict(width=6, depth=1, activation="tanh")
 PRIOR = Gaussian((3,))
 PLANE = Space((2,), "vector")
 
@@ -268,7 +268,7 @@ def test_the_generator_meets_the_updated_energy() -> None:
 
 
 def test_a_move_leaves_the_other_s_batch_statistics_alone() -> None:
-    options = NetworkOptions(width=6, depth=2, batch_norm=True)
+    options = dict(width=6, depth=2, batch_norm=True)
     energy = build_energy("autoencoder", PLANE, options)
     generator = build_generator("mlp", PLANE, 3, options)
     method = EBGAN(energy, generator, PRIOR, RealSpace((2,)), pull_away=0.1)
@@ -352,7 +352,7 @@ def test_published_picture_sizes(size: int, layers: int) -> None:
     """The recipes' configurations; at 64 pixels and a sixteenth of the channels a round is played."""
     for scale, channels in (("paper", 64), ("cpu", 4)):
         config = recipe(f"pictures-{size}-ebgan", scale)
-        assert (config.energy_net.channels, config.energy_net.depth) == (channels, layers)
+        assert (config.energy.channels, config.energy.depth) == (channels, layers)
         assert config.pull_away == 0.1 and config.margin == {64: 20, 128: 40, 256: 80}[size]
     if size == 64:
         space = Space((3, size, size), "image", (-1.0, 1.0))

@@ -10,11 +10,11 @@ from gibbsian.core import Space
 from gibbsian.core.measures import Gaussian, Undefined
 from gibbsian.core.protocols import HasEnergy, HasLatentTarget
 from gibbsian.methods.gan import GAN, pack
-from gibbsian.networks import NetworkOptions, build_critic, build_energy, build_generator
 from tests.methods.play import Stream, check_gradient, gradients, player, reached
+from tests.nets import build_critic, build_energy, build_generator
 
 LOSSES = ["minimax", "non-saturating", "wasserstein"]
-OPTIONS = NetworkOptions(width=8, depth=1, activation="tanh")
+OPTIONS = dict(width=8, depth=1, activation="tanh")
 PLANE = Space((2,), "vector")
 PRIOR = Gaussian((3,))
 NOWHERE = Undefined((2,), "a critic is not an energy of x")
@@ -221,7 +221,7 @@ def test_capabilities(loss: str) -> None:
 
 
 def test_critic_move_and_sampling_leave_batch_statistics_alone() -> None:
-    generator = build_generator("mlp", PLANE, 3, NetworkOptions(width=8, batch_norm=True))
+    generator = build_generator("mlp", PLANE, 3, dict(width=8, batch_norm=True))
     method = GAN(build_energy("mlp", PLANE, OPTIONS), generator, PRIOR, NOWHERE)
     moves = list(method.round(0, Stream(8), torch.Generator().manual_seed(0)))
     buffers = {name: b.clone() for name, b in method.named_buffers()}
@@ -235,7 +235,7 @@ def test_critic_move_and_sampling_leave_batch_statistics_alone() -> None:
 
 
 def test_a_batch_normalised_critic_stays_still_while_the_generator_moves() -> None:
-    options = NetworkOptions(width=8, depth=2, batch_norm=True)
+    options = dict(width=8, depth=2, batch_norm=True)
     method = gan(build_critic("mlp", PLANE, options)).float()
     moves = list(method.round(0, Stream(8), torch.Generator().manual_seed(0)))
     buffers = {name: b.clone() for name, b in method.critic.named_buffers()}
@@ -247,7 +247,7 @@ def test_a_batch_normalised_critic_stays_still_while_the_generator_moves() -> No
 
 
 def test_batch_normalisation_is_refused_in_what_is_unrolled() -> None:
-    options = NetworkOptions(width=8, depth=2, batch_norm=True)
+    options = dict(width=8, depth=2, batch_norm=True)
     with pytest.raises(ValueError, match="may hold no batch normalisation"):
         gan(build_critic("mlp", PLANE, options), unroll=1)
 

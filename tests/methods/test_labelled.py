@@ -20,7 +20,7 @@ from gibbsian.methods.labelled import LabelledRows, classification_cost
 from gibbsian.models import train as facade
 from gibbsian.models.build import assemble, resolve
 from gibbsian.models.evaluate import classification_error, evaluate_run
-from gibbsian.networks import NetworkOptions, build_energy, build_generator
+from tests.nets import build_energy, build_generator
 
 PLANE = Space((2,), "vector")
 
@@ -60,7 +60,7 @@ def test_the_cost_counts_rows_that_were_seen() -> None:
 
 def ladder_game(**options: object) -> EBGAN:
     torch.manual_seed(0)
-    network = NetworkOptions(layers="5", classes=3, noise=0.0, width=6)
+    network = dict(layers="5", classes=3, noise=0.0, width=6)
     energy = build_energy("ladder", PLANE, network)
     generator = build_generator("mlp", PLANE, 2, network)
     return EBGAN(energy, generator, Gaussian((2,)), RealSpace((2,)), labels=4, **options)
@@ -84,7 +84,7 @@ def test_the_energy_s_loss_has_the_weighted_cost_on_top() -> None:
 
 
 def test_labels_need_an_energy_that_classifies() -> None:
-    energy, generator = build_energy("mlp", PLANE, NetworkOptions()), nn.Linear(2, 2)
+    energy, generator = build_energy("mlp", PLANE, dict()), nn.Linear(2, 2)
     with pytest.raises(ValueError, match="logits"):
         EBGAN(energy, generator, Gaussian((2,)), RealSpace((2,)), labels=4)
 
@@ -95,7 +95,7 @@ def digits(labels: int, rounds: int, layers: str) -> Config:
         data="digits",
         labels=labels,
         margin_decay=rounds // 3,
-        energy_net={"layers": layers},
+        energy={"layers": layers},
         training={"rounds": rounds, "device": "cpu", "save_every": 1 if rounds < 9 else 0},
     )
 

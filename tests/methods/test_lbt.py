@@ -17,16 +17,11 @@ from gibbsian.core.protocols import HasEnergy, HasLatentTarget
 from gibbsian.evaluation import mode_coverage
 from gibbsian.methods.lbt import LBT
 from gibbsian.models import train as facade
-from gibbsian.networks import (
-    NetworkOptions,
-    build_critic,
-    build_generator,
-    build_student,
-)
 from gibbsian.training import Optimizer, Stepper
 from tests.methods.play import Stream, check_gradient, gradients, player, reached
+from tests.nets import build_critic, build_generator, build_student
 
-OPTIONS = NetworkOptions(width=8, depth=1, activation="tanh", code=3, variance=0.5, components=4)
+OPTIONS = dict(width=8, depth=1, activation="tanh", code=3, variance=0.5, components=4)
 PLANE = Space((2,), "vector")
 PRIOR = Gaussian((3,))
 
@@ -235,7 +230,7 @@ def test_implicit_gradient_of_a_gaussian_student() -> None:
 
 def test_the_mover_alone_is_reached_and_changed() -> None:
     """Also batch statistics, the student's parameters and its Adam."""
-    generator = build_generator("mlp", PLANE, 3, NetworkOptions(width=8, batch_norm=True))
+    generator = build_generator("mlp", PLANE, 3, dict(width=8, batch_norm=True))
     method = lbt(generator=generator, r1=0.1)
     for move in method.round(0, Stream(8), torch.Generator().manual_seed(0)):
         before = {name: value.clone() for name, value in method.state_dict().items()}
@@ -271,13 +266,12 @@ def test_a_student_of_two_moments_teaches_two_moments() -> None:
     config = replace(
         default("lbt", "ring8"),
         training={"rounds": 150, "batch": 64, "device": "cpu", "seed": 1, "ema": 0.9},
-        student="mixture",
-        student_net={"components": 1},
+        student={"name": "mixture", "components": 1},
         student_rate=0.03,
         k=2,
         n_est=2,
         gan_weight=0.0,
-        generator_net={"width": 32, "depth": 1},
+        generator={"width": 32, "depth": 1},
         generator_optimizer={"lr": 1e-2, "schedule": "cosine", "clip": 0.0},
     )
     model = facade.train_config(replace(config, source={"limit": 5_000}), None)

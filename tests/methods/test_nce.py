@@ -15,7 +15,7 @@ from gibbsian.core.measures import Box, Counting, Gaussian, RealSpace, Undefined
 from gibbsian.core.protocols import HasLearnedLogZ
 from gibbsian.methods.nce import NoiseContrast, logistic_loss
 from gibbsian.methods.noise_law import FittedGaussian
-from tests.methods.play import Quadratic, Stream, check_gradient, gradients, player
+from tests.methods.play import Quadratic, Stream, check_gradient, gradients, player, with_sampler
 
 LINE, PLANE = RealSpace((1,)), RealSpace((2,))
 
@@ -25,7 +25,7 @@ def rng(seed: int = 0) -> torch.Generator:
 
 
 def nce(energy: nn.Module | None = None, measure: object = LINE, **options: object) -> Method:
-    return NoiseContrast(energy or Quadratic(1.0, 0.0), measure, **options)
+    return NoiseContrast(energy or Quadratic(1.0, 0.0), measure, **with_sampler(**options))
 
 
 def normal(*size: int, seed: int = 0) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from gibbsian.core import Method
 from gibbsian.core.measures import Box, Counting, RealSpace
 from gibbsian.methods.score_matching import ScoreMatching, denoising, sliced
-from tests.methods.play import Stream, check_gradient, descend, gradients, player
+from tests.methods.play import Stream, check_gradient, descend, gradients, player, with_sampler
 
 PLANE = RealSpace((2,))
 
@@ -51,7 +51,9 @@ def rng(seed: int = 0) -> torch.Generator:
 
 def matching(energy: nn.Module | None = None, measure: object = PLANE, **options: object) -> Method:
     return ScoreMatching(
-        energy or Quadratic([[1.0, 0.0], [0.0, 1.0]], [0.0, 0.0]), measure, **options
+        energy or Quadratic([[1.0, 0.0], [0.0, 1.0]], [0.0, 0.0]),
+        measure,
+        **with_sampler(**options),
     )
 
 

@@ -15,11 +15,12 @@ from gibbsian.core.measures import Box, Undefined
 from gibbsian.core.protocols import HasEnergy
 from gibbsian.methods.descent import descend
 from gibbsian.methods.super_resolution import SuperResolution
-from gibbsian.networks import NetworkOptions, build_named, statistics_space
+from gibbsian.networks import statistics_space
 from tests.methods.play import Stream, check_gradient, descend as play_on, gradients, player
+from tests.nets import build_named
 
 SHAPE = (1, 8, 8)
-OPTIONS = NetworkOptions(channels=4, depth=1, scales=1, orientations=2, activation="tanh")
+OPTIONS = dict(channels=4, depth=1, scales=1, orientations=2, activation="tanh")
 
 
 class Curved(nn.Module):

@@ -12,15 +12,15 @@ from gibbsian.core import Space
 from gibbsian.core.measures import Box, RealSpace
 from gibbsian.core.protocols import HasEnergy, HasLatentTarget
 from gibbsian.methods.transition_vgan import TransitionVGAN, mask_noise
-from gibbsian.networks import NetworkOptions, build_autoencoder, build_energy
 from tests.methods.play import Stream, check_gradient, descend, gradients, player, reached
+from tests.nets import build_autoencoder, build_energy
 
-OPTIONS = NetworkOptions(width=8, depth=1, experts=6, code=3, activation="tanh")
+OPTIONS = dict(width=8, depth=1, experts=6, code=3, activation="tanh")
 SPACE = Space((2,), "vector", (-4.0, 4.0))
 READINGS = ("equation-10", "released-code")
 
 
-def transition(energy: str = "bounded", net: NetworkOptions = OPTIONS, **options) -> TransitionVGAN:
+def transition(energy: str = "bounded", net: dict = OPTIONS, **options) -> TransitionVGAN:
     """A small pair on [-4, 4]^2 in float64; the head is widened so that experts differ."""
     network = build_energy(energy, SPACE, OPTIONS)
     with torch.no_grad():
@@ -157,7 +157,7 @@ def test_the_energy_meets_the_updated_transition() -> None:
 
 
 def test_only_a_transition_move_touches_its_batch_statistics() -> None:
-    net = NetworkOptions(width=8, depth=2, code=3, batch_norm=True)
+    net = dict(width=8, depth=2, code=3, batch_norm=True)
     method = transition(net=net).float()
     moves = list(method.round(0, Stream(8), torch.Generator().manual_seed(0)))
     before = {name: buffer.clone() for name, buffer in method.named_buffers()}

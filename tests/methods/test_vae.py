@@ -14,8 +14,8 @@ from gibbsian.core.protocols import HasEncoder
 from gibbsian.methods.observations import observation_of
 from gibbsian.methods.posteriors import POSTERIORS
 from gibbsian.methods.vae import VAE
-from gibbsian.networks import NetworkOptions, build_decoder, build_encoder
 from tests.methods.play import Stream, check_gradient, descend, gradients, reached
+from tests.nets import build_decoder, build_encoder
 
 D, LATENT = 3, 2
 PRIOR = Gaussian((LATENT,))
@@ -258,7 +258,7 @@ def test_observations() -> None:
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_a_round_is_one_move_of_everything(kind: str, estimator: str) -> None:
     space = Space((2,), kind)  # type: ignore[arg-type]
-    options = NetworkOptions(width=8, depth=1)
+    options = dict(width=8, depth=1)
     measure = Counting((2,)) if kind == "binary" else RealSpace((2,))
     decoder = build_decoder("mlp", space, LATENT, options)
     encoder = build_encoder("mlp", space, LATENT, options)

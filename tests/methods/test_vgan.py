@@ -13,11 +13,11 @@ from gibbsian.core.measures import Box, Gaussian, RealSpace
 from gibbsian.core.protocols import HasEnergy, HasLatentTarget
 from gibbsian.methods.experts import entropy_surrogate
 from gibbsian.methods.vgan import VGAN
-from gibbsian.networks import NetworkOptions, build_energy, build_generator
 from tests.methods.play import Stream, check_gradient, descend, gradients, player, reached
+from tests.nets import build_energy, build_generator
 
 K = 6
-OPTIONS = NetworkOptions(width=8, depth=1, experts=K, activation="tanh")
+OPTIONS = dict(width=8, depth=1, experts=K, activation="tanh")
 PRIOR = Gaussian((3,))
 
 
@@ -224,7 +224,7 @@ def test_the_energy_meets_the_updated_generator() -> None:
 
 
 def test_energy_move_leaves_batch_statistics_alone() -> None:
-    options = NetworkOptions(width=8, batch_norm=True, experts=K)
+    options = dict(width=8, batch_norm=True, experts=K)
     space = Space((2,), "vector", (-4.0, 4.0))
     generator = build_generator("mlp", space, 3, options)
     energy = build_energy("bounded", space, options)

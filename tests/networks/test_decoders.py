@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gibbsian.config.config import config_type, replace
+from gibbsian.config.config import plain, replace
 from gibbsian.core import Space
 from gibbsian.core.measures import Counting, RealSpace
 from gibbsian.models.build import assemble
-from gibbsian.networks import DECODERS, NetworkOptions, build_decoder, build_encoder
+from gibbsian.networks import DECODERS
+from tests.nets import build_decoder, build_encoder
 
-SMALL = NetworkOptions(width=12, channels=4)
+SMALL = dict(width=12, channels=4)
 IMAGE = Space((1, 8, 8), "image", (-1.0, 1.0))
 
 
@@ -36,7 +37,7 @@ def test_bits_have_logits() -> None:
 
 @pytest.mark.parametrize("kind", ["binary", "vector"])
 def test_a_directed_model_is_built_on_the_whole_space(kind: str) -> None:
-    config = replace(config_type("vae")(data="none"), latent=3, box="none")
+    config = replace(plain("vae", "none"), latent=3, box="none")
     box = (0.0, 1.0) if kind == "binary" else None
     method = assemble(config, Space((5,), kind, box))  # type: ignore[arg-type]
     assert method.measure == (Counting((5,)) if kind == "binary" else RealSpace((5,)))
@@ -48,10 +49,10 @@ def test_a_directed_model_is_built_on_the_whole_space(kind: str) -> None:
 @pytest.mark.parametrize("name", DECODERS)
 def test_all_weights_start_with_the_spread_asked_for(name: str) -> None:
     """Standard deviation within 5 standard errors, s / sqrt(2 n), of 0.1, biases and heads included."""
-    options = NetworkOptions(width=40, channels=8, init_std=0.1)
+    options = dict(width=40, channels=8, init_std=0.1)
     for net in (build_decoder(name, IMAGE, 3, options), build_encoder(name, IMAGE, 3, options)):
         every = torch.cat([p.detach().flatten() for p in net.parameters()])
         assert abs(every.std() - 0.1) < 5 * 0.1 / (2 * len(every)) ** 0.5
         assert all(p.abs().max() > 0.02 for p in net.parameters())
     with pytest.raises(ValueError, match="init_std must be 0"):
-        NetworkOptions(init_std=-1.0)
+        build_decoder(name, IMAGE, 3, {"init_std": -1.0})

@@ -8,14 +8,15 @@ import pytest
 import torch
 from torch import Generator, Tensor, nn
 
-from gibbsian.config.config import config_type, replace
+from gibbsian.config.config import plain, replace
 from gibbsian.core import Batch, Method, Move, Space
 from gibbsian.core.measures import Gaussian, Measure, Undefined
 from gibbsian.methods import METHODS
-from gibbsian.models.build import assemble, known_networks, resolve
-from gibbsian.networks import ENCODERS, NetworkOptions, build_encoder
+from gibbsian.models.build import assemble, known_networks
+from gibbsian.networks import ENCODERS
+from tests.nets import build_encoder
 
-SMALL = NetworkOptions(width=12, channels=4, time=True)
+SMALL = dict(width=12, channels=4, time=True)
 IMAGE = Space((1, 8, 8), "image", (-1.0, 1.0))
 PLANE = Space((2,), "vector")
 
@@ -56,24 +57,21 @@ class Toy(Method):
 @pytest.fixture
 def toy(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setitem(METHODS, "toy", Toy)
-    config_type.cache_clear()
     yield "toy"
-    config_type.cache_clear()
 
 
 def test_an_encoder_is_built_from_a_configuration(toy: str) -> None:
-    config = replace(config_type(toy)(data="digits"), latent=3, encoder_net={"width": 7})
-    image = resolve(config, IMAGE, torch.zeros(4, 1, 8, 8))
-    assert (image.encoder, image.generator) == ("conv", "conv")
+    image = replace(plain(toy, "digits"), latent=3, encoder={"width": 7})
+    assert (image.encoder.name, image.generator.name) == ("conv", "conv")
     assert assemble(image, IMAGE).encoder(torch.zeros(5, 1, 8, 8)).shape == (5, 6)
-    plane = resolve(config, PLANE, torch.zeros(4, 2))
-    assert plane.encoder == "mlp"
+    plane = replace(image, data="moons", box="none")
+    assert plane.encoder.name == "mlp"
     assert assemble(plane, PLANE).encoder.head.in_features == 7
     assert known_networks()["encoder"] == ("mlp", "conv")
 
 
 def test_a_wrong_encoder_is_refused(toy: str) -> None:
-    config = replace(config_type(toy)(data="moons"), latent=3, box="none")
+    config = replace(plain(toy, "moons"), latent=3, box="none")
     words = r"the encoder returns \[4\] per row, but means and log-variances are \[6\]"
     with pytest.raises(ValueError, match=words):
         assemble(config, PLANE, {"encoder": nn.Linear(2, 4)})

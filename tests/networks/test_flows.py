@@ -12,9 +12,10 @@ from torch import Tensor
 from gibbsian.core import Space
 from gibbsian.core.measures import Gaussian
 from gibbsian.core.numerics import jacobian, jvp
-from gibbsian.networks import FlowGenerator, NetworkOptions, build_generator
+from gibbsian.networks import FlowGenerator
+from tests.nets import build_generator
 
-SMALL = NetworkOptions(width=8, depth=1)
+SMALL = dict(width=8, depth=1)
 SPACES = {
     "line": Space((1,), "vector"),
     "plane": Space((2,), "vector"),

@@ -8,11 +8,12 @@ from torch import Tensor
 
 from gibbsian.core import Space
 from gibbsian.core.protocols import HasFeatures, HasLogits
-from gibbsian.networks import Ladder, NetworkOptions, build_energy
+from gibbsian.networks import Ladder
 from gibbsian.networks.ladder import Combinator
+from tests.nets import build_energy
 
 SPACE = Space((3,), "vector")
-OPTIONS = NetworkOptions(layers="4", classes=2, noise=0.5)
+OPTIONS = dict(layers="4", classes=2, noise=0.5)
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +21,7 @@ def seeded() -> None:
     torch.manual_seed(0)
 
 
-def stirred(options: NetworkOptions = OPTIONS) -> Ladder:
+def stirred(options: dict = OPTIONS) -> Ladder:
     """A ladder of which no parameter or running average is at its start, in float64."""
     ladder = build_energy("ladder", SPACE, options)
     assert isinstance(ladder, Ladder)
@@ -84,7 +85,7 @@ def test_noise_in_training_only() -> None:
     assert torch.equal(ladder(x), ladder(x))
     one_by_one = torch.cat([ladder(row[None]) for row in x])
     torch.testing.assert_close(ladder(x), one_by_one)
-    silent = stirred(NetworkOptions(layers="4", classes=2, noise=0.0))
+    silent = stirred(dict(layers="4", classes=2, noise=0.0))
     assert torch.equal(silent.logits(x), silent.logits(x))
 
 
@@ -104,4 +105,4 @@ def test_the_noise_at_each_layer_has_the_asked_deviation() -> None:
 )
 def test_unusable_options(wrong: dict, words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        build_energy("ladder", SPACE, NetworkOptions(**wrong))
+        build_energy("ladder", SPACE, dict(**wrong))

@@ -9,25 +9,28 @@ import pytest
 import torch
 from torch import nn
 
+from gibbsian.config.config import coerced
 from gibbsian.core import Space
 from gibbsian.core.protocols import HasFeatures, HasLogits
+from gibbsian.core.signatures import options_of
 from gibbsian.networks import (
     ACTIVATIONS,
     CRITICS,
     ENERGIES,
+    NETWORKS,
     BoundedEnergy,
     DenseTrunk,
-    NetworkOptions,
     SigmoidEnergy,
     bernoulli_entropy,
-    build_critic,
-    build_energy,
-    build_generator,
+    build,
+    build_user,
     load_user,
 )
+from gibbsian.networks.options import activate
 from gibbsian.networks.trunks import he
+from tests.nets import build_critic, build_energy, build_generator
 
-SMALL = NetworkOptions(width=12, experts=10, channels=4)
+SMALL = dict(width=12, experts=10, channels=4)
 PLANE = Space((2,), "vector")
 
 
@@ -72,7 +75,7 @@ def test_generators_make_images_in_the_box(
     name: str, size: tuple[int, int], batch_norm: bool, rng: torch.Generator
 ) -> None:
     space = Space((3, *size), "image", (-1.0, 1.0))
-    options = NetworkOptions(width=12, channels=4, batch_norm=batch_norm)
+    options = dict(width=12, channels=4, batch_norm=batch_norm)
     generator = build_generator(name, space, 5, options)
     x = generator(30 * torch.randn(4, 5, generator=rng))
     assert x.shape == (4, *space.shape)
@@ -82,7 +85,7 @@ def test_generators_make_images_in_the_box(
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_activation_and_depth_makes_an_energy_of_vectors(activation: str) -> None:
     for depth in (1, 3):
-        options = NetworkOptions(width=8, depth=depth, activation=activation, fourier=3)
+        options = dict(width=8, depth=depth, activation=activation, fourier=3)
         energy = build_energy("mlp", PLANE, options)
         linear = [layer for layer in energy.modules() if isinstance(layer, nn.Linear)]
         assert len(linear) == depth + 1
@@ -109,7 +112,7 @@ def test_squashing_reaches_an_asymmetric_box_and_is_affine_in_tanh(rng: torch.Ge
 
 def test_confined_energy_is_the_plain_one_plus_the_envelope(rng: torch.Generator) -> None:
     x = torch.randn(6, 2, generator=rng)
-    options = NetworkOptions(width=8, confinement_std=0.5)
+    options = dict(width=8, confinement_std=0.5)
     torch.manual_seed(5)
     plain = build_energy("mlp", PLANE, options)
     torch.manual_seed(5)
@@ -147,7 +150,7 @@ def test_what_energies_say_of_themselves() -> None:
 def test_a_joint_energy_sums_its_classes(name: str, rng: torch.Generator) -> None:
     """exp(-E(x)) = sum_y exp(f_y(x)) times the envelope, and E(x) - log softmax(f)_y is one term."""
     space = Space((1, 8, 8), "image")
-    options = NetworkOptions(width=12, channels=4, classes=3, confinement_std=2.0)
+    options = dict(width=12, channels=4, classes=3, confinement_std=2.0)
     energy = build_energy(name, space, options).double()
     x = torch.randn(5, *space.shape, generator=rng, dtype=torch.float64)
     f = energy.logits(x)
@@ -162,7 +165,7 @@ def test_a_joint_energy_sums_its_classes(name: str, rng: torch.Generator) -> Non
 
 def with_logits(a: torch.Tensor) -> BoundedEnergy:
     """A bounded energy whose logits are ``a [K]`` at every point."""
-    energy = BoundedEnergy(DenseTrunk(PLANE, SMALL), len(a)).double()
+    energy = BoundedEnergy(DenseTrunk(PLANE, width=12), len(a)).double()
     with torch.no_grad():
         energy.head.weight.zero_()
         energy.head.bias.copy_(a)
@@ -201,7 +204,7 @@ def test_experts_are_clipped_and_saturated_ones_have_no_gradient() -> None:
 
 
 def test_sigmoid_energy_is_minus_log_d() -> None:
-    energy = SigmoidEnergy(DenseTrunk(PLANE, SMALL)).double()
+    energy = SigmoidEnergy(DenseTrunk(PLANE, width=12)).double()
     x = torch.randn(5, 2, dtype=torch.float64)
     logits = energy.head(energy.trunk(x)).squeeze(1)
     assert torch.allclose(energy(x), nn.functional.softplus(-logits), rtol=1e-9, atol=1e-12)
@@ -212,7 +215,7 @@ def test_sigmoid_energy_is_minus_log_d() -> None:
 def test_signals_neither_fade_nor_explode_in_convolutions(activation: str, size: int) -> None:
     """At the start, images differ in features and latents differ in images (standard deviations)."""
     space = Space((1, size, size), "image", (-1.0, 1.0))
-    options = NetworkOptions(channels=8, activation=activation)
+    options = dict(channels=8, activation=activation)
     features = build_energy("conv", space, options).trunk(torch.rand(32, 1, size, size) * 2 - 1)
     assert 0.02 < features.std(0).mean() < 5
     x = build_generator("conv", space, 8, options)(torch.randn(32, 8))
@@ -230,7 +233,7 @@ def test_he_weights_have_variance_two_over_fan_in() -> None:
 
 
 def test_fourier_features_are_cosines_and_sines(rng: torch.Generator) -> None:
-    trunk = DenseTrunk(PLANE, NetworkOptions(width=4, fourier=400, fourier_scale=3.0))
+    trunk = DenseTrunk(PLANE, width=4, fourier=400, fourier_scale=3.0)
     features = trunk.layers[1]
     x = torch.randn(2, 2, generator=rng)
     phase = x @ features.W.T
@@ -243,25 +246,34 @@ def test_fourier_features_are_cosines_and_sines(rng: torch.Generator) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"width": 0}, "width must be at least 1"),
-        ({"depth": 0}, "depth must be at least 1"),
-        ({"experts": 0}, "experts must be at least 1"),
-        ({"channels": -1}, "channels must be at least 1"),
-        ({"fourier": -1}, "fourier must be 0"),
-        ({"fourier_scale": 0.0}, "fourier_scale must be positive"),
-        ({"confinement_std": math.nan}, "confinement_std must be positive"),
+        ({"name": "mlp", "width": 0}, "width must be at least 1"),
+        ({"name": "mlp", "depth": 0}, "depth must be at least 1"),
+        ({"name": "bounded", "experts": 0}, "experts must be at least 1"),
+        ({"name": "conv", "channels": -1}, "channels must be at least 1"),
+        ({"name": "mlp", "fourier": -1}, "fourier must be 0"),
+        ({"name": "mlp", "fourier_scale": 0.0}, "fourier_scale must be positive"),
+        ({"name": "confined", "confinement_std": math.nan}, "confinement_std must be positive"),
+        ({"name": "confined", "kernels": 3}, "no option 'kernels'; it has confinement_std, time,"),
+        ({"name": "mlp", "widht": 3}, r"no option 'widht' \(did you mean width\?\); it has"),
     ],
 )
 def test_unusable_options(options: dict, words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        NetworkOptions(**options)
+        name = options.pop("name")
+        build("energy", name, options, space=Space((1, 8, 8), "image") if name == "conv" else PLANE)
 
 
 def test_unknown_activation() -> None:
-    options = NetworkOptions()
-    object.__setattr__(options, "activation", "sine")  # past the type checks of the test run
     with pytest.raises(ValueError, match="unknown activation 'sine'; choose from silu"):
-        options.__post_init__()
+        activate("sine")
+
+
+@pytest.mark.parametrize("role", NETWORKS)
+def test_every_option_has_a_help_text_and_a_type(role: str) -> None:
+    for name, builder in NETWORKS[role].items():
+        for option, entry in options_of(builder).items():
+            assert entry.help, (role, name, option)
+            assert coerced(entry.type, entry.default, option) == entry.default
 
 
 def test_unknown_and_unfit_names() -> None:
@@ -288,9 +300,9 @@ class Plain(nn.Module):
         return self.head(x).squeeze(1)
 
 class Sized(nn.Module):
-    def __init__(self, space, latent=7):
+    def __init__(self, space, latent=7, *, colours: int = 3):
         super().__init__()
-        self.space, self.latent = space, latent
+        self.space, self.latent, self.colours = space, latent, colours
 
 class Demanding(nn.Module):
     def __init__(self, colour):
@@ -314,11 +326,15 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_user_classes_are_found_in_the_current_directory(module: str) -> None:
-    assert load_user(f"{module}:Plain")(torch.zeros(3, 2)).shape == (3,)
-    sized = load_user(f"{module}:Sized", space=PLANE, options=SMALL)
+    assert load_user(f"{module}:Plain")()(torch.zeros(3, 2)).shape == (3,)
+    sized = build_user(f"{module}:Sized", load_user(f"{module}:Sized"), {}, space=PLANE)
     assert sized.space is PLANE
     assert sized.latent == 7
-    assert build_generator(f"{module}:Sized", PLANE, 4, SMALL).latent == 4
+    assert sized.colours == 3
+    of_three = build_generator(f"{module}:Sized", PLANE, 4, {"colours": 5})
+    assert (of_three.latent, of_three.colours) == (4, 5)
+    with pytest.raises(ValueError, match=r"no option 'colour' .*; it has colours"):
+        build("generator", f"{module}:Sized", {"colour": 5}, space=PLANE, latent=4)
     assert build_energy(f"{module}:Plain", PLANE, SMALL)(torch.zeros(1, 2)).shape == (1,)
 
 
@@ -338,4 +354,4 @@ def test_user_classes_are_found_in_the_current_directory(module: str) -> None:
 )
 def test_user_classes_that_cannot_be_used(module: str, spec: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        load_user(spec.format(module))
+        build("energy", spec.format(module), {}, space=PLANE)

@@ -10,20 +10,12 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
 
 from gibbsian.core import Space
-from gibbsian.networks import (
-    CRITICS,
-    ENERGIES,
-    STUDENTS,
-    NetworkOptions,
-    VAEStudent,
-    build_critic,
-    build_energy,
-    build_student,
-)
+from gibbsian.networks import CRITICS, ENERGIES, STUDENTS, VAEStudent
+from tests.nets import build_critic, build_energy, build_student
 
 LINE, PLANE = Space((1,), "vector"), Space((2,), "vector")
 IMAGES = Space((1, 4, 4), "image", (-1.0, 1.0))
-OPTIONS = NetworkOptions(width=8, depth=1, code=1, variance=0.3, components=5, kernels=3)
+OPTIONS = dict(width=8, depth=1, code=1, variance=0.3, components=5, kernels=3)
 
 
 @pytest.fixture
@@ -84,7 +76,7 @@ def likelihood(student: VAEStudent, x: Tensor, z: Tensor) -> Tensor:
     ("space", "kind"), [(PLANE, "gaussian"), (IMAGES, "gaussian"), (IMAGES, "bernoulli")]
 )
 def test_vae_is_likelihood_minus_divergence(space: Space, kind: str) -> None:
-    options = NetworkOptions(width=8, depth=1, code=3, variance=0.3, likelihood=kind)
+    options = dict(width=8, depth=1, code=3, variance=0.3, likelihood=kind)
     student = build_student("vae", space, options).double()
     x, noise = torch.tanh(points(6, *space.shape)), points(6, 3, seed=1)
     mean, log_variance = student.encoder(x).chunk(2, 1)
@@ -114,14 +106,14 @@ def test_vae_bounds_its_log_density_from_below() -> None:
 
 
 def test_unfit_students_are_refused() -> None:
-    bernoulli = NetworkOptions(likelihood="bernoulli")
+    bernoulli = dict(likelihood="bernoulli")
     with pytest.raises(ValueError, match="bernoulli likelihood needs data in a box"):
         build_student("vae", PLANE, bernoulli)
     with pytest.raises(ValueError, match="did you mean"):
         build_student("mixtur", PLANE, OPTIONS)
     for wrong in ({"variance": 0.0}, {"code": 0}, {"components": 0}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
-            NetworkOptions(**wrong)
+            build_student("mixture" if "components" in wrong else "vae", PLANE, wrong)
 
 
 def test_minibatch_critic_compares_each_row_with_the_others() -> None:
@@ -145,7 +137,7 @@ def test_minibatch_critic_compares_each_row_with_the_others() -> None:
 def test_minibatch_critics_are_critics_and_no_energies() -> None:
     assert set(CRITICS) - set(ENERGIES) == {"minibatch", "conv-minibatch"}
     space = Space((3, 8, 8), "image", (-1.0, 1.0))
-    critic = build_critic("conv-minibatch", space, NetworkOptions(width=8, channels=4, kernels=2))
+    critic = build_critic("conv-minibatch", space, dict(width=8, channels=4, kernels=2))
     x = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     assert critic(x).shape == (4,) and critic.rows_interact
     assert not torch.allclose(critic(x)[:1], critic(x[:1]))

@@ -13,9 +13,10 @@ from torch.nn.functional import avg_pool2d, relu
 from gibbsian.core import Space
 from gibbsian.core.imaging import upscale
 from gibbsian.core.paths import roots
-from gibbsian.networks import NetworkOptions, build_named, statistics_space
+from gibbsian.networks import statistics_space
 from gibbsian.networks.pretrained import MOBILENET, SQUEEZENET, MobileNet, SqueezeNet
 from gibbsian.networks.scattering import FREQUENCY, WIDTH, Scattering, gaussian, morlet
+from tests.nets import build_named
 
 GREY, COLOUR = Space((1, 16, 16), "image", (-1.0, 1.0)), Space((3, 12, 12), "image", (-1.0, 1.0))
 
@@ -64,8 +65,8 @@ def test_the_low_pass_is_a_gaussian_of_sum_one():
 
 def test_first_order_maps_of_a_wave_are_half_the_frequency_response():
     """cos = (e + e*)/2 and the wavelet answers to one of the two; away from the border."""
-    options = NetworkOptions(scales=2, orientations=8, order=1)
-    network = Scattering(Space((1, 48, 48), "image"), options).double()
+    options = dict(scales=2, orientations=8, order=1)
+    network = Scattering(Space((1, 48, 48), "image"), **options).double()
     angle = 2 * math.pi / 8
     maps = network(wave(FREQUENCY / 2, angle))
     assert maps.shape == (1, 1 + 2 * 8, 12, 12)
@@ -81,8 +82,8 @@ def test_first_order_maps_of_a_wave_are_half_the_frequency_response():
 
 def test_second_order_sees_a_modulated_wave_where_first_order_averages_it():
     """The modulus of a fast wave whose strength varies slowly varies so; only order 2 says how fast."""
-    options = NetworkOptions(scales=2, orientations=4, order=2)
-    network = Scattering(Space((1, 48, 48), "image"), options).double()
+    options = dict(scales=2, orientations=4, order=2)
+    network = Scattering(Space((1, 48, 48), "image"), **options).double()
     fast = wave(FREQUENCY, 0.0)
     slow = 1 + wave(FREQUENCY / 2, math.pi / 2)
     plain, modulated = network(fast)[0, :, 4:8, 4:8], network(fast * slow)[0, :, 4:8, 4:8]
@@ -94,7 +95,7 @@ def test_second_order_sees_a_modulated_wave_where_first_order_averages_it():
 
 
 def test_scattering_counts_sizes_shifts_and_learns():
-    options = NetworkOptions(scales=2, orientations=3, order=2)
+    options = dict(scales=2, orientations=3, order=2)
     network = build_named("statistics", "scattering", COLOUR, options).double()
     y = torch.rand(2, 3, 13, 18, dtype=torch.float64)
     maps = network(y)
@@ -109,7 +110,7 @@ def test_scattering_counts_sizes_shifts_and_learns():
 def test_point_networks_enlarge_and_the_sub_pixel_one_starts_as_the_interpolation():
     x = torch.rand(2, 3, 5, 4)
     for factor in (2, 3, 4):
-        options = NetworkOptions(factor=factor, channels=4)
+        options = dict(factor=factor, channels=4)
         network = build_named("point", "subpixel", COLOUR, options)
         assert torch.equal(network(x), upscale(x, factor))
         assert build_named("point", "srcnn", COLOUR, options)(x).shape == (
@@ -122,15 +123,13 @@ def test_point_networks_enlarge_and_the_sub_pixel_one_starts_as_the_interpolatio
 
 
 def test_an_untrained_predictor_predicts_that_the_estimate_is_right():
-    network = build_named(
-        "predictor", "residual", Space((7, 4, 4), "image"), NetworkOptions(channels=4)
-    )
+    network = build_named("predictor", "residual", Space((7, 4, 4), "image"), dict(channels=4))
     maps = torch.rand(2, 7, 3, 5)
     assert torch.equal(network(maps), maps)
 
 
 def test_statistics_must_be_maps():
-    assert statistics_space(Scattering(GREY, NetworkOptions(scales=3)), GREY).shape == (25, 2, 2)
+    assert statistics_space(Scattering(GREY, scales=3), GREY).shape == (25, 2, 2)
     with pytest.raises(ValueError, match=r"must map pictures \[B, C, H, W\] to maps .* \[1, 256\]"):
         statistics_space(nn.Flatten(), GREY)
 
@@ -141,16 +140,17 @@ def test_statistics_must_be_maps():
 )
 def test_unusable_options(options, words):
     with pytest.raises(ValueError, match=words):
-        NetworkOptions(**options)
+        name = ("statistics", "scattering") if "order" in options else ("point", "subpixel")
+        build_named(*name, COLOUR, options)
 
 
 def test_missing_weights_are_a_sentence(monkeypatch, tmp_path):
     monkeypatch.setenv("GIBBSIAN_DATA", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(ValueError, match="network squeezenet needs the file nets/squeezenet11"):
-        SqueezeNet(COLOUR, NetworkOptions())
+        SqueezeNet(COLOUR)
     with pytest.raises(ValueError, match="depths 1 to 4, not 5"):
-        SqueezeNet(COLOUR, NetworkOptions(depth=5))
+        SqueezeNet(COLOUR, depth=5)
 
 
 def data_file(name):
@@ -174,7 +174,7 @@ MONARCH = 323
 
 def test_squeezenet_recognises_what_it_was_trained_for():
     tensors = safetensors.torch.load_file(data_file(SQUEEZENET))
-    features = SqueezeNet(Space((3, 224, 224), "image"), NetworkOptions(depth=4))
+    features = SqueezeNet(Space((3, 224, 224), "image"), depth=4)
     with torch.no_grad():
         maps = features(monarch())
         head = nn.functional.conv2d(maps, tensors["conv10.weight"].float(), tensors["conv10.bias"])

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from gibbsian.core import Space
-from gibbsian.networks import ENERGIES, NetworkOptions, build_energy
+from gibbsian.networks import ENERGIES
 from gibbsian.networks.trunks import Time
+from tests.nets import build_energy
 
-SMALL = NetworkOptions(width=12, experts=10, channels=4, activation="tanh")
-TIMED = NetworkOptions(width=12, experts=10, channels=4, activation="tanh", fourier=3, time=True)
+SMALL = dict(width=12, experts=10, channels=4, activation="tanh")
+TIMED = dict(width=12, experts=10, channels=4, activation="tanh", fourier=3, time=True)
 IMAGE = Space((1, 8, 8), "image", (-1.0, 1.0))
 
 

@@ -23,20 +23,20 @@ from gibbsian.experiments.sweep.space import decoded, to_entries
 def test_a_file_and_what_it_means(tmp_path: Path) -> None:
     entries = {
         "--margin": [1, 2.5],
-        "energy-net.width": {"low": 8, "high": 64, "log": True},
+        "energy.width": {"low": 8, "high": 64, "log": True},
         "lr": {"low": 0.1, "high": 1},
     }
     (tmp_path / "space.json").write_text(json.dumps(entries))
     space = read_space(tmp_path / "space.json")
     assert space == {
         "margin": Choices(("1", "2.5")),
-        "energy_net.width": Range(8, 64, True),
+        "energy.width": Range(8, 64, True),
         "lr": Range(0.1, 1),
     }
-    assert space["energy_net.width"].whole and not space["lr"].whole
+    assert space["energy.width"].whole and not space["lr"].whole
     assert parse_space(to_entries(space)) == space
-    point = {"margin": "2.5", "energy_net.width": 9, "lr": 0.5}
-    assert decoded(space, point) == {"margin": 2.5, "energy_net.width": 9, "lr": 0.5}
+    point = {"margin": "2.5", "energy.width": 9, "lr": 0.5}
+    assert decoded(space, point) == {"margin": 2.5, "energy.width": 9, "lr": 0.5}
 
 
 def test_a_grid_is_every_combination() -> None:
@@ -49,7 +49,8 @@ def test_a_grid_is_every_combination() -> None:
 def test_values_reach_the_configuration() -> None:
     values = {
         "margin": 3,
-        "energy_net.width": 24,
+        "energy.width": 24,
+        "energy": "autoencoder",
         "rounds": 7,
         "training.batch": 16,
         "limit": 100,
@@ -57,13 +58,13 @@ def test_values_reach_the_configuration() -> None:
         "generator": "conv",
     }
     config = applied(default("ebgan", "digits"), values)
-    assert (config.margin, config.energy_net.width, config.generator) == (3.0, 24, "conv")
+    assert (config.margin, config.energy.width, config.generator.name) == (3.0, 24, "conv")
     assert (config.training.rounds, config.training.batch, config.source.limit) == (7, 16, 100)
     assert config.energy_optimizer.betas == (0.5, 0.9)
     with pytest.raises(ValueError, match="did you mean margin"):
         applied(config, {"margni": 3})
     with pytest.raises(ValueError, match="must be of type int"):
-        applied(config, {"energy_net.width": "wide"})
+        applied(config, {"energy.width": "wide"})
 
 
 def test_options_that_vary_together() -> None:

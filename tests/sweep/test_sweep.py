@@ -32,16 +32,15 @@ from gibbsian.experiments.sweep.objectives import possible
 from gibbsian.experiments.sweep.results import groups, page
 from gibbsian.models.build import assemble, resolve
 from gibbsian.models.model import Model
-from gibbsian.networks import NetworkOptions
 
 SMALL = {
     "rounds": [3],
     "batch": [32],
     "limit": [300],
     "device": ["cpu"],
-    "generator-net.width": [8],
-    "energy-net.width": [8],
-    "energy-net.fourier": [0],
+    "generator.width": [8],
+    "energy.width": [8],
+    "energy.fourier": [0],
 }
 
 
@@ -70,7 +69,7 @@ def test_a_grid_of_runs(space: Path, tmp_path: Path, capsys, monkeypatch) -> Non
     assert found["trials"][2]["values"]["margin"] == 2.0
     assert set(found["trials"][0]["figures"]) == {"modes", "high-quality", "mode-kl"}
     config = json.loads((out / "trials/00002/run/config.json").read_text())["config"]
-    assert config["margin"] == 2.0 and config["energy_net"]["width"] == 8
+    assert config["margin"] == 2.0 and config["energy"]["width"] == 8
     assert (out / "summary.md").read_text() == said.out
     assert Image.open(out / "histograms.png").width > 400
 
@@ -183,10 +182,10 @@ def test_unusable_settings(entries, objective: str, words: str) -> None:
 def test_figures_of_pictures() -> None:
     """They are those of the functions in evaluation, on samples and validation rows."""
     digits = data.load("digits")
-    options = NetworkOptions(width=6, channels=2)
+    options = dict(width=6, channels=2)
     judge = Classifier(digits.space, digits.transform, 10, options).eval()
     small = {"width": 6, "channels": 2}
-    config = replace(default("ebgan", "digits"), energy_net=small, generator_net=small)
+    config = replace(default("ebgan", "digits"), energy=small, generator=small)
     config = resolve(config, digits.space, digits.train[:10])
     method = assemble(config, digits.space)
     model = Model(method, config, digits.space, digits.transform)

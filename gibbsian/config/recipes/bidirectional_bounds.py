@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gibbsian.config.config import Config, config_type, replace
+from gibbsian.config.config import Config, plain, replace
 from gibbsian.config.recipes.defaults import Scale, default
 
 
@@ -22,14 +22,14 @@ def published_bounds(data: str, scale: Scale) -> Config:
     adam = {"lr": 2e-4, "betas": (0.0, 0.9), "eps": 1e-6}
     network = {"width": 100, "depth": 2, "activation": "prelu"}
     return replace(
-        config_type("bidirectional")(data=data),
+        plain("bidirectional", data),
         training={"rounds": 5_000 if scale == "cpu" else 150_001, "batch": 200},
         latent=2,
         noise=0.0,
         weight=1e-3,
         margin=1.0,
-        energy_net=network,
-        generator_net=network | {"batch_norm": True},
+        energy=network,
+        generator=network | {"batch_norm": True},
         energy_optimizer=adam,
         generator_optimizer=adam,
     )
@@ -46,20 +46,20 @@ def image_bounds(data: str, scale: Scale) -> Config:
             default("bidirectional", data),
             training={"rounds": 1_500, "batch": 64},
             latent=16,
-            energy_net={"channels": 8},
-            generator_net={"channels": 8},
-            encoder_net={"channels": 8},
+            energy={"channels": 8},
+            generator={"channels": 8},
+            encoder={"channels": 8},
         )
     adam = {"lr": 5e-5, "betas": (0.0, 0.999), "eps": 1e-6}
     return replace(
-        config_type("bidirectional")(data=data),
+        plain("bidirectional", data),
         training={"rounds": 203_000, "batch": 64, "ema": 0.999},
         lower="singular",
         latent=128,
         noise=0.0,
         weight=1e-3,
-        energy_net={"channels": 64, "activation": "silu"},
-        generator_net={"channels": 64, "activation": "silu", "batch_norm": True},
+        energy={"channels": 64, "activation": "silu"},
+        generator={"channels": 64, "activation": "silu", "batch_norm": True},
         energy_optimizer=adam,
         generator_optimizer=adam,
     )

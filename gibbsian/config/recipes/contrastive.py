@@ -16,6 +16,5 @@ def digits_cd(scale: Scale) -> Config:
     return replace(
         default("cd", "digits"),
         training={"rounds": 2_000, "batch": 128},
-        energy="conv",
-        energy_net={"channels": 8, "width": 64},
+        energy={"name": "conv", "channels": 8, "width": 64},
     )

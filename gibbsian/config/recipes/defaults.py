@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from gibbsian.config.config import Config, config_type, replace
+from gibbsian.config.config import Config, plain, replace
 from gibbsian.data.densities import is_density
 from gibbsian.data.named import holds_pictures
 
@@ -22,12 +22,23 @@ def default(method: str, data: str, pictures: bool | None = None) -> Config:
     """
     if pictures is None:
         pictures = holds_pictures(data)
-    config = config_type(method)(data=data)
+    config = plain(method, data, pictures)
     if method in DEFAULTS:
-        config = replace(config, **DEFAULTS[method](is_density(data)))
+        config = suggested(config, DEFAULTS[method](is_density(data)))
     if method in ON_PICTURES and pictures:
-        config = replace(config, **ON_PICTURES[method])
+        config = suggested(config, ON_PICTURES[method])
     return config
+
+
+def suggested(config: Config, settings: Mapping[str, Any]) -> Config:
+    """``config`` with ``settings``; a network takes of its own the options that it has."""
+    fitting = {
+        name: {k: v for k, v in value.items() if k in config.networks[name].options}
+        if name in config.networks
+        else value
+        for name, value in settings.items()
+    }
+    return replace(config, **fitting)
 
 
 def gan(plane: bool) -> dict[str, Any]:
@@ -39,7 +50,7 @@ def vgan(plane: bool) -> dict[str, Any]:
     """VGAN (Zhai et al. 2016): the energy ten times slower than the generator that must follow it."""
     settings = _game("energy", plane)
     settings["energy_optimizer"] = settings["energy_optimizer"] | {"lr": 1e-4}
-    return settings | ({"energy_net": PLANE | {"experts": 64}} if plane else {})
+    return settings | ({"energy": PLANE | {"experts": 64}} if plane else {})
 
 
 def lbt(plane: bool) -> dict[str, Any]:
@@ -47,7 +58,7 @@ def lbt(plane: bool) -> dict[str, Any]:
     settings = _game("critic", plane)
     settings["generator_optimizer"] = settings["generator_optimizer"] | {"clip": 5.0}
     settings |= {"student_rate": 1e-3, "r1": 0.1}
-    return settings | ({"student_net": {"activation": "tanh"}} if plane else {})
+    return settings | ({"student": {"activation": "tanh"}} if plane else {})
 
 
 def _game(opponent: str, plane: bool) -> dict[str, Any]:
@@ -56,9 +67,9 @@ def _game(opponent: str, plane: bool) -> dict[str, Any]:
         "training": {"rounds": 3_000, "ema": 0.999},
         "generator_optimizer": adam,
         f"{opponent}_optimizer": adam,
-        "generator_net": {"depth": 3},
+        "generator": {"depth": 3},
     }
-    return settings | ({f"{opponent}_net": PLANE, "latent": 2} if plane else {})
+    return settings | ({opponent: PLANE, "latent": 2} if plane else {})
 
 
 def ebgan(plane: bool) -> dict[str, Any]:
@@ -66,7 +77,7 @@ def ebgan(plane: bool) -> dict[str, Any]:
     settings = _game("energy", plane) | {"pull_away": 0.1}
     if plane:
         return settings | {"margin": 1.0}
-    return settings | {"energy_net": {"activation": "relu"}}
+    return settings | {"energy": {"activation": "relu"}}
 
 
 def transition_vgan(plane: bool) -> dict[str, Any]:
@@ -78,8 +89,8 @@ def transition_vgan(plane: bool) -> dict[str, Any]:
         "energy_optimizer": adam | {"lr": 1e-4},
     }
     if plane:
-        settings |= {"energy_net": PLANE | {"experts": 64}}
-        settings |= {"autoencoder_net": {"depth": 3, "fourier": 16, "code": 2}}
+        settings |= {"energy": PLANE | {"experts": 64}}
+        settings |= {"autoencoder": {"depth": 3, "fourier": 16, "code": 2}}
     return settings
 
 
@@ -93,11 +104,11 @@ def gebm(plane: bool) -> dict[str, Any]:
         "training": {"rounds": 2_000, "ema": 0.999},
         "energy_optimizer": adam,
         "base_optimizer": adam,
-        "generator_net": {"depth": 3},
+        "generator": {"depth": 3},
         "floor": 10.0,
     }
     if plane:
-        settings |= {"energy_net": PLANE, "latent": 2, "gradient_penalty": 1e-3}
+        settings |= {"energy": PLANE, "latent": 2, "gradient_penalty": 1e-3}
     return settings
 
 
@@ -112,13 +123,12 @@ def cd(plane: bool) -> dict[str, Any]:
     settings: dict[str, Any] = {
         "training": {"rounds": 4_000, "ema": 0.999},
         "energy_optimizer": {"lr": 1e-3, "schedule": "cosine"},
-        "kernel": "mala",
         "chains": 512,
-        "steps": 5,
+        "sampler": {"kernel": "mala", "steps": 5, "mh_scale": 1.0 if plane else 0.0},
     }
     if plane:
         settings["training"]["batch"] = 512
-        settings |= {"energy_net": PLANE, "mh_scale": 1.0}
+        settings |= {"energy": PLANE}
     return settings
 
 
@@ -140,7 +150,7 @@ def _regressed(plane: bool) -> dict[str, Any]:
     }
     if plane:
         settings["training"]["batch"] = 512
-        settings |= {"energy_net": PLANE, "mh_scale": 1.0}
+        settings |= {"energy": PLANE, "sampler": {"mh_scale": 1.0}}
     return settings
 
 
@@ -156,12 +166,12 @@ def bidirectional(plane: bool) -> dict[str, Any]:
         "upper": "diffusion",
         "diffuse": "data",
         "weight": 50.0 if plane else 1.0,
-        "encoder_net": {"depth": 3},
+        "encoder": {"depth": 3},
     }
     if not plane:
         return settings | {"low": 0.2}
     curves = {"depth": 3, "fourier": 32, "fourier_scale": 2.0}
-    return settings | {"latent": 4, "generator_net": curves}
+    return settings | {"latent": 4, "generator": curves}
 
 
 def vae(plane: bool) -> dict[str, Any]:
@@ -172,7 +182,7 @@ def vae(plane: bool) -> dict[str, Any]:
     }
     if plane:
         network = {"width": 128, "depth": 3}
-        settings |= {"latent": 2, "decoder_net": network, "encoder_net": network}
+        settings |= {"latent": 2, "decoder": network, "encoder": network}
     return settings
 
 
@@ -185,7 +195,7 @@ def bihm(plane: bool) -> dict[str, Any]:
     if plane:
         settings |= {
             "model_optimizer": {"lr": 2e-3},
-            "beliefs_net": {"layers": "50,20", "deterministic": 1, "logit_init_scale": 8.0},
+            "beliefs": {"layers": "50,20", "deterministic": 1, "logit_init_scale": 8.0},
         }
     return settings
 
@@ -198,17 +208,15 @@ def super_resolution(plane: bool) -> dict[str, Any]:
         "point_optimizer": adam,
         "predictor_optimizer": adam,
         "statistics_optimizer": adam | {"lr": 1e-4},
-        "point_net": {"channels": 64},
-        "predictor_net": {"depth": 1, "channels": 64},
+        "point": {"channels": 64},
+        "predictor": {"depth": 1, "channels": 64},
     }
 
 
 ON_PICTURES: Mapping[str, Mapping[str, Any]] = {
     "cd": {
-        "kernel": "ula",
+        "sampler": {"kernel": "ula", "steps": 10, "step_size": 2e-3},
         "chains": 256,
-        "steps": 10,
-        "step_size": 2e-3,
         "reinit_prob": 0.005,
         "energy_l2": 1e-3,
     },

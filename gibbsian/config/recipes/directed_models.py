@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gibbsian.config.config import Config, config_type, replace
+from gibbsian.config.config import Config, plain, replace
 from gibbsian.config.recipes.defaults import Scale, default
 
 
@@ -14,8 +14,8 @@ def image_vae(data: str, scale: Scale) -> Config:
         default("vae", data),
         training={"rounds": 3_000 if small else 100_000, "batch": 100},
         latent=16 if small else 64,
-        decoder_net=network,
-        encoder_net=network,
+        decoder=network,
+        encoder=network,
     )
 
 
@@ -26,8 +26,8 @@ def binary_vae(data: str, scale: Scale) -> Config:
         default("vae", data),
         training={"rounds": 5_000 if scale == "cpu" else 1_000_000, "batch": 100},
         latent=20,
-        decoder_net=network,
-        encoder_net=network,
+        decoder=network,
+        encoder=network,
     )
 
 
@@ -39,15 +39,13 @@ def published_vae(data: str, scale: Scale) -> Config:
     """
     faces = data.startswith("frey")
     width = 200 if faces else 500
-    network = {"width": width, "depth": 1, "activation": "tanh", "init_std": 0.1}
+    network = {"name": "mlp", "width": width, "depth": 1, "activation": "tanh", "init_std": 0.1}
     return replace(
-        config_type("vae")(data=data),
+        plain("vae", data),
         training={"rounds": 30_000 if scale == "cpu" else 1_000_000, "batch": 100},
         latent=10 if faces else 20,
-        decoder="mlp",
-        encoder="mlp",
-        decoder_net=network,
-        encoder_net=network,
+        decoder=network,
+        encoder=network,
         model_optimizer={"name": "adagrad", "lr": 0.02},
     )
 
@@ -67,7 +65,7 @@ def binary_bihm(data: str, layers: str, scale: Scale) -> Config:
     return replace(
         default("bihm", data),
         training={"rounds": 10_000 if scale == "cpu" else 500_000, "batch": 100},
-        beliefs_net={"layers": layers},
+        beliefs={"layers": layers},
         samples=10,
         l1=1e-3,
     )

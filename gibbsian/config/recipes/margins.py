@@ -23,10 +23,8 @@ def digits_ebgan(data: str, scale: Scale) -> Config:
         training={"rounds": 4_000 if small else 50_000, "batch": 64 if small else 128},
         latent=32 if small else 100,
         margin=5.0 if small else 10.0,
-        generator="mlp",
-        generator_net=relu | {"depth": 4, "width": 200 if small else 800},
-        energy="autoencoder",
-        energy_net=relu | {"depth": 1, "width": 256 if small else 1024},
+        generator=relu | {"name": "mlp", "depth": 4, "width": 200 if small else 800},
+        energy=relu | {"name": "autoencoder", "depth": 1, "width": 256 if small else 1024},
     )
 
 
@@ -51,10 +49,11 @@ def ladder_ebgan(labels: int, scale: Scale) -> Config:
         pull_away=0.0,
         labels=labels,
         classify=0.784,
-        generator="mlp",
-        generator_net=relu | {"depth": 3, "width": 128 if small else 512},
-        energy="ladder",
-        energy_net={"layers": "250,125,60,60,60" if small else "1000,500,250,250,250"},
+        generator=relu | {"name": "mlp", "depth": 3, "width": 128 if small else 512},
+        energy={
+            "name": "ladder",
+            "layers": "250,125,60,60,60" if small else "1000,500,250,250,250",
+        },
         energy_optimizer=adam | {"lr": 2e-3 if small else 5e-4},
         generator_optimizer=adam | {"lr": 1e-3 if small else 2.5e-4},
     )
@@ -74,8 +73,16 @@ def picture_ebgan(size: int, scale: Scale) -> Config:
         training={"rounds": 500 if small else 100_000, "batch": 16 if small else 128},
         latent=100,
         margin=MARGINS[size],
-        generator="conv",
-        generator_net={"channels": 8 if small else 128, "batch_norm": True, "activation": "relu"},
-        energy="conv-autoencoder",
-        energy_net=convolutions | {"channels": 4 if small else 64, "depth": 3 if size == 64 else 4},
+        generator={
+            "name": "conv",
+            "channels": 8 if small else 128,
+            "batch_norm": True,
+            "activation": "relu",
+        },
+        energy=convolutions
+        | {
+            "name": "conv-autoencoder",
+            "channels": 4 if small else 64,
+            "depth": 3 if size == 64 else 4,
+        },
     )

@@ -21,9 +21,8 @@ def enlarged_photographs(factor: int, scale: Scale) -> Config:
         training={"rounds": rounds, "batch": 16 if small else 64},
         factor=factor,
         steps=30,
-        statistics="squeezenet",
-        statistics_net={"depth": 2},
-        point_net={"channels": 64 if small else 256},
-        predictor_net={"depth": 1 if small else 2, "channels": 64 if small else 256},
+        statistics={"name": "squeezenet", "depth": 2},
+        point={"channels": 64 if small else 256},
+        predictor={"depth": 1 if small else 2, "channels": 64 if small else 256},
         fine_tune_from=0 if small else 90_000,
     )

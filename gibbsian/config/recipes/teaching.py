@@ -11,7 +11,7 @@ def plane_lbt(data: str, scale: Scale) -> Config:
     config = default("lbt", data)
     fine = data == "grid100"  # modes finer than the vae's decoder
     if scale == "cpu":
-        mixture = {"student": "mixture", "student_net": {"components": 200}, "student_rate": 1e-2}
+        mixture = {"student": {"name": "mixture", "components": 200}, "student_rate": 1e-2}
         return replace(config, training={"rounds": 4_000}, **(mixture if fine else {}))
     tanh = {"width": 128, "depth": 2, "activation": "tanh"}
     adam = {"betas": (0.5, 0.999), "schedule": "constant"}
@@ -20,8 +20,8 @@ def plane_lbt(data: str, scale: Scale) -> Config:
         training={"rounds": 2_000_000 if fine else 1_000_000, "batch": 2048 if fine else 512},
         latent=256,
         n_est=3 if fine else 2,
-        generator_net=tanh,
-        critic_net=tanh | {"fourier": 0},
+        generator=tanh,
+        critic=tanh | {"fourier": 0},
         generator_optimizer=adam | {"lr": 1e-3},
         critic_optimizer=adam | {"lr": 1e-4},
         student_rate=1e-4,
@@ -42,8 +42,8 @@ def image_lbt(data: str, scale: Scale) -> Config:
     return replace(
         image_gan(data, scale, "lbt"),
         training={"rounds": 1_500 if small else 300_000},
-        critic_net={"channels": channels // 4},
-        student_net={
+        critic={"channels": channels // 4},
+        student={
             "width": 256 if small else 1_000,
             "depth": 1 if small else 2,
             "code": 64 if small else 256,
@@ -69,10 +69,13 @@ def image_gan(data: str, scale: Scale, method: str = "gan") -> Config:
         training={"rounds": 5_000 if small else 300_000, "batch": 128 if small else 512},
         latent=64 if small else 256,
         r1=0.0,
-        generator="conv",
-        generator_net={"channels": channels, "activation": "relu", "batch_norm": True},
+        generator={
+            "name": "conv",
+            "channels": channels,
+            "activation": "relu",
+            "batch_norm": True,
+        },
         generator_optimizer=adam,
-        critic="conv",
-        critic_net={"channels": channels // 4, "activation": "leaky-relu"},
+        critic={"name": "conv", "channels": channels // 4, "activation": "leaky-relu"},
         critic_optimizer=adam,
     )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
@@ -13,9 +13,10 @@ from torch.nn.functional import cross_entropy
 from gibbsian.core import Space, limits
 from gibbsian.core.files import CorruptFileError, read_tensors, write_tensors
 from gibbsian.core.randomness import kept_global, seed_global
+from gibbsian.core.signatures import options_of
 from gibbsian.data import Dataset, Stream, Transform
 from gibbsian.data.schema import space_of, transform_of
-from gibbsian.networks import ConvTrunk, NetworkOptions
+from gibbsian.networks import ConvTrunk
 
 FORMAT = "gibbsian-classifier-1"
 CHUNK = 2_000
@@ -28,12 +29,12 @@ class Classifier(nn.Module):
     """
 
     def __init__(
-        self, space: Space, transform: Transform, classes: int, options: NetworkOptions
+        self, space: Space, transform: Transform, classes: int, options: Mapping[str, Any]
     ) -> None:
         super().__init__()
         self.space, self.transform = space, transform
         self.classes, self.options = classes, options
-        self.trunk = ConvTrunk(space, options)
+        self.trunk = ConvTrunk(space, **options)
         self.head = nn.Linear(self.trunk.features, classes)
         self.accuracy = 0.0
 
@@ -99,7 +100,7 @@ def train_classifier(
     classes = 1 + int(max(part.max() for part in data.targets.values()))
     with kept_global():
         seed_global(seed)
-        options = NetworkOptions(width=256, channels=32, activation="relu")
+        options = {"width": 256, "channels": 32, "activation": "relu"}
         classifier = Classifier(data.space, data.transform, classes, options)
     stream = Stream(data.train, data.transform, min(batch, len(data.train)), seed, targets=labels)
     steps = epochs * stream.epoch_length
@@ -130,7 +131,7 @@ def save_classifier(classifier: Classifier, path: Path) -> None:
         "box": space.box,
         "classes": classifier.classes,
         "accuracy": classifier.accuracy,
-        "options": asdict(classifier.options),
+        "options": dict(classifier.options),
         "transform": classifier.transform.to_config(),
     }
     write_tensors(path, classifier.state_dict(), facts)
@@ -142,9 +143,10 @@ def load_classifier(path: Path) -> Classifier:
     if facts.get("format") != FORMAT:
         raise CorruptFileError(f"{path} holds no classifier; make one with `gibbsian classifier`")
     space = space_of({"shape": facts["shape"], "kind": "image", "box": facts["box"]}, path)
-    transform, options = transform_of(facts["transform"], space, path), facts["options"]
+    transform = transform_of(facts["transform"], space, path)
+    options = {name: v for name, v in facts["options"].items() if name in options_of(ConvTrunk)}
     with limits.counted():
-        classifier = Classifier(space, transform, facts["classes"], NetworkOptions(**options))
+        classifier = Classifier(space, transform, facts["classes"], options)
     classifier.load_state_dict(tensors)
     classifier.accuracy = facts["accuracy"]
     return classifier.eval()

@@ -21,7 +21,7 @@ from gibbsian.core import Space, nearest
 from gibbsian.data import Transform
 from gibbsian.evaluation import Extractor
 from gibbsian.evaluation.features.classifier import load_classifier
-from gibbsian.networks import MobileNet, NetworkOptions, SqueezeNet, load_user
+from gibbsian.networks import MobileNet, SqueezeNet, build_user, load_user
 
 SIDE = 128
 """Pictures are resized to this many pixels a side for networks of ImageNet, which know no smaller."""
@@ -84,7 +84,7 @@ def _pretrained(name: str, transform: Transform) -> Extractor:
     network: nn.Module
     if name == "squeezenet":
         space = Space((transform.shape[0], SIDE, SIDE), "image", (-1.0, 1.0))
-        network, width = SqueezeNet(space, NetworkOptions(depth=4)), 512
+        network, width = SqueezeNet(space, depth=4), 512
     else:
         network, width = MobileNet((LAST_BLOCK,)), 1024
     network.eval().requires_grad_(False)
@@ -106,7 +106,7 @@ def _users(name: str, transform: Transform) -> Extractor:
     space = Space(transform.shape, "vector" if len(transform.shape) == 1 else "image")
     if transform.mode == "binary":
         space = replace(space, kind="binary")
-    network = load_user(name, space=space).eval().requires_grad_(False)
+    network = build_user(name, load_user(name), {}, space=space).eval().requires_grad_(False)
     function = partial(_encoded, network=network, transform=transform)
     found = function(torch.zeros(2, *transform.shape))
     if found.ndim != 2 or len(found) != 2:

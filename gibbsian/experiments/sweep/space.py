@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gibbsian.config.config import Config, from_json, replace, to_json
+from gibbsian.config.config import Config, from_json, network_name, replace, to_json
+from gibbsian.config.consent import check_consent
 from gibbsian.core.files import read_json
 
 Values = dict[str, Any]
@@ -106,7 +107,10 @@ def applied(
     are for code that ``values`` name, as in ``from_json``.
     """
     each = [(name, value) for names, value in values.items() for name in names.split(",")]
-    for name, value in each:
+    parts = {name.removesuffix(".name"): network_name(value) for name, value in each}
+    named = {f"the {role} network": parts[role] for role in config.networks if role in parts}
+    check_consent(named, origin, trust_code)
+    for name, value in sorted(each, key=_dotted):  # names of networks before their options
         group, dot, field = name.rpartition(".")
         inner = not dot and next(
             (g for g in ("training", "source") if hasattr(getattr(config, g), name)), None
@@ -116,6 +120,10 @@ def applied(
         else:
             config = replace(config, **({group: {field: value}} if dot else {name: value}))
     return from_json(to_json(config), origin, trust_code)
+
+
+def _dotted(entry: tuple[str, Any]) -> bool:
+    return "." in entry[0]
 
 
 def _spelled(name: str) -> str:

@@ -1,0 +1,66 @@
+"""Built-in networks of test sizes: each takes of one mapping the options that it has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from gibbsian.config.config import Config
+from gibbsian.core import Space
+from gibbsian.core.signatures import options_of
+from gibbsian.networks import build, network_builder
+
+
+def fitting(role: str, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The ``options`` that the network ``name`` of ``role`` has."""
+    known = options_of(network_builder(role, name))
+    return {option: value for option, value in options.items() if option in known}
+
+
+def build_named(role: str, name: str, space: Space, options: Mapping[str, Any]) -> nn.Module:
+    return build(role, name, fitting(role, name, options), space=space)
+
+
+def build_energy(name: str, space: Space, options: Mapping[str, Any]) -> nn.Module:
+    return build_named("energy", name, space, options)
+
+
+def build_critic(name: str, space: Space, options: Mapping[str, Any]) -> nn.Module:
+    return build_named("critic", name, space, options)
+
+
+def build_student(name: str, space: Space, options: Mapping[str, Any]) -> nn.Module:
+    return build_named("student", name, space, options)
+
+
+def build_autoencoder(name: str, space: Space, options: Mapping[str, Any]) -> nn.Module:
+    return build_named("autoencoder", name, space, options)
+
+
+def build_beliefs(name: str, space: Space, options: Mapping[str, Any]) -> nn.Module:
+    return build_named("beliefs", name, space, options)
+
+
+def latent_network(
+    role: str, name: str, space: Space, latent: int, options: Mapping[str, Any]
+) -> nn.Module:
+    return build(role, name, fitting(role, name, options), space=space, latent=latent)
+
+
+def build_generator(name: str, space: Space, latent: int, options: Mapping[str, Any]) -> nn.Module:
+    return latent_network("generator", name, space, latent, options)
+
+
+def build_encoder(name: str, space: Space, latent: int, options: Mapping[str, Any]) -> nn.Module:
+    return latent_network("encoder", name, space, latent, options)
+
+
+def build_decoder(name: str, space: Space, latent: int, options: Mapping[str, Any]) -> nn.Module:
+    return latent_network("decoder", name, space, latent, options)
+
+
+def sized(config: Config, sizes: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Changes of ``config`` that give each of its networks the ``sizes`` that it has."""
+    return {role: fitting(role, network.name, sizes) for role, network in config.networks.items()}
