@@ -11,6 +11,8 @@ import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 
+import torch
+
 from gibbsian import __version__
 from gibbsian.cli.console import say
 from gibbsian.cli.streams import replace_closed_streams
@@ -48,6 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status: 0 done, 1 the run failed, 2 unusable input."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     replace_closed_streams()
+    # PyTorch lets a GPU's convolutions round to TF32; here they do so only where --precision says it.
+    torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
     with warnings.catch_warnings():
         warnings.showwarning = _warn
         try:
