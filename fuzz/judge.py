@@ -132,12 +132,13 @@ def verdict_path(folder: Path) -> Path:
 
 
 def read_verdict(folder: Path) -> Verdict:
-    """The verdict that a process of ``in_a_fork`` has left; RuntimeError where the campaign failed."""
+    """The verdict that a process of ``in_a_fork`` has left; a case that failed by itself is a fault too."""
     path = verdict_path(folder)
     if not path.exists():
         text = path.with_suffix(".txt")
         why = text.read_text() if text.exists() else "its process was killed"
-        raise RuntimeError(f"the case in {folder} could not be judged: {why}")
+        number = int(folder.name.rpartition("-")[2])
+        return Verdict(number, "campaign", "the case itself", (), (), 0.0, "not judged", why)
     entries = json.loads(path.read_text())
     entries |= {name: tuple(entries[name]) for name in ("commands", "statuses")}
     return Verdict(**entries)
