@@ -92,6 +92,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         faults: list[Verdict] = []
         for verdict in campaign(wish.seed, numbers, corpus, Path(name), wish.jobs, wish.keep, one):
             kinds[verdict.kind] += 1
+            if kinds.total() % 100 == 0:
+                sys.stderr.write(f"{kinds.total()} cases, {len(faults)} faults\n")
             statuses.update(verdict.statuses)
             if verdict.fault:
                 faults.append(verdict)

@@ -185,6 +185,7 @@ def _run(words: list[str], folder: Path, limits: Limits, out: int | None, err: i
     faulthandler.dump_traceback_later(PATIENCE - 1, file=sys.stderr)
     _set_limits(limits)
     random.seed(0)
+    sys.path.insert(0, str(folder))  # what a file may name lies within reach
     from gibbsian.cli import main
 
     try:

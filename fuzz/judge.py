@@ -47,18 +47,18 @@ def try_case(seed: int, number: int, corpus: Corpus, folder: Path) -> Verdict:
         if step.before:
             subprocess.run(step.before, check=True)
         outcomes.append(execute(step.words, folder, step.limits))
-        fault, details = _fault(case, step, outcomes[-1], folder)
+        fault, details = fault_of(case, step, outcomes[-1], folder)
         if fault:
             break
     if not fault:
-        fault, details = _change(case, outcomes, folder)
+        fault, details = change_of(case, outcomes, folder)
     commands = tuple(f"gibbsian {' '.join(step.words)}"[:300] for step in case.steps)
     statuses = tuple(outcome.status for outcome in outcomes)
     seconds = sum(outcome.seconds for outcome in outcomes)
     return Verdict(number, case.kind, case.what, commands, statuses, seconds, fault, details)
 
 
-def _fault(case: Case, step: Step, outcome: Outcome, folder: Path) -> tuple[str, str]:
+def fault_of(case: Case, step: Step, outcome: Outcome, folder: Path) -> tuple[str, str]:
     """What is wrong with how one command ended, and the words that show it."""
     said = outcome.err[-3000:]
     if (folder / "EXECUTED").exists():
@@ -71,14 +71,8 @@ def _fault(case: Case, step: Step, outcome: Outcome, folder: Path) -> tuple[str,
     if outcome.status < 0 and -outcome.status not in sent:
         return "died", f"signal {signal.Signals(-outcome.status).name}; {said}"
     asked = {128 + number for number in sent} | {130}
-    if outcome.status not in {
-        0,
-        1,
-        2,
-        141,
-        *(-number for number in sent),
-        *(asked if sent else ()),
-    }:
+    usual = {0, 1, 2, 141} | ({-number for number in sent} | asked if sent else set())
+    if outcome.status not in usual:
         return "status", f"{outcome.status}; {said}"
     if outcome.status == 2 and step.limits.output == "kept" and not SENTENCE.search(outcome.err):
         if not step.words or "--help" in step.words:
@@ -91,7 +85,7 @@ def _fault(case: Case, step: Step, outcome: Outcome, folder: Path) -> tuple[str,
     return "", ""
 
 
-def _change(case: Case, outcomes: list[Outcome], folder: Path) -> tuple[str, str]:
+def change_of(case: Case, outcomes: list[Outcome], folder: Path) -> tuple[str, str]:
     """Whether a result is another without a word, or is no number."""
     last = outcomes[-1]
     if last.status:
@@ -138,12 +132,13 @@ def verdict_path(folder: Path) -> Path:
 
 
 def read_verdict(folder: Path) -> Verdict:
-    """The verdict that a process of ``in_a_fork`` has left; RuntimeError where the campaign failed."""
+    """The verdict that a process of ``in_a_fork`` has left; a case that failed by itself is a fault too."""
     path = verdict_path(folder)
     if not path.exists():
         text = path.with_suffix(".txt")
         why = text.read_text() if text.exists() else "its process was killed"
-        raise RuntimeError(f"the case in {folder} could not be judged: {why}")
+        number = int(folder.name.rpartition("-")[2])
+        return Verdict(number, "campaign", "the case itself", (), (), 0.0, "not judged", why)
     entries = json.loads(path.read_text())
     entries |= {name: tuple(entries[name]) for name in ("commands", "statuses")}
     return Verdict(**entries)

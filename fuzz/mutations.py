@@ -393,7 +393,10 @@ def picture(rng: random.Random, content: bytes) -> tuple[bytes, str]:
     else:
         return b"this is no picture", "text"
     buffer = io.BytesIO()
-    image.save(buffer, kind)
+    try:
+        image.save(buffer, kind)
+    except OSError:  # formats have modes that they cannot hold
+        return flipped(rng, content)
     return buffer.getvalue(), how
 
 

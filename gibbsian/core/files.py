@@ -110,10 +110,22 @@ def write_tensors(
 
     ``run`` is the identity of the run it is a part of, if any.
     """
-    copies = {name: t.detach().cpu().clone().contiguous() for name, t in tensors.items()}
+    copies = _apart(tensors)
     text = json.dumps(facts, allow_nan=False)
     metadata = {"facts": text, "run": run, "checksum": _digest(copies, run + text)}
     write_atomic(path, safetensors.torch.save(copies, metadata))
+
+
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """``tensors`` in main memory, contiguous; what lies in the same memory as another is copied."""
+    found: dict[str, Tensor] = {}
+    places: set[int] = set()
+    for name, tensor in tensors.items():
+        tensor = tensor.detach().cpu().contiguous()
+        place = tensor.untyped_storage().data_ptr()
+        found[name] = tensor.clone() if place in places else tensor
+        places.add(place)
+    return found
 
 
 def read_tensors(path: Path, run: str | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -69,7 +69,7 @@ def parse_line(text: bytes, key: str) -> dict[str, Any] | None:
     return None if content is None else json.loads(content)
 
 
-@functools.cache
+@functools.lru_cache(16)
 def _start(key: str) -> int:
     """What the checksums of a log's lines begin with."""
     return zlib.crc32(key.encode())

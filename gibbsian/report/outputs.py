@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -48,29 +50,39 @@ def write_points(path: Path, x: Tensor, columns: int = 8, header: Sequence[str] 
 
 
 IN_PARTS = (".csv", ".npy")
+SHORTEST = 2
+"""Bytes that a number takes in a file at least."""
 
 
 def write_points_in_parts(
     path: Path, n: int, parts: Iterable[Tensor], header: Sequence[str] = ()
 ) -> None:
-    """Write ``parts`` of ``x [n, *event]`` one after another, as .npy or .csv."""
+    """Write ``parts`` of ``x [n, *event]`` one after another, as .npy or .csv.
+
+    OSError at the first part where the file system has no place for all.
+    """
     with replacing(path) as file:
         if path.suffix == ".csv" and header:
             line = io.StringIO()
             csv.writer(line, lineterminator="\n").writerow(map(cell, header))
             file.write(line.getvalue().encode())
-        begun = False
-        for part in parts:
+        for number, part in enumerate(parts):
             array = np.ascontiguousarray(part.numpy())
+            if not number:
+                _check_space(path, n * array[0].size)
             if path.suffix == ".csv":
                 np.savetxt(file, array.reshape(len(array), -1), delimiter=",", fmt="%.9g")
                 continue
-            if not begun:
+            if not number:
                 kind = np.lib.format.dtype_to_descr(array.dtype)
                 entries = {"descr": kind, "fortran_order": False, "shape": (n, *array.shape[1:])}
                 np.lib.format.write_array_header_1_0(file, entries)
-                begun = True
             file.write(array.data)
+
+
+def _check_space(path: Path, numbers: int) -> None:
+    if numbers * SHORTEST > shutil.disk_usage(path.parent).free:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 def _picture(buffer: io.BytesIO, array: np.ndarray, columns: int) -> None:

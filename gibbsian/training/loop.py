@@ -152,6 +152,7 @@ def fit(
             writer.check()
             bar.update()
             if stop:
+                _settle(writer, state)  # only what is written is said to be saved
                 raise Interrupted(caught[0] if caught else signal.SIGTERM)
         _settle(writer, state)
     return progress

@@ -14,6 +14,7 @@ import optuna
 import pytest
 
 from gibbsian.core.locks import FileLock
+from gibbsian.core.records import line, write_record
 from gibbsian.experiments.sweep import Journal, grid, parse_space
 from gibbsian.experiments.sweep.locks import JournalLock
 
@@ -107,7 +108,7 @@ def test_a_result_that_was_not_told_is_not_computed_again(tmp_path: Path) -> Non
     book = journal(tmp_path)
     with book.next() as claim:
         claim.folder.mkdir(exist_ok=True)
-        (claim.folder / "result.json").write_text('{"value": 3.0}')
+        write_record(claim.folder / "result.json", {"value": 3.0})
     with book.next() as other:
         assert other.number != claim.number
     assert book.rows()[0].state == "done"
@@ -221,3 +222,34 @@ def test_unusable_searches(tmp_path: Path) -> None:
         journal(tmp_path, "random")
     with pytest.raises(ValueError, match="a grid needs lists"):
         journal(tmp_path, "grid", space=parse_space({"x": {"low": 0.0, "high": 1.0}}))
+
+
+@pytest.mark.parametrize("how", ["changed", "lost", "doubled", "moved", "text"])
+def test_a_damaged_journal_is_refused_by_its_line(how: str, tmp_path: Path) -> None:
+    book = journal(tmp_path, "grid")
+    for _ in range(2):
+        with book.next() as claim:
+            book.finish(claim, {"value": 1.0})
+    path = tmp_path / "journal.log"
+    lines = path.read_bytes().splitlines(keepends=True)
+    if how == "changed":
+        lines[4] = lines[4].replace(b"1", b"2", 1)
+    elif how == "lost":
+        del lines[4]
+    elif how == "doubled":
+        lines.insert(4, lines[3])
+    elif how == "moved":
+        lines[4], lines[5] = lines[5], lines[4]
+    else:
+        lines[4] = b"text\n"
+    path.write_bytes(b"".join(lines))
+    with pytest.raises(
+        ValueError, match=r"journal\.log is damaged: line 5 is not what was written"
+    ):
+        journal(tmp_path, "grid")
+
+
+def test_whole_lines_that_no_sweep_wrote_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "journal.log").write_bytes(line({"op_code": 0, "study_name": 3}, "journal"))
+    with pytest.raises(ValueError, match="is no journal of a sweep"):
+        journal(tmp_path, "grid")

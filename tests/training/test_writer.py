@@ -2,12 +2,14 @@
 
 import dataclasses
 import errno
+import os
+import signal
 import threading
 
 import pytest
 import torch
 
-from gibbsian.core.files import read_tensors
+from gibbsian.core.files import read_tensors, write_tensors
 from gibbsian.training import checkpoints, fit, restore, start
 from gibbsian.training.writer import Writer
 from tests.training.test_resume import OPTIMIZERS, OPTIONS, everything
@@ -112,3 +114,35 @@ def test_only_two_rounds_are_left_and_training_is_unchanged(tmp_path):
     one, two = everything(whole), everything(saved)
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_an_interrupted_run_whose_last_save_fails_says_so(tmp_path, monkeypatch):
+    """Not that everything is saved."""
+    progress, original = fresh(), checkpoints.write_tensors
+
+    def full(path, *rest):
+        if "00000007" in path.name:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        original(path, *rest)
+
+    played = progress.method.round
+
+    def interrupted(index, data, rng):
+        if index == 6:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return played(index, data, rng)
+
+    monkeypatch.setattr(checkpoints, "write_tensors", full)
+    progress.method.round = interrupted
+    with pytest.raises(OSError, match="No space left"):
+        fit(progress, OPTIONS, tmp_path)
+    assert checkpoints.rounds(tmp_path) == [4, 0]
+
+
+def test_tensors_that_share_their_memory_are_written_apart(tmp_path):
+    x = torch.arange(6.0).view(2, 3)
+    held = {"x": x, "same": x, "part": x[1], "turned": x.T}
+    write_tensors(tmp_path / "t.safetensors", held, {})
+    found, _ = read_tensors(tmp_path / "t.safetensors")
+    assert found.keys() == held.keys()
+    assert all(torch.equal(found[name], held[name]) for name in held)

@@ -15,8 +15,8 @@ import torch
 from gibbsian.config.config import Config, replace
 from gibbsian.config.run_folder import Run
 from gibbsian.core import NonFiniteError
-from gibbsian.core.files import read_json, write_json
 from gibbsian.core.locks import FileLock
+from gibbsian.core.records import read_record, write_record
 from gibbsian.data import Dataset
 from gibbsian.experiments.budgets import rounds_within
 from gibbsian.experiments.compare.baselines import reference
@@ -94,7 +94,7 @@ def work(out: Path, log: Log, trust_code: bool = False) -> None:
             begun = time.monotonic()
             result = run_cell(cell, settings, data, judge, out)
             result["seconds"] = round(time.monotonic() - begun, 1)
-            write_json(cell.figures(out), result)
+            write_record(cell.figures(out), result)
         left = sum(not other.figures(out).exists() for other in cells(settings))
         said = result.get("failed", f"{result['seconds']:.0f} s")
         log(f"{cell.label}, seed {cell.seed}: {said}; {left} to go")
@@ -147,8 +147,8 @@ def rounds_of(label: str, config: Config, data: Dataset, settings: Settings, out
     """Rounds that fill the budget: found once by a trial and kept, the same for every seed."""
     path = out / label / "rounds.json"
     with FileLock(path.with_suffix(".lock")).held():
-        known: Mapping[str, int] = read_json(path) if path.exists() else {}
+        known: Mapping[str, int] = read_record(path) if path.exists() else {}
         if "rounds" not in known:
             known = {"rounds": rounds_within(config, data, settings.budget, settings.device)}
-            write_json(path, known)
+            write_record(path, known)
         return known["rounds"]

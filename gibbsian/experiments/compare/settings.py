@@ -11,8 +11,9 @@ from typing import Any
 
 from gibbsian.config import recipes
 from gibbsian.config.config import Config, Source, method_class, replace
-from gibbsian.core.files import read_json, write_json
+from gibbsian.core.files import read_json
 from gibbsian.core.locks import FileLock
+from gibbsian.core.records import read_record, write_record
 from gibbsian.experiments.sweep import applied
 from gibbsian.methods import METHODS
 
@@ -146,7 +147,7 @@ def contestants_of(names: str, rows: Path | None = None) -> tuple[Contestant, ..
 
 def standing(out: Path, trust_code: bool = False) -> Settings:
     """The settings of the comparison in ``out``; ValueError where they are damaged."""
-    return Settings.from_json(read_json(out / "comparison.json"), trust_code)
+    return Settings.from_json(read_record(out / "comparison.json"), trust_code)
 
 
 def settle(out: Path, settings: Settings) -> Settings:
@@ -170,7 +171,7 @@ def settle(out: Path, settings: Settings) -> Settings:
             settings = _merged(there, settings, out)
             for contestant in settings.contestants:
                 settings.config(contestant)  # a row that stood there may name code
-        write_json(path, settings.to_json())
+        write_record(path, settings.to_json())
     return settings
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from gibbsian.core.files import read_json, write_json
+from gibbsian.core import records
+from gibbsian.core.files import write_json
 from gibbsian.data.rows import counted
 from gibbsian.experiments.compare.columns import COLUMNS
 from gibbsian.experiments.compare.entries import cells
@@ -55,7 +56,7 @@ def rows_of(out: Path, settings: Settings) -> list[Row]:
     runs: dict[str, list[dict[str, object]]] = {}
     for cell in cells(settings):
         if cell.figures(out).exists():
-            runs.setdefault(cell.label, []).append(read_json(cell.figures(out)))
+            runs.setdefault(cell.label, []).append(records.read_record(cell.figures(out)))
     return ranked([row_of(label, found, label in REFERENCES) for label, found in runs.items()])
 
 

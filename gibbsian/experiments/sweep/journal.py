@@ -12,14 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from gibbsian.core.files import read_json, write_json
 from gibbsian.core.locks import FileLock
-from gibbsian.experiments.sweep.locks import JournalLock
+from gibbsian.core.records import read_record, write_record
+from gibbsian.experiments.sweep.log import JournalFile
 from gibbsian.experiments.sweep.space import Choices, Range, Space, Values, decoded, grid, listed
 
 if TYPE_CHECKING:
     import optuna
 
+ERRORS_OF_REPLAY = (AttributeError, LookupError, TypeError, RecursionError)
+"""What the search library raises for entries that are whole and none of its own."""
 Search = Literal["grid", "random", "bayes"]
 Result = dict[str, Any]
 """``value`` and ``figures`` of a trial, or the reason it ``failed``."""
@@ -98,7 +100,7 @@ class Journal:
 
     def finish(self, claim: Claim, result: Result) -> None:
         """Record the result, in the trial's folder first: found there, it is not run again."""
-        write_json(claim.folder / "result.json", result)
+        write_record(claim.folder / "result.json", result)
         with self.lock.held():
             self._tell(claim.number, result)
 
@@ -167,18 +169,22 @@ class Journal:
 
     def _result(self, number: int) -> Result | None:
         path = self._folder(number) / "result.json"
-        return read_json(path) if path.is_file() else None
+        return read_record(path) if path.is_file() else None
 
     def _open(self) -> optuna.Study:
         path = self.out / "journal.log"
-        journal: Any = self.optuna.storages.journal
-        backend = journal.JournalFileBackend(str(path), lock_obj=JournalLock(path))
-        return self.optuna.create_study(
-            study_name="sweep",
-            storage=self.optuna.storages.JournalStorage(backend),
-            direction="maximize" if self.maximise else "minimize",
-            load_if_exists=True,
-        )
+        storages: Any = self.optuna.storages
+        try:
+            return self.optuna.create_study(
+                study_name="sweep",
+                storage=storages.journal.JournalStorage(JournalFile(path)),
+                direction="maximize" if self.maximise else "minimize",
+                load_if_exists=True,
+            )
+        except ERRORS_OF_REPLAY as error:
+            raise ValueError(
+                f"{path} is no journal of a sweep ({error!r}); start the sweep again with a new --out"
+            ) from error
 
     def _sampler(self, begun: int) -> optuna.samplers.BaseSampler:
         """A sampler for the next trial: its draws depend on how many there are.

@@ -15,8 +15,8 @@ import torch
 from gibbsian.config.config import Config, from_json, to_json
 from gibbsian.config.run_folder import Run
 from gibbsian.core import NonFiniteError, nearest
-from gibbsian.core.files import read_json, write_json
 from gibbsian.core.locks import FileLock
+from gibbsian.core.records import read_record, write_record
 from gibbsian.evaluation.features.classifier import Classifier, load_classifier
 from gibbsian.experiments.sweep.journal import Claim, Journal, Result, Search, planned
 from gibbsian.experiments.sweep.objectives import OBJECTIVES, Setting, possible
@@ -116,7 +116,7 @@ def settle(out: Path, settings: Settings) -> None:
         raise ValueError(f"{out} exists and holds no sweep; choose another --out")
     with FileLock(out / "settings.lock").held():
         if path.exists():
-            there, here = read_json(path), json.loads(json.dumps(settings.to_json()))
+            there, here = read_record(path), json.loads(json.dumps(settings.to_json()))
             if not isinstance(there, dict) or type(there.get("trials")) is not int:
                 raise ValueError(f"{path} is damaged: it lacks what every sweep has")
             for name in sorted({*there, *here} - {"trials"}):
@@ -127,7 +127,7 @@ def settle(out: Path, settings: Settings) -> None:
                     )
             trials = max(there["trials"], settings.trials)
             settings = Settings.from_json(here | {"trials": trials}, settings.trust_code)
-        write_json(path, settings.to_json())
+        write_record(path, settings.to_json())
 
 
 def sweep(out: Path, settings: Settings, workers: int, log: Log) -> int:
@@ -148,7 +148,7 @@ def sweep(out: Path, settings: Settings, workers: int, log: Log) -> int:
 def work(out: Path, log: Log, trust_code: bool = False) -> None:
     """Run trials until none is left, telling of each in a line."""
     torch.set_num_threads(1)
-    settings = Settings.from_json(read_json(out / "sweep.json"), trust_code)
+    settings = Settings.from_json(read_record(out / "sweep.json"), trust_code)
     setting = Setting(settings.samples, settings.seed, settings.judge())
     journal = settings.journal(out)
     while True:
