@@ -15,8 +15,8 @@ after every choice among estimators. Fixed before running:
   of the runs that hold the truth with exact points, 20 % of those of the other variants pooled;
   refusals 0. Aim: each side holds in 93 to 97 % of the runs without a warning; the median width on
   Gaussians is at most 0.1 nats in at most 10 CPU seconds.
-- Every target has 20 runs with exact points and 8 of each other variant; then, as far as time goes, 30
-  more with exact points and another 50. The table says how many were run.
+- Of every target, runs 0 to 9 with exact points and 0 to 2 of each other variant; then, as far as time
+  goes, runs up to 20 and 8, and with exact points up to 50 and 100. The table says how many were run.
 """
 
 from __future__ import annotations
@@ -37,9 +37,13 @@ from studies.harness import Result, Study, run_study
 from studies.logz_targets import FINAL, TUNING, Truth
 
 VARIANTS = ("exact", "foreign", "scaled", "few")
-FIRST, OTHERS = 20, 8
-FURTHER = {"more": range(20, 50), "still more": range(50, 100)}
-"""Exact runs after the first, by the name of their cells."""
+STAGES = {
+    "": (range(10), range(3)),
+    ", more": (range(10, 20), range(3, 8)),
+    ", 20 to 49": (range(20, 50), range(0)),
+    ", 50 to 99": (range(50, 100), range(0)),
+}
+"""Numbers of the runs, with exact points and of each other variant, by the end of their cell's name."""
 POINTS, FEW = 500, 100
 SILENT, SILENT_ON_ONE, WARNED, WARNED_OTHERS = 0.05, 0.12, 0.05, 0.20
 WIDE, SLOW = 0.1, 10.0
@@ -111,17 +115,26 @@ def cells(quick: bool) -> dict[str, Callable[[], Result]]:
     if quick:
         runs = {variant: range(1) for variant in VARIANTS}
         return {name: partial(measure_target, name, runs) for name in ("shell, d = 5",)}
-    first = {v: range(FIRST if v == "exact" else OTHERS) for v in VARIANTS}
-    found: dict[str, Callable[[], Result]]
-    found = {name: partial(measure_target, name, first) for name in FINAL}
-    found |= {
-        f"effort: {name}": partial(measure_effort, name, EFFORT_RUNS) for name in EFFORT_TARGETS
-    }
-    for label, numbers in FURTHER.items():
-        found |= {
-            f"{name}, {label}": partial(measure_target, name, {"exact": numbers}) for name in FINAL
-        }
+    found: dict[str, Callable[[], Result]] = {}
+    for end, (exact, others) in STAGES.items():
+        runs = {v: exact if v == "exact" else others for v in VARIANTS}
+        found |= {f"{name}{end}": partial(measure_target, name, runs) for name in cheapest_first()}
+        if not end:
+            found |= {
+                f"effort: {name}": partial(measure_effort, name, EFFORT_RUNS)
+                for name in EFFORT_TARGETS
+            }
     return found
+
+
+def cheapest_first() -> list[str]:
+    """The targets, so that a study that is cut short has as many as it can: by dimension, trained last."""
+
+    def cost(name: str) -> tuple[bool, int]:
+        numbers = [int(word) for word in name.replace(",", "").split() if word.isdigit()]
+        return name.startswith("trained"), max(numbers, default=0)
+
+    return sorted(FINAL, key=cost)
 
 
 def bounds(row: Row) -> tuple[float, float]:
@@ -145,7 +158,7 @@ def rows_of(results: Mapping[str, Result], variants: Iterable[str]) -> dict[str,
     return {
         name: [
             row
-            for cell in (name, *(f"{name}, {label}" for label in FURTHER))
+            for cell in (f"{name}{end}" for end in STAGES)
             if cell in results
             for variant in variants
             for row in results[cell]["rows"].get(variant, [])

@@ -31,6 +31,7 @@ from gibbsian.cli import (
     comparing as compare,
     model_commands as use,
     other_commands as other,
+    partition_function,
     sweeping as search,
     training_commands as train_commands,
     upscale as picture,
@@ -58,6 +59,7 @@ RECORDS = {
     "sweep": search.Sweep,
     "compare": compare.Compare,
     "upscale": picture.Upscale,
+    "log-z": partition_function.LogZ,
 }
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 

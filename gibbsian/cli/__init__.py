@@ -41,6 +41,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "train methods alike and rank them, on one page",
     ),
     "sweep": ("gibbsian.cli.sweeping:sweep_", "train at many settings and compare them"),
+    "log-z": ("gibbsian.cli.partition_function:log_z_", "integrate exp(-energy) of any energy"),
     "list": ("gibbsian.cli.other_commands:list_", "show methods, data, recipes or networks"),
     "demo": ("gibbsian.cli.other_commands:demo", "train on handwritten digits and write a report"),
 }

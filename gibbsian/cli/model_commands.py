@@ -23,6 +23,7 @@ from gibbsian.core.text import printable
 from gibbsian.data import read_mask, read_observation, read_points_in_parts
 from gibbsian.data.cells import read_back
 from gibbsian.data.labels import read_labels
+from gibbsian.evaluation.log_z.effort import Amount
 from gibbsian.integrations.arviz import write_chains
 from gibbsian.models.evaluate import evaluate_run, render
 from gibbsian.models.latents import manifold, traverse
@@ -234,6 +235,7 @@ class Evaluate:
         json: print the figures as JSON.
         require: quantities that must exist, such as log-z: without them the command fails.
         samples: how many samples to draw for coverage and pictures.
+        effort: spent on log Z beyond three dimensions: quick, normal or high.
         seed: of samples, corruptions and estimates.
         device: where to compute.
         trust_code: import code that the run names as package.module:Class; it runs with all your rights.
@@ -243,6 +245,7 @@ class Evaluate:
     json: bool = False
     require: tuple[str, ...] = ()
     samples: int = 10_000
+    effort: Amount = "normal"
     seed: int = 0
     device: str = "auto"
     trust_code: bool = False
@@ -254,7 +257,13 @@ def evaluate(arguments: list[str]) -> int:
     run = open_run(args.run)
     model = load(run.path, device=device_of(args.device), trust_code=args.trust_code)
     figures = evaluate_run(
-        model, load_data(model.config), args.samples, args.seed, args.require, run
+        model,
+        load_data(model.config),
+        args.samples,
+        args.seed,
+        args.require,
+        run,
+        effort=args.effort,
     )
     print(json.dumps(figures, indent=2) if args.json else printable(render(figures)))
     return 0

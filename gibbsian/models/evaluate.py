@@ -28,6 +28,7 @@ from gibbsian.evaluation import (
     mode_coverage,
     pca_score,
 )
+from gibbsian.evaluation.log_z.effort import Amount
 from gibbsian.models.build import assemble
 from gibbsian.models.latents import latent_space, manifold
 from gibbsian.models.log_density import (
@@ -56,13 +57,14 @@ def evaluate_run(
     require: Sequence[str],
     run: Run | None = None,
     x_model: Tensor | None = None,
+    effort: Amount = "normal",
 ) -> dict[str, Any]:
     """Every figure that exists for this model on this data; written into ``run`` if given.
 
     Where ``run`` cannot be written, a warning says so.
 
     ``x_model``: samples that are drawn already. ``require`` names rows that must exist (``log-z``,
-    ``kl``, ``coverage``); ValueError otherwise.
+    ``kl``, ``coverage``); ValueError otherwise. ``effort``: spent on log Z.
     """
     absent = set() if data.density is not None else {"entropy", "kl"}
     absent |= set() if isinstance(model.method, HasOverlap) else {"between"}
@@ -75,7 +77,10 @@ def evaluate_run(
     near = model.encode(data.train[:SEEN], seed)
     arrays: dict[str, Tensor] = {"test": test}
     bound = generator_bound(model, seed)
-    found: dict[str, object] = {"log-z": log_z(model, near, seed, bound), "generator": bound}
+    found: dict[str, object] = {
+        "log-z": log_z(model, near, seed, bound, effort),
+        "generator": bound,
+    }
     found["learned"] = learned_log_z(model)
     found |= _likelihood(model, data, test, found["log-z"], seed)
     x_model = model.sample(samples, seed) if x_model is None else x_model

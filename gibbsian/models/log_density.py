@@ -28,6 +28,7 @@ from gibbsian.evaluation import (
     overlap,
     variational_lower,
 )
+from gibbsian.evaluation.log_z.effort import Amount
 from gibbsian.models.model import CHUNK, Model
 
 DRAWS = 2_000
@@ -37,12 +38,16 @@ WEIGHED, WEIGHTS = 500, 500
 
 
 def log_z(
-    model: Model, near: Tensor | None, seed: int, bound: Estimate | NotDefined | None = None
+    model: Model,
+    near: Tensor | None,
+    seed: int,
+    bound: Estimate | NotDefined | None = None,
+    effort: Amount = "normal",
 ) -> Interval | NotDefined:
     """log Z of the model's energy over its declared base, in the networks' units.
 
     ``near``: points ``[N, *event]`` in those units that show where the mass is. ``bound``: what
-    `generator_bound` found.
+    `generator_bound` found. ``effort``: quick, normal or high.
     """
     method = model.method
     if isinstance(method, HasOverlap):
@@ -57,6 +62,7 @@ def log_z(
         method.measure,
         rng=model.rng(seed),
         reference_points=near,
+        effort=effort,
         variational=offered,
     )
 

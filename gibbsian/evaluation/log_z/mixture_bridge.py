@@ -51,8 +51,10 @@ ACCEPTANCE = 0.8
 CHAIN_SHARE = 0.3
 """Independent draws that one state of a chain is taken for when covariances are shrunk."""
 POLISH = 3
-LEAST = 20
+LEAST, MOST = 20, 1000
+"""Points that a mixture needs, and more than which it does not use."""
 VERY_HEAVY = 1.0
+FAR = 10.0
 CHUNK = 8192
 
 
@@ -118,9 +120,25 @@ def log_weights(
         y = mixture.sample(min(CHUNK, n - start), rng)
         with torch.no_grad():
             weight = -potential(y) - mixture.log_density(y)
+        refuse_nan(weight, y, potential)
         draws.append(y)
         weights.append(torch.where(weight.isnan(), -math.inf, weight))
     return torch.cat(draws), torch.cat(weights)
+
+
+def refuse_nan(weight: Tensor, y: Tensor, potential: Potential) -> None:
+    """Raise ValueError where the energy is NaN within ``FAR`` spreads of the points.
+
+    Farther out, where only the widest component draws, inf - inf is what overflow leaves: no density.
+    """
+    bad = weight.isnan() & (y.abs().amax(1) < FAR)
+    if bool(bad.any()):
+        x = potential.coordinates.to_data(y[bad][:1]).flatten()[:6]
+        where = ", ".join(f"{float(v):.4g}" for v in x)
+        raise ValueError(
+            f"the energy is NaN at x = [{where}{', ...' if y.shape[1] > 6 else ''}]; a density must be a "
+            "number everywhere"
+        )
 
 
 def fold_of(
@@ -315,7 +333,7 @@ def start(
     potential = Potential(
         energy, Coordinates(measure, shape.means[0], shape.factors[0]), near.dtype
     )
-    order = torch.randperm(len(flat), generator=rng, device=flat.device)
+    order = torch.randperm(len(flat), generator=rng, device=flat.device)[:MOST]
     return potential, potential.coordinates.from_data(inside)[order], warnings
 
 

@@ -30,7 +30,7 @@ GIVEN = 100
 class Modes:
     """Minima ``x [k, d]`` with their energies ``[k]`` and widths ``std [k, d]``.
 
-    A width is the distance along an axis that costs 1/2 nat; NaN where none within 1e4 does.
+    A width is the distance along an axis that costs 1/2 nat both ways; NaN where none within 1e4 does.
     """
 
     x: Tensor
@@ -139,7 +139,7 @@ def find_modes(
 
 
 def _width(energy: Energy, x: Tensor, measure: Measure, dtype: torch.dtype) -> Tensor:
-    """Standard deviations ``[d]`` at a minimum: the distance along each axis that costs 1/2 nat."""
+    """Widths ``[d]`` of a minimum: the distance along each axis that costs 1/2 nat both ways."""
     d = len(x)
     size = torch.logspace(-7, 4, 111, dtype=torch.float64, device=x.device)
     steps = size[:, None, None] * torch.eye(d, dtype=torch.float64, device=x.device)
@@ -148,7 +148,9 @@ def _width(energy: Energy, x: Tensor, measure: Measure, dtype: torch.dtype) -> T
         points = points.clamp(measure.low, measure.high)
     with torch.no_grad():
         value = energy(points.reshape(-1, *measure.shape).to(dtype)).double().reshape(-1, d)
-    rise = 0.5 * (value[:111] + value[111:222]) - value[222:]
+    rise = (
+        torch.minimum(value[:111], value[111:222]) - value[222:]
+    )  # a jump on one side is no width
     reached = rise > 0.5
     first = reached.int().argmax(0)
     width = size[first]

@@ -1,0 +1,109 @@
+"""``gibbsian log-z``: the normaliser of any energy that can be imported."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import tyro
+from tyro.conf import Positional
+
+from gibbsian.cli.console import parse, say
+from gibbsian.config.config import check_seed
+from gibbsian.core import Energy, Estimate, NotDefined
+from gibbsian.core.imports import import_here
+from gibbsian.data.readers import read
+from gibbsian.evaluation.log_z.effort import Amount, predicted_seconds
+from gibbsian.evaluation.log_z.plain import log_z
+from gibbsian.models.train import device_of
+
+
+@dataclasses.dataclass(frozen=True)
+class LogZ:
+    """The log of the integral of exp(-energy), from both sides, with what there is to warn of.
+
+    Args:
+        energy: package.module:name of a function that maps points [n, dim] to energies [n].
+        dim: how many numbers one point has.
+        samples: file of points where the mass is, one a row: CSV, npy, npz or Parquet.
+        box: the integral is over [-BOX, BOX]^dim instead of all of R^dim.
+        effort: quick, normal or high; the interval is the narrower.
+        seed: of all randomness.
+        device: where to compute.
+        json: print the figures as JSON.
+    """
+
+    energy: Annotated[Positional[str], tyro.conf.arg(metavar="MODULE:NAME")]
+    dim: int
+    samples: Path | None = None
+    box: float | None = None
+    effort: Amount = "normal"
+    seed: int = 0
+    device: str = "auto"
+    json: bool = False
+
+
+def log_z_(arguments: list[str]) -> int:
+    """log Z of an energy: `log-z package.module:energy --dim 10 --samples points.csv`."""
+    args = parse(LogZ, arguments, "log-z")
+    check_seed(args.seed)
+    if args.dim < 1:
+        raise ValueError(f"--dim must be at least 1; got {args.dim}")
+    if args.box is not None and not args.box > 0:
+        raise ValueError(f"--box must be positive; got {args.box}")
+    torch.set_num_threads(1)
+    device = device_of(args.device)
+    energy = named_energy(args.energy)
+    samples = None if args.samples is None else torch.tensor(read(args.samples).x).to(device)
+    if args.dim > 3 and samples is not None and samples.ndim == 2 and samples.shape[1] == args.dim:
+        low, high = predicted_seconds(energy, samples[:500].float(), args.effort)
+        say(f"about {low:.1f} seconds; {high:.0f} where annealing must help")
+    box = None if args.box is None else (-args.box, args.box)
+    found = log_z(
+        energy,
+        args.dim,
+        samples=samples,
+        box=box,
+        effort=args.effort,
+        seed=args.seed,
+        device=device,
+    )
+    if isinstance(found, NotDefined):
+        print(json.dumps({"not_defined": found.why}) if args.json else f"log Z is {found}")
+        return 0
+    if args.json:
+        sides = {"lower": side(found.lower), "upper": side(found.upper)}
+        print(json.dumps({**sides, "warnings": found.warnings}, indent=2))
+        return 0
+    print(found)
+    for warning in found.warnings:
+        say(f"warning: {warning}")
+    return 0
+
+
+def named_energy(name: str) -> Energy:
+    """The energy that ``package.module:name`` names; a class is called without arguments.
+
+    Raises ValueError in one sentence where there is none.
+    """
+    module, colon, attribute = name.partition(":")
+    if not colon or not module or not attribute:
+        raise ValueError(f"name the energy as package.module:name, not {name!r}")
+    found: Any = getattr(import_here(module), attribute, None)
+    if found is None:
+        raise ValueError(f"module {module!r} has no {attribute!r}")
+    if inspect.isclass(found):
+        found = found()
+    if not callable(found):
+        raise ValueError(f"{name} is no function; an energy maps points [n, dim] to numbers [n]")
+    return found
+
+
+def side(estimate: Estimate) -> dict[str, object]:
+    """One side as JSON shows it."""
+    names = ("value", "stderr", "standing", "how")
+    return {name: getattr(estimate, name) for name in names}

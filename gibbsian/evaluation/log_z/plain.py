@@ -1,0 +1,104 @@
+"""log Z of anybody's energy: a function and the shape of its points are enough."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Generator, Tensor
+
+from gibbsian.core import Energy, Interval, NotDefined, check_energy
+from gibbsian.core.measures import Box, RealSpace
+from gibbsian.evaluation.log_z.effort import Amount, Effort
+from gibbsian.evaluation.log_z.mixture_bridge import LEAST
+from gibbsian.evaluation.log_z.mode_search import find_modes
+from gibbsian.evaluation.log_z.partition import log_partition
+
+SEARCHED = 500
+"""Points around the minima that are found where none are given."""
+
+
+def log_z(
+    energy: Energy,
+    shape: int | Sequence[int],
+    *,
+    samples: Tensor | None = None,
+    box: tuple[float, float] | None = None,
+    effort: Effort | Amount = "normal",
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+) -> Interval | NotDefined:
+    """log of the integral of exp(-E(x)) dx over R^d, or over a ``box`` (low, high), in nats.
+
+    ``energy``: maps points ``[n, *shape]`` to numbers ``[n]``; torch must be able to differentiate it for
+    good accuracy. ``samples [n, *shape]``: points where the mass is, as a sampler of your own gives;
+    modes that they do not show are not found in more than three dimensions. Without them minima are
+    looked for from around the origin, and the answer warns of it. ``effort``: quick, normal or high.
+
+    Raises ValueError for an empty shape, an energy that does not take such points, returns another
+    shape or NaN, and samples that do not fit.
+
+    >>> import gibbsian
+    >>> def energy(x):
+    ...     return 0.5 * x.square().sum(1)
+    >>> print(gibbsian.log_z(energy, 2))  # log(2 pi) = 1.8379
+    log Z = 1.838 (exact)
+    """
+    event = (shape,) if isinstance(shape, int) else tuple(shape)
+    if not event or min(event) < 1:
+        raise ValueError(f"a density needs at least one dimension; got the shape {list(event)}")
+    if samples is not None and tuple(samples.shape[1:]) != event:
+        raise ValueError(
+            f"samples of shape {list(samples.shape)} do not fit points of shape {list(event)}; give one "
+            "point a row"
+        )
+    if box is not None and not box[0] < box[1]:
+        raise ValueError(f"box must be (low, high) with low < high; got {box}")
+    measure = RealSpace(event) if box is None else Box(event, *box)
+    rng = Generator(device).manual_seed(seed)
+    check_callable(energy, measure, rng)
+    points, searched = samples, False
+    if samples is None and isinstance(measure, RealSpace) and math.prod(event) > 3:
+        points, searched = _searched(energy, measure, rng), True
+    if points is not None and not points.is_floating_point():
+        points = points.float()
+    found = log_partition(energy, measure, rng=rng, reference_points=points, effort=effort)
+    if searched and isinstance(found, Interval):
+        warning = (
+            "no samples were given: mass that no descent from around the origin leads to is not in this "
+            "number"
+        )
+        return replace(found, warnings=(*found.warnings, warning))
+    return found
+
+
+def check_callable(energy: Energy, measure: RealSpace | Box, rng: Generator) -> None:
+    """Raise ValueError, in a sentence, for an energy that does not take points of the measure's shape."""
+    middle = 0.0 if isinstance(measure, RealSpace) else 0.5 * (measure.low + measure.high)
+    x = torch.full((3, *measure.shape), middle, device=rng.device)
+    try:
+        with torch.no_grad():
+            value = energy(x)
+    except (RuntimeError, IndexError) as error:
+        raise ValueError(
+            f"the energy cannot be evaluated at points of shape {list(x.shape)}: {error}"
+        ) from error
+    if not isinstance(value, Tensor):
+        raise ValueError(
+            f"an energy must return a tensor; this one returned {type(value).__name__}"
+        )
+    check_energy(value, len(x))
+
+
+def _searched(energy: Energy, measure: RealSpace, rng: Generator) -> Tensor:
+    """Points of normal distributions at the minima that descents find, ``[n, *event]``.
+
+    Where there is no minimum, points around the origin.
+    """
+    modes = find_modes(energy, measure, [], rng, torch.float32).heavy(1e-6)
+    points = modes.draw(SEARCHED, rng)
+    if len(points) < LEAST:
+        points = torch.randn(SEARCHED, math.prod(measure.shape), generator=rng, device=rng.device)
+    return points.reshape(-1, *measure.shape).float()
