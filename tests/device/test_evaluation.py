@@ -140,6 +140,7 @@ LOG_Z = {
     "reverse-ais": (RealSpace((2,)), ("reverse-ais",), math.log(2 * math.pi)),
     "smc": (RealSpace((2,)), ("smc",), math.log(2 * math.pi)),
     "bridge": (RealSpace((2,)), ("bridge",), math.log(2 * math.pi)),
+    "thermodynamic": (RealSpace((2,)), ("thermodynamic",), math.log(2 * math.pi)),
     "box": (Box((2,), -6.0, 6.0), ("ais", "smc"), math.log(2 * math.pi)),
     "bits": (Counting((3,)), ("ais", "importance"), 3 * math.log1p(math.exp(-0.5))),
 }
@@ -151,7 +152,7 @@ def test_log_z(name):
     measure, methods, truth = LOG_Z[name]
     near = rows(200, 2) if isinstance(measure, RealSpace) else None
     found = log_partition(
-        half_square, measure, rng=rng_on(TYPE), near=near, methods=methods, effort=SMALL
+        half_square, measure, rng=rng_on(TYPE), reference_points=near, methods=methods, effort=SMALL
     )
     assert isinstance(found, Interval), found
     # Seeded; the spread of these small efforts is below 0.1 nats.

@@ -115,9 +115,7 @@ def test_log_z_beyond_three_dimensions():
         (RealSpace((5,)), truth, near),
         (Gaussian((5,)), -2.5 * torch.log(torch.tensor(2.0)).item(), None),
     ):
-        found = log_partition(
-            energy, measure, rng=rng, near=near if points is None else points, effort=effort
-        )
+        found = log_partition(energy, measure, rng=rng, reference_points=points, effort=effort)
         assert isinstance(found, Interval)
         assert found.lower.value == pytest.approx(log_truth, abs=0.5)
 
