@@ -129,6 +129,14 @@ def test_upscaling():
     assert x.shape == (2, 1, 8, 8)
 
 
+def test_parts_of_an_observation_are_filled_in():
+    model, data = model_of("bihm"), data_of("bihm")
+    x, kept = data.test[0], torch.zeros(data.test.shape[1:], dtype=torch.bool)
+    kept.view(-1)[:8] = True
+    found = model.fill_in(3, x, kept)
+    assert torch.equal(found[:, kept], x[kept].expand(3, -1))
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_models_are_saved_and_loaded_across_devices(name, tmp_path):
     model_of(name).save_pretrained(tmp_path)
