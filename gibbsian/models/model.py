@@ -84,6 +84,7 @@ class Model:
         if n < 1:
             raise ValueError(f"the number of samples must be at least 1, not {n}")
         rng, part = self.rng(seed), DRAWN if given is None else n
+        given = None if given is None else given.to(self.device)
         for first in range(0, n, part):
             with torch.no_grad():
                 u = self.method.sample(min(part, n - first), rng, given)

@@ -6,6 +6,9 @@ import os
 
 from tests.device.stub import load
 
+os.environ.setdefault(
+    "GIBBSIAN_TYPECHECK", "0"
+)  # types are checked by the other tests, in less time
 TYPE = os.environ.setdefault("GIBBSIAN_PRETEND", "cuda")
 ABSENT = load()
 """Why there is no pretended device, in a sentence; empty where there is one."""

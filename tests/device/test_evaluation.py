@@ -140,6 +140,7 @@ LOG_Z = {
     "reverse-ais": (RealSpace((2,)), ("reverse-ais",), math.log(2 * math.pi)),
     "smc": (RealSpace((2,)), ("smc",), math.log(2 * math.pi)),
     "bridge": (RealSpace((2,)), ("bridge",), math.log(2 * math.pi)),
+    "thermodynamic": (RealSpace((2,)), ("thermodynamic",), math.log(2 * math.pi)),
     "box": (Box((2,), -6.0, 6.0), ("ais", "smc"), math.log(2 * math.pi)),
     "bits": (Counting((3,)), ("ais", "importance"), 3 * math.log1p(math.exp(-0.5))),
 }

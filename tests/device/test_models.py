@@ -115,13 +115,7 @@ def test_log_z_beyond_three_dimensions():
         (RealSpace((5,)), truth, near),
         (Gaussian((5,)), -2.5 * torch.log(torch.tensor(2.0)).item(), None),
     ):
-        found = log_partition(
-            energy,
-            measure,
-            rng=rng,
-            reference_points=near if points is None else points,
-            effort=effort,
-        )
+        found = log_partition(energy, measure, rng=rng, reference_points=points, effort=effort)
         assert isinstance(found, Interval)
         assert found.lower.value == pytest.approx(log_truth, abs=0.5)
 
@@ -133,6 +127,14 @@ def test_upscaling():
     assert found.shape == (1, 16, 16)
     x = model.sample(2, given=data.test[0, :, ::2, ::2])
     assert x.shape == (2, 1, 8, 8)
+
+
+def test_parts_of_an_observation_are_filled_in():
+    model, data = model_of("bihm"), data_of("bihm")
+    x, kept = data.test[0], torch.zeros(data.test.shape[1:], dtype=torch.bool)
+    kept.view(-1)[:8] = True
+    found = model.fill_in(3, x, kept)
+    assert torch.equal(found[:, kept], x[kept].expand(3, -1))
 
 
 @pytest.mark.parametrize("name", NAMES)
