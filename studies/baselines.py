@@ -1,7 +1,7 @@
 """The baselines on densities with known truth, and the failures that the VGAN paper names.
 
-Fixed before running: the defaults of each method on the densities (`gibbsian/recipes.py`), with the
-same networks for all (two layers of 128 units on 64 Fourier features of scale 3 for every energy
+Fixed before running: the defaults of each method on the densities (`gibbsian/config/recipes/defaults.py`),
+with the same networks for all (two layers of 128 units on 64 Fourier features of scale 3 for every energy
 and critic; a generator of three layers of 128 units), 25 000 samples, five seeds, the last round's
 averaged weights. A run *diverged* if a loss was not finite or KL(data || model) is above 2
 nats; it *collapsed* if half of the modes or fewer are covered.

@@ -123,7 +123,7 @@ def render(results: Mapping[str, Result]) -> str:
         "Mean ± standard error over seeds; in brackets the rank, which those share who cannot be"
     ]
     lines += [
-        "format_value apart. Rows in the order of their mean place in the figures of samples.",
+        "told apart. Rows in the order of their mean place in the figures of samples.",
         "",
     ]
     for data in DATA:

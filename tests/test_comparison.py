@@ -100,23 +100,23 @@ def test_a_figure_that_one_run_lacks_is_not_averaged_over_the_others() -> None:
 
 def test_sides_that_cross_leave_the_upper_one_undefined() -> None:
     lower = {"value": -1.7, "stderr": 0.1, "standing": "bound in expectation"}
-    figures = of_density({"lower": lower, "upper": lower | {"value": -6.0}}, {})
+    figures = of_density({"lower": lower, "upper": lower | {"value": -6.0}})
     assert figures["log-likelihood"]["value"] == -1.7
     assert "below the lower side" in figures["log-likelihood-upper"]["undefined"]
-    figures = of_density({"lower": lower, "upper": lower | {"value": -1.8}}, {})
+    figures = of_density({"lower": lower, "upper": lower | {"value": -1.8}})
     assert figures["log-likelihood-upper"]["value"] == -1.8
 
 
 def test_one_number_is_no_upper_side_unless_it_is_exact() -> None:
     """A Helmholtz machine has a bound from below, and the same number as an estimate of log p."""
     lower = {"value": -1.7, "stderr": 0.1, "standing": "bound in expectation"}
-    figures = of_density({"lower": lower, "upper": lower | {"standing": "estimate"}}, {})
+    figures = of_density({"lower": lower, "upper": lower | {"standing": "estimate"}})
     assert "nothing here bounds it" in figures["log-likelihood-upper"]["undefined"]
     nothing = lower | {"value": None}
-    figures = of_density({"lower": nothing, "upper": nothing}, {})
+    figures = of_density({"lower": nothing, "upper": nothing})
     assert figures["log-likelihood-upper"]["undefined"] == "not finite"
     exact = lower | {"standing": "exact"}
-    figures = of_density({"lower": exact, "upper": exact}, {})
+    figures = of_density({"lower": exact, "upper": exact})
     assert figures["log-likelihood-upper"]["value"] == -1.7
 
 

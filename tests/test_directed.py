@@ -96,7 +96,7 @@ def test_evaluation_has_a_likelihood_and_no_log_z(perfect):
     figures = evaluate_run(model, small, 50, 0, ("log-likelihood", "kl"))
     assert "normalised by construction" in figures["rows"]["log Z (scaled units, nats)"]
     assert set(figures["values"]["log-likelihood"]) == {"lower", "upper"}
-    assert figures["anomaly"] is None
+    assert figures["anomaly"] == {"undefined": "the method has no energy"}
     with pytest.raises(ValueError, match="log-z is"):
         evaluate_run(model, small, 50, 0, ("log-z",))
 

@@ -15,15 +15,10 @@ from torch import Generator, Tensor, nn
 from gibbsian.bounds.entropy import Draws, Entropy
 from gibbsian.bounds.guarantees import Guarantee
 from gibbsian.core.measures import Gaussian
+from gibbsian.core.numerics import log_normal
 
 LOG_VARIANCES = (-14.0, 8.0)
 """Where an encoder's log-variances are cut off: outside, the latents would not be told apart in float32."""
-
-
-def log_normal(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-    """log N(z; mean, diag exp(log_variance)), summed over the last dimension."""
-    square = (z - mean).square() * torch.exp(-log_variance)
-    return -0.5 * (square + log_variance + math.log(2 * math.pi)).sum(-1)
 
 
 class Information(Entropy):

@@ -16,8 +16,6 @@ import torch
 from gibbsian import __version__
 from gibbsian.cli.console import say
 from gibbsian.cli.streams import replace_closed_streams
-from gibbsian.core import NonFiniteError, nearest
-from gibbsian.training import Interrupted
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "train": ("gibbsian.cli.training_commands:train", "train a method on data, or continue a run"),
@@ -42,7 +40,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     ),
     "sweep": ("gibbsian.cli.sweeping:sweep_", "train at many settings and compare them"),
     "log-z": ("gibbsian.cli.partition_function:log_z_", "integrate exp(-energy) of any energy"),
-    "list": ("gibbsian.cli.other_commands:list_", "show methods, data, recipes or networks"),
+    "list": ("gibbsian.cli.listing:list_", "show methods, data, recipes or networks"),
     "demo": ("gibbsian.cli.other_commands:demo", "train on handwritten digits and write a report"),
 }
 
@@ -61,11 +59,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             return status
         except SystemExit as stop:  # after --help
             return int(stop.code or 0)
-        except NonFiniteError as error:
-            return _fail(error, 1)
-        except Interrupted as error:
-            say("interrupted; everything up to the last finished round is saved")
-            return 128 + int(error.args[0])
         except KeyboardInterrupt:
             say("interrupted")
             return 130
@@ -94,7 +87,17 @@ def _run(arguments: list[str]) -> int:
     if arguments[0] == "--version":
         print(f"gibbsian {__version__}")
         return 0
-    return _command(arguments[0])(arguments[1:])
+    # PyTorch takes seconds to import, and what is above needs none of it.
+    from gibbsian.core import NonFiniteError
+    from gibbsian.training import Interrupted
+
+    try:
+        return _command(arguments[0])(arguments[1:])
+    except NonFiniteError as error:
+        return _fail(error, 1)
+    except Interrupted as error:
+        say("interrupted; everything up to the last finished round is saved")
+        return 128 + int(error.args[0])
 
 
 def _is_memory(error: BaseException) -> bool:
@@ -112,6 +115,8 @@ def _discard_output() -> None:
 
 
 def _command(name: str) -> Callable[[list[str]], int]:
+    from gibbsian.core import nearest
+
     if name not in COMMANDS:
         raise nearest("command", name, COMMANDS)
     module, _, function = COMMANDS[name][0].partition(":")

@@ -9,10 +9,6 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-import tyro
-
-from gibbsian.core.text import printable
-
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 FRAME = " │|╭╮╰╯├┤─-"
 PLAINER = {
@@ -27,6 +23,8 @@ def parse(record: type, arguments: Sequence[str], name: str, default: Any = None
 
     Leaves by SystemExit(0) after ``--help``.
     """
+    import tyro  # takes a tenth of a second, which the overview and `list` do without
+
     extra = {} if default is None else {"default": default}
     program, said = f"gibbsian {name}", io.StringIO()
     try:
@@ -40,6 +38,8 @@ def parse(record: type, arguments: Sequence[str], name: str, default: Any = None
 
 def say(text: str) -> None:
     """One line on standard error; results go to standard output."""
+    from gibbsian.core.text import printable  # that package imports PyTorch
+
     print(f"gibbsian: {printable(text)}", file=sys.stderr)
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from gibbsian.config import recipes
 from gibbsian.config.config import replace
 from gibbsian.config.run_folder import new_run
-from gibbsian.models.evaluate import evaluate_run, render
+from gibbsian.models.evaluate import evaluate_run
+from gibbsian.models.evaluation_record import render
 from gibbsian.models.train import load_data, train_config
 from gibbsian.report import read_record, run_page
 from gibbsian.report.outputs import write_page, write_points

@@ -25,10 +25,10 @@ from gibbsian.data.cells import read_back
 from gibbsian.data.labels import read_labels
 from gibbsian.evaluation.log_z.effort import Amount
 from gibbsian.integrations.arviz import write_chains
-from gibbsian.models.evaluate import evaluate_run, render
+from gibbsian.models.evaluate import evaluate_run
+from gibbsian.models.evaluation_record import render
 from gibbsian.models.latents import manifold, traverse
-from gibbsian.models.model import CHUNK, Model, load
-from gibbsian.models.refinement import KernelName, refine
+from gibbsian.models.model import CHUNK, KernelName, Model, load
 from gibbsian.models.scores import score_in_parts
 from gibbsian.models.train import device_of, load_data
 from gibbsian.report import read_record, run_page
@@ -127,8 +127,7 @@ def sample(arguments: list[str]) -> int:
     elif args.refine is None:
         x = model.sample(args.n, args.seed)
     else:
-        x, chains = refine(
-            model,
+        x, chains = model.refine(
             args.n,
             args.refine,
             args.steps,

@@ -1,9 +1,8 @@
-"""Commands that need no run: ``list``, ``classifier`` and ``demo``."""
+"""Commands that need no run: ``classifier`` and ``demo``."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -13,41 +12,9 @@ from tyro.conf import Positional
 
 from gibbsian import data
 from gibbsian.cli.console import parse
-from gibbsian.cli.training_commands import about
-from gibbsian.config import recipes
 from gibbsian.config.config import check_seed
-from gibbsian.core import nearest
 from gibbsian.evaluation.features.classifier import save_classifier, train_classifier
-from gibbsian.methods import METHODS
-from gibbsian.models.build import known_networks
 from gibbsian.report.outputs import check_output
-
-
-def list_(arguments: list[str]) -> int:
-    """Show what there is: `list methods|data|recipes|networks`."""
-    tables: dict[str, Callable[[], list[tuple[str, str]]]] = {
-        "methods": lambda: [(name, about(cls)) for name, cls in METHODS.items()],
-        "data": lambda: [(entry.name, entry.description) for entry in data.names()],
-        "recipes": lambda: [(name, about(f)) for name, f in recipes.RECIPES.items()],
-        "networks": lambda: [(role, ", ".join(names)) for role, names in known_networks().items()],
-    }
-    what = arguments[0] if arguments else "--help"
-    if what in ("-h", "--help"):
-        print("usage: gibbsian list methods|data|recipes|networks")
-        return 0
-    if what not in tables:
-        raise nearest("list", what, tables)
-    if len(arguments) > 1:
-        raise ValueError(f"one list at a time: leave out {' '.join(arguments[1:])}")
-    rows = tables[what]()
-    width = max(19, *(len(name) for name, _ in rows))
-    for name, text in rows:
-        print(f"{name:{width}s} {text}")
-    if what == "data":
-        print(
-            "picture sets also averaged to a SIZE, as in mnist-14, and as bits, as in digits-binary"
-        )
-    return 0
 
 
 def classifier(arguments: list[str]) -> int:

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, cast
 import tyro
 
 from gibbsian.cli.console import parse, say
+from gibbsian.cli.listing import about
 from gibbsian.cli.train_options import fill
 from gibbsian.config import recipes
 from gibbsian.config.config import Config, from_json, method_class, replace, to_json
@@ -103,12 +104,6 @@ def train(arguments: list[str]) -> int:
     if processes.rank() == 0:
         say(f"model saved in {args.resume / 'model'}")
     return 0
-
-
-def about(thing: object) -> str:
-    """The first line of a docstring, of the function itself where some arguments are filled in."""
-    thing = getattr(thing, "func", thing)
-    return (thing.__doc__ or "").strip().splitlines()[0]
 
 
 def _train_from(base: Config, source: str, arguments: list[str]) -> int:

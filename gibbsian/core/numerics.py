@@ -135,10 +135,19 @@ def log_bits(h: Tensor, logits: Tensor) -> Tensor:
     return (h * logits - softplus(logits)).sum(-1)
 
 
+LOG_2_PI = math.log(2.0 * math.pi)
+
+
 def log_normal(h: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     """log N(h; mean, diag(variance)) of ``h [..., n]``, ``[...]``."""
     square = (h - mean).square() * torch.exp(-log_variance)
-    return -0.5 * (square + log_variance + math.log(2.0 * math.pi)).sum(-1)
+    return -0.5 * (square + log_variance + LOG_2_PI).sum(-1)
+
+
+def log_normal_dense(x: Tensor, mean: Tensor, L: Tensor) -> Tensor:
+    """log N(x; mean, L L^T) of ``x [B, n]``, ``[B]``, for a lower triangular ``L [n, n]``."""
+    white = torch.linalg.solve_triangular(L, (x - mean).T, upper=False)
+    return -0.5 * (white.square().sum(0) + L.shape[0] * LOG_2_PI) - L.diagonal().log().sum()
 
 
 def log_units(h: Tensor, a: Tensor) -> Tensor:

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor
 
+from gibbsian.core.numerics import log_normal_dense
+
 CHUNK = 500_000
 """Entries of the largest temporary matrix, rows times components."""
 
@@ -110,10 +112,8 @@ class CorrelatedGaussian(Density):
     def log_prob(self, x: Tensor) -> Tensor:
         self.check(x)
         factor = self.cholesky.to(x.device)
-        white = torch.linalg.solve_triangular(factor, x.double().T, upper=False)
-        log_det = factor.diagonal().log().sum()
-        constant = 0.5 * self.dim * math.log(2 * math.pi)
-        return (-0.5 * white.square().sum(0) - log_det - constant).to(x.dtype)
+        mean = torch.zeros(self.dim, dtype=factor.dtype, device=x.device)
+        return log_normal_dense(x.double(), mean, factor).to(x.dtype)
 
     def sample(self, n: int, rng: Generator) -> Tensor:
         z = torch.randn(n, self.dim, generator=rng, device=rng.device, dtype=torch.float64)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from gibbsian.core import Space
 from gibbsian.data import named, patches as photographs, readers
 from gibbsian.data.classes import Target
 from gibbsian.data.densities import Density, density, is_density
+from gibbsian.data.frames import rows_of
 from gibbsian.data.rows import Rows, arranged, counted, kind_of
 from gibbsian.data.streams import derived
 from gibbsian.data.transforms import Scaling, Transform, binary, columnwise, pixels, unscaled
@@ -97,7 +99,7 @@ def load(
 
 
 def from_array(
-    x: Tensor | np.ndarray,
+    x: Any,
     *,
     name: str = "array",
     seed: int = 0,
@@ -106,12 +108,14 @@ def from_array(
     columns: Sequence[str] = (),
     dequantise: bool = True,
 ) -> Dataset:
-    """A data set from ``x``: ``[N]``, ``[N, d]``, or images ``[N, H, W]``, ``[N, C, H, W]``."""
-    array = x.detach().cpu().numpy() if isinstance(x, Tensor) else np.asarray(x)
+    """A data set from ``x``: ``[N]``, ``[N, d]``, or images ``[N, H, W]``, ``[N, C, H, W]``.
+
+    A tensor, a NumPy array or a data frame, whose ``columns`` are its own.
+    """
+    rows = rows_of(x, name)
     labels = None if targets is None else np.asarray(targets)
-    return _split(
-        name, Rows(array, tuple(columns), targets=labels), seed, scaling, None, dequantise
-    )
+    rows = replace(rows, columns=tuple(columns) or rows.columns, targets=labels)
+    return _split(name, rows, seed, scaling, None, dequantise)
 
 
 def _patches(name: str, path: Path, side: int, grey: bool, seed: int, limit: int | None) -> Dataset:

@@ -43,28 +43,32 @@ def read_points_in_parts(
     for part in read_parts(Path(path), size, classes, rows):
         found = arranged(part, str(path), done)
         done += len(found.x)
-        yield from _checked(found, path, like).split(rows)
+        yield from checked(found, like, str(path)).split(rows)
 
 
-def _checked(rows: Rows, path: str | Path, like: Transform) -> Tensor:
+def checked(rows: Rows, like: Transform, name: str) -> Tensor:
+    """Arranged ``rows``, called ``name``, as ``[N, *event]`` in the user's units.
+
+    ValueError unless they are like the training data, which ``like`` describes.
+    """
     x = torch.tensor(rows.x)
     if like.mode == "binary":
         x = x.flatten(1)
     if x.ndim == 2 and len(like.shape) == 1 and x.shape[1:] != like.shape:
         raise ValueError(
-            f"this model was trained on {counted(like.shape[0], 'column')}; {path} has {x.shape[1]}: "
+            f"this model was trained on {counted(like.shape[0], 'column')}; {name} has {x.shape[1]}: "
             "give it the same columns in the same order"
         )
     if x.shape[1:] != like.shape:
         raise ValueError(
-            f"this model was trained on observations of shape {list(like.shape)}; those in {path} "
+            f"this model was trained on observations of shape {list(like.shape)}; those in {name} "
             f"have shape {list(x.shape[1:])}"
         )
     for j, (old, new) in enumerate(zip(like.columns, rows.columns, strict=False)):
         if new not in (old, cell(old)):  # as it was, or as `gibbsian sample` writes it
             raise ValueError(
-                f"column {j + 1} of {path} is called {new!r}; this model was trained on {old!r} "
+                f"column {j + 1} of {name} is called {new!r}; this model was trained on {old!r} "
                 "there: give it the same columns in the same order"
             )
-    like.check_values(x, str(path))
+    like.check_values(x, name)
     return x.to(like.dtype)

@@ -24,11 +24,12 @@ from gibbsian.config import recipes
 from gibbsian.config.config import Config, method_class, replace
 from gibbsian.core import Interval, NotDefined, Space
 from gibbsian.core.measures import Undefined
+from gibbsian.core.numerics import widest_float
 from gibbsian.core.protocols import HasEnergy, HasLogWeights
 from gibbsian.data import Dataset
 from gibbsian.data.transforms import binary, columnwise
-from gibbsian.models.log_density import directed_log_density, log_z, reference_points
-from gibbsian.models.model import CHUNK, Model
+from gibbsian.models.log_density import log_weights
+from gibbsian.models.model import Model
 from gibbsian.models.train import train_config, untrained
 
 RandomState = int | np.random.RandomState | None
@@ -89,8 +90,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):
         self.model_ = fitted(self, X, "density")
         self.log_z_: Interval | None = None
         if not isinstance(self.model_.method, HasLogWeights):
-            seed = self.model_.config.training.seed
-            found = log_z(self.model_, reference_points(self.model_, seed), seed)
+            found = self.model_.log_z(seed=self.model_.config.training.seed)
             if isinstance(found, NotDefined):
                 raise ValueError(
                     f"{self.method} has no log-density here: log Z is {found}; OutlierDetector does without"
@@ -100,11 +100,11 @@ class DensityEstimator(DensityMixin, BaseEstimator):
 
     def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
         """Log-densities ``[n]`` of rows ``X [n, d]`` from below, in nats; -inf outside a box."""
-        x = rows_to_score(self, X)
+        x, model = rows_to_score(self, X), self.model_
         if self.log_z_ is None:
-            return scores_of_directed(self.model_, x)
-        jacobian = self.model_.transform.log_jacobian
-        return log_weights(self.model_, x) - self.log_z_.upper.value + jacobian
+            return scores_of_directed(model, x)
+        precise = in_double_precision(model)
+        return precise.log_prob_bounds(x, z=self.log_z_, dequantise=False)[0].double().numpy()
 
     def score(self, X: ArrayLike, y: object = None) -> float:
         """Mean log-density of the rows of X, in nats; ``y`` is ignored."""
@@ -167,7 +167,9 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
         x = rows_to_score(self, X)
         if isinstance(self.model_.method, HasLogWeights):
             return scores_of_directed(self.model_, x)
-        return log_weights(self.model_, x)
+        precise = in_double_precision(self.model_)
+        u = precise.encode(x, dequantise=False)
+        return log_weights(precise, u, precise.scaled_energy(u)).double().numpy()
 
     def decision_function(self, X: ArrayLike) -> NDArray[np.float64]:
         """``score_samples(X) - offset_``: negative for outliers."""
@@ -244,23 +246,16 @@ def rows_to_score(estimator: Estimator, X: ArrayLike) -> Tensor:
     return rows
 
 
-@torch.no_grad()
-def log_weights(model: Model, x: Tensor) -> NDArray[np.float64]:
-    """-E(x) + log b(x), ``[n]``, in double precision, so that a row's score is its own in any batch."""
-    method = copy.deepcopy(model.method).double()
-    assert isinstance(method, HasEnergy)
-    parts = []
-    for u in model.transform.encode(x.to(model.device)).double().split(CHUNK):
-        base = torch.zeros(len(u), dtype=u.dtype, device=u.device)
-        if not isinstance(method.measure, Undefined):
-            base = method.measure.log_density(u)
-        parts.append(base - method.energy(u))
-    return torch.cat(parts).cpu().numpy()
+def in_double_precision(model: Model) -> Model:
+    """A copy in double precision, if the device has it, so that a row's score is its own in any batch."""
+    method = copy.deepcopy(model.method).to(widest_float(model.device))
+    return Model(method, model.config, model.space, model.transform)
 
 
 def scores_of_directed(model: Model, x: Tensor) -> NDArray[np.float64]:
     """log p of each row from below, ``[n]``, by importance weights of the model's own seed."""
-    return directed_log_density(model, x, model.config.training.seed).cpu().double().numpy()
+    below, _ = model.log_prob_bounds(x, seed=model.config.training.seed)
+    return below.double().cpu().numpy()
 
 
 def seed_of(random_state: RandomState) -> int:

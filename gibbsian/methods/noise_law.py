@@ -8,6 +8,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gibbsian.core.measures import Box, Measure, Undefined
+from gibbsian.core.numerics import log_normal, log_normal_dense
 
 EDGE = 1e-6
 """Probabilities this near 0 or 1 are moved in, so that no draw is infinite."""
@@ -77,15 +78,10 @@ class FittedGaussian(nn.Module):
 
     def log_density(self, x: Tensor) -> Tensor:
         """``[B, *event] -> [B]``; -inf outside the box."""
-        scale, centred = self.scale(), x.flatten(1) - self.mean
-        constant = 0.5 * len(self.mean) * math.log(2 * math.pi)
+        scale = self.scale()
         if self.box is None:
-            whitened = torch.linalg.solve_triangular(scale, centred.T, upper=False)
-            log_det = scale.diagonal().log().sum()
-            log_p = -0.5 * whitened.square().sum(0) - log_det - constant
-            return log_p.to(self.unit.dtype)
+            return log_normal_dense(x.flatten(1), self.mean, scale).to(self.unit.dtype)
         low, high = self.walls(scale)
-        inside = scale.log().sum() + (high - low).log().sum()
-        log_p = -0.5 * (centred / scale).square().sum(1) - inside - constant
+        log_p = log_normal(x.flatten(1), self.mean, 2 * scale.log()) - (high - low).log().sum()
         outside = ((x < self.box[0]) | (x > self.box[1])).flatten(1).any(1)
         return log_p.masked_fill(outside, -math.inf).to(self.unit.dtype)

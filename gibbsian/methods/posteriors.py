@@ -15,8 +15,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import softplus
 
 from gibbsian.core.measures import Gaussian
-
-LOG_2_PI = math.log(2.0 * math.pi)
+from gibbsian.core.numerics import LOG_2_PI
 
 
 def normal_noise(shape: tuple[int, ...], rng: Generator) -> Tensor:

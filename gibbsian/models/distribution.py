@@ -14,7 +14,6 @@ from gibbsian.core.measures import Box, Counting
 from gibbsian.core.numerics import widest_float
 from gibbsian.core.protocols import HasEnergy, HasGenerator, HasLogWeights
 from gibbsian.data import Transform
-from gibbsian.models.log_density import directed_log_density, log_density, log_z, reference_points
 from gibbsian.models.model import Model
 
 Shape = Size | list[int] | tuple[int, ...]
@@ -54,7 +53,7 @@ class ModelDistribution(Distribution):
     @cached_property
     def log_z(self) -> Interval | NotDefined:
         """log Z in the networks' units, from both sides; found once, when first asked for."""
-        return log_z(self.model, reference_points(self.model, self.seed), self.seed)
+        return self.model.log_z(seed=self.seed)
 
     @torch.no_grad()
     def sample(self, sample_shape: Shape = ()) -> Tensor:
@@ -82,12 +81,9 @@ class ModelDistribution(Distribution):
 
         Raises ValueError where log Z is known from two sides only, or not at all.
         """
-        if isinstance(self.model.method, HasLogWeights) or not self.is_exact:
-            raise ValueError(
-                f"log_prob of this {self.model.config.method} model is not known exactly; "
-                "log_prob_bounds(x) gives what is known from both sides"
-            )
-        return self.log_prob_bounds(value)[0]
+        lead, x = self._rows(value)
+        found = self.model.log_prob(x, z=self._log_z(), seed=self.seed)
+        return found.to(value.device).view(lead)
 
     @property
     def is_exact(self) -> bool:
@@ -102,18 +98,19 @@ class ModelDistribution(Distribution):
         models the lower side is the importance bound, a bound in expectation, and the upper one
         infinite. Raises ValueError where log Z is not defined, and for rows of another shape.
         """
-        model, lead = self.model, value.shape[: value.ndim - len(self.event_shape)]
-        x = value.reshape(-1, *value.shape[len(lead) :])
-        model.check_shape(x)
-        if isinstance(model.method, HasLogWeights):
-            below = directed_log_density(model, x, self.seed).to(value.device)
-            return below.view(lead), torch.full_like(below, math.inf).view(lead)
-        found = self.log_z
-        if isinstance(found, NotDefined):
-            raise ValueError(f"{model.config.method} has no log-density: log Z is {found}")
-        sides = log_density(model, x, model.energy(x, self.seed), found, self.seed)
+        lead, x = self._rows(value)
+        sides = self.model.log_prob_bounds(x, z=self._log_z(), seed=self.seed)
         below, above = (side.to(value.device).view(lead) for side in sides)
         return below, above
+
+    def _log_z(self) -> Interval | NotDefined | None:
+        """log Z where a density needs it."""
+        return None if isinstance(self.model.method, HasLogWeights) else self.log_z
+
+    def _rows(self, value: Tensor) -> tuple[Size, Tensor]:
+        """The leading shape of ``value [*, *event]``, and its events as rows."""
+        lead = value.shape[: value.ndim - len(self.event_shape)]
+        return lead, value.reshape(-1, *value.shape[len(lead) :])
 
 
 def is_pathwise(model: Model) -> bool:

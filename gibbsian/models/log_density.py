@@ -23,6 +23,7 @@ from gibbsian.core.protocols import (
 from gibbsian.evaluation import (
     bidirectional_log_likelihood,
     directed_log_likelihood,
+    held_out_log_likelihood,
     log_partition,
     mean_weights,
     overlap,
@@ -39,15 +40,16 @@ WEIGHED, WEIGHTS = 500, 500
 
 def log_z(
     model: Model,
-    near: Tensor | None,
-    seed: int,
+    near: Tensor | None = None,
+    seed: int = 0,
     bound: Estimate | NotDefined | None = None,
     effort: Amount = "normal",
 ) -> Interval | NotDefined:
     """log Z of the model's energy over its declared base, in the networks' units.
 
-    ``near``: points ``[N, *event]`` in those units that show where the mass is. ``bound``: what
-    `generator_bound` found. ``effort``: quick, normal or high.
+    ``near``: points ``[N, *event]`` in those units that show where the mass is, otherwise
+    `reference_points`. ``bound``: what `generator_bound` finds, if that is known already.
+    ``effort``: quick, normal or high.
     """
     method = model.method
     if isinstance(method, HasOverlap):
@@ -56,6 +58,8 @@ def log_z(
         return NotDefined("the model is normalised by construction")
     if not isinstance(method, HasEnergy):
         return NotDefined(f"{model.config.method} has no energy")
+    near = reference_points(model, seed) if near is None else near
+    bound = generator_bound(model, seed) if bound is None else bound
     offered = {"generator": bound} if isinstance(bound, Estimate) else None
     return log_partition(
         method.energy,
@@ -64,6 +68,21 @@ def log_z(
         reference_points=near,
         effort=effort,
         variational=offered,
+    )
+
+
+def exact_log_z(model: Model, z: Interval | NotDefined | None, seed: int) -> Interval:
+    """``z``, or what `log_z` finds, where its two sides are one number up to the error of quadrature.
+
+    ValueError, naming ``log_prob_bounds``, where it is not.
+    """
+    if not isinstance(model.method, HasLogWeights):
+        found = log_z(model, seed=seed) if z is None else z
+        if isinstance(found, Interval) and found.lower.standing == "exact":
+            return found
+    raise ValueError(
+        f"log_prob of this {model.config.method} model is not known exactly; "
+        "log_prob_bounds(x) gives what is known from both sides"
     )
 
 
@@ -137,25 +156,58 @@ def generator_bound(model: Model, seed: int) -> Estimate | NotDefined | None:
     return variational_lower(method.energy, measure, draws, is_bound=guarantee.proved, how=how)
 
 
-def log_density(
-    model: Model, x: Tensor, energies: Tensor, z: Interval, seed: int
+def log_prob_bounds(
+    model: Model,
+    x: Tensor,
+    z: Interval | NotDefined | None,
+    seed: int,
+    dequantise: bool = True,
 ) -> tuple[Tensor, Tensor]:
-    """Lower and upper log-densities ``[n]`` of points in the user's units, from log Z's two sides.
-
-    ``energies [n]`` are those of ``x`` with the same ``seed``.
-    """
-    return scaled_log_density(model, model.encode(x, seed), energies, z)
+    """Lower and upper log-densities ``[n]`` of rows ``x`` in the user's units; see ``Model``."""
+    if isinstance(model.method, HasLogWeights):
+        below = directed_log_density(model, x, seed)
+        return below, torch.full_like(below, math.inf)
+    found = log_z(model, seed=seed) if z is None else z
+    if isinstance(found, NotDefined):
+        raise ValueError(f"{model.config.method} has no log-density: log Z is {found}")
+    u = model.encode(x, seed, dequantise)
+    return scaled_log_density(model, u, model.scaled_energy(u), found)
 
 
 def scaled_log_density(
     model: Model, u: Tensor, energies: Tensor, z: Interval
 ) -> tuple[Tensor, Tensor]:
-    """The same of points ``u [n, *event]`` that are in the networks' units already."""
-    measure, transform = model.method.measure, model.transform
-    assert not isinstance(measure, Undefined)
-    log_base = measure.log_density(u).cpu()
-    unnormalised = log_base - energies.cpu() + transform.log_jacobian
-    return unnormalised - z.upper.value, unnormalised - z.lower.value
+    """Lower and upper log-densities ``[n]``, in the user's units, from log Z's two sides.
+
+    Of points ``u [n, *event]`` that are in the networks' units, and their ``energies [n]``.
+    """
+    weights = log_weights(model, u, energies) + model.transform.log_jacobian
+    return weights - z.upper.value, weights - z.lower.value
+
+
+def log_weights(model: Model, u: Tensor, energies: Tensor) -> Tensor:
+    """-E + log b ``[n]``: the log-density up to a constant; without a measure -E alone."""
+    measure = model.method.measure
+    if isinstance(measure, Undefined):
+        return -energies.cpu()
+    return measure.log_density(u).cpu() - energies.cpu()
+
+
+def mean_log_likelihood(
+    model: Model, x: Tensor, z: Interval | NotDefined, seed: int
+) -> Interval | NotDefined:
+    """Mean of log p over the rows of ``x [B, *event]``, both sides, in the user's units."""
+    method = model.method
+    if isinstance(method, HasLogWeights):
+        return directed_likelihood(model, x, seed)
+    if isinstance(z, NotDefined):
+        return z
+    assert isinstance(method, HasEnergy) and not isinstance(method.measure, Undefined)
+    u = model.encode(x, seed)
+    found = held_out_log_likelihood(method.energy, method.measure, z, u)
+    if isinstance(found, NotDefined):
+        return found
+    return shifted(found, model.transform.log_jacobian)
 
 
 def directed_likelihood(model: Model, x: Tensor, seed: int) -> Interval | NotDefined:

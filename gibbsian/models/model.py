@@ -1,4 +1,4 @@
-"""A trained model in the user's units: sampling, energies, saving and loading."""
+"""A trained model in the user's units: sampling, energies, log-densities, saving and loading."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Generator, Tensor, nn
@@ -14,7 +14,7 @@ from torch import Generator, Tensor, nn
 from gibbsian import __version__
 from gibbsian.config.config import Config, check_seed, from_json, to_json
 from gibbsian.config.run_folder import FORMAT, check_format, open_run
-from gibbsian.core import Method, Space, limits
+from gibbsian.core import Interval, Method, NotDefined, Space, limits
 from gibbsian.core.files import (
     CorruptFileError,
     ForeignFileError,
@@ -25,15 +25,22 @@ from gibbsian.core.files import (
 )
 from gibbsian.core.protocols import HasEnergy
 from gibbsian.core.records import checksum, unsealed, write_record
-from gibbsian.data import Transform
+from gibbsian.data import Dataset, Transform
+from gibbsian.data.frames import Array, like, rows_of
+from gibbsian.data.queries import checked
+from gibbsian.data.rows import arranged
 from gibbsian.data.schema import check_reference, space_of, transform_of
 from gibbsian.models.build import assemble
+from gibbsian.models.evaluation_record import Evaluation
 from gibbsian.models.hub import Hub, model_card, upload, without_folders
+from gibbsian.samplers import Chains, State
 
 CHUNK = 4096
 """Rows whose energies are computed at a time."""
 DRAWN = 16_384
 """Samples that are drawn at a time."""
+KernelName = Literal["langevin", "mala", "hmc", "underdamped", "independence"]
+"""What samples can be refined by."""
 
 
 class Model:
@@ -105,28 +112,44 @@ class Model:
         u = self.encode(x[None], seed)[0]
         return self.sample(n, seed, u.masked_fill(~kept.to(self.device), torch.nan))
 
-    def encode(self, x: Tensor, seed: int = 0) -> Tensor:
+    def encode(self, x: Tensor, seed: int = 0, dequantise: bool = True) -> Tensor:
         """Rows ``x [n, *event]`` of the user's units in the networks' units, where the networks are.
 
-        Integer data are dequantised with noise from ``seed``.
+        Integer data are dequantised with noise from ``seed``, or stay at the value itself.
         """
-        return self.transform.encode(x.to(self.device), self.rng(seed))
+        u = self.transform.encode(x.to(self.device), self.rng(seed) if dequantise else None)
+        return u.to(next(self.method.parameters()).dtype)
 
-    def energy(self, x: Tensor, seed: int = 0) -> Tensor:
+    def energy(self, x: Array, seed: int = 0, dequantise: bool = True) -> Array:
         """Energies ``[n]`` of points ``x [n, *event]`` in the user's units; low is probable.
 
-        Integer data are dequantised with noise from ``seed``. ValueError when the method has none.
+        Integer data are dequantised with noise from ``seed``, or scored at the value itself.
+        ValueError when the method has none, and for rows unlike the training data.
         """
         if not isinstance(self.method, HasEnergy):
             raise ValueError(f"{self.config.method} has no energy")
-        self.check_shape(x)
-        return self.scaled_energy(self.encode(x, seed))
+        return like(self.scaled_energy(self.encode(self.rows(x), seed, dequantise)), x, "energy")
 
     def scaled_energy(self, u: Tensor) -> Tensor:
         """Energies ``[n]`` of points ``u [n, *event]`` in the networks' units."""
         assert isinstance(self.method, HasEnergy)
         with torch.no_grad():
-            return torch.cat([self.method.energy(part) for part in u.split(CHUNK)]).float().cpu()
+            found = torch.cat([self.method.energy(part) for part in u.split(CHUNK)]).cpu()
+        return found if found.dtype == torch.float64 else found.float()
+
+    def rows(self, x: Any) -> Tensor:
+        """``x`` as a tensor ``[n, *event]`` in the user's units.
+
+        ValueError naming what is unlike the training data: shape, columns, values; or not finite.
+        """
+        if not isinstance(x, Tensor):
+            rows = arranged(rows_of(x, "the array"), "the array")
+            return checked(rows, self.transform, "the array")
+        self.check_shape(x)
+        if not bool(x.isfinite().all()):
+            row = int(x.flatten(1).isfinite().all(1).int().argmin()) + 1
+            raise ValueError(f"row {row} of these points is not finite; drop or fill such values")
+        return x
 
     def check_shape(self, x: Tensor) -> None:
         """ValueError naming both shapes unless ``x`` holds rows of the model's shape."""
@@ -136,14 +159,86 @@ class Model:
                 f"have shape {list(x.shape[1:])}"
             )
 
-    def percentile(self, energies: Tensor) -> Tensor:
-        """Share (0-100) of held-out rows whose energy is at most the given; 99 is stranger than 98."""
+    def percentile(self, x: Array, seed: int = 0) -> Array:
+        """Share (0-100) of held-out rows whose energy is at most that of each row of ``x``.
+
+        99 is stranger than 98. ValueError where there are no held-out energies.
+        """
+        return like(self.percentile_of_energy(self.energy(self.rows(x), seed)), x, "percentile")
+
+    def percentile_of_energy(self, energies: Tensor) -> Tensor:
+        """The same of rows whose ``energies [n]`` are known."""
         if self.held_out is None or len(self.held_out) == 0:
             raise ValueError("this model was saved without held-out energies")
         rank = torch.searchsorted(
             self.held_out.to(energies.device), energies.contiguous(), right=True
         )
         return 100.0 * rank / len(self.held_out)
+
+    def log_z(self, data: Any = None, *, seed: int = 0) -> Interval | NotDefined:
+        """log Z of the energy over its declared base, in the networks' units, from both sides.
+
+        ``data [n, *event]``: rows in the user's units that show where the mass is; without them the
+        model's samples and the spread of its training data do.
+        """
+        from gibbsian.models import log_density  # these functions are of a Model
+
+        points = None if data is None else self.encode(self.rows(data), seed)
+        return log_density.log_z(self, points, seed)
+
+    def log_prob(self, x: Array, *, z: Interval | NotDefined | None = None, seed: int = 0) -> Array:
+        """Exact log-densities ``[n]`` of ``x [n, *event]``, in nats and the user's units.
+
+        ``z``: what ``log_z`` found, which is computed anew unless given. Raises ValueError where
+        log Z is not known exactly; ``log_prob_bounds`` gives what is known from both sides.
+        """
+        from gibbsian.models import log_density
+
+        found = log_density.exact_log_z(self, z, seed)
+        return like(self.log_prob_bounds(self.rows(x), z=found, seed=seed)[0], x, "log_prob")
+
+    def log_prob_bounds(
+        self,
+        x: Array,
+        *,
+        z: Interval | NotDefined | None = None,
+        seed: int = 0,
+        dequantise: bool = True,
+    ) -> tuple[Array, Array]:
+        """Lower and upper log-densities, ``[n]`` each, of ``x [n, *event]`` in the user's units.
+
+        They have the standing and the standard error of the upper and lower side of log Z: of ``z``, or
+        of what ``log_z`` finds. Of directed models the lower side is the importance bound, a bound in
+        expectation, and the upper one infinite. Integer data as in ``energy``. Raises ValueError
+        where log Z is not defined, and for rows unlike the training data.
+        """
+        from gibbsian.models import log_density
+
+        sides = log_density.log_prob_bounds(self, self.rows(x), z, seed, dequantise)
+        return like(sides[0], x, "log_prob_lower"), like(sides[1], x, "log_prob_upper")
+
+    def evaluate(self, data: Dataset | Any, *, samples: int = 10_000, seed: int = 0) -> Evaluation:
+        """Every figure that exists for this model on held-out data, with its error and standing.
+
+        ``data``: a Dataset, of which the test rows are measured, or rows ``[n, *event]`` that were not
+        trained on, of which half are measured and half fit the plain baselines of anomaly scores.
+        ``samples``: how many to draw for coverage.
+        """
+        from gibbsian.models.evaluate import evaluate, held_out_data
+
+        found = data if isinstance(data, Dataset) else held_out_data(self, self.rows(data), seed)
+        return evaluate(self, found, samples, seed)
+
+    def refine(
+        self, n: int, kernel: KernelName = "mala", steps: int = 1_000, **settings: Any
+    ) -> tuple[Tensor, Chains[State]]:
+        """``[n, *event]`` samples improved by Markov chains, in the user's units, and the chains.
+
+        ``settings`` and errors raised are those of ``gibbsian.models.refinement.refine``.
+        """
+        from gibbsian.models.refinement import refine
+
+        return refine(self, n, kernel, steps, **settings)
 
     def save_pretrained(
         self, folder: str | Path, weights: Mapping[str, Tensor] | None = None

@@ -7,7 +7,6 @@ with an energy alone in data space, started at its own samples.
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
 
 import torch
 from torch import Generator, Tensor
@@ -15,7 +14,7 @@ from torch import Generator, Tensor
 from gibbsian.core import Energy
 from gibbsian.core.measures import Counting, Undefined
 from gibbsian.core.protocols import HasEnergy, HasLatentTarget
-from gibbsian.models.model import Model
+from gibbsian.models.model import KernelName, Model
 from gibbsian.samplers import (
     Chains,
     Kernel,
@@ -31,7 +30,6 @@ from gibbsian.samplers import (
     underdamped,
 )
 
-KernelName = Literal["langevin", "mala", "hmc", "underdamped", "independence"]
 TUNED: dict[str, float] = {"mala": 0.57, "hmc": 0.7}
 WARM_UP, WARM_CHAINS = 100, 128
 

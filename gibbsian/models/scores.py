@@ -9,13 +9,7 @@ from torch import Tensor
 
 from gibbsian.core import Interval, NotDefined
 from gibbsian.core.protocols import HasEnergy, HasLogWeights
-from gibbsian.models.log_density import (
-    directed_part,
-    generator_bound,
-    log_z,
-    reference_points,
-    scaled_log_density,
-)
+from gibbsian.models.log_density import directed_part, scaled_log_density
 from gibbsian.models.model import CHUNK, Model
 
 
@@ -39,7 +33,7 @@ def score_in_parts(
         return _directed(model, parts, seed), "log-densities are bounds in expectation, from below"
     if not isinstance(model.method, HasEnergy):
         raise ValueError(f"{model.config.method} has no energy")
-    z = log_z(model, reference_points(model, seed), seed, generator_bound(model, seed))
+    z = model.log_z(seed=seed)
     standing = f"log-densities use {z}" if isinstance(z, Interval) else f"log-density {z}"
     tables = _by_energy(model, parts, z, seed)
     return tables, f"{standing}; percentile: share of held-out rows with no higher energy"
@@ -65,5 +59,5 @@ def _by_energy(
             sides = scaled_log_density(model, u, energy, z)
             table["log_density_lower"], table["log_density_upper"] = sides
         if model.held_out is not None:
-            table["percentile"] = model.percentile(energy)
+            table["percentile"] = model.percentile_of_energy(energy)
         yield table

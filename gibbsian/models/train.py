@@ -8,7 +8,6 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -86,7 +85,7 @@ def untrained(config: Config, dataset: Dataset) -> tuple[Config, Method]:
 
 def train(
     method: str | Config,
-    data: str | Path | Dataset | Tensor | np.ndarray | None = None,
+    data: Any = None,
     *,
     out: str | Path | None = None,
     networks: Mapping[str, nn.Module] | None = None,
@@ -95,17 +94,17 @@ def train(
 ) -> Model:
     """Train ``method`` on ``data`` and return the model.
 
-    ``data``: a built-in name, a path, an array ``[N, *event]`` or a Dataset. ``networks`` maps roles
-    (``energy``, ``generator``, ...) to your own modules. ``options`` are those of the command line,
-    for instance ``k=3, training={"rounds": 2000}``. With ``out`` a run folder is written and can be
-    resumed. ``watch`` sees each logged row of metrics. Raises ValueError on unusable input,
+    ``data``: a built-in name, a path, an array ``[N, *event]``, a data frame or a Dataset. ``networks``
+    maps roles (``energy``, ``generator``, ...) to your own modules. ``options`` are those of the command
+    line, for instance ``k=3, training={"rounds": 2000}``. With ``out`` a run folder is written and can
+    be resumed. ``watch`` sees each logged row of metrics. Raises ValueError on unusable input,
     NonFiniteError when training breaks.
     """
     dataset = None
-    if isinstance(data, (Tensor, np.ndarray)):
-        dataset = datasets.from_array(data)
-    elif isinstance(data, Dataset):
+    if isinstance(data, Dataset):
         dataset = data
+    elif data is not None and not isinstance(data, (str, Path)):
+        dataset = datasets.from_array(data)
     name = dataset.name if dataset is not None else str(data)
     pictures = None if dataset is None else dataset.space.kind == "image"
     config = method if isinstance(method, Config) else recipes.default(method, name, pictures)

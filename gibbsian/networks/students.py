@@ -14,21 +14,19 @@ import torch
 from torch import Tensor, nn
 
 from gibbsian.core import Space
-from gibbsian.core.numerics import bernoulli_log_prob
+from gibbsian.core.numerics import bernoulli_log_prob, log_normal
 from gibbsian.core.protocols import Invertible
 from gibbsian.core.signatures import RARE
 from gibbsian.networks.encoders import DenseEncoder
 from gibbsian.networks.generators import DenseGenerator, squash
 from gibbsian.networks.options import Activation, check_counts, check_positive
 
-LOG_2_PI = math.log(2.0 * math.pi)
-
 
 def gaussian_log_prob(x: Tensor, mean: Tensor, variance: float) -> Tensor:
     """log N(x; mean, variance I), ``[B, *event] -> [B]``."""
-    square = (x - mean).flatten(1).square().sum(1)
-    d = math.prod(x.shape[1:])
-    return -0.5 * (square / variance + d * (LOG_2_PI + math.log(variance)))
+    return log_normal(
+        x.flatten(1), mean.flatten(1), x.new_full((x[0].numel(),), math.log(variance))
+    )
 
 
 class VAEStudent(nn.Module):
@@ -117,8 +115,7 @@ class MixtureStudent(nn.Module):
 
     def forward(self, x: Tensor, noise: Tensor) -> Tensor:
         """``[B, *event] -> [B]``; ``noise [B, 0]`` is not used."""
-        scaled = (x.flatten(1).unsqueeze(1) - self.means) * torch.exp(-self.log_std)
-        component = (-0.5 * (scaled.square() + LOG_2_PI) - self.log_std).sum(2)
+        component = log_normal(x.flatten(1).unsqueeze(1), self.means, 2 * self.log_std)
         return torch.logsumexp(component + torch.log_softmax(self.logits, 0), 1)
 
 

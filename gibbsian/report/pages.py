@@ -110,7 +110,7 @@ def _quantities(record: Record) -> Mapping[str, str] | None:
     if record.evaluation is None:
         return None
     found = {str(name): str(text) for name, text in record.evaluation["rows"].items()}
-    anomaly = record.evaluation.get("anomaly")
+    anomaly = _anomaly(record)
     if anomaly and "energy" in anomaly["rows"]:
         names = [f"AUROC of the energy, {column}" for column in anomaly["columns"]]
         found |= dict(zip(names, map(str, anomaly["rows"]["energy"]), strict=False))
@@ -118,7 +118,15 @@ def _quantities(record: Record) -> Mapping[str, str] | None:
 
 
 def _value(record: Record, name: str) -> Mapping[str, Any] | None:
-    return None if record.evaluation is None else record.evaluation["values"].get(name)
+    """A quantity's numbers; None where it is not defined."""
+    found = None if record.evaluation is None else record.evaluation["values"].get(name)
+    return None if found is None or "undefined" in found else found
+
+
+def _anomaly(record: Record) -> Mapping[str, Any] | None:
+    """The table of anomaly scores; None where the method has no energy."""
+    found = None if record.evaluation is None else record.evaluation.get("anomaly")
+    return None if found is None or "undefined" in found else found
 
 
 def run_sections(record: Record) -> Iterator[Section]:
@@ -156,7 +164,7 @@ def _results(record: Record, drawn: bool = True) -> Iterator[Block]:
     if drawn and (pictures := tuple(_intervals(record))):
         caption = "Each bar goes from the lower to the upper estimate; whiskers are 95 % intervals."
         yield Pictures(pictures, caption)
-    anomaly = evaluation.get("anomaly")
+    anomaly = _anomaly(record)
     if anomaly:
         columns = ("score", *(str(name) for name in anomaly["columns"]))
         cells = tuple((str(n), *map(str, row)) for n, row in anomaly["rows"].items())

@@ -113,7 +113,9 @@ def _check_evaluation(found: Mapping[str, Any], path: Path, remedy: str) -> None
     anomaly = found.get("anomaly")
     whole = whole and fits(anomaly, ANOMALY)
     if not whole or (
-        anomaly and any(len(row) != len(anomaly["columns"]) for row in anomaly["rows"].values())
+        anomaly
+        and "undefined" not in anomaly
+        and any(len(row) != len(anomaly["columns"]) for row in anomaly["rows"].values())
     ):
         raise ValueError(f"{path} is damaged: it lacks figures that every evaluation has; {remedy}")
 

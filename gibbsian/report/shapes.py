@@ -29,8 +29,9 @@ def fits(value: Any, shape: Any) -> bool:
 NUMBER = (int, float)
 MAYBE = (int, float, NoneType)
 SIDE = {"value": MAYBE, "stderr": MAYBE, "standing": str}
-SIDES = (NoneType, SIDE, {"lower": SIDE, "upper": SIDE})
-"""An estimate or interval of a quantity that is drawn; None where it is not defined."""
+UNDEFINED = {"undefined": str}
+SIDES = (NoneType, UNDEFINED, SIDE, {"lower": SIDE, "upper": SIDE})
+"""An estimate or interval of a quantity that is drawn; where it is not defined, why."""
 
 DRAWN = {"log-z", "generator", "log-likelihood", "between", "entropy"}
 EVALUATION = {
@@ -39,7 +40,7 @@ EVALUATION = {
     "values": {str: (dict, NoneType)},
     "arrays": str,
 }
-ANOMALY = (NoneType, {"columns": [str], "rows": {str: [str]}})
+ANOMALY = (NoneType, UNDEFINED, {"columns": [str], "rows": {str: [str]}})
 CHAINS = {
     "kernel": str,
     "head": str,

@@ -169,8 +169,11 @@ class Stepper:
         player, index, value, norm = self.fault.tolist()
         if player < 0:
             return
+        name = self.names[int(player)]
+        own = f"--{name}-optimizer."
+        options = "" if name in self.method.self_optimized else f" ({own}lr), {own}clip"
         raise NonFiniteError(
-            f"player {self.names[int(player)]!r} is not finite in round {int(index)}: loss {value:g}, "
-            f"largest gradient entry {norm:g}; try a smaller learning rate "
-            "(--PLAYER-optimizer.lr), --PLAYER-optimizer.clip or a confined energy"
+            f"player {name!r} is not finite in round {int(index)}: loss {value:g}, "
+            f"largest gradient entry {norm:g}; try a smaller learning rate"
+            f"{options} or a confined energy"
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
+from gibbsian.core.numerics import log_normal_dense
 from gibbsian.data import Dataset, corruptions
 from gibbsian.evaluation import auroc_table, gaussian_score
 from gibbsian.experiments.compare.measuring import Figures, Judge, mean_auroc, of_samples
@@ -64,10 +65,7 @@ class Normal:
 
     def log_prob(self, u: Tensor) -> Tensor:
         """Of rows ``[N, d]``, ``[N]``."""
-        deviation = (u.double() - self.mean).T
-        solved = torch.linalg.solve_triangular(self.factor, deviation, upper=False)
-        log_det = self.factor.diagonal().log().sum()
-        return -0.5 * (solved.square().sum(0) + len(self.mean) * math.log(2 * math.pi)) - log_det
+        return log_normal_dense(u.double(), self.mean, self.factor)
 
     def sample(self, n: int, rng: Generator) -> Tensor:
         """``[n, d]``, float32."""

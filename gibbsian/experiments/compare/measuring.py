@@ -86,14 +86,13 @@ def measured(
     x_model = model.sample(settings.samples, seed)
     found = evaluate_run(model, data, settings.samples, seed, (), run, x_model)
     figures = of_samples(x_model, data, settings, seed, judge)
-    figures |= of_density(found["values"].get("log-likelihood"), found["rows"])
+    figures |= of_density(found["values"]["log-likelihood"])
     if data.density is not None:
-        figures["kl"] = plain(found["values"]["kl"], why_not(found["rows"], "KL"))
+        figures["kl"] = plain(found["values"]["kl"])
     anomaly = found["anomaly"]
-    if anomaly is None:
-        figures["auroc"] = {"undefined": "the method has no energy"}
-    else:
-        figures["auroc"] = mean_auroc(anomaly["values"]["energy"])
+    figures["auroc"] = (
+        anomaly if "undefined" in anomaly else mean_auroc(anomaly["values"]["energy"])
+    )
     return figures
 
 
@@ -130,16 +129,12 @@ def of_samples(
     return figures
 
 
-def of_density(likelihood: Any, rows: Mapping[str, str]) -> Figures:
+def of_density(likelihood: Mapping[str, Any]) -> Figures:
     """Both sides of the held-out log-likelihood, with their standing, as ``evaluate_run`` found them."""
-    if likelihood is None:
-        why = {"undefined": why_not(rows, "held-out")}
-        return {"log-likelihood": why, "log-likelihood-upper": why}
-    lower, upper = likelihood.get("lower", likelihood), likelihood.get("upper", likelihood)
-    figures = {
-        "log-likelihood": plain(lower, "not finite"),
-        "log-likelihood-upper": plain(upper, "not finite"),
-    }
+    if "undefined" in likelihood:
+        return {"log-likelihood": dict(likelihood), "log-likelihood-upper": dict(likelihood)}
+    lower, upper = likelihood["lower"], likelihood["upper"]
+    figures = {"log-likelihood": plain(lower), "log-likelihood-upper": plain(upper)}
     error = 2 * math.hypot(lower["stderr"] or 0.0, upper["stderr"] or 0.0)
     same = lower["value"] is not None and upper["value"] == lower["value"]
     if same and upper["standing"] != "exact":
@@ -152,16 +147,10 @@ def of_density(likelihood: Any, rows: Mapping[str, str]) -> Figures:
     return figures
 
 
-def why_not(rows: Mapping[str, str], start: str) -> str:
-    """Why the row whose name begins so has no number."""
-    text = next((text for name, text in rows.items() if name.startswith(start)), "")
-    return text.removeprefix("not defined: ") or "the model has no density"
-
-
-def plain(figure: Mapping[str, Any] | None, why: str) -> dict[str, Any]:
-    """A figure of ``evaluation.json``, or why there is none."""
-    if figure is None or figure["value"] is None:
-        return {"undefined": why}
+def plain(figure: Mapping[str, Any]) -> dict[str, Any]:
+    """A figure of ``evaluation.json``; null, which stands there for NaN and infinity, is undefined."""
+    if "value" in figure and figure["value"] is None:
+        return {"undefined": "not finite"}
     return dict(figure)
 
 

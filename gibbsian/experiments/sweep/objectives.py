@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
 
 from gibbsian.config.config import Config
-from gibbsian.core import Estimate, Interval, NotDefined
+from gibbsian.core import Estimate, NotDefined
 from gibbsian.core.measures import Undefined
 from gibbsian.core.protocols import HasLogWeights
 from gibbsian.data import Dataset
@@ -17,20 +16,13 @@ from gibbsian.data.closed_forms import Modes
 from gibbsian.evaluation import (
     class_entropy,
     clipped_kl_score,
-    held_out_log_likelihood,
     inception_type_score,
     mode_coverage,
 )
 from gibbsian.evaluation.features.classifier import Classifier
 from gibbsian.evaluation.metrics.frechet import gaussian_frechet
 from gibbsian.models.evaluate import model_kl
-from gibbsian.models.log_density import (
-    WEIGHED,
-    directed_log_density,
-    generator_bound,
-    log_z,
-    reference_points,
-)
+from gibbsian.models.log_density import WEIGHED, mean_log_likelihood
 from gibbsian.models.model import Model
 from gibbsian.models.train import untrained
 
@@ -61,26 +53,17 @@ def density(model: Model, data: Dataset, setting: Setting) -> Figures:
     """
     if isinstance(model.method, HasLogWeights):
         x = data.valid[:WEIGHED]
-        below = directed_log_density(model, x, setting.seed).double()
+        below = model.log_prob_bounds(x, seed=setting.seed)[0].double()
         directed = {"log-likelihood": float(below.mean())}
         if data.density is not None:
             directed["kl"] = float((data.density.log_prob(x) - below).mean())
         return directed
-    if isinstance(model.method.measure, Undefined):
-        raise ValueError(f"log Z is not defined: {model.method.measure.why}")
-    bound = generator_bound(model, setting.seed)
-    z = log_z(model, reference_points(model, setting.seed), setting.seed, bound)
-    if isinstance(z, NotDefined):
-        raise ValueError(f"log Z is {z}")
-    method = model.method
-    assert isinstance(z, Interval) and not isinstance(method.measure, Undefined)
-    u = model.encode(data.valid[:ROWS], setting.seed)
-    energy: Callable[[Tensor], Tensor] = method.energy  # type: ignore[assignment]  # has log Z
-    found = held_out_log_likelihood(energy, method.measure, z, u)
+    z = model.log_z(seed=setting.seed)
+    found = mean_log_likelihood(model, data.valid[:ROWS], z, setting.seed)
     if isinstance(found, NotDefined):
-        raise ValueError(f"the log-likelihood is {found}")
-    figures = {"log-likelihood": found.lower.value + model.transform.log_jacobian}
+        raise ValueError(f"log Z is {found}")
     kl = model_kl(model, data, z)
+    figures = {"log-likelihood": found.lower.value}
     return figures | ({"kl": kl.value} if isinstance(kl, Estimate) else {})
 
 
