@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import math
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from tokenize import TokenError
@@ -13,6 +12,7 @@ from tokenize import TokenError
 import numpy as np
 
 from gibbsian.core import limits
+from gibbsian.data.archives import check_member, opened
 from gibbsian.data.rows import Rows
 
 ERRORS_OF_HEADERS = (ValueError, EOFError, TokenError, SyntaxError, TypeError, RecursionError)
@@ -51,25 +51,20 @@ def read_array(path: Path, name: str) -> np.ndarray:
     members = _members(path)
     if name not in members:
         raise ValueError(f"{path} holds no array {name!r}; it holds {', '.join(sorted(members))}")
-    try:
-        limits.check("BYTES", members[name].file_size, f"{path} unpacks to")
-        with zipfile.ZipFile(path) as archive:
-            content = archive.read(members[name])
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise ValueError(f"{path} is not an intact .npz file ({error}); copy it again") from error
+    limits.check("BYTES", members[name].file_size, f"{path} unpacks to")
+    check_member(members[name], path)
+    with opened(path) as archive:
+        content = archive.read(members[name])
     return _array(content, f"{path} (array {name!r})")
 
 
 def _members(path: Path) -> dict[str, zipfile.ZipInfo]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return {
-                member.filename.removesuffix(".npy"): member
-                for member in archive.infolist()
-                if member.filename.endswith(".npy")
-            }
-    except zipfile.BadZipFile as error:
-        raise ValueError(f"{path} is not an intact .npz file ({error}); copy it again") from error
+    with opened(path) as archive:
+        return {
+            member.filename.removesuffix(".npy"): member
+            for member in archive.infolist()
+            if member.filename.endswith(".npy")
+        }
 
 
 def _choice(names: list[str], path: Path) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import zipfile
-import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
@@ -12,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from gibbsian.core import limits
+from gibbsian.data import archives
 from gibbsian.data.rows import Rows
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -38,17 +37,14 @@ def contents(path: Path) -> Iterator[tuple[str, bytes]]:
     if path.suffix.lower() in SUFFIXES:
         yield path.name, path.read_bytes()
         return
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if any(member.flag_bits & 1 for member in archive.infolist()):
-                raise ValueError(f"{path} is encrypted; make a zip without a password")
-            names = _pictures(sorted(archive.namelist()))
-            size = sum(archive.getinfo(name).file_size for name in names)
-            limits.check("BYTES", size, f"{path} unpacks to")
-            for name in names:
-                yield name, archive.read(name)
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise ValueError(f"{path} is not an intact zip file ({error}); copy it again") from error
+    with archives.opened(path) as archive:
+        names = _pictures(sorted(archive.namelist()))
+        for name in names:
+            archives.check_member(archive.getinfo(name), path)
+        size = sum(archive.getinfo(name).file_size for name in names)
+        limits.check("BYTES", size, f"{path} unpacks to")
+        for name in names:
+            yield name, archive.read(name)
 
 
 def _pictures(names: Iterable[str]) -> list[str]:
