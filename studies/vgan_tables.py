@@ -50,7 +50,8 @@ SEEDS, KS, RATES, RHOS = range(3), (1, 3), (1e-4, 1e-3), (0.0, 0.01, 1.0)
 LABELS, EPOCHS = 1_000, 60
 PLAIN = "no augmentation"
 OPPONENT = {"VGAN": "energy", "GAN": "critic"}
-TRUNK = {"channels": 16, "width": 256, "activation": "relu", "experts": 100}
+TRUNK = {"channels": 16, "width": 256, "activation": "relu"}
+EXPERTS = {"VGAN": {"experts": 100}, "GAN": {}}
 
 PUBLISHED = """
 Published, in percent (Zhai et al. 2016): table 1 on CIFAR-10 at 32x32, four times the channels, 100 epochs:
@@ -64,7 +65,7 @@ def learner(method: str, k: int, rate: float) -> Config:
     side = OPPONENT[method]
     changes: dict[str, Any] = {
         "k" if method == "VGAN" else "critic_steps": k,
-        side: TRUNK,
+        side: TRUNK | EXPERTS[method],
         f"{side}_optimizer": {"lr": rate},
         "generator": {"channels": 32, "batch_norm": True, "activation": "relu"},
         "latent": 64,
