@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from gibbsian.core.files import read_json, write_json
 from gibbsian.core.locks import FileLock
-from gibbsian.experiments.sweep.locks import JournalLock
+from gibbsian.experiments.sweep.journal_lock import JournalLock
 from gibbsian.experiments.sweep.space import Choices, Range, Space, Values, decoded, grid, listed
 
 if TYPE_CHECKING:
