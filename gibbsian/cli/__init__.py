@@ -15,7 +15,7 @@ import torch
 
 from gibbsian import __version__
 from gibbsian.cli.console import say
-from gibbsian.cli.streams import replace_closed_streams
+from gibbsian.cli.standard_streams import replace_closed_streams
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "train": ("gibbsian.cli.training_commands:train", "train a method on data, or continue a run"),
