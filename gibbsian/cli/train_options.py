@@ -106,8 +106,8 @@ def _record(base: Config, level: int) -> tuple[Any, dict[str, Any]]:
     fields: dict[str, Any] = {
         "data": _field(str, level, 0, DATA, "DATA"),
         "out": _field(Path | None, level, 0, "folder of the new run", "RUN"),
-        "training": tyro.conf.OmitArgPrefixes[_group(Training, level, FIRST)],
-        "source": tyro.conf.OmitArgPrefixes[_group(Source, level)],
+        "training": Annotated[_group(Training, level, FIRST), tyro.conf.OmitArgPrefixes],
+        "source": Annotated[_group(Source, level), tyro.conf.OmitArgPrefixes],
         "box": _field(str, level, 1, BOX),
     }
     default: dict[str, Any] = {

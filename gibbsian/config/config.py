@@ -174,7 +174,9 @@ def plain(method: str, data: str, pictures: bool | None = None) -> Config:
 def to_json(config: Config) -> dict[str, Any]:
     """The configuration as JSON-able values, with the method's name."""
     options = {
-        name: dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value
+        name: dataclasses.asdict(value)
+        if dataclasses.is_dataclass(value) and not isinstance(value, type)
+        else value
         for name, value in config.options.items()
     }
     return {

@@ -38,16 +38,14 @@ def options_of(builder: Callable[..., Any]) -> Mapping[str, Option]:
     ``**rest: Annotated[Any, other]`` says that the remaining options are those of ``other``.
     """
     parameters = inspect.signature(builder, eval_str=True).parameters.values()
-    kinds = {inspect.Parameter.KEYWORD_ONLY}
-    if is_dataclass(builder):
-        kinds.add(inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    kinds = ["keyword-only", "positional or keyword"] if is_dataclass(builder) else ["keyword-only"]
     texts = {
         entry.arg_name: " ".join((entry.description or "").split())
         for entry in docstring_parser.parse(builder.__doc__ or "").params
     }
     found: dict[str, Option] = {}
     for parameter in parameters:
-        if parameter.kind in kinds and parameter.default is not parameter.empty:
+        if parameter.kind.description in kinds and parameter.default is not parameter.empty:
             text = texts.get(parameter.name, "")
             found[parameter.name] = Option(parameter.annotation, parameter.default, text)
         elif parameter.kind is parameter.VAR_KEYWORD:

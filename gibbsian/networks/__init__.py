@@ -8,7 +8,7 @@ Weights are drawn from PyTorch's global generator, as its layers do: seed it aro
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
@@ -178,7 +178,7 @@ def build(role: str, name: str, options: Mapping[str, Any], **known: Any) -> nn.
     builder = network_builder(role, name)
     check_options(f"the {role} network {name}", builder, options)
     if ":" in name:
-        return build_user(name, builder, options, **known)
+        return build_user(name, cast("type[nn.Module]", builder), options, **known)
     return builder(**known, **options)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Annotated, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -70,8 +70,8 @@ class VAEStudent(nn.Module):
             raise ValueError(
                 "a bernoulli likelihood needs data in a box, such as images; use gaussian"
             )
-        sizes = {"width": width, "depth": depth, "activation": activation}
-        fourier_features = {"fourier": fourier, "fourier_scale": fourier_scale}
+        sizes: dict[str, Any] = {"width": width, "depth": depth, "activation": activation}
+        fourier_features: dict[str, Any] = {"fourier": fourier, "fourier_scale": fourier_scale}
         self.encoder = DenseEncoder(space, code, **sizes, **fourier_features)
         unboxed = replace(space, box=None)
         self.decoder = DenseGenerator(unboxed, code, **sizes, **fourier_features)
