@@ -33,7 +33,7 @@ from gibbsian.models.log_density import (
     log_z,
     mean_log_likelihood,
 )
-from gibbsian.models.model import Model, placed
+from gibbsian.models.model import Model, placed, with_doubles
 
 HELD_OUT = 2_000
 SEEN = 2_000
@@ -58,6 +58,7 @@ def evaluate_run(
     ``x_model``: samples that are drawn already. ``require`` names rows that must exist (``log-z``,
     ``kl``, ``coverage``); ValueError otherwise. ``effort``: spent on log Z.
     """
+    model = with_doubles(model)
     known = [name for name in LABELS if name not in _absent(model, data)]
     for name in require:
         if name not in known:

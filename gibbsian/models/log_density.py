@@ -30,7 +30,7 @@ from gibbsian.evaluation import (
     variational_lower,
 )
 from gibbsian.evaluation.log_z.effort import Amount
-from gibbsian.models.model import CHUNK, Model
+from gibbsian.models.model import CHUNK, Model, with_doubles
 
 DRAWS = 2_000
 NEAR = 500
@@ -51,6 +51,7 @@ def log_z(
     `reference_points`. ``bound``: what `generator_bound` finds, if that is known already.
     ``effort``: quick, normal or high.
     """
+    model = with_doubles(model)
     method = model.method
     if isinstance(method, HasOverlap):
         return overlap(method.overlap_terms, model.rng(seed))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -335,6 +336,14 @@ class Model:
 def placed(method: Method, device: torch.device) -> Method:
     """``method`` on ``device``; a buffer in double precision becomes single where there is no double."""
     return method.to(device, torch.float32 if device.type == "mps" else None)
+
+
+def with_doubles(model: Model) -> Model:
+    """``model``, or a copy on the CPU if its device has no double precision, which log Z needs."""
+    if model.device.type != "mps":
+        return model
+    method = copy.deepcopy(model.method).to("cpu")
+    return Model(method, model.config, model.space, model.transform, model.held_out, model.moments)
 
 
 def check_weights(method: Method, state: Mapping[str, Tensor], folder: Path) -> None:

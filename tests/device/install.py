@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import torch
 
 from tests.device.generators import DeviceGenerator, default_generator
@@ -20,9 +22,21 @@ def install(device_type: str) -> None:
         return asarray(x, dtype=dtype, **kwargs)
 
     torch.asarray = asarray_of_storage
-    torch._C._set_only_lift_cpu_tensors(True)  # torch.tensor(..., device=) is a copy from the host
     # Module.to makes its parameters anew instead of writing through ``.data``.
     torch.__future__.set_overwrite_module_params_on_conversion(True)
+    enter()
+    run = threading.Thread.run
+
+    def run_dispatched(thread: threading.Thread) -> None:
+        enter()
+        run(thread)
+
+    threading.Thread.run = run_dispatched
+
+
+def enter() -> None:
+    """Dispatch what this thread does; both settings are a thread's own."""
+    torch._C._set_only_lift_cpu_tensors(True)  # torch.tensor(..., device=) is a copy from the host
     Pretended().__enter__()
 
 

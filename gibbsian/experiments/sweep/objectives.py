@@ -23,7 +23,7 @@ from gibbsian.evaluation.features.classifier import Classifier
 from gibbsian.evaluation.metrics.frechet import gaussian_frechet
 from gibbsian.models.evaluate import model_kl
 from gibbsian.models.log_density import WEIGHED, mean_log_likelihood
-from gibbsian.models.model import Model
+from gibbsian.models.model import Model, with_doubles
 from gibbsian.models.train import untrained
 
 ROWS = 5_000
@@ -51,6 +51,7 @@ def density(model: Model, data: Dataset, setting: Setting) -> Figures:
     Of a directed model the importance bound, so that its KL is one from above. ValueError where log Z
     is not defined.
     """
+    model = with_doubles(model)
     if isinstance(model.method, HasLogWeights):
         x = data.valid[:WEIGHED]
         below = model.log_prob_bounds(x, seed=setting.seed)[0].double()
