@@ -274,8 +274,7 @@ def report(arguments: list[str]) -> int:
     check_output(args.output, (".html", ".md"))
     records = []
     for run in map(open_run, args.runs):
-        config = run.config(trust_code=True)  # nothing is built from it
-        usual = recipes.default(config.method, config.data)
+        usual = recipes.default(*run.subject())
         records.append(read_record(run.path, to_json(usual)))
     write_page(args.output, run_page(records))
     say(f"report in {args.output}")

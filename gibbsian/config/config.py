@@ -205,7 +205,6 @@ def from_json(
     """
     if not isinstance(values, Mapping) or "method" not in values or "data" not in values:
         raise ValueError("a configuration needs the entries 'method' and 'data'")
-    rest = {name: value for name, value in values.items() if name != "method"}
     method = str(values["method"])
     rest = {name: value for name, value in values.items() if name != "method"}
     names = {

@@ -65,6 +65,13 @@ class Run:
         path = self.path / "config.json"
         return from_json(self._entries()["config"], str(path), trust_code, given)
 
+    def subject(self) -> tuple[str, str]:
+        """The names of method and data, for who builds nothing: no network is looked at."""
+        values = self._entries()["config"]
+        if not isinstance(values, dict) or not {"method", "data"} <= values.keys():
+            raise CorruptFileError(f"{self.path / 'config.json'} is damaged: it names no method")
+        return str(values["method"]), str(values["data"])
+
     def identity(self) -> str:
         """The random id that every file of the run carries."""
         identity = self._entries().get("id")

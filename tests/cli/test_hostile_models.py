@@ -72,12 +72,15 @@ CHANGES = [
     ("config.training.device", 7),
     ("config.box", "weird"),
     ("config.box", "1e999"),
-    ("config.steps", "many"),
+    ("config.sampler.steps", "many"),
     ("config.chains", -3),
     ("config.chains", 10**30),
     ("config.chains", 10**12),
     ("config.energy", "\x1b]0;x\x07"),
     ("config.energy", "not a name:at all"),
+    ("config.energy.name", "theirs:Net"),
+    ("config.energy.width", 10**30),
+    ("config.energy.depth", "many"),
     ("config.unknown", 1),
     ("run", "0" * 16),
     ("run", 5),
@@ -132,10 +135,10 @@ def test_numbers_that_are_none(value, run, refused):
 
 
 SIZES = [
-    ("--energy-net.width", 10**9),
-    ("--energy-net.width", 10**30),
-    ("--energy-net.depth", 10**7),
-    ("--energy-net.fourier", 10**12),
+    ("--energy.width", 10**9),
+    ("--energy.width", 10**30),
+    ("--energy.depth", 10**7),
+    ("--energy.fourier", 10**12),
     ("--chains", 10**12),
 ]
 

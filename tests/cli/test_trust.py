@@ -34,7 +34,7 @@ class Net(nn.Module):
         return self.head(torch.tanh(self.hidden(x))).squeeze(1) + x.square().sum(1) / 2
 """
 EVIL = 'import pathlib\npathlib.Path("RAN").write_text("code of a stranger ran")\n' + NETWORK
-TRAIN = ["train", "cd", "--data", "moons", *SMALL]
+TRAIN = ["train", "cd", "--data", "moons", *SMALL[: SMALL.index("--energy.width")]]
 REFUSED = (
     r"names code that is not part of Gibbsian, .* theirs:Net \(in .*theirs\.py\).* --trust-code"
 )
@@ -132,8 +132,8 @@ COMPARE = ["compare", "--data", "moons", "--seeds", "1", "--budget", "1s", "--ou
 
 def fixed(**options):
     """A space of one point of small settings."""
-    small = {"limit": [200], "batch": [32], "rounds": [4], "chains": [16], "steps": [2]}
-    return json.dumps(small | {"sample_steps": [2], "device": ["cpu"]} | options)
+    small = {"limit": [200], "batch": [32], "rounds": [4], "chains": [16], "sampler.steps": [2]}
+    return json.dumps(small | {"sampler.sample_steps": [2], "device": ["cpu"]} | options)
 
 
 @pytest.mark.parametrize("value", [["theirs:Net"], ["mlp", "theirs:Net"]])
