@@ -13,10 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fuzz.corpus import DEEDS, RUNS, SMALL, Corpus, deed_words, possible
+from fuzz.corpus import DEEDS, KEPT, RUNS, SMALL, Corpus, deed_words, possible
 from fuzz.execute import NO_LIMITS, Limits
 from fuzz.mutations import hostile, mutated
 
+PATIENT = Limits(signals=((20.0, signal.SIGTERM),))
+"""Where a mutation may ask for a lot of work, it is asked to end after a while."""
 READERS = ("score", "score", "sample", "resume", "resume", "again", "report", "refine", "evaluate")
 METHODS = ("gan", "vgan", "cd", "gebm", "ebgan", "vae", "nce", "score-matching", "lbt")
 CODE_BY_NAME = re.compile(r"evilmod|this:Zen|os:system|builtins")
@@ -36,7 +38,8 @@ class Case:
     """``what`` was done in words; then ``steps``; the last must leave ``expected`` if all say nothing.
 
     ``deed`` says where its result is found. ``faulty`` steps may fail for want of space, memory or
-    life, but not with a traceback; the last one is sound where ``must_end`` is set.
+    life, but not with a traceback; the last one is sound where ``must_end`` is set. ``also``: other
+    results that are right, those of an older checkpoint.
     """
 
     kind: str
@@ -45,6 +48,7 @@ class Case:
     deed: str = ""
     expected: str | None = None
     must_end: bool = False
+    also: tuple[str, ...] = ()
 
 
 def damaged_run(rng: random.Random, corpus: Corpus, folder: Path) -> Case:
@@ -108,8 +112,9 @@ def _some_file(rng: random.Random, run: Path, deed: str) -> Path:
 
 
 def _of_run(corpus: Corpus, name: str, deed: str, what: str) -> Case:
-    steps = (Step(deed_words(deed, name)),)
-    return Case("run", f"{name}: {what}", steps, deed, corpus.expected[f"{name} {deed}"])
+    steps, expected = (Step(deed_words(deed, name)),), corpus.expected[f"{name} {deed}"]
+    also = () if deed != "resume" else tuple(corpus.expected[f"{name} {kept}"] for kept in KEPT)
+    return Case("run", f"{name}: {what}", steps, deed, expected, also=also)
 
 
 def rows(rng: random.Random, corpus: Corpus, folder: Path) -> Case:
@@ -125,7 +130,7 @@ def rows(rng: random.Random, corpus: Corpus, folder: Path) -> Case:
     else:
         method = "vae" if name == "pictures" else rng.choice(METHODS)
         words = ("train", method, "--data", path.name, *SMALL, "--rounds", "1", "--out", "new")
-    return Case("rows", f"{path.name}: {what}", (Step(words),))
+    return Case("rows", f"{path.name}: {what}", (Step(words, PATIENT),))
 
 
 def given(rng: random.Random, corpus: Corpus, folder: Path) -> Case:
@@ -146,7 +151,7 @@ def configuration(rng: random.Random, corpus: Corpus, folder: Path) -> Case:
     content, what = mutated(rng, (folder / "run/config.json").read_bytes(), ".json")
     (folder / "config.json").write_bytes(content)
     end = ("--print-config",) if rng.random() < 0.5 else ("--out", "new")
-    return Case("configuration", what, (Step(("train", "--config", "config.json", *end)),))
+    return Case("configuration", what, (Step(("train", "--config", "config.json", *end), PATIENT),))
 
 
 def options(rng: random.Random, corpus: Corpus, folder: Path) -> Case:
@@ -186,7 +191,7 @@ def options(rng: random.Random, corpus: Corpus, folder: Path) -> Case:
         words += [f"--{name}", text]
     elif place < len(words):
         words[place] = text
-    return Case("options", f"--{name} {text[:60]!r}", (Step(tuple(words)),))
+    return Case("options", f"--{name} {text[:60]!r}", (Step(tuple(words), PATIENT),))
 
 
 def _option_names(config: dict, prefix: str = "") -> list[str]:
@@ -206,7 +211,7 @@ def space(rng: random.Random, corpus: Corpus, folder: Path) -> Case:
     shutil.copytree(corpus.folder / "files", folder, dirs_exist_ok=True)
     content, what = mutated(rng, (folder / "space.json").read_bytes(), ".json")
     (folder / "space.json").write_bytes(content)
-    return Case("space", what, (Step(DEEDS["sweep"]),))
+    return Case("space", what, (Step(DEEDS["sweep"], PATIENT),))
 
 
 def journal(rng: random.Random, corpus: Corpus, folder: Path) -> Case:
@@ -218,7 +223,9 @@ def journal(rng: random.Random, corpus: Corpus, folder: Path) -> Case:
     content, what = mutated(rng, path.read_bytes(), path.suffix)
     path.write_bytes(content)
     what = f"{path.relative_to(folder)}: {what}"
-    return Case("journal", what, (Step(DEEDS["sweep"]),), "sweep", corpus.expected["sweep sweep"])
+    return Case(
+        "journal", what, (Step(DEEDS["sweep"], PATIENT),), "sweep", corpus.expected["sweep sweep"]
+    )
 
 
 def killed(rng: random.Random, corpus: Corpus, folder: Path) -> Case:

@@ -61,6 +61,8 @@ DEEDS: Mapping[str, tuple[str, ...]] = {
     ),
 }
 """What is done with a run, or a sweep, whose result must not change in silence."""
+KEPT = {"older": 1, "none": 2}
+"""Resuming without the newest checkpoint, or any: a schedule is then that of the longer run from there on."""
 SPACE = {
     "rounds": [2],
     "batch": [16],
@@ -104,6 +106,14 @@ def make(folder: Path) -> Corpus:
                 _must(deed_words(deed, name), copy)
                 expected[f"{name} {deed}"] = result(deed, copy)
                 shutil.rmtree(copy)
+        for kept, gone in KEPT.items():
+            copy = folder / "try"
+            shutil.copytree(folder / name, copy)
+            for path in sorted((copy / "run" / "state").iterdir())[-gone:]:
+                path.unlink()
+            _must(deed_words("resume", name), copy)
+            expected[f"{name} {kept}"] = result("resume", copy)
+            shutil.rmtree(copy)
     expected["sweep sweep"] = result("sweep", folder / "sweep")
     return Corpus(folder, expected)
 

@@ -100,10 +100,14 @@ def _run(arguments: list[str]) -> int:
         return 128 + int(error.args[0])
 
 
+OUT_OF_MEMORY = ("allocate memory", "out of memory", "can't start new thread")
+"""What PyTorch and Python say of it in a RuntimeError."""
+
+
 def _is_memory(error: BaseException) -> bool:
     """Whether an allocation failed: PyTorch has a type for that on accelerators only."""
     said = str(error)
-    return isinstance(error, MemoryError) or "allocate memory" in said or "out of memory" in said
+    return isinstance(error, MemoryError) or any(words in said for words in OUT_OF_MEMORY)
 
 
 def _discard_output() -> None:

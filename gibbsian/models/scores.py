@@ -40,20 +40,35 @@ def score_in_parts(
 
 
 def _directed(model: Model, parts: Iterable[Tensor], seed: int) -> Iterator[dict[str, Tensor]]:
-    rng = model.rng(seed)
+    rng, done = model.rng(seed), 0
     for x in parts:
         model.check_shape(x)
-        yield {"log_density_lower": directed_part(model, x, rng)}
+        below = directed_part(model, x, rng)
+        _check_numbers(below, done)
+        done += len(x)
+        yield {"log_density_lower": below}
+
+
+def _check_numbers(values: Tensor, done: int) -> None:
+    """ValueError naming the first row, ``done`` before these, of which the networks make no number."""
+    if values.isnan().any():
+        row = done + int(values.isnan().int().argmax()) + 1
+        raise ValueError(
+            f"row {row} has no score: its values lie too far from the rows the model was trained on; "
+            "correct it or take it out"
+        )
 
 
 def _by_energy(
     model: Model, parts: Iterable[Tensor], z: Interval | NotDefined, seed: int
 ) -> Iterator[dict[str, Tensor]]:
-    rng = model.rng(seed)
+    rng, done = model.rng(seed), 0
     for x in parts:
         model.check_shape(x)
         u = model.transform.encode(x.to(model.device), rng)
         energy = model.scaled_energy(u)
+        _check_numbers(energy, done)
+        done += len(x)
         table = {"energy": energy}
         if isinstance(z, Interval):
             sides = scaled_log_density(model, u, energy, z)
