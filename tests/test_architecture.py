@@ -131,6 +131,31 @@ def test_fourteen_packages_and_no_loose_modules() -> None:
         )
 
 
+# Names that two modules share, and why.
+TWICE = {
+    "config": "the package of configurations and its main module",
+    "super_resolution": "a method and the networks that it alone uses",
+}
+
+
+def test_no_module_or_package_has_another_s_name() -> None:
+    names = [path.stem for path in SOURCES if path.stem not in ("__init__", "__main__")]
+    names += [
+        path.parent.name for path in SOURCES if path.stem == "__init__" and path.parent != PACKAGE
+    ]
+    assert {name for name in names if names.count(name) > 1} == set(TWICE)
+
+
+def floors(name: str) -> int:
+    """Packages in the longest chain of imports that starts at ``name``."""
+    return 1 + max((floors(below) for below in ARROWS[name]), default=0)
+
+
+def test_the_longest_chain_of_imports_is_short() -> None:
+    """The command line imports everything that `gibbsian train cd` runs."""
+    assert floors("__main__") <= 9
+
+
 def public_names() -> dict[str, list[str]]:
     """``__all__`` (where there is one) of the package and of every package in it."""
     inner = pkgutil.walk_packages([str(PACKAGE)], "gibbsian.")
@@ -168,6 +193,18 @@ def test_import_is_light_and_has_no_side_effects() -> None:
     assert not HEAVY & set(seen["modules"])
     assert "torch._dynamo" not in seen["modules"]
     assert seen["same"]
+
+
+def test_the_overview_needs_neither_torch_nor_matplotlib() -> None:
+    code = (
+        "import contextlib, io, json, sys\n"
+        "from gibbsian.cli import main\n"
+        "with contextlib.redirect_stdout(io.StringIO()): status = main(['--help'])\n"
+        "print(json.dumps({'modules': sorted(sys.modules), 'status': status}))"
+    )
+    seen = fresh_python(code)
+    assert seen["status"] == 0
+    assert not {"torch", "numpy", *HEAVY} & set(seen["modules"])
 
 
 def test_no_module_needs_an_extra() -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from gibbsian import __version__
-from gibbsian.config import locks
+from gibbsian.config import run_lock as locks
 from gibbsian.config.config import Config, from_json, to_json
 from gibbsian.core.files import CorruptFileError, read_json
 from gibbsian.core.records import unsealed, write_record

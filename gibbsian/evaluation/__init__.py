@@ -3,7 +3,7 @@
 Imports bounds, samplers and core; feature extractors also networks and data.
 """
 
-from gibbsian.evaluation.features.protocols import Extractor, FeatureEstimate, on_features
+from gibbsian.evaluation.features.feature_protocols import Extractor, FeatureEstimate, on_features
 from gibbsian.evaluation.log_z.directed import (
     MeanWeights,
     annealed,
@@ -54,7 +54,7 @@ from gibbsian.evaluation.metrics.image_quality import (
 )
 from gibbsian.evaluation.metrics.kale_divergence import kale_kernel, kale_network
 from gibbsian.evaluation.metrics.metric import Frechet, Metric, OnFeatures, Rows
-from gibbsian.evaluation.metrics.named import METRICS, build_metric
+from gibbsian.evaluation.metrics.metric_names import METRICS, build_metric
 from gibbsian.evaluation.metrics.neighbours import (
     DensityCoverage,
     PrecisionRecall,

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from gibbsian import data as datasets
 from gibbsian.config import recipes
 from gibbsian.config.config import Config, Source, replace
-from gibbsian.config.locks import writing
 from gibbsian.config.run_folder import (
     Run,
     claimed,
@@ -24,6 +23,7 @@ from gibbsian.config.run_folder import (
     open_run,
     write_config,
 )
+from gibbsian.config.run_lock import writing
 from gibbsian.core import Method
 from gibbsian.core.protocols import HasEnergy
 from gibbsian.core.randomness import kept_global
@@ -128,6 +128,7 @@ def train_config(
     """
     device = device_of(config.training.device)
     dataset = load_data(config) if dataset is None else dataset
+    config = with_batch_that_fits(config, dataset)
     with process_group(device), kept_global(device):
         config = resolve(config, dataset.space, _sample_rows(dataset), networks)
         progress = _prepare(config, dataset, networks, device)
@@ -148,6 +149,18 @@ def train_config(
                 if run is not None and processes.rank() == 0 and progress.index == 0:
                     forget(run, keep_folder=existed)  # nothing was trained, nothing is lost
                 raise
+
+
+def with_batch_that_fits(config: Config, dataset: Dataset) -> Config:
+    """``config``, with the batch of the method's defaults no larger than the training rows of ``dataset``.
+
+    A batch that is asked for is left, to be refused.
+    """
+    rows = len(dataset.train) // processes.world()
+    usual = recipes.default(config.method, config.data, dataset.space.kind == "image")
+    if config.training.batch == usual.training.batch > rows > 0:
+        return replace(config, training={"batch": rows})
+    return config
 
 
 def resume(

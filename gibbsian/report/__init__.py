@@ -4,7 +4,7 @@ Imports core only.
 """
 
 from gibbsian.report.blocks import Fold, Page, Picture, Pictures, Prose, Section, Table
-from gibbsian.report.curves import intervals, picture
+from gibbsian.report.drawn_curves import intervals, picture
 from gibbsian.report.figures import as_pictures, sample_sheet, samples
 from gibbsian.report.pages import run_page
 from gibbsian.report.record import Record, read_record

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from gibbsian.report.blocks import Picture
-from gibbsian.report.curves import COLOURS, DASHES, DATA, MODEL, WIDTH, number, picture
+from gibbsian.report.drawn_curves import COLOURS, DASHES, DATA, MODEL, WIDTH, number, picture
 from gibbsian.report.record import Arrays
 
 DRAWN = 4_000

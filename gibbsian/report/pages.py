@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gibbsian.report import curves, figures
+from gibbsian.report import drawn_curves as curves, figures
 from gibbsian.report.blocks import Block, Page, Picture, Pictures, Prose, Section, Table
 from gibbsian.report.record import Record
-from gibbsian.report.settings import environment, settings
+from gibbsian.report.settings_section import environment, settings
 
 LOG_Z = {"log-z": "log Z", "generator": "log Z from below, by the generator"}
 DRAWN = 12

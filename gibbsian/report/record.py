@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gibbsian.core.records import unsealed
-from gibbsian.report.metrics import read_metrics
+from gibbsian.report.metrics_log import read_metrics
 from gibbsian.report.shapes import ANOMALY, CHAINS, DRAWN, EVALUATION, SIDES, fits
 
 Arrays = Mapping[str, NDArray]

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from gibbsian.cli import main
-from gibbsian.config.locks import writing
+from gibbsian.config.run_lock import writing
 from gibbsian.core.records import parse_line, read_record
 from tests.cli.conftest import SMALL, contents
 

@@ -9,12 +9,12 @@ import time
 
 import pytest
 
-from gibbsian.config.locks import HOLDER, LOCK, writing
+from gibbsian.config.run_lock import HOLDER, LOCK, writing
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from gibbsian.config.locks import writing
+from gibbsian.config.run_lock import writing
 with writing(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
@@ -79,7 +79,7 @@ def test_nothing_but_the_lock_file_stays(tmp_path):
     ],
 )
 def test_a_holder_that_cannot_be_read_is_another_process(text, tmp_path, other, monkeypatch):
-    monkeypatch.setattr("gibbsian.config.locks.PATIENCE", 0.1)
+    monkeypatch.setattr("gibbsian.config.run_lock.PATIENCE", 0.1)
     (tmp_path / HOLDER).write_text(text)
     begun = time.monotonic()
     with (

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gibbsian.core.records import line
-from gibbsian.report.metrics import FEWEST, PARTS, read_metrics
+from gibbsian.report.metrics_log import FEWEST, PARTS, read_metrics
 
 RUN = "abc"
 

@@ -14,7 +14,7 @@ import torch
 from torch import Generator, Tensor
 
 from gibbsian.core import Estimate
-from gibbsian.evaluation.features.protocols import Extractor, FeatureEstimate
+from gibbsian.evaluation.features.feature_protocols import Extractor, FeatureEstimate
 from gibbsian.evaluation.metrics.moments import Moments, frechet_of_moments
 
 Number = TypeVar("Number", Estimate, FeatureEstimate)
