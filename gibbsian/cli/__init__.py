@@ -11,8 +11,6 @@ import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 
-import torch
-
 from gibbsian import __version__
 from gibbsian.cli.console import say
 from gibbsian.cli.standard_streams import replace_closed_streams
@@ -49,8 +47,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status: 0 done, 1 the run failed, 2 unusable input."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     replace_closed_streams()
-    # PyTorch lets a GPU's convolutions round to TF32; here they do so only where --precision says it.
-    torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
     with warnings.catch_warnings():
         warnings.showwarning = _warn
         try:
@@ -88,9 +84,13 @@ def _run(arguments: list[str]) -> int:
         print(f"gibbsian {__version__}")
         return 0
     # PyTorch takes seconds to import, and what is above needs none of it.
+    import torch
+
     from gibbsian.core import NonFiniteError
     from gibbsian.training import Interrupted
 
+    # PyTorch lets a GPU's convolutions round to TF32; here they do so only where --precision says it.
+    torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
     try:
         return _command(arguments[0])(arguments[1:])
     except NonFiniteError as error:
