@@ -159,6 +159,22 @@ def test_log_z(name):
     assert found.lower.value == pytest.approx(truth, abs=0.5)
 
 
+@pytest.mark.parametrize("measure", [RealSpace((5,)), Box((5,), -8.0, 8.0)])
+def test_log_z_by_a_mixture(measure: RealSpace | Box):
+    """In double precision beside an energy that has it or not; at most 4 standard errors off, 6e-5."""
+    found = log_partition(
+        half_square,
+        measure,
+        rng=rng_on(TYPE),
+        reference_points=rows(200, 5).to(TYPE),
+        effort="quick",
+    )
+    assert isinstance(found, Interval), found
+    truth = 2.5 * math.log(2 * math.pi)
+    assert found.lower.value - 4 * found.lower.stderr <= truth
+    assert truth <= found.upper.value + 4 * found.upper.stderr
+
+
 def test_log_z_from_a_distribution_of_torch():
     proposal = MultivariateNormal(torch.zeros(2, device=TYPE), torch.eye(2, device=TYPE))
     mine = getattr(torch, TYPE)

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from gibbsian.core import Energy, check_energy
 from gibbsian.core.measures import Box, Gaussian, RealSpace
@@ -69,6 +69,29 @@ def unfolded(x: Tensor, measure: Box | RealSpace | Gaussian) -> Tensor:
         return flat
     share = ((flat - measure.low) / (measure.high - measure.low)).clamp(EDGE, 1 - EDGE)
     return torch.special.ndtri(share)
+
+
+@dataclass(frozen=True)
+class FromCpu:
+    """An energy on another device, called with points on the CPU and answering there.
+
+    What surrounds it here is small and in double precision, which not every device has.
+    """
+
+    energy: Energy
+    device: torch.device
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """``[n, *event] -> [n]``."""
+        return self.energy(x.to(self.device)).cpu()
+
+
+def brought_to_cpu(energy: Energy, rng: Generator) -> tuple[Energy, Generator]:
+    """The energy as `FromCpu` and a generator there, seeded from ``rng``; both as they are on the CPU."""
+    if rng.device.type == "cpu":
+        return energy, rng
+    seed = int(torch.randint(2**62, (), generator=rng, device=rng.device))
+    return FromCpu(energy, rng.device), Generator().manual_seed(seed)
 
 
 @dataclass(frozen=True)

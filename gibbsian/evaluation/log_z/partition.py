@@ -22,6 +22,7 @@ from gibbsian.evaluation.log_z.annealing import (
     default_kernel,
     pick,
 )
+from gibbsian.evaluation.log_z.coordinates import brought_to_cpu
 from gibbsian.evaluation.log_z.effort import Amount, Effort, effort_of
 from gibbsian.evaluation.log_z.estimators import hull
 from gibbsian.evaluation.log_z.grids import coarse_draws
@@ -109,12 +110,13 @@ def log_partition(
             if isinstance(measure, Counting):
                 return answer
             # Too narrow or too heavy-tailed for a grid: a mixture may still cover it.
-            found_points = _points_by_descent(energy, measure, given, rng)
-            if len(found_points) < LEAST:
+            near, local = brought_to_cpu(energy, rng)
+            points = _points_by_descent(near, measure, [x.cpu() for x in given], local)
+            if len(points) < LEAST:
                 return answer
-            if isinstance(measure, RealSpace) and improper(energy, found_points, rng) is not None:
+            if isinstance(measure, RealSpace) and improper(near, points, local) is not None:
                 return answer
-            reference_points, samples = found_points, samples if exact else None
+            reference_points, samples = points, samples if exact else None
     by_name = methods is not None or proposal is not None or kernel is not None
     try:
         if isinstance(measure, Counting) or by_name:
@@ -131,7 +133,9 @@ def log_partition(
                 rng,
             )
         else:
-            found = _by_mixture(energy, measure, reference_points, samples, exact, work, rng)
+            near, local = brought_to_cpu(energy, rng)
+            here = [None if x is None else x.cpu() for x in (reference_points, samples)]
+            found = _by_mixture(near, measure, here[0], here[1], exact, work, local)
     except ScheduleError as problem_in_words:
         return NotDefined(f"no estimate of log Z: {problem_in_words}")
     return found if isinstance(found, NotDefined) else join(found, variational or {})
@@ -157,7 +161,7 @@ def _points_by_descent(
         return torch.cat([*given, drawn])
 
     def log_density(x: Tensor) -> Tensor:
-        return -potential(x.to(rng.device)).cpu()
+        return -potential(x)
 
     coarse = coarse_draws(log_density, modes.x[0], EXPLORED, measure, rng, dtype)
     coarse = coarse.reshape(-1, *measure.shape).to(drawn)
@@ -236,7 +240,8 @@ def _by_annealing(
         names = tuple(m for m in names if m != "bridge")  # block Gibbs is not reversible
     reference = reference_for(measure, points, proposal, rng.device)
     if isinstance(measure, RealSpace):
-        loose = improper(energy, reference.to_data(reference.draw(256, rng)), rng)
+        near, local = brought_to_cpu(energy, rng)
+        loose = improper(near, reference.to_data(reference.draw(256, rng)).cpu(), local)
         if loose is not None:
             return loose
     problem = Problem(

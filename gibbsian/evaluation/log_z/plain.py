@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 
 from gibbsian.core import Energy, Interval, NotDefined, check_energy
 from gibbsian.core.measures import Box, RealSpace
+from gibbsian.evaluation.log_z.coordinates import brought_to_cpu
 from gibbsian.evaluation.log_z.effort import Amount, Effort
 from gibbsian.evaluation.log_z.mixture_bridge import LEAST
 from gibbsian.evaluation.log_z.mode_search import find_modes
@@ -61,7 +62,7 @@ def log_z(
     check_callable(energy, measure, rng)
     points, searched = samples, False
     if samples is None and isinstance(measure, RealSpace) and math.prod(event) > 3:
-        points, searched = _searched(energy, measure, rng), True
+        points, searched = _searched(*brought_to_cpu(energy, rng), measure), True
     if points is not None and not points.is_floating_point():
         points = points.float()
     found = log_partition(energy, measure, rng=rng, reference_points=points, effort=effort)
@@ -92,7 +93,7 @@ def check_callable(energy: Energy, measure: RealSpace | Box, rng: Generator) -> 
     check_energy(value, len(x))
 
 
-def _searched(energy: Energy, measure: RealSpace, rng: Generator) -> Tensor:
+def _searched(energy: Energy, rng: Generator, measure: RealSpace) -> Tensor:
     """Points of normal distributions at the minima that descents find, ``[n, *event]``.
 
     Where there is no minimum, points around the origin.

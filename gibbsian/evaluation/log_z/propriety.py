@@ -32,7 +32,10 @@ def in_double(energy: Energy, x: Tensor, dtype: torch.dtype) -> Tensor:
     """
     try:
         value = energy(x.double())
-    except RuntimeError:  # a network's parameters have a type of their own
+    except (
+        RuntimeError,
+        TypeError,
+    ):  # a network's parameters, or a device, have a type of their own
         value = energy(x.to(dtype))
     return check_energy(value, len(x)).double()
 

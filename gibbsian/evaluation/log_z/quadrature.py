@@ -71,9 +71,9 @@ def log_partition_quadrature(
         return (grid.log_integral(log_density),)
 
     try:
-        modes = _heavy_modes(log_density, measure, near, tolerance, dtype, device)
+        modes = _heavy_modes(log_density, measure, near, tolerance, dtype)
         corners = [modes.x + side * WIDTHS * modes.std for side in (-1, 1)]
-        look = torch.cat([*corners, *([] if near is None else [near.flatten(1).to(modes.x)])])
+        look = torch.cat([*corners, *([] if near is None else [near.flatten(1).cpu().to(modes.x)])])
         lows, highs, shell = find_box(
             [log_density], measure, look if len(look) else None, tolerance, dtype
         )
@@ -104,18 +104,17 @@ def _heavy_modes(
     near: Tensor | None,
     tolerance: float,
     dtype: torch.dtype,
-    device: torch.device | str,
 ) -> Modes:
     """The minima, of known width, that hold more than ``tolerance`` of the mass found."""
 
     def energy(x: Tensor) -> Tensor:
         return -log_density(x).to(x)
 
-    rng = torch.Generator(device).manual_seed(0)
-    found = find_modes(energy, measure, [] if near is None else [near], rng, dtype)
+    rng = torch.Generator().manual_seed(0)
+    found = find_modes(energy, measure, [] if near is None else [near.cpu()], rng, dtype)
     found = found.heavy(tolerance)
     known = ~found.std.isnan().any(1)
-    return Modes(found.x[known].cpu(), found.energy[known].cpu(), found.std[known].cpu())
+    return Modes(found.x[known], found.energy[known], found.std[known])
 
 
 def _check_widths(modes: Modes, lows: Sequence[float], highs: Sequence[float], points: int) -> None:

@@ -1,0 +1,104 @@
+"""`gibbsian log-z` on anybody's energy: the number, and one sentence for what is unusable."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gibbsian.cli import main
+
+ENERGIES = """
+import torch
+
+def bowl(x):
+    return 0.5 * x.square().sum(1)
+
+def broken(x):
+    return bowl(x).masked_fill(x[:, 0] > 1, torch.nan)
+
+def rows(x):
+    return x
+
+def constant(x):
+    return 0 * x.sum(1) + 3.0
+
+def jump(x):
+    return bowl(x) + 2.0 * (x[:, 0] > 0)
+
+def number(x):
+    return 3.0
+
+def three(x):
+    return (x * torch.ones(3)).sum(1)
+
+five = 5
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "some_energies.py").write_text(ENERGIES)
+    points = np.random.default_rng(0).normal(size=(300, 5)).astype("float32")
+    np.save(tmp_path / "points.npy", points)
+    return tmp_path
+
+
+def run(*arguments: str) -> int:
+    return main(["log-z", *arguments])
+
+
+def test_the_number(folder: Path, capsys: pytest.CaptureFixture[str]):
+    assert run("some_energies:bowl", "--dim", "2") == 0
+    assert capsys.readouterr().out == "log Z = 1.838 (exact)\n"
+    common = ("--dim", "5", "--samples", "points.npy", "--effort", "quick", "--json")
+    assert run("some_energies:jump", *common) == 0
+    said = capsys.readouterr()
+    found = json.loads(said.out)
+    truth = 2.5 * math.log(2 * math.pi) + math.log((1 + math.exp(-2)) / 2)
+    low, high = found["lower"], found["upper"]
+    assert low["value"] - 4 * low["stderr"] < truth < high["value"] + 4 * high["stderr"]  # 6e-5
+    assert "seconds" in said.err
+
+
+def test_nothing_to_integrate(folder: Path, capsys: pytest.CaptureFixture[str]):
+    assert run("some_energies:constant", "--dim", "5", "--samples", "points.npy") == 0
+    assert "log Z is not defined: the energy does not confine on R^5" in capsys.readouterr().out
+    assert run("some_energies:constant", "--dim", "2", "--box", "3") == 0
+    assert f"log Z = {2 * math.log(6) - 3:.4g}" in capsys.readouterr().out
+
+
+BAD = {
+    ("some_energies:bowl", "--dim", "0"): "--dim must be at least 1; got 0",
+    ("some_energies:broken", "--dim", "5", "--samples", "points.npy"): "the energy is NaN at row",
+    ("some_energies:broken", "--dim", "2"): "NaN or minus infinity at x =",
+    ("some_energies:rows", "--dim", "5"): "one number per row",
+    ("some_energies:number", "--dim", "5"): "must return a tensor; this one returned float",
+    ("some_energies:three", "--dim", "5"): "cannot be evaluated at points of shape [3, 5]",
+    ("some_energies:five", "--dim", "5"): "is no function",
+    ("some_energies:six", "--dim", "5"): "has no 'six'",
+    ("no_such_module:energy", "--dim", "5"): "cannot import 'no_such_module'",
+    ("some_energies", "--dim", "5"): "package.module:name",
+    (
+        "some_energies:bowl",
+        "--dim",
+        "4",
+        "--samples",
+        "points.npy",
+    ): "do not fit points of shape [4]",
+    ("some_energies:bowl", "--dim", "2", "--box", "-1"): "--box must be positive",
+}
+
+
+@pytest.mark.parametrize("arguments", BAD, ids=lambda a: " ".join(a))
+def test_one_sentence_each(
+    arguments: tuple[str, ...], folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert run(*arguments) == 2
+    said = capsys.readouterr().err
+    assert BAD[arguments] in said
+    assert len([line for line in said.splitlines() if "error" in line]) == 1
