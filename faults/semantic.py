@@ -162,7 +162,7 @@ FAULTS = [
         ("tests/methods/test_cd.py::test_loss_is_data_minus_samples_plus_energy_l2",),
     ),
     Fault(
-        "gibbsian/methods/completion.py",
+        "gibbsian/methods/super_resolution/completion.py",
         "value + self.tv *",
         "value - self.tv *",
         (
@@ -170,7 +170,7 @@ FAULTS = [
         ),
     ),
     Fault(
-        "gibbsian/methods/completion.py",
+        "gibbsian/methods/super_resolution/completion.py",
         "value + self.consistency *",
         "value - self.consistency *",
         (
@@ -178,7 +178,7 @@ FAULTS = [
         ),
     ),
     Fault(
-        "gibbsian/methods/descent.py",
+        "gibbsian/methods/super_resolution/descent.py",
         "y - rows * slope",
         "y + rows * slope",
         (
@@ -328,7 +328,7 @@ FAULTS = [
         ("tests/methods/test_gebm.py::test_penalties",),
     ),
     Fault(
-        "gibbsian/methods/super_resolution.py",
+        "gibbsian/methods/super_resolution/method.py",
         "+ self.decay * self",
         "- self.decay * self",
         (
@@ -467,7 +467,7 @@ FAULTS = [
         ("tests/methods/test_nce.py::test_loss_is_minus_the_log_probability_of_right_answers",),
     ),
     Fault(
-        "gibbsian/methods/super_resolution.py",
+        "gibbsian/methods/super_resolution/method.py",
         "self.predictor(self.statistics(estimate))",
         "self.predictor(self.statistics(estimate).detach())",
         (

@@ -9,18 +9,24 @@ from torch import nn
 
 from gibbsian.config.config import Config
 from gibbsian.core import Space
+from gibbsian.core.roles import Builder
 from gibbsian.core.signatures import options_of
-from gibbsian.networks import build, network_builder
+from gibbsian.methods import SuperResolution
+from gibbsian.networks import NETWORKS, build, build_from, network_builder
 
 
 def fitting(role: str, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """The ``options`` that the network ``name`` of ``role`` has."""
-    known = options_of(network_builder(role, name))
+    known = options_of(network_builder(group(role), role, name))
     return {option: value for option, value in options.items() if option in known}
 
 
+def group(role: str) -> Mapping[str, Builder]:
+    return NETWORKS[role] if role in NETWORKS else SuperResolution.roles[role].networks
+
+
 def build_named(role: str, name: str, space: Space, options: Mapping[str, Any]) -> nn.Module:
-    return build(role, name, fitting(role, name, options), space=space)
+    return build_from(group(role), role, name, fitting(role, name, options), space=space)
 
 
 def build_energy(name: str, space: Space, options: Mapping[str, Any]) -> nn.Module:
@@ -63,4 +69,7 @@ def build_decoder(name: str, space: Space, latent: int, options: Mapping[str, An
 
 def sized(config: Config, sizes: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Changes of ``config`` that give each of its networks the ``sizes`` that it has."""
-    return {role: fitting(role, network.name, sizes) for role, network in config.networks.items()}
+    return {
+        role: {option: size for option, size in sizes.items() if option in network.options}
+        for role, network in config.networks.items()
+    }

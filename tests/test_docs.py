@@ -37,11 +37,10 @@ from gibbsian.cli import (
     upscale as picture,
 )
 from gibbsian.cli.console import parse
-from gibbsian.config.config import to_json
+from gibbsian.config.config import networks_of, to_json
 from gibbsian.config.recipes import default
 from gibbsian.core.signatures import options_of as signature
 from gibbsian.methods import METHODS
-from gibbsian.networks import NETWORKS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -221,7 +220,8 @@ def test_options_that_pages_name_exist():
     known |= set(itertools.chain.from_iterable(options_of(record) for record in records))
     for name in METHODS:
         known |= set(entries(to_json(default(name, "moons"))))
-    for role, networks in NETWORKS.items():
+    declared = {role: networks_of(r) for c in METHODS.values() for role, r in c.roles.items()}
+    for role, networks in declared.items():
         for builder in networks.values():
             known |= {f"{role}.{option.replace('_', '-')}" for option in signature(builder)}
     for page in PAGES:

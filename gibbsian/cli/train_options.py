@@ -16,9 +16,17 @@ from typing import Annotated, Any, NamedTuple, TypedDict
 import tyro
 
 from gibbsian.cli.console import parse
-from gibbsian.config.config import DATA, Config, Source, method_class, method_options, replace
+from gibbsian.config.config import (
+    DATA,
+    Config,
+    Source,
+    builder_of,
+    method_class,
+    method_options,
+    networks_of,
+    replace,
+)
 from gibbsian.core.signatures import Option, check_options, options_of
-from gibbsian.networks import NETWORKS, network_builder
 from gibbsian.training import Optimizer, Training
 
 BOX = "half-width of the box a bounded energy of vectors lives on, in scaled units, auto or none"
@@ -86,7 +94,8 @@ def _said(arguments: list[str], names: Iterable[str]) -> dict[str, str]:
 def _check_networks(config: Config, arguments: list[str]) -> None:
     """ValueError naming the options of a network for one that it has not."""
     for role, network in config.networks.items():
-        what, builder = f"the {role} network {network.name}", network_builder(role, network.name)
+        what = f"the {role} network {network.name}"
+        builder = builder_of(config.method, role, network.name)
         for word in arguments:
             for prefix in (f"--{role}.", f"--{role}-net."):
                 option = word.partition("=")[0].removeprefix(prefix).replace("-", "_")
@@ -126,11 +135,11 @@ def _record(base: Config, level: int) -> tuple[Any, dict[str, Any]]:
             fields[name] = _option(option, level, 0)
             default[name] = value
     for role, network in base.networks.items():
-        known = ", ".join(NETWORKS.get(role, NETWORKS["energy"]))
+        known = ", ".join(networks_of(cls.roles[role]))
         text = f"the {role} network, or your own package.module:Class: {known}"
         fields[f"{role} name"] = _field(str, level, 0, text, "NAME", role)
         default[f"{role} name"] = network.name
-        builder = network_builder(role, network.name)
+        builder = builder_of(base.method, role, network.name)
         if options_of(builder):
             fields[role] = _group(builder, level)
             default[role] = dict(network.options)

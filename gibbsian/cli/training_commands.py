@@ -163,7 +163,7 @@ def _start(config: Config, out: Path | None, show: bool, log_with: str | None) -
     with watching(log_with, run.path, to_json(config)) as watch:
         train_config(config, run, log=say, watch=watch)
     if processes.rank() == 0:
-        use = "upscale" if METHODS[config.method].conditional else "evaluate"
+        use = "upscale" if method_class(config.method).conditional else "evaluate"
         say(f"model saved in {run.model}; next: `gibbsian {use} {run.path}`")
     return 0
 

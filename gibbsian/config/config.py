@@ -11,16 +11,19 @@ import math
 import types
 import typing
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Annotated, Any, Literal
 
 import msgspec
 
 from gibbsian.config.consent import check_consent
 from gibbsian.core import Method, nearest
+from gibbsian.core.imports import import_here
+from gibbsian.core.roles import Builder, Role
 from gibbsian.core.signatures import RARE, Option, check_options, options_of
 from gibbsian.data.named import holds_pictures
 from gibbsian.methods import METHODS
-from gibbsian.networks import network_builder
+from gibbsian.networks import NETWORKS, network_builder
 from gibbsian.training import Optimizer, Training
 
 DATA = (
@@ -36,10 +39,30 @@ def check_seed(seed: int) -> None:
 
 
 def method_class(name: str) -> type[Method]:
-    """The registered method of that name; ValueError naming the nearest otherwise."""
+    """The registered method of that name, or a user's ``package.module:Class``.
+
+    ValueError naming the nearest method otherwise, and for a class that is no method.
+    """
+    if ":" in name:
+        return load_method(name)
     if name not in METHODS:
         raise nearest("method", name, METHODS)
     return METHODS[name]
+
+
+@cache
+def load_method(spec: str) -> type[Method]:
+    """Import a method of the user's own, from the current directory too; ValueError if it is none."""
+    module_name, _, class_name = spec.partition(":")
+    cls = getattr(import_here(module_name), class_name, None)
+    if not (isinstance(cls, type) and issubclass(cls, Method)):
+        raise ValueError(
+            f"{spec} is no method; it must name a class derived from gibbsian.core.Method"
+        )
+    for attribute in ("players", "roles"):
+        if not hasattr(cls, attribute):
+            raise ValueError(f"{spec} does not say what its {attribute} are")
+    return cls
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,24 +150,28 @@ LATENT = Option(int, 16, "dimension of the generator's latent space")
 
 def method_options(cls: type[Method]) -> Mapping[str, Option]:
     """The options of a method, and ``latent`` where a network of it has a latent space."""
-    latent = any(role in ("generator", "decoder") for role in cls.networks)
+    latent = any(role.latent for role in cls.roles.values())
     return {**options_of(cls), **({"latent": LATENT} if latent else {})}
 
 
-def default_network(role: str, name: str) -> Network:
+def builder_of(method: str, role: str, name: str) -> Builder:
+    """What builds the network ``name`` of a method's role; ValueError for an unknown name."""
+    return network_builder(networks_of(method_class(method).roles[role]), role, name)
+
+
+def networks_of(role: Role) -> Mapping[str, Builder]:
+    """Builders by name; ValueError for a group of networks that is not there."""
+    if not isinstance(role.networks, str):
+        return role.networks
+    if role.networks not in NETWORKS:
+        raise nearest("group of networks", role.networks, NETWORKS)
+    return NETWORKS[role.networks]
+
+
+def default_network(method: str, role: str, name: str) -> Network:
     """The network ``name`` with its own defaults; ValueError for an unknown name."""
-    known = options_of(network_builder(role, name))
+    known = options_of(builder_of(method, role, name))
     return Network(name, {option: entry.default for option, entry in known.items()})
-
-
-CONVOLUTIONAL = {"mlp": "conv", "confined": "conv"} | {
-    name: f"conv-{name}" for name in ("bounded", "autoencoder")
-}
-
-
-def suited(default: str, pictures: bool) -> str:
-    """The default network on pictures or elsewhere, where a method's own is ``default``."""
-    return CONVOLUTIONAL.get(default, default) if pictures else default
 
 
 def plain(method: str, data: str, pictures: bool | None = None) -> Config:
@@ -164,8 +191,8 @@ def plain(method: str, data: str, pictures: bool | None = None) -> Config:
         box="auto",
         options={name: option.default for name, option in method_options(cls).items()},
         networks={
-            role: default_network(role, suited(default, pictures))
-            for role, default in cls.networks.items()
+            name: default_network(method, name, role.name(pictures))
+            for name, role in cls.roles.items()
         },
         optimizers={player: Optimizer() for player in players},
     )
@@ -206,10 +233,9 @@ def from_json(
     if not isinstance(values, Mapping) or "method" not in values or "data" not in values:
         raise ValueError("a configuration needs the entries 'method' and 'data'")
     method = str(values["method"])
+    check_consent({"the method": method}, origin, trust_code)
     rest = {name: value for name, value in values.items() if name != "method"}
-    names = {
-        role: network_name(rest[role]) for role in method_class(method).networks if role in rest
-    }
+    names = {role: network_name(rest[role]) for role in method_class(method).roles if role in rest}
     if not trust_code:
         for role in {role for role in given if ":" in names.get(role, "")}:
             del rest[role], names[role]
@@ -239,7 +265,7 @@ def replace(config: Config, **changes: Any) -> Config:
         if name in known:
             options[name] = coerced(known[name].type, value, f"option {name}", options[name])
         elif name in networks:
-            networks[name] = _network(name, networks[name], value)
+            networks[name] = _network(config.method, name, networks[name], value)
         elif name in players:
             before = optimizers[players[name]]
             optimizers[players[name]] = coerced(Optimizer, value, f"option {name}", before)
@@ -257,13 +283,13 @@ def _with_data(config: Config, data: str) -> Config:
     """``config`` for other data: on pictures a default network is the convolutional one."""
     was, now = (False, False) if data == config.data else map(holds_pictures, (config.data, data))
     networks = dict(config.networks)
-    for role, default in method_class(config.method).networks.items():
-        if was != now and networks[role].name == suited(default, was):
-            networks[role] = _network(role, networks[role], suited(default, now))
+    for name, role in method_class(config.method).roles.items():
+        if was != now and networks[name].name == role.name(was):
+            networks[name] = _network(config.method, name, networks[name], role.name(now))
     return dataclasses.replace(config, data=data, networks=networks)
 
 
-def _network(role: str, before: Network, value: Any) -> Network:
+def _network(method: str, role: str, before: Network, value: Any) -> Network:
     """``before`` with another name, other options, or both."""
     if isinstance(value, Network):
         value = value.to_json()
@@ -272,10 +298,10 @@ def _network(role: str, before: Network, value: Any) -> Network:
     if not isinstance(value, Mapping):
         raise ValueError(f"option {role} must be a name or a group of settings, not {value!r}")
     name = coerced(str, value.get("name", before.name), f"option {role} name")
-    builder = network_builder(role, name)
+    builder = builder_of(method, role, name)
     known, given = options_of(builder), {k: v for k, v in value.items() if k != "name"}
     check_options(f"the {role} network {name}", builder, given)
-    options = dict(default_network(role, name).options)
+    options = dict(default_network(method, role, name).options)
     options |= {k: v for k, v in before.options.items() if k in known}
     for option, entry in given.items():
         options[option] = coerced(known[option].type, entry, f"option {role} {option}")

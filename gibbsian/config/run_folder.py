@@ -170,7 +170,7 @@ def _is_content(path: Path) -> bool:
 def default_path(config: Config) -> Path:
     """``runs/METHOD-DATA-seedS``, with a number behind it when that is taken."""
     stem = Path(config.data).stem if "/" in config.data else config.data
-    base = Path("runs") / f"{config.method}-{stem}-seed{config.training.seed}"
+    base = Path("runs") / f"{config.method.replace(':', '-')}-{stem}-seed{config.training.seed}"
     path, number = base, 1
     while path.exists():
         number += 1

@@ -9,12 +9,15 @@ import difflib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Generator, Tensor, nn
 
 from gibbsian.core.measures import Measure, Undefined
+
+if TYPE_CHECKING:
+    from gibbsian.core.roles import Role
 
 Energy = Callable[[Tensor], Tensor]
 """E: ``[B, *event] -> [B]``, low where the model is probable."""
@@ -70,10 +73,10 @@ class Method(nn.Module, ABC):
     """A game between players, each a set of sub-modules or parameters of this module.
 
     Sub-classes are final: no implemented method is overridden. ``players`` maps a player's name to
-    the attributes it moves; ``networks`` maps each constructor argument that takes a network to the
-    default network's name; ``local`` names buffers that differ between processes (Markov chains);
-    ``demands`` maps (option, value) to the settings that the built-in networks then need, by role;
-    ``packs`` maps a role to the option that says how many observations its network sees side by side;
+    the attributes it moves; ``roles`` maps each constructor argument that takes a network to what
+    builds it, what it sees and what it must return; ``local`` names buffers that differ between
+    processes (Markov chains); ``settings`` are options that ``gibbsian train`` starts from;
+    ``staged`` names players that need not move in the first round;
     ``self_optimized`` names players whose moves' transforms return steps, to be subtracted as they are:
     they have no optimizer to choose. ``directed``: the model is normalised by construction, relative to
     counting measure on binary data and Lebesgue measure on all of R^d otherwise. ``conditional``: it is
@@ -82,10 +85,10 @@ class Method(nn.Module, ABC):
     """
 
     players: ClassVar[Mapping[str, tuple[str, ...]]]
-    networks: ClassVar[Mapping[str, str]]
+    roles: ClassVar[Mapping[str, Role]]
     local: ClassVar[tuple[str, ...]] = ()
-    demands: ClassVar[Mapping[tuple[str, object], Mapping[str, Mapping[str, object]]]] = {}
-    packs: ClassVar[Mapping[str, str]] = {}
+    settings: ClassVar[Mapping[str, Any]] = {}
+    staged: ClassVar[tuple[str, ...]] = ()
     self_optimized: ClassVar[tuple[str, ...]] = ()
     directed: ClassVar[bool] = False
     conditional: ClassVar[bool] = False

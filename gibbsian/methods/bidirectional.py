@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator, Mapping
-from typing import Annotated, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Generator, Tensor, nn
@@ -34,6 +34,7 @@ from gibbsian.core import Batch, Loss, Method, Move, check_energy
 from gibbsian.core.measures import Counting, Gaussian, Measure, Undefined
 from gibbsian.core.numerics import call_frozen, jacobian, log_det_gram, singular_values
 from gibbsian.core.protocols import Flow
+from gibbsian.core.roles import ENCODER, ENERGY, GENERATOR, Role
 from gibbsian.core.signatures import RARE
 from gibbsian.methods.checks import (
     check_at_least,
@@ -49,6 +50,11 @@ ANNEALING = 2307.0
 PROBE_ROWS = 64
 PROBED = ("sum_log_s", "d_log_s1", "d_log_mu")
 PIECEWISE_LINEAR = nn.ReLU | nn.LeakyReLU | nn.PReLU
+
+
+def noise_levels(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The diffusion bound needs an energy of point and noise level."""
+    return {"time": True} if options["upper"] == "diffusion" else {}
 
 
 class BidirectionalBounds(Method):
@@ -91,13 +97,10 @@ class BidirectionalBounds(Method):
         "energy": ("energy",),
         "generator": ("generator", "lower"),
     }
-    networks: ClassVar[Mapping[str, str]] = {
-        "energy": "confined",
-        "generator": "mlp",
-        "encoder": "mlp",
-    }
-    demands: ClassVar[Mapping[tuple[str, object], Mapping[str, Mapping[str, object]]]] = {
-        ("upper", "diffusion"): {"energy": {"time": True}}
+    roles: ClassVar[Mapping[str, Role]] = {
+        "energy": ENERGY.but(demands=noise_levels),
+        "generator": GENERATOR,
+        "encoder": ENCODER,
     }
     latent_target: Literal["energy"]
 

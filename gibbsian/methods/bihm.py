@@ -11,6 +11,7 @@ from torch import Generator, Tensor, nn
 from gibbsian.core import Batch, Loss, Method, Move
 from gibbsian.core.measures import Counting, Measure, RealSpace, Undefined
 from gibbsian.core.numerics import log_mean_exp
+from gibbsian.core.roles import BELIEFS, Role
 from gibbsian.methods.checks import check_at_least, check_choice, check_weight
 from gibbsian.methods.helmholtz_chain import Gibbs, resampled
 from gibbsian.methods.helmholtz_layers import (
@@ -50,7 +51,7 @@ class BiHM(Method):
     """
 
     players: ClassVar[Mapping[str, tuple[str, ...]]] = {"model": ("beliefs",)}
-    networks: ClassVar[Mapping[str, str]] = {"beliefs": "sigmoid"}
+    roles: ClassVar[Mapping[str, Role]] = {"beliefs": BELIEFS}
     directed: ClassVar[bool] = True
 
     def __init__(

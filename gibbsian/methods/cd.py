@@ -10,6 +10,7 @@ from torch import Generator, Tensor, nn
 
 from gibbsian.core import Batch, Loss, Method, Move, NonFiniteError, check_energy
 from gibbsian.core.measures import Measure, Undefined
+from gibbsian.core.roles import ENERGY, Role
 from gibbsian.methods._conditional import check_classifier, draw, known_classes, with_classes
 from gibbsian.methods._langevin import LangevinSampler, SamplerOptions
 from gibbsian.methods.checks import (
@@ -43,7 +44,7 @@ class ContrastiveDivergence(Method):
     """
 
     players: ClassVar[Mapping[str, tuple[str, ...]]] = {"energy": ("energy",)}
-    networks: ClassVar[Mapping[str, str]] = {"energy": "confined"}
+    roles: ClassVar[Mapping[str, Role]] = {"energy": ENERGY}
     local: ClassVar[tuple[str, ...]] = ("chains",)
 
     def __init__(

@@ -12,6 +12,7 @@ from gibbsian.core import Batch, Loss, Method, Move, check_energy
 from gibbsian.core.measures import Gaussian, Measure, Undefined
 from gibbsian.core.numerics import call_frozen
 from gibbsian.core.protocols import HasLogits
+from gibbsian.core.roles import ENERGY, GENERATOR, Role
 from gibbsian.methods.checks import check_at_least, check_positive, check_weight, refuse_given
 from gibbsian.methods.labelled import LabelledRows, classification_cost
 
@@ -78,7 +79,10 @@ class EBGAN(Method):
         "energy": ("energy",),
         "generator": ("generator",),
     }
-    networks: ClassVar[Mapping[str, str]] = {"energy": "autoencoder", "generator": "mlp"}
+    roles: ClassVar[Mapping[str, Role]] = {
+        "energy": ENERGY.but(default="autoencoder", images="conv-autoencoder"),
+        "generator": GENERATOR,
+    }
     local: ClassVar[tuple[str, ...]] = ("labelled.x", "labelled.target", "labelled.seen")
 
     def __init__(

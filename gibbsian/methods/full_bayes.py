@@ -10,6 +10,7 @@ from torch import Generator, Tensor, nn
 
 from gibbsian.core import Batch, Loss, Method, Move
 from gibbsian.core.measures import Gaussian, Measure, Undefined
+from gibbsian.core.roles import DECODER, ENCODER, Role
 from gibbsian.methods.checks import check_at_least, check_positive, refuse_given
 from gibbsian.methods.observations import observation_of
 from gibbsian.methods.posteriors import POSTERIORS, location_and_log_scale
@@ -29,7 +30,7 @@ class FullBayes(Method):
     """
 
     players: ClassVar[Mapping[str, tuple[str, ...]]] = {"model": ("theta", "log_s", "encoder")}
-    networks: ClassVar[Mapping[str, str]] = {"decoder": "mlp", "encoder": "mlp"}
+    roles: ClassVar[Mapping[str, Role]] = {"decoder": DECODER, "encoder": ENCODER}
     directed: ClassVar[bool] = True
 
     def __init__(

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import ClassVar, Literal
 
 import torch
 from torch import Generator, Tensor, nn
 
-from gibbsian.core import Batch, Gradients, Loss, Method, Move, check_energy
+from gibbsian.core import Batch, Gradients, Loss, Method, Move, Space, check_energy
 from gibbsian.core.measures import Gaussian, Measure, Undefined
 from gibbsian.core.numerics import Map, call_frozen, one_centred_penalty, zero_centred_penalty
+from gibbsian.core.roles import CRITIC, GENERATOR, Role, Setting
 from gibbsian.methods.adversarial_losses import GAMES
 from gibbsian.methods.checks import (
     check_at_least,
@@ -33,6 +35,12 @@ def pack(x: Tensor, m: int) -> Tensor:
     if groups == 0:
         raise ValueError(f"packing {m} needs a batch of at least {m} observations, not {len(x)}")
     return x[: groups * m].reshape(groups, m * x.shape[1], *x.shape[2:])
+
+
+def packed(setting: Setting) -> Space:
+    """``packing`` observations, joined along their first axis."""
+    first, *rest = setting.space.shape
+    return replace(setting.space, shape=(setting.options["packing"] * first, *rest))
 
 
 class GAN(Method):
@@ -61,8 +69,10 @@ class GAN(Method):
         "critic": ("critic",),
         "generator": ("generator",),
     }
-    networks: ClassVar[Mapping[str, str]] = {"critic": "mlp", "generator": "mlp"}
-    packs: ClassVar[Mapping[str, str]] = {"critic": "packing"}
+    roles: ClassVar[Mapping[str, Role]] = {
+        "critic": CRITIC.but(sees=packed),
+        "generator": GENERATOR,
+    }
     latent_target: Literal["tilted"]
 
     def __init__(

@@ -13,6 +13,7 @@ from gibbsian.bounds.kale import donsker_varadhan, effective_share, kale
 from gibbsian.core import Batch, Loss, Method, Move, check_energy
 from gibbsian.core.measures import Gaussian, Measure, Undefined
 from gibbsian.core.numerics import call_frozen, log_mean_exp
+from gibbsian.core.roles import ENERGY, GENERATOR, Role
 from gibbsian.methods.checks import check_at_least, check_choice, check_weight, refuse_given
 from gibbsian.methods.invertible import (
     as_invertible,
@@ -59,7 +60,10 @@ class GEBM(Method):
         "energy": ("potential", "A"),
         "base": ("generator",),
     }
-    networks: ClassVar[Mapping[str, str]] = {"energy": "mlp", "generator": "mlp"}
+    roles: ClassVar[Mapping[str, Role]] = {
+        "energy": ENERGY.but(default="mlp"),
+        "generator": GENERATOR,
+    }
     latent_target: Literal["tilted", "energy"]
 
     def __init__(

@@ -11,6 +11,7 @@ from torch import Generator, Tensor, nn
 from gibbsian.core import Batch, Gradients, Loss, Method, Move, check_energy, standard_normal
 from gibbsian.core.measures import Gaussian, Measure, Undefined
 from gibbsian.core.numerics import call_frozen, zero_centred_penalty
+from gibbsian.core.roles import CRITIC, GENERATOR, STUDENT, Role
 from gibbsian.methods.adversarial_losses import cross_entropy, non_saturating
 from gibbsian.methods.checks import (
     check_at_least,
@@ -65,11 +66,12 @@ class LBT(Method):
         "critic": ("critic",),
         "generator": ("generator",),
     }
-    networks: ClassVar[Mapping[str, str]] = {
-        "generator": "mlp",
-        "student": "vae",
-        "critic": "mlp",
+    roles: ClassVar[Mapping[str, Role]] = {
+        "generator": GENERATOR,
+        "student": STUDENT,
+        "critic": CRITIC,
     }
+    staged: ClassVar[tuple[str, ...]] = ("student", "critic")
     self_optimized: ClassVar[tuple[str, ...]] = ("student",)
 
     def __init__(

@@ -12,6 +12,7 @@ from torch import Generator, Tensor, nn
 from gibbsian.core import Batch, Loss, Method, Move
 from gibbsian.core.measures import Gaussian, Measure, Undefined
 from gibbsian.core.numerics import call_frozen
+from gibbsian.core.roles import DECODER, Role
 from gibbsian.methods.checks import check_at_least, check_positive, check_probability, refuse_given
 from gibbsian.methods.observations import observation_of
 from gibbsian.samplers import hmc, run
@@ -36,7 +37,7 @@ class MonteCarloEM(Method):
     """
 
     players: ClassVar[Mapping[str, tuple[str, ...]]] = {"model": ("decoder",)}
-    networks: ClassVar[Mapping[str, str]] = {"decoder": "mlp"}
+    roles: ClassVar[Mapping[str, Role]] = {"decoder": DECODER}
     local: ClassVar[tuple[str, ...]] = ("z", "log_step_size")
     directed: ClassVar[bool] = True
 

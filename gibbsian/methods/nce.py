@@ -12,6 +12,7 @@ from torch.nn.functional import softplus
 
 from gibbsian.core import Batch, Loss, Method, Move, check_energy
 from gibbsian.core.measures import Box, Gaussian, Measure, Undefined
+from gibbsian.core.roles import ENERGY, Role
 from gibbsian.methods._conditional import check_classifier, draw, known_classes, with_classes
 from gibbsian.methods._langevin import LangevinSampler, SamplerOptions
 from gibbsian.methods.checks import check_at_least, check_positive
@@ -46,7 +47,7 @@ class NoiseContrast(Method):
     """
 
     players: ClassVar[Mapping[str, tuple[str, ...]]] = {"energy": ("energy", "A")}
-    networks: ClassVar[Mapping[str, str]] = {"energy": "confined"}
+    roles: ClassVar[Mapping[str, Role]] = {"energy": ENERGY}
 
     def __init__(
         self,

@@ -11,6 +11,7 @@ from torch import Generator, Tensor, nn
 from gibbsian.core import Batch, Loss, Method, Move, check_energy
 from gibbsian.core.measures import Measure, Undefined
 from gibbsian.core.numerics import Map, input_gradient
+from gibbsian.core.roles import ENERGY, Role
 from gibbsian.methods._conditional import check_classifier, draw, known_classes, with_classes
 from gibbsian.methods._langevin import LangevinSampler, SamplerOptions
 from gibbsian.methods.checks import check_choice, check_positive
@@ -60,7 +61,7 @@ class ScoreMatching(Method):
     """
 
     players: ClassVar[Mapping[str, tuple[str, ...]]] = {"energy": ("energy",)}
-    networks: ClassVar[Mapping[str, str]] = {"energy": "confined"}
+    roles: ClassVar[Mapping[str, Role]] = {"energy": ENERGY}
 
     def __init__(
         self,

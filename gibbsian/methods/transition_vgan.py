@@ -11,6 +11,7 @@ from torch import Generator, Tensor, nn
 from gibbsian.core import Batch, Loss, Method, Move
 from gibbsian.core.measures import Box, Measure, Undefined
 from gibbsian.core.numerics import call_frozen
+from gibbsian.core.roles import AUTOENCODER, BOUNDED, Role
 from gibbsian.methods.checks import check_at_least, check_choice, check_probability, check_weight
 from gibbsian.methods.experts import check_experts, contrast_loss, following_loss
 
@@ -55,7 +56,7 @@ class TransitionVGAN(Method):
         "transition": ("autoencoder",),
         "energy": ("energy",),
     }
-    networks: ClassVar[Mapping[str, str]] = {"energy": "bounded", "autoencoder": "mlp"}
+    roles: ClassVar[Mapping[str, Role]] = {"energy": BOUNDED, "autoencoder": AUTOENCODER}
 
     def __init__(
         self,

@@ -11,6 +11,7 @@ from torch import Generator, Tensor, nn
 from gibbsian.core import Batch, Loss, Method, Move
 from gibbsian.core.measures import Gaussian, Measure, Undefined
 from gibbsian.core.numerics import call_frozen, log_mean_exp
+from gibbsian.core.roles import DECODER, ENCODER, Role
 from gibbsian.methods.checks import check_at_least, check_choice
 from gibbsian.methods.observations import observation_of
 from gibbsian.methods.posteriors import POSTERIORS, location_and_log_scale
@@ -39,7 +40,7 @@ class VAE(Method):
     """
 
     players: ClassVar[Mapping[str, tuple[str, ...]]] = {"model": ("decoder", "encoder")}
-    networks: ClassVar[Mapping[str, str]] = {"decoder": "mlp", "encoder": "mlp"}
+    roles: ClassVar[Mapping[str, Role]] = {"decoder": DECODER, "encoder": ENCODER}
     directed: ClassVar[bool] = True
 
     def __init__(

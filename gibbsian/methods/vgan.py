@@ -11,6 +11,7 @@ from torch import Generator, Tensor, nn
 from gibbsian.core import Batch, Loss, Method, Move
 from gibbsian.core.measures import Gaussian, Measure, Undefined
 from gibbsian.core.numerics import call_frozen
+from gibbsian.core.roles import BOUNDED, GENERATOR, Role
 from gibbsian.methods.checks import check_at_least, check_choice, check_weight, refuse_given
 from gibbsian.methods.experts import check_experts, contrast_loss, following_loss
 
@@ -37,7 +38,7 @@ class VGAN(Method):
         "generator": ("generator",),
         "energy": ("energy",),
     }
-    networks: ClassVar[Mapping[str, str]] = {"energy": "bounded", "generator": "mlp"}
+    roles: ClassVar[Mapping[str, Role]] = {"energy": BOUNDED, "generator": GENERATOR}
     latent_target: Literal["energy"] = "energy"
 
     def __init__(

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import math
 from collections.abc import Mapping
 from contextlib import nullcontext
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from gibbsian.config.config import Config, check_seed, half_width, replace
+from gibbsian.config.config import (
+    Config,
+    check_seed,
+    half_width,
+    method_class,
+    networks_of,
+    replace,
+)
 from gibbsian.core import Method, Space, check_energy, limits
 from gibbsian.core.measures import Box, Counting, Gaussian, Measure, RealSpace, Undefined
 from gibbsian.core.randomness import kept_global, seed_global
+from gibbsian.core.roles import Setting, check_output
 from gibbsian.methods import METHODS
-from gibbsian.models.roles import LATENT_ROLES, Shape, blaming, input_space
-from gibbsian.networks import NETWORKS, build
+from gibbsian.models.errors import blaming
+from gibbsian.networks import build_from
 
 
 def resolve(
@@ -38,16 +45,14 @@ def resolve(
     changes: dict[str, object] = {}
     if config.training.batch == 0:
         changes["training"] = {"batch": min(256, len(x_train))}
-    for (option, value), settings in METHODS[config.method].demands.items():
-        if getattr(config, option) == value:
-            for role, fields in settings.items():
-                has = config.networks[role].options
-                changes[role] = {name: v for name, v in fields.items() if name in has}
+    for name, role in method_class(config.method).roles.items():
+        has = config.networks[name].options
+        changes[name] = {k: v for k, v in role.demands(config.options).items() if k in has}
     config = replace(config, **changes)
     if config.box == "auto":
         half = "none"
-        if "energy" in METHODS[config.method].networks and space.box is None:
-            energy = given["energy"] if "energy" in given else _network(config, "energy", space)
+        if "energy" in method_class(config.method).roles and space.box is None:
+            energy = given["energy"] if "energy" in given else _network(config, "energy", space, 0)
             if getattr(energy, "bounded", False):
                 half = str(math.ceil(12.5 * x_train.abs().max().item()) / 10)
         config = replace(config, box=half)
@@ -67,7 +72,7 @@ def boxed(space: Space, box: str) -> Space:
 def measure_of(energy: nn.Module | None, space: Space) -> Measure | Undefined:
     """The base measure on which exp(-E) has a normaliser, or the reason why there is none."""
     if energy is None:
-        return Undefined(space.shape, "the critic of a GAN is not the energy of a density on x")
+        return Undefined(space.shape, "no network of this method is the energy of a density on x")
     if space.kind == "binary":
         return Counting(space.shape)
     if space.box is not None:
@@ -93,93 +98,78 @@ def assemble(
     ValueError when a network's output does not fit.
     """
     given = dict(networks or {})
-    cls = METHODS[config.method]
+    cls = method_class(config.method)
     space = boxed(space, config.box)
     seen: dict[str, Space] = {}
     with kept_global(), limits.counted():
         seed_global(config.training.seed)
         parts: dict[str, Any] = {}
-        for role in cls.networks:
-            seen[role] = input_space(config, role, space, parts)
-            own = role in given
-            parts[role] = given.pop(role) if own else _network(config, role, seen[role])
+        setting = Setting(space, config.options.get("latent", 0), config.options, parts)
+        for name, role in cls.roles.items():
+            with blaming(f"what the {name} network sees"):
+                seen[name] = role.sees(setting)
+            own = name in given
+            latent = setting.latent
+            parts[name] = given.pop(name) if own else _network(config, name, seen[name], latent)
         if given:
             raise ValueError(
                 f"{config.method} has no network {sorted(given)[0]!r}; its networks are "
-                f"{', '.join(cls.networks)}"
+                f"{', '.join(cls.roles)}"
             )
-        parameters = inspect.signature(cls).parameters
-        if "prior" in parameters:
-            parts["prior"] = Gaussian((config.options["latent"],))
-        if "measure" in parameters:
-            directed = cls.directed
-            energy = parts.get("energy")
-            parts["measure"] = whole(space) if directed else measure_of(energy, space)
+        check_networks(cls, seen, setting)
+        energy = parts.get("energy")
+        measure = whole(space) if cls.directed else measure_of(energy, space)
+        prior = {"prior": Gaussian((setting.latent,))} if setting.latent else {}
         options = {name: v for name, v in config.options.items() if name != "latent"}
-        _check_networks(parts, seen, space)
-        return cls(**parts, **options)
+        return cls(**parts, **prior, measure=measure, **options)
 
 
-def _network(config: Config, role: str, space: Space) -> nn.Module:
+def _network(config: Config, role: str, space: Space, latent: int) -> nn.Module:
     name, options = config.networks[role].name, config.networks[role].options
+    declared = method_class(config.method).roles[role]
+    known = {"space": space} | ({"latent": latent} if declared.latent else {})
     with limits.counted(), blaming(f"your own network {name}") if ":" in name else nullcontext():
-        if role in LATENT_ROLES:
-            return build(role, name, options, space=space, latent=config.options["latent"])
-        return build(role if role in NETWORKS else "energy", name, options, space=space)
+        return build_from(networks_of(declared), role, name, options, **known)
 
 
-def _check_networks(parts: Mapping[str, object], seen: Mapping[str, Space], space: Space) -> None:
+def check_networks(cls: type[Method], seen: Mapping[str, Space], setting: Setting) -> None:
     """Run each network once on two rows: a wrong shape is an error here, not after an hour."""
-    for role, network in parts.items():
-        if not isinstance(network, nn.Module):
-            continue
+    for name, network in setting.networks.items():
+        role = cls.roles[name]
         trainable = any(parameter.requires_grad for parameter in network.parameters())
-        if not trainable and role != "generator":  # whether a generator must move, its method says
-            raise ValueError(f"the {role} network has no parameters to train")
-        shape: Shape = seen[role].shape
-        returned: Shape = ()
-        if role in LATENT_ROLES:
-            prior = parts["prior"]
-            assert isinstance(prior, Gaussian)
-            shape, returned = LATENT_ROLES[role].shapes(seen[role], *prior.shape)
+        if role.trained and not trainable:
+            raise ValueError(f"the {name} network has no parameters to train")
         before = network.training
         network.eval()
-        with torch.enable_grad(), blaming(f"the {role} network, given [2, {_sizes(shape)}],"):
-            inputs = [torch.zeros(2, *shape)]
-            if role == "beliefs":
-                inputs += [torch.zeros(2, n) for n in cast("tuple[int, ...]", network.sizes)[1:]]
-            if role == "student":
-                inputs.append(torch.zeros(2, cast("int", network.noise)))
+        with blaming(f"the {name} network"):
+            shapes = role.inputs(network, seen[name], setting)
+        sizes = ", ".join(map(str, shapes[0]))
+        with torch.enable_grad(), blaming(f"the {name} network, given [2, {sizes}],"):
+            inputs = [torch.zeros(2, *shape) for shape in shapes]
             if getattr(network, "takes_time", False):
                 inputs.append(torch.zeros(2))
             value = network(*inputs)
         network.train(before)
         if not isinstance(value, Tensor):
-            raise ValueError(f"the {role} network returns a {type(value).__name__}, not a tensor")
+            raise ValueError(f"the {name} network returns a {type(value).__name__}, not a tensor")
         if trainable and not value.requires_grad:
             raise ValueError(
-                f"the {role} network's output carries no gradient to its parameters; leave out detach, "
+                f"the {name} network's output carries no gradient to its parameters; leave out detach, "
                 "no_grad and conversions to whole numbers"
             )
-        if role in ("autoencoder", "predictor", "point"):
-            returned = space.shape if role == "point" else seen[role].shape
-        elif role == "statistics":  # whose maps statistics_space has looked at
+        if role.returns is None:
             continue
-        elif role not in LATENT_ROLES:
+        expected = role.returns(seen[name], setting)
+        if expected == ():
             check_energy(value, 2)
-            continue
-        if value.shape != (2, *returned):
-            known = LATENT_ROLES.get(role)
-            output = known.output if known is not None else "one observation is"
-            raise ValueError(
-                f"the {role} returns {list(value.shape[1:])} per row, but {output} {list(returned)}"
-            )
-
-
-def _sizes(shape: tuple[int, ...]) -> str:
-    return ", ".join(map(str, shape))
+        else:
+            check_output(name, value, expected, role.output)
 
 
 def known_networks() -> dict[str, tuple[str, ...]]:
-    """Names of the built-in networks, by role."""
-    return {role: tuple(named) for role, named in NETWORKS.items()}
+    """Names of the built-in networks, by role of the built-in methods."""
+    found: dict[str, tuple[str, ...]] = {}
+    for cls in METHODS.values():
+        for name, role in cls.roles.items():
+            found[name] = tuple(networks_of(role))
+    return found

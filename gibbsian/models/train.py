@@ -29,8 +29,8 @@ from gibbsian.core.protocols import HasEnergy
 from gibbsian.core.randomness import kept_global
 from gibbsian.data import Dataset, Stream
 from gibbsian.models.build import assemble, resolve
+from gibbsian.models.errors import ERRORS_OF_MODULES
 from gibbsian.models.model import Model, placed
-from gibbsian.models.roles import ERRORS_OF_MODULES
 from gibbsian.training import Optimizer, Progress, Watch, checkpoints, fit, processes, start
 from gibbsian.training.processes import process_group
 

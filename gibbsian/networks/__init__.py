@@ -13,6 +13,7 @@ from typing import Any, cast
 from torch import nn
 
 from gibbsian.core import Space, nearest
+from gibbsian.core.roles import Builder
 from gibbsian.core.signatures import check_options
 from gibbsian.networks.autoencoders import (
     AutoEncoder,
@@ -44,20 +45,9 @@ from gibbsian.networks.registry import (
     ENERGIES,
     GENERATORS,
     NETWORKS,
-    POINTS,
-    PREDICTORS,
-    STATISTICS,
     STUDENTS,
-    Builder,
 )
-from gibbsian.networks.scattering import Identity, Scattering
 from gibbsian.networks.students import FlowStudent, MixtureStudent, VAEStudent
-from gibbsian.networks.super_resolution import (
-    SRCNN,
-    ResidualPredictor,
-    SubPixel,
-    statistics_space,
-)
 from gibbsian.networks.trunks import ConvTrunk, DenseTrunk
 from gibbsian.networks.user import build_user, load_user
 
@@ -71,10 +61,6 @@ __all__ = [
     "ENERGIES",
     "GENERATORS",
     "NETWORKS",
-    "POINTS",
-    "PREDICTORS",
-    "SRCNN",
-    "STATISTICS",
     "STUDENTS",
     "AutoEncoder",
     "AutoEncoderEnergy",
@@ -91,19 +77,15 @@ __all__ = [
     "DenseTrunk",
     "FlowGenerator",
     "FlowStudent",
-    "Identity",
     "JointEnergy",
     "Ladder",
     "LinearEnergy",
     "MinibatchCritic",
     "MixtureStudent",
     "MobileNet",
-    "ResidualPredictor",
-    "Scattering",
     "SigmoidBeliefs",
     "SigmoidEnergy",
     "SqueezeNet",
-    "SubPixel",
     "VAEStudent",
     "bernoulli_entropy",
     "build",
@@ -113,12 +95,12 @@ __all__ = [
     "build_decoder",
     "build_encoder",
     "build_energy",
+    "build_from",
     "build_generator",
     "build_student",
     "build_user",
     "load_user",
     "network_builder",
-    "statistics_space",
 ]
 
 
@@ -166,26 +148,33 @@ def build_beliefs(name: str, space: Space, **options: Any) -> nn.Module:
 
 
 def build(role: str, name: str, options: Mapping[str, Any], **known: Any) -> nn.Module:
-    """The network ``name`` of a ``role``, given the ``known`` space and latent dimension.
+    """The network ``name`` of the group ``role``, given the ``known`` space and latent dimension.
 
     ValueError for an unknown name, and naming the options that it has for one that it has not.
     """
+    return build_from(NETWORKS[role], role, name, options, **known)
+
+
+def build_from(
+    networks: Mapping[str, Builder], role: str, name: str, options: Mapping[str, Any], **known: Any
+) -> nn.Module:
+    """As ``build``, from builders by name."""
     if "latent" in known and known["latent"] < 1:
         article = "an" if role[0] in "aeiou" else "a"
         raise ValueError(
             f"{article} {role} needs a latent dimension of at least 1, not {known['latent']}"
         )
-    builder = network_builder(role, name)
+    builder = network_builder(networks, role, name)
     check_options(f"the {role} network {name}", builder, options)
     if ":" in name:
         return build_user(name, cast("type[nn.Module]", builder), options, **known)
     return builder(**known, **options)
 
 
-def network_builder(role: str, name: str) -> Builder:
+def network_builder(networks: Mapping[str, Builder], role: str, name: str) -> Builder:
     """The class or function ``name`` of a ``role``; ValueError for an unknown name."""
     if ":" in name:
         return load_user(name)
-    if name not in NETWORKS[role]:
-        raise nearest(f"{role} network", name, NETWORKS[role])
-    return NETWORKS[role][name]
+    if name not in networks:
+        raise nearest(f"{role} network", name, networks)
+    return networks[name]

@@ -7,12 +7,11 @@ Encoders, decoders and generators are given the dimension of the latent space to
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any
 
-from torch import nn
-
 from gibbsian.core import Space
+from gibbsian.core.roles import Builder
 from gibbsian.core.signatures import RARE
 from gibbsian.networks.autoencoders import (
     conv_autoencoder,
@@ -35,14 +34,7 @@ from gibbsian.networks.generators import ConvGenerator, DenseGenerator
 from gibbsian.networks.ladder import Ladder
 from gibbsian.networks.minibatch import MinibatchCritic
 from gibbsian.networks.options import check_counts, check_positive
-from gibbsian.networks.pretrained import SqueezeNet
-from gibbsian.networks.scattering import Identity, Scattering
 from gibbsian.networks.students import FlowStudent, MixtureStudent, VAEStudent
-from gibbsian.networks.super_resolution import (
-    SRCNN,
-    ResidualPredictor,
-    SubPixel,
-)
 from gibbsian.networks.trunks import ConvTrunk, DenseTrunk
 
 
@@ -210,8 +202,6 @@ def flow_student(space: Space, **flow: Annotated[Any, FlowGenerator]) -> FlowStu
     return FlowStudent(FlowGenerator(space, math.prod(space.shape), **flow))
 
 
-Builder = Callable[..., nn.Module]
-
 ENERGIES: Mapping[str, Builder] = {
     "mlp": mlp,
     "confined": confined,
@@ -256,19 +246,6 @@ AUTOENCODERS: Mapping[str, Builder] = {
 
 BELIEFS: Mapping[str, Builder] = {"sigmoid": SigmoidBeliefs}
 
-POINTS: Mapping[str, Builder] = {
-    "subpixel": SubPixel,
-    "srcnn": SRCNN,
-}
-
-STATISTICS: Mapping[str, Builder] = {
-    "scattering": Scattering,
-    "squeezenet": SqueezeNet,
-    "identity": Identity,
-}
-
-PREDICTORS: Mapping[str, Builder] = {"residual": ResidualPredictor}
-
 STUDENTS: Mapping[str, Builder] = {
     "vae": VAEStudent,
     "mixture": MixtureStudent,
@@ -284,8 +261,5 @@ NETWORKS: Mapping[str, Mapping[str, Builder]] = {
     "critic": CRITICS,
     "autoencoder": AUTOENCODERS,
     "student": STUDENTS,
-    "point": POINTS,
-    "statistics": STATISTICS,
-    "predictor": PREDICTORS,
 }
-"""Built-in networks by role; a role that is not listed is an energy."""
+"""Groups of built-in networks, which roles name."""

@@ -195,12 +195,20 @@ def _settle(writer: Writer, state: Path | None) -> None:
 def _round(progress: Progress, options: Training) -> dict[str, Tensor]:
     """Play one round; return the last loss and logs of each player."""
     stepper, logs = progress.stepper, {}
+    moved: set[str] = set()
     stepper.set_rates(progress.index, options.rounds)
     for move in progress.method.round(progress.index, progress.stream, progress.rng):
         loss = stepper.step(move, progress.index)
+        moved.add(move.player)
         logs[f"{move.player}/loss"] = loss.value
         for name, value in loss.logs.items():
             logs[f"{move.player}/{name}"] = value
+    still = set(progress.method.players) - moved - set(progress.method.staged)
+    if progress.index == 0 and still:
+        raise ValueError(
+            f"player {min(still)!r} does not move in the first round: yield a Move of it in `round`, or "
+            "name it in `staged` if its turn comes later"
+        )
     if progress.average:
         parameters = [p.detach() for p in progress.method.parameters()]
         averages = list(progress.average.values())

@@ -11,6 +11,7 @@ from torch.func import grad
 
 from gibbsian.core import Batch, Gradients, Loss, Method, Move
 from gibbsian.core.measures import Gaussian, Measure, Undefined
+from gibbsian.core.roles import GENERATOR, Role
 
 
 class LBTShaped(Method):
@@ -29,7 +30,7 @@ class LBTShaped(Method):
         "student": ("mean", "log_std"),
         "teacher": ("generator", "shift"),
     }
-    networks: ClassVar[Mapping[str, str]] = {"generator": "mlp"}
+    roles: ClassVar[Mapping[str, Role]] = {"generator": GENERATOR}
 
     def __init__(
         self,

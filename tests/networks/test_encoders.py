@@ -11,6 +11,7 @@ from torch import Generator, Tensor, nn
 from gibbsian.config.config import plain, replace
 from gibbsian.core import Batch, Method, Move, Space
 from gibbsian.core.measures import Gaussian, Measure, Undefined
+from gibbsian.core.roles import ENCODER, GENERATOR
 from gibbsian.methods import METHODS
 from gibbsian.models.build import assemble, known_networks
 from gibbsian.networks import ENCODERS
@@ -35,7 +36,7 @@ class Toy(Method):
     """A method that has an encoder."""
 
     players = {"encoder": ("encoder",)}
-    networks = {"generator": "mlp", "encoder": "mlp"}
+    roles = {"generator": GENERATOR, "encoder": ENCODER}
 
     def __init__(
         self,

@@ -13,9 +13,15 @@ from torch.nn.functional import avg_pool2d, relu
 from gibbsian.core import Space
 from gibbsian.core.imaging import upscale
 from gibbsian.core.paths import roots
-from gibbsian.networks import statistics_space
+from gibbsian.methods.super_resolution import statistics_space
+from gibbsian.methods.super_resolution.scattering import (
+    FREQUENCY,
+    WIDTH,
+    Scattering,
+    gaussian,
+    morlet,
+)
 from gibbsian.networks.pretrained import MOBILENET, SQUEEZENET, MobileNet, SqueezeNet
-from gibbsian.networks.scattering import FREQUENCY, WIDTH, Scattering, gaussian, morlet
 from tests.nets import build_named
 
 GREY, COLOUR = Space((1, 16, 16), "image", (-1.0, 1.0)), Space((3, 12, 12), "image", (-1.0, 1.0))

@@ -40,7 +40,7 @@ class Seesaw(Method):
     """Two players; dropout draws from the global generator, noise from ``rng``, chains are local."""
 
     players = {"left": ("left", "scale"), "right": ("right",)}
-    networks = {}
+    roles = {}
     local = ("chains",)
 
     def __init__(self, poison: int = 10**9, spoils: str = "both"):
@@ -94,7 +94,7 @@ class Quadratic(Method):
     """One player descending ``slope . theta`` or (theta - mean x)^2 / 2: steps known in closed form."""
 
     players = {"only": ("theta",)}
-    networks = {}
+    roles = {}
 
     def __init__(self) -> None:
         super().__init__(RealSpace((2,)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from gibbsian.config.config import Config, plain, replace
+from gibbsian.config.config import Config, method_class, plain, replace
 from gibbsian.data.densities import is_density
 from gibbsian.data.named import holds_pictures
 
@@ -22,7 +22,7 @@ def default(method: str, data: str, pictures: bool | None = None) -> Config:
     """
     if pictures is None:
         pictures = holds_pictures(data)
-    config = plain(method, data, pictures)
+    config = suggested(plain(method, data, pictures), method_class(method).settings)
     if method in DEFAULTS:
         config = suggested(config, DEFAULTS[method](is_density(data)))
     if method in ON_PICTURES and pictures:

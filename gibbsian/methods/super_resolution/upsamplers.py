@@ -132,6 +132,18 @@ class ResidualPredictor(nn.Module):
         return statistics + self.layers(statistics)
 
 
+class Identity(nn.Module):
+    """Psi(y) = gain * y, one gain per channel, 1 at first: the Gibbs model is then least squares."""
+
+    def __init__(self, space: Space):
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(image_shape(space)[0], 1, 1))
+
+    def forward(self, y: Tensor) -> Tensor:
+        """``[B, C, H, W] -> [B, C, H, W]``."""
+        return self.gain * y
+
+
 def statistics_space(network: nn.Module, space: Space) -> Space:
     """What ``network`` makes of one picture of ``space``; ValueError unless maps ``[K, h, w]``."""
     with torch.no_grad():

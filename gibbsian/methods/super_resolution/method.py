@@ -12,9 +12,11 @@ from gibbsian.core import Batch, Energy, Loss, Method, Move, NonFiniteError
 from gibbsian.core.imaging import downscale, variational_inverse
 from gibbsian.core.measures import Measure, Undefined
 from gibbsian.core.numerics import call_frozen
+from gibbsian.core.roles import Role
 from gibbsian.methods.checks import check_at_least, check_choice, check_positive, check_weight
-from gibbsian.methods.completion import BOX, ConditionalEnergy, check_picture
-from gibbsian.methods.descent import descend
+from gibbsian.methods.super_resolution.builders import POINT, PREDICTOR, STATISTICS
+from gibbsian.methods.super_resolution.completion import BOX, ConditionalEnergy, check_picture
+from gibbsian.methods.super_resolution.descent import descend
 from gibbsian.samplers import run, ula
 
 MEMORY = 0.99
@@ -64,15 +66,13 @@ class SuperResolution(Method):
         "predictor": ("predictor",),
         "statistics": ("statistics",),
     }
-    networks: ClassVar[Mapping[str, str]] = {
-        "point": "subpixel",
-        "statistics": "scattering",
-        "predictor": "residual",
+    roles: ClassVar[Mapping[str, Role]] = {
+        "point": POINT,
+        "statistics": STATISTICS,
+        "predictor": PREDICTOR,
     }
+    staged: ClassVar[tuple[str, ...]] = ("statistics",)
     conditional: ClassVar[bool] = True
-    demands: ClassVar[Mapping[tuple[str, object], Mapping[str, Mapping[str, object]]]] = {
-        ("factor", factor): {"point": {"factor": factor}} for factor in get_args(Factor)
-    }
 
     def __init__(
         self,

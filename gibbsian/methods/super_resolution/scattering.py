@@ -120,15 +120,3 @@ class Scattering(nn.Module):
                 for later in range(1, self.scales - j):
                     found.append(self.averaged(self.modulus(first, later), j + later))
         return torch.cat(found, 1)
-
-
-class Identity(nn.Module):
-    """Psi(y) = gain * y, one gain per channel, 1 at first: the Gibbs model is then least squares."""
-
-    def __init__(self, space: Space):
-        super().__init__()
-        self.gain = nn.Parameter(torch.ones(image_shape(space)[0], 1, 1))
-
-    def forward(self, y: Tensor) -> Tensor:
-        """``[B, C, H, W] -> [B, C, H, W]``."""
-        return self.gain * y

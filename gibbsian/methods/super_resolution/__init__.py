@@ -1,0 +1,24 @@
+"""Super-resolution: the method, its networks and the roles that declare them.
+
+Imports gibbsian.networks, as no other method does: these networks are its own.
+"""
+
+from gibbsian.methods.super_resolution.method import Inference as Inference, SuperResolution
+from gibbsian.methods.super_resolution.scattering import Scattering
+from gibbsian.methods.super_resolution.upsamplers import (
+    SRCNN,
+    Identity,
+    ResidualPredictor,
+    SubPixel,
+    statistics_space,
+)
+
+__all__ = [
+    "SRCNN",
+    "Identity",
+    "ResidualPredictor",
+    "Scattering",
+    "SubPixel",
+    "SuperResolution",
+    "statistics_space",
+]

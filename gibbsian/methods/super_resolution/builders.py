@@ -1,0 +1,58 @@
+"""What builds the networks of super-resolution, what they see and what they return."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from gibbsian.core import Space
+from gibbsian.core.roles import Role, Setting, an_observation, what_it_sees
+from gibbsian.methods.super_resolution.completion import check_picture
+from gibbsian.methods.super_resolution.scattering import Scattering
+from gibbsian.methods.super_resolution.upsamplers import (
+    SRCNN,
+    Identity,
+    ResidualPredictor,
+    SubPixel,
+    statistics_space,
+)
+from gibbsian.networks.pretrained import SqueezeNet
+
+
+def small_picture(setting: Setting) -> Space:
+    """A picture ``factor`` times smaller than the data's."""
+    factor: int = setting.options["factor"]
+    check_picture(setting.space.shape, factor)
+    channels, height, width = setting.space.shape
+    return dataclasses.replace(setting.space, shape=(channels, height // factor, width // factor))
+
+
+def maps_of_statistics(setting: Setting) -> Space:
+    """What the statistics make of a picture."""
+    return statistics_space(setting.networks["statistics"], setting.space)
+
+
+def same_factor(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The point estimate enlarges by the method's ``factor``."""
+    return {"factor": options["factor"]}
+
+
+POINT = Role(
+    "subpixel",
+    {"subpixel": SubPixel, "srcnn": SRCNN},
+    sees=small_picture,
+    returns=an_observation,
+    demands=same_factor,
+)
+"""From small pictures to large ones."""
+STATISTICS = Role(
+    "scattering",
+    {"scattering": Scattering, "squeezenet": SqueezeNet, "identity": Identity},
+    returns=None,
+)
+"""From pictures to maps of any number and size, which ``maps_of_statistics`` looks at."""
+PREDICTOR = Role(
+    "residual", {"residual": ResidualPredictor}, sees=maps_of_statistics, returns=what_it_sees
+)
+"""From maps of statistics to such maps."""

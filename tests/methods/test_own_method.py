@@ -1,0 +1,78 @@
+"""The tutorial's methods are one file each: a new role, its defaults and options, and what is refused."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import gibbsian
+from gibbsian.cli import main
+from gibbsian.config.config import load_method, method_class
+from gibbsian.config.recipes import default
+from gibbsian.methods import METHODS
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "tutorials" / "new-method.md"
+SMALL = {"rounds": 3, "batch": 32, "device": "cpu"}
+
+
+@pytest.fixture
+def denoising(tmp_path, monkeypatch):
+    """The file that the tutorial shows, in the current folder."""
+    found = re.search(
+        r"<!-- file: denoising.py -->\n```python\n(.*?)```", PAGE.read_text(), re.DOTALL
+    )
+    assert found is not None and len(found[1].splitlines()) <= 120
+    (tmp_path / "denoising.py").write_text(found[1])
+    monkeypatch.chdir(tmp_path)
+    yield "denoising:Denoising"
+    load_method.cache_clear()
+    sys.modules.pop("denoising", None)
+
+
+def test_a_new_role_is_one_file(denoising, capsys):
+    assert main(["train", denoising, "--help-all"]) == 0
+    out = capsys.readouterr().out
+    assert all(f"--{o} " in out for o in ("sigma", "denoiser", "denoiser.width", "steps"))
+    assert default(denoising, "moons").denoiser_optimizer.lr == 2e-3
+    words = ["--limit", "200", "--rounds", "3", "--denoiser.width", "8", "--device", "cpu"]
+    assert main(["train", denoising, "--data", "moons", *words, "--out", "run"]) == 0
+    assert main(["sample", "run", "-n", "3", "--output", "x.csv"]) == 2
+    assert "--trust-code" in capsys.readouterr().err
+    assert main(["sample", "run", "-n", "3", "--output", "x.csv", "--trust-code"]) == 0
+    model = gibbsian.load("run", trust_code=True)
+    assert model.sample(5).shape == (5, 2)
+    assert denoising not in METHODS
+
+
+def test_what_does_not_fit_is_refused_in_a_sentence(denoising, monkeypatch):
+    cls = method_class(denoising)
+    with pytest.raises(ValueError, match=r"denoiser returns \[3\] per row, but .* \[2\]"):
+        gibbsian.train(
+            denoising, "moons", networks={"denoiser": torch.nn.Linear(2, 3)}, training=SMALL
+        )
+    with pytest.raises(ValueError, match="denoiser network dense has no option 'channels'; it has"):
+        gibbsian.train(denoising, "moons", denoiser={"channels": 3}, training=SMALL)
+    monkeypatch.setattr(cls, "players", {"denoiser": ("denoiser",), "idle": ("denoiser",)})
+    with pytest.raises(ValueError, match="player 'idle' does not move in the first round"):
+        gibbsian.train(denoising, "moons", training=SMALL)
+    role = cls.roles["denoiser"]
+    monkeypatch.setattr(cls, "roles", {"denoiser": role.but(networks="denoisers")})
+    with pytest.raises(ValueError, match="unknown group of networks 'denoisers'; did you mean"):
+        default(denoising, "moons")
+    with pytest.raises(ValueError, match="is no method"):
+        method_class("denoising:dense")
+
+
+def test_adding_it_changes_no_file_of_the_package(denoising):
+    done = subprocess.run(
+        ["git", "grep", "-l", "denoising:Denoising", "--", "gibbsian"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+    assert done.stdout == ""
