@@ -20,6 +20,7 @@ from gibbsian.networks.autoencoders import (
 )
 from gibbsian.networks.beliefs import SigmoidBeliefs
 from gibbsian.networks.decoders import ConvDecoder, DenseDecoder
+from gibbsian.networks.discrete import Ising, Potts, RBMEnergy
 from gibbsian.networks.encoders import ConvEncoder, DenseEncoder
 from gibbsian.networks.energies import (
     BoundedEnergy,
@@ -92,12 +93,15 @@ __all__ = [
     "FlowGenerator",
     "FlowStudent",
     "Identity",
+    "Ising",
     "JointEnergy",
     "Ladder",
     "LinearEnergy",
     "MinibatchCritic",
     "MixtureStudent",
     "MobileNet",
+    "Potts",
+    "RBMEnergy",
     "ResidualPredictor",
     "Scattering",
     "SigmoidBeliefs",
