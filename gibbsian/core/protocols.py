@@ -48,6 +48,34 @@ class HasLogits(Protocol):
 
 
 @runtime_checkable
+class HasHiddenUnits(Protocol):
+    """Capability of an energy on bits: it is the free energy of a restricted Boltzmann machine.
+
+    ``weight [n_visible, n_hidden]`` W, ``visible_bias`` a and ``hidden_bias`` b of
+    E(v, h) = -a.v - b.h - v W h, v an event flattened.
+    """
+
+    weight: Tensor
+    visible_bias: Tensor
+    hidden_bias: Tensor
+
+
+@runtime_checkable
+class OnLattice(Protocol):
+    """Capability of an energy on bits or categories: sites on a lattice, coupled to their neighbours.
+
+    ``log_factors()``: log-weights of sites ``[H, W, q]`` and of horizontal and vertical pairs ``[..., q, q]``
+    of q states. ``colours()``: booleans that broadcast to an event, True on every second site.
+    """
+
+    periodic: bool
+
+    def log_factors(self) -> tuple[Tensor, Tensor, Tensor]: ...
+
+    def colours(self) -> Tensor: ...
+
+
+@runtime_checkable
 class HasClasses(Protocol):
     """Capability: ``by_class`` says whether ``sample`` takes class numbers as what is given."""
 

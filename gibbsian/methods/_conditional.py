@@ -15,6 +15,7 @@ from torch.nn.functional import cross_entropy
 
 from gibbsian.core import Batch, Loss, check_energy
 from gibbsian.core.protocols import HasLogits
+from gibbsian.methods._bits import BitSampler
 from gibbsian.methods._langevin import LangevinSampler
 from gibbsian.methods.checks import check_weight
 
@@ -104,7 +105,7 @@ def labels_given(energy: nn.Module, classify: float, given: Tensor, n: int, x: T
 
 def draw(
     energy: nn.Module,
-    sampler: LangevinSampler,
+    sampler: LangevinSampler | BitSampler,
     start: Callable[[int, Generator], Tensor],
     n: int,
     rng: Generator,

@@ -19,18 +19,20 @@ class SamplerOptions:
     """How chains of exp(-E / noise^2) move. Raises ValueError for settings that are no such numbers.
 
     Args:
-        steps: Langevin steps per round, before the wide Metropolis step.
-        step_size: h of x' = x - h grad E + noise sqrt(2 h) xi.
-        kernel: ula takes every step, mala accepts or rejects it (no bias from the step size).
+        steps: Langevin or Gibbs steps per round, before the wide Metropolis step.
+        step_size: h of x' = x - h grad E + noise sqrt(2 h) xi; of discrete MALA on bits, such as 0.3.
+        kernel: ula takes every step, mala accepts or rejects it (no bias from the step size); gibbs is
+            for bits, in blocks for rbm and ising, else one bit a step, chosen by the gradient; auto is
+            gibbs on bits and mala elsewhere.
         mh_scale: standard deviation of one random-walk Metropolis step at the end of each round,
-            which crosses between modes; 0 for none.
-        sample_steps: Langevin steps before a chain is handed out as a sample, in whole rounds.
+            which crosses between modes; 0 for none, as on bits.
+        sample_steps: steps before a chain is handed out as a sample, in whole rounds.
         noise: 1 samples exp(-E), other values exp(-E / noise^2).
     """
 
     steps: int = 5
     step_size: float = 0.01
-    kernel: Literal["ula", "mala"] = "mala"
+    kernel: Literal["auto", "ula", "mala", "gibbs"] = "auto"
     mh_scale: float = 0.0
     sample_steps: int = 500
     noise: Annotated[float, RARE] = 1.0
@@ -38,7 +40,7 @@ class SamplerOptions:
     def __post_init__(self) -> None:
         check_at_least("steps", self.steps, 1)
         check_positive("step_size", self.step_size)
-        check_choice("kernel", self.kernel, ("ula", "mala"))
+        check_choice("kernel", self.kernel, ("auto", "ula", "mala", "gibbs"))
         check_weight("mh_scale", self.mh_scale)
         check_positive("noise", self.noise)
         check_at_least("sample_steps", self.sample_steps, 1)
@@ -49,7 +51,7 @@ class LangevinSampler:
     """Chains under ``measure``: rounds of Langevin steps and a wide Metropolis step.
 
     On a box no chain leaves it: ula reflects at the walls, the others reject. Raises ValueError for
-    binary data.
+    binary data, and for Gibbs steps.
     """
 
     measure: Measure | Undefined
@@ -61,6 +63,8 @@ class LangevinSampler:
                 "this method walks by Langevin dynamics, which needs continuous data; binary data "
                 "cannot be used with it"
             )
+        if self.options.kernel == "gibbs":
+            raise ValueError("the kernel gibbs is for bits; use mala or ula on real numbers")
 
     def start(self, n: int, rng: Generator) -> Tensor:
         """``[n, *event]``: uniform on a box, otherwise standard normal."""
@@ -103,7 +107,7 @@ class LangevinSampler:
         """
         temperature = self.options.noise**2
         h, beta = self.options.step_size * temperature, 1.0 / temperature
-        if self.options.kernel == "mala":
+        if self.options.kernel != "ula":
             return mala(self.target(energy), h, beta=beta)
         if isinstance(self.measure, Box):
             return ula(energy, h, box=(self.measure.low, self.measure.high), beta=beta)

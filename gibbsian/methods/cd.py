@@ -9,8 +9,9 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gibbsian.core import Batch, Loss, Method, Move, NonFiniteError, check_energy
-from gibbsian.core.measures import Measure, Undefined
+from gibbsian.core.measures import Counting, Measure, Undefined
 from gibbsian.core.roles import ENERGY, Role
+from gibbsian.methods._bits import BitSampler
 from gibbsian.methods._conditional import check_classifier, draw, known_classes, with_classes
 from gibbsian.methods._langevin import LangevinSampler, SamplerOptions
 from gibbsian.methods.checks import (
@@ -31,10 +32,11 @@ class ContrastiveDivergence(Method):
     unadjusted Langevin adds a bias of order step_size. Langevin steps do not cross between distant
     modes: in few dimensions one wide Metropolis step per round (``sampler.mh_scale``) does, and sets
     the modes' weights right. On a box no chain leaves it: ula reflects at the walls, the others reject.
+    On bits the chains are Gibbs samplers instead (``sampler.kernel``).
 
     Args:
         start: where negatives start in each round: persistent (where they ended), data (at the
-            batch, as many as it has rows) or noise (standard normal, uniform on a box).
+            batch, as many as it has rows) or noise (standard normal, uniform on a box, fair coins).
         chains: number of persistent chains; all of them move and count in every round.
         reinit_prob: probability, per round, that a persistent chain starts again from noise.
         energy_l2: weight of mean E^2 on data and samples, which holds the energy near zero.
@@ -57,7 +59,7 @@ class ContrastiveDivergence(Method):
         reinit_prob: float = 0.0,
         energy_l2: float = 0.0,
         classify: float = 0.0,
-        sampler: SamplerOptions = SamplerOptions(steps=10, kernel="ula", sample_steps=200),
+        sampler: SamplerOptions = SamplerOptions(steps=10, sample_steps=200),
     ):
         super().__init__(measure)
         check_choice("start", start, ("persistent", "data", "noise"))
@@ -68,7 +70,11 @@ class ContrastiveDivergence(Method):
         self.energy = energy
         self.start = start
         self.reinit_prob = reinit_prob
-        self.sampler = LangevinSampler(measure, sampler)
+        self.sampler: LangevinSampler | BitSampler
+        if isinstance(measure, Counting):
+            self.sampler = BitSampler(measure, sampler)
+        else:
+            self.sampler = LangevinSampler(measure, sampler)
         self.energy_l2 = energy_l2
         self.classify, self.by_class = classify, classify > 0
         kept = chains if start == "persistent" else 0
@@ -120,11 +126,11 @@ class ContrastiveDivergence(Method):
         return torch.where(rows, self.noise_points(n, rng), self.chains)
 
     def noise_points(self, n: int, rng: Generator) -> Tensor:
-        """``[n, *event]``: uniform on a box, otherwise standard normal."""
+        """``[n, *event]``: uniform on a box, fair coins, otherwise standard normal."""
         return self.sampler.start(n, rng)
 
     def advance(self, x0: Tensor, rng: Generator) -> Tensor:
-        """``x0 [n, *event]`` after ``steps`` Langevin steps and the wide Metropolis step, detached."""
+        """``x0 [n, *event]`` after ``steps`` steps and the wide Metropolis step, detached."""
         return self.sampler.step(self.energy, x0, rng)
 
     @torch.no_grad()

@@ -29,11 +29,17 @@ from gibbsian.evaluation import (
     overlap,
     variational_lower,
 )
+from gibbsian.evaluation.log_z.boltzmann import machine_log_partition
 from gibbsian.evaluation.log_z.effort import Amount
+from gibbsian.evaluation.log_z.enumeration import exact_log_partition
+from gibbsian.evaluation.log_z.variational import join
 from gibbsian.models.model import CHUNK, Model, with_doubles
+from gibbsian.samplers import RBM
 
 DRAWS = 2_000
 NEAR = 500
+SAMPLES = 256
+"""Samples of a restricted Boltzmann machine from which annealing goes back."""
 WEIGHED, WEIGHTS = 500, 500
 """Rows that are weighed at a time, and weights of each."""
 
@@ -62,6 +68,16 @@ def log_z(
     near = reference_points(model, seed) if near is None else near
     bound = generator_bound(model, seed) if bound is None else bound
     offered = {"generator": bound} if isinstance(bound, Estimate) else None
+    if isinstance(method.measure, Counting):
+        exact, machine = exact_log_partition(method.energy), RBM.behind(method.energy)
+        if exact is not None:
+            return join(exact, offered or {})
+        if machine is not None:
+            rng = model.rng(seed)
+            samples = method.sample(SAMPLES, rng)
+            return machine_log_partition(
+                machine, rng=rng, points=near, samples=samples, effort=effort
+            )
     return log_partition(
         method.energy,
         method.measure,

@@ -128,6 +128,7 @@ def in_stages(
         steps=steps,
         thin=parts[0].thin,
         evaluations=sum(part.evaluations for part in parts),
+        start_std=parts[0].start_std,
         record={name: torch.cat([part.record[name] for part in parts]) for name in parts[0].record},
     )
 

@@ -21,6 +21,7 @@ from gibbsian.networks.autoencoders import (
 )
 from gibbsian.networks.beliefs import SigmoidBeliefs
 from gibbsian.networks.decoders import ConvDecoder, DenseDecoder
+from gibbsian.networks.discrete import Ising, Potts, RBMEnergy
 from gibbsian.networks.encoders import ConvEncoder, DenseEncoder
 from gibbsian.networks.energies import (
     BoundedEnergy,
@@ -77,12 +78,15 @@ __all__ = [
     "DenseTrunk",
     "FlowGenerator",
     "FlowStudent",
+    "Ising",
     "JointEnergy",
     "Ladder",
     "LinearEnergy",
     "MinibatchCritic",
     "MixtureStudent",
     "MobileNet",
+    "Potts",
+    "RBMEnergy",
     "SigmoidBeliefs",
     "SigmoidEnergy",
     "SqueezeNet",

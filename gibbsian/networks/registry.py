@@ -21,6 +21,7 @@ from gibbsian.networks.autoencoders import (
 )
 from gibbsian.networks.beliefs import SigmoidBeliefs
 from gibbsian.networks.decoders import ConvDecoder, DenseDecoder
+from gibbsian.networks.discrete import Ising, RBMEnergy
 from gibbsian.networks.encoders import ConvEncoder, DenseEncoder
 from gibbsian.networks.energies import (
     BoundedEnergy,
@@ -162,6 +163,42 @@ def conv_joint(
     return JointEnergy(ConvTrunk(space, time, **trunk), classes, confinement_std)
 
 
+def rbm(space: Space, *, hidden: int = 128) -> RBMEnergy:
+    """A restricted Boltzmann machine, summed over its hidden units, for bits.
+
+    Args:
+        hidden: number of hidden units.
+    """
+    refuse_real(space, "rbm")
+    return RBMEnergy(space.shape, hidden)
+
+
+def ising(space: Space, *, lattice: str = "") -> Ising:
+    """An Ising lattice with a coupling for every pair of neighbours and a field at every site, for bits.
+
+    Args:
+        lattice: its rows and columns, as 4x4; empty for a chain.
+    """
+    refuse_real(space, "ising")
+    if not lattice:
+        return Ising(space.shape)
+    sides = lattice.split("x")
+    if len(sides) != 2 or not all(side.isdecimal() for side in sides):
+        raise ValueError(
+            f"lattice is rows x columns, such as 4x4, or empty for a chain, not {lattice!r}"
+        )
+    return Ising(space.shape, sides=(int(sides[0]), int(sides[1])))
+
+
+def refuse_real(space: Space, name: str) -> None:
+    """ValueError unless the observations are bits."""
+    if space.kind != "binary":
+        raise ValueError(
+            f"{name} is an energy on bits, and these data are not: take a data set of 0s and 1s, such as "
+            "digits-binary, or another energy"
+        )
+
+
 def dense_critic(
     space: Space, *, batch_norm: bool = False, **trunk: Annotated[Any, DenseTrunk]
 ) -> LinearEnergy:
@@ -215,6 +252,9 @@ ENERGIES: Mapping[str, Builder] = {
     "conv-autoencoder": conv_energy,
 }
 
+ON_BITS: Mapping[str, Builder] = {"rbm": rbm, "ising": ising}
+"""Energies of binary data alone."""
+
 CRITICS: Mapping[str, Builder] = {
     **ENERGIES,
     "mlp": dense_critic,
@@ -253,7 +293,11 @@ STUDENTS: Mapping[str, Builder] = {
 }
 
 NETWORKS: Mapping[str, Mapping[str, Builder]] = {
-    "energy": {**ENERGIES, "ladder": Ladder},  # while it trains, no function of one point
+    "energy": {
+        **ENERGIES,
+        **ON_BITS,
+        "ladder": Ladder,
+    },  # while it trains, no function of one point
     "generator": GENERATORS,
     "encoder": ENCODERS,
     "decoder": DECODERS,

@@ -13,6 +13,8 @@ from gibbsian.samplers.importance import importance, resample, sir
 from gibbsian.samplers.kernel import Info, Kernel, State
 from gibbsian.samplers.langevin import mala, ula, underdamped
 from gibbsian.samplers.latent import pullback
+from gibbsian.samplers.lattice import checkerboard_gibbs
+from gibbsian.samplers.meads import SelfTuned, meads
 from gibbsian.samplers.metropolis import independence, random_walk
 from gibbsian.samplers.parallel import Replicas, parallel_tempering
 from gibbsian.samplers.potential import Path, constrained, value_and_grad
@@ -31,6 +33,7 @@ __all__ = [
     "Path",
     "Replicas",
     "Schedule",
+    "SelfTuned",
     "State",
     "Summary",
     "Tabulated",
@@ -39,6 +42,7 @@ __all__ = [
     "adapt_schedule",
     "ais",
     "block_gibbs",
+    "checkerboard_gibbs",
     "constrained",
     "discrete_mala",
     "gibbs_with_gradients",
@@ -50,6 +54,7 @@ __all__ = [
     "inverse_transform",
     "invert_cdf",
     "mala",
+    "meads",
     "parallel_tempering",
     "pareto_k",
     "pullback",

@@ -11,6 +11,7 @@ import torch
 from torch import Generator, Tensor
 
 from gibbsian.core import Energy
+from gibbsian.core.protocols import HasHiddenUnits
 from gibbsian.samplers.kernel import (
     Info,
     Kernel,
@@ -39,6 +40,14 @@ class RBM:
     weight: Tensor
     visible_bias: Tensor
     hidden_bias: Tensor
+
+    @staticmethod
+    def behind(energy: object) -> RBM | None:
+        """The machine, without gradients, whose free energy ``energy`` is; None for another energy."""
+        if not isinstance(energy, HasHiddenUnits):
+            return None
+        w, a, b = energy.weight, energy.visible_bias, energy.hidden_bias
+        return RBM(w.detach(), a.detach(), b.detach())
 
     def __call__(self, x: Tensor) -> Tensor:
         """E(v, h), ``[B, n_visible + n_hidden] -> [B]``."""

@@ -27,7 +27,8 @@ class Chains(Generic[S]):
     chain in all; ``superchains``: how many groups of chains shared their start, 0 for none.
     ``record``: where ``run`` was asked for it, per kept draw ``[kept, chains]`` the ``acceptance_rate``
     of the steps since the draw before, whether one of them was ``diverging``, and the ``step_size``
-    (NaN for kernels without).
+    (NaN for kernels without). ``start_std [*event]``: the spread of the start points, None for one
+    chain; ``exact``: whether the kernel keeps its target.
     """
 
     draws: Tensor
@@ -39,6 +40,8 @@ class Chains(Generic[S]):
     evaluations: int
     superchains: int = 0
     record: Mapping[str, Tensor] = field(default_factory=dict)
+    start_std: Tensor | None = None
+    exact: bool = True
 
     @property
     def x(self) -> Tensor:
@@ -58,7 +61,9 @@ class Chains(Generic[S]):
     def summary(self) -> Summary:
         """Diagnostics per coordinate and the verdict in words."""
         share = float(self.divergences.sum()) / (self.steps * len(self.divergences))
-        return summarise(self.draws, share, self.superchains)
+        return summarise(
+            self.draws, share, self.superchains, start_std=self.start_std, exact=self.exact
+        )
 
     def to_arviz(self) -> dict[str, dict[str, Any]]:
         """Arrays in ArviZ's layout (chain, draw, *shape): ``arviz.from_dict(**to_arviz())``."""
@@ -153,6 +158,8 @@ def run(
         evaluations,
         superchains,
         recorded(sums, thin) if keep == "all" else {},
+        start.std(0) if len(start) > 1 else None,
+        kernel.exact,
     )
 
 

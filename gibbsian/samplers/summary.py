@@ -16,6 +16,17 @@ ESS_LIMIT = 400
 """Limits of Vehtari et al. (2021): R-hat below 1.01, 400 effective draws in bulk and tails."""
 DIVERGENCE_LIMIT = 1e-3
 """Share of proposals that may be broken before the chains count as not converged."""
+TOGETHER = 0.05
+"""Spread of the start points, as a share of that of the draws, below which they are one place."""
+BIASED = (
+    "converged, but to what steps without a Metropolis test keep, not to the target: that bias "
+    "grows with the step size and shows in no agreement of chains; compare with half the step "
+    "size, or use mala or hmc"
+)
+ONE_PLACE = (
+    "not shown to have converged: the chains agree, but all started in one place, and agree just "
+    "as well where none has left a mode; start them apart"
+)
 MOST_COORDINATES = 64
 """Coordinates diagnosed; of larger events that many, evenly spaced."""
 
@@ -40,7 +51,7 @@ class Summary:
     @property
     def converged(self) -> bool:
         """Whether nothing speaks against convergence."""
-        return self.verdict == "converged"
+        return self.verdict in ("converged", BIASED)
 
     def __str__(self) -> str:
         if not self.names:
@@ -58,11 +69,20 @@ class Summary:
         return "\n".join([*lines, self.verdict])
 
 
-def summarise(draws: Tensor, divergent_share: float = 0.0, superchains: int = 0) -> Summary:
+def summarise(
+    draws: Tensor,
+    divergent_share: float = 0.0,
+    superchains: int = 0,
+    *,
+    start_std: Tensor | None = None,
+    exact: bool = True,
+) -> Summary:
     """Diagnose ``draws [kept, chains, *event]``.
 
     ``superchains`` > 0: that many consecutive groups of chains shared their start; R-hat is then
     the nested form, which suits many short chains. ``divergent_share``: broken proposals per step.
+    ``start_std [*event]``: the spread of the start points: R-hat compares chains and is blind where
+    all start in one place. ``exact``: whether the kernel keeps its target.
     """
     kept, chains = draws.shape[:2]
     if kept < 4:
@@ -79,8 +99,20 @@ def summarise(draws: Tensor, divergent_share: float = 0.0, superchains: int = 0)
     bulk, tail = diagnostics.ess_bulk(x), diagnostics.ess_tail(x)
     pooled, mcse = x.flatten(0, 1), diagnostics.mcse_mean(x)
     faults = _faults(names, r_hat, bulk, tail, divergent_share)
-    verdict = "not converged: " + "; ".join(faults) if faults else "converged"
-    return Summary(names, pooled.mean(0), pooled.std(0), mcse, bulk, tail, r_hat, verdict)
+    std = pooled.std(0)
+    verdict = "converged" if exact else BIASED
+    if faults:
+        verdict = "not converged: " + "; ".join(faults)
+    elif start_std is not None and in_one_place(
+        start_std.flatten()[chosen.to(start_std.device)], std
+    ):
+        verdict = ONE_PLACE
+    return Summary(names, pooled.mean(0), std, mcse, bulk, tail, r_hat, verdict)
+
+
+def in_one_place(start_std: Tensor, std: Tensor) -> bool:
+    """Whether start points of spread ``start_std [p]`` lie together, beside draws of spread ``std [p]``."""
+    return bool(((start_std.to(std) < TOGETHER * std) | (std == 0)).all())
 
 
 def _faults(

@@ -22,6 +22,7 @@ from gibbsian.samplers import (
     independence,
     kernel,
     mala,
+    meads,
     parallel_tempering,
     random_walk,
     run,
@@ -45,6 +46,7 @@ CONTINUOUS: dict[str, Callable[[Any, tuple[int, ...]], Kernel[Any]]] = {
     "hmc": lambda energy, shape: hmc(energy, 0.1, 10),
     "jittered hmc": lambda energy, shape: hmc(energy, 0.1, 10, jitter=0.5),
     "parallel tempering": lambda energy, shape: parallel_tempering(mala(energy, 0.05), [1, 0.5]),
+    "meads": lambda energy, shape: meads(energy),
 }
 BINARY: dict[str, Callable[[Any, tuple[int, ...]], Kernel[Any]]] = {
     "gibbs with gradients": lambda energy, shape: gibbs_with_gradients(energy),
@@ -156,8 +158,9 @@ def test_evaluations_are_counted_and_no_more_are_made(name: str) -> None:
     assert Counted.calls == 1
     _, info = kernel.step(state, torch.Generator().manual_seed(0))
     assert info.evaluations == COST.get(name, 1)
-    # The replicas of parallel tempering share one batch.
-    assert Counted.calls == 1 + (1 if name == "parallel tempering" else COST.get(name, 1))
+    # The replicas of parallel tempering share one batch; the chains of meads move in two halves.
+    calls = {"parallel tempering": 1, "meads": 2}.get(name, COST.get(name, 1))
+    assert Counted.calls == 1 + calls
 
 
 @pytest.mark.parametrize("name", list(ALL))
@@ -169,7 +172,7 @@ def test_parameters_of_the_energy_receive_no_gradient(name: str) -> None:
     assert not any(t.requires_grad for t in tensors(state))
 
 
-@pytest.mark.parametrize("name", [n for n in ALL if n != "parallel tempering"])
+@pytest.mark.parametrize("name", [n for n in ALL if n not in ("parallel tempering", "meads")])
 def test_step_size_beta_and_scale_are_tensors_of_the_state(name: str) -> None:
     kernel, x0 = make(name, smooth, (2,))
     state = kernel.init(x0)

@@ -266,3 +266,36 @@ def test_a_step_costs_little_more_than_its_gradient() -> None:
 
     pairs = [(cpu_time(bare), cpu_time(step)) for _ in range(7)]
     assert min(t for _, t in pairs) < 1.6 * min(t for t, _ in pairs)
+
+
+def two_wells(x: Tensor) -> Tensor:
+    """Wells at -5 and 5: no chain crosses between them."""
+    return (x.abs() - 5).square().sum(1) / 2
+
+
+def test_chains_that_start_in_one_place_are_told_from_chains_that_agree() -> None:
+    """All of them sit in one well of two, and R-hat cannot know."""
+    kernel = hmc(two_wells, 0.6, 4, jitter=0.5)
+    together = run(kernel, torch.full((8, 1), 5.0), 300, seed()).summary()
+    assert together.r_hat.max() < 1.01
+    assert "all started in one place" in together.verdict and not together.converged
+    near = 5 + 0.01 * torch.randn(8, 1, generator=seed())
+    assert run(kernel, near, 300, seed()).summary().verdict == together.verdict
+    # Started apart, as far as the draws of one well lie: this is what converged chains look like.
+    apart = 5 + torch.randn(8, 1, generator=seed())
+    assert run(kernel, apart, 300, seed()).summary().verdict == "converged"
+    # Chains that disagree are not converged, wherever they started.
+    slow = run(mala(two_wells, 1e-3), torch.full((8, 1), 5.0), 50, seed()).summary()
+    assert slow.verdict.startswith("not converged: ")
+    # A single chain has no other to agree with: nothing is said of its start.
+    assert "one place" not in run(kernel, apart[:1], 400, seed()).summary().verdict
+
+
+def test_the_verdict_on_unadjusted_steps_speaks_of_their_bias() -> None:
+    chains = run(ula(normal, 0.8), torch.randn(16, 2, generator=seed()), 300, seed())
+    assert not chains.exact
+    summary = chains.summary()
+    assert "half the step size" in summary.verdict and summary.converged
+    # What the verdict warns of: the variance is 1 / (1 - h / 2) = 1.67, agreement or not.
+    assert 1.5 < float(summary.std[0]) ** 2 < 1.85
+    assert run(mala(normal, 0.8), chains.state.x, 600, seed()).summary().verdict == "converged"

@@ -124,7 +124,7 @@ def cd(plane: bool) -> dict[str, Any]:
         "training": {"rounds": 4_000, "ema": 0.999},
         "energy_optimizer": {"lr": 1e-3, "schedule": "cosine"},
         "chains": 512,
-        "sampler": {"kernel": "mala", "steps": 5, "mh_scale": 1.0 if plane else 0.0},
+        "sampler": {"steps": 5, "mh_scale": 1.0 if plane else 0.0},
     }
     if plane:
         settings["training"]["batch"] = 512
