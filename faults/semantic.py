@@ -282,12 +282,6 @@ FAULTS = [
         ("tests/methods/test_nce.py::test_A_starts_at_the_mean_log_ratio",),
     ),
     Fault(
-        "gibbsian/methods/noise_law.py",
-        "square().sum(0) - log_det",
-        "square().sum(0) + log_det",
-        ("tests/methods/test_nce.py::test_noise_is_the_gaussian_of_what_was_seen",),
-    ),
-    Fault(
         "gibbsian/methods/posteriors.py",
         "+ math.log(prior.scale)",
         "- math.log(prior.scale)",

@@ -31,12 +31,22 @@ SMALL = (
 )
 RUNS: Mapping[str, tuple[str, ...]] = {
     "table": (
-        *("cd", "--data", "table.csv", "--chains", "8", "--steps", "2", "--sample-steps", "2"),
-        *("--energy-net.width", "8"),
+        *(
+            "cd",
+            "--data",
+            "table.csv",
+            "--chains",
+            "8",
+            "--sampler.steps",
+            "2",
+            "--sampler.sample-steps",
+            "2",
+        ),
+        *("--energy.width", "8"),
     ),
     "game": (
-        *("vgan", "--data", "ring8", "--limit", "300", "--energy-net.width", "8"),
-        *("--generator-net.width", "8", "--energy-net.fourier", "4"),
+        *("vgan", "--data", "ring8", "--limit", "300", "--energy.width", "8"),
+        *("--generator.width", "8", "--energy.fourier", "4"),
     ),
     "pictures": ("vae", "--data", "pictures.zip"),
 }
@@ -48,7 +58,7 @@ DEEDS: Mapping[str, tuple[str, ...]] = {
     "score": ("score", "run", "ROWS", "--output", "scores.csv", "--device", "cpu"),
     "sample": ("sample", "run", "-n", "8", "--output", "samples.npy", "--device", "cpu"),
     "refine": (
-        *("sample", "run", "-n", "4", "--refine", "mala", "--steps", "20"),
+        *("sample", "run", "-n", "4", "--refine", "mala", "--sampler.steps", "20"),
         *("--output", "samples.npy", "--device", "cpu"),
     ),
     "resume": ("train", "--resume", "run", "--rounds", "6", "--device", "cpu"),
@@ -68,8 +78,8 @@ SPACE = {
     "batch": [16],
     "limit": [300],
     "device": ["cpu"],
-    "generator-net.width": [8],
-    "energy-net.width": [8],
+    "generator.width": [8],
+    "energy.width": [8],
     "margin": [0.5, 2.0],
 }
 

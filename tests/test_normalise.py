@@ -127,7 +127,7 @@ def test_scored_rows_have_no_say_in_log_z(monkeypatch):
     """What says where to look: samples and the training data's spread, whatever is scored."""
     seen = []
 
-    def record(energy, measure, *, rng, reference_points, variational):
+    def record(energy, measure, *, rng, reference_points, effort, variational):
         seen.append(reference_points)
         return NotDefined("not asked")
 

@@ -58,7 +58,7 @@ def known_classes(
         if seen > classes:
             raise ValueError(
                 f"the energy tells {classes} classes apart and the data have at least {seen}; raise "
-                "--energy-net.classes"
+                "--energy.classes"
             )
     return (batch.target,)
 

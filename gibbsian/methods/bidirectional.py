@@ -288,5 +288,5 @@ def check_time(energy: nn.Module) -> None:
     if not getattr(energy, "takes_time", False):
         raise ValueError(
             "the diffusion bound needs an energy E(x, t) of point and noise level: a built-in one with "
-            "--energy-net.time, or your own with forward(x, t=None) and takes_time = True"
+            "--energy.time, or your own with forward(x, t=None) and takes_time = True"
         )

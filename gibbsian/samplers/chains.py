@@ -116,7 +116,7 @@ def run(
         )
     step = compiled(kernel) if compile else kernel.step
     start = x0 if isinstance(x0, Tensor) else x0.x
-    if start.ndim > 1 and start.numel() == 0:
+    if start.ndim == 0 or start.numel() == 0:
         raise ValueError(
             f"run needs at least one chain of at least one dimension, [n, *event]; x0 is {list(start.shape)}"
         )
