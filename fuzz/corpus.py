@@ -31,12 +31,22 @@ SMALL = (
 )
 RUNS: Mapping[str, tuple[str, ...]] = {
     "table": (
-        *("cd", "--data", "table.csv", "--chains", "8", "--steps", "2", "--sample-steps", "2"),
-        *("--energy-net.width", "8"),
+        *(
+            "cd",
+            "--data",
+            "table.csv",
+            "--chains",
+            "8",
+            "--sampler.steps",
+            "2",
+            "--sampler.sample-steps",
+            "2",
+        ),
+        *("--energy.width", "8"),
     ),
     "game": (
-        *("vgan", "--data", "ring8", "--limit", "300", "--energy-net.width", "8"),
-        *("--generator-net.width", "8", "--energy-net.fourier", "4"),
+        *("vgan", "--data", "ring8", "--limit", "300", "--energy.width", "8"),
+        *("--generator.width", "8", "--energy.fourier", "4"),
     ),
     "pictures": ("vae", "--data", "pictures.zip"),
 }
@@ -68,8 +78,8 @@ SPACE = {
     "batch": [16],
     "limit": [300],
     "device": ["cpu"],
-    "generator-net.width": [8],
-    "energy-net.width": [8],
+    "generator.width": [8],
+    "energy.width": [8],
     "margin": [0.5, 2.0],
 }
 
