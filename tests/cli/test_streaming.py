@@ -37,7 +37,16 @@ def table(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("table")
     np.savetxt(folder / "t.csv", rows(300), delimiter=",", header="a,b,c", comments="")
     small = ("--data", folder / "t.csv", "--rounds", "2", "--device", "cpu", "--batch", "16")
-    chains = ("--chains", "8", "--steps", "2", "--sample-steps", "2", "--energy-net.width", "8")
+    chains = (
+        "--chains",
+        "8",
+        "--sampler.steps",
+        "2",
+        "--sampler.sample-steps",
+        "2",
+        "--energy.width",
+        "8",
+    )
     for method, more in (("cd", chains), ("vae", ())):
         words = ("train", method, *small, *more, "--out", folder / method)
         assert main([str(word) for word in words]) == 0
