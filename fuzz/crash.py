@@ -101,7 +101,7 @@ def writing_job(folder: Path) -> Job:
     """A run of large networks with a checkpoint each round, killed only while one is written."""
     path = small_config("gan", folder, rounds=12, save_every=1)
     config = json.loads(path.read_text())
-    for name in ("critic_net", "generator_net"):
+    for name in ("critic", "generator"):
         config[name] |= WIDE
     path.write_text(json.dumps(config))
     command = ("train", "--config", str(path), "--out", "run")

@@ -140,7 +140,8 @@ def execute(words: Sequence[str], folder: Path, limits: Limits = NO_LIMITS) -> O
     _drain(pipes, said)
     for read, _ in pipes:
         os.close(read)
-    (folder / ".out").write_bytes(said[0])
+    with contextlib.suppress(OSError):  # the case may have filled its file system
+        (folder / ".out").write_bytes(said[0])
     code = os.waitstatus_to_exitcode(status)
     texts = [content.decode(errors="replace") for content in said]
     return Outcome(code, time.monotonic() - begun, *texts, hung)
