@@ -152,7 +152,7 @@ def test_settings_that_differ_stand_in_the_open(runs):
     usual = to_json(default("cd", "moons"))
     page = Reading(page_of(runs / "raw", defaults=usual))
     inside = [parents for tag, parents in page.parents if tag == "th" and "details" in parents]
-    assert len(inside) == 2 + sum(1 for _ in report.settings.flat(usual)), (
+    assert len(inside) == 2 + sum(1 for _ in report.settings_section.flat(usual)), (
         "all of them, and the head"
     )
     config = [text for text in page.said("th") if text.startswith("training.")]
@@ -180,7 +180,7 @@ def test_contrast():
         for ink in ("ink", "muted", "link", "alarm"):
             for ground in ("paper", "shade"):
                 assert contrast(scheme[ink], scheme[ground]) >= 4.5, (ink, ground, scheme)
-    colours = {report.curves.DATA, report.curves.MODEL, report.curves.GREY, *report.curves.COLOURS}
+    colours = {report.drawn_curves.DATA, report.drawn_curves.MODEL, report.drawn_curves.GREY, *report.drawn_curves.COLOURS}
     assert all(contrast(colour, "#ffffff") >= 4.5 for colour in colours), (
         "figures are drawn on white"
     )
@@ -302,7 +302,7 @@ def places(value, here=()):
 @pytest.mark.parametrize("file", ["config.json", "evaluation.json", "samples/chains-mala.json"])
 def test_whatever_is_damaged_no_other_error_comes(file, tmp_path, monkeypatch):
     """Each entry in turn is another thing, or gone: there is a page, or a ValueError that names the file."""
-    monkeypatch.setattr(report.curves, "picture", lambda figure, name, alt: DOT)
+    monkeypatch.setattr(report.drawn_curves, "picture", lambda figure, name, alt: DOT)
     run = write_run(tmp_path / "run", arrays=False)
     whole = read_sealed(run / file)
     refused = 0
