@@ -82,7 +82,6 @@ def test_a_budget_on_the_device_is_the_clocks(monkeypatch):
 def test_commands_on_the_device(tmp_path: Path, capsys):
     run = str(tmp_path / "run")
     options = ["--data", "ring8", "--limit", "300", "--rounds", "2", "--batch", "32"]
-    options += ["--energy.width", "8", "--generator.width", "8"]
     assert cli.main(["train", "vgan", *options, "--device", TYPE, "--out", run]) == 0
     assert cli.main(["sample", run, "-n", "5", "--output", str(tmp_path / "x.npz")]) == 0
     assert cli.main(["evaluate", run, "--samples", "50", "--device", TYPE]) == 0

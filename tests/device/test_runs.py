@@ -69,7 +69,7 @@ def test_the_change_of_device_is_the_same_every_time(tmp_path):
 
 
 def test_dropout_draws_on_from_the_devices_own_generator(tmp_path):
-    net = {"critic_net": {"dropout": 0.5, "width": 16}}
+    net = {"critic": {"dropout": 0.5, "width": 16}}
     whole = trained("gan", tmp_path / "run", 3, TYPE, **net)
     put_back(tmp_path / "run", 3)
     torch.rand(5, device=TYPE)
