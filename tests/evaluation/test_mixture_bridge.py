@@ -20,7 +20,7 @@ from gibbsian.evaluation import log_partition
 from gibbsian.evaluation.log_z.coordinates import Coordinates, Potential
 from gibbsian.evaluation.log_z.effort import Effort, effort_of
 from gibbsian.evaluation.log_z.estimators import bridge, hull
-from gibbsian.evaluation.log_z.mixture_bridge import unseen
+from gibbsian.evaluation.log_z.folds import unseen
 from gibbsian.evaluation.log_z.student_mixture import StudentMixture, defended, fitted
 from studies.logz_targets import (
     Truth,
