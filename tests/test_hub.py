@@ -47,8 +47,7 @@ def model(tmp_path_factory):
         training={"rounds": 2, "device": "cpu"},
         source={"root": str(secret)},
         chains=8,
-        steps=2,
-        sampler={"sample_steps": 2},
+        sampler={"steps": 2, "sample_steps": 2},
     )
 
 

@@ -91,7 +91,8 @@ def machine_log_partition(
     ``points [N, n_visible]``: data (or else ``samples``), whose base rates one path starts from; a second
     one starts from fair coins, and takes the lower side where it finds more mass, which is warned of.
     ``samples [N, n_visible]``: draws of the model (long chains), from which the reverse pass
-    starts; the last particles of SMC otherwise. Block Gibbs sampling is not reversible, so there is no bridge between both passes.
+    starts; the last particles of SMC otherwise. Block Gibbs sampling is not
+    reversible, so there is no bridge between both passes.
     """
     points = samples if points is None else points
     known = exact_log_partition(machine)
