@@ -13,7 +13,7 @@ from gibbsian.samplers.importance import importance, resample, sir
 from gibbsian.samplers.kernel import Info, Kernel, State
 from gibbsian.samplers.langevin import mala, ula, underdamped
 from gibbsian.samplers.latent import pullback
-from gibbsian.samplers.lattice import checkerboard_gibbs
+from gibbsian.samplers.checkerboard import checkerboard_gibbs
 from gibbsian.samplers.meads import SelfTuned, meads
 from gibbsian.samplers.metropolis import independence, random_walk
 from gibbsian.samplers.parallel import Replicas, parallel_tempering
