@@ -65,7 +65,6 @@ __all__ = [
     "AutoEncoder",
     "AutoEncoderEnergy",
     "BoundedEnergy",
-    "Builder",
     "ConfinedEnergy",
     "ConvDecoder",
     "ConvEncoder",
