@@ -66,7 +66,6 @@ __all__ = [
     "AutoEncoder",
     "AutoEncoderEnergy",
     "BoundedEnergy",
-    "Builder",
     "ConfinedEnergy",
     "ConvDecoder",
     "ConvEncoder",
