@@ -6,6 +6,7 @@ Imports core only.
 from gibbsian.samplers.adaptation import adapt
 from gibbsian.samplers.binary import RBM, block_gibbs, discrete_mala, gibbs_with_gradients
 from gibbsian.samplers.chains import Chains, run
+from gibbsian.samplers.checkerboard import checkerboard_gibbs
 from gibbsian.samplers.draws import Draws, importance_ess, pareto_k
 from gibbsian.samplers.grid import grid_sum
 from gibbsian.samplers.hmc import hmc
@@ -13,7 +14,6 @@ from gibbsian.samplers.importance import importance, resample, sir
 from gibbsian.samplers.kernel import Info, Kernel, State
 from gibbsian.samplers.langevin import mala, ula, underdamped
 from gibbsian.samplers.latent import pullback
-from gibbsian.samplers.checkerboard import checkerboard_gibbs
 from gibbsian.samplers.meads import SelfTuned, meads
 from gibbsian.samplers.metropolis import independence, random_walk
 from gibbsian.samplers.parallel import Replicas, parallel_tempering
