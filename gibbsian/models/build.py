@@ -21,10 +21,10 @@ from gibbsian.config.config import (
 )
 from gibbsian.core import Method, Space, check_energy, limits
 from gibbsian.core.measures import Box, Counting, Gaussian, Measure, RealSpace, Undefined
+from gibbsian.core.module_errors import blaming
 from gibbsian.core.randomness import kept_global, seed_global
 from gibbsian.core.roles import Setting, check_output
 from gibbsian.methods import METHODS
-from gibbsian.models.errors import blaming
 from gibbsian.networks import build_from
 
 

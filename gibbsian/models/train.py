@@ -25,11 +25,11 @@ from gibbsian.config.run_folder import (
 )
 from gibbsian.config.run_lock import writing
 from gibbsian.core import Method
+from gibbsian.core.module_errors import ERRORS_OF_MODULES
 from gibbsian.core.protocols import HasEnergy
 from gibbsian.core.randomness import kept_global
 from gibbsian.data import Dataset, Stream
 from gibbsian.models.build import assemble, resolve
-from gibbsian.models.errors import ERRORS_OF_MODULES
 from gibbsian.models.model import Model, placed
 from gibbsian.training import Optimizer, Progress, Watch, checkpoints, fit, processes, start
 from gibbsian.training.processes import process_group

@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from gibbsian.core.imports import import_here
+from gibbsian.core.module_errors import blaming
 
 
 def load_user(spec: str) -> type[nn.Module]:
@@ -20,7 +21,9 @@ def load_user(spec: str) -> type[nn.Module]:
     module_name, colon, class_name = spec.partition(":")
     if not (module_name and colon and class_name):
         raise ValueError(f"a network of your own is named package.module:Class, not {spec!r}")
-    cls = getattr(import_here(module_name), class_name, None)
+    with blaming(f"your own network {spec}"):
+        module = import_here(module_name)
+    cls = getattr(module, class_name, None)
     if cls is None:
         raise ValueError(f"module {module_name!r} has no class {class_name!r}")
     if not (inspect.isclass(cls) and issubclass(cls, nn.Module)):

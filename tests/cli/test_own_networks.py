@@ -13,6 +13,8 @@ from gibbsian.config.config import replace
 from gibbsian.config.recipes import default
 from tests.cli.conftest import SMALL
 
+UNSIZED = SMALL[:-4]  # the options of a built-in network are none of one's own
+
 MODULE = '''
 import torch
 from torch import nn
@@ -127,7 +129,7 @@ def modules(here, monkeypatch):
         del sys.modules[name]
 
 
-TRAIN = ("train", "cd", "--data", "moons", *SMALL, "--out", "new")
+TRAIN = ("train", "cd", "--data", "moons", *UNSIZED, "--out", "new")
 
 
 @pytest.mark.parametrize("name", BAD)
