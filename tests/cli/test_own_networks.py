@@ -175,8 +175,7 @@ def test_an_instance_in_python(here):
         source={"limit": 200},
         training={"rounds": 2, "batch": 32, "device": "cpu"},
         chains=16,
-        steps=2,
-        sampler={"sample_steps": 2},
+        sampler={"steps": 2, "sample_steps": 2},
     )
     model = gibbsian.train(config, out="run", networks={"energy": Instance(7)})
     loaded = gibbsian.load("run", networks={"energy": Instance(7)})

@@ -3,7 +3,10 @@
 Imports gibbsian.networks, as no other method does: these networks are its own.
 """
 
-from gibbsian.methods.super_resolution.method import Inference as Inference, SuperResolution
+from gibbsian.methods.super_resolution.method import (
+    Inference as Inference,
+    SuperResolution as SuperResolution,
+)
 from gibbsian.methods.super_resolution.scattering import Scattering
 from gibbsian.methods.super_resolution.upsamplers import (
     SRCNN,
@@ -19,6 +22,5 @@ __all__ = [
     "ResidualPredictor",
     "Scattering",
     "SubPixel",
-    "SuperResolution",
     "statistics_space",
 ]
