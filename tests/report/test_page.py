@@ -180,12 +180,7 @@ def test_contrast():
         for ink in ("ink", "muted", "link", "alarm"):
             for ground in ("paper", "shade"):
                 assert contrast(scheme[ink], scheme[ground]) >= 4.5, (ink, ground, scheme)
-    colours = {
-        report.drawn_curves.DATA,
-        report.drawn_curves.MODEL,
-        report.drawn_curves.GREY,
-        *report.drawn_curves.COLOURS,
-    }
+    colours = {report.drawn_curves.DATA, report.drawn_curves.MODEL, report.drawn_curves.GREY, *report.drawn_curves.COLOURS}
     assert all(contrast(colour, "#ffffff") >= 4.5 for colour in colours), (
         "figures are drawn on white"
     )
