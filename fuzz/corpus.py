@@ -58,7 +58,7 @@ DEEDS: Mapping[str, tuple[str, ...]] = {
     "score": ("score", "run", "ROWS", "--output", "scores.csv", "--device", "cpu"),
     "sample": ("sample", "run", "-n", "8", "--output", "samples.npy", "--device", "cpu"),
     "refine": (
-        *("sample", "run", "-n", "4", "--refine", "mala", "--sampler.steps", "20"),
+        *("sample", "run", "-n", "4", "--refine", "mala", "--steps", "20"),
         *("--output", "samples.npy", "--device", "cpu"),
     ),
     "resume": ("train", "--resume", "run", "--rounds", "6", "--device", "cpu"),

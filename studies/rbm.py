@@ -11,7 +11,7 @@ Gibbs step, batches of 100, Adam at 0.001 falling to 0, averaged weights, 4 000 
 from the base rates of 2 000 training rows and from fair coins; the reverse pass starts at 256 chains
 that go on from the persistent ones. The mean log-likelihood is over all 10 000 test rows, relative to
 counting measure; its lower side rests on reverse annealing from approximate samples and is an
-estimate. The rounds are few, for an hour on two busy cores; a rate of 0.003 was tried first and stopped after
+estimate. The rounds are few, for an hour on two busy cores; a rate of 0.003 was tried later and stopped after
 2 400 rounds, its chains 17 nats behind.
 
 Claims tested: the enumerated log Z lies within 4 standard errors of the interval's sides, the divergence

@@ -72,7 +72,7 @@ def boxed(space: Space, box: str) -> Space:
 def measure_of(energy: nn.Module | None, space: Space) -> Measure | Undefined:
     """The base measure on which exp(-E) has a normaliser, or the reason why there is none."""
     if energy is None:
-        return Undefined(space.shape, "no network of this method is the energy of a density on x")
+        return Undefined(space.shape, "the critic of a GAN is not the energy of a density on x")
     if space.kind == "binary":
         return Counting(space.shape)
     if space.box is not None:

@@ -179,5 +179,5 @@ def network_builder(networks: Mapping[str, Builder], role: str, name: str) -> Bu
     if ":" in name:
         return load_user(name)
     if name not in networks:
-        raise nearest(f"{role} network", name, networks)
+        raise nearest(f"{role} network", name, ["package.module:Class", *networks])
     return networks[name]

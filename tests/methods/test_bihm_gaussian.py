@@ -213,7 +213,9 @@ def test_a_machine_of_real_numbers_starts_away_from_the_point_where_layers_are_s
     torch.manual_seed(0)
     net = SigmoidBeliefs(
         Space((2,), "vector"),
-        dict(layers="200,100", deterministic=1, logit_init_scale=8.0),
+        layers="200,100",
+        deterministic=1,
+        logit_init_scale=8.0,
     )
     assert net.gaussian == (True, False, False)
     assert 3 < net.up(1, torch.randn(500, 2)).detach().std() < 13

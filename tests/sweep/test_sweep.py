@@ -182,9 +182,8 @@ def test_unusable_settings(entries, objective: str, words: str) -> None:
 def test_figures_of_pictures() -> None:
     """They are those of the functions in evaluation, on samples and validation rows."""
     digits = data.load("digits")
-    options = dict(width=6, channels=2)
-    judge = Classifier(digits.space, digits.transform, 10, options).eval()
-    small = {"width": 6, "channels": 2}
+    judge = Classifier(digits.space, digits.transform, 10, dict(width=6, channels=2)).eval()
+    small = {"channels": 2}
     config = replace(default("ebgan", "digits"), energy=small, generator=small)
     config = resolve(config, digits.space, digits.train[:10])
     method = assemble(config, digits.space)

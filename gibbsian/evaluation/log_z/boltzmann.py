@@ -88,11 +88,11 @@ def machine_log_partition(
 ) -> Interval | NotDefined:
     """log Z of exp(-E(v, h)) summed over all bits, in nats; exact where the smaller layer has 20 units.
 
-    ``points [N, n_visible]``: data (or else ``samples``), whose base rates one path starts from; a second
-    one starts from fair coins, and takes the lower side where it finds more mass, which is warned of.
-    ``samples [N, n_visible]``: draws of the model (long chains), from which the reverse pass
-    starts; the last particles of SMC otherwise. Block Gibbs sampling is not
-    reversible, so there is no bridge between both passes.
+    ``points [N, n_visible]``: data (or else ``samples``), whose base rates one path starts from; another
+    starts from fair coins, and takes the lower side where it finds more mass, which is warned of.
+    ``samples [N, n_visible]``: draws of the model (long chains), from which the reverse pass starts;
+    the last particles of SMC otherwise. Block Gibbs sampling is not reversible, so there is no bridge
+    between both passes. ``effort``: quick, normal or high.
     """
     points = samples if points is None else points
     known = exact_log_partition(machine)
