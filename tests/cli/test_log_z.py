@@ -20,6 +20,9 @@ def bowl(x):
 def broken(x):
     return bowl(x).masked_fill(x[:, 0] > 1, torch.nan)
 
+def half(x):
+    return torch.where(x[:, 0] > 0, torch.nan, x.sum(1))
+
 def rows(x):
     return x
 
@@ -75,6 +78,7 @@ def test_nothing_to_integrate(folder: Path, capsys: pytest.CaptureFixture[str]):
 BAD = {
     ("some_energies:bowl", "--dim", "0"): "--dim must be at least 1; got 0",
     ("some_energies:broken", "--dim", "5", "--samples", "points.npy"): "the energy is NaN at row",
+    ("some_energies:half", "--dim", "5"): "the energy is NaN at",
     ("some_energies:broken", "--dim", "2"): "NaN or minus infinity at x =",
     ("some_energies:rows", "--dim", "5"): "one number per row",
     ("some_energies:number", "--dim", "5"): "must return a tensor; this one returned float",

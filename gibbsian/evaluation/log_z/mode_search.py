@@ -117,6 +117,7 @@ def find_modes(
     """
     x, u = descend(energy, starts(measure, given, rng, dtype), measure)
     near = (x.abs() < 10 * REACH).all(1)  # the others have run away: the energy falls without end
+    near &= u.isfinite()
     x, u = x[near], u[near]
     if not len(x):
         return Modes(x.double(), u.double(), x.double())
