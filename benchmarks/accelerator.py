@@ -25,7 +25,8 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gibbsian.config.config import Config, replace
-from gibbsian.config.recipes import default, recipe
+from gibbsian.config.recipes import recipe
+from gibbsian.config.recipes.defaults import default
 from gibbsian.config.run_folder import new_run
 from gibbsian.core import Method, Move
 from gibbsian.core.files import read_tensors, write_json
@@ -33,8 +34,9 @@ from gibbsian.data import Stream
 from gibbsian.methods import METHODS
 from gibbsian.models.train import device_of, load_data, resume, train_config, untrained
 from gibbsian.samplers import hmc, mala, run
-from gibbsian.training import Optimizer, Stepper, player_parameters
+from gibbsian.training import Optimizer
 from gibbsian.training.arithmetic import arithmetic
+from gibbsian.training.stepper import Stepper, player_parameters
 from studies.harness import machine, write_page
 
 TOLERANCE = 1e-3

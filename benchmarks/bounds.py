@@ -26,7 +26,7 @@ from benchmarks.command import Record, run_benchmark
 from gibbsian.config.config import Config, plain, replace
 from gibbsian.core import Batch, Space
 from gibbsian.models.build import assemble, boxed, resolve
-from gibbsian.training import Stepper
+from gibbsian.training.stepper import Stepper
 
 REPEATS = 7
 EIGHTH = "an eighth of the rows"

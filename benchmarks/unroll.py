@@ -23,7 +23,8 @@ import torch
 from benchmarks.command import Record, run_benchmark
 from benchmarks.kept import kept_bytes
 from gibbsian.config.config import Config, replace
-from gibbsian.config.recipes import default, recipe
+from gibbsian.config.recipes import recipe
+from gibbsian.config.recipes.defaults import default
 from gibbsian.core import Batch, Method, Move, Space
 from gibbsian.models.build import assemble, resolve
 

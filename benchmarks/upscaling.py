@@ -26,7 +26,7 @@ from torch import Generator
 
 from benchmarks.command import Record, run_benchmark
 from gibbsian.config.config import replace
-from gibbsian.config.recipes import default
+from gibbsian.config.recipes.defaults import default
 from gibbsian.core import Space
 from gibbsian.data.photo import Picture
 from gibbsian.data.transforms import pixels

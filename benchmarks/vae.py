@@ -32,7 +32,7 @@ from benchmarks.command import Record, run_benchmark
 from gibbsian import data as datasets
 from gibbsian.config.config import Config, plain, replace
 from gibbsian.core import Space
-from gibbsian.evaluation import mean_weights
+from gibbsian.evaluation.log_z.directed import mean_weights
 from gibbsian.methods import VAE
 from gibbsian.models.build import assemble
 from gibbsian.training import fit, start

@@ -39,11 +39,13 @@ from gibbsian.core.files import read_json
 from gibbsian.core.measures import Gaussian
 from gibbsian.core.protocols import HasDecoder
 from gibbsian.data import Dataset, Stream
-from gibbsian.evaluation import mean_weights, posterior_likelihood
+from gibbsian.evaluation.log_z.directed import mean_weights
+from gibbsian.evaluation.log_z.posterior import posterior_likelihood
 from gibbsian.methods import VAE
 from gibbsian.methods.mcem import MonteCarloEM
 from gibbsian.models.build import assemble, whole
-from gibbsian.training import Progress, fit, start
+from gibbsian.training import fit, start
+from gibbsian.training.checkpoints import Progress
 from studies.harness import RESULTS, Result, Study, run_study
 
 SEEN = (10_000, 30_000, 100_000, 200_000, 500_000, 1_000_000, 3_000_000)

@@ -23,7 +23,7 @@ import torch
 
 from gibbsian import data as datasets
 from gibbsian.config.config import Config, replace
-from gibbsian.config.recipes import default
+from gibbsian.config.recipes.defaults import default
 from gibbsian.config.run_folder import new_run
 from gibbsian.core import NonFiniteError
 from gibbsian.data import Dataset

@@ -31,9 +31,9 @@ import torch
 from torch import Tensor
 
 from gibbsian import data as datasets
-from gibbsian.bounds import Points
+from gibbsian.bounds.upper import Points
 from gibbsian.config.config import Config, plain, replace
-from gibbsian.config.recipes import PLANE, default
+from gibbsian.config.recipes.defaults import PLANE, default
 from gibbsian.core import Interval, Method, NonFiniteError
 from gibbsian.core.files import read_json
 from gibbsian.core.measures import Undefined

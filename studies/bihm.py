@@ -33,13 +33,13 @@ from torch import Tensor
 
 from gibbsian import data as datasets
 from gibbsian.config.config import Config, replace
-from gibbsian.config.recipes import default
+from gibbsian.config.recipes.defaults import default
 from gibbsian.core import Method
 from gibbsian.core.files import read_json
 from gibbsian.core.numerics import log_mean_exp
 from gibbsian.core.protocols import HasLogWeights, HasOverlap
 from gibbsian.data.masks import HALVES, half
-from gibbsian.evaluation import overlap
+from gibbsian.evaluation.log_z.helmholtz_machines import overlap
 from gibbsian.methods import BiHM
 from gibbsian.models.train import train_config
 from gibbsian.report.figures import sample_sheet

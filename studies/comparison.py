@@ -30,9 +30,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from gibbsian.core.files import read_json
-from gibbsian.experiments.compare import Settings, compare, contestants_of, summarise
+from gibbsian.experiments.compare import Settings, compare, summarise
 from gibbsian.experiments.compare.columns import COLUMNS
-from gibbsian.experiments.compare.settings import REFERENCES
+from gibbsian.experiments.compare.settings import REFERENCES, contestants_of
 from studies.harness import RESULTS, Result, Study, run_study
 
 DATA = ("ring8", "grid25", "digits", "protein")

@@ -37,18 +37,19 @@ from torch import Tensor
 
 from gibbsian import data as datasets
 from gibbsian.config.config import Config, replace
-from gibbsian.config.recipes import default
+from gibbsian.config.recipes.defaults import default
 from gibbsian.core import NonFiniteError
 from gibbsian.core.files import read_json
 from gibbsian.core.locks import FileLock
 from gibbsian.data import Dataset
-from gibbsian.evaluation import class_entropy, clipped_kl_score, frechet_distance
+from gibbsian.evaluation import class_entropy, frechet_distance
 from gibbsian.evaluation.features.classifier import (
     Classifier,
     load_classifier,
     save_classifier,
     train_classifier,
 )
+from gibbsian.evaluation.metrics.class_scores import clipped_kl_score
 from gibbsian.experiments.budgets import rounds_within
 from gibbsian.models.train import train_config
 from studies.harness import RESULTS, Result, Study, run_study

@@ -28,12 +28,13 @@ from torch import Tensor, nn
 
 from gibbsian import data as datasets
 from gibbsian.config.config import replace
-from gibbsian.config.recipes import default
+from gibbsian.config.recipes.defaults import default
 from gibbsian.core.files import read_json
 from gibbsian.core.protocols import HasEnergy
 from gibbsian.methods.experts import following_loss
 from gibbsian.models.train import train_config
-from gibbsian.networks import BoundedEnergy, bernoulli_entropy
+from gibbsian.networks import BoundedEnergy
+from gibbsian.networks.energies import bernoulli_entropy
 from studies.harness import RESULTS, Result, Study, run_study
 
 CELLS, STEP, PLAYED = 61, 0.1, 20_000

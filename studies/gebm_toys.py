@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from gibbsian import data as datasets
 from gibbsian.config.config import Config, replace
-from gibbsian.config.recipes import default
+from gibbsian.config.recipes.defaults import default
 from gibbsian.core.files import read_json
 from gibbsian.evaluation import kale_kernel, kale_network
 from gibbsian.models.refinement import refine

@@ -29,8 +29,9 @@ from torch import Tensor
 
 from gibbsian import data as datasets
 from gibbsian.config.config import replace
-from gibbsian.config.recipes import default, recipe
-from gibbsian.data import Density
+from gibbsian.config.recipes import recipe
+from gibbsian.config.recipes.defaults import default
+from gibbsian.data.densities import Density
 from gibbsian.evaluation import frechet_distance, mode_coverage
 from gibbsian.evaluation.features.classifier import Classifier, train_classifier
 from gibbsian.evaluation.metrics.frechet import gaussian_frechet

@@ -33,7 +33,7 @@ import torch
 
 from gibbsian import data as datasets
 from gibbsian.config.config import Config, replace
-from gibbsian.config.recipes import default
+from gibbsian.config.recipes.defaults import default
 from gibbsian.core import NonFiniteError
 from gibbsian.core.measures import Box
 from gibbsian.evaluation import mode_coverage

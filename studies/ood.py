@@ -23,12 +23,14 @@ from torch import Tensor
 
 from gibbsian import data as datasets
 from gibbsian.config.config import Config, replace
-from gibbsian.config.recipes import default, recipe
+from gibbsian.config.recipes import recipe
+from gibbsian.config.recipes.defaults import default
 from gibbsian.core import NonFiniteError
 from gibbsian.core.protocols import HasEnergy
 from gibbsian.data import Dataset, corruptions
-from gibbsian.evaluation import auroc_table, frechet_distance, gaussian_score, pca_score
+from gibbsian.evaluation import frechet_distance, gaussian_score, pca_score
 from gibbsian.evaluation.features.classifier import Classifier, train_classifier
+from gibbsian.evaluation.metrics.out_of_distribution import auroc_table
 from gibbsian.models.build import assemble
 from gibbsian.models.evaluate import evaluate_run
 from gibbsian.models.model import Model

@@ -29,8 +29,9 @@ from torch import Generator, Tensor
 from torch.nn.functional import softplus
 
 from gibbsian.core import Energy
-from gibbsian.samplers import Chains, SelfTuned, adapt, hmc, meads, run
+from gibbsian.samplers import Chains, adapt, hmc, meads, run
 from gibbsian.samplers.diagnostics import ess_bulk
+from gibbsian.samplers.meads import SelfTuned
 from studies.harness import Result, Study, run_study
 
 CHAINS, GRADIENTS, SEEDS = 128, 2_000, (0,)

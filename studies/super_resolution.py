@@ -34,11 +34,12 @@ import torch
 from torch import Generator, Tensor
 
 from gibbsian.config.config import replace
-from gibbsian.config.recipes import default
+from gibbsian.config.recipes.defaults import default
 from gibbsian.core.files import read_json, write_atomic
 from gibbsian.core.imaging import downscale, upscale, variational_inverse
 from gibbsian.data.patches import HELD_OUT, folder_of, photographs, split
-from gibbsian.evaluation import bootstrap, perceptual_distance, psnr, ssim, texture_distance
+from gibbsian.evaluation import perceptual_distance, psnr, ssim, texture_distance
+from gibbsian.evaluation.metrics.image_quality import bootstrap
 from gibbsian.methods import SuperResolution
 from gibbsian.models.train import train_config
 from gibbsian.networks import MobileNet

@@ -32,12 +32,13 @@ from torch import Generator, Tensor, nn
 
 from gibbsian import data as datasets
 from gibbsian.config.config import Config, replace
-from gibbsian.config.recipes import default
+from gibbsian.config.recipes.defaults import default
 from gibbsian.core import NonFiniteError
 from gibbsian.core.protocols import HasFeatures
 from gibbsian.data import Dataset
-from gibbsian.evaluation import Labelled, linear_probe
+from gibbsian.evaluation import linear_probe
 from gibbsian.evaluation.features.classifier import train_classifier
+from gibbsian.evaluation.metrics.probe import Labelled
 from gibbsian.experiments.budgets import rounds_within
 from gibbsian.methods import TransitionVGAN
 from gibbsian.models.train import train_config, untrained

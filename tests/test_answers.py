@@ -189,6 +189,6 @@ def test_refined_samples_of_a_perfect_model_stay_its_own(model):
 
 def test_training_on_a_data_frame_keeps_its_columns(model, frame):
     assert model.transform.columns == ("height", "depth")
-    config = replace(recipes.default("cd", "array"), training=ONE_ROUND, chains=16)
+    config = replace(recipes.default_config("cd", "array"), training=ONE_ROUND, chains=16)
     again = gibbsian.train(config, frame)
     assert again.sample(3).shape == (3, 2)

@@ -17,18 +17,11 @@ from gibbsian.cli.comparing import seconds
 from gibbsian.core import NonFiniteError
 from gibbsian.core.files import read_tensors
 from gibbsian.data import load
-from gibbsian.experiments.compare import (
-    Settings,
-    contestants_of,
-    difference,
-    entries as runs,
-    ranked,
-    ranks,
-)
+from gibbsian.experiments.compare import Settings, entries as runs
 from gibbsian.experiments.compare.baselines import fitted, reference
 from gibbsian.experiments.compare.measuring import judge_of, of_density
-from gibbsian.experiments.compare.ranking import row_of
-from gibbsian.experiments.compare.settings import FLOOR, TRIVIAL
+from gibbsian.experiments.compare.ranking import difference, ranked, ranks, row_of
+from gibbsian.experiments.compare.settings import FLOOR, TRIVIAL, contestants_of
 
 
 def run(**figures: float) -> dict[str, Any]:

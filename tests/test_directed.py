@@ -48,7 +48,7 @@ class Encoder(nn.Module):
 @pytest.fixture(scope="module")
 def perfect():
     config = replace(
-        recipes.default("vae", "gaussian"),
+        recipes.default_config("vae", "gaussian"),
         training={"rounds": 1, "device": "cpu", "ema": 0.0},
         model_optimizer={"lr": 1e-30},
     )
@@ -103,7 +103,7 @@ def test_evaluation_has_a_likelihood_and_no_log_z(perfect):
 
 def test_a_helmholtz_machine_reports_log_p_log_p_star_and_log_z():
     config = replace(
-        recipes.default("bihm", "digits-4-binary"),
+        recipes.default_config("bihm", "digits-4-binary"),
         training={"rounds": 3, "device": "cpu"},
         beliefs={"layers": "6,3"},
         sweeps=2,

@@ -38,7 +38,7 @@ from gibbsian.cli import (
 )
 from gibbsian.cli.console import parse
 from gibbsian.config.config import networks_of, to_json
-from gibbsian.config.recipes import default
+from gibbsian.config.recipes import default_config
 from gibbsian.core.signatures import options_of as signature
 from gibbsian.methods import METHODS
 
@@ -219,7 +219,7 @@ def test_options_that_pages_name_exist():
     known = {"config", "out", "print-config", "help", "help-all", "version"}
     known |= set(itertools.chain.from_iterable(options_of(record) for record in records))
     for name in METHODS:
-        known |= set(entries(to_json(default(name, "moons"))))
+        known |= set(entries(to_json(default_config(name, "moons"))))
     declared = {role: networks_of(r) for c in METHODS.values() for role, r in c.roles.items()}
     for role, networks in declared.items():
         for builder in networks.values():

@@ -13,9 +13,10 @@ from torch.nn.functional import interpolate
 from gibbsian.core import Space
 from gibbsian.core.paths import roots
 from gibbsian.data.transforms import binary, pixels, unscaled
-from gibbsian.evaluation import frechet_distance, inception_type_score, on_features
+from gibbsian.evaluation import frechet_distance, inception_type_score
 from gibbsian.evaluation.features.classifier import Classifier, load_classifier, save_classifier
 from gibbsian.evaluation.features.extractors import build_extractor, class_predictions, digest
+from gibbsian.evaluation.features.feature_protocols import on_features
 from gibbsian.networks import MobileNet, SqueezeNet
 from gibbsian.networks.pretrained import MOBILENET, SQUEEZENET
 

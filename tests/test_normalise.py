@@ -59,7 +59,7 @@ class ScaledFlow(Scaled):
 
 def vgan(generator, **changes):
     config = replace(
-        recipes.default("vgan", "gaussian-2-0"),
+        recipes.default_config("vgan", "gaussian-2-0"),
         **{"box": "none", "entropy": "none", "regulariser": 0.0, **changes},
         training={"rounds": 1, "device": "cpu"},
         generator_optimizer={"lr": 1e-30},
@@ -106,7 +106,7 @@ def test_generators_that_bound_nothing():
     assert generator_bound(outside, 0) == NotDefined("the generator's law reaches beyond the box")
     assert generator_bound(cd(), 0) is None
     gan = train(
-        replace(recipes.default("gan", "ring8"), training={"rounds": 1, "device": "cpu"}),
+        replace(recipes.default_config("gan", "ring8"), training={"rounds": 1, "device": "cpu"}),
         source={"limit": 500},
     )
     assert generator_bound(gan, 0) is None and reference_points(gan, 0) is None
@@ -114,7 +114,7 @@ def test_generators_that_bound_nothing():
 
 def cd(data="gaussian", **changes):
     config = replace(
-        recipes.default("cd", data),
+        recipes.default_config("cd", data),
         chains=64,
         training={"rounds": 1, "device": "cpu"},
         energy_optimizer={"lr": 1e-30},
@@ -163,7 +163,7 @@ def test_each_energy_is_computed_once(monkeypatch):
 
 def test_the_spread_of_the_training_data_is_saved(tmp_path):
     config = replace(
-        recipes.default("cd", "ring8"), chains=16, training={"rounds": 1, "device": "cpu"}
+        recipes.default_config("cd", "ring8"), chains=16, training={"rounds": 1, "device": "cpu"}
     )
     model = train(config, source={"limit": 1000})
     model.save_pretrained(tmp_path)

@@ -73,7 +73,7 @@ def test_reference_pages_hold_names_and_no_second_copy_of_docstrings():
 def test_what_each_method_can_do_is_told_truly(name):
     set_name = TRIED_ON.get(name, "ring8")
     rows = data.load(set_name, limit=None if name in TRIED_ON else 200)
-    _, method = untrained(recipes.default(name, set_name), rows)
+    _, method = untrained(recipes.default_config(name, set_name), rows)
     if isinstance(method, HasLogWeights):
         density = "from below"
     else:

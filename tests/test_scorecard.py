@@ -35,7 +35,7 @@ class Perfect(nn.Module):
 
 def perfect(offset=3.0):
     config = replace(
-        recipes.default("cd", "gaussian"),
+        recipes.default_config("cd", "gaussian"),
         chains=64,
         training={"rounds": 1, "device": "cpu"},
         energy_optimizer={"lr": 1e-30},
@@ -71,7 +71,7 @@ def test_percentiles_of_held_out_data_are_uniform():
 
 def test_evaluation_and_page_are_written_and_self_contained(tmp_path):
     config = replace(
-        recipes.default("cd", "ring8"), chains=64, training={"rounds": 5, "device": "cpu"}
+        recipes.default_config("cd", "ring8"), chains=64, training={"rounds": 5, "device": "cpu"}
     )
     train(config, out=tmp_path / "run", source={"limit": 3000})
     assert main(["evaluate", str(tmp_path / "run"), "--samples", "500"]) == 0
@@ -102,7 +102,9 @@ def test_a_model_that_reaches_no_mode_is_evaluated_too(tmp_path):
 
 
 def test_a_gan_has_no_log_z_and_says_why(tmp_path):
-    config = replace(recipes.default("gan", "ring8"), training={"rounds": 2, "device": "cpu"})
+    config = replace(
+        recipes.default_config("gan", "ring8"), training={"rounds": 2, "device": "cpu"}
+    )
     model = train(config, source={"limit": 1000})
     data = load_data(replace(config, source={"limit": 1000}))
     figures = evaluate_run(model, data, 200, 0, ())
@@ -128,7 +130,7 @@ class Identity(nn.Module):
 def test_refining_keeps_a_perfect_pair(kernel):
     """VGAN's own target leaves G(z) = z, E = |x|^2 / 2 alone; the tilted one would halve the variance."""
     config = replace(
-        recipes.default("vgan", "gaussian-2-0"),
+        recipes.default_config("vgan", "gaussian-2-0"),
         entropy="none",
         regulariser=0.0,
         box="none",

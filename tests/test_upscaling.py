@@ -9,7 +9,7 @@ from PIL import Image
 
 from gibbsian import cli
 from gibbsian.config.config import replace
-from gibbsian.config.recipes import default
+from gibbsian.config.recipes import default_config
 from gibbsian.core import Space
 from gibbsian.core.imaging import upscale as bicubic
 from gibbsian.data.photo import Picture, read_picture, write_picture
@@ -37,7 +37,7 @@ NETS = {
 def model(channels=1, factor=2, levels=256, **options):
     """An untrained model: its point estimate is the bicubic interpolation."""
     space = Space((channels, 12, 12), "image", (-1.0, 1.0))
-    config = default("super-resolution", "digits")
+    config = default_config("super-resolution", "digits")
     config = replace(config, factor=factor, **({"inference": "point"} | NETS | options))
     config = resolve(config, space, torch.zeros(4, *space.shape))
     return Model(assemble(config, space), config, space, pixels(space.shape, levels))

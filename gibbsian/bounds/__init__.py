@@ -3,12 +3,11 @@
 Imports core only.
 """
 
-from gibbsian.bounds.diffusion import Diffusion, gaussian_terminal_kl
-from gibbsian.bounds.entropy import Draws, Entropy, LogDet, SingularValue, evaluating
-from gibbsian.bounds.guarantees import Guarantee
+from gibbsian.bounds.diffusion import Diffusion
+from gibbsian.bounds.entropy import Draws, Entropy, LogDet, SingularValue
 from gibbsian.bounds.information import EncoderInformation, InfoNCE
-from gibbsian.bounds.singular import lobpcg, smallest_singular_value
-from gibbsian.bounds.upper import Denoising, GradientPenalty, Points, Upper, ZeroCentred
+from gibbsian.bounds.singular import smallest_singular_value
+from gibbsian.bounds.upper import Denoising, GradientPenalty, ZeroCentred
 
 __all__ = [
     "Denoising",
@@ -17,15 +16,9 @@ __all__ = [
     "EncoderInformation",
     "Entropy",
     "GradientPenalty",
-    "Guarantee",
     "InfoNCE",
     "LogDet",
-    "Points",
     "SingularValue",
-    "Upper",
     "ZeroCentred",
-    "evaluating",
-    "gaussian_terminal_kl",
-    "lobpcg",
     "smallest_singular_value",
 ]

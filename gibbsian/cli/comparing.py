@@ -12,8 +12,8 @@ import tyro
 from gibbsian.cli.console import parse, say
 from gibbsian.config.config import DATA, Source
 from gibbsian.core.text import printable
-from gibbsian.experiments.compare import Settings, compare, contestants_of, summarise
-from gibbsian.experiments.compare.settings import standing
+from gibbsian.experiments.compare import Settings, compare, summarise
+from gibbsian.experiments.compare.settings import contestants_of, standing
 from gibbsian.models.train import device_of
 
 UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}

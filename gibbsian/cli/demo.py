@@ -16,8 +16,9 @@ from gibbsian.config.run_folder import new_run
 from gibbsian.models.evaluate import evaluate_run
 from gibbsian.models.evaluation_record import render
 from gibbsian.models.train import load_data, train_config
-from gibbsian.report import read_record, run_page
+from gibbsian.report import run_page
 from gibbsian.report.outputs import write_page, write_points
+from gibbsian.report.record import read_record
 
 STORY = """
 Two energy-based models were trained by persistent contrastive divergence: one on 8x8 handwritten

@@ -20,9 +20,10 @@ from gibbsian.config.run_folder import Run, open_run
 from gibbsian.core.protocols import HasClasses, HasLatentTarget
 from gibbsian.core.records import write_record
 from gibbsian.core.text import printable
-from gibbsian.data import read_mask, read_observation, read_points_in_parts
 from gibbsian.data.cells import read_back
 from gibbsian.data.labels import read_labels
+from gibbsian.data.masks import read_mask, read_observation
+from gibbsian.data.queries import read_points_in_parts
 from gibbsian.evaluation.log_z.effort import Amount
 from gibbsian.integrations.arviz import write_chains
 from gibbsian.models.evaluate import evaluate_run
@@ -31,7 +32,7 @@ from gibbsian.models.latents import manifold, traverse
 from gibbsian.models.model import CHUNK, KernelName, Model, load
 from gibbsian.models.scores import score_in_parts
 from gibbsian.models.train import device_of, load_data
-from gibbsian.report import read_record, run_page
+from gibbsian.report import run_page
 from gibbsian.report.outputs import (
     IN_PARTS,
     check_output,
@@ -40,6 +41,7 @@ from gibbsian.report.outputs import (
     write_points_in_parts,
     write_tables,
 )
+from gibbsian.report.record import read_record
 from gibbsian.samplers.metadata import chain_metadata
 
 TOGETHER = "--given IMAGE and --mask MASK go together: what is there, and what of it stays"
@@ -274,7 +276,7 @@ def report(arguments: list[str]) -> int:
     check_output(args.output, (".html", ".md"))
     records = []
     for run in map(open_run, args.runs):
-        usual = recipes.default(*run.subject())
+        usual = recipes.default_config(*run.subject())
         records.append(read_record(run.path, to_json(usual)))
     write_page(args.output, run_page(records))
     say(f"report in {args.output}")

@@ -61,7 +61,7 @@ def sweep_(arguments: list[str]) -> int:
     args = parse(Sweep, arguments, "sweep")
     method_class(args.method)
     settings = Settings(
-        recipes.default(args.method, args.data),
+        recipes.default_config(args.method, args.data),
         read_space(args.space),
         args.search,
         args.objective,

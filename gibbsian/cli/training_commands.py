@@ -15,6 +15,7 @@ from gibbsian.cli.listing import about
 from gibbsian.cli.train_options import fill
 from gibbsian.config import recipes
 from gibbsian.config.config import Config, from_json, method_class, replace, to_json
+from gibbsian.config.recipes.defaults import Scale
 from gibbsian.config.run_folder import check_format, default_path, new_run, open_run
 from gibbsian.core.files import read_json
 from gibbsian.methods import METHODS
@@ -77,9 +78,7 @@ def train(arguments: list[str]) -> int:
             scale, rest = _take(rest, "--scale")
             if scale not in (None, "cpu", "paper"):
                 raise ValueError(f"--scale is cpu or paper, not {scale!r}")
-            return _train_from(
-                recipes.recipe(name, cast("recipes.Scale", scale or "cpu")), name, rest
-            )
+            return _train_from(recipes.recipe(name, cast("Scale", scale or "cpu")), name, rest)
         if not arguments[0].startswith("-"):
             return _train_method(arguments)
     if {"-h", "--help"} & set(arguments):
@@ -117,7 +116,7 @@ def _train_method(arguments: list[str]) -> int:
     name, *options = arguments
     method_class(name)
     data = _take(options, "--data")[0]
-    return _train_with(recipes.default(name, data or ""), options)
+    return _train_with(recipes.default_config(name, data or ""), options)
 
 
 def _train_with(base: Config, arguments: list[str]) -> int:

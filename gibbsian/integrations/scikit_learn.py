@@ -194,7 +194,7 @@ def fitted(estimator: Estimator, X: ArrayLike, needed: Literal["density", "energ
 
 def config_for(estimator: Estimator, n: int) -> Config:
     """The method's defaults with the estimator's settings; rounds by the number ``n`` of rows."""
-    config = recipes.default(estimator.method, "array")
+    config = recipes.default_config(estimator.method, "array")
     rounds = estimator.rounds
     if rounds is None:
         rounds = min(ROUNDS_PER_ROW * n, config.training.rounds)

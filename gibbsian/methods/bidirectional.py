@@ -20,16 +20,15 @@ from gibbsian.bounds import (
     EncoderInformation,
     Entropy,
     GradientPenalty,
-    Guarantee,
     InfoNCE,
     LogDet,
-    Points,
     SingularValue,
-    Upper,
     ZeroCentred,
-    evaluating,
     smallest_singular_value,
 )
+from gibbsian.bounds.entropy import evaluating
+from gibbsian.bounds.guarantees import Guarantee
+from gibbsian.bounds.upper import Points, Upper
 from gibbsian.core import Batch, Loss, Method, Move, check_energy
 from gibbsian.core.measures import Counting, Gaussian, Measure, Undefined
 from gibbsian.core.numerics import call_frozen, jacobian, log_det_gram, singular_values

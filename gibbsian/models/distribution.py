@@ -13,7 +13,7 @@ from gibbsian.core import Interval, NotDefined
 from gibbsian.core.measures import Box, Counting
 from gibbsian.core.numerics import widest_float
 from gibbsian.core.protocols import HasEnergy, HasGenerator, HasLogWeights
-from gibbsian.data import Transform
+from gibbsian.data.transforms import Transform
 from gibbsian.models.model import Model
 
 Shape = Size | list[int] | tuple[int, ...]

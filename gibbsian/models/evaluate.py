@@ -13,16 +13,10 @@ from gibbsian.config.run_folder import Run
 from gibbsian.core import Estimate, Interval, NotDefined
 from gibbsian.core.protocols import HasEnergy, HasLogits, HasLogWeights, HasOverlap
 from gibbsian.data import Dataset, corruptions
-from gibbsian.evaluation import (
-    AurocTable,
-    Coverage,
-    auroc_table,
-    gaussian_score,
-    kl_to_model,
-    mode_coverage,
-    pca_score,
-)
+from gibbsian.evaluation import gaussian_score, kl_to_model, mode_coverage, pca_score
 from gibbsian.evaluation.log_z.effort import Amount
+from gibbsian.evaluation.metrics.coverage import Coverage
+from gibbsian.evaluation.metrics.out_of_distribution import AurocTable, auroc_table
 from gibbsian.models.build import assemble
 from gibbsian.models.evaluation_record import LABELS, Evaluation, Quantity, save
 from gibbsian.models.latents import latent_space, manifold

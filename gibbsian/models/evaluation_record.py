@@ -17,7 +17,8 @@ from gibbsian.config.run_folder import Run
 from gibbsian.core import Estimate, Interval, NotDefined
 from gibbsian.core.files import write_atomic
 from gibbsian.core.records import write_record
-from gibbsian.evaluation import AurocTable, Coverage
+from gibbsian.evaluation.metrics.coverage import Coverage
+from gibbsian.evaluation.metrics.out_of_distribution import AurocTable
 
 Quantity = Interval | Estimate | Coverage | NotDefined
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 from gibbsian import __version__
 from gibbsian.config.config import Config, method_class, replace
 from gibbsian.core import Space
-from gibbsian.data import Transform
+from gibbsian.data.transforms import Transform
 
 LICENCE = re.compile(r"[a-z0-9][a-z0-9.-]*")
 SETTINGS = ("rounds", "batch", "seed", "ema")

@@ -25,13 +25,13 @@ from gibbsian.evaluation import (
     directed_log_likelihood,
     held_out_log_likelihood,
     log_partition,
-    mean_weights,
-    overlap,
     variational_lower,
 )
 from gibbsian.evaluation.log_z.boltzmann import machine_log_partition
+from gibbsian.evaluation.log_z.directed import mean_weights
 from gibbsian.evaluation.log_z.effort import Amount
 from gibbsian.evaluation.log_z.enumeration import exact_log_partition
+from gibbsian.evaluation.log_z.helmholtz_machines import overlap
 from gibbsian.evaluation.log_z.variational import join
 from gibbsian.models.model import CHUNK, Model, with_doubles
 from gibbsian.samplers import RBM

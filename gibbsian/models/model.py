@@ -26,11 +26,12 @@ from gibbsian.core.files import (
 )
 from gibbsian.core.protocols import HasEnergy
 from gibbsian.core.records import checksum, unsealed, write_record
-from gibbsian.data import Dataset, Transform
+from gibbsian.data import Dataset
 from gibbsian.data.frames import Array, like, rows_of
 from gibbsian.data.queries import checked
 from gibbsian.data.rows import arranged
 from gibbsian.data.schema import check_reference, space_of, transform_of
+from gibbsian.data.transforms import Transform
 from gibbsian.models.build import assemble
 from gibbsian.models.evaluation_record import Evaluation
 from gibbsian.models.hub import Hub, model_card, upload, without_folders

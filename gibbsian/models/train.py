@@ -31,7 +31,8 @@ from gibbsian.core.randomness import kept_global
 from gibbsian.data import Dataset, Stream
 from gibbsian.models.build import assemble, resolve
 from gibbsian.models.model import Model, placed
-from gibbsian.training import Optimizer, Progress, Watch, checkpoints, fit, processes, start
+from gibbsian.training import Optimizer, Watch, checkpoints, fit, processes, start
+from gibbsian.training.checkpoints import Progress
 from gibbsian.training.processes import process_group
 
 HELD_OUT = 2_000
@@ -107,7 +108,9 @@ def train(
         dataset = datasets.from_array(data)
     name = dataset.name if dataset is not None else str(data)
     pictures = None if dataset is None else dataset.space.kind == "image"
-    config = method if isinstance(method, Config) else recipes.default(method, name, pictures)
+    config = (
+        method if isinstance(method, Config) else recipes.default_config(method, name, pictures)
+    )
     config = replace(config, **options)
     run = new_run(Path(out)) if out is not None else None
     return train_config(config, run, dataset, networks, watch=watch)
@@ -157,7 +160,7 @@ def with_batch_that_fits(config: Config, dataset: Dataset) -> Config:
     A batch that is asked for is left, to be refused.
     """
     rows = len(dataset.train) // processes.world()
-    usual = recipes.default(config.method, config.data, dataset.space.kind == "image")
+    usual = recipes.default_config(config.method, config.data, dataset.space.kind == "image")
     if config.training.batch == usual.training.batch > rows > 0:
         return replace(config, training={"batch": rows})
     return config

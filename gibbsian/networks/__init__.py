@@ -29,7 +29,6 @@ from gibbsian.networks.energies import (
     JointEnergy,
     LinearEnergy,
     SigmoidEnergy,
-    bernoulli_entropy,
 )
 from gibbsian.networks.flows import FlowGenerator
 from gibbsian.networks.generators import ConvGenerator, DenseGenerator
@@ -90,7 +89,6 @@ __all__ = [
     "SigmoidEnergy",
     "SqueezeNet",
     "VAEStudent",
-    "bernoulli_entropy",
     "build",
     "build_autoencoder",
     "build_beliefs",
@@ -98,12 +96,8 @@ __all__ = [
     "build_decoder",
     "build_encoder",
     "build_energy",
-    "build_from",
     "build_generator",
     "build_student",
-    "build_user",
-    "load_user",
-    "network_builder",
 ]
 
 

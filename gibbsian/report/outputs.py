@@ -16,7 +16,8 @@ from torch import Tensor
 
 from gibbsian.core.files import replacing, write_atomic
 from gibbsian.core.text import cell
-from gibbsian.report import Page, as_pictures, render_html, render_markdown, sample_sheet
+from gibbsian.report import Page, render_html, render_markdown, sample_sheet
+from gibbsian.report.figures import as_pictures
 
 
 def check_output(path: Path, endings: Sequence[str], option: str = "--output") -> None:

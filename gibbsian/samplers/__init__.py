@@ -14,18 +14,17 @@ from gibbsian.samplers.importance import importance, resample, sir
 from gibbsian.samplers.kernel import Info, Kernel, State
 from gibbsian.samplers.langevin import mala, ula, underdamped
 from gibbsian.samplers.latent import pullback
-from gibbsian.samplers.meads import SelfTuned, meads
+from gibbsian.samplers.meads import meads
 from gibbsian.samplers.metropolis import independence, random_walk
 from gibbsian.samplers.parallel import Replicas, parallel_tempering
 from gibbsian.samplers.potential import Path, constrained, value_and_grad
 from gibbsian.samplers.rejection import rejection
 from gibbsian.samplers.summary import Summary, summarise
-from gibbsian.samplers.tempering import Annealed, Schedule, adapt_schedule, ais, smc
+from gibbsian.samplers.tempering import Schedule, adapt_schedule, ais, smc
 from gibbsian.samplers.transform import Tabulated, Transformed, inverse_transform, invert_cdf
 
 __all__ = [
     "RBM",
-    "Annealed",
     "Chains",
     "Draws",
     "Info",
@@ -33,7 +32,6 @@ __all__ = [
     "Path",
     "Replicas",
     "Schedule",
-    "SelfTuned",
     "State",
     "Summary",
     "Tabulated",

@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gibbsian.bounds import Diffusion, Points, gaussian_terminal_kl
+from gibbsian.bounds import Diffusion
+from gibbsian.bounds.diffusion import gaussian_terminal_kl
+from gibbsian.bounds.upper import Points
 from tests.bounds.closed import whitened
 
 

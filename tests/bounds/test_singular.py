@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from gibbsian.bounds import lobpcg, smallest_singular_value
+from gibbsian.bounds import smallest_singular_value
+from gibbsian.bounds.singular import lobpcg
 from tests.bounds.closed import Curved, whitened
 
 KS = (0, 1, 2, 5, 40)

@@ -11,11 +11,10 @@ from gibbsian.bounds import (
     EncoderInformation,
     GradientPenalty,
     LogDet,
-    Points,
     SingularValue,
     ZeroCentred,
 )
-from gibbsian.bounds.upper import absolute_moment
+from gibbsian.bounds.upper import Points, absolute_moment
 from gibbsian.core.measures import Gaussian
 from tests.bounds.closed import SLOPE, A, C, Curved, Quadratic, scaled, whitened
 

@@ -7,9 +7,9 @@ from PIL import Image
 
 import gibbsian
 from gibbsian.cli import main
-from gibbsian.data import read_mask, read_observation
+from gibbsian.data.masks import read_mask, read_observation
 from gibbsian.data.transforms import binary, pixels, unscaled
-from gibbsian.report import as_pictures
+from gibbsian.report.figures import as_pictures
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ TRAINING = {"rounds": 2, "batch": 8, "device": "cpu", "log_every": 1}
 def config(path, **training):
     x = np.random.default_rng(0).normal(size=(40, 2))
     np.savetxt(path, x, delimiter=",", header="a,b", comments="")
-    base = recipes.default("cd", str(path))
+    base = recipes.default_config("cd", str(path))
     small = {"energy": {"width": 4}, "chains": 8, "sampler": {"steps": 1, "sample_steps": 1}}
     return replace(base, training=TRAINING | training, **small)
 

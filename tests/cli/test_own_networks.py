@@ -10,7 +10,7 @@ from torch import nn
 import gibbsian
 from gibbsian.cli import main
 from gibbsian.config.config import replace
-from gibbsian.config.recipes import default
+from gibbsian.config.recipes import default_config
 from tests.cli.conftest import SMALL
 
 UNSIZED = SMALL[:-4]  # the options of a built-in network are none of one's own
@@ -171,7 +171,7 @@ class Instance(nn.Module):
 
 def test_an_instance_in_python(here):
     config = replace(
-        default("cd", "moons"),
+        default_config("cd", "moons"),
         source={"limit": 200},
         training={"rounds": 2, "batch": 32, "device": "cpu"},
         chains=16,
@@ -195,7 +195,7 @@ def test_an_instance_in_python(here):
 def test_the_box_is_chosen_for_the_instance_not_for_the_name(here):
     """VGAN's named energy is bounded and gets a box; an energy that confines needs none."""
     config = replace(
-        default("vgan", "moons"),
+        default_config("vgan", "moons"),
         source={"limit": 200},
         training={"rounds": 1, "batch": 32, "device": "cpu"},
         entropy="none",

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from gibbsian.config.config import replace
-from gibbsian.config.recipes import default
+from gibbsian.config.recipes import default_config
 from gibbsian.core.files import write_tensors
 from gibbsian.methods import METHODS
 from gibbsian.models import train as facade
@@ -23,7 +23,7 @@ DATA = {"bihm": "digits-4-binary", "super-resolution": "digits"}
 
 def small(name):
     """Ten rounds of ``name`` on ring8 (or on pictures, or bits) with small networks."""
-    config = default(name, DATA.get(name, "ring8"))
+    config = default_config(name, DATA.get(name, "ring8"))
     sizes = {"width": 16, "experts": 8, "layers": "8,4", "channels": 4, "orientations": 2}
     changes = sized(config, sizes)
     changes |= FEW.get(name, {})

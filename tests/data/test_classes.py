@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from gibbsian.data import Dataset, load, read_points
+from gibbsian.data import Dataset, load
+from gibbsian.data.queries import read_points
 from gibbsian.data.transforms import columnwise
 
 X = np.random.default_rng(0).normal(size=(40, 2))

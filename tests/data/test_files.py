@@ -9,7 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from gibbsian.data import Dataset, load, read_points, readers as files
+from gibbsian.data import Dataset, load, readers as files
+from gibbsian.data.queries import read_points
 from gibbsian.data.transforms import columnwise, pixels
 
 G = np.random.default_rng(0)

@@ -33,7 +33,7 @@ NOT_ENLARGING = [name for name in NAMES if name != "super-resolution"]
 
 def small(name: str, rounds: int = 2, device: str = TYPE, **options: Any) -> Config:
     """The method's defaults on its data, with few rounds and small networks."""
-    config = recipes.default(name, DATA.get(name, "ring8"))
+    config = recipes.default_config(name, DATA.get(name, "ring8"))
     networks = sized(config, NETWORK)
     training = {"rounds": rounds, "batch": 32, "save_every": 0, "seed": 5, "device": device}
     changes = FEW.get(name, {}) | networks | options

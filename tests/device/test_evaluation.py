@@ -14,7 +14,8 @@ from torch.distributions import MultivariateNormal
 from gibbsian import evaluation, samplers
 from gibbsian.core import Estimate, Interval
 from gibbsian.core.measures import Box, Counting, Gaussian, RealSpace
-from gibbsian.evaluation import METRICS, Effort, build_metric, log_partition
+from gibbsian.evaluation import METRICS, build_metric, log_partition
+from gibbsian.evaluation.log_z.effort import Effort
 from tests.device.pretend import TYPE
 
 DEVICES = ("cpu", TYPE)

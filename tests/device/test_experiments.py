@@ -10,7 +10,8 @@ import pytest
 from gibbsian import cli
 from gibbsian.config.config import Source
 from gibbsian.experiments import budgets
-from gibbsian.experiments.compare import Settings, compare, contestants_of, entries
+from gibbsian.experiments.compare import Settings, compare, entries
+from gibbsian.experiments.compare.settings import contestants_of
 from gibbsian.experiments.sweep.objectives import OBJECTIVES, Setting, density
 from gibbsian.models.model import load
 from gibbsian.models.train import train_config

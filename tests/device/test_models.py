@@ -12,7 +12,8 @@ from gibbsian.core import Interval
 from gibbsian.core.measures import Gaussian, RealSpace
 from gibbsian.core.protocols import HasEnergy, HasLatentTarget
 from gibbsian.data.photo import Picture
-from gibbsian.evaluation import Effort, log_partition
+from gibbsian.evaluation import log_partition
+from gibbsian.evaluation.log_z.effort import Effort
 from gibbsian.models import log_density, refinement
 from gibbsian.models.distribution import as_distribution
 from gibbsian.models.evaluate import evaluate_run, model_kl

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from gibbsian.evaluation import class_entropy, clipped_kl_score, inception_type_score
+from gibbsian.evaluation import class_entropy, inception_type_score
+from gibbsian.evaluation.metrics.class_scores import clipped_kl_score
 
 C = 10
 

@@ -11,13 +11,8 @@ from scipy.stats import binomtest, norm
 from sklearn.metrics import average_precision_score, roc_curve
 from torch import Tensor
 
-from gibbsian.evaluation import (
-    area_under_roc,
-    auroc,
-    average_precision,
-    detection_scores,
-    false_positive_rate,
-)
+from gibbsian.evaluation import area_under_roc, auroc, average_precision, false_positive_rate
+from gibbsian.evaluation.metrics.detection import detection_scores
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from sklearn.metrics.pairwise import polynomial_kernel
 from torch import Tensor
 
 from gibbsian.core import Estimate
-from gibbsian.evaluation import gaussian_mmd, kernel_distance, median_bandwidths, mmd
-from gibbsian.evaluation.metrics.discrepancy import cubic_kernel, gaussian_kernel
+from gibbsian.evaluation import gaussian_mmd, kernel_distance, mmd
+from gibbsian.evaluation.metrics.discrepancy import cubic_kernel, gaussian_kernel, median_bandwidths
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from gibbsian.evaluation import Extractor, FeatureEstimate, kernel_distance, on_features
+from gibbsian.evaluation import Extractor, kernel_distance
+from gibbsian.evaluation.features.feature_protocols import FeatureEstimate, on_features
 
 
 def doubled(x: Tensor) -> Tensor:

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from gibbsian.evaluation import bidirectional_log_likelihood, overlap
+from gibbsian.evaluation import bidirectional_log_likelihood
+from gibbsian.evaluation.log_z.helmholtz_machines import overlap
 
 
 def terms(n: int, k: int, rng: Generator) -> Tensor:

@@ -9,16 +9,13 @@ from torch import Tensor
 from gibbsian.evaluation import (
     METRICS,
     Extractor,
-    Frechet,
-    OnFeatures,
-    Rows,
     build_metric,
     frechet_distance,
     inception_type_score,
     precision_recall,
     sliced_wasserstein,
 )
-from gibbsian.evaluation.metrics.metric import Metric
+from gibbsian.evaluation.metrics.metric import Frechet, Metric, OnFeatures, Rows
 
 NAMES = ["frechet", *METRICS]
 OF_SCORES = {"auroc", "aupr-anomalous", "aupr-normal", "fpr95"}

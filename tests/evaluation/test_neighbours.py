@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from gibbsian.evaluation import density_coverage, perfect_coverage, precision_recall
+from gibbsian.evaluation import density_coverage, precision_recall
+from gibbsian.evaluation.metrics.neighbours import perfect_coverage
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import torch
 from scipy.stats import norm, rankdata
 from sklearn.metrics import roc_auc_score
 
-from gibbsian.evaluation import auroc, auroc_table, gaussian_score, pca_score
-from gibbsian.evaluation.metrics.out_of_distribution import midranks
+from gibbsian.evaluation import auroc, gaussian_score, pca_score
+from gibbsian.evaluation.metrics.out_of_distribution import auroc_table, midranks
 
 
 def draw(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from gibbsian.core import Interval, NotDefined
 from gibbsian.core.measures import Box, Counting, Gaussian, RealSpace, Undefined
-from gibbsian.evaluation import Effort, log_partition, log_partition_quadrature
+from gibbsian.evaluation import log_partition, log_partition_quadrature
+from gibbsian.evaluation.log_z.effort import Effort
 from gibbsian.evaluation.log_z.references import UniformBox, annealing_path, normal_fit
 from gibbsian.samplers import RBM, hmc
 

@@ -7,13 +7,8 @@ import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from gibbsian.evaluation import (
-    bootstrap,
-    perceptual_distance,
-    psnr,
-    ssim,
-    texture_distance,
-)
+from gibbsian.evaluation import perceptual_distance, psnr, ssim, texture_distance
+from gibbsian.evaluation.metrics.image_quality import bootstrap
 
 
 def pair(seed=0, channels=1):

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from gibbsian.evaluation import Labelled, linear_probe
+from gibbsian.evaluation import linear_probe
+from gibbsian.evaluation.metrics.probe import Labelled
 
 CLASSES = 5
 

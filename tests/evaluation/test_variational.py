@@ -13,14 +13,13 @@ from gibbsian.bounds import LogDet
 from gibbsian.core import Estimate, Interval
 from gibbsian.core.measures import Box, Gaussian, RealSpace
 from gibbsian.evaluation import (
-    Effort,
     latent_log_sobolev_upper,
-    latent_log_weight,
     log_partition,
     strongly_convex_upper,
     variational_lower,
 )
-from gibbsian.evaluation.log_z.log_sobolev import ball, oscillation
+from gibbsian.evaluation.log_z.effort import Effort
+from gibbsian.evaluation.log_z.log_sobolev import ball, latent_log_weight, oscillation
 from gibbsian.evaluation.log_z.variational import join
 
 # Checklist C2: E = a |x|^2 / 2 and q = N(0, c^2 I) in the plane.

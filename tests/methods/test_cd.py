@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gibbsian.config.recipes import default, recipe
+from gibbsian.config.recipes import default_config, recipe
 from gibbsian.core import Batch, Method, NonFiniteError
 from gibbsian.core.measures import Box, Counting, Gaussian, RealSpace, Undefined
 from gibbsian.core.protocols import HasEnergy, HasLatentTarget
@@ -365,7 +365,7 @@ def test_trains_a_gaussian_to_its_maximum_likelihood() -> None:
 
 def test_on_pictures_training_starts_from_steps_that_are_always_taken() -> None:
     """Adjusted chains of the same rate stood still on digits, and energies went to -90 000 in 300 rounds."""
-    pictures, rows = default("cd", "digits"), default("cd", "wine")
+    pictures, rows = default_config("cd", "digits"), default_config("cd", "wine")
     assert rows.sampler.kernel == "auto"  # mala, on bits gibbs
     for config in (
         pictures,

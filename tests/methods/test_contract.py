@@ -21,7 +21,7 @@ from gibbsian.core.protocols import (
 from gibbsian.methods import METHODS
 from gibbsian.models import train as facade
 from gibbsian.models.model import load
-from gibbsian.training import Stepper, player_parameters
+from gibbsian.training.stepper import Stepper, player_parameters
 from tests.nets import sized
 
 SMALL = {"rounds": 3, "batch": 32, "log_every": 1, "save_every": 1, "seed": 5, "device": "cpu"}
@@ -60,7 +60,7 @@ TABLE = {
 
 def small(name, **training):
     """A configuration of ``name`` that plays three rounds in well under a second."""
-    config = recipes.default(name, DATA.get(name, "ring8"))
+    config = recipes.default_config(name, DATA.get(name, "ring8"))
     sizes = {"width": 16, "experts": 8, "layers": "8,4", "channels": 4, "orientations": 2}
     changes = sized(config, sizes)
     if name == "cd":

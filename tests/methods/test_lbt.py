@@ -10,14 +10,15 @@ from torch import Tensor, nn
 
 from gibbsian import data
 from gibbsian.config.config import replace
-from gibbsian.config.recipes import default
+from gibbsian.config.recipes import default_config
 from gibbsian.core import Space
 from gibbsian.core.measures import Gaussian, RealSpace
 from gibbsian.core.protocols import HasEnergy, HasLatentTarget
 from gibbsian.evaluation import mode_coverage
 from gibbsian.methods.lbt import LBT
 from gibbsian.models import train as facade
-from gibbsian.training import Optimizer, Stepper
+from gibbsian.training import Optimizer
+from gibbsian.training.stepper import Stepper
 from tests.methods.play import Stream, check_gradient, gradients, player, reached
 from tests.nets import build_critic, build_generator, build_student
 
@@ -264,7 +265,7 @@ def test_a_student_of_two_moments_teaches_two_moments() -> None:
     reach; started at a variance of about 0.04 and no covariance.
     """
     config = replace(
-        default("lbt", "ring8"),
+        default_config("lbt", "ring8"),
         training={"rounds": 150, "batch": 64, "device": "cpu", "seed": 1, "ema": 0.9},
         student={"name": "mixture", "components": 1},
         student_rate=0.03,
@@ -303,7 +304,7 @@ class Own(nn.Module):
 
 def test_a_student_of_one_s_own_must_say_how_much_noise_it_takes() -> None:
     config = replace(
-        default("lbt", "ring8"), training={"rounds": 2, "batch": 16, "device": "cpu"}, k=1
+        default_config("lbt", "ring8"), training={"rounds": 2, "batch": 16, "device": "cpu"}, k=1
     )
     config = replace(config, source={"limit": 100})
     with pytest.raises(ValueError, match=r"the student network.*no attribute 'noise'"):

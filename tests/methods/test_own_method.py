@@ -11,7 +11,7 @@ import torch
 import gibbsian
 from gibbsian.cli import main
 from gibbsian.config.config import load_method, method_class
-from gibbsian.config.recipes import default
+from gibbsian.config.recipes import default_config
 from gibbsian.methods import METHODS
 
 ROOT = Path(__file__).parents[2]
@@ -37,7 +37,7 @@ def test_a_new_role_is_one_file(denoising, capsys):
     assert main(["train", denoising, "--help-all"]) == 0
     out = capsys.readouterr().out
     assert all(f"--{o} " in out for o in ("sigma", "denoiser", "denoiser.width", "steps"))
-    assert default(denoising, "moons").denoiser_optimizer.lr == 2e-3
+    assert default_config(denoising, "moons").denoiser_optimizer.lr == 2e-3
     words = ["--limit", "200", "--rounds", "3", "--denoiser.width", "8", "--device", "cpu"]
     assert main(["train", denoising, "--data", "moons", *words, "--out", "run"]) == 0
     assert main(["sample", "run", "-n", "3", "--output", "x.csv"]) == 2
@@ -62,7 +62,7 @@ def test_what_does_not_fit_is_refused_in_a_sentence(denoising, monkeypatch):
     role = cls.roles["denoiser"]
     monkeypatch.setattr(cls, "roles", {"denoiser": role.but(networks="denoisers")})
     with pytest.raises(ValueError, match="unknown group of networks 'denoisers'; did you mean"):
-        default(denoising, "moons")
+        default_config(denoising, "moons")
     with pytest.raises(ValueError, match="is no method"):
         method_class("denoising:dense")
 

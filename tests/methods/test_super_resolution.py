@@ -13,8 +13,9 @@ from gibbsian.core import Space
 from gibbsian.core.imaging import downscale, total_variation, upscale, variational_inverse
 from gibbsian.core.measures import Box, Undefined
 from gibbsian.core.protocols import HasEnergy
-from gibbsian.methods.super_resolution import SuperResolution, statistics_space
+from gibbsian.methods.super_resolution import SuperResolution
 from gibbsian.methods.super_resolution.descent import descend
+from gibbsian.methods.super_resolution.upsamplers import statistics_space
 from tests.methods.play import Stream, check_gradient, descend as play_on, gradients, player
 from tests.nets import build_named
 

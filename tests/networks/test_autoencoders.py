@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from gibbsian.config.config import replace
-from gibbsian.config.recipes import default
+from gibbsian.config.recipes import default_config
 from gibbsian.core import Space
 from gibbsian.models.build import assemble, resolve
 from gibbsian.networks import AUTOENCODERS, DenseTrunk
@@ -88,8 +88,8 @@ def test_codes_lie_in_the_cube_and_reconstructions_in_the_box(name: str, batch_n
 
 
 def test_images_get_convolutions() -> None:
-    config = replace(default("ebgan", "digits"), latent=3)
+    config = replace(default_config("ebgan", "digits"), latent=3)
     image = resolve(config, IMAGE, torch.zeros(4, *IMAGE.shape))
     assert (image.energy.name, image.generator.name) == ("conv-autoencoder", "conv")
     assert type(assemble(image, IMAGE).energy.encoder).__name__ == "ConvCode"
-    assert default("ebgan", "moons").energy.name == "autoencoder"
+    assert default_config("ebgan", "moons").energy.name == "autoencoder"

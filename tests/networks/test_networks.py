@@ -21,13 +21,12 @@ from gibbsian.networks import (
     BoundedEnergy,
     DenseTrunk,
     SigmoidEnergy,
-    bernoulli_entropy,
     build,
-    build_user,
-    load_user,
 )
+from gibbsian.networks.energies import bernoulli_entropy
 from gibbsian.networks.options import activate
 from gibbsian.networks.trunks import he
+from gibbsian.networks.user import build_user, load_user
 from tests.nets import build_critic, build_energy, build_generator
 
 SMALL = dict(width=12, experts=10, channels=4)

@@ -13,7 +13,6 @@ from torch.nn.functional import avg_pool2d, relu
 from gibbsian.core import Space
 from gibbsian.core.imaging import upscale
 from gibbsian.core.paths import roots
-from gibbsian.methods.super_resolution import statistics_space
 from gibbsian.methods.super_resolution.scattering import (
     FREQUENCY,
     WIDTH,
@@ -21,6 +20,7 @@ from gibbsian.methods.super_resolution.scattering import (
     gaussian,
     morlet,
 )
+from gibbsian.methods.super_resolution.upsamplers import statistics_space
 from gibbsian.networks.pretrained import MOBILENET, SQUEEZENET, MobileNet, SqueezeNet
 from tests.nets import build_named
 

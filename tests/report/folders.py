@@ -61,7 +61,7 @@ RUN = "0123456789abcdef"
 
 def write_run(path: Path, data: str = "moons", evaluated: bool = True, arrays: bool = True) -> Path:
     """A run folder of contrastive divergence as training, evaluation and refinement leave it."""
-    config = replace(recipes.default("cd", data), training={"rounds": 30, "seed": 7})
+    config = replace(recipes.default_config("cd", data), training={"rounds": 30, "seed": 7})
     (path / "samples").mkdir(parents=True)
     entries = {
         "format": FORMAT,

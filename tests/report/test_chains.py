@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gibbsian.cli import main
-from gibbsian.report import read_record
+from gibbsian.report.record import read_record
 from gibbsian.samplers.chains import Chains
 from gibbsian.samplers.kernel import State
 from gibbsian.samplers.metadata import chain_metadata, position

@@ -4,7 +4,8 @@ import re
 from itertools import pairwise
 
 from gibbsian.cli import main
-from gibbsian.report import Fold, Page, Picture, Pictures, Prose, Section, Table, render_markdown
+from gibbsian.report import Page, Picture, Pictures, Prose, Section, Table, render_markdown
+from gibbsian.report.blocks import Fold
 from tests.report.folders import write_run
 
 

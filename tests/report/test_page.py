@@ -10,19 +10,11 @@ import pytest
 from gibbsian import report
 from gibbsian.cli import main
 from gibbsian.config.config import to_json
-from gibbsian.config.recipes import default
+from gibbsian.config.recipes import default_config
 from gibbsian.core.records import line, read_record as read_sealed, write_record
-from gibbsian.report import (
-    Fold,
-    Page,
-    Picture,
-    Pictures,
-    Prose,
-    Section,
-    Table,
-    read_record,
-    run_page,
-)
+from gibbsian.report import Page, Picture, Pictures, Prose, Section, Table, run_page
+from gibbsian.report.blocks import Fold
+from gibbsian.report.record import read_record
 from tests.cli.conftest import contents
 from tests.report.folders import RUN, seal_again, write_run
 from tests.report.reading import Reading
@@ -149,7 +141,7 @@ def test_what_a_page_says(plane):
 
 
 def test_settings_that_differ_stand_in_the_open(runs):
-    usual = to_json(default("cd", "moons"))
+    usual = to_json(default_config("cd", "moons"))
     page = Reading(page_of(runs / "raw", defaults=usual))
     inside = [parents for tag, parents in page.parents if tag == "th" and "details" in parents]
     assert len(inside) == 2 + sum(1 for _ in report.settings_section.flat(usual)), (

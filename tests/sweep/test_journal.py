@@ -15,8 +15,9 @@ import pytest
 
 from gibbsian.core.locks import FileLock
 from gibbsian.core.records import line, write_record
-from gibbsian.experiments.sweep import Journal, grid, parse_space
+from gibbsian.experiments.sweep.journal import Journal
 from gibbsian.experiments.sweep.journal_lock import JournalLock
+from gibbsian.experiments.sweep.space import grid, parse_space
 
 SPACE = parse_space({"a": [1, 2, 3], "b": ["x", "y"], "c": [[0.5, 0.9], None]})
 

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from gibbsian.config.recipes import default
-from gibbsian.experiments.sweep import (
+from gibbsian.config.recipes import default_config
+from gibbsian.experiments.sweep import Settings, read_space
+from gibbsian.experiments.sweep.space import (
     Choices,
     Range,
-    Settings,
     applied,
+    decoded,
     grid,
     parse_space,
-    read_space,
+    to_entries,
 )
-from gibbsian.experiments.sweep.space import decoded, to_entries
 
 
 def test_a_file_and_what_it_means(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_values_reach_the_configuration() -> None:
         "energy_optimizer.betas": [0.5, 0.9],
         "generator": "conv",
     }
-    config = applied(default("ebgan", "digits"), values)
+    config = applied(default_config("ebgan", "digits"), values)
     assert (config.margin, config.energy.width, config.generator.name) == (3.0, 24, "conv")
     assert (config.training.rounds, config.training.batch, config.source.limit) == (7, 16, 100)
     assert config.energy_optimizer.betas == (0.5, 0.9)
@@ -70,7 +70,7 @@ def test_values_reach_the_configuration() -> None:
 def test_options_that_vary_together() -> None:
     space = parse_space({"generator-optimizer.lr, energy-optimizer.lr": [0.1, 0.2]})
     first, second = (decoded(space, point) for point in grid(space))
-    config = applied(default("ebgan", "digits"), second)
+    config = applied(default_config("ebgan", "digits"), second)
     assert config.generator_optimizer.lr == config.energy_optimizer.lr == 0.2
     assert list(first.values()) == [0.1]
 
@@ -82,7 +82,7 @@ def test_the_published_grids(name: str, runs: int) -> None:
     """Table 1 and figure 9 of Zhao et al. (2017); every value is one that the configuration takes."""
     space = read_space(Path(__file__).parents[2] / "studies" / "spaces" / f"{name}.json")
     assert len(grid(space)) == runs
-    Settings(default(name.partition("-")[0], "mnist"), space, "grid", "frechet")
+    Settings(default_config(name.partition("-")[0], "mnist"), space, "grid", "frechet")
 
 
 @pytest.mark.parametrize(

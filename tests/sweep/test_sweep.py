@@ -11,25 +11,16 @@ from PIL import Image
 
 from gibbsian import cli, data
 from gibbsian.config.config import replace
-from gibbsian.config.recipes import default
-from gibbsian.evaluation import (
-    clipped_kl_score,
-    frechet_distance,
-    inception_type_score,
-    mean_weights,
-)
+from gibbsian.config.recipes import default_config
+from gibbsian.evaluation import frechet_distance, inception_type_score
 from gibbsian.evaluation.features.classifier import Classifier
-from gibbsian.experiments.sweep import (
-    OBJECTIVES,
-    Journal,
-    Setting,
-    Settings,
-    parse_space,
-    search as sweep_runs,
-    workers,
-)
-from gibbsian.experiments.sweep.objectives import possible
+from gibbsian.evaluation.log_z.directed import mean_weights
+from gibbsian.evaluation.metrics.class_scores import clipped_kl_score
+from gibbsian.experiments.sweep import OBJECTIVES, Settings, search as sweep_runs, workers
+from gibbsian.experiments.sweep.journal import Journal
+from gibbsian.experiments.sweep.objectives import Setting, possible
 from gibbsian.experiments.sweep.results import groups, page
+from gibbsian.experiments.sweep.space import parse_space
 from gibbsian.models.build import assemble, resolve
 from gibbsian.models.model import Model
 
@@ -87,7 +78,7 @@ def test_a_grid_of_runs(space: Path, tmp_path: Path, capsys, monkeypatch) -> Non
 
 def test_a_run_left_in_its_folder_goes_on(tmp_path: Path, monkeypatch) -> None:
     entries = SMALL | {"rounds": [6], "save_every": [2]}
-    settings = Settings(default("ebgan", "ring8"), parse_space(entries), "grid", "modes", 50)
+    settings = Settings(default_config("ebgan", "ring8"), parse_space(entries), "grid", "modes", 50)
     out, resumed = tmp_path / "sweep", []
     sweep_runs.settle(out, settings)
 
@@ -113,7 +104,12 @@ def test_more_trials_later(tmp_path: Path) -> None:
     entries = SMALL | {"margin": {"low": 0.5, "high": 4.0, "log": True}}
     for trials in (1, 2):
         settings = Settings(
-            default("ebgan", "ring8"), parse_space(entries), "random", "modes", 50, trials=trials
+            default_config("ebgan", "ring8"),
+            parse_space(entries),
+            "random",
+            "modes",
+            50,
+            trials=trials,
         )
         assert sweep_runs.sweep(tmp_path / "sweep", settings, 1, str) == 0
         rows = settings.journal(tmp_path / "sweep").rows()
@@ -144,7 +140,10 @@ def test_two_workers(space: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(workers, "get_context", lambda kind: Context)
     monkeypatch.setattr(sweep_runs, "run_trial", lambda *arguments: {"value": 1.0})
     settings = Settings(
-        default("ebgan", "ring8"), parse_space(json.loads(space.read_text())), "grid", "modes"
+        default_config("ebgan", "ring8"),
+        parse_space(json.loads(space.read_text())),
+        "grid",
+        "modes",
     )
     assert sweep_runs.sweep(tmp_path / "sweep", settings, 2, str) == 1, "one was killed"
     with pytest.raises(ValueError, match="workers must be at least 1"):
@@ -154,7 +153,7 @@ def test_two_workers(space: Path, tmp_path: Path, monkeypatch) -> None:
 def test_the_page_sorts_by_what_is_better(tmp_path: Path) -> None:
     space = parse_space({"margin": [1.0, 2.0, 3.0]})
     for objective, order in (("modes", [2, 1, 0]), ("mode-kl", [0, 1, 2])):
-        settings = Settings(default("ebgan", "ring8"), space, "grid", objective)
+        settings = Settings(default_config("ebgan", "ring8"), space, "grid", objective)
         journal: Journal = settings.journal(tmp_path / objective)
         for value in (1.0, 2.0, 3.0):
             with journal.next() as claim:
@@ -176,7 +175,7 @@ def test_the_page_sorts_by_what_is_better(tmp_path: Path) -> None:
 )
 def test_unusable_settings(entries, objective: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        Settings(default("ebgan", "ring8"), parse_space(entries), "grid", objective)
+        Settings(default_config("ebgan", "ring8"), parse_space(entries), "grid", objective)
 
 
 def test_figures_of_pictures() -> None:
@@ -184,7 +183,7 @@ def test_figures_of_pictures() -> None:
     digits = data.load("digits")
     judge = Classifier(digits.space, digits.transform, 10, dict(width=6, channels=2)).eval()
     small = {"channels": 2}
-    config = replace(default("ebgan", "digits"), energy=small, generator=small)
+    config = replace(default_config("ebgan", "digits"), energy=small, generator=small)
     config = resolve(config, digits.space, digits.train[:10])
     method = assemble(config, digits.space)
     model = Model(method, config, digits.space, digits.transform)
@@ -228,7 +227,7 @@ def test_directed_models_are_judged_by_their_importance_bound() -> None:
     """On validation rows; of a known density the divergence is what is missing from it."""
     dataset, setting = data.load("ring8"), Setting(10, 3)
     config = resolve(
-        default("vae", "ring8"), dataset.space, dataset.transform.encode(dataset.train)
+        default_config("vae", "ring8"), dataset.space, dataset.transform.encode(dataset.train)
     )
     torch.manual_seed(0)
     model = Model(assemble(config, dataset.space), config, dataset.space, dataset.transform)
@@ -242,5 +241,5 @@ def test_directed_models_are_judged_by_their_importance_bound() -> None:
     truth = dataset.density.log_prob(x).mean()
     assert found["kl"] == pytest.approx(float(truth) - found["log-likelihood"], abs=1e-3)
     bits = data.load("digits-4-binary")
-    settings = [default("bihm", bits.name)]
+    settings = [default_config("bihm", bits.name)]
     possible("log-likelihood", bits, setting, settings)

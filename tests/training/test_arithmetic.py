@@ -10,9 +10,10 @@ from torch import Generator, Tensor, nn
 
 from gibbsian.core import Batch, Loss, Method, Move
 from gibbsian.core.measures import RealSpace
-from gibbsian.training import Optimizer, Stepper, Training, fit, start
+from gibbsian.training import Optimizer, Training, fit, start
 from gibbsian.training.arithmetic import arithmetic, channels_last, check_precision
 from gibbsian.training.optimizers import execution, export_state, import_state
+from gibbsian.training.stepper import Stepper
 from tests.training.toys import CountingStream, Quadratic
 
 NAMES = ("adam", "adamw", "sgd", "rmsprop", "adagrad", "adadelta")

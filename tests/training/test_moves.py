@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from gibbsian.core import Move, NonFiniteError
-from gibbsian.training import Optimizer, Stepper, Training, fit, player_parameters, start
+from gibbsian.training import Optimizer, Training, fit, start
+from gibbsian.training.stepper import Stepper, player_parameters
 from tests.training.toys import CountingStream, Quadratic, Seesaw
 
 SGD = Optimizer("sgd", 0.1)

@@ -15,7 +15,7 @@ from gibbsian.config.recipes.bidirectional_bounds import (
     published_bounds,
 )
 from gibbsian.config.recipes.contrastive import digits_cd, moons_cd
-from gibbsian.config.recipes.defaults import DEFAULTS, PLANE, Scale, default
+from gibbsian.config.recipes.defaults import Scale, default_config
 from gibbsian.config.recipes.directed_models import (
     binary_bihm,
     binary_vae,
@@ -28,7 +28,7 @@ from gibbsian.config.recipes.photographs import enlarged_photographs
 from gibbsian.config.recipes.teaching import image_gan, image_lbt, plane_lbt
 from gibbsian.core import nearest
 
-__all__ = ["DEFAULTS", "PLANE", "RECIPES", "Scale", "default", "recipe"]
+__all__ = ["RECIPES", "default_config", "recipe"]
 
 RECIPES: Mapping[str, Callable[[Scale], Config]] = {
     "moons-cd": moons_cd,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from gibbsian.config.config import Config, plain, replace
-from gibbsian.config.recipes.defaults import Scale, default
+from gibbsian.config.recipes.defaults import Scale, default_config
 
 
 def plane_bounds(data: str, scale: Scale) -> Config:
     """A density in the plane with this project's networks and its best pairing."""
     low = 0.04 if data.startswith("grid") else 0.07
     rounds = 5_000 if scale == "cpu" else 35_000
-    return replace(default("bidirectional", data), training={"rounds": rounds}, low=low)
+    return replace(default_config("bidirectional", data), training={"rounds": rounds}, low=low)
 
 
 def published_bounds(data: str, scale: Scale) -> Config:
@@ -43,7 +43,7 @@ def image_bounds(data: str, scale: Scale) -> Config:
     """
     if scale == "cpu":
         return replace(
-            default("bidirectional", data),
+            default_config("bidirectional", data),
             training={"rounds": 1_500, "batch": 64},
             latent=16,
             energy={"channels": 8},

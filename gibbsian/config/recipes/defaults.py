@@ -15,7 +15,7 @@ PLANE = {"width": 128, "depth": 2, "fourier": 64, "fourier_scale": 3.0, "confine
 """Energies and critics on the densities: without Fourier features an MLP learns ring8 as a ring."""
 
 
-def default(method: str, data: str, pictures: bool | None = None) -> Config:
+def default_config(method: str, data: str, pictures: bool | None = None) -> Config:
     """The settings ``gibbsian train METHOD --data DATA`` starts from.
 
     ``pictures``: whether the data are pictures, where more is known than their name.

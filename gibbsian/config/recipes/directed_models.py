@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gibbsian.config.config import Config, plain, replace
-from gibbsian.config.recipes.defaults import Scale, default
+from gibbsian.config.recipes.defaults import Scale, default_config
 
 
 def image_vae(data: str, scale: Scale) -> Config:
@@ -11,7 +11,7 @@ def image_vae(data: str, scale: Scale) -> Config:
     small = scale == "cpu"
     network = {"channels": 16 if small else 64}
     return replace(
-        default("vae", data),
+        default_config("vae", data),
         training={"rounds": 3_000 if small else 100_000, "batch": 100},
         latent=16 if small else 64,
         decoder=network,
@@ -23,7 +23,7 @@ def binary_vae(data: str, scale: Scale) -> Config:
     """Bits by one tanh layer on each side, the networks of the paper's appendix C, with Adam."""
     network = {"width": 200 if scale == "cpu" else 500, "depth": 1, "activation": "tanh"}
     return replace(
-        default("vae", data),
+        default_config("vae", data),
         training={"rounds": 5_000 if scale == "cpu" else 1_000_000, "batch": 100},
         latent=20,
         decoder=network,
@@ -63,7 +63,7 @@ def binary_bihm(data: str, layers: str, scale: Scale) -> Config:
     if scale == "paper" and "mnist" in data:
         layers = DEEP
     return replace(
-        default("bihm", data),
+        default_config("bihm", data),
         training={"rounds": 10_000 if scale == "cpu" else 500_000, "batch": 100},
         beliefs={"layers": layers},
         samples=10,

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from gibbsian.config.config import Config, replace
-from gibbsian.config.recipes.defaults import Scale, default
+from gibbsian.config.recipes.defaults import Scale, default_config
 
 
 def line_gebm(scale: Scale) -> Config:
     """A curve whose mass varies along it, from a one-dimensional latent space."""
-    return replace(default("gebm", "line"), latent=1, training={"rounds": 3_000})
+    return replace(default_config("gebm", "line"), latent=1, training={"rounds": 3_000})
 
 
 def red_wine_gebm(scale: Scale) -> Config:
     """Red wines by maximum likelihood through an invertible base (Arbel et al. 2021, section 5.2)."""
     return replace(
-        default("gebm", "wine-quality-red"),
+        default_config("gebm", "wine-quality-red"),
         training={"rounds": 1_000 if scale == "cpu" else 20_000, "batch": 100},
         base="proposal",
         energy={"name": "confined", "confinement_std": 3.0},
@@ -31,7 +31,7 @@ def gebm_images(data: str, scale: Scale) -> Config:
     small = scale == "cpu"
     network = {"channels": 8 if small else 64, "activation": "leaky-relu"}
     return replace(
-        default("gebm", data),
+        default_config("gebm", data),
         training={"rounds": 1_500 if small else 150_000, "batch": 64 if small else 128},
         energy=network,
         generator=network | {"activation": "relu", "batch_norm": True},

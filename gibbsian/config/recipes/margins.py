@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gibbsian.config.config import Config, replace
-from gibbsian.config.recipes.defaults import Scale, default
+from gibbsian.config.recipes.defaults import Scale, default_config
 
 MARGINS = {64: 20.0, 128: 40.0, 256: 80.0}
 """The paper's, by size: faces at 64 pixels (bedrooms had 80), ImageNet at 128, its dogs at 256."""
@@ -19,7 +19,7 @@ def digits_ebgan(data: str, scale: Scale) -> Config:
     small = scale == "cpu"
     relu = {"activation": "relu", "batch_norm": True}
     return replace(
-        default("ebgan", f"{data}-14" if small else data),
+        default_config("ebgan", f"{data}-14" if small else data),
         training={"rounds": 4_000 if small else 50_000, "batch": 64 if small else 128},
         latent=32 if small else 100,
         margin=5.0 if small else 10.0,
@@ -41,7 +41,7 @@ def ladder_ebgan(labels: int, scale: Scale) -> Config:
     adam = {"betas": (0.5, 0.999)}
     relu = {"activation": "relu", "batch_norm": True}
     return replace(
-        default("ebgan", "mnist-14" if small else "mnist"),
+        default_config("ebgan", "mnist-14" if small else "mnist"),
         training={"rounds": 3 * game, "batch": 100, "ema": 0.0},
         latent=32 if small else 100,
         margin=4.0 if small else 16.0,
@@ -69,7 +69,7 @@ def picture_ebgan(size: int, scale: Scale) -> Config:
     small = scale == "cpu"
     convolutions = {"batch_norm": True, "activation": "leaky-relu"}
     return replace(
-        default("ebgan", f"pictures-{size}"),
+        default_config("ebgan", f"pictures-{size}"),
         training={"rounds": 500 if small else 100_000, "batch": 16 if small else 128},
         latent=100,
         margin=MARGINS[size],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gibbsian.config.config import Config, replace
-from gibbsian.config.recipes.defaults import Scale, default
+from gibbsian.config.recipes.defaults import Scale, default_config
 
 
 def enlarged_photographs(factor: int, scale: Scale) -> Config:
@@ -16,7 +16,7 @@ def enlarged_photographs(factor: int, scale: Scale) -> Config:
     small = scale == "cpu"
     rounds = 2_000 if small else 100_000
     return replace(
-        default("super-resolution", "photos"),
+        default_config("super-resolution", "photos"),
         source={"patch": 48 if small else 96, "grey": small, "limit": 4_000 if small else 20_000},
         training={"rounds": rounds, "batch": 16 if small else 64},
         factor=factor,

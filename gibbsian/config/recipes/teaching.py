@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from gibbsian.config.config import Config, replace
-from gibbsian.config.recipes.defaults import Scale, default
+from gibbsian.config.recipes.defaults import Scale, default_config
 
 
 def plane_lbt(data: str, scale: Scale) -> Config:
     """LBT-GAN on Gaussians in the plane; at scale paper the settings of Du et al. (2020)."""
-    config = default("lbt", data)
+    config = default_config("lbt", data)
     fine = data == "grid100"  # modes finer than the vae's decoder
     if scale == "cpu":
         mixture = {"student": {"name": "mixture", "components": 200}, "student_rate": 1e-2}
@@ -65,7 +65,7 @@ def image_gan(data: str, scale: Scale, method: str = "gan") -> Config:
     channels = 16 if small else 64
     adam = {"lr": 1e-3 if small else 1e-4, "betas": (0.5, 0.999)}
     return replace(
-        default(method, f"{data}-14" if small else data),
+        default_config(method, f"{data}-14" if small else data),
         training={"rounds": 5_000 if small else 300_000, "batch": 128 if small else 512},
         latent=64 if small else 256,
         r1=0.0,

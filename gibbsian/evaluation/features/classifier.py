@@ -14,8 +14,9 @@ from gibbsian.core import Space, limits
 from gibbsian.core.files import CorruptFileError, read_tensors, write_tensors
 from gibbsian.core.randomness import kept_global, seed_global
 from gibbsian.core.signatures import options_of
-from gibbsian.data import Dataset, Stream, Transform
+from gibbsian.data import Dataset, Stream
 from gibbsian.data.schema import space_of, transform_of
+from gibbsian.data.transforms import Transform
 from gibbsian.networks import ConvTrunk
 
 FORMAT = "gibbsian-classifier-1"

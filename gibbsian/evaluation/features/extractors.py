@@ -18,10 +18,11 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from gibbsian.core import Space, nearest
-from gibbsian.data import Transform
+from gibbsian.data.transforms import Transform
 from gibbsian.evaluation import Extractor
 from gibbsian.evaluation.features.classifier import load_classifier
-from gibbsian.networks import MobileNet, SqueezeNet, build_user, load_user
+from gibbsian.networks import MobileNet, SqueezeNet
+from gibbsian.networks.user import build_user, load_user
 
 SIDE = 128
 """Pictures are resized to this many pixels a side for networks of ImageNet, which know no smaller."""

@@ -10,7 +10,8 @@ from torch import Generator, Tensor
 
 from gibbsian.core.numerics import log_normal_dense
 from gibbsian.data import Dataset, corruptions
-from gibbsian.evaluation import auroc_table, gaussian_score
+from gibbsian.evaluation import gaussian_score
+from gibbsian.evaluation.metrics.out_of_distribution import auroc_table
 from gibbsian.experiments.compare.measuring import Figures, Judge, mean_auroc, of_samples
 from gibbsian.experiments.compare.settings import FLOOR, Settings
 

@@ -23,20 +23,12 @@ from gibbsian.experiments.compare.ranking import (
     row_of,
 )
 from gibbsian.experiments.compare.settings import FLOOR, REFERENCES, TRIVIAL, Settings
-from gibbsian.report import (
-    Fold,
-    Page,
-    Picture,
-    Pictures,
-    Prose,
-    Section,
-    Table,
-    picture,
-    read_record,
-    render_markdown,
-    samples,
-)
+from gibbsian.report import Page, Picture, Pictures, Prose, Section, Table, render_markdown
+from gibbsian.report.blocks import Fold
+from gibbsian.report.drawn_curves import picture
+from gibbsian.report.figures import samples
 from gibbsian.report.outputs import write_page
+from gibbsian.report.record import read_record
 
 NO_NUMBER = "not defined"
 

@@ -14,7 +14,7 @@ from gibbsian.config.config import Config, Source, method_class, replace
 from gibbsian.core.files import read_json
 from gibbsian.core.locks import FileLock
 from gibbsian.core.records import read_record, write_record
-from gibbsian.experiments.sweep import applied
+from gibbsian.experiments.sweep.space import applied
 from gibbsian.methods import METHODS
 
 FORMAT = 1
@@ -90,7 +90,10 @@ class Settings:
 
     def config(self, contestant: Contestant) -> Config:
         """The configuration of a contestant; ValueError where it does not suit the data."""
-        base, origin = recipes.default(contestant.method, self.data), f"row {contestant.label!r}"
+        base, origin = (
+            recipes.default_config(contestant.method, self.data),
+            f"row {contestant.label!r}",
+        )
         config = applied(base, dict(contestant.options), origin, self.trust_code)
         return replace(config, source=asdict(self.source))
 

@@ -13,13 +13,9 @@ from gibbsian.core.measures import Undefined
 from gibbsian.core.protocols import HasLogWeights
 from gibbsian.data import Dataset
 from gibbsian.data.closed_forms import Modes
-from gibbsian.evaluation import (
-    class_entropy,
-    clipped_kl_score,
-    inception_type_score,
-    mode_coverage,
-)
+from gibbsian.evaluation import class_entropy, inception_type_score, mode_coverage
 from gibbsian.evaluation.features.classifier import Classifier
+from gibbsian.evaluation.metrics.class_scores import clipped_kl_score
 from gibbsian.evaluation.metrics.frechet import gaussian_frechet
 from gibbsian.models.evaluate import model_kl
 from gibbsian.models.log_density import WEIGHED, mean_log_likelihood

@@ -13,7 +13,6 @@ from gibbsian.methods.super_resolution.upsamplers import (
     Identity,
     ResidualPredictor,
     SubPixel,
-    statistics_space,
 )
 
 __all__ = [
@@ -22,5 +21,4 @@ __all__ = [
     "ResidualPredictor",
     "Scattering",
     "SubPixel",
-    "statistics_space",
 ]
