@@ -28,13 +28,13 @@ from gibbsian.config.config import Config, replace
 from gibbsian.config.recipes import recipe
 from gibbsian.config.recipes.defaults import default
 from gibbsian.config.run_folder import new_run
-from gibbsian.core import Method, Move
+from gibbsian.core import PlayerUpdate, TrainingMethod
 from gibbsian.core.files import read_tensors, write_json
-from gibbsian.data import Stream
-from gibbsian.methods import METHODS
+from gibbsian.data import BatchStream
+from gibbsian.methods import TRAINING_METHODS
 from gibbsian.models.train import device_of, load_data, resume, train_config, untrained
-from gibbsian.samplers import hmc, mala, run
-from gibbsian.training import Optimizer
+from gibbsian.samplers import hmc, mala, run_chains
+from gibbsian.training import OptimizerOptions
 from gibbsian.training.arithmetic import arithmetic
 from gibbsian.training.stepper import Stepper, player_parameters
 from studies.harness import machine, write_page
@@ -56,12 +56,16 @@ class Stopped(Exception):
 
 def configuration(name: str) -> Config:
     """The defaults of a method, or a recipe, on few rows and for few rounds."""
-    config = recipe(name) if name not in METHODS else default(name, DATA.get(name, "ring8"))
+    config = (
+        recipe(name) if name not in TRAINING_METHODS else default(name, DATA.get(name, "ring8"))
+    )
     training = {"rounds": 4, "log_every": 1, "save_every": 0, "ema": 0.0, "seed": 1}
     return replace(config, source={"limit": 1_000}, training=training)
 
 
-def differentiated(method: Method, move: Move, inputs: list[Tensor]) -> list[Tensor]:
+def differentiated(
+    method: TrainingMethod, move: PlayerUpdate, inputs: list[Tensor]
+) -> list[Tensor]:
     """The value of ``move``'s loss as ``method`` has it, and all its gradients in one row."""
     value = move.loss.__func__(method, *inputs).value
     gradients = torch.autograd.grad(value, list(player_parameters(method, move.player).values()))
@@ -72,7 +76,7 @@ def correct(name: str, device: torch.device) -> Record:
     """The largest relative difference of a loss or a gradient over some rounds, from the CPU's."""
     dataset = load_data(configuration(name))
     config, method = untrained(configuration(name), dataset)
-    data = Stream(
+    data = BatchStream(
         dataset.train,
         dataset.transform,
         batch_size=config.training.batch,
@@ -80,7 +84,7 @@ def correct(name: str, device: torch.device) -> Record:
         device=CPU,
         targets=dataset.targets.get("train"),
     )
-    plain = Optimizer("sgd", lr=1.0)
+    plain = OptimizerOptions("sgd", lr=1.0)
     optimizers = {
         player: getattr(config, f"{player}_optimizer", plain) for player in method.players
     }
@@ -93,7 +97,7 @@ def correct(name: str, device: torch.device) -> Record:
     return {"difference": worst, "as promised": worst <= TOLERANCE}
 
 
-def difference(method: Method, move: Move, device: torch.device) -> float:
+def difference(method: TrainingMethod, move: PlayerUpdate, device: torch.device) -> float:
     """The larger one of the loss and of all its gradients, relative to the CPU's."""
     there = copy.deepcopy(method).to(device)
     found = differentiated(there, move, [tensor.to(device) for tensor in move.inputs])
@@ -197,11 +201,11 @@ def chains(device: torch.device, seconds: float, compiled: bool) -> Record:
             rng = Generator(device).manual_seed(0)
             x0 = torch.randn(n, 2, generator=rng, device=device)
             steps, taken = 4, 0.0
-            run(kernel, x0, steps, rng, keep="last", compile=compiled)
+            run_chains(kernel, x0, steps, rng, keep="last", compile=compiled)
             while taken < seconds / 2:
                 steps = 2 * steps
                 begun = time.perf_counter()
-                run(kernel, x0, steps, rng, keep="last", compile=compiled).x.sum().item()
+                run_chains(kernel, x0, steps, rng, keep="last", compile=compiled).x.sum().item()
                 taken = time.perf_counter() - begun
             found[f"{label}, {n} chains"] = n * steps / taken
     return found
@@ -288,7 +292,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="make bench NAME=accelerator", description=__doc__)
     parser.add_argument("--device", default="cuda", help="cuda, cuda:1, mps or cpu")
     parser.add_argument("--quick", action="store_true", help="a tiny version, to see that it works")
-    parser.add_argument("--methods", default=",".join([*METHODS, "digits-cd"]))
+    parser.add_argument("--methods", default=",".join([*TRAINING_METHODS, "digits-cd"]))
     parser.add_argument("--out", type=Path, default=Path("docs/results/bench-accelerator.json"))
     options = parser.parse_args(argv)
     device = device_of(options.device)

@@ -24,7 +24,7 @@ import torch
 
 from benchmarks.command import Record, run_benchmark
 from gibbsian.config.config import Config, plain, replace
-from gibbsian.core import Batch, Space
+from gibbsian.core import Batch, DataSpace
 from gibbsian.models.build import assemble, boxed, resolve
 from gibbsian.training.stepper import Stepper
 
@@ -63,7 +63,7 @@ class Rows:
         return self.batch
 
 
-def player(config: Config, x: torch.Tensor, space: Space) -> Callable[[], float]:
+def player(config: Config, x: torch.Tensor, space: DataSpace) -> Callable[[], float]:
     """A function that plays one round and returns its CPU seconds."""
     config = resolve(config, space, x)
     method = assemble(config, boxed(space, config.box))
@@ -82,7 +82,7 @@ def player(config: Config, x: torch.Tensor, space: Space) -> Callable[[], float]
     return play
 
 
-def settings(space: Space, latent: int) -> dict[str, Any]:
+def settings(space: DataSpace, latent: int) -> dict[str, Any]:
     """Networks and latent dimension of both contestants."""
     if space.kind == "vector":
         net = {"width": 128, "depth": 3}
@@ -91,7 +91,7 @@ def settings(space: Space, latent: int) -> dict[str, Any]:
     return {"latent": latent, "energy": net, "generator": net}
 
 
-def measure(space: Space, latent: int, batch: int, rounds: int) -> dict[str, list[float]]:
+def measure(space: DataSpace, latent: int, batch: int, rounds: int) -> dict[str, list[float]]:
     """Contestant -> ratios to VGAN, one per repeat."""
     rng = torch.Generator().manual_seed(0)
     x = torch.rand(batch, *space.shape, generator=rng) * 2 - 1
@@ -115,8 +115,8 @@ def measure(space: Space, latent: int, batch: int, rounds: int) -> dict[str, lis
 
 
 def measured(quick: bool) -> Record:
-    plane = measure(Space((2,), "vector", (-4.0, 4.0)), 2, 256, 1 if quick else 10)
-    pictures = measure(Space((1, 28, 28), "image", (0.0, 1.0)), 16, 64, 1 if quick else 2)
+    plane = measure(DataSpace((2,), "vector", (-4.0, 4.0)), 2, 256, 1 if quick else 10)
+    pictures = measure(DataSpace((1, 28, 28), "image", (0.0, 1.0)), 16, 64, 1 if quick else 2)
     return {"plane": plane, "pictures": pictures}
 
 

@@ -53,7 +53,7 @@ def ours(compile: bool, analytic: bool) -> Build:
         def run(seed: int) -> Tensor:
             rng = Generator().manual_seed(seed)
             kept = "all" if keep else "last"
-            return samplers.run(sampler, x0, steps, rng, keep=kept, compile=compile).draws
+            return samplers.run_chains(sampler, x0, steps, rng, keep=kept, compile=compile).draws
 
         return run
 

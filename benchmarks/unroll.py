@@ -25,21 +25,21 @@ from benchmarks.kept import kept_bytes
 from gibbsian.config.config import Config, replace
 from gibbsian.config.recipes import recipe
 from gibbsian.config.recipes.defaults import default
-from gibbsian.core import Batch, Method, Move, Space
+from gibbsian.core import Batch, DataSpace, PlayerUpdate, TrainingMethod
 from gibbsian.models.build import assemble, resolve
 
-PLANE = Space((2,), "vector")
-STACKS = Space((3, 14, 14), "image", (-1.0, 1.0))
+PLANE = DataSpace((2,), "vector")
+STACKS = DataSpace((3, 14, 14), "image", (-1.0, 1.0))
 BATCH = {"plane": 512, "stacks": 128}
 AHEAD = (1, 2, 5, 10, 20)
 REPEATS = 7
 
 
-def method_of(config: Config, space: Space) -> Method:
+def method_of(config: Config, space: DataSpace) -> TrainingMethod:
     return assemble(resolve(config, space, torch.zeros(64, *space.shape)), space)
 
 
-def contestants(name: str, ahead: Sequence[int]) -> dict[str, Method]:
+def contestants(name: str, ahead: Sequence[int]) -> dict[str, TrainingMethod]:
     """Name -> method; the first is the GAN that the others are compared with."""
     space = PLANE if name == "plane" else STACKS
     if name == "plane":
@@ -61,7 +61,7 @@ def contestants(name: str, ahead: Sequence[int]) -> dict[str, Method]:
 class Noise:
     """Endless batches of noise in the box."""
 
-    def __init__(self, n: int, space: Space):
+    def __init__(self, n: int, space: DataSpace):
         rng = torch.Generator().manual_seed(0)
         self.batch = Batch(2 * torch.rand(n, *space.shape, generator=rng) - 1, torch.arange(n))
 
@@ -72,12 +72,12 @@ class Noise:
         return self.batch
 
 
-def generator_move(method: Method, n: int, space: Space) -> Move:
+def generator_move(method: TrainingMethod, n: int, space: DataSpace) -> PlayerUpdate:
     moves = list(method.round(0, Noise(n, space), torch.Generator().manual_seed(0)))
     return moves[-1]
 
 
-def step_seconds(method: Method, move: Move) -> float:
+def step_seconds(method: TrainingMethod, move: PlayerUpdate) -> float:
     """CPU time of the generator's loss and gradient."""
     parameters = [p for n, p in method.named_parameters() if n.startswith("generator.")]
     begun = time.process_time()

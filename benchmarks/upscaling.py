@@ -27,7 +27,7 @@ from torch import Generator
 from benchmarks.command import Record, run_benchmark
 from gibbsian.config.config import replace
 from gibbsian.config.recipes.defaults import default
-from gibbsian.core import Space
+from gibbsian.core import DataSpace
 from gibbsian.data.photo import Picture
 from gibbsian.data.transforms import pixels
 from gibbsian.methods import SuperResolution
@@ -36,7 +36,7 @@ from gibbsian.models.model import Model
 from gibbsian.models.upscaling import enlarge
 
 FACTOR = 3
-SPACE = Space((1, 48, 48), "image", (-1.0, 1.0))
+SPACE = DataSpace((1, 48, 48), "image", (-1.0, 1.0))
 WAYS: Mapping[str, Mapping[str, Any]] = {
     "point estimate": {"inference": "point"},
     "TV, 300 steps": {"inference": "variational", "tv": 0.001, "steps": 300},

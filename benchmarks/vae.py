@@ -31,11 +31,11 @@ from torch import Tensor
 from benchmarks.command import Record, run_benchmark
 from gibbsian import data as datasets
 from gibbsian.config.config import Config, plain, replace
-from gibbsian.core import Space
+from gibbsian.core import DataSpace
 from gibbsian.evaluation.log_z.directed import mean_weights
 from gibbsian.methods import VAE
 from gibbsian.models.build import assemble
-from gibbsian.training import fit, start
+from gibbsian.training import fit, start_training
 
 REPEATS, SEEDS = 5, 3
 ROWS, HELD_OUT, BATCH, RATE = 10_000, 1_000, 100, 1e-3
@@ -57,9 +57,9 @@ def configured(data: str, seed: int) -> Config:
 
 def ours(method: VAE, config: Config, data: Any, rows: int) -> Epoch:
     """One epoch of the loop."""
-    stream = datasets.Stream(data.train[:rows], data.transform, BATCH, config.training.seed)
+    stream = datasets.BatchStream(data.train[:rows], data.transform, BATCH, config.training.seed)
     optimizer = {"model": config.model_optimizer}  # type: ignore[attr-defined]
-    progress = start(method, optimizer, config.training, stream)
+    progress = start_training(method, optimizer, config.training, stream)
 
     def epoch() -> object:
         rounds = progress.index + rows // BATCH
@@ -68,7 +68,7 @@ def ours(method: VAE, config: Config, data: Any, rows: int) -> Epoch:
     return epoch
 
 
-def theirs(method: VAE, config: Config, x: Tensor, space: Space, folder: str) -> Epoch:
+def theirs(method: VAE, config: Config, x: Tensor, space: DataSpace, folder: str) -> Epoch:
     """One epoch of pythae's trainer on the networks of ``method``."""
     from pythae.data.datasets import BaseDataset
     from pythae.models import VAE as PythaeVAE, VAEConfig
@@ -119,7 +119,7 @@ def theirs(method: VAE, config: Config, x: Tensor, space: Space, folder: str) ->
 
 def measure(seed: int, repeats: int, rows: int) -> dict[str, Any]:
     """CPU seconds of every epoch, and both bounds, of one seed."""
-    data = datasets.load("binarized-mnist")
+    data = datasets.load_dataset("binarized-mnist")
     config = configured(data.name, seed)
     method = assemble(config, data.space)
     assert isinstance(method, VAE)

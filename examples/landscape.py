@@ -12,13 +12,13 @@ from matplotlib.figure import Figure
 
 import gibbsian
 from gibbsian.core.measures import Undefined
-from gibbsian.data import load
+from gibbsian.data import load_dataset
 from gibbsian.evaluation import kl_to_model, log_partition
 
 
 def draw(data: str, output: Path, quick: bool) -> str:
     """Train persistent contrastive divergence with its defaults, draw, and say how near it came."""
-    dataset = load(data)
+    dataset = load_dataset(data)
     model = gibbsian.train("cd", data, training={"rounds": 20} if quick else {})
     energy, measure, rng = model.method.energy, model.method.measure, model.rng(0)
     assert dataset.density is not None and not isinstance(measure, Undefined)

@@ -4,17 +4,17 @@ import sys
 
 import torch
 
-from gibbsian.core import Space
+from gibbsian.core import DataSpace
 from gibbsian.core.measures import RealSpace
-from gibbsian.data import density
+from gibbsian.data import known_density
 from gibbsian.evaluation import kl_to_model
 from gibbsian.methods import ContrastiveDivergence, SamplerOptions
 from gibbsian.networks import build_energy
 
 steps = 20 if "--quick" in sys.argv else 1_000
 torch.manual_seed(0)  # the network's first weights
-moons, rng = density("moons"), torch.Generator().manual_seed(0)
-energy = build_energy("confined", Space((2,), "vector"), fourier=64, confinement_std=2.0)
+moons, rng = known_density("moons"), torch.Generator().manual_seed(0)
+energy = build_energy("confined", DataSpace((2,), "vector"), fourier=64, confinement_std=2.0)
 method = ContrastiveDivergence(energy, RealSpace((2,)), sampler=SamplerOptions(mh_scale=1.0))
 optimizer = torch.optim.Adam(energy.parameters(), 1e-3)
 x_model = method.noise_points(512, rng)

@@ -12,7 +12,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 import gibbsian
-from gibbsian.core import Space
+from gibbsian.core import DataSpace
 
 
 class ResidualEnergy(nn.Module):
@@ -26,7 +26,7 @@ class ResidualEnergy(nn.Module):
         True  # E grows at infinity: exp(-E) has a normaliser on R^d. Without this line, none
     )
 
-    def __init__(self, space: Space, *, width: int = 64, blocks: int = 3) -> None:
+    def __init__(self, space: DataSpace, *, width: int = 64, blocks: int = 3) -> None:
         super().__init__()
         self.enter = nn.Linear(space.shape[0], width)
         self.blocks = nn.ModuleList(nn.Linear(width, width) for _ in range(blocks))
@@ -43,7 +43,7 @@ class ResidualEnergy(nn.Module):
 def main() -> None:
     """Train it on wine (178 rows, 13 measurements), save, load, and score two rows."""
     rounds = 20 if "--quick" in sys.argv else 1_000
-    space = Space((13,), "vector")
+    space = DataSpace((13,), "vector")
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "wine"
         gibbsian.train(

@@ -619,40 +619,40 @@ FAULTS = [
     # which player moves
     Fault(
         "gibbsian/methods/gan.py",
-        'Move("critic", self.critic_loss',
-        'Move("generator", self.critic_loss',
+        'PlayerUpdate("critic", self.critic_loss',
+        'PlayerUpdate("generator", self.critic_loss',
         ("tests/methods/test_gan.py::test_critic_steps_then_one_generator_step",),
     ),
     Fault(
         "gibbsian/methods/gan.py",
-        'Move("generator", self.generator_loss',
-        'Move("critic", self.generator_loss',
+        'PlayerUpdate("generator", self.generator_loss',
+        'PlayerUpdate("critic", self.generator_loss',
         ("tests/methods/test_gan.py::test_critic_steps_then_one_generator_step",),
     ),
     Fault(
         "gibbsian/methods/gan.py",
-        'Move("generator", self.unrolled_loss, (x, z, mix))',
-        'Move("generator", self.generator_loss, (z,))',
+        'PlayerUpdate("generator", self.unrolled_loss, (x, z, mix))',
+        'PlayerUpdate("generator", self.generator_loss, (z,))',
         (
             "tests/methods/test_gan.py::test_unrolled_game_watches_the_critic_and_changes_nothing_else",
         ),
     ),
     Fault(
         "gibbsian/methods/gebm.py",
-        '            x = next(data).x\n            yield Move("base"',
-        '            yield Move("base"',
+        '            x = next(data).x\n            yield PlayerUpdate("base"',
+        '            yield PlayerUpdate("base"',
         ("tests/methods/test_gebm.py::test_schedule_with_bursts",),
     ),
     Fault(
         "gibbsian/methods/vgan.py",
-        'Move("generator", self.generator_loss',
-        'Move("energy", self.generator_loss',
+        'PlayerUpdate("generator", self.generator_loss',
+        'PlayerUpdate("energy", self.generator_loss',
         ("tests/methods/test_vgan.py::test_k_generator_steps_then_one_energy_step",),
     ),
     Fault(
         "gibbsian/methods/vgan.py",
-        'Move("energy", self.energy_loss',
-        'Move("generator", self.energy_loss',
+        'PlayerUpdate("energy", self.energy_loss',
+        'PlayerUpdate("generator", self.energy_loss',
         ("tests/methods/test_vgan.py::test_k_generator_steps_then_one_energy_step",),
     ),
 ]

@@ -63,9 +63,9 @@ class Job:
 
 def methods() -> list[str]:
     """The names of all methods."""
-    from gibbsian.methods import METHODS
+    from gibbsian.methods import TRAINING_METHODS
 
-    return list(METHODS)
+    return list(TRAINING_METHODS)
 
 
 def small_config(method: str, folder: Path, **training: Any) -> Path:

@@ -7,7 +7,7 @@ pixel. Adagrad, batches of 100, one sample, weights from N(0, 0.1^2), the decay 
 on all weights; as in the paper each curve takes the rate of {0.01, 0.02, 0.1} with the best bound on
 training rows after its first 20 000 observations. Figure 3: N_z = 3, 100 units, the first 1000 digits to
 learn from, rate 0.02, 1e6 observations seen; the marginal likelihood on 100 rows of train and test by
-importance sampling from a fitted posterior (`gibbsian.evaluation.posterior_likelihood`). The estimator of
+importance sampling from a fitted posterior (`gibbsian.evaluation.log_z.posterior.posterior_likelihood`). The estimator of
 appendix D, with chains that start at the prior, stood here before; it missed by hundreds of nats on some
 rows, and what it said of figure 3 was void. One visit of MCEM counts its rows once, whatever its 10
 gradients of HMC and 5 updates cost. Wake-sleep's bound is computed with its own q. One seed per curve:
@@ -34,17 +34,17 @@ from torch import Tensor
 
 from gibbsian import data as datasets
 from gibbsian.config.config import Config, plain, replace
-from gibbsian.core import Method
+from gibbsian.core import TrainingMethod
 from gibbsian.core.files import read_json
 from gibbsian.core.measures import Gaussian
 from gibbsian.core.protocols import HasDecoder
-from gibbsian.data import Dataset, Stream
+from gibbsian.data import BatchStream, Dataset
 from gibbsian.evaluation.log_z.directed import mean_weights
 from gibbsian.evaluation.log_z.posterior import posterior_likelihood
 from gibbsian.methods import VAE
 from gibbsian.methods.mcem import MonteCarloEM
 from gibbsian.models.build import assemble, whole
-from gibbsian.training import fit, start
+from gibbsian.training import fit, start_training
 from gibbsian.training.checkpoints import Progress
 from studies.harness import RESULTS, Result, Study, run_study
 
@@ -73,15 +73,15 @@ def configured(
     )
 
 
-def begun(method: Method, config: Config, data: Dataset, seed: int) -> Progress:
+def begun(method: TrainingMethod, config: Config, data: Dataset, seed: int) -> Progress:
     """A run before its first round, all weights from N(0, STD^2)."""
     rng = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in method.parameters():
             parameter.copy_(STD * torch.randn(parameter.shape, generator=rng))
-    stream = Stream(data.train, data.transform, BATCH, seed)
+    stream = BatchStream(data.train, data.transform, BATCH, seed)
     training = dataclasses.replace(config.training, seed=seed)
-    return start(method, {"model": getattr(config, "model_optimizer")}, training, stream)  # noqa: B009
+    return start_training(method, {"model": getattr(config, "model_optimizer")}, training, stream)  # noqa: B009
 
 
 def marks(progress: Progress, config: Config, seen: tuple[int, ...]) -> Iterator[int]:
@@ -107,7 +107,7 @@ def mark(seen: int, rows: Mapping[str, Tensor], last: bool) -> Result:
 
 def bound(name: str, latent: int, contestant: str, seed: int, quick: bool) -> Result:
     """One curve of figure 2."""
-    data = datasets.load("digits-binary" if quick else name)
+    data = datasets.load_dataset("digits-binary" if quick else name)
     units = 20 if quick else 200 if name.startswith("frey") else 500
     rng = torch.Generator().manual_seed(seed)
     rows = {
@@ -134,12 +134,12 @@ def bound(name: str, latent: int, contestant: str, seed: int, quick: bool) -> Re
 
 def marginal(contestant: str, seed: int, quick: bool) -> Result:
     """One curve of figure 3."""
-    data = datasets.load("digits-binary" if quick else "binarized-mnist")
+    data = datasets.load_dataset("digits-binary" if quick else "binarized-mnist")
     data = dataclasses.replace(data, train=data.train[:SMALL])
     units, latent = (20, 3) if quick else (100, 3)
     estimator = CONTESTANTS.get(contestant, "b")
     config = configured(data.name, estimator, latent, units, len(data.train))
-    method: Method = assemble(config, data.space)
+    method: TrainingMethod = assemble(config, data.space)
     if contestant == "MCEM":
         assert isinstance(method, VAE)
         prior, measure = Gaussian((latent,)), whole(data.space)

@@ -56,7 +56,7 @@ def measured(config: Config, seed: int, quick: bool) -> Result:
     if quick:
         training |= {"rounds": 20, "log_every": 5}
     config = replace(config, training=training)
-    data = datasets.load(config.data, seed=0)
+    data = datasets.load_dataset(config.data, seed=0)
     with tempfile.TemporaryDirectory() as folder:
         run = new_run(Path(folder) / "run")
         try:

@@ -34,18 +34,18 @@ from gibbsian import data as datasets
 from gibbsian.bounds.upper import Points
 from gibbsian.config.config import Config, plain, replace
 from gibbsian.config.recipes.defaults import PLANE, default
-from gibbsian.core import Interval, Method, NonFiniteError
+from gibbsian.core import Interval, NonFiniteError, TrainingMethod
 from gibbsian.core.files import read_json
 from gibbsian.core.measures import Undefined
 from gibbsian.core.protocols import HasEnergy
-from gibbsian.data import Dataset, Stream
+from gibbsian.data import BatchStream, Dataset
 from gibbsian.evaluation import log_partition_quadrature
 from gibbsian.methods.bidirectional import BidirectionalBounds
 from gibbsian.models.build import assemble, resolve
 from gibbsian.models.evaluate import model_kl
 from gibbsian.models.model import Model
-from gibbsian.samplers import adapt, constrained, mala, run
-from gibbsian.training import fit, start
+from gibbsian.samplers import adapt, constrained_energy, mala, run_chains
+from gibbsian.training import fit, start_training
 from gibbsian.training.checkpoints import Progress
 from studies.baselines import coverage, sample_error
 from studies.harness import RESULTS, Result, Study, run_study
@@ -131,13 +131,13 @@ def measured(config: Config, seed: int, rounds: int, quick: bool) -> Result:
         "log_every": training["rounds"] // MARKS,
     }
     config = replace(config, training=training)
-    data = datasets.load(config.data, seed=0)
+    data = datasets.load_dataset(config.data, seed=0)
     rows = data.transform.encode(data.train[:2000], torch.Generator().manual_seed(0))
     config = resolve(config, data.space, rows)
     method = assemble(config, data.space)
     optimizers = {player: getattr(config, f"{player}_optimizer") for player in method.players}
-    stream = Stream(data.train, data.transform, config.training.batch, seed)
-    progress = start(method, optimizers, config.training, stream)
+    stream = BatchStream(data.train, data.transform, config.training.batch, seed)
+    progress = start_training(method, optimizers, config.training, stream)
     record = Trajectory(config, data, rows)
     begun = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
@@ -166,9 +166,9 @@ def refined(model: Model, n: int, seed: int) -> Tensor:
     method, rng = model.method, torch.Generator().manual_seed(seed)
     assert isinstance(method, HasEnergy)
     assert not isinstance(method.measure, Undefined)
-    kernel = mala(constrained(method.energy, method.measure), 1e-3)
+    kernel = mala(constrained_energy(method.energy, method.measure), 1e-3)
     start = adapt(kernel, method.sample(n, rng), 200, rng, target_acceptance=0.57, scale=False)
-    return model.transform.decode(run(kernel, start, 300, rng, keep="last").state.x)
+    return model.transform.decode(run_chains(kernel, start, 300, rng, keep="last").state.x)
 
 
 @dataclass
@@ -199,7 +199,7 @@ class Trajectory:
 
     def model(self, progress: Progress) -> Model:
         """The averaged weights as a model."""
-        method: Method = copy.deepcopy(progress.method)
+        method: TrainingMethod = copy.deepcopy(progress.method)
         with torch.no_grad():
             for name, parameter in method.named_parameters():
                 parameter.copy_(progress.average.get(name, parameter))

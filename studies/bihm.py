@@ -34,7 +34,7 @@ from torch import Tensor
 from gibbsian import data as datasets
 from gibbsian.config.config import Config, replace
 from gibbsian.config.recipes.defaults import default
-from gibbsian.core import Method
+from gibbsian.core import TrainingMethod
 from gibbsian.core.files import read_json
 from gibbsian.core.numerics import log_mean_exp
 from gibbsian.core.protocols import HasLogWeights, HasOverlap
@@ -84,7 +84,7 @@ def weights(method: HasLogWeights, x: Tensor, k: int, rng: torch.Generator) -> T
     return torch.cat([method.log_weights(x, count, rng) for count in counts]).double()
 
 
-def likelihoods(method: Method, x: Tensor, seen: Tensor, seed: int, quick: bool) -> Result:
+def likelihoods(method: TrainingMethod, x: Tensor, seen: Tensor, seed: int, quick: bool) -> Result:
     """Every figure of one trained model on test rows ``x`` and training rows ``seen``."""
     assert isinstance(method, HasLogWeights)
     rng = torch.Generator().manual_seed(seed)
@@ -116,7 +116,7 @@ def share(log_v: Tensor) -> Tensor:
 
 def measured(method: str, data: str, seed: int, quick: bool) -> Result:
     """Train one contestant and measure it."""
-    config, dataset = configured(method, data), datasets.load(data)
+    config, dataset = configured(method, data), datasets.load_dataset(data)
     rounds = 20 if quick else ROUNDS[data]
     training = {"rounds": rounds, "seed": seed, "device": "cpu", "save_every": 0}
     begun = time.process_time()

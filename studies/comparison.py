@@ -30,7 +30,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from gibbsian.core.files import read_json
-from gibbsian.experiments.compare import Settings, compare, summarise
+from gibbsian.experiments.compare import ComparisonSettings, compare, summarise_comparison
 from gibbsian.experiments.compare.columns import COLUMNS
 from gibbsian.experiments.compare.settings import REFERENCES, contestants_of
 from studies.harness import RESULTS, Result, Study, run_study
@@ -64,7 +64,7 @@ def folder(data: str, quick: bool) -> Path:
 def cell(data: str, quick: bool) -> Result:
     """Run what is missing of one comparison, and read its table."""
     methods = "gan,vae" if quick else "all"
-    settings = Settings(
+    settings = ComparisonSettings(
         data,
         contestants_of(methods, None),
         1 if quick else SEEDS,
@@ -75,7 +75,7 @@ def cell(data: str, quick: bool) -> Result:
     died = compare(out, settings, 1, lambda line: print(line, file=sys.stderr, flush=True))
     if died:
         raise RuntimeError(f"a worker of {out} ended early; the same command goes on")
-    summarise(out, settings)
+    summarise_comparison(out, settings)
     return {"rows": read_json(out / "table.json")["rows"]}
 
 

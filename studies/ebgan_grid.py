@@ -111,7 +111,7 @@ def judge(data: Dataset, quick: bool) -> Classifier:
     path = Path("runs") / f"ebgan-grid-judge{'-quick' if quick else ''}.safetensors"
     with FileLock(path.with_suffix(".lock")).held():
         if not path.exists():
-            small = datasets.load(DATA, seed=0, limit=1_000) if quick else data
+            small = datasets.load_dataset(DATA, seed=0, limit=1_000) if quick else data
             save_classifier(train_classifier(small, epochs=1 if quick else 3, seed=0), path)
         return load_classifier(path)
 
@@ -132,7 +132,7 @@ def judged(x: Tensor, data: Dataset, quick: bool) -> Result:
 def cell(family: str, number: int, quick: bool) -> Result:
     """Train one configuration and judge its samples."""
     torch.set_num_threads(1)
-    data = datasets.load(DATA, seed=0)
+    data = datasets.load_dataset(DATA, seed=0)
     config = configuration(family, number)
     equal = 5 if quick else ROUNDS if family in EQUAL_ROUNDS else None
     rounds = equal or rounds_within(config, data, SECONDS)
@@ -148,7 +148,7 @@ def cell(family: str, number: int, quick: bool) -> Result:
 def reference(quick: bool) -> Result:
     """Held-out pictures, and samples of a Gaussian with the training pictures' moments."""
     torch.set_num_threads(1)
-    data = datasets.load(DATA, seed=0)
+    data = datasets.load_dataset(DATA, seed=0)
     flat = data.train.flatten(1)
     covariance = torch.cov(flat.T) + 1e-2 * torch.eye(flat.shape[1])
     noise = torch.randn(SAMPLES, flat.shape[1], generator=torch.Generator().manual_seed(1))

@@ -126,7 +126,7 @@ def polished(energy: nn.Module, pair: Tensor, steps: int) -> Tensor:
 
 def two_points(seed: int, quick: bool) -> Result:
     """Train VGAN, hold its energy, and compare what the generator's objective says."""
-    data = datasets.load("ring8")
+    data = datasets.load_dataset("ring8")
     training = {"rounds": 5 if quick else ROUNDS, "seed": seed, "device": "cpu", "save_every": 0}
     model = train_config(replace(default("vgan", "ring8"), training=training), None, data)
     assert isinstance(model.method, HasEnergy) and data.density is not None
@@ -210,7 +210,7 @@ def draw_points(found: Result, path: Path) -> None:
     extent = (-SIDE, SIDE, -SIDE, SIDE)
     shown = left.imshow(landscape, origin="lower", extent=extent, cmap="viridis")
     figure.colorbar(shown, ax=left, label="E")
-    rows = datasets.load("ring8").test[:400]
+    rows = datasets.load_dataset("ring8").test[:400]
     left.scatter(*rows.T, s=2, color="white", alpha=0.6)
     left.scatter(*zip(*found["pair"], strict=True), marker="*", s=160, color="red")
     left.set(xlim=(-SIDE, SIDE), ylim=(-SIDE, SIDE))

@@ -32,7 +32,7 @@ from gibbsian.core.files import read_json
 from gibbsian.evaluation import kale_kernel, kale_network
 from gibbsian.models.refinement import refine
 from gibbsian.models.train import train
-from gibbsian.samplers import pullback, run, ula, underdamped
+from gibbsian.samplers import latent_energy, run_chains, ula, underdamped
 from studies.harness import RESULTS, Result, Study, run_study
 from studies.toy_laws import (
     CurveEnergy,
@@ -151,8 +151,8 @@ def modes(seed: int, quick: bool) -> Result:
     config = replace(default("gebm", "ring8"), training=training)
     model = train(replace(config, training={"rounds": 5}) if quick else config)
     method = model.method
-    target = pullback(method.energy, method.generator, method.prior)
-    means = datasets.density("ring8").modes().means
+    target = latent_energy(method.energy, method.generator, method.prior)
+    means = datasets.known_density("ring8").modes().means
     z0 = method.prior.sample(500, model.rng(seed))
 
     def mode_of(z: Tensor) -> Tensor:
@@ -166,7 +166,7 @@ def modes(seed: int, quick: bool) -> Result:
             "kinetic": underdamped(target, (2 * h) ** 0.5, friction=1.0),
         }
         for name, kernel in kernels.items():
-            z = run(kernel, z0, 100, model.rng(seed), keep="last").state.x
+            z = run_chains(kernel, z0, 100, model.rng(seed), keep="last").state.x
             found[f"{name} {h:g}"] = float((mode_of(z) != mode_of(z0)).float().mean())
     return {"changed": found}
 

@@ -102,7 +102,7 @@ def on_density(name: str, seed: int, quick: bool) -> Result:
     training = {"seed": seed, "device": "cpu", "save_every": 0}
     training |= {"rounds": 10} if quick else {}
     model = train(replace(default("gebm", name), training=training))
-    density = datasets.density(name)
+    density = datasets.known_density(name)
     modes = density.modes()
     chains = 200 if quick else 20_000
     rng = torch.Generator().manual_seed(seed)
@@ -166,7 +166,7 @@ def against(x: Tensor, rows: Tensor, judge: Classifier) -> Result:
 def on_pictures(name: str, quick: bool) -> Result:
     """Every kernel on one trained pair of pictures, its temperature and length chosen on validation."""
     torch.set_num_threads(1)
-    data = datasets.load(name, seed=0, limit=1_000 if quick else None)
+    data = datasets.load_dataset(name, seed=0, limit=1_000 if quick else None)
     training = {"device": "cpu", "save_every": 0}
     training |= {"rounds": 2, "batch": 16} if quick else {}
     config = replace(recipe(f"{name}-gebm", "cpu"), training=training)

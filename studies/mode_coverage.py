@@ -87,7 +87,7 @@ def contestants() -> dict[str, tuple[Configure, Sequence[int]]]:
 
 def coverage_of(x: torch.Tensor, name: str) -> Result:
     """``mode_coverage`` as JSON; a divergence that does not exist or is infinite is None."""
-    modes = datasets.density(name).modes()
+    modes = datasets.known_density(name).modes()
     assert modes is not None
     found = asdict(mode_coverage(x, modes.means, modes.std))
     return {key: value if math.isfinite(value) else None for key, value in found.items()}
@@ -95,7 +95,7 @@ def coverage_of(x: torch.Tensor, name: str) -> Result:
 
 def measured(config: Config, seed: int, quick: bool, seconds: float = SECONDS) -> Result:
     """Train one configuration for ``seconds`` and count what its samples cover."""
-    data = datasets.load(config.data, seed=0)
+    data = datasets.load_dataset(config.data, seed=0)
     rounds = 5 if quick else rounds_within(config, data, seconds)
     training = {"rounds": rounds, "seed": seed, "device": "cpu", "save_every": 0}
     try:
@@ -110,12 +110,12 @@ def measured(config: Config, seed: int, quick: bool, seconds: float = SECONDS) -
 
 def the_law_itself(name: str, seed: int) -> Result:
     rng = torch.Generator().manual_seed(seed)
-    return coverage_of(datasets.density(name).sample(SAMPLES, rng), name)
+    return coverage_of(datasets.known_density(name).sample(SAMPLES, rng), name)
 
 
 def uniform(name: str, seed: int) -> Result:
     """Uniform on the square around the modes."""
-    modes = datasets.density(name).modes()
+    modes = datasets.known_density(name).modes()
     assert modes is not None
     half = float(modes.means.abs().max() + 3 * modes.std)
     box = Box((2,), -half, half)

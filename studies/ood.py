@@ -28,7 +28,7 @@ from gibbsian.config.recipes.defaults import default
 from gibbsian.core import NonFiniteError
 from gibbsian.core.protocols import HasEnergy
 from gibbsian.data import Dataset, corruptions
-from gibbsian.evaluation import frechet_distance, gaussian_score, pca_score
+from gibbsian.evaluation import frechet_distance, gaussian_anomaly_score, pca_anomaly_score
 from gibbsian.evaluation.features.classifier import Classifier, train_classifier
 from gibbsian.evaluation.metrics.out_of_distribution import auroc_table
 from gibbsian.models.build import assemble
@@ -89,7 +89,7 @@ def trained(config: Config, rounds: int, data: Dataset, quick: bool) -> Model:
 
 def on_pictures(row: str, name: str, quick: bool) -> Result:
     """AUROC and sample quality of one method trained on one set."""
-    data = datasets.load(name, seed=0)
+    data = datasets.load_dataset(name, seed=0)
     config, rounds = contestants(name)[row]
     try:
         model = trained(config, rounds, data, quick)
@@ -108,10 +108,10 @@ def on_pictures(row: str, name: str, quick: bool) -> Result:
 def plain(name: str, quick: bool) -> Result:
     """The rows that need no training: Gaussian and PCA scores, held-out data and Gaussian samples."""
     torch.set_num_threads(1)
-    data = datasets.load(name, seed=0)
+    data = datasets.load_dataset(name, seed=0)
     scores = {
-        "Gaussian": gaussian_score(data.train[:20_000]),
-        "PCA": pca_score(data.train[:20_000]),
+        "Gaussian": gaussian_anomaly_score(data.train[:20_000]),
+        "PCA": pca_anomaly_score(data.train[:20_000]),
     }
     flat = data.train.flatten(1)
     mean, covariance = flat.mean(0), torch.cov(flat.T) + 1e-2 * torch.eye(flat.shape[1])
@@ -129,7 +129,7 @@ def areas(scores: Mapping[str, Callable[[Tensor], Tensor]], name: str, data: Dat
     test = data.test[:ROWS]
     rng = torch.Generator().manual_seed(0)
     strange = {
-        SETS[name]: datasets.load(SETS[name], seed=0).test[:ROWS],
+        SETS[name]: datasets.load_dataset(SETS[name], seed=0).test[:ROWS],
         "OCR letters": letters(data),
     }
     strange |= corruptions(test, data.space, rng, data.train[:20_000].std(0))
@@ -139,7 +139,7 @@ def areas(scores: Mapping[str, Callable[[Tensor], Tensor]], name: str, data: Dat
 
 def letters(data: Dataset) -> Tensor:
     """16x8 bits of handwritten letters, brought to the pictures' size and range of grey."""
-    bits = datasets.load("ocr-letters", seed=0).test[:ROWS].float().view(-1, 1, 16, 8)
+    bits = datasets.load_dataset("ocr-letters", seed=0).test[:ROWS].float().view(-1, 1, 16, 8)
     size = data.space.shape[1]
     narrow = torch.nn.functional.interpolate(bits, (size, size // 2), mode="area")
     pad = (size - size // 2) // 2
@@ -158,14 +158,14 @@ def quality(x: Tensor, data: Dataset, quick: bool) -> list[float]:
 def judge(data: Dataset, quick: bool) -> Classifier:
     """The classifier whose features are compared; the same in every cell of a set."""
     if quick:
-        small = datasets.load(data.name, seed=0, limit=1_000)
+        small = datasets.load_dataset(data.name, seed=0, limit=1_000)
         return train_classifier(small, epochs=1, seed=0)
     return train_classifier(data, epochs=1, seed=0)
 
 
 def on_digits(method: str, quick: bool) -> Result:
     """The held-out log-likelihood of 8x8 digits from both sides."""
-    data = datasets.load("digits", seed=0)
+    data = datasets.load_dataset("digits", seed=0)
     if method == "cd":
         config, rounds = recipe("digits-cd"), 2_000
     else:

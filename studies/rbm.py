@@ -77,7 +77,7 @@ def small(seed: int, quick: bool) -> Result:
     config = configured("digits-4-binary", 10, 100 if quick else 4_000, 256, 256, 0.05)
     model = train(replace(config, training={"seed": seed}))
     energy = cast("RBMEnergy", model.method.energy)
-    x = datasets.load("digits-4-binary").train.float()
+    x = datasets.load_dataset("digits-4-binary").train.float()
     rows, counts = torch.unique(x, dim=0, return_counts=True)
     p = (counts / counts.sum()).double()
     exact, machine = exact_log_partition(energy), RBM.behind(energy)
@@ -114,7 +114,7 @@ def large(quick: bool) -> Result:
     energy = cast("RBMEnergy", model.method.energy)
     machine, measure = RBM.behind(energy), model.method.measure
     assert machine is not None and isinstance(measure, Counting)
-    data, rng = datasets.load(name), Generator().manual_seed(1)
+    data, rng = datasets.load_dataset(name), Generator().manual_seed(1)
     train_rows, test = data.train[:2_000].float(), data.test.float()
     samples = model.method.sample(256, rng)
     found = boltzmann.machine_log_partition(

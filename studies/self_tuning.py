@@ -29,7 +29,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import softplus
 
 from gibbsian.core import Energy
-from gibbsian.samplers import Chains, adapt, hmc, meads, run
+from gibbsian.samplers import Chains, adapt, hmc, meads, run_chains
 from gibbsian.samplers.diagnostics import ess_bulk
 from gibbsian.samplers.meads import SelfTuned
 from studies.harness import Result, Study, run_study
@@ -126,13 +126,13 @@ def measure(name: str, seed: int, quick: bool) -> Result:
     chains, gradients = (16, 200) if quick else (CHAINS, GRADIENTS)
     x0 = target.start(chains, rng)
     kernel = meads(target.energy)
-    burnt: Chains[SelfTuned] = run(kernel, x0, BURN_IN, rng, keep="last")
-    tuned = run(kernel, burnt.state, gradients, rng, thin=THIN)
+    burnt: Chains[SelfTuned] = run_chains(kernel, x0, BURN_IN, rng, keep="last")
+    tuned = run_chains(kernel, burnt.state, gradients, rng, thin=THIN)
     result: Result = {"meads": efficiency(tuned.draws, gradients), "meads burn-in": BURN_IN}
     for length in LENGTHS:
         leapfrog = hmc(target.energy, 0.1, length, jitter=0.5)
         warm = adapt(leapfrog, x0, WARM_UP, rng)
-        found = run(leapfrog, warm, max(gradients // length, 40), rng)
+        found = run_chains(leapfrog, warm, max(gradients // length, 40), rng)
         result[f"hmc {length}"] = efficiency(found.draws, found.evaluations)
         result[f"hmc {length} warm-up"] = WARM_UP * length
     return result

@@ -27,9 +27,9 @@ from torch import Tensor
 from gibbsian import data as datasets
 from gibbsian.core.measures import Gaussian, RealSpace
 from gibbsian.core.numerics import log_mean_exp
-from gibbsian.data import Stream
+from gibbsian.data import BatchStream
 from gibbsian.methods import GEBM
-from gibbsian.training import Optimizer, Training, start
+from gibbsian.training import OptimizerOptions, TrainingOptions, start_training
 from studies.harness import Result, Study, run_study
 from studies.real_nvp import FlowEnergy, RealNVP
 
@@ -38,12 +38,12 @@ METHODS = ("ML", "DV", "KALE")
 SEEDS = range(3)
 SECONDS, MARKS, LIMIT = 60.0, 20, 5_000
 LONGER = {"parkinsons": 150.0}
-ADAM = Optimizer(lr=1e-3, betas=(0.5, 0.9))
+ADAM = OptimizerOptions(lr=1e-3, betas=(0.5, 0.9))
 
 
 def whitened(name: str, seed: int) -> dict[str, Tensor]:
     """Train, validation and test rows in whitened units."""
-    data = datasets.load(name, seed=seed, limit=LIMIT)
+    data = datasets.load_dataset(name, seed=seed, limit=LIMIT)
     rng = torch.Generator().manual_seed(seed)
     parts = {"train": data.train, "valid": data.valid, "test": data.test}
     rows = {part: data.transform.encode(x, rng).double() for part, x in parts.items()}
@@ -122,9 +122,9 @@ def through_base(energy: FlowEnergy, watch: Watch, objective: str, seed: int) ->
         l2=1e-4,
     )
     data = datasets.from_array(watch.rows["train"], scaling="none")
-    stream = Stream(watch.rows["train"], data.transform, 100, seed)
-    options = Training(seed=seed, device="cpu")
-    progress = start(method, {"energy": ADAM, "base": ADAM}, options, stream)
+    stream = BatchStream(watch.rows["train"], data.transform, 100, seed)
+    options = TrainingOptions(seed=seed, device="cpu")
+    progress = start_training(method, {"energy": ADAM, "base": ADAM}, options, stream)
     z = method.prior.sample(500, torch.Generator().manual_seed(seed))
     begun = time.process_time()
     while watch.marks < MARKS:

@@ -8,11 +8,11 @@ from typing import Any
 from torch import nn
 
 from gibbsian.config.config import Config
-from gibbsian.core import Space
+from gibbsian.core import DataSpace
 from gibbsian.core.roles import Builder
 from gibbsian.core.signatures import options_of
 from gibbsian.methods import SuperResolution
-from gibbsian.networks import NETWORKS, build, build_from, network_builder
+from gibbsian.networks import NETWORKS, build_from, build_network, network_builder
 
 
 def fitting(role: str, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -25,45 +25,51 @@ def group(role: str) -> Mapping[str, Builder]:
     return NETWORKS[role] if role in NETWORKS else SuperResolution.roles[role].networks
 
 
-def build_named(role: str, name: str, space: Space, options: Mapping[str, Any]) -> nn.Module:
+def build_named(role: str, name: str, space: DataSpace, options: Mapping[str, Any]) -> nn.Module:
     return build_from(group(role), role, name, fitting(role, name, options), space=space)
 
 
-def build_energy(name: str, space: Space, options: Mapping[str, Any]) -> nn.Module:
+def build_energy(name: str, space: DataSpace, options: Mapping[str, Any]) -> nn.Module:
     return build_named("energy", name, space, options)
 
 
-def build_critic(name: str, space: Space, options: Mapping[str, Any]) -> nn.Module:
+def build_critic(name: str, space: DataSpace, options: Mapping[str, Any]) -> nn.Module:
     return build_named("critic", name, space, options)
 
 
-def build_student(name: str, space: Space, options: Mapping[str, Any]) -> nn.Module:
+def build_student(name: str, space: DataSpace, options: Mapping[str, Any]) -> nn.Module:
     return build_named("student", name, space, options)
 
 
-def build_autoencoder(name: str, space: Space, options: Mapping[str, Any]) -> nn.Module:
+def build_autoencoder(name: str, space: DataSpace, options: Mapping[str, Any]) -> nn.Module:
     return build_named("autoencoder", name, space, options)
 
 
-def build_beliefs(name: str, space: Space, options: Mapping[str, Any]) -> nn.Module:
+def build_beliefs(name: str, space: DataSpace, options: Mapping[str, Any]) -> nn.Module:
     return build_named("beliefs", name, space, options)
 
 
 def latent_network(
-    role: str, name: str, space: Space, latent: int, options: Mapping[str, Any]
+    role: str, name: str, space: DataSpace, latent: int, options: Mapping[str, Any]
 ) -> nn.Module:
-    return build(role, name, fitting(role, name, options), space=space, latent=latent)
+    return build_network(role, name, fitting(role, name, options), space=space, latent=latent)
 
 
-def build_generator(name: str, space: Space, latent: int, options: Mapping[str, Any]) -> nn.Module:
+def build_generator(
+    name: str, space: DataSpace, latent: int, options: Mapping[str, Any]
+) -> nn.Module:
     return latent_network("generator", name, space, latent, options)
 
 
-def build_encoder(name: str, space: Space, latent: int, options: Mapping[str, Any]) -> nn.Module:
+def build_encoder(
+    name: str, space: DataSpace, latent: int, options: Mapping[str, Any]
+) -> nn.Module:
     return latent_network("encoder", name, space, latent, options)
 
 
-def build_decoder(name: str, space: Space, latent: int, options: Mapping[str, Any]) -> nn.Module:
+def build_decoder(
+    name: str, space: DataSpace, latent: int, options: Mapping[str, Any]
+) -> nn.Module:
     return latent_network("decoder", name, space, latent, options)
 
 

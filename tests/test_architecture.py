@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 import gibbsian
-from gibbsian.methods import METHODS
+from gibbsian.methods import TRAINING_METHODS
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "gibbsian"
@@ -167,7 +167,7 @@ def test_the_longest_chain_of_imports_is_short() -> None:
 
 def test_no_chain_of_conditions_over_names_of_roles_or_methods() -> None:
     """A role says itself what builds it and what it sees; nothing compares a name with a known one."""
-    names = {*METHODS, *(role for cls in METHODS.values() for role in cls.roles)}
+    names = {*TRAINING_METHODS, *(role for cls in TRAINING_METHODS.values() for role in cls.roles)}
     compared = re.compile(r"\b(?:role|method|player) (?:==|!=|in) [(\[{]?\"([\w-]+)\"")
     for path in SOURCES:
         found = {name for name in compared.findall(path.read_text()) if name in names}

@@ -20,12 +20,12 @@ from gibbsian.evaluation.features.classifier import (
 
 @pytest.fixture(scope="module")
 def digits() -> Classifier:
-    return train_classifier(data.load("digits"), epochs=4)
+    return train_classifier(data.load_dataset("digits"), epochs=4)
 
 
 def test_it_learns_handwritten_digits(digits: Classifier) -> None:
     """Held-out digits; chance is 0.1, a linear classifier reaches about 0.95."""
-    test = data.load("digits")
+    test = data.load_dataset("digits")
     labels = digits.labels(test.test)
     right = (labels == test.targets["test"]).double().mean().item()
     assert right == digits.accuracy > 0.9
@@ -39,7 +39,7 @@ def test_variations_keep_the_labels_of_their_pictures() -> None:
     Upside down a classifier of upright digits is right on few but 0, 1 and 8. Variations that change
     nothing leave the classifier as it is.
     """
-    rows = data.load("digits")
+    rows = data.load_dataset("digits")
 
     def turned(x: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
         return x.flip(2, 3)
@@ -53,8 +53,8 @@ def test_variations_keep_the_labels_of_their_pictures() -> None:
 
     both, plain = train_classifier(rows, 4, variation=turned), train_classifier(rows, 4)
     assert both.accuracy > 0.85 and right(both) > 0.85 and right(plain) < 0.6
-    one = train_classifier(data.load("digits", limit=200), 1)
-    copied = train_classifier(data.load("digits", limit=200), 1, variation=same)
+    one = train_classifier(data.load_dataset("digits", limit=200), 1)
+    copied = train_classifier(data.load_dataset("digits", limit=200), 1, variation=same)
     torch.testing.assert_close(copied.head.weight, one.head.weight)
 
 
@@ -65,7 +65,7 @@ def test_fresh_variations_come_from_the_seed() -> None:
         drawn.append(torch.randn(x.shape, generator=rng))
         return x + 0.1 * drawn[-1]
 
-    small = data.load("digits", limit=200)
+    small = data.load_dataset("digits", limit=200)
     for _ in range(2):
         train_classifier(small, 2, batch=80, variation=noisy)
     assert len(drawn) == 8 and torch.equal(torch.stack(drawn[:4]), torch.stack(drawn[4:]))
@@ -73,7 +73,7 @@ def test_fresh_variations_come_from_the_seed() -> None:
 
 
 def test_a_stack_s_label_reads_its_channels_as_digits(digits: Classifier) -> None:
-    x = data.load("digits").test[:30]
+    x = data.load_dataset("digits").test[:30]
     ones, tens, hundreds = (digits.labels(part) for part in x.split(10))
     stacks = torch.cat(list(x.split(10)), 1)
     assert torch.equal(digits.stack_labels(stacks), ones + 10 * tens + 100 * hundreds)
@@ -82,7 +82,7 @@ def test_a_stack_s_label_reads_its_channels_as_digits(digits: Classifier) -> Non
 def test_a_saved_classifier_is_the_classifier(digits: Classifier, tmp_path: Path) -> None:
     save_classifier(digits, tmp_path / "digits.safetensors")
     loaded = load_classifier(tmp_path / "digits.safetensors")
-    x = data.load("digits").test
+    x = data.load_dataset("digits").test
     assert torch.equal(loaded.logits(x), digits.logits(x)) and loaded.accuracy == digits.accuracy
     write_tensors(tmp_path / "other.safetensors", {"w": torch.zeros(2)}, {"format": "else"})
     with pytest.raises(CorruptFileError, match="holds no classifier"):
@@ -90,7 +90,7 @@ def test_a_saved_classifier_is_the_classifier(digits: Classifier, tmp_path: Path
 
 
 def test_the_same_seed_trains_the_same_classifier_and_leaves_the_global_generator_alone() -> None:
-    small = data.load("digits", limit=200)
+    small = data.load_dataset("digits", limit=200)
     torch.manual_seed(5)
     one, drawn = train_classifier(small, epochs=1, seed=3), torch.rand(2)
     torch.manual_seed(5)

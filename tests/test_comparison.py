@@ -16,8 +16,8 @@ from gibbsian.cli import main
 from gibbsian.cli.comparing import seconds
 from gibbsian.core import NonFiniteError
 from gibbsian.core.files import read_tensors
-from gibbsian.data import load
-from gibbsian.experiments.compare import Settings, entries as runs
+from gibbsian.data import load_dataset
+from gibbsian.experiments.compare import ComparisonSettings, entries as runs
 from gibbsian.experiments.compare.baselines import fitted, reference
 from gibbsian.experiments.compare.measuring import judge_of, of_density
 from gibbsian.experiments.compare.ranking import difference, ranked, ranks, row_of
@@ -114,8 +114,8 @@ def test_one_number_is_no_upper_side_unless_it_is_exact() -> None:
 
 
 def test_the_references_are_what_they_say(tmp_path: Path) -> None:
-    data = load("ring8", limit=3_000)
-    settings = Settings("ring8", contestants_of("gan"), samples=200)
+    data = load_dataset("ring8", limit=3_000)
+    settings = ComparisonSettings("ring8", contestants_of("gan"), samples=200)
     judge = judge_of(settings, data, tmp_path)
     floor = reference(FLOOR, 0, settings, data, judge)
     trivial = reference(TRIVIAL, 0, settings, data, judge)
@@ -133,7 +133,7 @@ def test_the_references_are_what_they_say(tmp_path: Path) -> None:
 
 
 def test_bits_have_a_law_of_independent_bits() -> None:
-    data = load("digits-binary")
+    data = load_dataset("digits-binary")
     law = fitted(data)
     x = data.test[:50]
     share = (data.train.double().sum(0) + 1) / (len(data.train) + 2)
@@ -230,7 +230,7 @@ def test_rows_of_a_file_are_methods_with_options(tmp_path: Path) -> None:
         '{"Wasserstein GAN": {"method": "gan", "loss": "wasserstein", "critic_steps": 7}}'
     )
     plain, other = contestants_of("gan", path)
-    config = Settings("ring8", (plain, other)).config(other)
+    config = ComparisonSettings("ring8", (plain, other)).config(other)
     assert (config.method, config.loss, config.critic_steps) == ("gan", "wasserstein", 7)  # type: ignore[attr-defined]
     path.write_text('{"a": {"loss": "wasserstein"}}')
     with pytest.raises(ValueError, match="must be like"):

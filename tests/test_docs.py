@@ -40,7 +40,7 @@ from gibbsian.cli.console import parse
 from gibbsian.config.config import networks_of, to_json
 from gibbsian.config.recipes import default_config
 from gibbsian.core.signatures import options_of as signature
-from gibbsian.methods import METHODS
+from gibbsian.methods import TRAINING_METHODS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -124,10 +124,10 @@ def desk(tmp_path, monkeypatch, trained):
     shutil.copytree(trained, tmp_path / "runs" / "moons")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)  # what a page saves, it imports
-    registered, modules = dict(METHODS), set(sys.modules)
+    registered, modules = dict(TRAINING_METHODS), set(sys.modules)
     yield tmp_path
-    METHODS.clear()
-    METHODS.update(registered)
+    TRAINING_METHODS.clear()
+    TRAINING_METHODS.update(registered)
     for name in set(sys.modules) - modules:
         if (tmp_path / f"{name}.py").is_file():
             del sys.modules[name]
@@ -218,9 +218,11 @@ def test_options_that_pages_name_exist():
     records = [train_commands.Continue, *RECORDS.values()]
     known = {"config", "out", "print-config", "help", "help-all", "version"}
     known |= set(itertools.chain.from_iterable(options_of(record) for record in records))
-    for name in METHODS:
+    for name in TRAINING_METHODS:
         known |= set(entries(to_json(default_config(name, "moons"))))
-    declared = {role: networks_of(r) for c in METHODS.values() for role, r in c.roles.items()}
+    declared = {
+        role: networks_of(r) for c in TRAINING_METHODS.values() for role, r in c.roles.items()
+    }
     for role, networks in declared.items():
         for builder in networks.values():
             known |= {f"{role}.{option.replace('_', '-')}" for option in signature(builder)}
@@ -266,22 +268,22 @@ def test_links_of_the_readme_lead_somewhere():
     assert local and all((ROOT / target).is_file() for target in local), local
 
 
-@pytest.mark.parametrize("method", sorted(METHODS))
+@pytest.mark.parametrize("method", sorted(TRAINING_METHODS))
 def test_a_page_per_method_with_its_options_and_defaults(method):
     """The table of a method's page holds exactly the options of its class, and their defaults."""
     text = (ROOT / "docs" / "methods" / f"{method}.md").read_text()
     rows = dict(re.findall(r"^\| `([\w.]+)` \| `([^`]+)` \|", text, re.MULTILINE))
     defaults = {}
-    for option, entry in signature(METHODS[method]).items():
+    for option, entry in signature(TRAINING_METHODS[method]).items():
         if dataclasses.is_dataclass(entry.default):
             inner = dataclasses.asdict(entry.default)
             defaults |= {f"{option}.{name}": str(value) for name, value in inner.items()}
         else:
             defaults[option] = str(entry.default)
     assert rows == defaults
-    module = sys.modules[METHODS[method].__module__]
-    for quoted in re.findall(rf"`({METHODS[method].__name__}\.\w+)`", text):
-        assert hasattr(METHODS[method], quoted.partition(".")[2]), quoted
+    module = sys.modules[TRAINING_METHODS[method].__module__]
+    for quoted in re.findall(rf"`({TRAINING_METHODS[method].__name__}\.\w+)`", text):
+        assert hasattr(TRAINING_METHODS[method], quoted.partition(".")[2]), quoted
     assert f"`{module.__name__.replace('.', '/')}.py`" in text
     assert "**A round**" in text
 

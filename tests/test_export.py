@@ -7,7 +7,7 @@ import torch
 
 from gibbsian.cli import main
 from gibbsian.integrations.arviz import to_inference_data
-from gibbsian.samplers import mala, run, ula
+from gibbsian.samplers import mala, run_chains, ula
 from tests.cli.conftest import SMALL
 
 
@@ -26,7 +26,7 @@ def cliff(x):
 
 def test_diagnostics_by_arviz_are_ours():
     arviz = pytest.importorskip("arviz")
-    chains = run(mala(cliff, 0.8), 0.3 * torch.randn(4, 3, generator=seed()), 300, seed(1))
+    chains = run_chains(mala(cliff, 0.8), 0.3 * torch.randn(4, 3, generator=seed()), 300, seed(1))
     data, ours = to_inference_data(chains), chains.summary()
     assert dict(data.posterior.sizes) == {"chain": 4, "draw": 300, "x_dim_0": 3}
     assert data.posterior.attrs["steps"] == 300
@@ -41,7 +41,7 @@ def test_diagnostics_by_arviz_are_ours():
 @pytest.mark.parametrize("thin", [1, 5])
 def test_the_record_adds_up_to_what_the_chains_say(thin):
     start = 0.3 * torch.randn(6, 2, generator=seed())
-    chains = run(mala(cliff, 0.8), start, 200, seed(1), thin=thin, record=True)
+    chains = run_chains(mala(cliff, 0.8), start, 200, seed(1), thin=thin, record=True)
     rate, broken = chains.record["acceptance_rate"], chains.record["diverging"]
     assert rate.shape == broken.shape == (200 // thin, 6)
     assert torch.allclose(rate.mean(0), chains.acceptance, atol=1e-5)
@@ -56,9 +56,9 @@ def test_the_record_adds_up_to_what_the_chains_say(thin):
 
 def test_an_unadjusted_kernel_accepts_everything_and_nothing_is_recorded_unasked():
     start = torch.randn(3, 2, generator=seed())
-    asked = run(ula(normal, 0.01), start, 20, seed(), record=True)
+    asked = run_chains(ula(normal, 0.01), start, 20, seed(), record=True)
     assert torch.equal(asked.record["acceptance_rate"], torch.ones(20, 3))
-    unasked = run(ula(normal, 0.01), start, 20, seed())
+    unasked = run_chains(ula(normal, 0.01), start, 20, seed())
     assert unasked.record == {} and set(unasked.to_arviz()) == {"posterior"}
 
 
@@ -82,6 +82,6 @@ def test_refining_chains_go_to_a_file_that_arviz_opens(tmp_path, capsys):
 
 def test_without_arviz_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "arviz", None)
-    chains = run(ula(normal, 0.01), torch.randn(2, 2, generator=seed()), 5, seed())
+    chains = run_chains(ula(normal, 0.01), torch.randn(2, 2, generator=seed()), 5, seed())
     with pytest.raises(ImportError, match=r"gibbsian\[arviz\]"):
         to_inference_data(chains)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from gibbsian.core import Space
+from gibbsian.core import DataSpace
 from gibbsian.core.paths import roots
 from gibbsian.data.transforms import binary, pixels, unscaled
 from gibbsian.evaluation import frechet_distance, inception_type_score
@@ -35,7 +35,7 @@ def levels(rng: torch.Generator, n: int, top: int = 16) -> torch.Tensor:
 def classifier_file(folder: Path, seed: int = 0) -> Path:
     torch.manual_seed(seed)
     options = dict(width=16, channels=4)
-    classifier = Classifier(Space((1, 8, 8), "image", (-1.0, 1.0)), GREY, 10, options)
+    classifier = Classifier(DataSpace((1, 8, 8), "image", (-1.0, 1.0)), GREY, 10, options)
     path = folder / f"classifier{seed}.safetensors"
     save_classifier(classifier, path)
     return path
@@ -119,7 +119,7 @@ def test_networks_of_photographs(name: str, width: int, rng: torch.Generator) ->
     large = interpolate(GREY.encode(x), (128, 128), mode="bicubic", antialias=True)
     with torch.no_grad():
         if name == "squeezenet":
-            space = Space((1, 128, 128), "image")
+            space = DataSpace((1, 128, 128), "image")
             maps = SqueezeNet(space, depth=4)(large)
         else:
             (maps,) = MobileNet((13,))(large)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import gibbsian.models.log_density
-from gibbsian.bounds import EncoderInformation, LogDet
+from gibbsian.bounds import BarberAgakov, LogDetEntropy
 from gibbsian.config import recipes
 from gibbsian.config.config import replace
 from gibbsian.core import Estimate, Interval, NotDefined
@@ -93,9 +93,9 @@ def test_the_generator_bounds_log_z_from_below(generator, standing):
 
 
 def test_a_flow_is_valued_by_its_own_volume():
-    for generator, expected in ((ScaledFlow, LogDet), (Scaled, EncoderInformation)):
+    for generator, expected in ((ScaledFlow, LogDetEntropy), (Scaled, BarberAgakov)):
         method = vgan(generator(1.0))[0].method
-        method.lower = EncoderInformation(method.prior, nn.Linear(2, 4), 0.1)
+        method.lower = BarberAgakov(method.prior, nn.Linear(2, 4), 0.1)
         assert type(entropy_of(method)) is expected
 
 

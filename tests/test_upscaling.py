@@ -10,7 +10,7 @@ from PIL import Image
 from gibbsian import cli
 from gibbsian.config.config import replace
 from gibbsian.config.recipes import default_config
-from gibbsian.core import Space
+from gibbsian.core import DataSpace
 from gibbsian.core.imaging import upscale as bicubic
 from gibbsian.data.photo import Picture, read_picture, write_picture
 from gibbsian.data.transforms import pixels
@@ -36,7 +36,7 @@ NETS = {
 
 def model(channels=1, factor=2, levels=256, **options):
     """An untrained model: its point estimate is the bicubic interpolation."""
-    space = Space((channels, 12, 12), "image", (-1.0, 1.0))
+    space = DataSpace((channels, 12, 12), "image", (-1.0, 1.0))
     config = default_config("super-resolution", "digits")
     config = replace(config, factor=factor, **({"inference": "point"} | NETS | options))
     config = resolve(config, space, torch.zeros(4, *space.shape))

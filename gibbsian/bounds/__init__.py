@@ -3,22 +3,22 @@
 Imports core only.
 """
 
-from gibbsian.bounds.diffusion import Diffusion
-from gibbsian.bounds.entropy import Draws, Entropy, LogDet, SingularValue
-from gibbsian.bounds.information import EncoderInformation, InfoNCE
+from gibbsian.bounds.diffusion import DiffusionPenalty
+from gibbsian.bounds.entropy import Entropy, GeneratorDraws, LogDetEntropy, SingularValueEntropy
+from gibbsian.bounds.information import BarberAgakov, InfoNCE
 from gibbsian.bounds.singular import smallest_singular_value
-from gibbsian.bounds.upper import Denoising, GradientPenalty, ZeroCentred
+from gibbsian.bounds.upper import DenoisingPenalty, GradientPenalty, ZeroCentredPenalty
 
 __all__ = [
-    "Denoising",
-    "Diffusion",
-    "Draws",
-    "EncoderInformation",
+    "BarberAgakov",
+    "DenoisingPenalty",
+    "DiffusionPenalty",
     "Entropy",
+    "GeneratorDraws",
     "GradientPenalty",
     "InfoNCE",
-    "LogDet",
-    "SingularValue",
-    "ZeroCentred",
+    "LogDetEntropy",
+    "SingularValueEntropy",
+    "ZeroCentredPenalty",
     "smallest_singular_value",
 ]

@@ -12,7 +12,7 @@ from abc import abstractmethod
 import torch
 from torch import Generator, Tensor, nn
 
-from gibbsian.bounds.entropy import Draws, Entropy
+from gibbsian.bounds.entropy import Entropy, GeneratorDraws
 from gibbsian.bounds.guarantees import Guarantee
 from gibbsian.core.measures import Gaussian
 from gibbsian.core.numerics import log_normal
@@ -41,19 +41,21 @@ class Information(Entropy):
         """eps ``[B, *event]``."""
         return (torch.randn(len(z), *shape, generator=rng, device=rng.device, dtype=z.dtype),)
 
-    def forward(self, generator: nn.Module, z: Tensor, *randomness: Tensor) -> Draws:
+    def forward(self, generator: nn.Module, z: Tensor, *randomness: Tensor) -> GeneratorDraws:
         """x = G(z) + sigma eps and (D/2) log(2 pi e sigma^2) + a bound on I(x; z)."""
         x = generator(z) + self.noise * randomness[0]
         mean, log_variance = self.encoder(x).chunk(2, dim=1)
         of_noise = 0.5 * x[0].numel() * math.log(2 * math.pi * math.e * self.noise**2)
-        return Draws(x, of_noise + self.information(z, mean, log_variance.clamp(*LOG_VARIANCES)))
+        return GeneratorDraws(
+            x, of_noise + self.information(z, mean, log_variance.clamp(*LOG_VARIANCES))
+        )
 
     @abstractmethod
     def information(self, z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
         """Terms ``[B]`` whose mean is at most I(x; z)."""
 
 
-class EncoderInformation(Information):
+class BarberAgakov(Information):
     """I(x; z) >= H(p0) + E[log q(z | x)] (Barber, Agakov 2003); the gap is E KL(p(z|x) || q(z|x))."""
 
     def information(self, z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:

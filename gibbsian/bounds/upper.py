@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor, nn
 
-from gibbsian.bounds.entropy import Entropy, LogDet, SingularValue, evaluating
+from gibbsian.bounds.entropy import Entropy, LogDetEntropy, SingularValueEntropy, evaluating
 from gibbsian.bounds.guarantees import Guarantee
 from gibbsian.core.numerics import input_gradient, jvp, vjp, zero_centred_penalty
 
@@ -68,7 +68,7 @@ class GradientPenalty(Upper):
     """
 
     def __init__(self, entropy: Entropy, *, power: float = 2.0, projected: bool = True):
-        if not isinstance(entropy, LogDet | SingularValue):
+        if not isinstance(entropy, LogDetEntropy | SingularValueEntropy):
             raise ValueError(
                 "the gradient penalty needs the density of the generator's samples, which the "
                 "information bounds do not give; use log-det or singular below it, or the denoising "
@@ -111,7 +111,7 @@ class GradientPenalty(Upper):
 
     def guarantee(self) -> Guarantee:
         """A bound for p = 2 only with a weight that covers the oscillation of E + log p_G."""
-        exact = isinstance(self.entropy, LogDet) and self.entropy.noise == 0
+        exact = isinstance(self.entropy, LogDetEntropy) and self.entropy.noise == 0
         if not exact or self.power != 2:
             return Guarantee("neither", "log Z")
         return Guarantee(
@@ -124,7 +124,7 @@ class GradientPenalty(Upper):
         )
 
 
-class Denoising(Upper):
+class DenoisingPenalty(Upper):
     """P = 1/2 E |grad E(x) - eps / sigma|^2 at noisy samples x = G(z) + sigma eps.
 
     Vincent's (2011) identity: up to a constant in E it is the Fisher divergence
@@ -160,7 +160,7 @@ class Denoising(Upper):
         )
 
 
-class ZeroCentred(Upper):
+class ZeroCentredPenalty(Upper):
     """P = E_data |grad E|^2 (Mescheder et al. 2018): the baseline, which bounds nothing."""
 
     def randomness(self, x: Tensor, z: Tensor, rng: Generator) -> tuple[Tensor, ...]:

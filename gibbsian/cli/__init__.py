@@ -87,7 +87,7 @@ def _run(arguments: list[str]) -> int:
     import torch
 
     from gibbsian.core import NonFiniteError
-    from gibbsian.training import Interrupted
+    from gibbsian.training import TrainingInterrupted
 
     # PyTorch lets a GPU's convolutions round to TF32; here they do so only where --precision says it.
     torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
@@ -95,7 +95,7 @@ def _run(arguments: list[str]) -> int:
         return _command(arguments[0])(arguments[1:])
     except NonFiniteError as error:
         return _fail(error, 1)
-    except Interrupted as error:
+    except TrainingInterrupted as error:
         say("interrupted; everything up to the last finished round is saved")
         return 128 + int(error.args[0])
 

@@ -12,7 +12,7 @@ import tyro
 from gibbsian.cli.console import parse, say
 from gibbsian.config.config import DATA, Source
 from gibbsian.core.text import printable
-from gibbsian.experiments.compare import Settings, compare, summarise
+from gibbsian.experiments.compare import ComparisonSettings, compare, summarise_comparison
 from gibbsian.experiments.compare.settings import contestants_of, standing
 from gibbsian.models.train import device_of
 
@@ -60,7 +60,7 @@ class Compare:
 def compare_(arguments: list[str]) -> int:
     """Compare methods: `compare --data DATA --methods a,b,c --seeds K --budget 60s`."""
     args = parse(Compare, arguments, "compare")
-    settings = Settings(
+    settings = ComparisonSettings(
         args.data,
         contestants_of(args.methods, args.rows),
         args.seeds,
@@ -79,7 +79,7 @@ def compare_(arguments: list[str]) -> int:
             died = compare(out, settings, args.workers, say)
     finally:  # a look at what is done so far, also after an interruption
         if (out / "comparison.json").is_file():
-            print(printable(summarise(out, standing(out))), end="")
+            print(printable(summarise_comparison(out, standing(out))), end="")
             say(f"the page is {out / 'comparison.html'}")
     if args.page and not (out / "comparison.json").is_file():
         raise ValueError(f"{out} holds no comparison to show; leave out --page to begin one")

@@ -35,15 +35,15 @@ def about(thing: object) -> str:
 
 
 def _methods() -> list[tuple[str, str]]:
-    from gibbsian.methods import METHODS
+    from gibbsian.methods import TRAINING_METHODS
 
-    return [(name, about(cls)) for name, cls in METHODS.items()]
+    return [(name, about(cls)) for name, cls in TRAINING_METHODS.items()]
 
 
 def _data() -> list[tuple[str, str]]:
     from gibbsian import data
 
-    return [(entry.name, entry.description) for entry in data.names()]
+    return [(entry.name, entry.description) for entry in data.dataset_names()]
 
 
 def _recipes() -> list[tuple[str, str]]:

@@ -13,12 +13,12 @@ from gibbsian.cli.console import parse, say
 from gibbsian.config import recipes
 from gibbsian.config.config import method_class
 from gibbsian.core.text import printable
-from gibbsian.experiments.sweep.objectives import OBJECTIVES
-from gibbsian.experiments.sweep.results import summarise
-from gibbsian.experiments.sweep.search import Settings, sweep
-from gibbsian.experiments.sweep.space import read_space
+from gibbsian.experiments.sweep.objectives import SWEEP_OBJECTIVES
+from gibbsian.experiments.sweep.results import summarise_sweep
+from gibbsian.experiments.sweep.search import SweepSettings, run_sweep
+from gibbsian.experiments.sweep.space import read_search_space
 
-KNOWN = ", ".join(OBJECTIVES)
+KNOWN = ", ".join(SWEEP_OBJECTIVES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,9 +60,9 @@ def sweep_(arguments: list[str]) -> int:
     """Search over settings: `sweep METHOD --data DATA --space FILE --objective NAME`."""
     args = parse(Sweep, arguments, "sweep")
     method_class(args.method)
-    settings = Settings(
+    settings = SweepSettings(
         recipes.default_config(args.method, args.data),
-        read_space(args.space),
+        read_search_space(args.space),
         args.search,
         args.objective,
         args.samples,
@@ -73,8 +73,8 @@ def sweep_(arguments: list[str]) -> int:
     )
     name = Path(args.data).stem if "/" in args.data else args.data
     out = args.out or Path("runs") / f"sweep-{args.method}-{name}"
-    died = sweep(out, settings, args.workers, say)
-    print(printable(summarise(out, settings)), end="")
+    died = run_sweep(out, settings, args.workers, say)
+    print(printable(summarise_sweep(out, settings)), end="")
     if died:
         say(f"error: {died} of {args.workers} workers ended early; the same command goes on")
     return int(died > 0)

@@ -27,7 +27,7 @@ from gibbsian.config.config import (
     replace,
 )
 from gibbsian.core.signatures import Option, check_options, options_of
-from gibbsian.training import Optimizer, Training
+from gibbsian.training import OptimizerOptions, TrainingOptions
 
 BOX = "half-width of the box a bounded energy of vectors lives on, in scaled units, auto or none"
 LOG_WITH = "also send each logged row to tensorboard, or to package.module:function"
@@ -105,7 +105,7 @@ def _check_networks(config: Config, arguments: list[str]) -> None:
                         raise ValueError(f"{word} is now called {word.replace('-net.', '.', 1)}")
 
 
-def _optimizers(config: Config) -> dict[str, Optimizer]:
+def _optimizers(config: Config) -> dict[str, OptimizerOptions]:
     return {f"{player}_optimizer": value for player, value in config.optimizers.items()}
 
 
@@ -115,7 +115,7 @@ def _record(base: Config, level: int) -> tuple[Any, dict[str, Any]]:
     fields: dict[str, Any] = {
         "data": _field(str, level, 0, DATA, "DATA"),
         "out": _field(Path | None, level, 0, "folder of the new run", "RUN"),
-        "training": Annotated[_group(Training, level, FIRST), tyro.conf.OmitArgPrefixes],
+        "training": Annotated[_group(TrainingOptions, level, FIRST), tyro.conf.OmitArgPrefixes],
         "source": Annotated[_group(Source, level), tyro.conf.OmitArgPrefixes],
         "box": _field(str, level, 1, BOX),
     }
@@ -144,7 +144,7 @@ def _record(base: Config, level: int) -> tuple[Any, dict[str, Any]]:
             fields[role] = _group(builder, level)
             default[role] = dict(network.options)
     for name, optimizer in _optimizers(base).items():
-        fields[name] = _group(Optimizer, level)
+        fields[name] = _group(OptimizerOptions, level)
         default[name] = dataclasses.asdict(optimizer)
     show = "print the configuration and stop"
     fields["print_config"] = Annotated[_field(bool, level, 0, show), tyro.conf.FlagCreatePairsOff]

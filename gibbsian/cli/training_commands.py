@@ -18,7 +18,7 @@ from gibbsian.config.config import Config, from_json, method_class, replace, to_
 from gibbsian.config.recipes.defaults import Scale
 from gibbsian.config.run_folder import check_format, default_path, new_run, open_run
 from gibbsian.core.files import read_json
-from gibbsian.methods import METHODS
+from gibbsian.methods import TRAINING_METHODS
 from gibbsian.models.train import load_data, resume, train_config, untrained
 from gibbsian.training import processes
 from gibbsian.training.loggers import watching
@@ -82,7 +82,10 @@ def train(arguments: list[str]) -> int:
         if not arguments[0].startswith("-"):
             return _train_method(arguments)
     if {"-h", "--help"} & set(arguments):
-        print(OVERVIEW + "\n".join(f"  {name:16s} {about(cls)}" for name, cls in METHODS.items()))
+        print(
+            OVERVIEW
+            + "\n".join(f"  {name:16s} {about(cls)}" for name, cls in TRAINING_METHODS.items())
+        )
         print()
     for option in ("--data", "--out"):
         if _take(arguments, option)[0] is not None:

@@ -17,14 +17,14 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from gibbsian.config.consent import check_consent
-from gibbsian.core import Method, nearest
+from gibbsian.core import TrainingMethod, nearest
 from gibbsian.core.imports import import_here
 from gibbsian.core.roles import Builder, Role
 from gibbsian.core.signatures import RARE, Option, check_options, options_of
 from gibbsian.data.named import holds_pictures
-from gibbsian.methods import METHODS
+from gibbsian.methods import TRAINING_METHODS
 from gibbsian.networks import NETWORKS, network_builder
-from gibbsian.training import Optimizer, Training
+from gibbsian.training import OptimizerOptions, TrainingOptions
 
 DATA = (
     "a file, a folder or zip of images, or a built-in name (`gibbsian list data`); files are .csv, "
@@ -38,24 +38,24 @@ def check_seed(seed: int) -> None:
         raise ValueError(f"--seed must lie between 0 and {2**32 - 1}, not {seed}")
 
 
-def method_class(name: str) -> type[Method]:
+def method_class(name: str) -> type[TrainingMethod]:
     """The registered method of that name, or a user's ``package.module:Class``.
 
     ValueError naming the nearest method otherwise, and for a class that is no method.
     """
     if ":" in name:
         return load_method(name)
-    if name not in METHODS:
-        raise nearest("method", name, METHODS)
-    return METHODS[name]
+    if name not in TRAINING_METHODS:
+        raise nearest("method", name, TRAINING_METHODS)
+    return TRAINING_METHODS[name]
 
 
 @cache
-def load_method(spec: str) -> type[Method]:
+def load_method(spec: str) -> type[TrainingMethod]:
     """Import a method of the user's own, from the current directory too; ValueError if it is none."""
     module_name, _, class_name = spec.partition(":")
     cls = getattr(import_here(module_name), class_name, None)
-    if not (isinstance(cls, type) and issubclass(cls, Method)):
+    if not (isinstance(cls, type) and issubclass(cls, TrainingMethod)):
         raise ValueError(
             f"{spec} is no method; it must name a class derived from gibbsian.core.Method"
         )
@@ -128,11 +128,11 @@ class Config:
     method: str
     data: str
     source: Source
-    training: Training
+    training: TrainingOptions
     box: str
     options: Mapping[str, Any]
     networks: Mapping[str, Network]
-    optimizers: Mapping[str, Optimizer]
+    optimizers: Mapping[str, OptimizerOptions]
 
     def __getattr__(self, name: str) -> Any:
         if not name.startswith("_") and "optimizers" in self.__dict__:
@@ -148,7 +148,7 @@ COMMON = ("data", "source", "training", "box")
 LATENT = Option(int, 16, "dimension of the generator's latent space")
 
 
-def method_options(cls: type[Method]) -> Mapping[str, Option]:
+def method_options(cls: type[TrainingMethod]) -> Mapping[str, Option]:
     """The options of a method, and ``latent`` where a network of it has a latent space."""
     latent = any(role.latent for role in cls.roles.values())
     return {**options_of(cls), **({"latent": LATENT} if latent else {})}
@@ -187,14 +187,14 @@ def plain(method: str, data: str, pictures: bool | None = None) -> Config:
         method=method,
         data=data,
         source=Source(),
-        training=Training(),
+        training=TrainingOptions(),
         box="auto",
         options={name: option.default for name, option in method_options(cls).items()},
         networks={
             name: default_network(method, name, role.name(pictures))
             for name, role in cls.roles.items()
         },
-        optimizers={player: Optimizer() for player in players},
+        optimizers={player: OptimizerOptions() for player in players},
     )
 
 
@@ -268,7 +268,7 @@ def replace(config: Config, **changes: Any) -> Config:
             networks[name] = _network(config.method, name, networks[name], value)
         elif name in players:
             before = optimizers[players[name]]
-            optimizers[players[name]] = coerced(Optimizer, value, f"option {name}", before)
+            optimizers[players[name]] = coerced(OptimizerOptions, value, f"option {name}", before)
         elif name in COMMON:
             hint = typing.get_type_hints(Config)[name]
             rest[name] = coerced(hint, value, f"option {name}", getattr(config, name))

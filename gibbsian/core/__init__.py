@@ -5,18 +5,18 @@ Imports nothing of the other packages.
 
 from gibbsian.core.types import (
     Batch,
+    DataSpace,
     Energy as Energy,
     Estimate,
     Gradients as Gradients,
     Interval,
     Loss,
-    Method,
-    Move,
     NonFiniteError,
     NotDefined,
+    PlayerUpdate,
     Side as Side,
-    Space,
     Standing as Standing,
+    TrainingMethod,
     check_energy as check_energy,
     did_you_mean as did_you_mean,
     nearest as nearest,
@@ -25,12 +25,12 @@ from gibbsian.core.types import (
 
 __all__ = [
     "Batch",
+    "DataSpace",
     "Estimate",
     "Interval",
     "Loss",
-    "Method",
-    "Move",
     "NonFiniteError",
     "NotDefined",
-    "Space",
+    "PlayerUpdate",
+    "TrainingMethod",
 ]

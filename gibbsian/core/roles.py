@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from gibbsian.core.types import Space
+from gibbsian.core.types import DataSpace
 
 Shape = tuple[int, ...]
 Builder = Callable[..., nn.Module]
@@ -18,58 +18,58 @@ Builder = Callable[..., nn.Module]
 class Setting:
     """What a role depends on: the data, the latent dimension, the options, networks built before."""
 
-    space: Space
+    space: DataSpace
     latent: int
     options: Mapping[str, Any]
     networks: Mapping[str, nn.Module]
 
 
-def observation(setting: Setting) -> Space:
+def observation(setting: Setting) -> DataSpace:
     """One observation of the data."""
     return setting.space
 
 
-def takes_what_it_sees(network: nn.Module, seen: Space, setting: Setting) -> tuple[Shape, ...]:
+def takes_what_it_sees(network: nn.Module, seen: DataSpace, setting: Setting) -> tuple[Shape, ...]:
     """The observation alone."""
     return (seen.shape,)
 
 
-def takes_latents(network: nn.Module, seen: Space, setting: Setting) -> tuple[Shape, ...]:
+def takes_latents(network: nn.Module, seen: DataSpace, setting: Setting) -> tuple[Shape, ...]:
     """A point of the latent space."""
     return ((setting.latent,),)
 
 
-def takes_noise_too(network: nn.Module, seen: Space, setting: Setting) -> tuple[Shape, ...]:
+def takes_noise_too(network: nn.Module, seen: DataSpace, setting: Setting) -> tuple[Shape, ...]:
     """The observation, and as many normal numbers as the network's ``noise`` says."""
     return (seen.shape, (cast("int", network.noise),))
 
 
-def takes_layers_too(network: nn.Module, seen: Space, setting: Setting) -> tuple[Shape, ...]:
+def takes_layers_too(network: nn.Module, seen: DataSpace, setting: Setting) -> tuple[Shape, ...]:
     """The observation, and the layers above it, whose sizes the network's ``sizes`` hold."""
     return (seen.shape, *((n,) for n in cast("tuple[int, ...]", network.sizes)[1:]))
 
 
-def one_number(seen: Space, setting: Setting) -> Shape:
+def one_number(seen: DataSpace, setting: Setting) -> Shape:
     """One number per row."""
     return ()
 
 
-def what_it_sees(seen: Space, setting: Setting) -> Shape:
+def what_it_sees(seen: DataSpace, setting: Setting) -> Shape:
     """The shape of what it sees."""
     return seen.shape
 
 
-def an_observation(seen: Space, setting: Setting) -> Shape:
+def an_observation(seen: DataSpace, setting: Setting) -> Shape:
     """The shape of an observation."""
     return setting.space.shape
 
 
-def moments_of_latents(seen: Space, setting: Setting) -> Shape:
+def moments_of_latents(seen: DataSpace, setting: Setting) -> Shape:
     """Means, then log-variances, in the latent space."""
     return (2 * setting.latent,)
 
 
-def parameters_of_an_observation(seen: Space, setting: Setting) -> Shape:
+def parameters_of_an_observation(seen: DataSpace, setting: Setting) -> Shape:
     """Logits of bits, otherwise means and log-variances."""
     return seen.shape if seen.kind == "binary" else (2, *seen.shape)
 
@@ -96,9 +96,9 @@ class Role:
     networks: str | Mapping[str, Builder]
     images: str = ""
     latent: bool = False
-    sees: Callable[[Setting], Space] = observation
-    inputs: Callable[[nn.Module, Space, Setting], tuple[Shape, ...]] = takes_what_it_sees
-    returns: Callable[[Space, Setting], Shape] | None = one_number
+    sees: Callable[[Setting], DataSpace] = observation
+    inputs: Callable[[nn.Module, DataSpace, Setting], tuple[Shape, ...]] = takes_what_it_sees
+    returns: Callable[[DataSpace, Setting], Shape] | None = one_number
     output: str = "one observation is"
     demands: Callable[[Mapping[str, Any]], Mapping[str, Any]] = no_demands
     trained: bool = True

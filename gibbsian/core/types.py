@@ -27,7 +27,7 @@ Gradients = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
-class Space:
+class DataSpace:
     """What one observation looks like in the units the networks see.
 
     ``shape``: event shape, ``(d,)`` for vectors and ``(C, H, W)`` for images.
@@ -55,7 +55,7 @@ class Loss:
     logs: Mapping[str, Tensor] = field(default_factory=dict)
 
 
-class Move(NamedTuple):
+class PlayerUpdate(NamedTuple):
     """One gradient step of one player.
 
     ``loss`` is a bound method of the Method, pure in ``inputs``; all noise, and every scalar that
@@ -69,7 +69,7 @@ class Move(NamedTuple):
     transform: Callable[[Gradients], Gradients] | None = None
 
 
-class Method(nn.Module, ABC):
+class TrainingMethod(nn.Module, ABC):
     """A game between players, each a set of sub-modules or parameters of this module.
 
     Sub-classes are final: no implemented method is overridden. ``players`` maps a player's name to
@@ -98,7 +98,7 @@ class Method(nn.Module, ABC):
         self.measure = measure
 
     @abstractmethod
-    def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[Move]:
+    def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[PlayerUpdate]:
         """Yield the moves of round ``index`` (from 0); code after a yield sees the updated player."""
 
     @abstractmethod

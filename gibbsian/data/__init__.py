@@ -4,17 +4,17 @@ Imports core only.
 """
 
 from gibbsian.data.corruptions import corruptions
-from gibbsian.data.dataset import Dataset, from_array, load
-from gibbsian.data.densities import density
-from gibbsian.data.named import names
-from gibbsian.data.streams import Stream
+from gibbsian.data.dataset import Dataset, from_array, load_dataset
+from gibbsian.data.densities import known_density
+from gibbsian.data.named import dataset_names
+from gibbsian.data.streams import BatchStream
 
 __all__ = [
+    "BatchStream",
     "Dataset",
-    "Stream",
     "corruptions",
-    "density",
+    "dataset_names",
     "from_array",
-    "load",
-    "names",
+    "known_density",
+    "load_dataset",
 ]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
-from gibbsian.core import Space
+from gibbsian.core import DataSpace
 
 NOISES = (0.1, 0.3, 1.0)
 FLIPS = (0.01, 0.05, 0.2)
 
 
-def corruptions(x: Tensor, space: Space, rng: Generator, std: Tensor) -> dict[str, Tensor]:
+def corruptions(x: Tensor, space: DataSpace, rng: Generator, std: Tensor) -> dict[str, Tensor]:
     """Name -> corrupted copy of ``x [B, *event]``; ``std [*event]`` is that of the training data.
 
     Gaussian noise of 0.1, 0.3 and 1 times ``std``, for images kept within the range of ``x``; for
@@ -37,7 +37,7 @@ def corruptions(x: Tensor, space: Space, rng: Generator, std: Tensor) -> dict[st
     return result
 
 
-def _shuffled(x: Tensor, space: Space, rng: Generator) -> Tensor:
+def _shuffled(x: Tensor, space: DataSpace, rng: Generator) -> Tensor:
     width = x.shape[-1]
     if space.kind == "image":
         column = width // 2

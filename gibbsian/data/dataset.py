@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gibbsian.core import Space
+from gibbsian.core import DataSpace
 from gibbsian.data import named, patches as photographs, readers
 from gibbsian.data.classes import Target
-from gibbsian.data.densities import Density, density, is_density
+from gibbsian.data.densities import Density, is_density, known_density
 from gibbsian.data.frames import rows_of
 from gibbsian.data.rows import Rows, arranged, counted, kind_of
 from gibbsian.data.streams import derived
@@ -41,14 +41,14 @@ class Dataset:
     valid: Tensor
     test: Tensor
     transform: Transform
-    space: Space
+    space: DataSpace
     density: Density | None = None
     targets: dict[str, Tensor] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     columns: tuple[str, ...] | None = None
 
 
-def load(
+def load_dataset(
     source: str | Path,
     *,
     root: Path | None = None,
@@ -88,7 +88,7 @@ def load(
     if patch or grey:
         return _patches(name, photographs.folder_of(source, root), patch, grey, seed, limit)
     if isinstance(source, str) and is_density(source):
-        return _drawn(name, density(name), seed, limit)
+        return _drawn(name, known_density(name), seed, limit)
     if isinstance(source, str) and named.is_named(source):
         rows = named.read(source, root)
     elif Path(source).exists() or readers.looks_like_path(name):
@@ -139,7 +139,7 @@ def _drawn(name: str, law: Density, seed: int, limit: int | None) -> Dataset:
     x = law.sample(sum(sizes), derived("cpu", seed, SPLIT))
     train, valid, test = x.split(sizes)
     note = f"{sizes[0]} / {sizes[1]} / {sizes[2]} draws for training / validation / test"
-    space = Space(law.shape, "vector")
+    space = DataSpace(law.shape, "vector")
     return Dataset(name, train, valid, test, unscaled(law.shape), space, law, {}, (note,))
 
 
@@ -187,7 +187,7 @@ def _split(
         x["valid"].to(transform.dtype),
         x["test"].to(transform.dtype),
         transform=transform,
-        space=Space(shape, kind, box),
+        space=DataSpace(shape, kind, box),
         targets=targets,
         notes=notes,
         columns=rows.columns or None,

@@ -102,7 +102,7 @@ def _thresholded(rows: Rows) -> Rows:
     return replace(rows, x=bits, levels=None, notes=(*rows.notes, note))
 
 
-def names(root: Path | None = None) -> list[Known]:
+def dataset_names(root: Path | None = None) -> list[Known]:
     """Everything ``load`` knows by name, with a line on it and whether its files are there."""
     known = [Known(name, line, True) for name, (_, line) in DENSITIES.items()]
     for name, entry in NAMED.items():

@@ -14,16 +14,16 @@ from torch import Tensor
 
 from gibbsian.core.files import CorruptFileError
 from gibbsian.core.text import one_line, printable
-from gibbsian.core.types import Space
+from gibbsian.core.types import DataSpace
 from gibbsian.data.transforms import Transform
 
 LARGEST = 2**31
 """Of a side of an observation and of the number of its levels: beyond, nothing could be computed."""
 
 
-def space_of(entries: Any, path: Path) -> Space:
+def space_of(entries: Any, path: Path) -> DataSpace:
     """The space in the entries of a model's ``config.json``; CorruptFileError naming what is none."""
-    _fields(entries, Space, "space", path)
+    _fields(entries, DataSpace, "space", path)
     kind, box = entries["kind"], entries["box"]
     shape = _whole(entries["shape"], _is_size, "space.shape", path)
     if not 1 <= len(shape) <= 3:
@@ -31,14 +31,14 @@ def space_of(entries: Any, path: Path) -> Space:
     if kind not in ("vector", "image", "binary"):
         raise _damaged(path, "space.kind", kind)
     if box is None:
-        return Space(shape, kind)
+        return DataSpace(shape, kind)
     ends = _floats(box, _is_finite, "space.box", path)
     if len(ends) != 2 or not ends[0] < ends[1]:
         raise _damaged(path, "space.box", box)
-    return Space(shape, kind, (ends[0], ends[1]))
+    return DataSpace(shape, kind, (ends[0], ends[1]))
 
 
-def transform_of(entries: Any, space: Space, path: Path) -> Transform:
+def transform_of(entries: Any, space: DataSpace, path: Path) -> Transform:
     """The scaling in the entries of a model's ``config.json``; CorruptFileError naming what is none."""
     _fields(entries, Transform, "transform", path)
     if entries["mode"] not in ("standardise", "none", "pixels", "binary"):
@@ -64,7 +64,7 @@ def transform_of(entries: Any, space: Space, path: Path) -> Transform:
 
 
 def check_reference(
-    held_out: Tensor | None, moments: Tensor | None, space: Space, path: Path
+    held_out: Tensor | None, moments: Tensor | None, space: DataSpace, path: Path
 ) -> None:
     """CorruptFileError unless the reference energies are sorted numbers, the moments finite ones."""
     if held_out is not None:

@@ -27,7 +27,7 @@ def uploaded(x: Tensor, device: torch.device) -> Tensor:
     return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x.to(device)
 
 
-class Stream(Iterator[Batch]):
+class BatchStream(Iterator[Batch]):
     """Batches of ``x [N, *event]`` (user units) in model units, for ever.
 
     Each epoch is a fresh permutation of the rows, of which process ``rank`` of ``world`` takes its

@@ -5,9 +5,10 @@ Imports bounds, samplers and core; feature extractors also networks and data.
 
 from gibbsian.evaluation.features.feature_protocols import Extractor
 from gibbsian.evaluation.log_z.directed import directed_log_likelihood
+from gibbsian.evaluation.log_z.effort import LogZEffort
 from gibbsian.evaluation.log_z.helmholtz_machines import bidirectional_log_likelihood
 from gibbsian.evaluation.log_z.likelihood import held_out_log_likelihood, log_prob_bounds
-from gibbsian.evaluation.log_z.log_sobolev import latent_log_sobolev_upper
+from gibbsian.evaluation.log_z.log_sobolev import latent_log_sobolev_upper, latent_log_weight
 from gibbsian.evaluation.log_z.partition import log_partition
 from gibbsian.evaluation.log_z.quadrature import kl_to_model, log_partition_quadrature
 from gibbsian.evaluation.log_z.references import FromDistribution
@@ -28,10 +29,14 @@ from gibbsian.evaluation.metrics.image_quality import (
     texture_distance,
 )
 from gibbsian.evaluation.metrics.kale_divergence import kale_kernel, kale_network
-from gibbsian.evaluation.metrics.metric import Metric
+from gibbsian.evaluation.metrics.metric import Metric, OnFeatures
 from gibbsian.evaluation.metrics.metric_names import METRICS, build_metric
 from gibbsian.evaluation.metrics.neighbours import density_coverage, precision_recall
-from gibbsian.evaluation.metrics.out_of_distribution import auroc, gaussian_score, pca_score
+from gibbsian.evaluation.metrics.out_of_distribution import (
+    auroc,
+    gaussian_anomaly_score,
+    pca_anomaly_score,
+)
 from gibbsian.evaluation.metrics.probe import linear_probe
 from gibbsian.evaluation.metrics.transport import sliced_wasserstein, wasserstein
 from gibbsian.evaluation.metrics.two_sample import classifier_two_sample
@@ -40,7 +45,9 @@ __all__ = [
     "METRICS",
     "Extractor",
     "FromDistribution",
+    "LogZEffort",
     "Metric",
+    "OnFeatures",
     "area_under_roc",
     "auroc",
     "average_precision",
@@ -53,8 +60,8 @@ __all__ = [
     "directed_log_likelihood",
     "false_positive_rate",
     "frechet_distance",
+    "gaussian_anomaly_score",
     "gaussian_mmd",
-    "gaussian_score",
     "held_out_log_likelihood",
     "inception_type_score",
     "kale_kernel",
@@ -62,13 +69,14 @@ __all__ = [
     "kernel_distance",
     "kl_to_model",
     "latent_log_sobolev_upper",
+    "latent_log_weight",
     "linear_probe",
     "log_partition",
     "log_partition_quadrature",
     "log_prob_bounds",
     "mmd",
     "mode_coverage",
-    "pca_score",
+    "pca_anomaly_score",
     "perceptual_distance",
     "precision_recall",
     "psnr",

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from gibbsian.config import recipes
 from gibbsian.config.config import Config, method_class, replace
-from gibbsian.core import Interval, NotDefined, Space
+from gibbsian.core import DataSpace, Interval, NotDefined
 from gibbsian.core.measures import Undefined
 from gibbsian.core.numerics import widest_float
 from gibbsian.core.protocols import HasEnergy, HasLogWeights
@@ -211,9 +211,9 @@ def whole_for_training(x: NDArray[Any], columns: tuple[str, ...]) -> Dataset:
     rows, names = torch.from_numpy(np.array(x)), tuple(columns)
     shape = (x.shape[1],)
     if ((x == 0) | (x == 1)).all():
-        transform, space = binary(shape, names), Space(shape, "binary", (0.0, 1.0))
+        transform, space = binary(shape, names), DataSpace(shape, "binary", (0.0, 1.0))
     else:
-        transform, space = columnwise(rows, names), Space(shape, "vector")
+        transform, space = columnwise(rows, names), DataSpace(shape, "vector")
     rows = rows.to(transform.dtype)
     return Dataset("array", rows, rows[:0], rows[:0], transform, space)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gibbsian.core import Method
+from gibbsian.core import TrainingMethod
 from gibbsian.methods._langevin import SamplerOptions
 from gibbsian.methods.bidirectional import BidirectionalBounds
 from gibbsian.methods.bihm import BiHM
@@ -15,7 +15,7 @@ from gibbsian.methods.cd import ContrastiveDivergence
 from gibbsian.methods.ebgan import EBGAN
 from gibbsian.methods.gan import GAN
 from gibbsian.methods.gebm import GEBM
-from gibbsian.methods.lbt import LBT
+from gibbsian.methods.lbt import LearningByTeaching
 from gibbsian.methods.nce import NoiseContrast
 from gibbsian.methods.score_matching import ScoreMatching
 from gibbsian.methods.super_resolution import SuperResolution
@@ -23,12 +23,12 @@ from gibbsian.methods.transition_vgan import TransitionVGAN
 from gibbsian.methods.vae import VAE
 from gibbsian.methods.vgan import VGAN
 
-METHODS: Mapping[str, type[Method]] = {
+TRAINING_METHODS: Mapping[str, type[TrainingMethod]] = {
     "gan": GAN,
     "vgan": VGAN,
     "cd": ContrastiveDivergence,
     "bidirectional": BidirectionalBounds,
-    "lbt": LBT,
+    "lbt": LearningByTeaching,
     "gebm": GEBM,
     "ebgan": EBGAN,
     "transition-vgan": TransitionVGAN,
@@ -43,13 +43,13 @@ __all__ = [
     "EBGAN",
     "GAN",
     "GEBM",
-    "LBT",
-    "METHODS",
+    "TRAINING_METHODS",
     "VAE",
     "VGAN",
     "BiHM",
     "BidirectionalBounds",
     "ContrastiveDivergence",
+    "LearningByTeaching",
     "NoiseContrast",
     "SamplerOptions",
     "ScoreMatching",

@@ -13,13 +13,13 @@ from gibbsian.core.protocols import OnLattice
 from gibbsian.methods._langevin import SamplerOptions
 from gibbsian.samplers import (
     RBM,
-    Kernel,
-    State,
+    ChainState,
+    MarkovKernel,
     block_gibbs,
     checkerboard_gibbs,
     discrete_mala,
     gibbs_with_gradients,
-    run,
+    run_chains,
 )
 
 SMALLEST_STEP = 0.05
@@ -80,11 +80,11 @@ class BitSampler:
                 len(v), len(machine.hidden_bias)
             )  # drawn first, so what it is counts not
             kernel = block_gibbs(machine, beta=self.options.noise**-2)
-            joint = run(kernel, torch.cat([v, hidden], 1), steps, rng, keep="last").state.x
+            joint = run_chains(kernel, torch.cat([v, hidden], 1), steps, rng, keep="last").state.x
             return machine.split(joint)[0].reshape(x0.shape)
-        return run(self.kernel_of(energy), x0, steps, rng, keep="last").state.x
+        return run_chains(self.kernel_of(energy), x0, steps, rng, keep="last").state.x
 
-    def kernel_of(self, energy: Energy) -> Kernel[State]:
+    def kernel_of(self, energy: Energy) -> MarkovKernel[ChainState]:
         """The kernel on x alone."""
         beta = self.options.noise**-2
         if self.options.kernel == "mala":

@@ -11,7 +11,15 @@ from gibbsian.core import Energy
 from gibbsian.core.measures import Box, Counting, Gaussian, Measure, RealSpace, Undefined
 from gibbsian.core.signatures import RARE
 from gibbsian.methods.checks import check_at_least, check_choice, check_positive, check_weight
-from gibbsian.samplers import Kernel, State, constrained, mala, random_walk, run, ula
+from gibbsian.samplers import (
+    ChainState,
+    MarkovKernel,
+    constrained_energy,
+    mala,
+    random_walk_metropolis,
+    run_chains,
+    ula,
+)
 
 
 @dataclass(frozen=True)
@@ -79,13 +87,15 @@ class LangevinSampler:
         an energy that is NaN or infinite.
         """
         options = self.options
-        state = run(self.langevin(energy), self.inside(x0), options.steps, rng, keep="last").state
+        state = run_chains(
+            self.langevin(energy), self.inside(x0), options.steps, rng, keep="last"
+        ).state
         if options.mh_scale == 0:
             return state.x
-        wide = random_walk(self.target(energy), options.mh_scale)
+        wide = random_walk_metropolis(self.target(energy), options.mh_scale)
         # The energies are known: another start would evaluate them again, and look at them.
         state = state.replace(grad=None, step_size=options.mh_scale)
-        return run(wide, state, 1, rng, keep="last").state.x
+        return run_chains(wide, state, 1, rng, keep="last").state.x
 
     def sample(self, energy: Energy, x0: Tensor, rng: Generator) -> Tensor:
         """``x0 [n, *event]`` after ``sample_steps`` Langevin steps or a few more, in whole rounds."""
@@ -100,7 +110,7 @@ class LangevinSampler:
             return x
         return x.clamp(self.measure.low, self.measure.high)
 
-    def langevin(self, energy: Energy) -> Kernel[State]:
+    def langevin(self, energy: Energy) -> MarkovKernel[ChainState]:
         """The Langevin kernel of exp(-E / noise^2) under the base measure.
 
         With temperature T = noise^2 its drift is h T grad(E / T) and its noise sqrt(2 h T) xi.
@@ -117,4 +127,4 @@ class LangevinSampler:
         """E(x) - log b(x); E itself where there is no base measure."""
         if isinstance(self.measure, Undefined | RealSpace):
             return energy
-        return constrained(energy, self.measure)
+        return constrained_energy(energy, self.measure)

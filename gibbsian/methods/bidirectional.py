@@ -15,21 +15,21 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import relu
 
 from gibbsian.bounds import (
-    Denoising,
-    Diffusion,
-    EncoderInformation,
+    BarberAgakov,
+    DenoisingPenalty,
+    DiffusionPenalty,
     Entropy,
     GradientPenalty,
     InfoNCE,
-    LogDet,
-    SingularValue,
-    ZeroCentred,
+    LogDetEntropy,
+    SingularValueEntropy,
+    ZeroCentredPenalty,
     smallest_singular_value,
 )
 from gibbsian.bounds.entropy import evaluating
 from gibbsian.bounds.guarantees import Guarantee
 from gibbsian.bounds.upper import Points, Upper
-from gibbsian.core import Batch, Loss, Method, Move, check_energy
+from gibbsian.core import Batch, Loss, PlayerUpdate, TrainingMethod, check_energy
 from gibbsian.core.measures import Counting, Gaussian, Measure, Undefined
 from gibbsian.core.numerics import call_frozen, jacobian, log_det_gram, singular_values
 from gibbsian.core.protocols import Flow
@@ -56,7 +56,7 @@ def noise_levels(options: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"time": True} if options["upper"] == "diffusion" else {}
 
 
-class BidirectionalBounds(Method):
+class BidirectionalBounds(TrainingMethod):
     """Bidirectional bounds: one bound on log Z from below for the generator, one from above for the energy.
 
     log Z = E_q[-E] + H(q) + KL(q || p), q the law of the generator. VGAN plays min-max on the first
@@ -157,19 +157,21 @@ class BidirectionalBounds(Method):
                 self.upper = GradientPenalty(self.lower, power=power, projected=projected)
                 warn_of_flat_volumes(generator)
             case "denoising":
-                self.upper = Denoising(noise)
+                self.upper = DenoisingPenalty(noise)
             case "diffusion":
-                self.upper = Diffusion(low=low, high=high, schedule=schedule, source=diffuse)
+                self.upper = DiffusionPenalty(low=low, high=high, schedule=schedule, source=diffuse)
                 check_time(energy)
             case "zero-centred":
-                self.upper = ZeroCentred()
+                self.upper = ZeroCentredPenalty()
         self.weight, self.margin, self.anneal = weight, margin, anneal
         self.entropy_weight = entropy_weight
-        volumes = isinstance(self.lower, LogDet | SingularValue) and not isinstance(generator, Flow)
+        volumes = isinstance(self.lower, LogDetEntropy | SingularValueEntropy) and not isinstance(
+            generator, Flow
+        )
         self.probe = probe if volumes else 0
         self.register_buffer("probed", torch.zeros(len(PROBED)))
         self.probed: Tensor
-        if isinstance(self.lower, LogDet | SingularValue):
+        if isinstance(self.lower, LogDetEntropy | SingularValueEntropy):
             self.latent_target = "energy"
 
     def claims(self) -> tuple[Guarantee, Guarantee]:
@@ -178,20 +180,20 @@ class BidirectionalBounds(Method):
         upper = Guarantee("neither", "log Z") if self.upper is None else self.upper.guarantee()
         return lower, upper
 
-    def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[Move]:
+    def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[PlayerUpdate]:
         """One step of the energy on the upper bound, then one of the generator on the lower bound."""
         x = next(data).x
         z = self.prior.sample(len(x), rng)
         M = x.new_full((), self.weight * (1.0 + index / ANNEALING) ** -self.anneal)
         eps = torch.randn(3, *x.shape, generator=rng, device=rng.device)
         starts = () if self.upper is None else self.upper.randomness(x, z, rng)
-        yield Move("energy", self.energy_loss, (x, z, eps, M, *starts))
+        yield PlayerUpdate("energy", self.energy_loss, (x, z, eps, M, *starts))
         if self.probe and index % self.probe == 0:
             self.probed.copy_(self.volumes(rng))
         z = self.prior.sample(len(x), rng)
         starts = self.lower.randomness(z, x.shape[1:], rng)
         eps = torch.randn(x.shape, generator=rng, device=rng.device)
-        yield Move("generator", self.generator_loss, (z, eps, self.probed.clone(), *starts))
+        yield PlayerUpdate("generator", self.generator_loss, (z, eps, self.probed.clone(), *starts))
 
     def energy_loss(self, x: Tensor, z: Tensor, eps: Tensor, M: Tensor, *starts: Tensor) -> Loss:
         """mean E(x) - mean E(x_model) + max(M P - m, 0); the generator does not move.
@@ -224,13 +226,13 @@ class BidirectionalBounds(Method):
 
     def seen(self, x: Tensor, eps: Tensor) -> Tensor:
         """``x`` as the energy at t = 0 knows it: with the diffusion's smallest noise."""
-        if not isinstance(self.upper, Diffusion):
+        if not isinstance(self.upper, DiffusionPenalty):
             return x
         return self.upper.noisy(x, torch.zeros(len(x), device=x.device), eps)
 
     def shrinkage(self, dim: int) -> float:
         """What ``seen`` takes from the entropy at most: D log alpha_0, as noise only adds to it."""
-        if not isinstance(self.upper, Diffusion):
+        if not isinstance(self.upper, DiffusionPenalty):
             return 0.0
         return dim * float(self.upper.levels(torch.zeros(1))[0].log())
 
@@ -263,11 +265,11 @@ def entropy_of(
     """The lower side by name."""
     match name:
         case "log-det":
-            return LogDet(prior, noise, rows)
+            return LogDetEntropy(prior, noise, rows)
         case "singular":
-            return SingularValue(prior, iterations, noise, rows)
+            return SingularValueEntropy(prior, iterations, noise, rows)
         case "encoder":
-            return EncoderInformation(prior, encoder, noise)
+            return BarberAgakov(prior, encoder, noise)
         case "infonce":
             return InfoNCE(prior, encoder, noise)
 

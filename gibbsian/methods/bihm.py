@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, cast
 import torch
 from torch import Generator, Tensor, nn
 
-from gibbsian.core import Batch, Loss, Method, Move
+from gibbsian.core import Batch, Loss, PlayerUpdate, TrainingMethod
 from gibbsian.core.measures import Counting, Measure, RealSpace, Undefined
 from gibbsian.core.numerics import log_mean_exp
 from gibbsian.core.roles import BELIEFS, Role
@@ -28,7 +28,7 @@ from gibbsian.methods.helmholtz_layers import (
 )
 
 
-class BiHM(Method):
+class BiHM(TrainingMethod):
     """BiHM: a deep directed model p and its inference model q meet at their geometric mean p*.
 
     p*(x, h) = sqrt(p(x, h) q(x) q(h|x)) / Z with q(x) defined to be p*(x). Then
@@ -99,15 +99,17 @@ class BiHM(Method):
         """The network as what it knows."""
         return cast("Beliefs", self.beliefs)
 
-    def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[Move]:
+    def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[PlayerUpdate]:
         """One step of p and q on one batch (Algorithm 1)."""
         x = next(data).x.flatten(1)
         sizes = self.layers.sizes
         noise = uniforms(sizes[1:], (self.samples, len(x)), rng)
         if self.algorithm == "bihm":
-            yield Move("model", self.bihm_loss, (x, *noise))
+            yield PlayerUpdate("model", self.bihm_loss, (x, *noise))
         else:
-            yield Move("model", self.rws_loss, (x, *noise, *uniforms(sizes, (len(x),), rng)))
+            yield PlayerUpdate(
+                "model", self.rws_loss, (x, *noise, *uniforms(sizes, (len(x),), rng))
+            )
 
     def bihm_loss(self, x: Tensor, *noise: Tensor) -> Loss:
         """-sum_k omega_k (log p + log q), omega_k = sqrt(w_k) / sum sqrt(w), held fixed.

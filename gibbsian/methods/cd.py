@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Generator, Tensor, nn
 
-from gibbsian.core import Batch, Loss, Method, Move, NonFiniteError, check_energy
+from gibbsian.core import Batch, Loss, NonFiniteError, PlayerUpdate, TrainingMethod, check_energy
 from gibbsian.core.measures import Counting, Measure, Undefined
 from gibbsian.core.roles import ENERGY, Role
 from gibbsian.methods._bits import BitSampler
@@ -22,7 +22,7 @@ from gibbsian.methods.checks import (
 )
 
 
-class ContrastiveDivergence(Method):
+class ContrastiveDivergence(TrainingMethod):
     """Contrastive divergence: maximum likelihood with Langevin samples in place of the model's.
 
     The gradient of the negative log-likelihood is E_data[dE] - E_model[dE]; the second mean is
@@ -81,7 +81,7 @@ class ContrastiveDivergence(Method):
         self.register_buffer("chains", torch.zeros(kept, *measure.shape))
         self.chains: Tensor
 
-    def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[Move]:
+    def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[PlayerUpdate]:
         """Move the chains on the current energy, then the energy on data against chains.
 
         Raises NonFiniteError when the energy of a chain is NaN or infinite.
@@ -99,7 +99,7 @@ class ContrastiveDivergence(Method):
         if self.start == "persistent":
             self.chains.copy_(x_model)
         target = known_classes(self.energy, self.classify, batch, index)
-        yield Move("energy", self.energy_loss, (x, x_model, *target))
+        yield PlayerUpdate("energy", self.energy_loss, (x, x_model, *target))
 
     def energy_loss(self, x: Tensor, x_model: Tensor, *target: Tensor) -> Loss:
         """mean E(x) - mean E(x_model) + energy_l2 (mean E(x)^2 + mean E(x_model)^2).

@@ -8,7 +8,7 @@ from typing import ClassVar, Protocol, cast
 import torch
 from torch import Generator, Tensor, nn
 
-from gibbsian.core import Batch, Loss, Method, Move, check_energy
+from gibbsian.core import Batch, Loss, PlayerUpdate, TrainingMethod, check_energy
 from gibbsian.core.measures import Gaussian, Measure, Undefined
 from gibbsian.core.numerics import call_frozen
 from gibbsian.core.protocols import HasLogits
@@ -51,7 +51,7 @@ class AutoEncoding(Protocol):
     def denoise(self, x: Tensor, noisy: Tensor) -> Tensor: ...
 
 
-class EBGAN(Method):
+class EBGAN(TrainingMethod):
     """EBGAN: a generator lowers the energy of its samples, which the energy raises up to a margin.
 
     The energy minimises E(x) + [m - E(G(z))]^+, the generator E(G(z)), without a hinge, so that it
@@ -138,7 +138,7 @@ class EBGAN(Method):
             return self.margin
         return self.margin * max(0.0, 1.0 - index / self.margin_decay)
 
-    def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[Move]:
+    def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[PlayerUpdate]:
         """One step of the energy, then one of the generator as long as the margin is not 0."""
         batch = next(data)
         x = batch.x
@@ -151,9 +151,9 @@ class EBGAN(Method):
         if self.labelled.count > 0:
             self.labelled.keep(batch)
             known = self.labelled.draw(len(x), rng)
-        yield Move("energy", self.energy_loss, (x, noisy, z, margin, *known))
+        yield PlayerUpdate("energy", self.energy_loss, (x, noisy, z, margin, *known))
         if self.margin_at(index) > 0:
-            yield Move("generator", self.generator_loss, (self.prior.sample(len(x), rng),))
+            yield PlayerUpdate("generator", self.generator_loss, (self.prior.sample(len(x), rng),))
 
     def energy_loss(
         self, x: Tensor, noisy: Tensor, z: Tensor, margin: Tensor, *known: Tensor

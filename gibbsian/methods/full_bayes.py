@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor, nn
 
-from gibbsian.core import Batch, Loss, Method, Move
+from gibbsian.core import Batch, Loss, PlayerUpdate, TrainingMethod
 from gibbsian.core.measures import Gaussian, Measure, Undefined
 from gibbsian.core.roles import DECODER, ENCODER, Role
 from gibbsian.methods.checks import check_at_least, check_positive, refuse_given
@@ -17,7 +17,7 @@ from gibbsian.methods.posteriors import POSTERIORS, location_and_log_scale
 from gibbsian.methods.unrolled import call_at, parameters_of
 
 
-class FullBayes(Method):
+class FullBayes(TrainingMethod):
     """Full VB: q(z|x) and a Gaussian q(theta) of the decoder's weights, under the prior N(0, I) of both.
 
     log p(X) >= E_q[log p_theta(X) + log p(theta) - log q(theta)], with the evidence lower bound in
@@ -56,12 +56,12 @@ class FullBayes(Method):
         self.theta = nn.Parameter(start.detach().clone())
         self.log_s = nn.Parameter(torch.full_like(start, spread).log().detach())
 
-    def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[Move]:
+    def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[PlayerUpdate]:
         """One step of q(z|x) and q(theta) on one batch, with one draw of theta (Algorithm 2)."""
         x = next(data).x
         eps = self.family.noise((len(x), *self.prior.shape), rng)
         zeta = self.family.noise(tuple(self.theta.shape), rng)
-        yield Move("model", self.bound_loss, (x, eps, zeta))
+        yield PlayerUpdate("model", self.bound_loss, (x, eps, zeta))
 
     def bound_loss(self, x: Tensor, eps: Tensor, zeta: Tensor) -> Loss:
         """Minus the bound per observation, both divergences in closed form.

@@ -10,7 +10,15 @@ from typing import ClassVar, Literal
 import torch
 from torch import Generator, Tensor, nn
 
-from gibbsian.core import Batch, Gradients, Loss, Method, Move, Space, check_energy
+from gibbsian.core import (
+    Batch,
+    DataSpace,
+    Gradients,
+    Loss,
+    PlayerUpdate,
+    TrainingMethod,
+    check_energy,
+)
 from gibbsian.core.measures import Gaussian, Measure, Undefined
 from gibbsian.core.numerics import Map, call_frozen, one_centred_penalty, zero_centred_penalty
 from gibbsian.core.roles import CRITIC, GENERATOR, Role, Setting
@@ -37,13 +45,13 @@ def pack(x: Tensor, m: int) -> Tensor:
     return x[: groups * m].reshape(groups, m * x.shape[1], *x.shape[2:])
 
 
-def packed(setting: Setting) -> Space:
+def packed(setting: Setting) -> DataSpace:
     """``packing`` observations, joined along their first axis."""
     first, *rest = setting.space.shape
     return replace(setting.space, shape=(setting.options["packing"] * first, *rest))
 
 
-class GAN(Method):
+class GAN(TrainingMethod):
     """GAN: a generator against a critic f, with the classic, non-saturating or Wasserstein loss.
 
     The energy is -f. For a game of logits f tends to log p_data - log p_G, so that the generator's
@@ -130,7 +138,7 @@ class GAN(Method):
         f = self.critic(groups) if phi is None else call_at(self.critic, phi, groups)
         return check_energy(f, len(groups))
 
-    def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[Move]:
+    def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[PlayerUpdate]:
         """``critic_steps`` steps of the critic, then one of the generator.
 
         Raises ValueError for a batch smaller than ``packing``.
@@ -140,12 +148,12 @@ class GAN(Method):
             x = next(data).x
             z = self.prior.sample(len(x), rng)
             mix = torch.rand(len(x) // self.packing, generator=rng, device=rng.device)
-            yield Move("critic", self.critic_loss, (x, z, mix), transform=watch)
+            yield PlayerUpdate("critic", self.critic_loss, (x, z, mix), transform=watch)
         z = self.prior.sample(len(x), rng)
         if self.unroll > 0:
-            yield Move("generator", self.unrolled_loss, (x, z, mix))
+            yield PlayerUpdate("generator", self.unrolled_loss, (x, z, mix))
         else:
-            yield Move("generator", self.generator_loss, (z,))
+            yield PlayerUpdate("generator", self.generator_loss, (z,))
 
     def observe(self, gradients: Gradients) -> Gradients:
         """Keep the critic's moments for the look ahead; the gradients as they were."""

@@ -10,7 +10,7 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import relu
 
 from gibbsian.bounds.kale import donsker_varadhan, effective_share, kale
-from gibbsian.core import Batch, Loss, Method, Move, check_energy
+from gibbsian.core import Batch, Loss, PlayerUpdate, TrainingMethod, check_energy
 from gibbsian.core.measures import Gaussian, Measure, Undefined
 from gibbsian.core.numerics import call_frozen, log_mean_exp
 from gibbsian.core.roles import ENERGY, GENERATOR, Role
@@ -24,7 +24,7 @@ from gibbsian.methods.invertible import (
 from gibbsian.methods.smoothness import Smoothness, bounded, has_trainable
 
 
-class GEBM(Method):
+class GEBM(TrainingMethod):
     """GEBM: the law of a generator, the base B, reweighted by an energy: dQ = exp(-E - A) dB.
 
     The energy maximises KALE, a lower bound on KL(P || B) that is finite for laws on different
@@ -133,7 +133,7 @@ class GEBM(Method):
         if not train_base:
             generator.requires_grad_(False).eval()
 
-    def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[Move]:
+    def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[PlayerUpdate]:
         """Energy steps, each on fresh data, noise and segments between them; then one of the base."""
         burst = self.train_base and index % self.burst_every == 0
         for step in range(self.burst if burst else self.energy_steps):
@@ -142,10 +142,10 @@ class GEBM(Method):
                 self.initialise_A(len(x))
             z = self.prior.sample(self.base_samples * len(x), rng)
             mix = torch.rand(len(x), generator=rng, device=rng.device)
-            yield Move("energy", self.energy_loss, (x, z, mix), self.transform)
+            yield PlayerUpdate("energy", self.energy_loss, (x, z, mix), self.transform)
         if self.train_base:
             x = next(data).x
-            yield Move("base", self.base_loss, (x, self.prior.sample(len(x), rng)))
+            yield PlayerUpdate("base", self.base_loss, (x, self.prior.sample(len(x), rng)))
 
     @torch.no_grad()
     def initialise_A(self, batch: int) -> None:

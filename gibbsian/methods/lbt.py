@@ -8,7 +8,15 @@ from typing import ClassVar, Literal, Protocol, cast
 import torch
 from torch import Generator, Tensor, nn
 
-from gibbsian.core import Batch, Gradients, Loss, Method, Move, check_energy, standard_normal
+from gibbsian.core import (
+    Batch,
+    Gradients,
+    Loss,
+    PlayerUpdate,
+    TrainingMethod,
+    check_energy,
+    standard_normal,
+)
 from gibbsian.core.measures import Gaussian, Measure, Undefined
 from gibbsian.core.numerics import call_frozen, zero_centred_penalty
 from gibbsian.core.roles import CRITIC, GENERATOR, STUDENT, Role
@@ -34,7 +42,7 @@ class Student(Protocol):
     def __call__(self, x: Tensor, noise: Tensor) -> Tensor: ...
 
 
-class LBT(Method):
+class LearningByTeaching(TrainingMethod):
     """LBT: the generator shows a student what makes the student explain the data best.
 
     The student M, a density estimator, sees samples only: phi* = argmax E_z log p_M(G(z); phi). The
@@ -130,24 +138,24 @@ class LBT(Method):
         self.noise = cast("Student", student).noise
         self.memory = AdamMemory(parameters_of(student).numel())
 
-    def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[Move]:
+    def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[PlayerUpdate]:
         """n_est K committed student steps, one critic step, one generator step (authors' code)."""
         x = next(data).x
         n, teaches = len(x), index >= self.warmup
         if teaches:
             for _ in range(self.n_est * self.k):
                 lesson = (self.prior.sample(n, rng), standard_normal(n, self.noise, rng))
-                yield Move("student", self.student_loss, lesson, transform=self.commit)
+                yield PlayerUpdate("student", self.student_loss, lesson, transform=self.commit)
         if self.gan_weight > 0:
-            yield Move("critic", self.critic_loss, (x, self.prior.sample(n, rng)))
+            yield PlayerUpdate("critic", self.critic_loss, (x, self.prior.sample(n, rng)))
         z = self.prior.sample(n, rng)
         if not teaches:
-            yield Move("generator", self.adversarial_loss, (z,))
+            yield PlayerUpdate("generator", self.adversarial_loss, (z,))
             return
         z_k = torch.stack([self.prior.sample(n, rng) for _ in range(self.k)])
         noise_k = torch.stack([standard_normal(n, self.noise, rng) for _ in range(self.k)])
         noise = standard_normal(n, self.noise, rng)
-        yield Move("generator", self.generator_loss, (x, noise, z_k, noise_k, z))
+        yield PlayerUpdate("generator", self.generator_loss, (x, noise, z_k, noise_k, z))
 
     def commit(self, gradients: Gradients) -> Gradients:
         """The step of the student's own Adam, whose state the generator unrolls from."""

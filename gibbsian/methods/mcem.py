@@ -9,19 +9,19 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor, nn
 
-from gibbsian.core import Batch, Loss, Method, Move
+from gibbsian.core import Batch, Loss, PlayerUpdate, TrainingMethod
 from gibbsian.core.measures import Gaussian, Measure, Undefined
 from gibbsian.core.numerics import call_frozen
 from gibbsian.core.roles import DECODER, Role
 from gibbsian.methods.checks import check_at_least, check_positive, check_probability, refuse_given
 from gibbsian.methods.observations import observation_of
-from gibbsian.samplers import hmc, run
+from gibbsian.samplers import hmc, run_chains
 
 GAIN = 0.1
 """Change of log step size per unit of missed acceptance."""
 
 
-class MonteCarloEM(Method):
+class MonteCarloEM(TrainingMethod):
     """MCEM: no encoder; z ~ p(z|x) by Hamiltonian Monte Carlo, then steps of the decoder on log p(x, z).
 
     Every training point keeps one z, from which its chain goes on when its turn comes again. That is
@@ -72,18 +72,18 @@ class MonteCarloEM(Method):
         self.z: Tensor
         self.log_step_size: Tensor
 
-    def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[Move]:
+    def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[PlayerUpdate]:
         """The chains of one batch go on, then ``updates`` steps of the decoder on their ends."""
         batch = next(data)
         z = self.advance(batch.x, self.z[batch.index], rng)
         self.z[batch.index] = z
         for _ in range(self.updates):
-            yield Move("model", self.model_loss, (batch.x, z))
+            yield PlayerUpdate("model", self.model_loss, (batch.x, z))
 
     def advance(self, x: Tensor, z: Tensor, rng: Generator) -> Tensor:
         """``steps`` HMC steps of p(z|x) from ``z [B, latent]``, detached; tunes the step size."""
         kernel = hmc(partial(self.energy, x), float(self.log_step_size.exp()), self.leapfrog)
-        chains = run(kernel, z, self.steps, rng, keep="last")
+        chains = run_chains(kernel, z, self.steps, rng, keep="last")
         missed = chains.acceptance.mean() - self.acceptance
         self.log_step_size += GAIN * self.steps * missed
         return chains.state.x

@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import softplus
 
-from gibbsian.core import Batch, Loss, Method, Move, check_energy
+from gibbsian.core import Batch, Loss, PlayerUpdate, TrainingMethod, check_energy
 from gibbsian.core.measures import Box, Gaussian, Measure, Undefined
 from gibbsian.core.roles import ENERGY, Role
 from gibbsian.methods._conditional import check_classifier, draw, known_classes, with_classes
@@ -29,7 +29,7 @@ def logistic_loss(G_data: Tensor, G_noise: Tensor, nu: float) -> Tensor:
     return softplus(log_nu - G_data).mean() + nu * softplus(G_noise - log_nu).mean()
 
 
-class NoiseContrast(Method):
+class NoiseContrast(TrainingMethod):
     """Noise-contrastive estimation: logistic regression between data and noise of known density.
 
     log p(x) = -E(x) + log b(x) - A with A a parameter like any other; the classifier whose logit is
@@ -70,7 +70,7 @@ class NoiseContrast(Method):
         self.noise_ratio = noise_ratio
         self.classify, self.by_class = classify, classify > 0
 
-    def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[Move]:
+    def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[PlayerUpdate]:
         """One step of E and A on a batch against nu noise draws per row of it.
 
         Rows outside a box are first moved onto its walls.
@@ -83,7 +83,7 @@ class NoiseContrast(Method):
         x_noise = self.noise.sample(self.noise_ratio * len(x), rng)
         log_noise = self.noise.log_density(torch.cat([x, x_noise]))
         target = known_classes(self.energy, self.classify, batch, index)
-        yield Move("energy", self.energy_loss, (x, x_noise, log_noise, *target))
+        yield PlayerUpdate("energy", self.energy_loss, (x, x_noise, log_noise, *target))
 
     @torch.no_grad()
     def initialise_A(self, rows: int) -> None:

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Generator, Tensor, nn
 
-from gibbsian.core import Batch, Loss, Method, Move, check_energy
+from gibbsian.core import Batch, Loss, PlayerUpdate, TrainingMethod, check_energy
 from gibbsian.core.measures import Measure, Undefined
 from gibbsian.core.numerics import Map, input_gradient
 from gibbsian.core.roles import ENERGY, Role
@@ -44,7 +44,7 @@ def sliced(energy: Map, x: Tensor, xi: Tensor) -> Tensor:
     return (0.5 * gradient.square().sum(1) - curvature).mean()
 
 
-class ScoreMatching(Method):
+class ScoreMatching(TrainingMethod):
     """Score matching: grad E is fitted to -grad log p, which knows no normaliser.
 
     No chain runs in training. With objective denoising (Vincent 2011) the model is the data's law
@@ -83,13 +83,13 @@ class ScoreMatching(Method):
         self.sigma = sigma
         self.classify, self.by_class = classify, classify > 0
 
-    def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[Move]:
+    def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[PlayerUpdate]:
         """One step of the energy on a batch with fresh noise."""
         batch = next(data)
         x = batch.x
         xi = torch.randn(x.shape, generator=rng, device=x.device, dtype=x.dtype)
         target = known_classes(self.energy, self.classify, batch, index)
-        yield Move("energy", self.energy_loss, (x, xi, *target))
+        yield PlayerUpdate("energy", self.energy_loss, (x, xi, *target))
 
     def energy_loss(self, x: Tensor, xi: Tensor, *target: Tensor) -> Loss:
         """The objective at data and standard normal ``xi``, both ``[B, *event]``.

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, Protocol, cast, runtime_checkable
 import torch
 from torch import Generator, Tensor, nn
 
-from gibbsian.core import Batch, Loss, Method, Move
+from gibbsian.core import Batch, Loss, PlayerUpdate, TrainingMethod
 from gibbsian.core.measures import Box, Measure, Undefined
 from gibbsian.core.numerics import call_frozen
 from gibbsian.core.roles import AUTOENCODER, BOUNDED, Role
@@ -30,7 +30,7 @@ def mask_noise(h: Tensor, mask: Tensor, u: Tensor) -> Tensor:
     return mask * u + (1.0 - mask) * h
 
 
-class TransitionVGAN(Method):
+class TransitionVGAN(TrainingMethod):
     """Transition VGAN: the energy against one noisy step, through an auto-encoder's code, from the data.
 
     x~ = Decode(m u + (1 - m) Encode(x)) with m a random mask and u uniform in [-1, 1]^d, so that
@@ -105,7 +105,7 @@ class TransitionVGAN(Method):
         """The auto-encoder as encoder, decoder and dimension of the code."""
         return cast("CodedTransition", self.autoencoder)
 
-    def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[Move]:
+    def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[PlayerUpdate]:
         """k transition steps with fresh noise and then one energy step, all on one batch.
 
         Raises ValueError for a batch of one row that the released code's reading cannot split.
@@ -117,8 +117,8 @@ class TransitionVGAN(Method):
                 raise ValueError("the reading released-code splits a batch: use at least 2 rows")
             x, start = x[:half], x[half : 2 * half]
         for _ in range(self.k):
-            yield Move("transition", self.transition_loss, (start, *self.noise(start, rng)))
-        yield Move("energy", self.energy_loss, (x, start, *self.noise(start, rng)))
+            yield PlayerUpdate("transition", self.transition_loss, (start, *self.noise(start, rng)))
+        yield PlayerUpdate("energy", self.energy_loss, (x, start, *self.noise(start, rng)))
 
     def noise(self, x: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:
         """The mask m in {0, 1}^d and u, uniform in [-1, 1]^d, both ``[B, d]``."""

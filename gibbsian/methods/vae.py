@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Generator, Tensor, nn
 
-from gibbsian.core import Batch, Loss, Method, Move
+from gibbsian.core import Batch, Loss, PlayerUpdate, TrainingMethod
 from gibbsian.core.measures import Gaussian, Measure, Undefined
 from gibbsian.core.numerics import call_frozen, log_mean_exp
 from gibbsian.core.roles import DECODER, ENCODER, Role
@@ -20,7 +20,7 @@ Estimator = Literal["b", "a", "score-function", "importance-weighted", "wake-sle
 Posterior = Literal["gaussian", "laplace", "logistic"]
 
 
-class VAE(Method):
+class VAE(TrainingMethod):
     """VAE: a decoder p(x|z) and an encoder q(z|x) ascend a lower bound on log p(x) together.
 
     log p(x) = KL(q(z|x) || p(z|x)) + L, L = E_q[log p(x, z) - log q(z|x)]. With z = m(x) + s(x) eps
@@ -71,15 +71,15 @@ class VAE(Method):
         self.return_mean = return_mean
         self.sweeps = sweeps
 
-    def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[Move]:
+    def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[PlayerUpdate]:
         """One step of both networks on one batch (Algorithm 1)."""
         x = next(data).x
         eps = self.family.noise((self.samples, len(x), *self.prior.shape), rng)
         if self.estimator == "wake-sleep":
             dream = self.prior.sample(len(x), rng), self.observation.noise(len(x), rng)
-            yield Move("model", self.wake_sleep_loss, (x, eps, *dream))
+            yield PlayerUpdate("model", self.wake_sleep_loss, (x, eps, *dream))
         else:
-            yield Move("model", self.bound_loss, (x, eps))
+            yield PlayerUpdate("model", self.bound_loss, (x, eps))
 
     def bound_loss(self, x: Tensor, eps: Tensor) -> Loss:
         """Minus the bound per observation, for noise ``eps [L, B, latent]``."""

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Generator, Tensor, nn
 
-from gibbsian.core import Batch, Loss, Method, Move
+from gibbsian.core import Batch, Loss, PlayerUpdate, TrainingMethod
 from gibbsian.core.measures import Gaussian, Measure, Undefined
 from gibbsian.core.numerics import call_frozen
 from gibbsian.core.roles import BOUNDED, GENERATOR, Role
@@ -16,7 +16,7 @@ from gibbsian.methods.checks import check_at_least, check_choice, check_weight, 
 from gibbsian.methods.experts import check_experts, contrast_loss, following_loss
 
 
-class VGAN(Method):
+class VGAN(TrainingMethod):
     """VGAN: a generator q follows the energy while the energy separates data from q.
 
     The game is min over E, max over q of E_data[E] - E_q[E] + H(q), a lower bound on the negative
@@ -64,12 +64,12 @@ class VGAN(Method):
         self.entropy = entropy
         self.regulariser = regulariser
 
-    def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[Move]:
+    def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[PlayerUpdate]:
         """Algorithm 1: k generator steps on fresh noise, then one energy step."""
         x = next(data).x
         for _ in range(self.k):
-            yield Move("generator", self.generator_loss, (self.prior.sample(len(x), rng),))
-        yield Move("energy", self.energy_loss, (x, self.prior.sample(len(x), rng)))
+            yield PlayerUpdate("generator", self.generator_loss, (self.prior.sample(len(x), rng),))
+        yield PlayerUpdate("energy", self.energy_loss, (x, self.prior.sample(len(x), rng)))
 
     def generator_loss(self, z: Tensor) -> Loss:
         """mean E(G(z)) - H~(p_G)."""

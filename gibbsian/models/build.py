@@ -19,18 +19,18 @@ from gibbsian.config.config import (
     networks_of,
     replace,
 )
-from gibbsian.core import Method, Space, check_energy, limits
+from gibbsian.core import DataSpace, TrainingMethod, check_energy, limits
 from gibbsian.core.measures import Box, Counting, Gaussian, Measure, RealSpace, Undefined
 from gibbsian.core.module_errors import blaming
 from gibbsian.core.randomness import kept_global, seed_global
 from gibbsian.core.roles import Setting, check_output
-from gibbsian.methods import METHODS
+from gibbsian.methods import TRAINING_METHODS
 from gibbsian.networks import build_from
 
 
 def resolve(
     config: Config,
-    space: Space,
+    space: DataSpace,
     x_train: Tensor,
     networks: Mapping[str, nn.Module] | None = None,
 ) -> Config:
@@ -61,7 +61,7 @@ def resolve(
     return config
 
 
-def boxed(space: Space, box: str) -> Space:
+def boxed(space: DataSpace, box: str) -> DataSpace:
     """``space`` with the box that the configuration asks for, where the data have none of their own."""
     if box == "none" or space.box is not None:
         return space
@@ -69,7 +69,7 @@ def boxed(space: Space, box: str) -> Space:
     return dataclasses.replace(space, box=(-half, half))
 
 
-def measure_of(energy: nn.Module | None, space: Space) -> Measure | Undefined:
+def measure_of(energy: nn.Module | None, space: DataSpace) -> Measure | Undefined:
     """The base measure on which exp(-E) has a normaliser, or the reason why there is none."""
     if energy is None:
         return Undefined(space.shape, "the critic of a GAN is not the energy of a density on x")
@@ -84,14 +84,14 @@ def measure_of(energy: nn.Module | None, space: Space) -> Measure | Undefined:
     return Undefined(space.shape, f"{why}{remedy} class of your own that grows")
 
 
-def whole(space: Space) -> Measure:
+def whole(space: DataSpace) -> Measure:
     """The measure that densities without a normaliser to find are relative to."""
     return Counting(space.shape) if space.kind == "binary" else RealSpace(space.shape)
 
 
 def assemble(
-    config: Config, space: Space, networks: Mapping[str, nn.Module] | None = None
-) -> Method:
+    config: Config, space: DataSpace, networks: Mapping[str, nn.Module] | None = None
+) -> TrainingMethod:
     """Build the method of a resolved configuration; ``networks`` replaces the named ones by instances.
 
     Weights are drawn from the global generator, seeded here and put back as it was. Raises
@@ -100,7 +100,7 @@ def assemble(
     given = dict(networks or {})
     cls = method_class(config.method)
     space = boxed(space, config.box)
-    seen: dict[str, Space] = {}
+    seen: dict[str, DataSpace] = {}
     with kept_global(), limits.counted():
         seed_global(config.training.seed)
         parts: dict[str, Any] = {}
@@ -124,7 +124,7 @@ def assemble(
         return cls(**parts, **prior, measure=measure, **options)
 
 
-def _network(config: Config, role: str, space: Space, latent: int) -> nn.Module:
+def _network(config: Config, role: str, space: DataSpace, latent: int) -> nn.Module:
     name, options = config.networks[role].name, config.networks[role].options
     declared = method_class(config.method).roles[role]
     known = {"space": space} | ({"latent": latent} if declared.latent else {})
@@ -132,7 +132,9 @@ def _network(config: Config, role: str, space: Space, latent: int) -> nn.Module:
         return build_from(networks_of(declared), role, name, options, **known)
 
 
-def check_networks(cls: type[Method], seen: Mapping[str, Space], setting: Setting) -> None:
+def check_networks(
+    cls: type[TrainingMethod], seen: Mapping[str, DataSpace], setting: Setting
+) -> None:
     """Run each network once on two rows: a wrong shape is an error here, not after an hour."""
     for name, network in setting.networks.items():
         role = cls.roles[name]
@@ -169,7 +171,7 @@ def check_networks(cls: type[Method], seen: Mapping[str, Space], setting: Settin
 def known_networks() -> dict[str, tuple[str, ...]]:
     """Names of the built-in networks, by role of the built-in methods."""
     found: dict[str, tuple[str, ...]] = {}
-    for cls in METHODS.values():
+    for cls in TRAINING_METHODS.values():
         for name, role in cls.roles.items():
             found[name] = tuple(networks_of(role))
     return found

@@ -13,7 +13,12 @@ from gibbsian.config.run_folder import Run
 from gibbsian.core import Estimate, Interval, NotDefined
 from gibbsian.core.protocols import HasEnergy, HasLogits, HasLogWeights, HasOverlap
 from gibbsian.data import Dataset, corruptions
-from gibbsian.evaluation import gaussian_score, kl_to_model, mode_coverage, pca_score
+from gibbsian.evaluation import (
+    gaussian_anomaly_score,
+    kl_to_model,
+    mode_coverage,
+    pca_anomaly_score,
+)
 from gibbsian.evaluation.log_z.effort import Amount
 from gibbsian.evaluation.metrics.coverage import Coverage
 from gibbsian.evaluation.metrics.out_of_distribution import AurocTable, auroc_table
@@ -194,9 +199,9 @@ def _anomaly(
     corrupted = corruptions(test, data.space, rng, data.train.std(0))
     fresh = placed(assemble(model.config, model.space), model.device)
     untrained = Model(fresh, model.config, model.space, model.transform)
-    scores = {"energy": model.energy, "Gaussian": gaussian_score(data.train)}
+    scores = {"energy": model.energy, "Gaussian": gaussian_anomaly_score(data.train)}
     if test[0].numel() > 1:
-        scores["PCA"] = pca_score(data.train)
+        scores["PCA"] = pca_anomaly_score(data.train)
     scores["untrained"] = untrained.energy
     table = auroc_table(scores, test, corrupted)
     arrays["energy/held-out data"] = model.energy(test, seed)

@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from gibbsian import __version__
 from gibbsian.config.config import Config, method_class, replace
-from gibbsian.core import Space
+from gibbsian.core import DataSpace
 from gibbsian.data.transforms import Transform
 
 LICENCE = re.compile(r"[a-z0-9][a-z0-9.-]*")
@@ -55,7 +55,7 @@ def without_folders(config: Config) -> Config:
 def model_card(
     repo_id: str,
     config: Config,
-    space: Space,
+    space: DataSpace,
     transform: Transform,
     licence: str,
     figures: Mapping[str, Any] | None = None,
@@ -93,7 +93,7 @@ def model_card(
     return "\n".join(parts) + "\n"
 
 
-def _data(config: Config, space: Space, transform: Transform) -> str:
+def _data(config: Config, space: DataSpace, transform: Transform) -> str:
     sizes = " x ".join(map(str, space.shape))
     words = [f"`{Path(config.data).name}`: {space.kind}s of {sizes} numbers."]
     if space.kind == "binary":

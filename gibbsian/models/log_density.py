@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from gibbsian.bounds import Entropy, LogDet
-from gibbsian.core import Estimate, Interval, Method, NotDefined
+from gibbsian.bounds import Entropy, LogDetEntropy
+from gibbsian.core import Estimate, Interval, NotDefined, TrainingMethod
 from gibbsian.core.measures import Box, Counting, Gaussian, Undefined
 from gibbsian.core.protocols import (
     Flow,
@@ -133,7 +133,7 @@ def learned_log_z(model: Model) -> Estimate | None:
     return Estimate(float(method.learned_log_z()), math.nan, "both", "estimate", how)
 
 
-def entropy_of(method: Method) -> Entropy | None:
+def entropy_of(method: TrainingMethod) -> Entropy | None:
     """How the entropy of the generator's law is known; None where that law has no part in the energy.
 
     Any law bounds log Z: an invertible generator is valued by its own volume, without output noise.
@@ -143,7 +143,7 @@ def entropy_of(method: Method) -> Entropy | None:
     if isinstance(lower, Entropy) and not isinstance(generator, Flow):
         return lower
     follows = isinstance(generator, Flow) or getattr(method, "latent_target", "") == "energy"
-    return LogDet(prior) if follows and isinstance(prior, Gaussian) else None
+    return LogDetEntropy(prior) if follows and isinstance(prior, Gaussian) else None
 
 
 def generator_bound(model: Model, seed: int) -> Estimate | NotDefined | None:

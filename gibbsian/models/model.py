@@ -15,7 +15,7 @@ from torch import Generator, Tensor, nn
 from gibbsian import __version__
 from gibbsian.config.config import Config, check_seed, from_json, to_json
 from gibbsian.config.run_folder import FORMAT, check_format, open_run
-from gibbsian.core import Interval, Method, NotDefined, Space, limits
+from gibbsian.core import DataSpace, Interval, NotDefined, TrainingMethod, limits
 from gibbsian.core.files import (
     CorruptFileError,
     ForeignFileError,
@@ -35,7 +35,7 @@ from gibbsian.data.transforms import Transform
 from gibbsian.models.build import assemble
 from gibbsian.models.evaluation_record import Evaluation
 from gibbsian.models.hub import Hub, model_card, upload, without_folders
-from gibbsian.samplers import Chains, State
+from gibbsian.samplers import Chains, ChainState
 
 CHUNK = 4096
 """Rows whose energies are computed at a time."""
@@ -55,9 +55,9 @@ class Model:
 
     def __init__(
         self,
-        method: Method,
+        method: TrainingMethod,
         config: Config,
-        space: Space,
+        space: DataSpace,
         transform: Transform,
         held_out: Tensor | None = None,
         moments: Tensor | None = None,
@@ -233,7 +233,7 @@ class Model:
 
     def refine(
         self, n: int, kernel: KernelName = "mala", steps: int = 1_000, **settings: Any
-    ) -> tuple[Tensor, Chains[State]]:
+    ) -> tuple[Tensor, Chains[ChainState]]:
         """``[n, *event]`` samples improved by Markov chains, in the user's units, and the chains.
 
         ``settings`` and errors raised are those of ``gibbsian.models.refinement.refine``.
@@ -334,7 +334,7 @@ class Model:
         return cls(method, config, space, transform, *extras, run=run)
 
 
-def placed(method: Method, device: torch.device) -> Method:
+def placed(method: TrainingMethod, device: torch.device) -> TrainingMethod:
     """``method`` on ``device``; a buffer in double precision becomes single where there is no double."""
     return method.to(device, torch.float32 if device.type == "mps" else None)
 
@@ -347,7 +347,7 @@ def with_doubles(model: Model) -> Model:
     return Model(method, model.config, model.space, model.transform, model.held_out, model.moments)
 
 
-def check_weights(method: Method, state: Mapping[str, Tensor], folder: Path) -> None:
+def check_weights(method: TrainingMethod, state: Mapping[str, Tensor], folder: Path) -> None:
     """ValueError naming the first weight that ``state`` and the networks of ``method`` disagree on."""
     here = {name: list(value.shape) for name, value in method.state_dict().items()}
     there = {name: list(value.shape) for name, value in state.items()}

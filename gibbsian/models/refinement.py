@@ -17,15 +17,15 @@ from gibbsian.core.protocols import HasEnergy, HasLatentTarget
 from gibbsian.models.model import KernelName, Model
 from gibbsian.samplers import (
     Chains,
-    Kernel,
-    State,
+    ChainState,
+    MarkovKernel,
     adapt,
-    constrained,
+    constrained_energy,
     hmc,
-    independence,
+    independence_metropolis,
+    latent_energy,
     mala,
-    pullback,
-    run,
+    run_chains,
     ula,
     underdamped,
 )
@@ -47,7 +47,7 @@ def refine(
     decay: float = 1.0,
     decay_every: int = 200,
     progress: bool = False,
-) -> tuple[Tensor, Chains[State]]:
+) -> tuple[Tensor, Chains[ChainState]]:
     """``[n, *event]`` refined samples in the data's units, and the chains they end.
 
     ``n`` chains make ``steps`` steps. Without ``step_size`` MALA and HMC find theirs on 128
@@ -70,7 +70,7 @@ def refine(
         raise ValueError(f"{model.config.method} has no energy to refine samples with")
     pair: HasLatentTarget | None = method if isinstance(method, HasLatentTarget) else None
     if pair is not None:
-        target = pullback(
+        target = latent_energy(
             pair.energy, pair.generator, pair.prior, inverse_temperature, pair.latent_target
         )
         x0 = pair.prior.sample(n, rng)
@@ -82,7 +82,7 @@ def refine(
             raise ValueError(
                 "independence needs a generator's prior to propose from; use mala or hmc"
             )
-        target, x0 = constrained(method.energy, method.measure), method.sample(n, rng)
+        target, x0 = constrained_energy(method.energy, method.measure), method.sample(n, rng)
         target = target if inverse_temperature == 1 else TemperedEnergy(target, inverse_temperature)
     h = 0.01 if step_size is None else step_size
     chosen = _kernel(kernel, target, h, friction, pair)
@@ -101,24 +101,26 @@ def refine(
 
 
 def in_stages(
-    kernel: Kernel[State],
+    kernel: MarkovKernel[ChainState],
     start: Tensor,
     steps: int,
     stage: int,
     decay: float,
     rng: Generator,
     progress: bool = False,
-) -> Chains[State]:
+) -> Chains[ChainState]:
     """The chains of ``run`` with a step size that falls by the factor ``decay`` every ``stage`` steps.
 
     About 100 draws of each chain are kept, at least one of each stage.
     """
     lengths = [stage] * (steps // stage) + [steps % stage] * (steps % stage > 0)
-    parts: list[Chains[State]] = []
+    parts: list[Chains[ChainState]] = []
     state = kernel.init(start)
     for length in lengths:
         thin = max(1, min(length, steps // 100))
-        parts.append(run(kernel, state, length, rng, thin=thin, record=True, progress=progress))
+        parts.append(
+            run_chains(kernel, state, length, rng, thin=thin, record=True, progress=progress)
+        )
         state = parts[-1].state.replace(step_size=parts[-1].state.step_size * decay)
     return dataclasses.replace(
         parts[-1],
@@ -148,7 +150,7 @@ class TemperedEnergy:
 
 def _kernel(
     name: KernelName, target: Energy, h: float, friction: float, pair: HasLatentTarget | None
-) -> Kernel[State]:
+) -> MarkovKernel[ChainState]:
     match name:
         case "langevin":
             return ula(target, h)
@@ -160,4 +162,4 @@ def _kernel(
             return underdamped(target, h, friction=friction)
         case "independence":
             assert pair is not None
-            return independence(target, pair.prior)
+            return independence_metropolis(target, pair.prior)

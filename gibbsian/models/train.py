@@ -24,14 +24,21 @@ from gibbsian.config.run_folder import (
     write_config,
 )
 from gibbsian.config.run_lock import writing
-from gibbsian.core import Method
+from gibbsian.core import TrainingMethod
 from gibbsian.core.module_errors import ERRORS_OF_MODULES
 from gibbsian.core.protocols import HasEnergy
 from gibbsian.core.randomness import kept_global
-from gibbsian.data import Dataset, Stream
+from gibbsian.data import BatchStream, Dataset
 from gibbsian.models.build import assemble, resolve
 from gibbsian.models.model import Model, placed
-from gibbsian.training import Optimizer, Watch, checkpoints, fit, processes, start
+from gibbsian.training import (
+    OptimizerOptions,
+    TrainingCallback,
+    checkpoints,
+    fit,
+    processes,
+    start_training,
+)
 from gibbsian.training.checkpoints import Progress
 from gibbsian.training.processes import process_group
 
@@ -65,7 +72,7 @@ def load_data(config: Config) -> Dataset:
 
 def load_source(data: str, source: Source) -> Dataset:
     """The data set called ``data``, read as ``source`` says."""
-    return datasets.load(
+    return datasets.load_dataset(
         data,
         root=None if source.root is None else Path(source.root),
         seed=source.split_seed,
@@ -78,7 +85,7 @@ def load_source(data: str, source: Source) -> Dataset:
     )
 
 
-def untrained(config: Config, dataset: Dataset) -> tuple[Config, Method]:
+def untrained(config: Config, dataset: Dataset) -> tuple[Config, TrainingMethod]:
     """``config`` with what depends on ``dataset`` filled in, and the method it describes."""
     config = resolve(config, dataset.space, _sample_rows(dataset))
     return config, assemble(config, dataset.space)
@@ -90,7 +97,7 @@ def train(
     *,
     out: str | Path | None = None,
     networks: Mapping[str, nn.Module] | None = None,
-    watch: Watch | None = None,
+    watch: TrainingCallback | None = None,
     **options: Any,
 ) -> Model:
     """Train ``method`` on ``data`` and return the model.
@@ -122,7 +129,7 @@ def train_config(
     dataset: Dataset | None = None,
     networks: Mapping[str, nn.Module] | None = None,
     log: Callable[[str], None] | None = None,
-    watch: Watch | None = None,
+    watch: TrainingCallback | None = None,
 ) -> Model:
     """Train a configuration from its first round, in ``run`` if one is given.
 
@@ -172,7 +179,7 @@ def resume(
     device: str | None = None,
     networks: Mapping[str, nn.Module] | None = None,
     dataset: Dataset | None = None,
-    watch: Watch | None = None,
+    watch: TrainingCallback | None = None,
     trust_code: bool = False,
 ) -> Model:
     """Continue the run at ``path``, to ``rounds`` if given, to the same bits as if never stopped.
@@ -192,7 +199,7 @@ def _continued(
     device: str | None,
     networks: Mapping[str, nn.Module],
     dataset: Dataset | None,
-    watch: Watch | None,
+    watch: TrainingCallback | None,
     trust_code: bool,
 ) -> Model:
     config, identity, path = run.config(trust_code, networks), run.identity(), run.path
@@ -206,7 +213,7 @@ def _continued(
         progress = _prepare(config, dataset, networks, where)
         progress.run = identity
         if checkpoints.rounds(run.state):
-            checkpoints.restore(run.state, progress)
+            checkpoints.restore_checkpoint(run.state, progress)
         if rounds is not None and rounds < progress.index:
             raise ValueError(f"{path} already has {progress.index} rounds; ask for more than that")
         processes.barrier()
@@ -226,7 +233,7 @@ def _prepare(
     device: torch.device,
 ) -> Progress:
     method = placed(assemble(config, dataset.space, networks), device)
-    stream = Stream(
+    stream = BatchStream(
         dataset.train,
         dataset.transform,
         batch_size=config.training.batch,
@@ -236,15 +243,15 @@ def _prepare(
         rank=processes.rank(),
         world=processes.world(),
     )
-    as_they_are = Optimizer("sgd", lr=1.0)
+    as_they_are = OptimizerOptions("sgd", lr=1.0)
     optimizers = {
         player: as_they_are if player in method.self_optimized else config.optimizers[player]
         for player in method.players
     }
-    return start(method, optimizers, config.training, stream)
+    return start_training(method, optimizers, config.training, stream)
 
 
-def _copied(progress: Progress) -> Method:
+def _copied(progress: Progress) -> TrainingMethod:
     """A copy of the method; averaged weights stand in for the last ones if kept."""
     method = copy.deepcopy(progress.method)
     with torch.no_grad():
@@ -253,7 +260,7 @@ def _copied(progress: Progress) -> Method:
     return method
 
 
-def _model(method: Method, config: Config, dataset: Dataset, run: str) -> Model:
+def _model(method: TrainingMethod, config: Config, dataset: Dataset, run: str) -> Model:
     """The model of a method that is no longer trained, with what it knows of the data.
 
     ``run``: identity of the run it is a part of.
@@ -268,7 +275,11 @@ def _model(method: Method, config: Config, dataset: Dataset, run: str) -> Model:
 
 
 def _play(
-    progress: Progress, config: Config, dataset: Dataset, run: Run | None, watch: Watch | None
+    progress: Progress,
+    config: Config,
+    dataset: Dataset,
+    run: Run | None,
+    watch: TrainingCallback | None,
 ) -> Model:
     def on_save(now: Progress) -> Callable[[], None]:
         method = _copied(now)

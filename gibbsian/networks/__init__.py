@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from torch import nn
 
-from gibbsian.core import Space, nearest
+from gibbsian.core import DataSpace, nearest
 from gibbsian.core.roles import Builder
 from gibbsian.core.signatures import check_options
 from gibbsian.networks.autoencoders import (
@@ -28,11 +28,11 @@ from gibbsian.networks.energies import (
     ConfinedEnergy,
     JointEnergy,
     LinearEnergy,
-    SigmoidEnergy,
+    SigmoidOutputEnergy,
 )
 from gibbsian.networks.flows import FlowGenerator
 from gibbsian.networks.generators import ConvGenerator, DenseGenerator
-from gibbsian.networks.ladder import Ladder
+from gibbsian.networks.ladder import LadderNetwork
 from gibbsian.networks.minibatch import MinibatchCritic
 from gibbsian.networks.options import ACTIVATIONS
 from gibbsian.networks.pretrained import MobileNet, SqueezeNet
@@ -78,7 +78,7 @@ __all__ = [
     "FlowStudent",
     "Ising",
     "JointEnergy",
-    "Ladder",
+    "LadderNetwork",
     "LinearEnergy",
     "MinibatchCritic",
     "MixtureStudent",
@@ -86,10 +86,9 @@ __all__ = [
     "Potts",
     "RBMEnergy",
     "SigmoidBeliefs",
-    "SigmoidEnergy",
+    "SigmoidOutputEnergy",
     "SqueezeNet",
     "VAEStudent",
-    "build",
     "build_autoencoder",
     "build_beliefs",
     "build_critic",
@@ -97,54 +96,55 @@ __all__ = [
     "build_encoder",
     "build_energy",
     "build_generator",
+    "build_network",
     "build_student",
 ]
 
 
-def build_energy(name: str, space: Space, **options: Any) -> nn.Module:
+def build_energy(name: str, space: DataSpace, **options: Any) -> nn.Module:
     """The energy (or critic) ``name`` for observations of ``space``, with options of its own.
 
     ``package.module:Class`` is a user's own. ValueError for an unknown name or option, or an unfit space.
     """
-    return build("energy", name, options, space=space)
+    return build_network("energy", name, options, space=space)
 
 
-def build_critic(name: str, space: Space, **options: Any) -> nn.Module:
+def build_critic(name: str, space: DataSpace, **options: Any) -> nn.Module:
     """The critic ``name`` for observations of ``space``; names as for ``build_energy``."""
-    return build("critic", name, options, space=space)
+    return build_network("critic", name, options, space=space)
 
 
-def build_student(name: str, space: Space, **options: Any) -> nn.Module:
+def build_student(name: str, space: DataSpace, **options: Any) -> nn.Module:
     """The student ``name``, a log-density on ``space``; names as for ``build_energy``."""
-    return build("student", name, options, space=space)
+    return build_network("student", name, options, space=space)
 
 
-def build_autoencoder(name: str, space: Space, **options: Any) -> nn.Module:
+def build_autoencoder(name: str, space: DataSpace, **options: Any) -> nn.Module:
     """The auto-encoder ``name`` of ``space`` with a code in [-1, 1]; names as for ``build_energy``."""
-    return build("autoencoder", name, options, space=space)
+    return build_network("autoencoder", name, options, space=space)
 
 
-def build_generator(name: str, space: Space, latent: int, **options: Any) -> nn.Module:
+def build_generator(name: str, space: DataSpace, latent: int, **options: Any) -> nn.Module:
     """The generator ``name`` from ``[B, latent]`` to ``space``; names as for ``build_energy``."""
-    return build("generator", name, options, space=space, latent=latent)
+    return build_network("generator", name, options, space=space, latent=latent)
 
 
-def build_encoder(name: str, space: Space, latent: int, **options: Any) -> nn.Module:
+def build_encoder(name: str, space: DataSpace, latent: int, **options: Any) -> nn.Module:
     """The encoder ``name`` from ``space`` to ``[B, 2 latent]``; names as for ``build_energy``."""
-    return build("encoder", name, options, space=space, latent=latent)
+    return build_network("encoder", name, options, space=space, latent=latent)
 
 
-def build_decoder(name: str, space: Space, latent: int, **options: Any) -> nn.Module:
+def build_decoder(name: str, space: DataSpace, latent: int, **options: Any) -> nn.Module:
     """The decoder ``name`` from ``[B, latent]`` to a law on ``space``; names as for ``build_energy``."""
-    return build("decoder", name, options, space=space, latent=latent)
+    return build_network("decoder", name, options, space=space, latent=latent)
 
 
-def build_beliefs(name: str, space: Space, **options: Any) -> nn.Module:
+def build_beliefs(name: str, space: DataSpace, **options: Any) -> nn.Module:
     """The layers of beliefs ``name`` above ``space``; names as for ``build_energy``."""
-    return build("beliefs", name, options, space=space)
+    return build_network("beliefs", name, options, space=space)
 
 
-def build(role: str, name: str, options: Mapping[str, Any], **known: Any) -> nn.Module:
+def build_network(role: str, name: str, options: Mapping[str, Any], **known: Any) -> nn.Module:
     """The network ``name`` of the group ``role``, given the ``known`` space and latent dimension.
 
     ValueError for an unknown name, and naming the options that it has for one that it has not.

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from gibbsian.core import Space
+from gibbsian.core import DataSpace
 from gibbsian.core.signatures import RARE
 from gibbsian.networks.generators import ConvGenerator, DenseGenerator
 from gibbsian.networks.options import Activation, activate, check_counts
@@ -31,7 +31,7 @@ class ConvCode(nn.Module):
 
     def __init__(
         self,
-        space: Space,
+        space: DataSpace,
         time: bool = False,
         *,
         channels: int = 32,
@@ -115,7 +115,7 @@ class AutoEncoderEnergy(nn.Module):
 
 
 def dense_energy(
-    space: Space,
+    space: DataSpace,
     *,
     batch_norm: bool = False,
     time: Annotated[bool, RARE] = False,
@@ -133,7 +133,7 @@ def dense_energy(
 
 
 def conv_energy(
-    space: Space, *, time: Annotated[bool, RARE] = False, **code: Annotated[Any, ConvCode]
+    space: DataSpace, *, time: Annotated[bool, RARE] = False, **code: Annotated[Any, ConvCode]
 ) -> AutoEncoderEnergy:
     """``depth`` halving convolutions to the code, and their mirror back, for images.
 
@@ -173,7 +173,7 @@ class AutoEncoder(nn.Module):
 
 
 def dense_autoencoder(
-    space: Space,
+    space: DataSpace,
     *,
     code: int = 32,
     dropout: float = 0.0,
@@ -193,7 +193,7 @@ def dense_autoencoder(
 
 
 def conv_autoencoder(
-    space: Space,
+    space: DataSpace,
     *,
     code: int = 32,
     width: int = 128,

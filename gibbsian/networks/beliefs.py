@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from gibbsian.core import Space
+from gibbsian.core import DataSpace
 from gibbsian.core.numerics import log_units
 from gibbsian.networks.options import check_positive
 
@@ -99,7 +99,7 @@ class SigmoidBeliefs(nn.Module):
 
     def __init__(
         self,
-        space: Space,
+        space: DataSpace,
         *,
         layers: str = "200,100,50,20",
         deterministic: int = 0,

@@ -13,19 +13,19 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor, nn
 
-from gibbsian.core import Space
+from gibbsian.core import DataSpace
 from gibbsian.core.signatures import RARE
 from gibbsian.networks.generators import ConvGenerator, DenseGenerator, squash
 from gibbsian.networks.options import draw_normal
 
 
-def parameter_space(space: Space) -> Space:
+def parameter_space(space: DataSpace) -> DataSpace:
     """What a generator must return for a decoder of ``space``: both halves joined, no box."""
     halves = 1 if space.kind == "binary" else 2
     return replace(space, shape=(halves * space.shape[0], *space.shape[1:]), box=None)
 
 
-def arranged(a: Tensor, space: Space) -> Tensor:
+def arranged(a: Tensor, space: DataSpace) -> Tensor:
     """The joined halves ``[B, 2 C, ...]`` as ``[B, 2, *event]``; logits as they are."""
     if space.kind == "binary":
         return a
@@ -43,7 +43,7 @@ class DenseDecoder(nn.Module):
 
     def __init__(
         self,
-        space: Space,
+        space: DataSpace,
         latent: int,
         *,
         init_std: Annotated[float, RARE] = 0.0,
@@ -69,7 +69,7 @@ class ConvDecoder(nn.Module):
 
     def __init__(
         self,
-        space: Space,
+        space: DataSpace,
         latent: int,
         *,
         init_std: Annotated[float, RARE] = 0.0,

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from torch import Tensor, nn
 
-from gibbsian.core import Space
+from gibbsian.core import DataSpace
 from gibbsian.core.signatures import RARE
 from gibbsian.networks.options import draw_normal
 from gibbsian.networks.trunks import ConvTrunk, DenseTrunk
@@ -22,7 +22,7 @@ class DenseEncoder(nn.Module):
 
     def __init__(
         self,
-        space: Space,
+        space: DataSpace,
         latent: int,
         *,
         init_std: Annotated[float, RARE] = 0.0,
@@ -49,7 +49,7 @@ class ConvEncoder(nn.Module):
 
     def __init__(
         self,
-        space: Space,
+        space: DataSpace,
         latent: int,
         *,
         init_std: Annotated[float, RARE] = 0.0,

@@ -133,7 +133,7 @@ class BoundedEnergy(HeadOnTrunk):
         return self.energy_from_experts(self.experts(x, t))
 
 
-class SigmoidEnergy(HeadOnTrunk):
+class SigmoidOutputEnergy(HeadOnTrunk):
     """E(x) = -log D(x), D = sigmoid(w . phi(x) + b): the GAN-like energy that VGAN is set against.
 
     E >= 0 with one minimum in the logit. D is its only expert, so that VGAN's surrogate can be

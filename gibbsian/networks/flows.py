@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from gibbsian.core import Space
+from gibbsian.core import DataSpace
 from gibbsian.networks.generators import squash
 from gibbsian.networks.options import ACTIVATIONS, Activation, check_counts
 
@@ -34,7 +34,7 @@ class FlowGenerator(nn.Module):
 
     def __init__(
         self,
-        space: Space,
+        space: DataSpace,
         latent: int,
         *,
         width: int = 128,

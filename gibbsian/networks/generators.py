@@ -9,7 +9,7 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from gibbsian.core import Space
+from gibbsian.core import DataSpace
 from gibbsian.core.signatures import RARE
 from gibbsian.networks.options import Activation, activate, check_counts
 from gibbsian.networks.trunks import append_fourier, glorot, halvings, he, image_shape
@@ -40,7 +40,7 @@ class DenseGenerator(nn.Module):
 
     def __init__(
         self,
-        space: Space,
+        space: DataSpace,
         latent: int,
         *,
         width: int = 128,
@@ -81,7 +81,7 @@ class ConvGenerator(nn.Module):
 
     def __init__(
         self,
-        space: Space,
+        space: DataSpace,
         latent: int,
         *,
         channels: int = 32,

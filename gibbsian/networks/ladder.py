@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from gibbsian.core import Space
+from gibbsian.core import DataSpace
 from gibbsian.networks.beliefs import layer_sizes
 from gibbsian.networks.options import check_counts
 
@@ -33,7 +33,7 @@ class Combinator(nn.Module):
         return (z - mu) * v + mu
 
 
-class Ladder(nn.Module):
+class LadderNetwork(nn.Module):
     """E(x) = |x^ - x|^2, x^ from a noisy encoder, a decoder and lateral connections between them.
 
     Upwards, with dense layers of ``layers`` units and ``classes`` at the top:
@@ -57,7 +57,7 @@ class Ladder(nn.Module):
 
     def __init__(
         self,
-        space: Space,
+        space: DataSpace,
         *,
         layers: str = "200,100,50,20",
         classes: int = 10,

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d, pad, relu, relu6
 
-from gibbsian.core import Space
+from gibbsian.core import DataSpace
 from gibbsian.core.paths import find
 from gibbsian.networks.options import check_counts
 from gibbsian.networks.trunks import image_shape
@@ -71,7 +71,7 @@ class SqueezeNet(nn.Module):
         depth: number of the stage whose features are taken.
     """
 
-    def __init__(self, space: Space, *, depth: int = 2):
+    def __init__(self, space: DataSpace, *, depth: int = 2):
         super().__init__()
         check_counts(depth=depth)
         colours(torch.zeros(1, *image_shape(space)))

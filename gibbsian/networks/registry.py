@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from gibbsian.core import Space
+from gibbsian.core import DataSpace
 from gibbsian.core.roles import Builder
 from gibbsian.core.signatures import RARE
 from gibbsian.networks.autoencoders import (
@@ -28,11 +28,11 @@ from gibbsian.networks.energies import (
     ConfinedEnergy,
     JointEnergy,
     LinearEnergy,
-    SigmoidEnergy,
+    SigmoidOutputEnergy,
 )
 from gibbsian.networks.flows import FlowGenerator
 from gibbsian.networks.generators import ConvGenerator, DenseGenerator
-from gibbsian.networks.ladder import Ladder
+from gibbsian.networks.ladder import LadderNetwork
 from gibbsian.networks.minibatch import MinibatchCritic
 from gibbsian.networks.options import check_counts, check_positive
 from gibbsian.networks.students import FlowStudent, MixtureStudent, VAEStudent
@@ -40,7 +40,7 @@ from gibbsian.networks.trunks import ConvTrunk, DenseTrunk
 
 
 def mlp(
-    space: Space, *, time: Annotated[bool, RARE] = False, **trunk: Annotated[Any, DenseTrunk]
+    space: DataSpace, *, time: Annotated[bool, RARE] = False, **trunk: Annotated[Any, DenseTrunk]
 ) -> LinearEnergy:
     """Dense layers and a linear head; no normaliser on R^d.
 
@@ -51,7 +51,7 @@ def mlp(
 
 
 def confined(
-    space: Space,
+    space: DataSpace,
     *,
     confinement_std: float = 1.0,
     time: Annotated[bool, RARE] = False,
@@ -68,7 +68,7 @@ def confined(
 
 
 def bounded(
-    space: Space,
+    space: DataSpace,
     *,
     experts: int = 128,
     time: Annotated[bool, RARE] = False,
@@ -85,18 +85,18 @@ def bounded(
 
 
 def sigmoid(
-    space: Space, *, time: Annotated[bool, RARE] = False, **trunk: Annotated[Any, DenseTrunk]
-) -> SigmoidEnergy:
+    space: DataSpace, *, time: Annotated[bool, RARE] = False, **trunk: Annotated[Any, DenseTrunk]
+) -> SigmoidOutputEnergy:
     """-log of one sigmoid on dense layers.
 
     Args:
         time: take a noise level as a second input, as the diffusion bound needs.
     """
-    return SigmoidEnergy(DenseTrunk(space, time=time, **trunk))
+    return SigmoidOutputEnergy(DenseTrunk(space, time=time, **trunk))
 
 
 def conv(
-    space: Space, *, time: Annotated[bool, RARE] = False, **trunk: Annotated[Any, ConvTrunk]
+    space: DataSpace, *, time: Annotated[bool, RARE] = False, **trunk: Annotated[Any, ConvTrunk]
 ) -> LinearEnergy:
     """Convolutions and a linear head, for images.
 
@@ -107,7 +107,7 @@ def conv(
 
 
 def conv_bounded(
-    space: Space,
+    space: DataSpace,
     *,
     experts: int = 128,
     time: Annotated[bool, RARE] = False,
@@ -124,7 +124,7 @@ def conv_bounded(
 
 
 def joint(
-    space: Space,
+    space: DataSpace,
     *,
     classes: int = 10,
     confinement_std: float = 1.0,
@@ -144,7 +144,7 @@ def joint(
 
 
 def conv_joint(
-    space: Space,
+    space: DataSpace,
     *,
     classes: int = 10,
     confinement_std: float = 1.0,
@@ -163,7 +163,7 @@ def conv_joint(
     return JointEnergy(ConvTrunk(space, time, **trunk), classes, confinement_std)
 
 
-def rbm(space: Space, *, hidden: int = 128) -> RBMEnergy:
+def rbm(space: DataSpace, *, hidden: int = 128) -> RBMEnergy:
     """A restricted Boltzmann machine, summed over its hidden units, for bits.
 
     Args:
@@ -173,7 +173,7 @@ def rbm(space: Space, *, hidden: int = 128) -> RBMEnergy:
     return RBMEnergy(space.shape, hidden)
 
 
-def ising(space: Space, *, lattice: str = "") -> Ising:
+def ising(space: DataSpace, *, lattice: str = "") -> Ising:
     """An Ising lattice with a coupling for every pair of neighbours and a field at every site, for bits.
 
     Args:
@@ -190,7 +190,7 @@ def ising(space: Space, *, lattice: str = "") -> Ising:
     return Ising(space.shape, sides=(int(sides[0]), int(sides[1])))
 
 
-def refuse_real(space: Space, name: str) -> None:
+def refuse_real(space: DataSpace, name: str) -> None:
     """ValueError unless the observations are bits."""
     if space.kind != "binary":
         raise ValueError(
@@ -200,7 +200,7 @@ def refuse_real(space: Space, name: str) -> None:
 
 
 def dense_critic(
-    space: Space, *, batch_norm: bool = False, **trunk: Annotated[Any, DenseTrunk]
+    space: DataSpace, *, batch_norm: bool = False, **trunk: Annotated[Any, DenseTrunk]
 ) -> LinearEnergy:
     """As the energy ``mlp``, and a game's critic need not be a function of one point.
 
@@ -211,7 +211,7 @@ def dense_critic(
 
 
 def minibatch(
-    space: Space, *, kernels: int = 16, **trunk: Annotated[Any, DenseTrunk]
+    space: DataSpace, *, kernels: int = 16, **trunk: Annotated[Any, DenseTrunk]
 ) -> MinibatchCritic:
     """A critic on dense layers that compares the observations of a batch.
 
@@ -223,7 +223,7 @@ def minibatch(
 
 
 def conv_minibatch(
-    space: Space, *, kernels: int = 16, **trunk: Annotated[Any, ConvTrunk]
+    space: DataSpace, *, kernels: int = 16, **trunk: Annotated[Any, ConvTrunk]
 ) -> MinibatchCritic:
     """A critic on convolutions that compares the images of a batch.
 
@@ -234,7 +234,7 @@ def conv_minibatch(
     return MinibatchCritic(ConvTrunk(space, **trunk), kernels)
 
 
-def flow_student(space: Space, **flow: Annotated[Any, FlowGenerator]) -> FlowStudent:
+def flow_student(space: DataSpace, **flow: Annotated[Any, FlowGenerator]) -> FlowStudent:
     """A normalising flow with its exact log-density."""
     return FlowStudent(FlowGenerator(space, math.prod(space.shape), **flow))
 
@@ -296,7 +296,7 @@ NETWORKS: Mapping[str, Mapping[str, Builder]] = {
     "energy": {
         **ENERGIES,
         **ON_BITS,
-        "ladder": Ladder,
+        "ladder": LadderNetwork,
     },  # while it trains, no function of one point
     "generator": GENERATORS,
     "encoder": ENCODERS,

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from gibbsian.core import Space
+from gibbsian.core import DataSpace
 from gibbsian.core.numerics import bernoulli_log_prob, log_normal
 from gibbsian.core.protocols import Invertible
 from gibbsian.core.signatures import RARE
@@ -50,7 +50,7 @@ class VAEStudent(nn.Module):
 
     def __init__(
         self,
-        space: Space,
+        space: DataSpace,
         *,
         code: int = 32,
         likelihood: Literal["gaussian", "bernoulli"] = "gaussian",
@@ -105,7 +105,7 @@ class MixtureStudent(nn.Module):
 
     noise = 0
 
-    def __init__(self, space: Space, *, components: int = 64):
+    def __init__(self, space: DataSpace, *, components: int = 64):
         super().__init__()
         check_counts(components=components)
         count, d = components, math.prod(space.shape)

@@ -15,7 +15,7 @@ from typing import Annotated, ClassVar
 import torch
 from torch import Tensor, nn
 
-from gibbsian.core import Space
+from gibbsian.core import DataSpace
 from gibbsian.core.signatures import RARE
 from gibbsian.networks.options import Activation, activate, check_counts, check_positive
 
@@ -151,7 +151,7 @@ class DenseTrunk(nn.Module):
 
     def __init__(
         self,
-        space: Space,
+        space: DataSpace,
         batch_norm: bool = False,
         time: bool = False,
         *,
@@ -198,7 +198,7 @@ class ConvTrunk(nn.Module):
 
     def __init__(
         self,
-        space: Space,
+        space: DataSpace,
         time: bool = False,
         *,
         channels: int = 32,
@@ -225,7 +225,7 @@ class ConvTrunk(nn.Module):
         return apply_at(self.layers, 0, self.time, x, t)
 
 
-def image_shape(space: Space) -> tuple[int, int, int]:
+def image_shape(space: DataSpace) -> tuple[int, int, int]:
     """(C, H, W) of an image space; ValueError for anything else."""
     if len(space.shape) != 3:
         raise ValueError(

@@ -3,18 +3,21 @@
 Imports core only.
 """
 
-from gibbsian.report.blocks import Page, Picture, Pictures, Prose, Section, Table
+from gibbsian.report.blocks import ImageRow, Page, PageImage, Prose, Section, Table
+from gibbsian.report.drawn_curves import figure_image, interval_chart
 from gibbsian.report.figures import sample_sheet
 from gibbsian.report.pages import run_page
 from gibbsian.report.render import render_html, render_markdown
 
 __all__ = [
+    "ImageRow",
     "Page",
-    "Picture",
-    "Pictures",
+    "PageImage",
     "Prose",
     "Section",
     "Table",
+    "figure_image",
+    "interval_chart",
     "render_html",
     "render_markdown",
     "run_page",

@@ -41,7 +41,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Picture:
+class PageImage:
     """An encoded image, ``width`` x ``height`` in CSS pixels; ``alt`` says in words what is seen.
 
     ``name``: lower-case words joined by ``-``, the stem of its file beside a Markdown page. Raises
@@ -61,10 +61,10 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Pictures:
+class ImageRow:
     """Pictures side by side where there is room, below one caption."""
 
-    items: tuple[Picture, ...]
+    items: tuple[PageImage, ...]
     caption: str
     kind: ClassVar[str] = "pictures"
 
@@ -78,7 +78,7 @@ class Fold:
     kind: ClassVar[str] = "fold"
 
 
-Block = Prose | Table | Pictures | Fold
+Block = Prose | Table | ImageRow | Fold
 
 
 @dataclass(frozen=True)

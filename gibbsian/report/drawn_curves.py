@@ -10,7 +10,7 @@ from typing import Any, Literal
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from gibbsian.report.blocks import Picture
+from gibbsian.report.blocks import PageImage
 from gibbsian.report.record import Record
 
 DATA, MODEL, GREY = "#1f5fa8", "#b93a08", "#4b5563"
@@ -40,14 +40,16 @@ BOUNDS: Mapping[str, str] = {
 Points = list[tuple[float, float]]
 
 
-def picture(figure: Figure, name: str, alt: str, kind: Literal["png", "svg"] = "svg") -> Picture:
+def figure_image(
+    figure: Figure, name: str, alt: str, kind: Literal["png", "svg"] = "svg"
+) -> PageImage:
     """``figure`` encoded, the same bytes each time; its size in CSS pixels is 96 to the inch."""
     buffer = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": name}):
         metadata = {"Date": None} if kind == "svg" else None
         figure.savefig(buffer, format=kind, dpi=192, metadata=metadata)
     width, height = (round(96 * float(side)) for side in figure.get_size_inches())
-    return Picture(name, buffer.getvalue(), kind, width, height, alt)
+    return PageImage(name, buffer.getvalue(), kind, width, height, alt)
 
 
 def number(value: float) -> str:
@@ -55,7 +57,7 @@ def number(value: float) -> str:
     return f"{value:.4g}".replace("-", "\N{MINUS SIGN}", 1 if value < 0 else 0)
 
 
-def losses(record: Record) -> list[Picture]:
+def losses(record: Record) -> list[PageImage]:
     """What each player descended and logged over the rounds, a picture per player."""
     pictures = []
     for player, series in _series(record.metrics).items():
@@ -66,7 +68,7 @@ def losses(record: Record) -> list[Picture]:
     return pictures
 
 
-def bounds(record: Record) -> list[Picture]:
+def bounds(record: Record) -> list[PageImage]:
     """What training logged about log Z from either side, and about log-likelihoods, together."""
     pictures = []
     for name, title, known in (
@@ -97,7 +99,7 @@ def _series(metrics: Sequence[Mapping[str, float]]) -> dict[str, dict[str, Point
     return series
 
 
-def _lines(name: str, title: str, ylabel: str, series: Mapping[str, Points]) -> Picture:
+def _lines(name: str, title: str, ylabel: str, series: Mapping[str, Points]) -> PageImage:
     figure = Figure((WIDTH, 3.3), layout="constrained")
     axes = figure.subplots()
     told = []
@@ -112,7 +114,7 @@ def _lines(name: str, title: str, ylabel: str, series: Mapping[str, Points]) -> 
     axes.set(title=title, xlabel="round", ylabel=ylabel)
     axes.legend(frameon=False, fontsize=9)
     axes.grid(alpha=0.25)
-    return picture(figure, name, f"{title}. {'; '.join(told)}.")
+    return figure_image(figure, name, f"{title}. {'; '.join(told)}.")
 
 
 def _course(points: Points) -> str:
@@ -124,9 +126,9 @@ def _course(points: Points) -> str:
     return f"{ends}, between {number(low)} and {number(high)}"
 
 
-def intervals(
+def interval_chart(
     name: str, title: str, rows: Iterable[tuple[str, Mapping[str, Any] | None]]
-) -> Picture | None:
+) -> PageImage | None:
     """One horizontal bar per quantity, from its lower to its upper estimate, with 95 % whiskers.
 
     ``rows``: label and the figures of an ``Interval`` (``lower``, ``upper``) or an ``Estimate``
@@ -151,7 +153,7 @@ def intervals(
     axes.set(title=title, xlabel="nats", ylim=(len(drawn) - 0.5, -0.6), yticks=[])
     axes.grid(axis="x", alpha=0.25)
     axes.margins(x=0.1)
-    return picture(figure, name, f"{title}. {'; '.join(told)}.")
+    return figure_image(figure, name, f"{title}. {'; '.join(told)}.")
 
 
 def _sides(value: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
@@ -168,7 +170,7 @@ def _told(side: Mapping[str, Any]) -> str:
     return f"{number(side['value'])}{error} ({side['standing']})"
 
 
-def traces(chains: Mapping[str, Any]) -> Picture | None:
+def traces(chains: Mapping[str, Any]) -> PageImage | None:
     """The least settled coordinate of some chains over their kept draws; None if none was kept."""
     trace = chains["trace"]
     if not trace["values"]:
@@ -186,4 +188,4 @@ def traces(chains: Mapping[str, Any]) -> Picture | None:
         f"{trace['name']}, the coordinate with the largest R-hat, along {len(trace['values'])} chains "
         f"of {chains['kernel']}: {span}. {chains['verdict']}."
     )
-    return picture(figure, f"chains-{chains['kernel']}", alt)
+    return figure_image(figure, f"chains-{chains['kernel']}", alt)

@@ -10,15 +10,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from gibbsian.report.blocks import Picture
-from gibbsian.report.drawn_curves import COLOURS, DASHES, DATA, MODEL, WIDTH, number, picture
+from gibbsian.report.blocks import PageImage
+from gibbsian.report.drawn_curves import COLOURS, DASHES, DATA, MODEL, WIDTH, figure_image, number
 from gibbsian.report.record import Arrays
 
 DRAWN = 4_000
 SHEET = 64
 
 
-def samples(arrays: Arrays) -> list[Picture]:
+def samples(arrays: Arrays) -> list[PageImage]:
     """Held-out data, and samples of the model on the same scale: sheets, histograms or scatters."""
     if not {"samples", "test"} <= arrays.keys():
         return []
@@ -33,7 +33,7 @@ def samples(arrays: Arrays) -> list[Picture]:
             _histogram(axes, x[:, 0], theirs[:, 0], colour)
         else:
             _scatter(axes, x, theirs, colour)
-        pictures.append(picture(figure, title.split()[0], f"{title}: {_columns(x)}.", "png"))
+        pictures.append(figure_image(figure, title.split()[0], f"{title}: {_columns(x)}.", "png"))
     return pictures
 
 
@@ -68,7 +68,7 @@ def _columns(x: NDArray) -> str:
     return f"{len(x)} rows; {'; '.join(told)}"
 
 
-def _sheet(name: str, title: str, images: NDArray, columns: int) -> Picture:
+def _sheet(name: str, title: str, images: NDArray, columns: int) -> PageImage:
     """A sheet of ``images [n, C, H, W]``."""
     figure, axes = _panel(title, WIDTH)
     sheet = sample_sheet(images, columns)
@@ -79,7 +79,7 @@ def _sheet(name: str, title: str, images: NDArray, columns: int) -> Picture:
         f"{title}: {len(images)} pictures of {width} by {height} pixels; mean value "
         f"{number(float(images.mean()))}, standard deviation {number(float(images.std()))}."
     )
-    return picture(figure, name, alt, "png")
+    return figure_image(figure, name, alt, "png")
 
 
 def sample_sheet(images: NDArray, columns: int = 8) -> NDArray:
@@ -106,7 +106,7 @@ def as_pictures(array: NDArray) -> NDArray:
     )
 
 
-def energies(arrays: Arrays) -> list[Picture]:
+def energies(arrays: Arrays) -> list[PageImage]:
     """Histograms of the energy on held-out data, samples and corrupted data."""
     groups = {
         name.removeprefix("energy/"): v for name, v in arrays.items() if name.startswith("energy/")
@@ -128,11 +128,13 @@ def energies(arrays: Arrays) -> list[Picture]:
     axes.legend(frameon=False, fontsize=9)
     medians = [f"{name} {number(float(np.median(v)))}" for name, v in groups.items()]
     return [
-        picture(figure, "energies", f"Histograms of the energy. Medians: {', '.join(medians)}.")
+        figure_image(
+            figure, "energies", f"Histograms of the energy. Medians: {', '.join(medians)}."
+        )
     ]
 
 
-def landscape(arrays: Arrays) -> list[Picture]:
+def landscape(arrays: Arrays) -> list[PageImage]:
     """The model's density over the plane, beside the true one where it is known, on one scale."""
     titles = {"landscape/truth": "true density", "landscape/model": "density of the model: exp(-E)"}
     there = {name: np.exp(arrays[name]) for name in titles if name in arrays}
@@ -154,11 +156,11 @@ def landscape(arrays: Arrays) -> list[Picture]:
             f"({number(across)}, {number(up)}); "
             f"{float((density > density.max() / 10).mean()):.0%} of the plane has over a tenth of that."
         )
-        pictures.append(picture(figure, name.replace("/", "-"), alt, "png"))
+        pictures.append(figure_image(figure, name.replace("/", "-"), alt, "png"))
     return pictures
 
 
-def manifold(arrays: Arrays) -> list[Picture]:
+def manifold(arrays: Arrays) -> list[PageImage]:
     """What the model makes of a grid of its latent plane: pictures, or the images of the grid's lines."""
     if "manifold" not in arrays or arrays["manifold"][0].size == 1:
         return []
@@ -171,4 +173,4 @@ def manifold(arrays: Arrays) -> list[Picture]:
     for lines in (x.reshape(side, side, -1), x.reshape(side, side, -1).swapaxes(0, 1)):
         axes.plot(lines[..., 0].T, lines[..., 1].T, color=MODEL, linewidth=0.7)
     axes.set(xlabel="column 1", ylabel="column 2")
-    return [picture(figure, "manifold", f"Images of {title}: {_columns(x)}.")]
+    return [figure_image(figure, "manifold", f"Images of {title}: {_columns(x)}.")]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gibbsian.report import drawn_curves as curves, figures
-from gibbsian.report.blocks import Block, Page, Picture, Pictures, Prose, Section, Table
+from gibbsian.report.blocks import Block, ImageRow, Page, PageImage, Prose, Section, Table
 from gibbsian.report.record import Record
 from gibbsian.report.settings_section import environment, settings
 
@@ -96,9 +96,9 @@ def comparison(records: Sequence[Record], labels: Sequence[str]) -> Section:
             (label, _value(record, "log-likelihood"))
             for label, record in zip(labels, records, strict=True)
         ]
-        drawn = curves.intervals("compared", "held-out log-likelihood, nats a row", values)
+        drawn = curves.interval_chart("compared", "held-out log-likelihood, nats a row", values)
         if drawn is not None:
-            blocks.append(Pictures((drawn,), "Lower to upper estimate, with 95 % intervals."))
+            blocks.append(ImageRow((drawn,), "Lower to upper estimate, with 95 % intervals."))
     blocks.append(
         Prose("log Z is in each model's own scaled units and is no measure of how good a model is.")
     )
@@ -163,7 +163,7 @@ def _results(record: Record, drawn: bool = True) -> Iterator[Block]:
     yield Table("What was measured, with errors and standing", ("quantity", "value"), rows)
     if drawn and (pictures := tuple(_intervals(record))):
         caption = "Each bar goes from the lower to the upper estimate; whiskers are 95 % intervals."
-        yield Pictures(pictures, caption)
+        yield ImageRow(pictures, caption)
     anomaly = _anomaly(record)
     if anomaly:
         columns = ("score", *(str(name) for name in anomaly["columns"]))
@@ -172,14 +172,14 @@ def _results(record: Record, drawn: bool = True) -> Iterator[Block]:
         yield Table(caption, columns, cells)
 
 
-def _intervals(record: Record) -> Iterator[Picture]:
+def _intervals(record: Record) -> Iterator[PageImage]:
     """log Z, and log-likelihoods, from both sides where they exist."""
     for name, title, keys in (
         ("log-z", "log Z, scaled units", LOG_Z),
         ("log-likelihood", "held-out log-likelihood, nats a row", LIKELIHOOD),
     ):
         rows = [(text, _value(record, key)) for key, text in keys.items()]
-        picture = curves.intervals(name, title, rows)
+        picture = curves.interval_chart(name, title, rows)
         if picture is not None:
             yield picture
 
@@ -209,7 +209,7 @@ def _looks(record: Record) -> Iterator[Section]:
         ),
     ):
         if drawn:
-            yield Section(title, (Pictures(tuple(drawn), caption),))
+            yield Section(title, (ImageRow(tuple(drawn), caption),))
 
 
 def _training(record: Record) -> Iterator[Block]:
@@ -218,10 +218,10 @@ def _training(record: Record) -> Iterator[Block]:
         resume = f"gibbsian train --resume {shlex.quote(str(record.path))}"
         yield Prose("No round was logged yet. This goes on with the run:", resume)
         return
-    yield Pictures(tuple(told), "What each player descended and logged, a picture per player.")
+    yield ImageRow(tuple(told), "What each player descended and logged, a picture per player.")
     if bounds:
         caption = "On batches and training weights: the way there, not the result."
-        yield Pictures(tuple(bounds), f"Bounds and estimates over the rounds. {caption}")
+        yield ImageRow(tuple(bounds), f"Bounds and estimates over the rounds. {caption}")
 
 
 def _chains(record: Record) -> Iterator[Block]:
@@ -244,7 +244,7 @@ def _chains(record: Record) -> Iterator[Block]:
             yield Table(caption, names, rows)
         drawn = curves.traces(chains)
         if drawn is not None:
-            yield Pictures((drawn,), "The least settled coordinate along the first chains.")
+            yield ImageRow((drawn,), "The least settled coordinate along the first chains.")
 
 
 def _cell(value: float | None) -> str:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from gibbsian.report.blocks import Block, Fold, Page, Picture, Pictures, Prose, Section, Table
+from gibbsian.report.blocks import Block, Fold, ImageRow, Page, PageImage, Prose, Section, Table
 
 MEDIA = {"png": "image/png", "svg": "image/svg+xml"}
 SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$&])|^(?=[-+=])")
@@ -29,7 +29,7 @@ def render_html(page: Page) -> str:
     return environment.get_template("page.html").render(page=page)
 
 
-def data_uri(picture: Picture) -> str:
+def data_uri(picture: PageImage) -> str:
     """The picture as an address that holds the picture itself."""
     return f"data:{MEDIA[picture.format]};base64,{base64.b64encode(picture.content).decode()}"
 
@@ -66,7 +66,7 @@ def _block(block: Block, folder: str, files: dict[str, bytes]) -> Iterator[str]:
             lines = [_row(block.columns), f"|{'---|' * len(block.columns)}"]
             yield f"{escaped(block.caption)}:"
             yield "\n".join([*lines, *(_row(row) for row in block.rows)])
-        case Pictures():
+        case ImageRow():
             for picture in block.items:
                 name = _free_name(picture, files)
                 files[name] = picture.content
@@ -83,7 +83,7 @@ def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(escaped(cell) for cell in cells)} |"
 
 
-def _free_name(picture: Picture, files: dict[str, bytes]) -> str:
+def _free_name(picture: PageImage, files: dict[str, bytes]) -> str:
     """The picture's file name, numbered where another run's has taken it."""
     stem = re.sub(r"[^a-z0-9]+", "-", picture.name.lower()).strip("-") or "picture"
     name, number = f"{stem}.{picture.format}", 1

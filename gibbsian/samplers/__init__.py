@@ -5,64 +5,69 @@ Imports core only.
 
 from gibbsian.samplers.adaptation import adapt
 from gibbsian.samplers.binary import RBM, block_gibbs, discrete_mala, gibbs_with_gradients
-from gibbsian.samplers.chains import Chains, run
+from gibbsian.samplers.chains import Chains, run_chains
 from gibbsian.samplers.checkerboard import checkerboard_gibbs
 from gibbsian.samplers.draws import Draws, importance_ess, pareto_k
-from gibbsian.samplers.grid import grid_sum
+from gibbsian.samplers.grid import log_partition_on_grid
 from gibbsian.samplers.hmc import hmc
-from gibbsian.samplers.importance import importance, resample, sir
-from gibbsian.samplers.kernel import Info, Kernel, State
+from gibbsian.samplers.importance import importance_sampling, resample, sir
+from gibbsian.samplers.kernel import ChainState, MarkovKernel, TransitionInfo
 from gibbsian.samplers.langevin import mala, ula, underdamped
-from gibbsian.samplers.latent import pullback
+from gibbsian.samplers.latent import latent_energy
 from gibbsian.samplers.meads import meads
-from gibbsian.samplers.metropolis import independence, random_walk
+from gibbsian.samplers.metropolis import independence_metropolis, random_walk_metropolis
 from gibbsian.samplers.parallel import Replicas, parallel_tempering
-from gibbsian.samplers.potential import Path, constrained, value_and_grad
-from gibbsian.samplers.rejection import rejection
-from gibbsian.samplers.summary import Summary, summarise
-from gibbsian.samplers.tempering import Schedule, adapt_schedule, ais, smc
-from gibbsian.samplers.transform import Tabulated, Transformed, inverse_transform, invert_cdf
+from gibbsian.samplers.potential import AnnealingPath, constrained_energy, value_and_grad
+from gibbsian.samplers.rejection import rejection_sampling
+from gibbsian.samplers.summary import ChainSummary, summarise_chains
+from gibbsian.samplers.tempering import AnnealingSchedule, adapt_schedule, ais, smc
+from gibbsian.samplers.transform import (
+    TabulatedCDF,
+    Transformed,
+    inverse_transform_sampling,
+    invert_cdf,
+)
 
 __all__ = [
     "RBM",
+    "AnnealingPath",
+    "AnnealingSchedule",
+    "ChainState",
+    "ChainSummary",
     "Chains",
     "Draws",
-    "Info",
-    "Kernel",
-    "Path",
+    "MarkovKernel",
     "Replicas",
-    "Schedule",
-    "State",
-    "Summary",
-    "Tabulated",
+    "TabulatedCDF",
     "Transformed",
+    "TransitionInfo",
     "adapt",
     "adapt_schedule",
     "ais",
     "block_gibbs",
     "checkerboard_gibbs",
-    "constrained",
+    "constrained_energy",
     "discrete_mala",
     "gibbs_with_gradients",
-    "grid_sum",
     "hmc",
-    "importance",
     "importance_ess",
-    "independence",
-    "inverse_transform",
+    "importance_sampling",
+    "independence_metropolis",
+    "inverse_transform_sampling",
     "invert_cdf",
+    "latent_energy",
+    "log_partition_on_grid",
     "mala",
     "meads",
     "parallel_tempering",
     "pareto_k",
-    "pullback",
-    "random_walk",
-    "rejection",
+    "random_walk_metropolis",
+    "rejection_sampling",
     "resample",
-    "run",
+    "run_chains",
     "sir",
     "smc",
-    "summarise",
+    "summarise_chains",
     "ula",
     "underdamped",
     "value_and_grad",

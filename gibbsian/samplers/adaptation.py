@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from gibbsian.samplers.kernel import Kernel, State
+from gibbsian.samplers.kernel import ChainState, MarkovKernel
 
 
 @dataclass(frozen=True)
@@ -41,15 +41,15 @@ class DualAveraging:
 
 
 def adapt(
-    kernel: Kernel[State],
-    x0: Tensor | State,
+    kernel: MarkovKernel[ChainState],
+    x0: Tensor | ChainState,
     steps: int,
     rng: Generator,
     *,
     target_acceptance: float = 0.7,
     scale: bool = True,
     groups: int = 1,
-) -> State:
+) -> ChainState:
     """Warm up: ``steps`` steps that tune step size and scale; the state to ``run`` from.
 
     The mean acceptance of all chains drives dual averaging to ``target_acceptance`` (near 0.57 for

@@ -13,10 +13,10 @@ from torch import Generator, Tensor
 from gibbsian.core import Energy
 from gibbsian.core.protocols import HasHiddenUnits
 from gibbsian.samplers.kernel import (
-    Info,
-    Kernel,
+    ChainState,
+    MarkovKernel,
     Noise,
-    State,
+    TransitionInfo,
     accept_or_keep,
     check_positive,
     finite,
@@ -26,7 +26,7 @@ from gibbsian.samplers.kernel import (
     sum_event,
     uniform_like,
 )
-from gibbsian.samplers.potential import Evaluate, Path
+from gibbsian.samplers.potential import AnnealingPath, Evaluate
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,9 @@ class RBM:
         return -(v @ self.visible_bias) - softplus.sum(1)
 
 
-def block_gibbs(energy: RBM | Path, *, beta: float | Tensor = 1.0) -> Kernel[State]:
+def block_gibbs(
+    energy: RBM | AnnealingPath, *, beta: float | Tensor = 1.0
+) -> MarkovKernel[ChainState]:
     """Alternate Gibbs sampling of an RBM: h | v, then v | h; every unit of a layer at once. Exact.
 
     States are joint, ``[B, n_visible + n_hidden]``; at inverse temperature beta both conditionals
@@ -80,7 +82,7 @@ def block_gibbs(energy: RBM | Path, *, beta: float | Tensor = 1.0) -> Kernel[Sta
 
     Raises ValueError if the energy is not an RBM, or a path between two.
     """
-    path = energy if isinstance(energy, Path) else None
+    path = energy if isinstance(energy, AnnealingPath) else None
     rbm, base = (path.energy, path.base) if path else (energy, None)
     if not isinstance(rbm, RBM) or not isinstance(base, RBM | None):
         raise ValueError(
@@ -89,14 +91,14 @@ def block_gibbs(energy: RBM | Path, *, beta: float | Tensor = 1.0) -> Kernel[Sta
         )
     evaluate = Evaluate(energy, gradient=False)
 
-    def init(x0: Tensor) -> State:
+    def init(x0: Tensor) -> ChainState:
         refuse_non_binary(x0)
         return evaluate.init(x0, 1.0, 1.0, beta)
 
-    def noise(state: State, rng: Generator) -> Noise:
+    def noise(state: ChainState, rng: Generator) -> Noise:
         return (uniform_like(state.x, rng),)
 
-    def move(state: State, noise: Noise) -> tuple[State, Info]:
+    def move(state: ChainState, noise: Noise) -> tuple[ChainState, TransitionInfo]:
         b = per_chain(state.beta, state.x)
         u_v, u_h = rbm.split(noise[0])
         v, _ = rbm.split(state.x)
@@ -108,12 +110,14 @@ def block_gibbs(energy: RBM | Path, *, beta: float | Tensor = 1.0) -> Kernel[Sta
         v = (u_v < field.sigmoid()).to(v)
         new = evaluate(state, torch.cat([v, h], 1))
         sound = finite(new.potential)
-        return accept_or_keep(sound, new, state), Info(sound.to(v), ~sound, 1)
+        return accept_or_keep(sound, new, state), TransitionInfo(sound.to(v), ~sound, 1)
 
     return kernel_of(init, noise, move)
 
 
-def gibbs_with_gradients(energy: Energy | Path, *, beta: float | Tensor = 1.0) -> Kernel[State]:
+def gibbs_with_gradients(
+    energy: Energy | AnnealingPath, *, beta: float | Tensor = 1.0
+) -> MarkovKernel[ChainState]:
     """Flip one coordinate, chosen where the gradient promises a gain (Grathwohl et al., 2021). Exact.
 
     q(i | x) = softmax_i(d_i / 2), d = (2 x - 1) grad Phi(x): the first-order guess of
@@ -122,14 +126,14 @@ def gibbs_with_gradients(energy: Energy | Path, *, beta: float | Tensor = 1.0) -
     """
     evaluate = Evaluate(energy)
 
-    def init(x0: Tensor) -> State:
+    def init(x0: Tensor) -> ChainState:
         refuse_non_binary(x0)
         return evaluate.init(x0, 1.0, 1.0, beta)
 
-    def noise(state: State, rng: Generator) -> Noise:
+    def noise(state: ChainState, rng: Generator) -> Noise:
         return uniform_like(state.x, rng), uniform_like(state.energy, rng)
 
-    def move(state: State, noise: Noise) -> tuple[State, Info]:
+    def move(state: ChainState, noise: Noise) -> tuple[ChainState, TransitionInfo]:
         log_q = gain(state).flatten(1).log_softmax(1)
         gumbel = -(-(noise[0].flatten(1).clamp_min(1e-30).log())).log()
         flip = (log_q + gumbel).argmax(1, keepdim=True)
@@ -146,8 +150,8 @@ def gibbs_with_gradients(energy: Energy | Path, *, beta: float | Tensor = 1.0) -
 
 
 def discrete_mala(
-    energy: Energy | Path, step_size: float | Tensor, *, beta: float | Tensor = 1.0
-) -> Kernel[State]:
+    energy: Energy | AnnealingPath, step_size: float | Tensor, *, beta: float | Tensor = 1.0
+) -> MarkovKernel[ChainState]:
     """Flip many coordinates at once (discrete MALA of Zhang, Liu, Liu, 2022). Exact.
 
     Coordinate i flips with probability sigmoid(d_i / 2 - 1 / (2 h)), d as in
@@ -158,14 +162,14 @@ def discrete_mala(
     check_positive("step_size", step_size)
     evaluate = Evaluate(energy)
 
-    def init(x0: Tensor) -> State:
+    def init(x0: Tensor) -> ChainState:
         refuse_non_binary(x0)
         return evaluate.init(x0, step_size, 1.0, beta)
 
-    def noise(state: State, rng: Generator) -> Noise:
+    def noise(state: ChainState, rng: Generator) -> Noise:
         return uniform_like(state.x, rng), uniform_like(state.energy, rng)
 
-    def move(state: State, noise: Noise) -> tuple[State, Info]:
+    def move(state: ChainState, noise: Noise) -> tuple[ChainState, TransitionInfo]:
         cost = 1 / (2 * per_chain(state.step_size, state.x))
         logit = gain(state) - cost
         flip = noise[0] < logit.sigmoid()
@@ -181,7 +185,7 @@ def discrete_mala(
     return kernel_of(init, noise, move)
 
 
-def gain(state: State) -> Tensor:
+def gain(state: ChainState) -> Tensor:
     """Half the first-order fall of Phi on flipping each coordinate, ``[B, *event]``."""
     return (state.x - 0.5) * state.potential_grad
 

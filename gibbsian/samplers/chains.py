@@ -13,8 +13,8 @@ from torch import Generator, Tensor
 from tqdm import tqdm
 
 from gibbsian.samplers import diagnostics
-from gibbsian.samplers.kernel import Info, Kernel, Noise, S, eager_on_cpu
-from gibbsian.samplers.summary import Summary, summarise
+from gibbsian.samplers.kernel import MarkovKernel, Noise, S, TransitionInfo, eager_on_cpu
+from gibbsian.samplers.summary import ChainSummary, summarise_chains
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,10 @@ class Chains(Generic[S]):
         error = diagnostics.mcse_mean(columns).to(values.dtype).reshape(values.shape[1:])
         return values.mean(0), error
 
-    def summary(self) -> Summary:
+    def summary(self) -> ChainSummary:
         """Diagnostics per coordinate and the verdict in words."""
         share = float(self.divergences.sum()) / (self.steps * len(self.divergences))
-        return summarise(
+        return summarise_chains(
             self.draws, share, self.superchains, start_std=self.start_std, exact=self.exact
         )
 
@@ -81,8 +81,8 @@ class Chains(Generic[S]):
         return f"{head}\n{self.summary()}"
 
 
-def run(
-    kernel: Kernel[S],
+def run_chains(
+    kernel: MarkovKernel[S],
     x0: Tensor | S,
     steps: int,
     rng: Generator,
@@ -176,13 +176,13 @@ def recorded(sums: Sequence[tuple[Tensor, Tensor, Tensor]], thin: int) -> dict[s
     }
 
 
-def compiled(kernel: Kernel[S]) -> Callable[[S, Generator], tuple[S, Info]]:
+def compiled(kernel: MarkovKernel[S]) -> Callable[[S, Generator], tuple[S, TransitionInfo]]:
     """The kernel's step with its deterministic part compiled; the noise is drawn outside."""
     if kernel.noise is None or kernel.move is None:
         raise ValueError("this kernel has no deterministic move to compile; run it uncompiled")
     noise, move = kernel.noise, compiled_move(kernel.move)
 
-    def step(state: S, rng: Generator) -> tuple[S, Info]:
+    def step(state: S, rng: Generator) -> tuple[S, TransitionInfo]:
         with torch.no_grad():
             return move(state, noise(state, rng))
 
@@ -190,7 +190,9 @@ def compiled(kernel: Kernel[S]) -> Callable[[S, Generator], tuple[S, Info]]:
 
 
 @lru_cache(maxsize=8)
-def compiled_move(move: Callable[[S, Noise], tuple[S, Info]]) -> Callable[[S, Noise], Any]:
+def compiled_move(
+    move: Callable[[S, Noise], tuple[S, TransitionInfo]],
+) -> Callable[[S, Noise], Any]:
     """``move`` compiled, the same object for the same kernel: runs share what they compiled."""
     return torch.compile(move, dynamic=False)
 

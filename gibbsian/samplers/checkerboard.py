@@ -8,25 +8,25 @@ from torch import Generator, Tensor
 from gibbsian.core import Energy
 from gibbsian.samplers.binary import refuse_non_binary
 from gibbsian.samplers.kernel import (
-    Info,
-    Kernel,
+    ChainState,
+    MarkovKernel,
     Noise,
-    State,
+    TransitionInfo,
     accept_or_keep,
     finite,
     kernel_of,
     uniform_like,
 )
-from gibbsian.samplers.potential import Evaluate, Path
+from gibbsian.samplers.potential import AnnealingPath, Evaluate
 
 
 def checkerboard_gibbs(
-    energy: Energy | Path,
+    energy: Energy | AnnealingPath,
     colours: Tensor,
     *,
     categories: bool = False,
     beta: float | Tensor = 1.0,
-) -> Kernel[State]:
+) -> MarkovKernel[ChainState]:
     """Gibbs sampling of all sites of one colour given the other, then of the other. Exact.
 
     For energies that are linear in the state of each site, with no term that joins two sites of one
@@ -37,7 +37,7 @@ def checkerboard_gibbs(
     """
     evaluate = Evaluate(energy)
 
-    def init(x0: Tensor) -> State:
+    def init(x0: Tensor) -> ChainState:
         refuse_non_binary(x0)
         if categories and not bool((x0.sum(1) == 1).all()):
             raise ValueError(
@@ -46,26 +46,26 @@ def checkerboard_gibbs(
             )
         return evaluate.init(x0, 1.0, 1.0, beta)
 
-    def noise(state: State, rng: Generator) -> Noise:
+    def noise(state: ChainState, rng: Generator) -> Noise:
         return (uniform_like(state.x, rng),)
 
-    def move(state: State, noise: Noise) -> tuple[State, Info]:
+    def move(state: ChainState, noise: Noise) -> tuple[ChainState, TransitionInfo]:
         mask, new = colours.to(state.x.device), state
         for colour in (mask, ~mask):
             drawn = one_hot(new, noise[0]) if categories else bits(new, noise[0])
             new = evaluate(new, torch.where(colour, drawn, new.x))
         sound = finite(new.potential)
-        return accept_or_keep(sound, new, state), Info(sound.to(state.x), ~sound, 2)
+        return accept_or_keep(sound, new, state), TransitionInfo(sound.to(state.x), ~sound, 2)
 
     return kernel_of(init, noise, move)
 
 
-def bits(state: State, u: Tensor) -> Tensor:
+def bits(state: ChainState, u: Tensor) -> Tensor:
     """Each bit drawn given all others, ``[B, *event]``."""
     return (u < (-state.potential_grad).sigmoid()).to(u)
 
 
-def one_hot(state: State, u: Tensor) -> Tensor:
+def one_hot(state: ChainState, u: Tensor) -> Tensor:
     """Each site's category drawn given all other sites, ``[B, q, *sites]``, by Gumbel's maximum."""
     gumbel = -(-(u.clamp_min(torch.finfo(u.dtype).tiny).log())).log()
     best = (gumbel - state.potential_grad).argmax(1, keepdim=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 from gibbsian.core import Energy
 
 
-def grid_sum(
+def log_partition_on_grid(
     energy: Energy,
     low: float,
     high: float,

@@ -14,10 +14,10 @@ from torch import Generator, Tensor
 
 from gibbsian.core import Energy
 from gibbsian.samplers.kernel import (
-    Info,
-    Kernel,
+    ChainState,
+    MarkovKernel,
     Noise,
-    State,
+    TransitionInfo,
     check_positive,
     finite,
     kernel_of,
@@ -28,21 +28,21 @@ from gibbsian.samplers.kernel import (
     sum_event,
     uniform_like,
 )
-from gibbsian.samplers.potential import Evaluate, Path, refuse_bounded
+from gibbsian.samplers.potential import AnnealingPath, Evaluate, refuse_bounded
 
 MAX_ENERGY_ERROR = 1000.0
 """Nats the integrator may gain before a trajectory counts as diverging."""
 
 
 def hmc(
-    energy: Energy | Path,
+    energy: Energy | AnnealingPath,
     step_size: float | Tensor,
     steps: int = 10,
     *,
     jitter: float = 0.0,
     scale: float | Tensor = 1.0,
     beta: float | Tensor = 1.0,
-) -> Kernel[State]:
+) -> MarkovKernel[ChainState]:
     """Hamiltonian Monte Carlo (Duane et al., 1987; Neal, 2011). Exact; ``steps`` gradients a step.
 
     Fresh momentum r ~ N(0, I), then ``steps`` leapfrog steps of size h in x / s:
@@ -61,14 +61,14 @@ def hmc(
     refuse_bounded(energy)
     evaluate = Evaluate(energy)
 
-    def init(x0: Tensor) -> State:
+    def init(x0: Tensor) -> ChainState:
         return evaluate.init(x0, step_size, scale, beta)
 
-    def noise(state: State, rng: Generator) -> Noise:
+    def noise(state: ChainState, rng: Generator) -> Noise:
         base = normal_like(state.x, rng), uniform_like(state.energy, rng)
         return (*base, uniform_like(state.energy, rng)) if jitter else base
 
-    def move(state: State, noise: Noise) -> tuple[State, Info]:
+    def move(state: ChainState, noise: Noise) -> tuple[ChainState, TransitionInfo]:
         h = state.step_size
         if jitter:
             h = h * (1 - jitter + 2 * jitter * noise[2])
@@ -85,8 +85,8 @@ def hmc(
 
 
 def leapfrog(
-    evaluate: Evaluate, state: State, momentum: Tensor, h: Tensor, steps: int
-) -> tuple[State, Tensor]:
+    evaluate: Evaluate, state: ChainState, momentum: Tensor, h: Tensor, steps: int
+) -> tuple[ChainState, Tensor]:
     """The state and momentum after ``steps`` leapfrog steps; one gradient each.
 
     The gradient at the start is the state's, so it is not computed again. Time-reversible and

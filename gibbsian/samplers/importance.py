@@ -20,7 +20,7 @@ from gibbsian.samplers.metropolis import Proposal, check_proposal
 Scheme = Literal["multinomial", "stratified", "systematic"]
 
 
-def importance(energy: Energy, proposal: Proposal, n: int, rng: Generator) -> Draws:
+def importance_sampling(energy: Energy, proposal: Proposal, n: int, rng: Generator) -> Draws:
     """``n`` draws of the proposal weighed to stand for exp(-E) / Z_p.
 
     ``log_z`` is log (Z_p / Z_q), by Jensen a lower bound in expectation; it is log Z_p where the
@@ -77,7 +77,7 @@ def sir(
     As the number of candidates grows the draws become exact; ``candidates`` of at least 10 n is
     usual. They are not independent where candidates repeat. ``log_z`` is that of ``importance``.
     """
-    weighted = importance(energy, proposal, candidates, rng)
+    weighted = importance_sampling(energy, proposal, candidates, rng)
     assert weighted.log_weight is not None
     index = resample(weighted.log_weight, n, rng, scheme)
     ess = 1 / (1 / n + 1 / weighted.ess)

@@ -45,7 +45,7 @@ F = TypeVar("F")
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class ChainState:
     """What the next step needs. B chains; the event may have any shape.
 
     ``x [B, *event]``; ``energy [B]`` U(x); ``grad [B, *event]`` its gradient (None where the
@@ -65,7 +65,7 @@ class State:
     base: Tensor | None = None
     base_grad: Tensor | None = None
 
-    def replace(self, **changes: Any) -> State:
+    def replace(self, **changes: Any) -> ChainState:
         """A copy with other values; numbers become tensors of the chains' dtype and device."""
         for name in ("step_size", "beta", "scale"):
             if name in changes:
@@ -93,7 +93,7 @@ class State:
             return beta * self.grad
         return torch.lerp(self.base_grad, self.grad, beta)
 
-    def select(self, index: Tensor) -> State:
+    def select(self, index: Tensor) -> ChainState:
         """The chains ``index [n]``, as resampling needs them."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         for name in ("x", "energy", "grad", "velocity", "base", "base_grad"):
@@ -102,11 +102,11 @@ class State:
         for name in ("step_size", "beta"):
             if fields[name].ndim:
                 fields[name] = fields[name][index]
-        return State(**fields)
+        return ChainState(**fields)
 
 
 @dataclass(frozen=True, slots=True)
-class Info:
+class TransitionInfo:
     """What only a diagnosis needs.
 
     ``acceptance [B]``: probability with which the proposal was accepted (1 or 0 where there is no
@@ -126,7 +126,7 @@ class Info:
 
 
 @dataclass(frozen=True, slots=True)
-class Kernel(Generic[S]):
+class MarkovKernel(Generic[S]):
     """``init(x0 [B, *event]) -> state`` and ``step(state, rng) -> (state, Info)``, both pure.
 
     Where ``noise(state, rng)`` and ``move(state, noise)`` are given, a step is one after the other.
@@ -134,24 +134,24 @@ class Kernel(Generic[S]):
     """
 
     init: Callable[[Tensor], S]
-    step: Callable[[S, Generator], tuple[S, Info]]
+    step: Callable[[S, Generator], tuple[S, TransitionInfo]]
     noise: Callable[[S, Generator], Noise] | None = None
-    move: Callable[[S, Noise], tuple[S, Info]] | None = None
+    move: Callable[[S, Noise], tuple[S, TransitionInfo]] | None = None
     exact: bool = True
 
 
 def kernel_of(
     init: Callable[[Tensor], S],
     noise: Callable[[S, Generator], Noise],
-    move: Callable[[S, Noise], tuple[S, Info]],
+    move: Callable[[S, Noise], tuple[S, TransitionInfo]],
     exact: bool = True,
-) -> Kernel[S]:
+) -> MarkovKernel[S]:
     """The kernel whose step draws ``noise`` and then moves."""
 
-    def step(state: S, rng: Generator) -> tuple[S, Info]:
+    def step(state: S, rng: Generator) -> tuple[S, TransitionInfo]:
         return move(state, noise(state, rng))
 
-    return Kernel(init, step, noise, move, exact)
+    return MarkovKernel(init, step, noise, move, exact)
 
 
 def normal_like(x: Tensor, rng: Generator) -> Tensor:
@@ -192,7 +192,7 @@ def no_chain(shape: torch.Size) -> Tensor:
     return torch.zeros(shape, dtype=torch.bool)
 
 
-def slope(state: State) -> tuple[Tensor, Tensor | None]:
+def slope(state: ChainState) -> tuple[Tensor, Tensor | None]:
     """(g, b) with grad Phi = b g: off a path b is beta, left to a coefficient; on one it is None."""
     if state.base_grad is not None or state.grad is None:
         return state.potential_grad, None
@@ -243,9 +243,9 @@ def check_positive(name: str, value: float | Tensor) -> None:
         raise ValueError(f"{name} must be positive and finite; got {value}")
 
 
-def accept_or_keep(accept: Tensor, proposal: State, state: State) -> State:
+def accept_or_keep(accept: Tensor, proposal: ChainState, state: ChainState) -> ChainState:
     """Per chain, the proposal where ``accept [B]`` is true and the old state elsewhere."""
-    old: State = state
+    old: ChainState = state
     if eager_on_cpu(state.x) and state.x.numel() > 2048:
         # Copying the rejected rows is several times cheaper than torch.where, whose mask
         # broadcasts badly, unless there is little to copy.
@@ -266,7 +266,7 @@ def accept_or_keep(accept: Tensor, proposal: State, state: State) -> State:
 
     x, energy = pick(proposal.x, old.x), pick(proposal.energy, old.energy)
     assert x is not None and energy is not None
-    return State(
+    return ChainState(
         x,
         energy,
         pick(proposal.grad, old.grad),
@@ -280,13 +280,13 @@ def accept_or_keep(accept: Tensor, proposal: State, state: State) -> State:
 
 
 def metropolis(
-    state: State,
-    proposal: State,
+    state: ChainState,
+    proposal: ChainState,
     log_ratio: Tensor,
     sound: Tensor | None,
     u: Tensor,
     evaluations: int,
-) -> tuple[State, Info]:
+) -> tuple[ChainState, TransitionInfo]:
     """Accept with probability min(1, exp(log_ratio)), and never where ``sound [B]`` is false.
 
     ``sound`` is None where the host knows that all are. ``u [B]``: uniform on [0, 1).
@@ -297,4 +297,6 @@ def metropolis(
     else:
         broken = ~sound
         acceptance.masked_fill_(broken, 0.0)
-    return accept_or_keep(u < acceptance, proposal, state), Info(acceptance, broken, evaluations)
+    return accept_or_keep(u < acceptance, proposal, state), TransitionInfo(
+        acceptance, broken, evaluations
+    )

@@ -14,10 +14,10 @@ from torch import Generator, Tensor
 
 from gibbsian.core import Energy
 from gibbsian.samplers.kernel import (
-    Info,
-    Kernel,
+    ChainState,
+    MarkovKernel,
     Noise,
-    State,
+    TransitionInfo,
     accept_or_keep,
     check_positive,
     finite,
@@ -33,7 +33,7 @@ from gibbsian.samplers.kernel import (
     surely_finite,
     uniform_like,
 )
-from gibbsian.samplers.potential import Evaluate, Path, refuse_bounded
+from gibbsian.samplers.potential import AnnealingPath, Evaluate, refuse_bounded
 
 
 def reflect(x: Tensor, low: float, high: float) -> Tensor:
@@ -42,7 +42,7 @@ def reflect(x: Tensor, low: float, high: float) -> Tensor:
     return high - (torch.remainder(x - low, 2 * width) - width).abs()
 
 
-def take_if_finite(proposal: State, state: State) -> tuple[State, Info]:
+def take_if_finite(proposal: ChainState, state: ChainState) -> tuple[ChainState, TransitionInfo]:
     """The proposal of a kernel without a Metropolis step, unless it is NaN or infinite."""
     energy, grad = proposal.energy, proposal.grad
     assert grad is not None
@@ -55,13 +55,15 @@ def take_if_finite(proposal: State, state: State) -> tuple[State, Info]:
     if proposal.base is not None and proposal.base_grad is not None:
         rows = rows + proposal.base + sum_event(proposal.base_grad)
     sound = finite(rows)
-    return accept_or_keep(sound, proposal, state), Info(sound.to(rows), ~sound, 1)
+    return accept_or_keep(sound, proposal, state), TransitionInfo(sound.to(rows), ~sound, 1)
 
 
 @lru_cache(maxsize=16)
-def all_taken(chains: torch.Size, dtype: torch.dtype) -> Info:
+def all_taken(chains: torch.Size, dtype: torch.dtype) -> TransitionInfo:
     """The information that every chain on the CPU moved, made once."""
-    return Info(ones(chains, dtype, torch.device("cpu")), no_chain(chains), 1, all_moved=True)
+    return TransitionInfo(
+        ones(chains, dtype, torch.device("cpu")), no_chain(chains), 1, all_moved=True
+    )
 
 
 def coefficients(
@@ -81,13 +83,13 @@ def coefficients(
 
 
 def ula(
-    energy: Energy | Path,
+    energy: Energy | AnnealingPath,
     step_size: float | Tensor,
     *,
     box: tuple[float, float] | None = None,
     scale: float | Tensor = 1.0,
     beta: float | Tensor = 1.0,
-) -> Kernel[State]:
+) -> MarkovKernel[ChainState]:
     """Unadjusted Langevin (Roberts and Tweedie, 1996): z' = z - h grad Phi + sqrt(2 h) xi.
 
     Biased: on N(0, 1) the stationary variance is 1 / (1 - h / 2). ``box`` (low, high) reflects at
@@ -103,13 +105,13 @@ def ula(
         refuse_bounded(energy)
     evaluate, terms = Evaluate(energy), remembered(coefficients)
 
-    def init(x0: Tensor) -> State:
+    def init(x0: Tensor) -> ChainState:
         return evaluate.init(x0, step_size, scale, beta)
 
-    def noise(state: State, rng: Generator) -> Noise:
+    def noise(state: ChainState, rng: Generator) -> Noise:
         return (normal_like(state.x, rng),)
 
-    def move(state: State, noise: Noise) -> tuple[State, Info]:
+    def move(state: ChainState, noise: Noise) -> tuple[ChainState, TransitionInfo]:
         g, b = slope(state)
         drift, diffusion, _ = terms(state.step_size, state.scale, b, state.x.ndim - 1)
         x = torch.addcmul(state.x, g, drift, value=-1)
@@ -122,12 +124,12 @@ def ula(
 
 
 def mala(
-    energy: Energy | Path,
+    energy: Energy | AnnealingPath,
     step_size: float | Tensor,
     *,
     scale: float | Tensor = 1.0,
     beta: float | Tensor = 1.0,
-) -> Kernel[State]:
+) -> MarkovKernel[ChainState]:
     """Metropolis-adjusted Langevin (Roberts and Tweedie, 1996). Exact.
 
     z' = z - h grad Phi(z) + sqrt(2 h) xi is accepted with probability min(1, exp(r)),
@@ -141,13 +143,13 @@ def mala(
     refuse_bounded(energy)
     evaluate, terms = Evaluate(energy), remembered(coefficients)
 
-    def init(x0: Tensor) -> State:
+    def init(x0: Tensor) -> ChainState:
         return evaluate.init(x0, step_size, scale, beta)
 
-    def noise(state: State, rng: Generator) -> Noise:
+    def noise(state: ChainState, rng: Generator) -> Noise:
         return normal_like(state.x, rng), uniform_like(state.energy, rng)
 
-    def move(state: State, noise: Noise) -> tuple[State, Info]:
+    def move(state: ChainState, noise: Noise) -> tuple[ChainState, TransitionInfo]:
         (xi, u), (g, b) = noise, slope(state)
         drift, diffusion, ratio = terms(state.step_size, state.scale, b, state.x.ndim - 1)
         x = torch.addcmul(state.x, g, drift, value=-1)
@@ -166,13 +168,13 @@ def mala(
 
 
 def underdamped(
-    energy: Energy | Path,
+    energy: Energy | AnnealingPath,
     step_size: float | Tensor,
     *,
     friction: float,
     mass: float | Tensor = 1.0,
     beta: float | Tensor = 1.0,
-) -> Kernel[State]:
+) -> MarkovKernel[ChainState]:
     """Kinetic Langevin in the A-B-O-B-A splitting (Leimkuhler and Matthews, 2013).
 
     dz = v dt,  dv = -kappa v dt - grad Phi(z) / m dt + sqrt(2 kappa / m) dW, with kappa the
@@ -190,14 +192,14 @@ def underdamped(
     evaluate = Evaluate(energy)
     scale = torch.as_tensor(mass).rsqrt()
 
-    def init(x0: Tensor) -> State:
+    def init(x0: Tensor) -> ChainState:
         state = evaluate.init(x0, step_size, scale, beta)
         return state.replace(velocity=torch.zeros_like(state.x))
 
-    def noise(state: State, rng: Generator) -> Noise:
+    def noise(state: ChainState, rng: Generator) -> Noise:
         return (normal_like(state.x, rng),)
 
-    def move(state: State, noise: Noise) -> tuple[State, Info]:
+    def move(state: ChainState, noise: Noise) -> tuple[ChainState, TransitionInfo]:
         h, s, v = per_chain(state.step_size, state.x), state.scale, state.velocity
         assert v is not None
         decay, kick = torch.exp(-friction * h), h / 2 * s.square()
@@ -213,8 +215,8 @@ def underdamped(
     return kernel_of(init, noise, move, exact=False)
 
 
-def _at(state: State, x: Tensor, velocity: Tensor) -> State:
-    return State(
+def _at(state: ChainState, x: Tensor, velocity: Tensor) -> ChainState:
+    return ChainState(
         x,
         state.energy,
         state.grad,

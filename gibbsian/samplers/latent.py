@@ -50,7 +50,7 @@ class OnImage:
         return self.inverse_temperature * self.energy(self.generator(z)) - 0.5 * volume
 
 
-def pullback(
+def latent_energy(
     energy: Energy,
     generator: Callable[[Tensor], Tensor],
     prior: Gaussian,

@@ -18,10 +18,10 @@ from torch import Generator, Tensor
 from gibbsian.core import Energy
 from gibbsian.samplers.hmc import MAX_ENERGY_ERROR, leapfrog
 from gibbsian.samplers.kernel import (
-    Info,
-    Kernel,
+    ChainState,
+    MarkovKernel,
     Noise,
-    State,
+    TransitionInfo,
     accept_or_keep,
     finite,
     kernel_of,
@@ -29,7 +29,7 @@ from gibbsian.samplers.kernel import (
     sum_event,
     uniform_like,
 )
-from gibbsian.samplers.potential import Evaluate, Path, refuse_bounded
+from gibbsian.samplers.potential import AnnealingPath, Evaluate, refuse_bounded
 
 FEWEST_CHAINS = 4
 
@@ -43,7 +43,7 @@ class SelfTuned:
     ``slice_variable [B]``: u in [-1, 1), |u| uniform. ``count``: 0-d, the steps taken.
     """
 
-    inner: State
+    inner: ChainState
     slice_variable: Tensor
     count: Tensor
 
@@ -66,7 +66,7 @@ class Tuning(NamedTuple):
     scale: Tensor
 
 
-def meads(energy: Energy | Path, *, beta: float | Tensor = 1.0) -> Kernel[SelfTuned]:
+def meads(energy: Energy | AnnealingPath, *, beta: float | Tensor = 1.0) -> MarkovKernel[SelfTuned]:
     """Generalized HMC with the settings that its chains suggest. Exact; one gradient a step.
 
     Hoffman and Sountsov, "Tuning-free generalized Hamiltonian Monte Carlo" (AISTATS 2022,
@@ -97,7 +97,7 @@ def meads(energy: Energy | Path, *, beta: float | Tensor = 1.0) -> Kernel[SelfTu
     def noise(state: SelfTuned, rng: Generator) -> Noise:
         return normal_like(state.x, rng), uniform_like(state.inner.energy, rng)
 
-    def move(state: SelfTuned, noise: Noise) -> tuple[SelfTuned, Info]:
+    def move(state: SelfTuned, noise: Noise) -> tuple[SelfTuned, TransitionInfo]:
         rows = torch.arange(len(state.x), device=state.x.device)
         even, odd = rows[::2], rows[1::2]
         first = state.count == 0  # momenta and slice variables are still to be drawn
@@ -106,7 +106,7 @@ def meads(energy: Energy | Path, *, beta: float | Tensor = 1.0) -> Kernel[SelfTu
         a, u_a, info_a = moved(a, tuning(b, state.count), noise[0][even], u[even], first)
         b, u_b, info_b = moved(b, tuning(a, state.count), noise[0][odd], u[odd], first)
         back = torch.cat([even, odd]).argsort()
-        info = Info(
+        info = TransitionInfo(
             torch.cat([info_a.acceptance, info_b.acceptance])[back],
             torch.cat([info_a.diverging, info_b.diverging])[back],
             evaluations=1,
@@ -114,8 +114,8 @@ def meads(energy: Energy | Path, *, beta: float | Tensor = 1.0) -> Kernel[SelfTu
         return SelfTuned(joined(a, b, back), torch.cat([u_a, u_b])[back], state.count + 1), info
 
     def moved(
-        state: State, tuned: Tuning, xi: Tensor, u: Tensor, first: Tensor
-    ) -> tuple[State, Tensor, Info]:
+        state: ChainState, tuned: Tuning, xi: Tensor, u: Tensor, first: Tensor
+    ) -> tuple[ChainState, Tensor, TransitionInfo]:
         h, alpha, s = tuned
         alpha = torch.where(first, 1.0, alpha)
         assert state.velocity is not None
@@ -130,12 +130,16 @@ def meads(energy: Energy | Path, *, beta: float | Tensor = 1.0) -> Kernel[SelfTu
         accept = sound & (u.abs() < log_ratio.exp())
         stay = state.replace(velocity=-r, step_size=h.expand(len(u)))
         new = accept_or_keep(accept, end.replace(velocity=r_end), stay)
-        return new, torch.where(accept, u * (-log_ratio).exp(), u), Info(acceptance, ~sound, 1)
+        return (
+            new,
+            torch.where(accept, u * (-log_ratio).exp(), u),
+            TransitionInfo(acceptance, ~sound, 1),
+        )
 
     return kernel_of(init, noise, move)
 
 
-def tuning(state: State, count: Tensor) -> Tuning:
+def tuning(state: ChainState, count: Tensor) -> Tuning:
     """The settings that the chains of ``state`` suggest for others, after ``count`` steps.
 
     In x / s, s the standard deviation of every coordinate: h = 1 / (2 sqrt(l)), at most 1, with l the
@@ -166,7 +170,7 @@ def largest_eigenvalue(rows: Tensor) -> Tensor:
     )
 
 
-def joined(a: State, b: State, order: Tensor) -> State:
+def joined(a: ChainState, b: ChainState, order: Tensor) -> ChainState:
     """The chains of ``a`` and then those of ``b``, taken in ``order [B]``."""
 
     def rows(one: Tensor | None, other: Tensor | None) -> Tensor | None:
@@ -175,7 +179,7 @@ def joined(a: State, b: State, order: Tensor) -> State:
     x, energy, step_size = rows(a.x, b.x), rows(a.energy, b.energy), rows(a.step_size, b.step_size)
     assert x is not None and energy is not None and step_size is not None
     beta = a.beta if a.beta.ndim == 0 else torch.cat([a.beta, b.beta])[order]
-    return State(
+    return ChainState(
         x,
         energy,
         rows(a.grad, b.grad),

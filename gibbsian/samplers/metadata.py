@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from gibbsian.samplers.chains import Chains
-from gibbsian.samplers.kernel import State
+from gibbsian.samplers.kernel import ChainState
 
 WORST, TRACED = 6, 4
 COLUMNS = ("mean", "std", "mcse", "ess_bulk", "ess_tail", "r_hat")
 
 
-def chain_metadata(chains: Chains[State], kernel: str) -> dict[str, Any]:
+def chain_metadata(chains: Chains[ChainState], kernel: str) -> dict[str, Any]:
     """Diagnostics of ``chains`` that ``kernel`` made: in all, of the worst coordinates, and a trace.
 
     ``rows``: at most six coordinates, those with the largest R-hat; ``trace``: the worst of them along the

@@ -9,10 +9,10 @@ from torch import Generator, Tensor
 
 from gibbsian.core import Energy
 from gibbsian.samplers.kernel import (
-    Info,
-    Kernel,
+    ChainState,
+    MarkovKernel,
     Noise,
-    State,
+    TransitionInfo,
     check_positive,
     kernel_of,
     metropolis,
@@ -20,7 +20,7 @@ from gibbsian.samplers.kernel import (
     per_chain,
     uniform_like,
 )
-from gibbsian.samplers.potential import Evaluate, Path, refuse_bounded
+from gibbsian.samplers.potential import AnnealingPath, Evaluate, refuse_bounded
 
 
 @runtime_checkable
@@ -47,13 +47,13 @@ def check_proposal(proposal: object) -> None:
             )
 
 
-def random_walk(
-    energy: Energy | Path,
+def random_walk_metropolis(
+    energy: Energy | AnnealingPath,
     step_size: float | Tensor,
     *,
     scale: float | Tensor = 1.0,
     beta: float | Tensor = 1.0,
-) -> Kernel[State]:
+) -> MarkovKernel[ChainState]:
     """Random-walk Metropolis (Metropolis et al., 1953): x' = x + h s xi. Exact.
 
     One energy evaluation a step, no gradient. Best acceptance is near 0.44 in one dimension and
@@ -64,13 +64,13 @@ def random_walk(
     refuse_bounded(energy)
     evaluate = Evaluate(energy, gradient=False)
 
-    def init(x0: Tensor) -> State:
+    def init(x0: Tensor) -> ChainState:
         return evaluate.init(x0, step_size, scale, beta)
 
-    def noise(state: State, rng: Generator) -> Noise:
+    def noise(state: ChainState, rng: Generator) -> Noise:
         return normal_like(state.x, rng), uniform_like(state.energy, rng)
 
-    def move(state: State, noise: Noise) -> tuple[State, Info]:
+    def move(state: ChainState, noise: Noise) -> tuple[ChainState, TransitionInfo]:
         length = per_chain(state.step_size, state.x) * state.scale
         proposal = evaluate(state, torch.addcmul(state.x, noise[0], length))
         end = proposal.potential
@@ -81,9 +81,9 @@ def random_walk(
     return kernel_of(init, noise, move)
 
 
-def independence(
-    energy: Energy | Path, proposal: Proposal, *, beta: float | Tensor = 1.0
-) -> Kernel[State]:
+def independence_metropolis(
+    energy: Energy | AnnealingPath, proposal: Proposal, *, beta: float | Tensor = 1.0
+) -> MarkovKernel[ChainState]:
     """Independence Metropolis-Hastings (Hastings, 1970): x' ~ q whatever x is. Exact.
 
     Accepted with probability min(1, w(x') / w(x)), w = exp(-Phi) / q. One energy evaluation and two
@@ -95,13 +95,13 @@ def independence(
     refuse_bounded(energy)
     evaluate = Evaluate(energy, gradient=False)
 
-    def init(x0: Tensor) -> State:
+    def init(x0: Tensor) -> ChainState:
         return evaluate.init(x0, 1.0, 1.0, beta)
 
-    def noise(state: State, rng: Generator) -> Noise:
+    def noise(state: ChainState, rng: Generator) -> Noise:
         return proposal.sample(len(state.x), rng).to(state.x), uniform_like(state.energy, rng)
 
-    def move(state: State, noise: Noise) -> tuple[State, Info]:
+    def move(state: ChainState, noise: Noise) -> tuple[ChainState, TransitionInfo]:
         there = evaluate(state, noise[0])
         gain = proposal.log_density(state.x) - proposal.log_density(there.x)
         end = there.potential

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from gibbsian.samplers.kernel import Info, Kernel, State
+from gibbsian.samplers.kernel import ChainState, MarkovKernel, TransitionInfo
 
 
 @dataclass(frozen=True)
 class Replicas:
     """``chains`` chains at every temperature, stacked in one inner state, cold ones first."""
 
-    inner: State
+    inner: ChainState
     chains: int
 
     @property
@@ -25,8 +25,8 @@ class Replicas:
 
 
 def parallel_tempering(
-    kernel: Kernel[State], betas: Sequence[float], *, step_power: float = 1.0
-) -> Kernel[Replicas]:
+    kernel: MarkovKernel[ChainState], betas: Sequence[float], *, step_power: float = 1.0
+) -> MarkovKernel[Replicas]:
     """Replica exchange over any kernel (Swendsen and Wang, 1986; Geyer, 1991). Exact if that is.
 
     ``betas``: R inverse temperatures, falling from 1. One step moves every replica by ``kernel`` at
@@ -53,7 +53,7 @@ def parallel_tempering(
         h = state.step_size * beta.pow(-step_power).clamp_max(100.0)
         return Replicas(state.replace(beta=beta, step_size=h), len(x0))
 
-    def step(state: Replicas, rng: Generator) -> tuple[Replicas, Info]:
+    def step(state: Replicas, rng: Generator) -> tuple[Replicas, TransitionInfo]:
         inner, info = kernel.step(state.inner, rng)
         n = state.chains
         beta = inner.beta.reshape(levels, n)
@@ -75,7 +75,9 @@ def parallel_tempering(
             )
         rows = (place * n + torch.arange(n, device=place.device)).flatten()
         moved = inner.select(rows).replace(step_size=inner.step_size, beta=inner.beta)
-        cold = Info(info.acceptance[:n], info.diverging[:n], levels * info.evaluations, swaps=swaps)
+        cold = TransitionInfo(
+            info.acceptance[:n], info.diverging[:n], levels * info.evaluations, swaps=swaps
+        )
         return Replicas(moved, n), cold
 
-    return Kernel(init, step, exact=kernel.exact)
+    return MarkovKernel(init, step, exact=kernel.exact)

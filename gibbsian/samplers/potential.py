@@ -12,11 +12,11 @@ from torch.autograd.graph import _engine_run_backward
 
 from gibbsian.core import Energy, check_energy
 from gibbsian.core.measures import Measure, RealSpace
-from gibbsian.samplers.kernel import State, on_device_of, ones
+from gibbsian.samplers.kernel import ChainState, on_device_of, ones
 
 
 @dataclass(frozen=True)
-class Path:
+class AnnealingPath:
     """Energies (1 - beta) V + beta U from ``base`` V (beta 0) to ``energy`` U (beta 1)."""
 
     base: Energy
@@ -80,24 +80,26 @@ def _value_only(energy: Energy, x: Tensor) -> tuple[Tensor, None]:
 class Evaluate:
     """Moves a state to another point: ``evaluate(state, x)`` has U, V and their gradients at x."""
 
-    def __init__(self, energy: Energy | Path, gradient: bool = True):
-        target, base = (energy.energy, energy.base) if isinstance(energy, Path) else (energy, None)
+    def __init__(self, energy: Energy | AnnealingPath, gradient: bool = True):
+        target, base = (
+            (energy.energy, energy.base) if isinstance(energy, AnnealingPath) else (energy, None)
+        )
         self.target = differentiated(target) if gradient else partial(_value_only, target)
         self.base: Callable[[Tensor], tuple[Tensor, Tensor | None]] | None = None
         if base is not None:
             self.base = differentiated(base) if gradient else partial(_value_only, base)
 
-    def __call__(self, state: State, x: Tensor, velocity: Tensor | None = None) -> State:
+    def __call__(self, state: ChainState, x: Tensor, velocity: Tensor | None = None) -> ChainState:
         """``state`` moved to ``x``, with the same step size, beta and scale."""
         energy, grad = self.target(x)
         base, base_grad = (None, None) if self.base is None else self.base(x)
-        return State(
+        return ChainState(
             x, energy, grad, state.step_size, state.beta, state.scale, velocity, base, base_grad
         )
 
     def init(
         self, x0: Tensor, step_size: float | Tensor, scale: float | Tensor, beta: float | Tensor
-    ) -> State:
+    ) -> ChainState:
         """The first state. ValueError on non-finite x0, wrong shapes or non-finite energies."""
         if x0.ndim < 2:
             raise ValueError(
@@ -108,7 +110,7 @@ class Evaluate:
         rows = x.flatten(1).sum(1)
         h, s, b = (on_device_of(x, v) for v in (step_size, scale, beta))
         try:
-            state = self(State(x, x, None, h, b, s), x)
+            state = self(ChainState(x, x, None, h, b, s), x)
         except RuntimeError as error:
             refuse_non_finite(rows, "x0 holds NaN or infinity")
             raise ValueError(
@@ -133,9 +135,9 @@ def refuse_non_finite(value: Tensor, what: str) -> None:
         )
 
 
-def refuse_bounded(energy: Energy | Path) -> None:
+def refuse_bounded(energy: Energy | AnnealingPath) -> None:
     """ValueError for an energy that says it is ``bounded``: exp(-E) has no normaliser on R^d."""
-    target = energy.energy if isinstance(energy, Path) else energy
+    target = energy.energy if isinstance(energy, AnnealingPath) else energy
     if getattr(target, "bounded", False):
         raise ValueError(
             f"{type(target).__name__} is bounded, so that exp(-E) has no normaliser on R^d and "
@@ -161,7 +163,7 @@ class Constrained:
         return self.energy(x) - self.measure.log_density(x)
 
 
-def constrained(energy: Energy, measure: Measure) -> Energy:
+def constrained_energy(energy: Energy, measure: Measure) -> Energy:
     """The energy under its base measure, for kernels with a Metropolis step.
 
     Outside a Box it is +inf, so such points are rejected. Unadjusted Langevin takes ``box`` instead

@@ -12,7 +12,7 @@ from gibbsian.samplers.draws import Draws
 from gibbsian.samplers.metropolis import Proposal, check_proposal
 
 
-def rejection(
+def rejection_sampling(
     energy: Energy,
     proposal: Proposal,
     log_k: float,

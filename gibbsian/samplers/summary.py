@@ -32,7 +32,7 @@ MOST_COORDINATES = 64
 
 
 @dataclass(frozen=True)
-class Summary:
+class ChainSummary:
     """Diagnostics per coordinate ``[p]``, p coordinates called ``names``, and the verdict.
 
     ``r_hat`` is the nested form where the chains are grouped in superchains. Fields are empty where
@@ -69,14 +69,14 @@ class Summary:
         return "\n".join([*lines, self.verdict])
 
 
-def summarise(
+def summarise_chains(
     draws: Tensor,
     divergent_share: float = 0.0,
     superchains: int = 0,
     *,
     start_std: Tensor | None = None,
     exact: bool = True,
-) -> Summary:
+) -> ChainSummary:
     """Diagnose ``draws [kept, chains, *event]``.
 
     ``superchains`` > 0: that many consecutive groups of chains shared their start; R-hat is then
@@ -88,7 +88,7 @@ def summarise(
     if kept < 4:
         why = f"not converged: {kept} kept draws per chain cannot show convergence; keep at least 4"
         none = torch.empty(0)
-        return Summary((), none, none, none, none, none, none, why)
+        return ChainSummary((), none, none, none, none, none, none, why)
     columns = draws.reshape(kept, chains, -1)
     size = columns.shape[2]
     chosen = torch.linspace(0, size - 1, min(size, MOST_COORDINATES)).round().long()
@@ -107,7 +107,7 @@ def summarise(
         start_std.flatten()[chosen.to(start_std.device)], std
     ):
         verdict = ONE_PLACE
-    return Summary(names, pooled.mean(0), std, mcse, bulk, tail, r_hat, verdict)
+    return ChainSummary(names, pooled.mean(0), std, mcse, bulk, tail, r_hat, verdict)
 
 
 def in_one_place(start_std: Tensor, std: Tensor) -> bool:

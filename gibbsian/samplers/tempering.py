@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from gibbsian.samplers.kernel import Kernel, State
+from gibbsian.samplers.kernel import ChainState, MarkovKernel
 
 WARM_UP = 10
 GAIN = 2.0
@@ -30,7 +30,7 @@ class ScheduleError(ValueError):
 
 
 @dataclass(frozen=True)
-class Schedule:
+class AnnealingSchedule:
     """``betas [K + 1, runs]`` from 0 to 1 and ``step_sizes [K, runs]`` of the moves at betas[1:].
 
     Runs that need fewer temperatures than others repeat beta = 1 at the end.
@@ -41,7 +41,7 @@ class Schedule:
 
 
 @dataclass(frozen=True)
-class Annealed:
+class AnnealedParticles:
     """What a pass along the path leaves behind.
 
     ``log_weights [runs, n]``: of AIS, each an estimate of log Z_1 / Z_0 with E[exp] = Z_1 / Z_0
@@ -62,7 +62,7 @@ class Annealed:
 
 
 def adapt_schedule(
-    kernel: Kernel[State],
+    kernel: MarkovKernel[ChainState],
     x0: Tensor,
     rng: Generator,
     *,
@@ -71,7 +71,7 @@ def adapt_schedule(
     moves: int = 1,
     target_acceptance: float = 0.7,
     max_temperatures: int = 1000,
-) -> Schedule:
+) -> AnnealingSchedule:
     """Temperatures and step sizes from a pilot of SMC.
 
     Each next beta makes the conditional effective sample size (Zhou, Johansen and Aston, 2016),
@@ -110,18 +110,18 @@ def adapt_schedule(
         h = _adapt(h, first, accepted - target_acceptance)
         betas.append(beta)
         step_sizes.append(h)
-    return Schedule(torch.stack(betas), torch.stack(step_sizes))
+    return AnnealingSchedule(torch.stack(betas), torch.stack(step_sizes))
 
 
 def ais(
-    kernel: Kernel[State],
+    kernel: MarkovKernel[ChainState],
     x0: Tensor,
-    schedule: Schedule,
+    schedule: AnnealingSchedule,
     rng: Generator,
     *,
     moves: int = 1,
     reverse: bool = False,
-) -> Annealed:
+) -> AnnealedParticles:
     """Annealed importance sampling (Neal, 2001), forward or in reverse.
 
     Forward, from exact draws of exp(-V): E[exp(log_weights)] = Z_1 / Z_0, so by Jensen the log
@@ -150,18 +150,18 @@ def ais(
         acceptance += accepted / levels
         evaluations += moves
     ratio = torch.logsumexp(log_w, 1) - math.log(n)
-    return Annealed(log_w, ratio, state.x, acceptance, None, None, evaluations)
+    return AnnealedParticles(log_w, ratio, state.x, acceptance, None, None, evaluations)
 
 
 def smc(
-    kernel: Kernel[State],
+    kernel: MarkovKernel[ChainState],
     x0: Tensor,
-    schedule: Schedule,
+    schedule: AnnealingSchedule,
     rng: Generator,
     *,
     moves: int = 1,
     resample_below: float = 0.5,
-) -> Annealed:
+) -> AnnealedParticles:
     """A sequential Monte Carlo sampler (Del Moral, Doucet and Jasra, 2006).
 
     As AIS, but a run whose effective sample size falls below the share ``resample_below`` of its
@@ -189,17 +189,25 @@ def smc(
     mean, variance = _weighted_moments(_gap(state, runs), log_w)
     gap_mean = torch.stack([*means, mean])
     gap_variance = torch.stack([*variances, variance])
-    return Annealed(log_w, ratio, state.x, acceptance, gap_mean, gap_variance, moves * levels)
+    return AnnealedParticles(
+        log_w, ratio, state.x, acceptance, gap_mean, gap_variance, moves * levels
+    )
 
 
-def _gap(state: State, runs: int) -> Tensor:
+def _gap(state: ChainState, runs: int) -> Tensor:
     """U - V ``[runs, n]`` in float64 on the CPU, like all bookkeeping; +inf where it is no number."""
     return state.energy_gap.cpu().double().nan_to_num(nan=math.inf).reshape(runs, -1)
 
 
 def _move(
-    kernel: Kernel[State], state: State, rng: Generator, beta: Tensor, h: Tensor, moves: int, n: int
-) -> tuple[State, Tensor]:
+    kernel: MarkovKernel[ChainState],
+    state: ChainState,
+    rng: Generator,
+    beta: Tensor,
+    h: Tensor,
+    moves: int,
+    n: int,
+) -> tuple[ChainState, Tensor]:
     """``moves`` steps at inverse temperature ``beta [runs]``; mean acceptance ``[runs]``."""
     state = state.replace(beta=beta.repeat_interleave(n), step_size=h.repeat_interleave(n))
     accepted = torch.zeros_like(beta)
@@ -238,8 +246,8 @@ def _next_beta(gap: Tensor, log_w: Tensor, beta: Tensor, target: float) -> Tenso
 
 
 def _resample(
-    state: State, log_w: Tensor, rng: Generator, below: float = 0.5
-) -> tuple[State, Tensor]:
+    state: ChainState, log_w: Tensor, rng: Generator, below: float = 0.5
+) -> tuple[ChainState, Tensor]:
     """Systematic resampling of the runs whose effective sample size is below ``below * n``."""
     runs, n = log_w.shape
     weights = torch.softmax(log_w, 1)

@@ -19,7 +19,7 @@ from gibbsian.samplers.metropolis import Proposal
 Map = Callable[[Tensor], Tensor]
 
 
-def inverse_transform(inverse_cdf: Map, shape: tuple[int, ...], rng: Generator) -> Tensor:
+def inverse_transform_sampling(inverse_cdf: Map, shape: tuple[int, ...], rng: Generator) -> Tensor:
     """``inverse_cdf(u)`` for float64 uniforms u of ``shape`` in the open interval (0, 1)."""
     u = torch.rand(shape, generator=rng, device=rng.device, dtype=torch.float64)
     return inverse_cdf(u.clamp_min(2.0**-54))
@@ -57,7 +57,7 @@ def invert_cdf(cdf: Map, low: float, high: float, iterations: int = 60) -> Map:
     return inverse
 
 
-class Tabulated:
+class TabulatedCDF:
     """The law on an interval whose density is piecewise linear between tabulated values.
 
     ``grid [n]``: increasing points; ``log_density [n]``: unnormalised, in nats. Event shape (1,).
@@ -98,7 +98,7 @@ class Tabulated:
 
     def sample(self, n: int, rng: Generator) -> Tensor:
         """``[n, 1]`` float32 draws."""
-        return inverse_transform(self.inverse_cdf, (n, 1), rng).float()
+        return inverse_transform_sampling(self.inverse_cdf, (n, 1), rng).float()
 
     def log_density(self, x: Tensor) -> Tensor:
         """``[B, 1] -> [B]``: the normalised log-density, -inf outside the table."""

@@ -3,17 +3,23 @@
 Knows only Method: imports core alone.
 """
 
-from gibbsian.training.checkpoints import restore, save
-from gibbsian.training.loop import Interrupted, Training, Watch, fit, start
-from gibbsian.training.optimizers import Optimizer
+from gibbsian.training.checkpoints import restore_checkpoint, save_checkpoint
+from gibbsian.training.loop import (
+    TrainingCallback,
+    TrainingInterrupted,
+    TrainingOptions,
+    fit,
+    start_training,
+)
+from gibbsian.training.optimizers import OptimizerOptions
 
 __all__ = [
-    "Interrupted",
-    "Optimizer",
-    "Training",
-    "Watch",
+    "OptimizerOptions",
+    "TrainingCallback",
+    "TrainingInterrupted",
+    "TrainingOptions",
     "fit",
-    "restore",
-    "save",
-    "start",
+    "restore_checkpoint",
+    "save_checkpoint",
+    "start_training",
 ]

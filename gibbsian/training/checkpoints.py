@@ -16,7 +16,7 @@ from typing import Any
 
 from torch import Generator, Tensor
 
-from gibbsian.core import Method
+from gibbsian.core import TrainingMethod
 from gibbsian.core.files import CorruptFileError, ForeignFileError, read_tensors, write_tensors
 from gibbsian.core.randomness import global_states, seed_device, seed_from, set_global_states
 from gibbsian.training import processes
@@ -31,7 +31,7 @@ FORMAT = 1
 class Progress:
     """Everything that changes while training runs: the state of a run between two rounds."""
 
-    method: Method
+    method: TrainingMethod
     stepper: Stepper
     rng: Generator
     stream: Any  # has state_dict() and load_state_dict() of whole numbers
@@ -112,14 +112,14 @@ def prune(folder: Path) -> None:
                 path.unlink(missing_ok=True)
 
 
-def save(folder: Path, progress: Progress) -> None:
+def save_checkpoint(folder: Path, progress: Progress) -> None:
     """Write this process's file for the current round, then remove all but the last two rounds."""
     write(folder, snapshot(progress))
     processes.barrier()
     prune(folder)
 
 
-def restore(folder: Path, progress: Progress) -> None:
+def restore_checkpoint(folder: Path, progress: Progress) -> None:
     """Put the newest whole checkpoint into ``progress``; say so when a damaged one was passed over.
 
     Random numbers go on to the same bits on the type of device that wrote it. On another, whose

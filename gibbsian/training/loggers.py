@@ -16,9 +16,9 @@ from typing import Any
 
 from gibbsian.core import nearest
 from gibbsian.core.imports import import_here
-from gibbsian.training import Watch
+from gibbsian.training import TrainingCallback
 
-Tracker = Callable[[Path, Mapping[str, Any]], Watch]
+Tracker = Callable[[Path, Mapping[str, Any]], TrainingCallback]
 
 
 class TensorBoard:
@@ -59,7 +59,9 @@ TRACKERS: Mapping[str, Tracker] = {"tensorboard": TensorBoard}
 
 
 @contextmanager
-def watching(name: str | None, run: Path, config: Mapping[str, Any]) -> Iterator[Watch | None]:
+def watching(
+    name: str | None, run: Path, config: Mapping[str, Any]
+) -> Iterator[TrainingCallback | None]:
     """What sees the rows of the run in folder ``run``: a tracker by name, or one's own.
 
     ``name`` is a key of ``TRACKERS`` or ``package.module:function``, looked for in the current folder

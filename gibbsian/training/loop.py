@@ -1,4 +1,4 @@
-"""The loop: rounds, logging, checkpoints, signals. It knows ``Method`` and nothing about any method."""
+"""The loop: rounds, logging, checkpoints, signals. Knows ``TrainingMethod``, nothing of any method."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from gibbsian.core import Method
+from gibbsian.core import TrainingMethod
 from gibbsian.core.randomness import seed_global
 from gibbsian.core.signatures import RARE
 from gibbsian.training import checkpoints, metric_log, processes
 from gibbsian.training.arithmetic import Precision, arithmetic, channels_last, check_precision
 from gibbsian.training.checkpoints import Progress
-from gibbsian.training.optimizers import Optimizer
+from gibbsian.training.optimizers import OptimizerOptions
 from gibbsian.training.stepper import Stepper
 from gibbsian.training.writer import Writer
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingOptions:
     """How long and on what a run trains.
 
     Args:
@@ -77,16 +77,19 @@ class Training:
 ASK_EVERY = 10
 """Rounds between two questions among several processes whether one was asked to stop."""
 
-Watch = Callable[[Mapping[str, float]], None]
+TrainingCallback = Callable[[Mapping[str, float]], None]
 """Sees each logged row: ``round`` (from 1), ``rounds_per_second``, and ``player/name`` -> value."""
 
 
-class Interrupted(Exception):
+class TrainingInterrupted(Exception):
     """The run was asked to stop by a signal and has saved its state; ``args[0]`` is the signal."""
 
 
-def start(
-    method: Method, optimizers: Mapping[str, Optimizer], options: Training, stream: Any
+def start_training(
+    method: TrainingMethod,
+    optimizers: Mapping[str, OptimizerOptions],
+    options: TrainingOptions,
+    stream: Any,
 ) -> Progress:
     """The state of a run before its first round; process r draws from its own generator."""
     device = next(method.parameters()).device
@@ -102,11 +105,11 @@ def start(
 
 def fit(
     progress: Progress,
-    options: Training,
+    options: TrainingOptions,
     state: Path | None = None,
     metrics: Path | None = None,
     on_save: Callable[[Progress], Callable[[], None]] | None = None,
-    watch: Watch | None = None,
+    watch: TrainingCallback | None = None,
 ) -> Progress:
     """Play rounds until ``options.rounds`` are done; return the progress.
 
@@ -118,7 +121,7 @@ def fit(
     and, one round later, OSError where a checkpoint could not be written (the one before stays).
     """
     if state is not None and not checkpoints.saved(state, progress.index):
-        checkpoints.save(state, progress)
+        checkpoints.save_checkpoint(state, progress)
     saved = progress.index
     if metrics is not None and processes.rank() == 0:
         metric_log.forget_after(metrics, progress.index, progress.run)
@@ -153,7 +156,7 @@ def fit(
             bar.update()
             if stop:
                 _settle(writer, state)  # only what is written is said to be saved
-                raise Interrupted(caught[0] if caught else signal.SIGTERM)
+                raise TrainingInterrupted(caught[0] if caught else signal.SIGTERM)
         _settle(writer, state)
     return progress
 
@@ -192,7 +195,7 @@ def _settle(writer: Writer, state: Path | None) -> None:
         checkpoints.prune(state)
 
 
-def _round(progress: Progress, options: Training) -> dict[str, Tensor]:
+def _round(progress: Progress, options: TrainingOptions) -> dict[str, Tensor]:
     """Play one round; return the last loss and logs of each player."""
     stepper, logs = progress.stepper, {}
     moved: set[str] = set()

@@ -31,7 +31,7 @@ def execution(name: str, device_type: str) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Optimizer:
+class OptimizerOptions:
     """How one player steps.
 
     Args:

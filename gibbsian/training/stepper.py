@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gibbsian.core import Loss, Method, Move, NonFiniteError
+from gibbsian.core import Loss, NonFiniteError, PlayerUpdate, TrainingMethod
 from gibbsian.core.numerics import widest_float
 from gibbsian.training import processes
 from gibbsian.training.arithmetic import Precision
-from gibbsian.training.optimizers import Optimizer, laid_out
+from gibbsian.training.optimizers import OptimizerOptions, laid_out
 
 
-def player_parameters(method: Method, player: str) -> dict[str, nn.Parameter]:
+def player_parameters(method: TrainingMethod, player: str) -> dict[str, nn.Parameter]:
     """Name -> parameter for everything ``player`` moves; ValueError where an attribute has none."""
     attributes = method.players[player]
     found = {
@@ -50,8 +50,8 @@ class Stepper:
 
     def __init__(
         self,
-        method: Method,
-        optimizers: Mapping[str, Optimizer],
+        method: TrainingMethod,
+        optimizers: Mapping[str, OptimizerOptions],
         precision: Precision = "float32",
         compile: bool = False,
     ):
@@ -83,7 +83,7 @@ class Stepper:
                 for group in optimizer.param_groups:
                     group["lr"] = options.lr * options.factor(index, rounds)
 
-    def step(self, move: Move, index: int) -> Loss:
+    def step(self, move: PlayerUpdate, index: int) -> Loss:
         """Take one gradient step; return the loss, detached.
 
         Raises ValueError when the player is unknown, the loss is not a scalar, or it does not reach
@@ -126,7 +126,7 @@ class Stepper:
         self._step(move.player, named)
         return Loss(value, {name: log.detach() for name, log in loss.logs.items()})
 
-    def _function(self, move: Move) -> Callable[..., Loss]:
+    def _function(self, move: PlayerUpdate) -> Callable[..., Loss]:
         if not self.compile:
             return move.loss
         key = getattr(move.loss, "__func__", move.loss)

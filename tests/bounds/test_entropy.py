@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from gibbsian.bounds import EncoderInformation, InfoNCE, LogDet, SingularValue
+from gibbsian.bounds import BarberAgakov, InfoNCE, LogDetEntropy, SingularValueEntropy
 from gibbsian.core.measures import Gaussian
 from gibbsian.core.numerics import jacobian, jvp, log_det_gram, singular_values, vjp
 from tests.bounds.closed import KL, LOG_Z, LOWER, Curved, Quadratic, Scale, scaled, whitened
@@ -17,7 +17,7 @@ RNG = torch.Generator
 
 def test_the_closed_forms_of_a_scaled_gaussian():
     z = whitened(400, 2)
-    x, entropy = LogDet(Gaussian((2,)))(scaled(), z)
+    x, entropy = LogDetEntropy(Gaussian((2,)))(scaled(), z)
     lower = float((entropy - Quadratic()(x)).mean().detach())
     assert pytest.approx(1.307249, abs=1e-6) == LOG_Z
     assert lower == pytest.approx(LOWER, abs=1e-6) == pytest.approx(1.204226, abs=1e-6)
@@ -26,9 +26,9 @@ def test_the_closed_forms_of_a_scaled_gaussian():
 
 def test_the_smallest_singular_value_gives_the_same_for_a_conformal_map():
     z, rng = whitened(50, 2), RNG().manual_seed(0)
-    bound = SingularValue(Gaussian((2,)), 1)
+    bound = SingularValueEntropy(Gaussian((2,)), 1)
     entropy = bound(scaled(), z, *bound.randomness(z, (2,), rng)).entropy
-    torch.testing.assert_close(entropy, LogDet(Gaussian((2,)))(scaled(), z).entropy)
+    torch.testing.assert_close(entropy, LogDetEntropy(Gaussian((2,)))(scaled(), z).entropy)
 
 
 @pytest.mark.parametrize(("d", "D"), [(1, 3), (2, 2), (4, 9)])
@@ -39,7 +39,7 @@ def test_products_agree_with_autograd_jacobians(d, D):
     torch.testing.assert_close(jacobian(G, z), J, rtol=0, atol=1e-10)
     torch.testing.assert_close(jvp(G, z, v)[1], (J @ v[:, :, None])[:, :, 0], rtol=0, atol=1e-10)
     torch.testing.assert_close(vjp(G, z, u)[1], (u[:, None] @ J)[:, 0], rtol=0, atol=1e-10)
-    entropy = LogDet(Gaussian((d,)))(G, z).entropy
+    entropy = LogDetEntropy(Gaussian((d,)))(G, z).entropy
     s = torch.linalg.svdvals(J)
     expected = s.log().sum(1) - Gaussian((d,)).log_density(z)
     torch.testing.assert_close(entropy, expected, rtol=0, atol=1e-10)
@@ -48,7 +48,7 @@ def test_products_agree_with_autograd_jacobians(d, D):
 def test_the_entropy_s_gradient_is_that_of_finite_differences():
     z, prior = whitened(8, 3), Gaussian((3,))
     G = Curved(3, 5)
-    for entropy in (LogDet(prior), SingularValue(prior, None)):
+    for entropy in (LogDetEntropy(prior), SingularValueEntropy(prior, None)):
         starts = entropy.randomness(z, (5,), RNG().manual_seed(1))
         weight = G.layers[0].weight
         value = entropy(G, z, *starts).entropy.mean()
@@ -67,13 +67,13 @@ def test_the_entropy_s_gradient_is_that_of_finite_differences():
 @pytest.mark.parametrize("noise", [0.0, 0.3])
 def test_a_part_of_the_rows_gives_the_same_terms_and_all_samples(noise):
     z, prior, G = whitened(8, 3), Gaussian((3,)), Curved(3, 5)
-    whole, part = LogDet(prior, noise), LogDet(prior, noise, rows=3)
+    whole, part = LogDetEntropy(prior, noise), LogDetEntropy(prior, noise, rows=3)
     eps = whole.randomness(z, (5,), RNG().manual_seed(1))
     all_x, every = whole(G, z, *eps)
     x, entropy = part(G, z, *eps)
     torch.testing.assert_close(x, all_x)
     torch.testing.assert_close(entropy, every[:3])
-    fewer = SingularValue(prior, None, noise, rows=3)
+    fewer = SingularValueEntropy(prior, None, noise, rows=3)
     starts = fewer.randomness(z, (5,), RNG().manual_seed(1))
     x, entropy = fewer(G, z, *starts)
     assert x.shape == (8, 5)
@@ -86,8 +86,8 @@ def test_a_part_of_the_rows_gives_the_same_terms_and_all_samples(noise):
 
 def test_an_entropy_from_singular_values_lies_below_the_exact_one():
     G, z, prior = Curved(4, 7), whitened(40, 4), Gaussian((4,))
-    exact = LogDet(prior)(G, z).entropy
-    bound = SingularValue(prior, None)
+    exact = LogDetEntropy(prior)(G, z).entropy
+    bound = SingularValueEntropy(prior, None)
     below = bound(G, z, *bound.randomness(z, (7,), RNG().manual_seed(0))).entropy
     s_1 = singular_values(jacobian(G, z))[:, 0]
     torch.testing.assert_close(below, 4 * s_1.log() - prior.log_density(z), rtol=0, atol=1e-6)
@@ -99,7 +99,7 @@ def test_batch_normalisation_does_not_couple_the_rows_of_a_jacobian():
     G = nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, 3)).double()
     G[1].running_var.mul_(4.0)
     z, still = whitened(30, 2), copy.deepcopy(G).eval()
-    x, entropy = LogDet(Gaussian((2,)))(G, z)
+    x, entropy = LogDetEntropy(Gaussian((2,)))(G, z)
     expected = 0.5 * log_det_gram(jacobian(still, z)) - Gaussian((2,)).log_density(z)
     torch.testing.assert_close(entropy, expected)
     assert G.training and not torch.allclose(x, still(z))  # x came in training mode
@@ -113,12 +113,12 @@ def test_output_noise_is_exact_for_an_affine_generator(D):
     sigma, z = 0.3, whitened(300, 2)
     covariance = W @ W.T + sigma**2 * torch.eye(D, dtype=torch.float64)
     exact = 0.5 * (D * math.log(2 * math.pi * math.e) + float(torch.logdet(covariance)))
-    entropy = LogDet(Gaussian((2,)), sigma)
+    entropy = LogDetEntropy(Gaussian((2,)), sigma)
     eps = entropy.randomness(z, (D,), RNG().manual_seed(0))
     draws = entropy(Scale(W), z, *eps)
     assert float(draws.entropy.mean().detach()) == pytest.approx(exact, abs=1e-9)
     torch.testing.assert_close(draws.x, z @ W.T + sigma * eps[0])
-    below = SingularValue(Gaussian((2,)), None, sigma)
+    below = SingularValueEntropy(Gaussian((2,)), None, sigma)
     terms = below(Scale(W), z, *below.randomness(z, (D,), RNG().manual_seed(0))).entropy
     s_1 = torch.linalg.svdvals(W)[-1]
     across = (D - 2) * (math.log(sigma) + 0.5 * math.log(2 * math.pi * math.e))
@@ -155,12 +155,12 @@ def linear():
 def test_barber_agakov_is_exact_with_the_posterior_and_below_otherwise(linear):
     W, sigma, z, eps, entropy = linear
     prior = Gaussian((2,))
-    exact = EncoderInformation(prior, Posterior(W, sigma), sigma)
+    exact = BarberAgakov(prior, Posterior(W, sigma), sigma)
     x, terms = exact(Scale(W), z, eps)
     torch.testing.assert_close(x, z @ W.T + sigma * eps)
     assert float(terms.mean().detach()) == pytest.approx(entropy, abs=1e-9)
     for shift in (-0.5, 0.5):
-        worse = EncoderInformation(prior, Posterior(W, sigma, shift), sigma)(Scale(W), z, eps)
+        worse = BarberAgakov(prior, Posterior(W, sigma, shift), sigma)(Scale(W), z, eps)
         # KL between the two posteriors: half of exp(-shift) - 1 + shift in each of 2 dimensions
         gap = math.exp(-shift) - 1 + shift
         assert float(worse.entropy.mean()) == pytest.approx(entropy - gap, abs=1e-9)
@@ -187,11 +187,11 @@ def test_infonce_lies_below_the_information_and_below_log_b(linear):
 
 def test_claims_say_what_is_proved():
     prior, G = Gaussian((2,)), Curved(2, 2)
-    assert LogDet(prior).guarantee(G, 2).conditions == ("G is injective",)
-    assert "surface" in LogDet(prior).guarantee(Curved(2, 3), 3).quantity
-    assert len(SingularValue(prior, 2).guarantee(G, 2).conditions) == 2
-    assert len(SingularValue(prior, None).guarantee(G, 2).conditions) == 1
-    assert EncoderInformation(prior, G, 0.1).guarantee(G, 2).proved
+    assert LogDetEntropy(prior).guarantee(G, 2).conditions == ("G is injective",)
+    assert "surface" in LogDetEntropy(prior).guarantee(Curved(2, 3), 3).quantity
+    assert len(SingularValueEntropy(prior, 2).guarantee(G, 2).conditions) == 2
+    assert len(SingularValueEntropy(prior, None).guarantee(G, 2).conditions) == 1
+    assert BarberAgakov(prior, G, 0.1).guarantee(G, 2).proved
     assert InfoNCE(prior, G, 0.1).guarantee(G, 2).proved
 
 
@@ -199,6 +199,6 @@ def test_refuses_what_makes_no_sense():
     with pytest.raises(ValueError, match="output noise"):
         InfoNCE(Gaussian((2,)), Curved(2, 4), 0.0)
     with pytest.raises(ValueError, match="negative"):
-        SingularValue(Gaussian((2,)), -1)
+        SingularValueEntropy(Gaussian((2,)), -1)
     with pytest.raises(ValueError, match="at most 2"):
-        LogDet(Gaussian((3,)))(Curved(3, 2), whitened(5, 3))
+        LogDetEntropy(Gaussian((3,)))(Curved(3, 2), whitened(5, 3))

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from gibbsian.bounds import GradientPenalty, LogDet
+from gibbsian.bounds import GradientPenalty, LogDetEntropy
 from gibbsian.bounds.upper import Points
 from gibbsian.core.measures import Gaussian
 
@@ -44,12 +44,12 @@ def at_quadrature(a, b, c):
     def energy(x):
         return (0.5 * (x - c) ** 2 + 0.3 * torch.cos(2 * x)).squeeze(1)
 
-    draws = LogDet(PRIOR)(generator, z)
+    draws = LogDetEntropy(PRIOR)(generator, z)
     h = (draws.entropy - energy(draws.x)).detach()
     gap = float(torch.logsumexp(h, 0) - math.log(N) - h.mean())
 
     def moment(p):
-        penalty = GradientPenalty(LogDet(PRIOR), power=p, projected=False)
+        penalty = GradientPenalty(LogDetEntropy(PRIOR), power=p, projected=False)
         x = generator(z)
         return 2 * float(penalty.penalty(energy, generator, Points(x, z, x, x), z))
 
@@ -73,7 +73,7 @@ def test_bennett_s_weight_makes_the_penalty_an_upper_bound(a, b, c):
 @pytest.mark.parametrize(("a", "b", "c"), GENERATORS)
 def test_the_weight_that_the_guarantee_names_is_enough(a, b, c):
     """Holley and Stroock: M = exp(osc h) on P = 1/2 E |h'|^2."""
-    (condition,) = GradientPenalty(LogDet(PRIOR)).guarantee().conditions
+    (condition,) = GradientPenalty(LogDetEntropy(PRIOR)).guarantee().conditions
     assert condition.startswith("M >= exp(osc h)")
     gap, h, _, moment = at_quadrature(a, b, c)
     assert gap <= math.exp(float(h.max() - h.min())) * 0.5 * moment(2.0)

@@ -7,12 +7,12 @@ import torch
 from torch import nn
 
 from gibbsian.bounds import (
-    Denoising,
-    EncoderInformation,
+    BarberAgakov,
+    DenoisingPenalty,
     GradientPenalty,
-    LogDet,
-    SingularValue,
-    ZeroCentred,
+    LogDetEntropy,
+    SingularValueEntropy,
+    ZeroCentredPenalty,
 )
 from gibbsian.bounds.upper import Points, absolute_moment
 from gibbsian.core.measures import Gaussian
@@ -33,7 +33,7 @@ def both_directions(z):
     return z.repeat_interleave(d, 0), v
 
 
-@pytest.mark.parametrize("entropy", [LogDet(PRIOR), SingularValue(PRIOR, 1)])
+@pytest.mark.parametrize("entropy", [LogDetEntropy(PRIOR), SingularValueEntropy(PRIOR, 1)])
 @pytest.mark.parametrize("projected", [False, True])
 def test_the_gradient_penalty_of_a_scaled_gaussian(entropy, projected):
     z, v = both_directions(whitened(300, 2))
@@ -47,7 +47,7 @@ def test_the_gradient_penalty_of_a_scaled_gaussian(entropy, projected):
 def test_the_gradient_penalty_vanishes_for_a_perfect_pair_and_grows_otherwise():
     z = whitened(50, 2)
     v = torch.randn(50, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    bound = GradientPenalty(LogDet(PRIOR))
+    bound = GradientPenalty(LogDetEntropy(PRIOR))
     perfect = bound.penalty(Quadratic(1 / C**2), scaled(), points(z), v).detach()
     assert float(perfect) < 1e-13
     assert float(bound.penalty(Quadratic(), scaled(), points(z), v).detach()) > 0.01
@@ -55,11 +55,11 @@ def test_the_gradient_penalty_vanishes_for_a_perfect_pair_and_grows_otherwise():
 
 def test_a_part_of_the_rows_is_penalised_as_if_it_were_the_batch():
     z, rng = whitened(12, 2), torch.Generator().manual_seed(0)
-    few = GradientPenalty(LogDet(PRIOR, rows=5))
+    few = GradientPenalty(LogDetEntropy(PRIOR, rows=5))
     v = few.randomness(z, z, rng)[0].double()
     assert v.shape == (5, 2)
     value = few.penalty(Quadratic(), scaled(), points(z), v)
-    alone = GradientPenalty(LogDet(PRIOR)).penalty(Quadratic(), scaled(), points(z[:5]), v)
+    alone = GradientPenalty(LogDetEntropy(PRIOR)).penalty(Quadratic(), scaled(), points(z[:5]), v)
     torch.testing.assert_close(value, alone)
 
 
@@ -74,7 +74,7 @@ def test_the_sign_of_the_log_density_for_a_curved_generator():
 
     slopes = torch.stack([torch.autograd.functional.jacobian(h, point) for point in z])
     expected = 0.5 * slopes.square().sum(1).mean()
-    bound = GradientPenalty(LogDet(PRIOR), projected=False)
+    bound = GradientPenalty(LogDetEntropy(PRIOR), projected=False)
     at = Points(z, z, G(z).detach(), G(z).detach())
     value = bound.penalty(E, G, at, z).detach()
     torch.testing.assert_close(value, expected, rtol=1e-9, atol=0)
@@ -88,7 +88,7 @@ def test_a_power_of_the_projection_estimates_that_of_the_norm(power):
     error = 4 * float(moments.std()) / math.sqrt(len(v))
     assert absolute_moment(power) == pytest.approx(float(moments.mean()), abs=error)
     z, E, G = whitened(40, 2), Quadratic(), scaled()
-    whole = GradientPenalty(LogDet(PRIOR), power=power, projected=False)
+    whole = GradientPenalty(LogDetEntropy(PRIOR), power=power, projected=False)
     value = float(whole.penalty(E, G, points(z), z).detach())
     norms = (A * C**2 - 1) * z.norm(dim=1)
     assert value == pytest.approx(float(0.5 * norms.abs().pow(power).mean()), rel=1e-9)
@@ -97,7 +97,11 @@ def test_a_power_of_the_projection_estimates_that_of_the_norm(power):
 def test_no_penalty_moves_the_generator():
     z, G, E = whitened(10, 2), scaled(), Quadratic()
     rng = torch.Generator().manual_seed(0)
-    for bound in (GradientPenalty(LogDet(PRIOR)), Denoising(0.3), ZeroCentred()):
+    for bound in (
+        GradientPenalty(LogDetEntropy(PRIOR)),
+        DenoisingPenalty(0.3),
+        ZeroCentredPenalty(),
+    ):
         starts = (s.double() for s in bound.randomness(z, z, rng))
         value = bound.penalty(E, G, points(z), *starts)
         of_E, of_G = torch.autograd.grad(value, [E.a, G.W], allow_unused=True)
@@ -111,7 +115,7 @@ def test_denoising_is_the_fisher_divergence_up_to_a_constant():
     z, eps = both[:, :2], both[:, 2:]
     variance = C**2 + s**2
     values = [
-        float(Denoising(s).penalty(Quadratic(a), scaled(), points(z), eps).detach())
+        float(DenoisingPenalty(s).penalty(Quadratic(a), scaled(), points(z), eps).detach())
         for a in (A, 0.5, 1 / variance)
     ]
     fisher = [0.5 * 2 * variance * (a - 1 / variance) ** 2 for a in (A, 0.5, 1 / variance)]
@@ -122,7 +126,7 @@ def test_denoising_is_the_fisher_divergence_up_to_a_constant():
 def test_the_zero_centred_penalty_looks_at_the_data():
     z = whitened(50, 2)
     at = Points(3.0 * z, z, z, z)
-    value = float(ZeroCentred().penalty(Quadratic(), scaled(), at).detach())
+    value = float(ZeroCentredPenalty().penalty(Quadratic(), scaled(), at).detach())
     assert value == pytest.approx(A**2 * 9 * 2, rel=1e-9)
 
 
@@ -131,24 +135,27 @@ def test_piecewise_linear_generators_lose_the_volume_s_gradient():
     for activation, flat in ((nn.LeakyReLU(), True), (nn.Tanh(), False)):
         G = nn.Sequential(nn.Linear(2, 9), activation, nn.Linear(9, 2)).double()
         z = whitened(30, 2)
-        slope = GradientPenalty(LogDet(PRIOR)).minus_grad_log_density(G, z)
+        slope = GradientPenalty(LogDetEntropy(PRIOR)).minus_grad_log_density(G, z)
         assert torch.allclose(slope, z) is flat
 
 
 def test_claims_say_what_is_proved():
-    assert GradientPenalty(LogDet(PRIOR)).guarantee().side == "upper"
-    assert "exp(osc h)" in GradientPenalty(LogDet(PRIOR)).guarantee().conditions[0]
-    assert GradientPenalty(SingularValue(PRIOR)).guarantee().side == "neither"
-    assert GradientPenalty(LogDet(PRIOR), power=1.0).guarantee().side == "neither"
-    assert GradientPenalty(LogDet(PRIOR, 0.1)).guarantee().side == "neither"
-    assert ZeroCentred().guarantee().side == "neither" and not ZeroCentred().guarantee().proved
+    assert GradientPenalty(LogDetEntropy(PRIOR)).guarantee().side == "upper"
+    assert "exp(osc h)" in GradientPenalty(LogDetEntropy(PRIOR)).guarantee().conditions[0]
+    assert GradientPenalty(SingularValueEntropy(PRIOR)).guarantee().side == "neither"
+    assert GradientPenalty(LogDetEntropy(PRIOR), power=1.0).guarantee().side == "neither"
+    assert GradientPenalty(LogDetEntropy(PRIOR, 0.1)).guarantee().side == "neither"
+    assert (
+        ZeroCentredPenalty().guarantee().side == "neither"
+        and not ZeroCentredPenalty().guarantee().proved
+    )
 
 
 def test_refuses_what_makes_no_sense():
-    encoder = EncoderInformation(PRIOR, Curved(2, 4), 0.1)
+    encoder = BarberAgakov(PRIOR, Curved(2, 4), 0.1)
     with pytest.raises(ValueError, match="information bounds do not give"):
         GradientPenalty(encoder)
     with pytest.raises(ValueError, match="power"):
-        GradientPenalty(LogDet(PRIOR), power=0.5)
+        GradientPenalty(LogDetEntropy(PRIOR), power=0.5)
     with pytest.raises(ValueError, match="noise must be positive"):
-        Denoising(0.0)
+        DenoisingPenalty(0.0)

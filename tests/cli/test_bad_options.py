@@ -6,7 +6,7 @@ import re
 import pytest
 
 from gibbsian.cli import COMMANDS, main
-from gibbsian.methods import METHODS
+from gibbsian.methods import TRAINING_METHODS
 from tests.cli.conftest import SMALL
 
 TRAIN = ("train", "cd", "--data", "moons", *SMALL, "--out", "new")
@@ -140,7 +140,7 @@ def test_debugging_shows_the_traceback(here, monkeypatch):
         main(["train", "cd", "--data", "gone.csv"])
 
 
-HELP = [*((name,) for name in COMMANDS), *(("train", name) for name in METHODS)]
+HELP = [*((name,) for name in COMMANDS), *(("train", name) for name in TRAINING_METHODS)]
 
 
 @pytest.mark.parametrize("words", HELP, ids=" ".join)
@@ -156,7 +156,7 @@ def test_help_explains_every_option(words, capsys, monkeypatch):
 def test_help_of_train_shows_the_methods_and_an_example(capsys):
     assert main(["train", "--help"]) == 0
     out = capsys.readouterr().out
-    assert all(re.search(rf"^  {name} +\w", out, re.MULTILINE) for name in METHODS)
+    assert all(re.search(rf"^  {name} +\w", out, re.MULTILINE) for name in TRAINING_METHODS)
     assert "gibbsian train cd --data moons" in out and "--resume RUN" in out
 
 

@@ -12,7 +12,7 @@ import pytest
 from gibbsian.cli import main
 from gibbsian.core.files import read_tensors, write_tensors
 from gibbsian.core.records import read_record, write_record
-from gibbsian.methods import METHODS
+from gibbsian.methods import TRAINING_METHODS
 from tests.cli.conftest import GAME, SMALL, contents, same
 
 NEW, OLD = (f"state/round-0000000{i}.rank0.safetensors" for i in (4, 2))
@@ -187,13 +187,13 @@ def test_a_run_that_fails_in_its_first_round_leaves_nothing(refused, monkeypatch
     def unfit(self, index, data, rng):
         raise ValueError("this does not fit; take another")
 
-    monkeypatch.setattr(METHODS["cd"], "round", unfit)
+    monkeypatch.setattr(TRAINING_METHODS["cd"], "round", unfit)
     assert refused(*TRAIN) == "this does not fit; take another"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_is_saved(number, here, trained, capsys, monkeypatch):
-    original = METHODS["cd"].round
+    original = TRAINING_METHODS["cd"].round
 
     def interrupted(self, index, data, rng):
         if index == 2:
@@ -201,7 +201,7 @@ def test_an_interrupted_run_is_saved(number, here, trained, capsys, monkeypatch)
         return original(self, index, data, rng)
 
     with monkeypatch.context() as patch:
-        patch.setattr(METHODS["cd"], "round", interrupted)
+        patch.setattr(TRAINING_METHODS["cd"], "round", interrupted)
         assert main(list(TRAIN)) == 128 + number
     assert "everything up to the last finished round is saved" in capsys.readouterr().err
     assert (here / "new/state/round-00000003.rank0.safetensors").exists()

@@ -180,9 +180,9 @@ def test_the_settings_of_a_comparison(stranger, capsys):
     """A comparison that stands in the folder brings its own rows."""
     (stranger / "out").mkdir()
     row = {"label": "mine", "method": "cd", "options": {"energy": "theirs:Net"}}
-    from gibbsian.experiments.compare.settings import Contestant, Settings
+    from gibbsian.experiments.compare.settings import ComparisonSettings, Contestant
 
-    settings = Settings("moons", (Contestant("cd", "cd"),), 1, 1.0).to_json()
+    settings = ComparisonSettings("moons", (Contestant("cd", "cd"),), 1, 1.0).to_json()
     settings["contestants"].append(row)
     write_record(stranger / "out/comparison.json", settings)
     assert main([*COMPARE, "--methods", "cd"]) == 2

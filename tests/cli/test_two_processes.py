@@ -3,7 +3,7 @@
 import torch
 
 from gibbsian.core.files import read_tensors
-from gibbsian.methods import METHODS
+from gibbsian.methods import TRAINING_METHODS
 from gibbsian.models.model import load
 from tests.training.test_processes import torchrun
 
@@ -11,7 +11,7 @@ from tests.training.test_processes import torchrun
 def test_every_method_in_two_processes(tmp_path):
     done = torchrun("tests.cli.worker", str(tmp_path))
     assert done.returncode == 0, done.stderr[-3000:]
-    for name, method in METHODS.items():
+    for name, method in TRAINING_METHODS.items():
         (one, facts), (two, other) = (
             read_tensors(tmp_path / f"{name}.rank{rank}.safetensors") for rank in (0, 1)
         )

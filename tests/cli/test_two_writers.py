@@ -57,7 +57,7 @@ def test_what_a_start_that_was_killed_leaves_is_no_content(here):
 
 @pytest.mark.parametrize("existed", [False, True])
 def test_a_run_that_fails_at_once_lets_go(existed, here, refused, monkeypatch):
-    from gibbsian.methods import METHODS
+    from gibbsian.methods import TRAINING_METHODS
 
     def unfit(self, index, data, rng):
         raise ValueError("this does not fit")
@@ -66,6 +66,6 @@ def test_a_run_that_fails_at_once_lets_go(existed, here, refused, monkeypatch):
         (here / "r").mkdir()
     words = ("train", "cd", "--data", "moons", *SMALL, "--out", "r")
     with monkeypatch.context() as patch:
-        patch.setattr(METHODS["cd"], "round", unfit)
+        patch.setattr(TRAINING_METHODS["cd"], "round", unfit)
         refused(*words)
     assert main(list(words)) == 0

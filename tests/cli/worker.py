@@ -8,7 +8,7 @@ import torch
 from gibbsian.config.config import replace
 from gibbsian.config.recipes import default_config
 from gibbsian.core.files import write_tensors
-from gibbsian.methods import METHODS
+from gibbsian.methods import TRAINING_METHODS
 from gibbsian.models import train as facade
 from gibbsian.training import processes
 from gibbsian.training.optimizers import export_state
@@ -49,7 +49,7 @@ def work(folder: Path) -> None:
 
     facade.fit = remembered
     with process_group(torch.device("cpu")):
-        for name in METHODS:
+        for name in TRAINING_METHODS:
             facade.train_config(small(name), None)
             file = folder / f"{name}.rank{processes.rank()}.safetensors"
             write_tensors(file, held(finished[-1]), {"round": finished[-1].index})

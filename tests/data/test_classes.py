@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from gibbsian.data import Dataset, load
+from gibbsian.data import Dataset, load_dataset
 from gibbsian.data.queries import read_points
 from gibbsian.data.transforms import columnwise
 
@@ -34,7 +34,7 @@ def check_rows(data: Dataset, classes: np.ndarray) -> None:
     ("header", "target"), [("a,kind,b\n", "kind"), ("a,kind,b\n", "2"), ("", "2")]
 )
 def test_words_become_class_numbers(tmp_path: Path, header: str, target: str) -> None:
-    data = load(table(tmp_path / "x.csv", KINDS.tolist(), header), target=target)
+    data = load_dataset(table(tmp_path / "x.csv", KINDS.tolist(), header), target=target)
     check_rows(data, np.unique(KINDS, return_inverse=True)[1])
     assert data.columns == (("a", "b") if header else None)
     assert any("3 classes: iris is 0, lily is 1, rose is 2" in note for note in data.notes)
@@ -42,7 +42,7 @@ def test_words_become_class_numbers(tmp_path: Path, header: str, target: str) ->
 
 def test_whole_numbers_are_class_numbers(tmp_path: Path) -> None:
     y = np.arange(40) % 4 + 1
-    data = load(table(tmp_path / "x.csv", [f"{v}.0" for v in y]), target="kind")
+    data = load_dataset(table(tmp_path / "x.csv", [f"{v}.0" for v in y]), target="kind")
     check_rows(data, y)
     assert any("column 2 ('kind') holds classes from 0 to 4" in note for note in data.notes)
 
@@ -53,14 +53,14 @@ def test_parquet(tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
     columns = {"a": X[:, 0], "kind": pyarrow.array(KINDS).dictionary_encode(), "b": X[:, 1]}
     pq.write_table(pyarrow.table(columns), path)
-    data = load(path, target="kind")
+    data = load_dataset(path, target="kind")
     check_rows(data, np.unique(KINDS, return_inverse=True)[1])
     assert data.columns == ("a", "b")
     assert read_points(path, data.transform, target="kind").shape == (40, 2)
     missing = pyarrow.table(columns | {"kind": pyarrow.array([None, *KINDS[1:]])})
     pq.write_table(missing, path)
     with pytest.raises(ValueError, match=r"an empty cell at row 1, column 2 \('kind'\); drop"):
-        load(path, target="kind")
+        load_dataset(path, target="kind")
 
 
 @pytest.mark.parametrize(
@@ -76,19 +76,19 @@ def test_parquet(tmp_path: Path) -> None:
 def test_what_is_no_class(tmp_path: Path, cell: str, sentence: str) -> None:
     path = table(tmp_path / "x.csv", ["0", "1", cell, *["1"] * 37])
     with pytest.raises(ValueError, match=sentence):
-        load(path, target="kind")
+        load_dataset(path, target="kind")
 
 
 def test_a_column_that_is_not_there(tmp_path: Path) -> None:
     named = table(tmp_path / "x.csv", KINDS.tolist())
     for target in ("kinds", "0", "4", "-1"):
         with pytest.raises(ValueError, match=f"unknown column .* '{target}'; did you mean .*kind"):
-            load(named, target=target)
+            load_dataset(named, target=target)
     with pytest.raises(ValueError, match=r"no header row; .* number of a column, from 1 to 3"):
-        load(table(tmp_path / "y.csv", KINDS.tolist(), ""), target="kind")
+        load_dataset(table(tmp_path / "y.csv", KINDS.tolist(), ""), target="kind")
     (tmp_path / "z.csv").write_text("kind\n1\n2\n3\n4\n")
     with pytest.raises(ValueError, match="one column, its --target"):
-        load(tmp_path / "z.csv", target="kind")
+        load_dataset(tmp_path / "z.csv", target="kind")
 
 
 @pytest.mark.parametrize("source", ["moons", "digits", "x.npy", "folder"])
@@ -99,7 +99,7 @@ def test_data_without_columns_take_no_target(
     np.save("x.npy", X)
     Path("folder").mkdir()
     with pytest.raises(ValueError, match=f"{source} takes no --target: .* .csv or .parquet"):
-        load("./folder" if source == "folder" else source, target="a")
+        load_dataset("./folder" if source == "folder" else source, target="a")
 
 
 @pytest.mark.parametrize(("target", "others"), [("kind", ("a", "b")), ("2", ()), ("2", ("a", "b"))])

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from gibbsian.core import Space
-from gibbsian.data import Dataset, Stream, from_array, load, names
+from gibbsian.core import DataSpace
+from gibbsian.data import BatchStream, Dataset, dataset_names, from_array, load_dataset
 from gibbsian.data.named import holds_pictures
 from gibbsian.data.sets import NAMED, area_average
 
@@ -22,12 +22,12 @@ def rows_of(data: Dataset) -> torch.Tensor:
 
 
 def test_a_density_brings_its_law() -> None:
-    data = load("moons", seed=3)
+    data = load_dataset("moons", seed=3)
     assert [len(part) for part in (data.train, data.valid, data.test)] == [50_000, 10_000, 10_000]
     assert data.density is not None and data.transform.log_jacobian == 0
-    assert torch.equal(data.train, load("moons", seed=3).train)
-    assert not torch.equal(data.train, load("moons", seed=4).train)
-    small = load("gaussian-5-0.3", limit=70)
+    assert torch.equal(data.train, load_dataset("moons", seed=3).train)
+    assert not torch.equal(data.train, load_dataset("moons", seed=4).train)
+    small = load_dataset("gaussian-5-0.3", limit=70)
     assert (len(small.train), small.space.shape) == (50, (5,))
 
 
@@ -65,12 +65,12 @@ def test_rescaling_a_csv_column_leaves_what_the_networks_see(tmp_path: Path) -> 
         pair = []
         for name, values in (("one", x), ("ten", y)):
             np.savetxt(tmp_path / f"{name}.csv", values, fmt="%.10g", delimiter=",")
-            pair.append(load(tmp_path / f"{name}.csv"))
+            pair.append(load_dataset(tmp_path / f"{name}.csv"))
         one, ten = pair
         assert ten.transform.log_jacobian - one.transform.log_jacobian == pytest.approx(
             -np.log(10), abs=1e-12
         )
-        streams = [Stream(d.train, d.transform, 32, 5) for d in pair]
+        streams = [BatchStream(d.train, d.transform, 32, 5) for d in pair]
         for _ in range(20):
             a, b = (next(s).x for s in streams)
             assert torch.equal(a, b)
@@ -80,12 +80,12 @@ def test_notes_say_what_was_detected(tmp_path: Path) -> None:
     g = np.random.default_rng(0)
     x = np.c_[g.normal(size=50), g.integers(0, 9, 50), g.integers(0, 90, 50) / 2]
     np.savetxt(tmp_path / "x.csv", x, delimiter=";", header="w;n;h", comments="")
-    notes = " | ".join(load(tmp_path / "x.csv").notes)
+    notes = " | ".join(load_dataset(tmp_path / "x.csv").notes)
     for part in ("semicolons", "header row: w, n, h", "n (integers)", "h (multiples of 0.5)"):
         assert part in notes
     assert "40 / 5 / 5 rows" in notes
-    assert "dequantised" not in " ".join(load(tmp_path / "x.csv", dequantise=False).notes)
-    raw = load(tmp_path / "x.csv", scaling="none")
+    assert "dequantised" not in " ".join(load_dataset(tmp_path / "x.csv", dequantise=False).notes)
+    raw = load_dataset(tmp_path / "x.csv", scaling="none")
     np.testing.assert_allclose(raw.transform.encode(raw.train), raw.train, atol=1e-5)
 
 
@@ -101,15 +101,15 @@ def test_notes_say_what_was_detected(tmp_path: Path) -> None:
 )
 def test_unknown_names_list_the_nearest(name: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        load(name)
+        load_dataset(name)
 
 
 def test_a_missing_set_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GIBBSIAN_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with pytest.raises(ValueError, match=r"dna.npz.*here or .*cache.gibbsian; put it there, or"):
-        load("dna", root=tmp_path / "here")
-    present = {known.name: known.present for known in names(tmp_path)}
+        load_dataset("dna", root=tmp_path / "here")
+    present = {known.name: known.present for known in dataset_names(tmp_path)}
     assert present["ring8"] and present["digits"] and not present["mnist"]
 
 
@@ -120,8 +120,8 @@ def test_roots_are_searched_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyP
         path = tmp_path / folder / "tabular" / "winequality-red.csv"
         np.savetxt(path, table, delimiter=",")
     monkeypatch.setenv("GIBBSIAN_DATA", str(tmp_path / "variable"))
-    variable = load("wine-quality-red")
-    argument = load("wine-quality-red", root=tmp_path / "argument")
+    variable = load_dataset("wine-quality-red")
+    argument = load_dataset("wine-quality-red", root=tmp_path / "argument")
     assert not torch.equal(variable.train, argument.train)
     assert variable.space.shape == (2,)  # the last column is a target
 
@@ -129,18 +129,18 @@ def test_roots_are_searched_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_bad_options() -> None:
     for options in ({"limit": 2}, {"limit": -1}):
         with pytest.raises(ValueError, match="limit"):
-            load("ring8", **options)
+            load_dataset("ring8", **options)
 
 
 def test_sets_of_scikit_learn() -> None:
-    digits = load("digits")
+    digits = load_dataset("digits")
     assert digits.space.shape == (1, 8, 8) and digits.transform.levels == (17,)
     assert float(digits.train.max()) == 16 and len(rows_of(digits)) == 1797
     assert set(digits.targets["test"].tolist()) <= set(range(10))
-    wine, cancer = load("wine"), load("breast-cancer")
+    wine, cancer = load_dataset("wine"), load_dataset("breast-cancer")
     assert wine.columns is not None and wine.columns[0] == "alcohol"
     assert (wine.space.shape, cancer.space.shape) == ((13,), (30,))
-    small = load("digits-4")
+    small = load_dataset("digits-4")
     assert small.space.shape == (1, 4, 4) and small.transform.levels == (17,)
 
 
@@ -169,20 +169,20 @@ def test_area_average() -> None:
 def test_sets_under_the_root(
     name: str, sizes: tuple[int, ...], shape: tuple[int, ...], kind: str
 ) -> None:
-    if not {k.name: k.present for k in names()}[name.removesuffix("-14")]:
+    if not {k.name: k.present for k in dataset_names()}[name.removesuffix("-14")]:
         pytest.skip(f"the files of {name} are not under $GIBBSIAN_DATA")
-    data = load(name)
+    data = load_dataset(name)
     assert tuple(len(part) for part in (data.train, data.valid, data.test)) == sizes
     assert (data.space.shape, data.space.kind) == (shape, kind)
-    limited = load(name, limit=100)
+    limited = load_dataset(name, limit=100)
     assert 90 <= len(rows_of(limited)) <= 103
 
 
 @needs_data
 def test_binarized_mnist_has_its_means() -> None:
-    if not {k.name: k.present for k in names()}["binarized-mnist"]:
+    if not {k.name: k.present for k in dataset_names()}["binarized-mnist"]:
         pytest.skip("binarized-mnist is not under $GIBBSIAN_DATA")
-    data = load("binarized-mnist")
+    data = load_dataset("binarized-mnist")
     means = [float(part.mean()) for part in (data.train, data.valid, data.test)]
     np.testing.assert_allclose(means, [0.1306, 0.1311, 0.1325], atol=6e-5)
 
@@ -200,7 +200,7 @@ def test_idx_files(tmp_path: Path) -> None:
             head = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes()
             path = folder / f"{part}-{kind}-ubyte.gz"
             path.write_bytes(gzip.compress(head + array.tobytes()))
-    data = load("mnist", root=tmp_path)
+    data = load_dataset("mnist", root=tmp_path)
     assert [len(part) for part in (data.train, data.valid, data.test)] == [50, 10, 10]
     torch.testing.assert_close(
         data.test.sort(0).values[:, 0], torch.from_numpy(images).float().sort(0).values
@@ -208,23 +208,23 @@ def test_idx_files(tmp_path: Path) -> None:
     path = folder / "t10k-images-idx3-ubyte.gz"
     path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes())[:-5]))
     with pytest.raises(ValueError, match="not an intact idx file"):
-        load("mnist", root=tmp_path)
+        load_dataset("mnist", root=tmp_path)
 
 
 def test_every_set_is_described() -> None:
-    assert {known.name for known in names()} >= set(NAMED)
-    assert all(known.description for known in names())
+    assert {known.name for known in dataset_names()} >= set(NAMED)
+    assert all(known.description for known in dataset_names())
 
 
 def test_pictures_thresholded_to_bits() -> None:
     """1 from half of the brightest level on: 8 of 0..16 for the digits; also after a reduction."""
-    grey, bits = load("digits", limit=50), load("digits-binary", limit=50)
-    assert bits.space == Space((64,), "binary", (0.0, 1.0))
+    grey, bits = load_dataset("digits", limit=50), load_dataset("digits-binary", limit=50)
+    assert bits.space == DataSpace((64,), "binary", (0.0, 1.0))
     assert torch.equal(bits.train, (grey.train.flatten(1) >= 8).float())
     assert any("binarised" in note for note in bits.notes)
-    assert load("digits-4-binary", limit=50).space.shape == (16,)
+    assert load_dataset("digits-4-binary", limit=50).space.shape == (16,)
     with pytest.raises(ValueError, match="neither a built-in data set"):
-        load("wine-binary")
+        load_dataset("wine-binary")
 
 
 @pytest.mark.parametrize(

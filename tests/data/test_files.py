@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from gibbsian.data import Dataset, load, readers as files
+from gibbsian.data import Dataset, load_dataset, readers as files
 from gibbsian.data.queries import read_points
 from gibbsian.data.transforms import columnwise, pixels
 
@@ -59,7 +59,7 @@ def test_arrays(tmp_path: Path) -> None:
     for array in (X, X.astype(np.float32), np.asfortranarray(X), X.astype(">f8"), X[:, 0]):
         np.save(tmp_path / "x.npy", array)
         np.testing.assert_array_equal(files.read(tmp_path / "x.npy").x, array)
-        assert load(tmp_path / "x.npy").train.shape[1:] == (array.shape[1:] or (1,))
+        assert load_dataset(tmp_path / "x.npy").train.shape[1:] == (array.shape[1:] or (1,))
     np.savez_compressed(tmp_path / "x.npz", other=X[:5], x=X)
     rows = files.read(tmp_path / "x.npz")
     np.testing.assert_array_equal(rows.x, X)
@@ -98,9 +98,13 @@ def test_images_in_a_folder_a_zip_or_alone(tmp_path: Path, mode: str) -> None:
         archive.writestr("top/readme.txt", b"not a picture")
     np.testing.assert_array_equal(files.read(tmp_path / "in.zip").x, rows.x)
     np.testing.assert_array_equal(files.read(folder / "002.png").x, rows.x[2:3])
-    data = load(folder)
+    data = load_dataset(folder)
     assert data.space.shape == (channels, 4, 5) and data.space.box == (-1.0, 1.0)
-    assert load(pictures(tmp_path / "mixed", [(5, 4), (8, 8)] * 3), size=4).space.shape == (1, 4, 4)
+    assert load_dataset(pictures(tmp_path / "mixed", [(5, 4), (8, 8)] * 3), size=4).space.shape == (
+        1,
+        4,
+        4,
+    )
 
 
 def test_images_from_arrays(tmp_path: Path) -> None:
@@ -115,7 +119,7 @@ def test_images_from_arrays(tmp_path: Path) -> None:
         (np.stack([grey] * 3, 1), (3, 6, 5), 256),
     ):
         np.save(tmp_path / "x.npy", array)
-        data = load(tmp_path / "x.npy")
+        data = load_dataset(tmp_path / "x.npy")
         assert data.space.shape == shape and data.space.kind == "image"
         assert data.transform.levels == (levels,)
         u = data.transform.encode(data.train, torch.Generator().manual_seed(0))
@@ -124,15 +128,15 @@ def test_images_from_arrays(tmp_path: Path) -> None:
         torch.testing.assert_close(back, data.train)
     np.save(tmp_path / "x.npy", grey - 300.0)
     with pytest.raises(ValueError, match="bring them to integers from 0 to 255"):
-        load(tmp_path / "x.npy")
+        load_dataset(tmp_path / "x.npy")
 
 
 def test_bits(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", X > 0)
-    data = load(tmp_path / "x.npy")
+    data = load_dataset(tmp_path / "x.npy")
     assert data.space.kind == "binary" and data.transform.log_jacobian == 0
     np.save(tmp_path / "y.npy", G.integers(0, 2, (9, 3, 4)))
-    assert load(tmp_path / "y.npy").space.shape == (12,)
+    assert load_dataset(tmp_path / "y.npy").space.shape == (12,)
 
 
 def bad_inputs(folder: Path) -> dict[str, tuple[Path, str]]:
@@ -219,7 +223,7 @@ def bad_inputs(folder: Path) -> dict[str, tuple[Path, str]]:
 def test_bad_input_is_one_sentence(tmp_path: Path) -> None:
     for case, (path, message) in bad_inputs(tmp_path).items():
         with pytest.raises(ValueError, match=message) as caught:
-            load(str(path))
+            load_dataset(str(path))
         assert type(caught.value) is ValueError, case
         assert "\n" not in str(caught.value), case
 
@@ -231,7 +235,7 @@ def test_a_nul_image_in_a_folder_names_the_file(tmp_path: Path) -> None:
 
 
 def scored(tmp_path: Path) -> Dataset:
-    return load(write(tmp_path / "train.csv", text(X, header="a,b,c\n")))
+    return load_dataset(write(tmp_path / "train.csv", text(X, header="a,b,c\n")))
 
 
 def test_points_to_score(tmp_path: Path) -> None:
@@ -267,12 +271,12 @@ def test_a_missing_extra_names_itself(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_pictures_of_several_sizes_say_how_to_bring_them_to_one(tmp_path: Path) -> None:
     mixed = pictures(tmp_path / "mixed", [(5, 4), (8, 8)] * 3)
     with pytest.raises(ValueError, match=r"--size 64 .* photographs by --patch 48"):
-        load(mixed)
+        load_dataset(mixed)
     np.save(tmp_path / "x.npy", X)
     for source in ("moons", "digits", str(tmp_path / "x.npy")):
         with pytest.raises(ValueError, match="takes no --size"):
-            load(source, size=4)
+            load_dataset(source, size=4)
     with pytest.raises(ValueError, match="takes no --size"):
-        load(mixed, size=4, patch=4)
+        load_dataset(mixed, size=4, patch=4)
     like = pixels((1, 4, 4), 256)
     assert read_points(mixed, like, size=4).shape == (6, 1, 4, 4)

@@ -5,19 +5,19 @@ import time
 import pytest
 import torch
 
-from gibbsian.data import Stream
+from gibbsian.data import BatchStream
 from gibbsian.data.transforms import pixels, unscaled
 
 X = torch.arange(103.0)[:, None].repeat(1, 2)
 IMAGES = torch.randint(0, 256, (50, 1, 4, 4), generator=torch.Generator().manual_seed(0)).float()
 
 
-def stream(seed: int = 0, **options: object) -> Stream:
-    return Stream(X, unscaled((2,)), 10, seed, **options)
+def stream(seed: int = 0, **options: object) -> BatchStream:
+    return BatchStream(X, unscaled((2,)), 10, seed, **options)
 
 
-def image_stream(seed: int = 0, **options: object) -> Stream:
-    return Stream(IMAGES, pixels((1, 4, 4), 256), 8, seed, **options)
+def image_stream(seed: int = 0, **options: object) -> BatchStream:
+    return BatchStream(IMAGES, pixels((1, 4, 4), 256), 8, seed, **options)
 
 
 def test_an_epoch_holds_every_row_at_most_once() -> None:
@@ -51,7 +51,7 @@ def test_resumes_to_the_bit(make, drawn: int) -> None:
 
 
 def test_processes_share_one_permutation() -> None:
-    whole = Stream(X, unscaled((2,)), 20, 3)
+    whole = BatchStream(X, unscaled((2,)), 20, 3)
     parts = [stream(3, rank=rank, world=2) for rank in range(2)]
     for _ in range(12):
         together = torch.cat([next(part).index for part in parts])
@@ -77,19 +77,19 @@ def test_batch_larger_than_the_data(batch: int, world: int) -> None:
     with pytest.raises(
         ValueError, match=r"larger than the 103 training rows; use a batch of at most"
     ):
-        Stream(X, unscaled((2,)), batch, 0, world=world)
+        BatchStream(X, unscaled((2,)), batch, 0, world=world)
     with pytest.raises(ValueError, match="at least 1"):
-        Stream(X, unscaled((2,)), 0, 0)
+        BatchStream(X, unscaled((2,)), 0, 0)
 
 
 def test_fast_on_the_plane() -> None:
-    s = Stream(torch.randn(50_000, 2), unscaled((2,)), 256, 0)
+    s = BatchStream(torch.randn(50_000, 2), unscaled((2,)), 256, 0)
     next(s)
     best = min(_seconds(s, 400) for _ in range(5))
     assert best / 400 < 60e-6  # 5 microseconds alone on the machine
 
 
-def _seconds(s: Stream, n: int) -> float:
+def _seconds(s: BatchStream, n: int) -> float:
     start = time.process_time()
     for _ in range(n):
         next(s)

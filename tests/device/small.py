@@ -8,7 +8,7 @@ from typing import Any
 from gibbsian.config import recipes
 from gibbsian.config.config import Config, replace
 from gibbsian.data import Dataset
-from gibbsian.methods import METHODS
+from gibbsian.methods import TRAINING_METHODS
 from gibbsian.models.train import load_data
 from tests.device.pretend import TYPE
 from tests.nets import sized
@@ -27,7 +27,7 @@ FEW: dict[str, dict[str, Any]] = {
 """Of what a method does often by default, little."""
 DATA = {"bihm": "digits-4-binary", "super-resolution": "digits"}
 NETWORK = {"width": 16, "experts": 8, "layers": "8,4", "channels": 4, "orientations": 2}
-NAMES = sorted(METHODS)
+NAMES = sorted(TRAINING_METHODS)
 NOT_ENLARGING = [name for name in NAMES if name != "super-resolution"]
 
 

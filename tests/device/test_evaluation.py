@@ -15,7 +15,7 @@ from gibbsian import evaluation, samplers
 from gibbsian.core import Estimate, Interval
 from gibbsian.core.measures import Box, Counting, Gaussian, RealSpace
 from gibbsian.evaluation import METRICS, build_metric, log_partition
-from gibbsian.evaluation.log_z.effort import Effort
+from gibbsian.evaluation.log_z.effort import LogZEffort
 from tests.device.pretend import TYPE
 
 DEVICES = ("cpu", TYPE)
@@ -100,15 +100,19 @@ FUNCTIONS = {
     "texture_distance": lambda d: evaluation.texture_distance(
         rows(2, 1, 16, 16).to(d), rows(2, 1, 16, 16, seed=2).to(d)
     ),
-    "gaussian_score": lambda d: evaluation.gaussian_score(rows(50, 3).to(d))(
+    "gaussian_score": lambda d: evaluation.gaussian_anomaly_score(rows(50, 3).to(d))(
         rows(9, 3, seed=2).to(d)
     ),
-    "pca_score": lambda d: evaluation.pca_score(rows(50, 3).to(d))(rows(9, 3, seed=2).to(d)),
+    "pca_score": lambda d: evaluation.pca_anomaly_score(rows(50, 3).to(d))(
+        rows(9, 3, seed=2).to(d)
+    ),
     "auroc": lambda d: evaluation.auroc(rows(30).to(d), rows(30, seed=2).to(d) + 1),
     "linear_probe": lambda d: evaluation.linear_probe(
         *(evaluation.Labelled(rows(60, 3, seed=s).to(d), LABELS.to(d)) for s in (1, 2, 3))
     ),
-    "grid_sum": lambda d: samplers.grid_sum(half_square, -6, 6, 2, 40, torch.square, device=d),
+    "grid_sum": lambda d: samplers.log_partition_on_grid(
+        half_square, -6, 6, 2, 40, torch.square, device=d
+    ),
     "resample": lambda d: samplers.resample(rows(20).to(d), 9, rng_on(d)),
 }
 
@@ -145,7 +149,7 @@ LOG_Z = {
     "box": (Box((2,), -6.0, 6.0), ("ais", "smc"), math.log(2 * math.pi)),
     "bits": (Counting((3,)), ("ais", "importance"), 3 * math.log1p(math.exp(-0.5))),
 }
-SMALL = Effort(draws=400, particles=64, runs=2, run_particles=64, pilot=64, moves=2)
+SMALL = LogZEffort(draws=400, particles=64, runs=2, run_particles=64, pilot=64, moves=2)
 
 
 @pytest.mark.parametrize("name", LOG_Z)
@@ -214,8 +218,10 @@ def test_bounds_on_log_z():
 def test_samplers_without_chains():
     proposal = Gaussian((2,), 1.5)
     rng = rng_on(TYPE)
-    exact = samplers.rejection(half_square, proposal, math.log(2 * math.pi * 2.25) + 0.01, 50, rng)
-    weighted = samplers.importance(half_square, proposal, 200, rng)
+    exact = samplers.rejection_sampling(
+        half_square, proposal, math.log(2 * math.pi * 2.25) + 0.01, 50, rng
+    )
+    weighted = samplers.importance_sampling(half_square, proposal, 200, rng)
     again = samplers.sir(half_square, proposal, 200, 20, rng)
     for draws in (exact, weighted, again):
         assert draws.x.device.type == TYPE

@@ -10,9 +10,9 @@ import pytest
 from gibbsian import cli
 from gibbsian.config.config import Source
 from gibbsian.experiments import budgets
-from gibbsian.experiments.compare import Settings, compare, entries
+from gibbsian.experiments.compare import ComparisonSettings, compare, entries
 from gibbsian.experiments.compare.settings import contestants_of
-from gibbsian.experiments.sweep.objectives import OBJECTIVES, Setting, density
+from gibbsian.experiments.sweep.objectives import SWEEP_OBJECTIVES, Setting, density
 from gibbsian.models.model import load
 from gibbsian.models.train import train_config
 from tests.device.pretend import TYPE
@@ -34,7 +34,7 @@ def test_a_sweep(objective, tmp_path, capsys):
 
 @pytest.mark.parametrize("name", ["vae", "vgan", "cd"])
 def test_objectives_of_density(name):
-    assert OBJECTIVES["log-likelihood"].measure is density
+    assert SWEEP_OBJECTIVES["log-likelihood"].measure is density
     data = data_of(name)
     found = density(train_config(small(name), None, data), data, Setting(50, 0))
     assert set(found) == {"log-likelihood", "kl"}
@@ -49,7 +49,9 @@ def test_a_comparison_trains_where_it_is_asked_to(tmp_path, monkeypatch):
 
     monkeypatch.setattr(entries, "rounds_within", rounds_within)
     rows = contestants_of("gan,vgan")
-    settings = Settings("ring8", rows, seeds=1, samples=40, source=Source(limit=300), device=TYPE)
+    settings = ComparisonSettings(
+        "ring8", rows, seeds=1, samples=40, source=Source(limit=300), device=TYPE
+    )
     assert compare(tmp_path / "out", settings, 1, lambda line: None) == 0
     assert asked == [TYPE, TYPE]
     for row in rows:
@@ -57,13 +59,13 @@ def test_a_comparison_trains_where_it_is_asked_to(tmp_path, monkeypatch):
         assert "figures" in json.loads((folder / "figures.json").read_text())
         config = json.loads((folder / "run/config.json").read_text())["config"]
         assert config["training"]["device"] == TYPE
-    elsewhere = Settings("ring8", rows, seeds=1, samples=40, source=Source(limit=300))
+    elsewhere = ComparisonSettings("ring8", rows, seeds=1, samples=40, source=Source(limit=300))
     with pytest.raises(ValueError, match="another device"):
         compare(tmp_path / "out", elsewhere, 1, lambda line: None)
 
 
 def test_a_comparison_on_a_device_that_is_not_there(tmp_path):
-    settings = Settings("ring8", contestants_of("gan"), device=f"{TYPE}:7")
+    settings = ComparisonSettings("ring8", contestants_of("gan"), device=f"{TYPE}:7")
     with pytest.raises(ValueError, match="is not there"):
         compare(tmp_path / "out", settings, 1, lambda line: None)
     assert not (tmp_path / "out").exists()

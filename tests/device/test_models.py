@@ -13,7 +13,7 @@ from gibbsian.core.measures import Gaussian, RealSpace
 from gibbsian.core.protocols import HasEnergy, HasLatentTarget
 from gibbsian.data.photo import Picture
 from gibbsian.evaluation import log_partition
-from gibbsian.evaluation.log_z.effort import Effort
+from gibbsian.evaluation.log_z.effort import LogZEffort
 from gibbsian.models import log_density, refinement
 from gibbsian.models.distribution import as_distribution
 from gibbsian.models.evaluate import evaluate_run, model_kl
@@ -110,7 +110,7 @@ def test_log_z_beyond_three_dimensions():
         return 0.5 * x.square().sum(1)
 
     truth = 2.5 * torch.log(torch.tensor(2 * torch.pi)).item()
-    effort = Effort(draws=512, particles=64, runs=2, run_particles=64, pilot=64, moves=2)
+    effort = LogZEffort(draws=512, particles=64, runs=2, run_particles=64, pilot=64, moves=2)
     rng = torch.Generator(TYPE).manual_seed(0)
     near = torch.randn(200, 5, generator=torch.Generator().manual_seed(1))  # rows on the host
     for measure, log_truth, points in (

@@ -10,17 +10,17 @@ from gibbsian.core.measures import Gaussian
 from gibbsian.models.train import train_config
 from gibbsian.samplers import (
     RBM,
-    Kernel,
+    MarkovKernel,
     adapt,
     block_gibbs,
     discrete_mala,
     gibbs_with_gradients,
     hmc,
-    independence,
+    independence_metropolis,
     mala,
     parallel_tempering,
-    random_walk,
-    run,
+    random_walk_metropolis,
+    run_chains,
     ula,
     underdamped,
 )
@@ -129,8 +129,8 @@ CONTINUOUS = {
     "mala": lambda: mala(half_square, 0.1, scale=torch.ones(2, device=TYPE)),
     "hmc": lambda: hmc(half_square, 0.1, 3, jitter=0.2),
     "underdamped": lambda: underdamped(half_square, 0.1, friction=1.0),
-    "random walk": lambda: random_walk(half_square, 0.5),
-    "independence": lambda: independence(half_square, Gaussian((2,))),
+    "random walk": lambda: random_walk_metropolis(half_square, 0.5),
+    "independence": lambda: independence_metropolis(half_square, Gaussian((2,))),
     "parallel tempering": lambda: parallel_tempering(mala(half_square, 0.1), [1.0, 0.5, 0.1]),
 }
 BINARY = {
@@ -142,12 +142,12 @@ BINARY = {
 
 @pytest.mark.parametrize("name", [*CONTINUOUS, *BINARY])
 def test_a_samplers_steps_wait_for_nothing(name):
-    kernel: Kernel = (CONTINUOUS | BINARY)[name]()
+    kernel: MarkovKernel = (CONTINUOUS | BINARY)[name]()
     x0 = bits(6, 7) if name in BINARY else reals(6, 2)
     rng = Generator(TYPE).manual_seed(4)
     state = kernel.init(x0)
     with waits() as found:
-        chains = run(kernel, state, 4, rng, thin=2, record=True)
+        chains = run_chains(kernel, state, 4, rng, thin=2, record=True)
     assert found.total == 0, str(found)
     assert chains.draws.device.type == chains.acceptance.device.type == TYPE
     assert chains.summary() is not None

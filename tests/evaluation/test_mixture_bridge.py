@@ -18,7 +18,7 @@ from gibbsian.core import Interval, NotDefined
 from gibbsian.core.measures import Box, RealSpace
 from gibbsian.evaluation import log_partition
 from gibbsian.evaluation.log_z.coordinates import Coordinates, Potential
-from gibbsian.evaluation.log_z.effort import Effort, effort_of
+from gibbsian.evaluation.log_z.effort import LogZEffort, effort_of
 from gibbsian.evaluation.log_z.estimators import bridge, hull
 from gibbsian.evaluation.log_z.folds import unseen
 from gibbsian.evaluation.log_z.student_mixture import StudentMixture, defended, fitted
@@ -88,7 +88,7 @@ def test_the_interval_holds_the_truth(name: str):
 
 def test_more_modes_than_components_are_annealed():
     truth = double_well(6, 3.0)  # 64 modes
-    few = replace(Effort(), components=2, particles=256)
+    few = replace(LogZEffort(), components=2, particles=256)
     found = interval(truth, 3, effort=few)
     assert "annealed" in found.lower.how + found.upper.how
     low, high = ends(found)

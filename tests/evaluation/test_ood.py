@@ -9,7 +9,7 @@ import torch
 from scipy.stats import norm, rankdata
 from sklearn.metrics import roc_auc_score
 
-from gibbsian.evaluation import auroc, gaussian_score, pca_score
+from gibbsian.evaluation import auroc, gaussian_anomaly_score, pca_anomaly_score
 from gibbsian.evaluation.metrics.out_of_distribution import auroc_table, midranks
 
 
@@ -62,7 +62,7 @@ def test_baselines():
         "far along it": 6 * held_out,
         "nothing": train[:200],
     }
-    scores = {"gaussian": gaussian_score(train), "pca": pca_score(train)}
+    scores = {"gaussian": gaussian_anomaly_score(train), "pca": pca_anomaly_score(train)}
     table = auroc_table(scores, held_out, corrupted, batch=64)
     assert table.cells["gaussian"]["off the plane"].value > 0.99
     assert table.cells["pca"]["off the plane"].value > 0.99
@@ -70,7 +70,7 @@ def test_baselines():
     for row in table.cells.values():  # 4.5 standard errors of about 0.03
         assert abs(row["nothing"].value - 0.5) < 0.14
     assert str(table).splitlines()[0].split()[0] == "AUROC"
-    distance = gaussian_score(train)(held_out)
+    distance = gaussian_anomaly_score(train)(held_out)
     covariance = torch.cov(train.T)
     deviation = held_out - train.mean(0)
     expected = (deviation @ torch.linalg.inv(covariance) * deviation).sum(1)
@@ -80,9 +80,9 @@ def test_baselines():
 def test_images_and_constant_columns():
     train = draw(100, 1, 4, 4)
     train[:, :, 0] = 0.0
-    score = gaussian_score(train)
+    score = gaussian_anomaly_score(train)
     assert torch.isfinite(score(train)).all()
-    assert pca_score(train)(train).shape == (100,)
+    assert pca_anomaly_score(train)(train).shape == (100,)
 
 
 def test_bad_input():

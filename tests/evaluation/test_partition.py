@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from gibbsian.core import Interval, NotDefined
 from gibbsian.core.measures import Box, Counting, Gaussian, RealSpace, Undefined
 from gibbsian.evaluation import log_partition, log_partition_quadrature
-from gibbsian.evaluation.log_z.effort import Effort
+from gibbsian.evaluation.log_z.effort import LogZEffort
 from gibbsian.evaluation.log_z.references import UniformBox, annealing_path, normal_fit
 from gibbsian.samplers import RBM, hmc
 
-EFFORT = Effort(draws=2000, particles=300, runs=6, run_particles=60, pilot=60, moves=3)
+EFFORT = LogZEffort(draws=2000, particles=300, runs=6, run_particles=60, pilot=60, moves=3)
 DOUBLE_WELL = 0.68848
 
 
@@ -159,7 +159,7 @@ def test_poor_estimates_warn():
         other[:, 0] = x[:, 0] - 12.0
         return -torch.logaddexp(-square(x), -square(other))
 
-    tight = Effort(draws=300, particles=40, runs=3, run_particles=20, pilot=20, moves=1)
+    tight = LogZEffort(draws=300, particles=40, runs=3, run_particles=20, pilot=20, moves=1)
     both = torch.randn(400, 6, generator=rng(1))
     both[::2, 0] += 12.0
     result = log_partition(
@@ -204,7 +204,7 @@ def test_not_defined():
     )
     short = log_partition(
         lambda x: 500 * square(x), RealSpace((8,)), rng=rng(), reference_points=near, methods=["ais"],
-        effort=Effort(max_temperatures=3),
+        effort=LogZEffort(max_temperatures=3),
     )  # fmt: skip
     assert isinstance(short, NotDefined) and "3 temperatures" in short.why
     assert log_partition(square, Undefined((2,), "why not"), rng=rng()) == NotDefined("why not")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gibbsian.bounds import LogDet
+from gibbsian.bounds import LogDetEntropy
 from gibbsian.core import Estimate, Interval
 from gibbsian.core.measures import Box, Gaussian, RealSpace
 from gibbsian.evaluation import (
@@ -18,7 +18,7 @@ from gibbsian.evaluation import (
     strongly_convex_upper,
     variational_lower,
 )
-from gibbsian.evaluation.log_z.effort import Effort
+from gibbsian.evaluation.log_z.effort import LogZEffort
 from gibbsian.evaluation.log_z.log_sobolev import ball, latent_log_weight, oscillation
 from gibbsian.evaluation.log_z.variational import join
 
@@ -148,7 +148,7 @@ def wavy(x: Tensor, c: float = 0.0) -> Tensor:
 
 
 def weight_of(G: nn.Module, c: float):
-    return latent_log_weight(partial(wavy, c=c), LINE, partial(LogDet(Gaussian((1,))), G))
+    return latent_log_weight(partial(wavy, c=c), LINE, partial(LogDetEntropy(Gaussian((1,))), G))
 
 
 # (a, b, c), radius -> gap log Z_R - log P_R - E h, osc h, E |grad h|^2, by quadrature of D3's cases.
@@ -276,7 +276,7 @@ def test_in_an_interval_by_quadrature_and_by_annealing() -> None:
     swapped = {"false": Estimate(LOG_Z + 0.1, 0.0, "lower", "bound in expectation", "a lie")}
     wrong = log_partition(quadratic, PLANE, rng=rng(), variational=swapped)
     assert isinstance(wrong, Interval) and "a lie, 1.407, lies above" in wrong.warnings[0]
-    effort = Effort(draws=500, particles=60, runs=3, run_particles=30, pilot=30, moves=2)
+    effort = LogZEffort(draws=500, particles=60, runs=3, run_particles=30, pilot=30, moves=2)
     near = corners().float() + 0.3 * torch.randn(4, 2, generator=rng())
     sampled = log_partition(
         quadratic, PLANE, rng=rng(), reference_points=near.repeat(20, 1), effort=effort, variational=given,

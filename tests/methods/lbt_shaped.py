@@ -9,12 +9,12 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.func import grad
 
-from gibbsian.core import Batch, Gradients, Loss, Method, Move
+from gibbsian.core import Batch, Gradients, Loss, PlayerUpdate, TrainingMethod
 from gibbsian.core.measures import Gaussian, Measure, Undefined
 from gibbsian.core.roles import GENERATOR, Role
 
 
-class LBTShaped(Method):
+class LBTShaped(TrainingMethod):
     """A Gaussian student fitted to G(z) + shift by its own Adam teaches generator and shift.
 
     The student's moves are committed through ``adam``, a transform in front of plain SGD of rate 1,
@@ -53,13 +53,13 @@ class LBTShaped(Method):
             self.register_buffer(f"v_{name}", torch.zeros(measure.shape))
         self.register_buffer("t", torch.zeros(()))
 
-    def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[Move]:
+    def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[PlayerUpdate]:
         x = next(data).x
         for _ in range(self.unroll):
             z = self.prior.sample(len(x), rng)
-            yield Move("student", self.student_loss, (z,), transform=self.adam)
+            yield PlayerUpdate("student", self.student_loss, (z,), transform=self.adam)
         z = torch.stack([self.prior.sample(len(x), rng) for _ in range(self.unroll)])
-        yield Move("teacher", self.teacher_loss, (x, z), transform=self.tame)
+        yield PlayerUpdate("teacher", self.teacher_loss, (x, z), transform=self.tame)
 
     def model(self, z: Tensor) -> Tensor:
         return self.generator(z) + self.shift

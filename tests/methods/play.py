@@ -9,7 +9,7 @@ from dataclasses import fields
 import torch
 from torch import Tensor, nn
 
-from gibbsian.core import Batch, Method, Move
+from gibbsian.core import Batch, PlayerUpdate, TrainingMethod
 from gibbsian.methods._langevin import SamplerOptions
 
 
@@ -55,13 +55,13 @@ class Stream:
         return Batch(self.taken[-1], torch.arange(self.n))
 
 
-def player(method: Method, name: str) -> dict[str, nn.Parameter]:
+def player(method: TrainingMethod, name: str) -> dict[str, nn.Parameter]:
     """The parameters that a player moves."""
     attributes = method.players[name]
     return {n: p for n, p in method.named_parameters() if n.split(".")[0] in attributes}
 
 
-def gradients(method: Method, move: Move) -> dict[str, Tensor]:
+def gradients(method: TrainingMethod, move: PlayerUpdate) -> dict[str, Tensor]:
     """The moving player's gradients; an error where the loss does not reach one of them."""
     parameters = player(method, move.player)
     loss = move.loss(*move.inputs)
@@ -71,7 +71,9 @@ def gradients(method: Method, move: Move) -> dict[str, Tensor]:
     return dict(zip(parameters, values, strict=True))
 
 
-def descend(method: Method, moves: Iterator[Move], rate: float) -> list[Move]:
+def descend(
+    method: TrainingMethod, moves: Iterator[PlayerUpdate], rate: float
+) -> list[PlayerUpdate]:
     """Take every move by plain gradient descent, transforms included; the moves made."""
     made = []
     for move in moves:
@@ -110,7 +112,7 @@ def directional_difference(
 
 
 def check_gradient(
-    method: Method, name: str, loss: Callable[[], Tensor], truth: Callable[[], Tensor]
+    method: TrainingMethod, name: str, loss: Callable[[], Tensor], truth: Callable[[], Tensor]
 ) -> None:
     """The player's gradient of ``loss()`` is the derivative of ``truth()``, along three directions.
 

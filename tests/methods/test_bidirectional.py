@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gibbsian.core import Space
+from gibbsian.core import DataSpace
 from gibbsian.core.measures import Gaussian, RealSpace
 from gibbsian.core.numerics import jacobian
 from gibbsian.core.protocols import HasLatentTarget
@@ -19,7 +19,7 @@ from tests.methods.play import Stream, check_gradient, gradients, reached
 from tests.nets import build_encoder, build_energy, build_generator
 
 PRIOR = Gaussian((2,))
-SPACE = Space((3,), "vector")
+SPACE = DataSpace((3,), "vector")
 OPTIONS = dict(width=8, depth=1, activation="tanh")
 TIMED = dict(width=8, depth=1, activation="tanh", time=True)
 LOWER = ("log-det", "singular", "encoder", "infonce")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from gibbsian.core import Space
+from gibbsian.core import DataSpace
 from gibbsian.core.measures import Counting
 from gibbsian.core.protocols import HasLogWeights, HasOverlap
 from gibbsian.methods.bihm import BiHM
@@ -32,7 +32,7 @@ BITS = torch.tensor([0.0, 1.0], dtype=torch.float64)
 
 def machine(seed: int = 0, strength: float = 1.5, **options: object) -> BiHM:
     """Random weights of this standard deviation, so that p and q are far apart."""
-    space = Space((4,), "binary", (0.0, 1.0))
+    space = DataSpace((4,), "binary", (0.0, 1.0))
     beliefs = build_beliefs("sigmoid", space, dict(layers="3,2")).double()
     rng = Generator().manual_seed(seed)
     with torch.no_grad():
@@ -347,7 +347,7 @@ def test_samples_follow_the_sampler() -> None:
 
 def test_layers_start_as_released() -> None:
     """Biases -1; weights uniform within sqrt(6 / (n_in + n_out)) / n_in; sizes from their spec."""
-    space = Space((20,), "binary", (0.0, 1.0))
+    space = DataSpace((20,), "binary", (0.0, 1.0))
     net = SigmoidBeliefs(space, layers="30,10", deterministic=1)
     assert net.sizes == (20, 30, 10) and (net.prior == -1).all()
     assert [layer.out_features for layer in net.p[0] if hasattr(layer, "bias")] == [25, 20]
@@ -385,4 +385,4 @@ def test_capabilities_and_unusable_options() -> None:
     with pytest.raises(ValueError, match="samples must be a whole number of at least 2"):
         machine(samples=1)
     with pytest.raises(ValueError, match="layers must be sizes"):
-        SigmoidBeliefs(Space((4,), "binary"), layers="3;2")
+        SigmoidBeliefs(DataSpace((4,), "binary"), layers="3;2")

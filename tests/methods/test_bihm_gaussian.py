@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Generator, Tensor, nn
 
-from gibbsian.core import Space
+from gibbsian.core import DataSpace
 from gibbsian.core.measures import Box, Counting, RealSpace
 from gibbsian.methods.bihm import BiHM
 from gibbsian.methods.helmholtz_chain import Gibbs
@@ -23,7 +23,7 @@ CELL = 2 * REACH / (POINTS - 1)
 MACHINES = ["1g", "2,1g", "1g,1"]
 
 
-def strangers(space: Space, layers: str, seed: int = 0, strength: float = 0.8) -> nn.Module:
+def strangers(space: DataSpace, layers: str, seed: int = 0, strength: float = 0.8) -> nn.Module:
     """Layers with random weights, so that p and q are far apart."""
     beliefs = build_beliefs("sigmoid", space, dict(layers=layers)).double()
     rng = Generator().manual_seed(seed)
@@ -35,7 +35,7 @@ def strangers(space: Space, layers: str, seed: int = 0, strength: float = 0.8) -
 
 def machine(layers: str) -> BiHM:
     """Two bits of data."""
-    return BiHM(strangers(Space((2,), "binary", (0.0, 1.0)), layers), Counting((2,)))
+    return BiHM(strangers(DataSpace((2,), "binary", (0.0, 1.0)), layers), Counting((2,)))
 
 
 def everything(method: BiHM) -> Layers:
@@ -138,7 +138,7 @@ def test_units_are_drawn_from_their_law() -> None:
 
 
 def test_layers_are_named_and_start_near_the_standard_normal() -> None:
-    net = SigmoidBeliefs(Space((20,), "binary", (0.0, 1.0)), layers="30,10g,4g")
+    net = SigmoidBeliefs(DataSpace((20,), "binary", (0.0, 1.0)), layers="30,10g,4g")
     assert net.sizes == (20, 30, 10, 4) and net.gaussian == (False, False, True, True)
     assert len(net.top()) == 8 and (net.top() == 0).all()
     a = net.up(2, torch.ones(5, 30))
@@ -147,12 +147,12 @@ def test_layers_are_named_and_start_near_the_standard_normal() -> None:
     wild = net.up(2, 1e9 * torch.ones(30))[10:]
     assert wild.abs().max() < 14, "log-variances are held"
     with pytest.raises(ValueError, match="layers must be sizes"):
-        SigmoidBeliefs(Space((4,), "binary"), layers="3,g")
+        SigmoidBeliefs(DataSpace((4,), "binary"), layers="3,g")
 
 
 def real_machine() -> BiHM:
     """One real number below two layers of bits."""
-    return BiHM(strangers(Space((1,), "vector"), "2,1"), RealSpace((1,)))
+    return BiHM(strangers(DataSpace((1,), "vector"), "2,1"), RealSpace((1,)))
 
 
 def real_joint(method: BiHM) -> tuple[Tensor, Tensor]:
@@ -212,7 +212,7 @@ def test_a_machine_of_real_numbers_starts_away_from_the_point_where_layers_are_s
     """Logits of q(h_1|x) are large, log-variances of p(x|h_1) near 0; means are handed out as asked."""
     torch.manual_seed(0)
     net = SigmoidBeliefs(
-        Space((2,), "vector"),
+        DataSpace((2,), "vector"),
         layers="200,100",
         deterministic=1,
         logit_init_scale=8.0,
@@ -230,7 +230,7 @@ def test_a_machine_of_real_numbers_starts_away_from_the_point_where_layers_are_s
 
 def test_real_numbers_that_are_given_are_kept_and_the_others_drawn() -> None:
     shape = (1, 2, 2)
-    method = BiHM(strangers(Space(shape, "image"), "3,2"), RealSpace(shape), sweeps=3)
+    method = BiHM(strangers(DataSpace(shape, "image"), "3,2"), RealSpace(shape), sweeps=3)
     given = torch.tensor([[[0.5, torch.nan], [-2.0, torch.nan]]], dtype=torch.float64)
     x = method.sample(6, Generator().manual_seed(0), given)
     assert x.shape == (6, *shape) and x.isfinite().all()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gibbsian.config.recipes import default_config, recipe
-from gibbsian.core import Batch, Method, NonFiniteError
+from gibbsian.core import Batch, NonFiniteError, TrainingMethod
 from gibbsian.core.measures import Box, Counting, Gaussian, RealSpace, Undefined
 from gibbsian.core.protocols import HasEnergy, HasLatentTarget
 from gibbsian.methods.cd import ContrastiveDivergence
@@ -23,13 +23,17 @@ def rng(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def cd(energy: nn.Module | None = None, measure: object = LINE, **options: object) -> Method:
+def cd(
+    energy: nn.Module | None = None, measure: object = LINE, **options: object
+) -> TrainingMethod:
     defaults = {"kernel": "ula", "steps": 10, "sample_steps": 200}
     settings = with_sampler(**(defaults | options))
     return ContrastiveDivergence(energy or Quadratic(2.0, -1.0), measure, **settings)
 
 
-def negatives(method: Method, rounds: int, stream: Stream, generator: torch.Generator) -> Tensor:
+def negatives(
+    method: TrainingMethod, rounds: int, stream: Stream, generator: torch.Generator
+) -> Tensor:
     """The negatives of the last of ``rounds`` rounds, the energy standing still."""
     for index in range(rounds):
         (move,) = list(method.round(index, stream, generator))

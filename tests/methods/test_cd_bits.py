@@ -14,7 +14,7 @@ from gibbsian.core import Batch
 from gibbsian.core.measures import Counting, RealSpace
 from gibbsian.evaluation.log_z.boltzmann import machine_log_partition
 from gibbsian.evaluation.log_z.enumeration import exact_log_partition
-from gibbsian.methods import METHODS
+from gibbsian.methods import TRAINING_METHODS
 from gibbsian.methods._langevin import SamplerOptions
 from gibbsian.methods.cd import ContrastiveDivergence
 from gibbsian.networks import Ising, RBMEnergy
@@ -111,7 +111,7 @@ def test_gradient_is_that_of_the_likelihood() -> None:
 @pytest.fixture(scope="module")
 def digits() -> tuple[RBMEnergy, Tensor]:
     """A machine of 16 + 10 units trained for two CPU seconds on 4x4 binary digits, and these."""
-    x = data.load("digits-4-binary").train.float()
+    x = data.load_dataset("digits-4-binary").train.float()
     torch.manual_seed(0)
     energy = RBMEnergy((16,), 10)
     method = ContrastiveDivergence(
@@ -192,4 +192,4 @@ def test_kernels_of_the_other_kind_are_refused() -> None:
         ContrastiveDivergence(energy, FOUR, sampler=SamplerOptions(mh_scale=1.0))
     with pytest.raises(ValueError, match="flips no bits"):
         ContrastiveDivergence(energy, FOUR, sampler=SamplerOptions(kernel="mala"))
-    assert METHODS["cd"] is ContrastiveDivergence
+    assert TRAINING_METHODS["cd"] is ContrastiveDivergence

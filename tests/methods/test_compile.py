@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gibbsian.core import Method, Space
+from gibbsian.core import DataSpace, TrainingMethod
 from gibbsian.core.measures import Box, Gaussian, RealSpace, Undefined
 from gibbsian.methods import (
     GAN,
-    LBT,
     VGAN,
     ContrastiveDivergence,
+    LearningByTeaching,
     NoiseContrast,
     ScoreMatching,
 )
@@ -19,10 +19,10 @@ from tests.methods.play import Stream, gradients
 from tests.nets import build_energy, build_generator, build_student
 
 OPTIONS = dict(width=8, depth=1, experts=4, batch_norm=True)
-PLANE, BOXED = Space((2,), "vector"), Space((2,), "vector", (-4.0, 4.0))
+PLANE, BOXED = DataSpace((2,), "vector"), DataSpace((2,), "vector", (-4.0, 4.0))
 
 
-def games() -> dict[str, Method]:
+def games() -> dict[str, TrainingMethod]:
     prior, nowhere = Gaussian((3,)), Undefined((2,), "a critic")
     return {
         "vgan": VGAN(
@@ -46,7 +46,7 @@ def games() -> dict[str, Method]:
             nowhere,
             unroll=2,
         ),
-        "lbt": LBT(
+        "lbt": LearningByTeaching(
             build_generator("mlp", PLANE, 3, OPTIONS),
             build_student("vae", PLANE, OPTIONS),
             build_energy("mlp", PLANE, OPTIONS),

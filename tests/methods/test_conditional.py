@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from gibbsian.core import Batch, Method
+from gibbsian.core import Batch, TrainingMethod
 from gibbsian.core.measures import RealSpace
 from gibbsian.methods._conditional import Given
 from gibbsian.methods.cd import ContrastiveDivergence
@@ -57,7 +57,7 @@ def stream(n: int) -> Iterator[Batch]:
         yield rows(n, generator)
 
 
-def cd(energy: nn.Module, **options: object) -> Method:
+def cd(energy: nn.Module, **options: object) -> TrainingMethod:
     settings = {"kernel": "mala", "step_size": 0.05, "steps": 2, "mh_scale": 3.0, "classify": 1.0}
     return ContrastiveDivergence(energy, RealSpace((1,)), **with_sampler(**settings | options))
 

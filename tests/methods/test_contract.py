@@ -18,7 +18,7 @@ from gibbsian.core.protocols import (
     HasLogWeights,
     HasOverlap,
 )
-from gibbsian.methods import METHODS
+from gibbsian.methods import TRAINING_METHODS
 from gibbsian.models import train as facade
 from gibbsian.models.model import load
 from gibbsian.training.stepper import Stepper, player_parameters
@@ -81,7 +81,7 @@ def snapshot(method):
     return {name: value.detach().clone() for name, value in method.state_dict().items()}
 
 
-@pytest.fixture(params=sorted(METHODS))
+@pytest.fixture(params=sorted(TRAINING_METHODS))
 def name(request):
     return request.param
 
@@ -93,7 +93,7 @@ def draw(model, n, seed=0):
 
 
 def test_every_method_stands_in_the_table():
-    assert set(TABLE) == set(METHODS)
+    assert set(TABLE) == set(TRAINING_METHODS)
 
 
 def test_capabilities_are_the_declared_ones(name):
@@ -122,7 +122,7 @@ def test_a_move_changes_its_player_and_nothing_else(name, monkeypatch):
 
     monkeypatch.setattr(Stepper, "step", watched)
     facade.train(small(name))
-    assert moved == set(METHODS[name].players)
+    assert moved == set(TRAINING_METHODS[name].players)
 
 
 def test_parameters_belong_to_exactly_one_player(name):
@@ -174,14 +174,14 @@ def test_a_resumed_run_is_the_uninterrupted_one(name, tmp_path, monkeypatch):
     class Killed(Exception):
         pass
 
-    original = METHODS[name].round
+    original = TRAINING_METHODS[name].round
 
     def dies(self, index, data, rng):
         if index == 2:
             raise Killed
         return original(self, index, data, rng)
 
-    monkeypatch.setattr(METHODS[name], "round", dies)
+    monkeypatch.setattr(TRAINING_METHODS[name], "round", dies)
     with pytest.raises(Killed):
         facade.train(small(name), out=tmp_path / "cut")
     monkeypatch.undo()
@@ -199,7 +199,7 @@ def test_metrics_have_a_line_per_round_with_each_player_s_loss(name, tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     assert [line["round"] for line in lines] == [1, 2, 3]
     whole = any if name in STAGED else all
-    for player in METHODS[name].players:
+    for player in TRAINING_METHODS[name].players:
         assert whole(f"{player}/loss" in line for line in lines)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gibbsian.config.recipes import recipe
-from gibbsian.core import Space
+from gibbsian.core import DataSpace
 from gibbsian.core.measures import Gaussian, RealSpace, Undefined
 from gibbsian.core.protocols import HasEnergy, HasLatentTarget
 from gibbsian.methods.ebgan import EBGAN, margin_loss, pull_away
@@ -20,7 +20,7 @@ from tests.nets import build_energy, build_generator
 
 OPTIONS = dict(width=6, depth=1, activation="tanh")
 PRIOR = Gaussian((3,))
-PLANE = Space((2,), "vector")
+PLANE = DataSpace((2,), "vector")
 
 
 def ebgan(energy: str = "autoencoder", **options: object) -> EBGAN:
@@ -355,7 +355,7 @@ def test_published_picture_sizes(size: int, layers: int) -> None:
         assert (config.energy.channels, config.energy.depth) == (channels, layers)
         assert config.pull_away == 0.1 and config.margin == {64: 20, 128: 40, 256: 80}[size]
     if size == 64:
-        space = Space((3, size, size), "image", (-1.0, 1.0))
+        space = DataSpace((3, size, size), "image", (-1.0, 1.0))
         method = assemble(config, space)
         moves = list(method.round(0, Stream(2, space.shape), torch.Generator().manual_seed(0)))
         assert all(gradients(method, move) for move in moves)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gibbsian.core import Space
+from gibbsian.core import DataSpace
 from gibbsian.core.measures import Gaussian, Undefined
 from gibbsian.core.protocols import HasEnergy, HasLatentTarget
 from gibbsian.methods.gan import GAN, pack
@@ -15,7 +15,7 @@ from tests.nets import build_critic, build_energy, build_generator
 
 LOSSES = ["minimax", "non-saturating", "wasserstein"]
 OPTIONS = dict(width=8, depth=1, activation="tanh")
-PLANE = Space((2,), "vector")
+PLANE = DataSpace((2,), "vector")
 PRIOR = Gaussian((3,))
 NOWHERE = Undefined((2,), "a critic is not an energy of x")
 
@@ -280,7 +280,7 @@ def test_packing_joins_rows_of_one_kind_in_order() -> None:
 
 
 def packed(m: int, **options: object) -> GAN:
-    return gan(build_energy("mlp", Space((2 * m,), "vector"), OPTIONS), packing=m, **options)
+    return gan(build_energy("mlp", DataSpace((2 * m,), "vector"), OPTIONS), packing=m, **options)
 
 
 @pytest.mark.parametrize("loss", LOSSES)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gibbsian import Model, train
-from gibbsian.core import Interval, Move, NotDefined
+from gibbsian.core import Interval, NotDefined, PlayerUpdate
 from gibbsian.core.measures import Box, Counting, Gaussian, Measure, RealSpace, Undefined
 from gibbsian.core.numerics import log_mean_exp
 from gibbsian.core.protocols import HasEnergy, HasLatentTarget, HasLogProb
@@ -20,7 +20,7 @@ from gibbsian.methods.gebm import GEBM
 from gibbsian.methods.invertible import draw_with_log_density, log_density
 from gibbsian.methods.smoothness import bounded
 from gibbsian.models.refinement import in_stages
-from gibbsian.samplers import Chains, pullback, run, underdamped
+from gibbsian.samplers import Chains, latent_energy, run_chains, underdamped
 from studies.real_nvp import FlowEnergy, RealNVP
 from tests.methods.play import Stream, check_gradient, descend, gradients, player, reached
 
@@ -173,7 +173,7 @@ def test_base_descends_the_divergence(update: str, base: str) -> None:
 def test_base_gradient_weighs_samples_by_the_model() -> None:
     """B4 by hand: sum_m w_m (dG)^T grad E(y_m), w = softmax(-E), towards lower energy."""
     method, z = gebm(), noise(24, 2)
-    move = Move("base", method.base_loss, (noise(16, 1), z))
+    move = PlayerUpdate("base", method.base_loss, (noise(16, 1), z))
     y = base_of(method)(z).detach().requires_grad_()
     energy = method.potential(y)
     (slope,) = torch.autograd.grad(energy.sum(), y)
@@ -187,7 +187,7 @@ def test_a_perfect_base_is_left_alone() -> None:
     method = gebm(confinement_std=0.0)
     with torch.no_grad():
         method.potential.layers[2].weight.zero_()
-    move = Move("base", method.base_loss, (noise(16, 1), noise(24, 2)))
+    move = PlayerUpdate("base", method.base_loss, (noise(16, 1), noise(24, 2)))
     assert all(torch.equal(g, torch.zeros_like(g)) for g in gradients(method, move).values())
 
 
@@ -361,11 +361,11 @@ def test_latent_targets_are_the_same_law() -> None:
     implicit, explicit = gebm("implicit"), gebm("explicit")
     explicit.load_state_dict(implicit.state_dict())
     z = noise(6, 1)
-    tilted = pullback(implicit.energy, implicit.generator, PRIOR, target="tilted")(z)
-    pulled = pullback(explicit.energy, explicit.generator, PRIOR, target="energy")
+    tilted = latent_energy(implicit.energy, implicit.generator, PRIOR, target="tilted")(z)
+    pulled = latent_energy(explicit.energy, explicit.generator, PRIOR, target="energy")
     assert torch.allclose(pulled(z), tilted, rtol=1e-9, atol=1e-10)
     # A generator that does not know its volume is differentiated instead.
-    plain = pullback(explicit.energy, explicit.generator.forward, PRIOR, target="energy")
+    plain = latent_energy(explicit.energy, explicit.generator.forward, PRIOR, target="energy")
     assert torch.allclose(plain(z), tilted, rtol=1e-9, atol=1e-10)
 
 
@@ -381,7 +381,7 @@ def test_step_sizes_fall_in_stages() -> None:
         rng = torch.Generator().manual_seed(0)
         return in_stages(kernel, z0, 50, stage, decay, rng)
 
-    plain = run(kernel, z0, 50, torch.Generator().manual_seed(0))
+    plain = run_chains(kernel, z0, 50, torch.Generator().manual_seed(0))
     assert torch.equal(chains(50, 0.5).x, plain.x)
     assert torch.equal(chains(20, 1.0).x, plain.x)  # velocities are kept between stages
     staged = chains(20, 0.1)

@@ -11,10 +11,10 @@ from torch import nn
 from gibbsian import data
 from gibbsian.config import recipes
 from gibbsian.config.config import Config, replace
-from gibbsian.core import Batch, Space
+from gibbsian.core import Batch, DataSpace
 from gibbsian.core.files import read_tensors
 from gibbsian.core.measures import Gaussian, RealSpace
-from gibbsian.methods import METHODS
+from gibbsian.methods import TRAINING_METHODS
 from gibbsian.methods.ebgan import EBGAN
 from gibbsian.methods.labelled import LabelledRows, classification_cost
 from gibbsian.models import train as facade
@@ -22,7 +22,7 @@ from gibbsian.models.build import assemble, resolve
 from gibbsian.models.evaluate import classification_error, evaluate_run
 from tests.nets import build_energy, build_generator
 
-PLANE = Space((2,), "vector")
+PLANE = DataSpace((2,), "vector")
 
 
 def batch(index: list[int], offset: float = 0.0) -> Batch:
@@ -102,7 +102,7 @@ def digits(labels: int, rounds: int, layers: str) -> Config:
 
 def test_it_learns_from_a_hundred_labels_and_is_scored(tmp_path: Path) -> None:
     """Held-out 8x8 digits; chance errs on 90 %. The evaluation reports the same figure."""
-    rows = data.load("digits")
+    rows = data.load_dataset("digits")
     model = facade.train_config(digits(100, 120, "100,50"), None, rows)
     found = classification_error(model, rows)
     u = rows.transform.encode(rows.test)
@@ -122,14 +122,14 @@ def test_a_resumed_run_with_labels_is_the_uninterrupted_one(
     class Killed(Exception):
         pass
 
-    original = METHODS["ebgan"].round
+    original = TRAINING_METHODS["ebgan"].round
 
     def dies(self, index, stream, rng):
         if index == 3:
             raise Killed
         return original(self, index, stream, rng)
 
-    monkeypatch.setattr(METHODS["ebgan"], "round", dies)
+    monkeypatch.setattr(TRAINING_METHODS["ebgan"], "round", dies)
     with pytest.raises(Killed):
         facade.train(config, out=tmp_path / "cut")
     monkeypatch.undo()
@@ -143,7 +143,7 @@ def test_a_resumed_run_with_labels_is_the_uninterrupted_one(
 @pytest.mark.parametrize("labels", [100, 1_000])
 def test_published_sizes(labels: int) -> None:
     config = recipes.recipe(f"mnist-ladder-{labels}", "paper")
-    space = Space((1, 28, 28), "image", (-1.0, 1.0))
+    space = DataSpace((1, 28, 28), "image", (-1.0, 1.0))
     method = assemble(resolve(config, space, torch.zeros(1, 1, 28, 28)), space)
     assert isinstance(method, EBGAN) and method.labelled.count == labels
     widths = [784, 1000, 500, 250, 250, 250, 10]

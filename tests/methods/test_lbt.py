@@ -11,37 +11,37 @@ from torch import Tensor, nn
 from gibbsian import data
 from gibbsian.config.config import replace
 from gibbsian.config.recipes import default_config
-from gibbsian.core import Space
+from gibbsian.core import DataSpace
 from gibbsian.core.measures import Gaussian, RealSpace
 from gibbsian.core.protocols import HasEnergy, HasLatentTarget
 from gibbsian.evaluation import mode_coverage
-from gibbsian.methods.lbt import LBT
+from gibbsian.methods.lbt import LearningByTeaching
 from gibbsian.models import train as facade
-from gibbsian.training import Optimizer
+from gibbsian.training import OptimizerOptions
 from gibbsian.training.stepper import Stepper
 from tests.methods.play import Stream, check_gradient, gradients, player, reached
 from tests.nets import build_critic, build_generator, build_student
 
 OPTIONS = dict(width=8, depth=1, activation="tanh", code=3, variance=0.5, components=4)
-PLANE = Space((2,), "vector")
+PLANE = DataSpace((2,), "vector")
 PRIOR = Gaussian((3,))
 
 
 def lbt(
     student: str | nn.Module = "vae", generator: nn.Module | None = None, **options: object
-) -> LBT:
+) -> LearningByTeaching:
     if isinstance(student, str):
         student = build_student(student, PLANE, OPTIONS)
     generator = generator or build_generator("mlp", PLANE, 3, OPTIONS)
     critic = build_critic("mlp", PLANE, OPTIONS)
-    return LBT(generator, student, critic, PRIOR, RealSpace((2,)), **options)
+    return LearningByTeaching(generator, student, critic, PRIOR, RealSpace((2,)), **options)
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def lesson(method: LBT, n: int = 8) -> tuple[Tensor, ...]:
+def lesson(method: LearningByTeaching, n: int = 8) -> tuple[Tensor, ...]:
     """Inputs of the generator's loss in double precision."""
     k, width = method.k, method.noise
     return (
@@ -53,7 +53,7 @@ def lesson(method: LBT, n: int = 8) -> tuple[Tensor, ...]:
     )
 
 
-def settle(method: LBT) -> None:
+def settle(method: LearningByTeaching) -> None:
     """An Adam with a history: moments that are not zero."""
     memory = method.memory
     memory.m.copy_(0.1 * noise(len(memory.m), seed=7))
@@ -86,7 +86,7 @@ def test_committed_steps_are_adam_s_at_the_leading_rate() -> None:
     twin = build_student("vae", PLANE, OPTIONS).double()
     twin.load_state_dict(method.student.state_dict())
     adam = torch.optim.Adam(twin.parameters(), lr=0.03, betas=(0.5, 0.999), eps=1e-8)
-    stepper = Stepper(method, {name: Optimizer("sgd", lr=1.0) for name in method.players})
+    stepper = Stepper(method, {name: OptimizerOptions("sgd", lr=1.0) for name in method.players})
     for move in method.round(0, Stream(8), torch.Generator().manual_seed(0)):
         if move.player != "student":
             break
@@ -100,7 +100,7 @@ def test_committed_steps_are_adam_s_at_the_leading_rate() -> None:
         assert torch.allclose(p, q, rtol=1e-9, atol=1e-12)
 
 
-def reference(method: LBT, inputs: tuple[Tensor, ...], rate: float) -> Tensor:
+def reference(method: LearningByTeaching, inputs: tuple[Tensor, ...], rate: float) -> Tensor:
     """Du et al.'s unroll and hybrid loss, written with autograd on a list of tensors."""
     x, noise_x, z_k, noise_k, z = inputs
     names, phi = zip(*method.student.named_parameters(), strict=True)
@@ -188,7 +188,7 @@ class Unit(nn.Module):
         return -0.5 * (x - self.phi).square().sum(1) - math.log(2 * math.pi)
 
 
-def balanced(method: LBT, mu: float) -> tuple[Tensor, ...]:
+def balanced(method: LearningByTeaching, mu: float) -> tuple[Tensor, ...]:
     """A lesson whose data have mean mu and whose noise has mean 0, exactly."""
     x, *rest = lesson(method)
     z_k = rest[1] - rest[1].mean(1, keepdim=True)
@@ -277,7 +277,7 @@ def test_a_student_of_two_moments_teaches_two_moments() -> None:
     )
     model = facade.train_config(replace(config, source={"limit": 5_000}), None)
     x = model.sample(10_000)
-    modes = data.density("ring8").modes()
+    modes = data.known_density("ring8").modes()
     assert x.mean(0).abs().max().item() < 0.1
     assert (torch.cov(x.T).diagonal() - 0.51).abs().max().item() < 0.1
     assert mode_coverage(x, modes.means, modes.std).high_quality < 0.6

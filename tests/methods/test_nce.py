@@ -10,7 +10,7 @@ import scipy.stats
 import torch
 from torch import Tensor, nn
 
-from gibbsian.core import Batch, Method
+from gibbsian.core import Batch, TrainingMethod
 from gibbsian.core.measures import Box, Counting, Gaussian, RealSpace, Undefined
 from gibbsian.core.protocols import HasLearnedLogZ
 from gibbsian.methods.nce import NoiseContrast, logistic_loss
@@ -24,7 +24,9 @@ def rng(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def nce(energy: nn.Module | None = None, measure: object = LINE, **options: object) -> Method:
+def nce(
+    energy: nn.Module | None = None, measure: object = LINE, **options: object
+) -> TrainingMethod:
     return NoiseContrast(energy or Quadratic(1.0, 0.0), measure, **with_sampler(**options))
 
 

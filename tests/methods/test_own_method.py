@@ -12,7 +12,7 @@ import gibbsian
 from gibbsian.cli import main
 from gibbsian.config.config import load_method, method_class
 from gibbsian.config.recipes import default_config
-from gibbsian.methods import METHODS
+from gibbsian.methods import TRAINING_METHODS
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "tutorials" / "new-method.md"
@@ -45,7 +45,7 @@ def test_a_new_role_is_one_file(denoising, capsys):
     assert main(["sample", "run", "-n", "3", "--output", "x.csv", "--trust-code"]) == 0
     model = gibbsian.load("run", trust_code=True)
     assert model.sample(5).shape == (5, 2)
-    assert denoising not in METHODS
+    assert denoising not in TRAINING_METHODS
 
 
 def test_what_does_not_fit_is_refused_in_a_sentence(denoising, monkeypatch):

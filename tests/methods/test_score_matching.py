@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gibbsian.core import Method
+from gibbsian.core import TrainingMethod
 from gibbsian.core.measures import Box, Counting, RealSpace
 from gibbsian.methods.score_matching import ScoreMatching, denoising, sliced
 from tests.methods.play import Stream, check_gradient, descend, gradients, player, with_sampler
@@ -49,7 +49,9 @@ def rng(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def matching(energy: nn.Module | None = None, measure: object = PLANE, **options: object) -> Method:
+def matching(
+    energy: nn.Module | None = None, measure: object = PLANE, **options: object
+) -> TrainingMethod:
     return ScoreMatching(
         energy or Quadratic([[1.0, 0.0], [0.0, 1.0]], [0.0, 0.0]),
         measure,

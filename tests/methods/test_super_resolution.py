@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gibbsian.core import Space
+from gibbsian.core import DataSpace
 from gibbsian.core.imaging import downscale, total_variation, upscale, variational_inverse
 from gibbsian.core.measures import Box, Undefined
 from gibbsian.core.protocols import HasEnergy
@@ -38,7 +38,7 @@ def model(
     statistics: str = "scattering", trained: bool = True, **options: object
 ) -> SuperResolution:
     """Small networks in float64; ``trained`` ones are moved off their starts, where much is 0."""
-    space = Space(SHAPE, "image", (-1.0, 1.0))
+    space = DataSpace(SHAPE, "image", (-1.0, 1.0))
     psi = Curved() if statistics == "own" else build_named("statistics", statistics, space, OPTIONS)
     point = build_named("point", "subpixel", space, OPTIONS)
     predictor = build_named("predictor", "residual", statistics_space(psi, space), OPTIONS)

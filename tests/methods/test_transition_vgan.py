@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gibbsian.core import Space
+from gibbsian.core import DataSpace
 from gibbsian.core.measures import Box, RealSpace
 from gibbsian.core.protocols import HasEnergy, HasLatentTarget
 from gibbsian.methods.transition_vgan import TransitionVGAN, mask_noise
@@ -16,7 +16,7 @@ from tests.methods.play import Stream, check_gradient, descend, gradients, playe
 from tests.nets import build_autoencoder, build_energy
 
 OPTIONS = dict(width=8, depth=1, experts=6, code=3, activation="tanh")
-SPACE = Space((2,), "vector", (-4.0, 4.0))
+SPACE = DataSpace((2,), "vector", (-4.0, 4.0))
 READINGS = ("equation-10", "released-code")
 
 
@@ -227,7 +227,7 @@ def test_unusable_options(wrong: dict, words: str) -> None:
 
 
 def test_unfit_networks_and_measures() -> None:
-    free = Space((2,), "vector")
+    free = DataSpace((2,), "vector")
     autoencoder = build_autoencoder("mlp", free, OPTIONS)
     bounded = build_energy("bounded", free, OPTIONS)
     with pytest.raises(ValueError, match="needs data in a box"):

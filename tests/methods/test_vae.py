@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Generator, Tensor, nn
 
-from gibbsian.core import Space
+from gibbsian.core import DataSpace
 from gibbsian.core.measures import Box, Counting, Gaussian, RealSpace
 from gibbsian.core.protocols import HasEncoder
 from gibbsian.methods.observations import observation_of
@@ -257,7 +257,7 @@ def test_observations() -> None:
 @pytest.mark.parametrize("kind", ["vector", "binary"])
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_a_round_is_one_move_of_everything(kind: str, estimator: str) -> None:
-    space = Space((2,), kind)  # type: ignore[arg-type]
+    space = DataSpace((2,), kind)  # type: ignore[arg-type]
     options = dict(width=8, depth=1)
     measure = Counting((2,)) if kind == "binary" else RealSpace((2,))
     decoder = build_decoder("mlp", space, LATENT, options)

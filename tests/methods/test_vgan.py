@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gibbsian.core import Space
+from gibbsian.core import DataSpace
 from gibbsian.core.measures import Box, Gaussian, RealSpace
 from gibbsian.core.protocols import HasEnergy, HasLatentTarget
 from gibbsian.methods.experts import entropy_surrogate
@@ -23,7 +23,7 @@ PRIOR = Gaussian((3,))
 
 def vgan(energy: str = "bounded", **options: object) -> VGAN:
     """A small pair on [-4, 4]^2 in float64; the head is widened so that experts differ."""
-    space = Space((2,), "vector", (-4.0, 4.0))
+    space = DataSpace((2,), "vector", (-4.0, 4.0))
     network = build_energy(energy, space, OPTIONS)
     with torch.no_grad():
         network.head.weight.mul_(6)
@@ -225,7 +225,7 @@ def test_the_energy_meets_the_updated_generator() -> None:
 
 def test_energy_move_leaves_batch_statistics_alone() -> None:
     options = dict(width=8, batch_norm=True, experts=K)
-    space = Space((2,), "vector", (-4.0, 4.0))
+    space = DataSpace((2,), "vector", (-4.0, 4.0))
     generator = build_generator("mlp", space, 3, options)
     energy = build_energy("bounded", space, options)
     method = VGAN(energy, generator, PRIOR, Box((2,), -4.0, 4.0))
@@ -256,7 +256,7 @@ def test_capabilities() -> None:
 
 
 def test_unusable_options() -> None:
-    plane = Space((2,), "vector")
+    plane = DataSpace((2,), "vector")
     energy = build_energy("confined", plane, OPTIONS)
     generator = build_generator("mlp", plane, 3, OPTIONS)
     with pytest.raises(ValueError, match="use the bounded energy"):

@@ -8,14 +8,14 @@ from torch import nn
 
 from gibbsian.config.config import replace
 from gibbsian.config.recipes import default_config
-from gibbsian.core import Space
+from gibbsian.core import DataSpace
 from gibbsian.models.build import assemble, resolve
 from gibbsian.networks import AUTOENCODERS, DenseTrunk
 from tests.nets import build_autoencoder, build_energy
 
 SMALL = dict(width=12, channels=4, code=5)
-IMAGE = Space((1, 14, 14), "image", (-1.0, 1.0))
-PLANE = Space((2,), "vector")
+IMAGE = DataSpace((1, 14, 14), "image", (-1.0, 1.0))
+PLANE = DataSpace((2,), "vector")
 
 
 @pytest.mark.parametrize("name", ["autoencoder", "conv-autoencoder"])
@@ -36,7 +36,7 @@ def test_the_energy_is_the_plain_norm_of_the_residual(name: str) -> None:
 def test_published_convolutions() -> None:
     """64 px: (64)-(128)-(256) 4c2s and (128)-(64)-(3) back, no normalisation at either end."""
     options = dict(channels=64, depth=3, batch_norm=True, activation="leaky-relu")
-    energy = build_energy("conv-autoencoder", Space((3, 64, 64), "image"), options)
+    energy = build_energy("conv-autoencoder", DataSpace((3, 64, 64), "image"), options)
     layers = [m for m in energy.modules() if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d))]
     assert [m.out_channels for m in layers] == [64, 128, 256, 128, 64, 3]
     assert all(m.kernel_size == (4, 4) and m.stride == (2, 2) for m in layers)

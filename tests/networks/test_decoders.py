@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from gibbsian.config.config import plain, replace
-from gibbsian.core import Space
+from gibbsian.core import DataSpace
 from gibbsian.core.measures import Counting, RealSpace
 from gibbsian.models.build import assemble
 from gibbsian.networks import DECODERS
 from tests.nets import build_decoder, build_encoder
 
 SMALL = dict(width=12, channels=4)
-IMAGE = Space((1, 8, 8), "image", (-1.0, 1.0))
+IMAGE = DataSpace((1, 8, 8), "image", (-1.0, 1.0))
 
 
 @pytest.mark.parametrize("name", DECODERS)
@@ -28,7 +28,7 @@ def test_means_lie_in_the_box_and_log_variances_anywhere(name: str) -> None:
 
 
 def test_bits_have_logits() -> None:
-    decoder = build_decoder("mlp", Space((5,), "binary", (0.0, 1.0)), 3, SMALL)
+    decoder = build_decoder("mlp", DataSpace((5,), "binary", (0.0, 1.0)), 3, SMALL)
     a = decoder(200 * torch.randn(16, 3))
     assert a.shape == (16, 5) and a.min() < 0 and a.max() > 1
     with pytest.raises(ValueError, match="a decoder needs a latent dimension"):
@@ -39,11 +39,11 @@ def test_bits_have_logits() -> None:
 def test_a_directed_model_is_built_on_the_whole_space(kind: str) -> None:
     config = replace(plain("vae", "none"), latent=3, box="none")
     box = (0.0, 1.0) if kind == "binary" else None
-    method = assemble(config, Space((5,), kind, box))  # type: ignore[arg-type]
+    method = assemble(config, DataSpace((5,), kind, box))  # type: ignore[arg-type]
     assert method.measure == (Counting((5,)) if kind == "binary" else RealSpace((5,)))
     with pytest.raises(ValueError, match=r"decoder returns \[5\] per row, but the parameters"):
         wrong = {"decoder": torch.nn.Linear(3, 5)}
-        assemble(config, Space((5,), "vector"), wrong)
+        assemble(config, DataSpace((5,), "vector"), wrong)
 
 
 @pytest.mark.parametrize("name", DECODERS)

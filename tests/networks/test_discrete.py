@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gibbsian.core import Space
+from gibbsian.core import DataSpace
 from gibbsian.networks import Ising, Potts, RBMEnergy, build_energy
 from gibbsian.samplers import RBM
 
@@ -104,13 +104,13 @@ def test_two_categories_are_an_ising_lattice_of_half_the_coupling() -> None:
 
 
 def test_flattened_bits_lie_on_the_lattice_that_is_asked_for() -> None:
-    grid = build_energy("ising", Space((6,), "binary"), lattice="2x3")
+    grid = build_energy("ising", DataSpace((6,), "binary"), lattice="2x3")
     assert isinstance(grid, Ising)
     assert grid.lattice.horizontal.shape == (2, 2) and grid.lattice.vertical.shape == (1, 3)
-    chain = build_energy("ising", Space((6,), "binary"))
+    chain = build_energy("ising", DataSpace((6,), "binary"))
     assert isinstance(chain, Ising) and chain.lattice.vertical.shape == (5, 1)
     assert chain(torch.zeros(3, 6)).shape == (3,)
-    hidden = build_energy("rbm", Space((6,), "binary"), hidden=9)
+    hidden = build_energy("rbm", DataSpace((6,), "binary"), hidden=9)
     assert isinstance(hidden, RBMEnergy) and hidden.weight.shape == (6, 9)
 
 
@@ -136,7 +136,7 @@ def test_bad_input() -> None:
     with pytest.raises(ValueError, match="one value per category"):
         Potts((3, 3, 3), coupling=1.0, field=torch.zeros(2))
     with pytest.raises(ValueError, match="rows x columns"):
-        build_energy("ising", Space((6,), "binary"), lattice="two")
+        build_energy("ising", DataSpace((6,), "binary"), lattice="two")
     for name in ("rbm", "ising"):
         with pytest.raises(ValueError, match="energy on bits"):
-            build_energy(name, Space((6,), "vector"))
+            build_energy(name, DataSpace((6,), "vector"))

@@ -9,17 +9,17 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gibbsian.config.config import plain, replace
-from gibbsian.core import Batch, Method, Move, Space
+from gibbsian.core import Batch, DataSpace, PlayerUpdate, TrainingMethod
 from gibbsian.core.measures import Gaussian, Measure, Undefined
 from gibbsian.core.roles import ENCODER, GENERATOR
-from gibbsian.methods import METHODS
+from gibbsian.methods import TRAINING_METHODS
 from gibbsian.models.build import assemble, known_networks
 from gibbsian.networks import ENCODERS
 from tests.nets import build_encoder
 
 SMALL = dict(width=12, channels=4, time=True)
-IMAGE = Space((1, 8, 8), "image", (-1.0, 1.0))
-PLANE = Space((2,), "vector")
+IMAGE = DataSpace((1, 8, 8), "image", (-1.0, 1.0))
+PLANE = DataSpace((2,), "vector")
 
 
 @pytest.mark.parametrize("name", ENCODERS)
@@ -32,7 +32,7 @@ def test_encoders_return_means_and_log_variances(name: str) -> None:
     assert torch.allclose(encoder(x), one, atol=1e-6)
 
 
-class Toy(Method):
+class Toy(TrainingMethod):
     """A method that has an encoder."""
 
     players = {"encoder": ("encoder",)}
@@ -48,7 +48,7 @@ class Toy(Method):
         super().__init__(measure)
         self.generator, self.encoder = generator, encoder
 
-    def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[Move]:
+    def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[PlayerUpdate]:
         yield from ()
 
     def sample(self, n: int, rng: Generator, given: Tensor | None = None) -> Tensor:
@@ -57,7 +57,7 @@ class Toy(Method):
 
 @pytest.fixture
 def toy(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    monkeypatch.setitem(METHODS, "toy", Toy)
+    monkeypatch.setitem(TRAINING_METHODS, "toy", Toy)
     yield "toy"
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gibbsian.core import Space
+from gibbsian.core import DataSpace
 from gibbsian.core.measures import Gaussian
 from gibbsian.core.numerics import jacobian, jvp
 from gibbsian.networks import FlowGenerator
@@ -17,19 +17,19 @@ from tests.nets import build_generator
 
 SMALL = dict(width=8, depth=1)
 SPACES = {
-    "line": Space((1,), "vector"),
-    "plane": Space((2,), "vector"),
-    "vectors": Space((5,), "vector", (-1.0, 3.0)),
-    "images": Space((1, 2, 3), "image", (0.0, 1.0)),
+    "line": DataSpace((1,), "vector"),
+    "plane": DataSpace((2,), "vector"),
+    "vectors": DataSpace((5,), "vector", (-1.0, 3.0)),
+    "images": DataSpace((1, 2, 3), "image", (0.0, 1.0)),
 }
 
 
-def flow(space: Space) -> FlowGenerator:
+def flow(space: DataSpace) -> FlowGenerator:
     torch.manual_seed(0)
     return build_generator("flow", space, math.prod(space.shape), SMALL).double()
 
 
-def noise(space: Space, n: int = 6) -> Tensor:
+def noise(space: DataSpace, n: int = 6) -> Tensor:
     rng = torch.Generator().manual_seed(1)
     return torch.randn(n, math.prod(space.shape), generator=rng, dtype=torch.float64)
 
@@ -59,7 +59,7 @@ def test_the_inverse_undoes_the_flow(name: str) -> None:
 @pytest.mark.parametrize("box", [None, (-2.0, 1.0)])
 def test_the_density_integrates_to_one(box: tuple[float, float] | None) -> None:
     """Midpoint sums, denser towards the edges: 200 x 200 cells agree with 400 x 400 to 1e-4."""
-    generator = flow(Space((2,), "vector", box))
+    generator = flow(DataSpace((2,), "vector", box))
     low, high = box or (-7.0, 7.0)
     angle = math.pi * (torch.arange(200, dtype=torch.float64) + 0.5) / 200
     axis = low + (high - low) * 0.5 * (1 - angle.cos())
@@ -104,7 +104,7 @@ def test_derivatives_in_the_latent_and_the_parameters() -> None:
 
 def test_edges_of_the_box() -> None:
     """Saturated samples come back finite; points outside are refused."""
-    space = Space((2,), "vector", (-1.0, 3.0))
+    space = DataSpace((2,), "vector", (-1.0, 3.0))
     generator = flow(space).float()
     x, log_det = generator.forward_with_log_det(torch.full((2, 2), 40.0))
     assert torch.isfinite(log_det).all() and (log_det < -50).all()

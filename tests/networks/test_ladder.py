@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from gibbsian.core import Space
+from gibbsian.core import DataSpace
 from gibbsian.core.protocols import HasFeatures, HasLogits
-from gibbsian.networks import Ladder
+from gibbsian.networks import LadderNetwork
 from gibbsian.networks.ladder import Combinator
 from tests.nets import build_energy
 
-SPACE = Space((3,), "vector")
+SPACE = DataSpace((3,), "vector")
 OPTIONS = dict(layers="4", classes=2, noise=0.5)
 
 
@@ -21,10 +21,10 @@ def seeded() -> None:
     torch.manual_seed(0)
 
 
-def stirred(options: dict = OPTIONS) -> Ladder:
+def stirred(options: dict = OPTIONS) -> LadderNetwork:
     """A ladder of which no parameter or running average is at its start, in float64."""
     ladder = build_energy("ladder", SPACE, options)
-    assert isinstance(ladder, Ladder)
+    assert isinstance(ladder, LadderNetwork)
     rng = torch.Generator().manual_seed(1)
     ladder = ladder.double()
     with torch.no_grad():

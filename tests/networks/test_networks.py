@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from gibbsian.config.config import coerced
-from gibbsian.core import Space
+from gibbsian.core import DataSpace
 from gibbsian.core.protocols import HasFeatures, HasLogits
 from gibbsian.core.signatures import options_of
 from gibbsian.networks import (
@@ -20,8 +20,8 @@ from gibbsian.networks import (
     NETWORKS,
     BoundedEnergy,
     DenseTrunk,
-    SigmoidEnergy,
-    build,
+    SigmoidOutputEnergy,
+    build_network,
 )
 from gibbsian.networks.energies import bernoulli_entropy
 from gibbsian.networks.options import activate
@@ -30,7 +30,7 @@ from gibbsian.networks.user import build_user, load_user
 from tests.nets import build_critic, build_energy, build_generator
 
 SMALL = dict(width=12, experts=10, channels=4)
-PLANE = Space((2,), "vector")
+PLANE = DataSpace((2,), "vector")
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +47,7 @@ def rng() -> torch.Generator:
 @pytest.mark.parametrize("size", [8, 14, 28, 32, 64])
 def test_energies_take_images(name: str, size: int, rng: torch.Generator) -> None:
     for channels in (1, 3):
-        space = Space((channels, size, size), "image", (-1.0, 1.0))
+        space = DataSpace((channels, size, size), "image", (-1.0, 1.0))
         energy = build_energy(name, space, SMALL)
         assert energy(torch.rand(3, *space.shape, generator=rng)).shape == (3,)
 
@@ -55,7 +55,7 @@ def test_energies_take_images(name: str, size: int, rng: torch.Generator) -> Non
 @pytest.mark.parametrize("name", CRITICS)
 def test_features_are_what_the_head_reads(name: str, rng: torch.Generator) -> None:
     """The network is a function of its features: equal features, equal energy; penultimate size."""
-    space = Space((1, 8, 8), "image", (-1.0, 1.0))
+    space = DataSpace((1, 8, 8), "image", (-1.0, 1.0))
     network = build_critic(name, space, SMALL)
     x = torch.rand(3, *space.shape, generator=rng)
     features = network.features(x)
@@ -73,7 +73,7 @@ def test_features_are_what_the_head_reads(name: str, rng: torch.Generator) -> No
 def test_generators_make_images_in_the_box(
     name: str, size: tuple[int, int], batch_norm: bool, rng: torch.Generator
 ) -> None:
-    space = Space((3, *size), "image", (-1.0, 1.0))
+    space = DataSpace((3, *size), "image", (-1.0, 1.0))
     options = dict(width=12, channels=4, batch_norm=batch_norm)
     generator = build_generator(name, space, 5, options)
     x = generator(30 * torch.randn(4, 5, generator=rng))
@@ -95,7 +95,7 @@ def test_every_activation_and_depth_makes_an_energy_of_vectors(activation: str) 
 def test_rows_do_not_see_each_other(rng: torch.Generator) -> None:
     x = torch.rand(4, 1, 8, 8, generator=rng)
     for name in ENERGIES:
-        energy = build_energy(name, Space((1, 8, 8), "image"), SMALL).double()
+        energy = build_energy(name, DataSpace((1, 8, 8), "image"), SMALL).double()
         one = torch.cat([energy(row[None].double()) for row in x])
         assert torch.allclose(energy(x.double()), one, rtol=1e-9, atol=1e-12), name
 
@@ -105,7 +105,7 @@ def test_squashing_reaches_an_asymmetric_box_and_is_affine_in_tanh(rng: torch.Ge
     torch.manual_seed(5)
     free = build_generator("mlp", PLANE, 3, SMALL)
     torch.manual_seed(5)
-    boxed = build_generator("mlp", Space((2,), "vector", (-1.0, 3.0)), 3, SMALL)
+    boxed = build_generator("mlp", DataSpace((2,), "vector", (-1.0, 3.0)), 3, SMALL)
     assert torch.allclose(boxed(z), 1.0 + 2.0 * torch.tanh(free(z)), atol=1e-6)
 
 
@@ -122,7 +122,7 @@ def test_confined_energy_is_the_plain_one_plus_the_envelope(rng: torch.Generator
 
 def test_what_energies_say_of_themselves() -> None:
     """``confining`` decides whether R^d normalises, ``bounded`` that it cannot."""
-    space = Space((1, 8, 8), "image")
+    space = DataSpace((1, 8, 8), "image")
     said = {
         name: (energy.confining, energy.bounded)
         for name, energy in ((name, build_energy(name, space, SMALL)) for name in ENERGIES)
@@ -142,13 +142,13 @@ def test_what_energies_say_of_themselves() -> None:
     far = 1e4 * torch.randn(50, 1, 8, 8)
     assert build_energy("confined", space, SMALL)(far).min() > 1e6
     assert build_energy("bounded", space, SMALL)(far).max() <= 10 * math.log(2) + 1e-5
-    assert build_energy("sigmoid", space, SMALL)(far).max() <= SigmoidEnergy.highest + 1e-4
+    assert build_energy("sigmoid", space, SMALL)(far).max() <= SigmoidOutputEnergy.highest + 1e-4
 
 
 @pytest.mark.parametrize("name", ["joint", "conv-joint"])
 def test_a_joint_energy_sums_its_classes(name: str, rng: torch.Generator) -> None:
     """exp(-E(x)) = sum_y exp(f_y(x)) times the envelope, and E(x) - log softmax(f)_y is one term."""
-    space = Space((1, 8, 8), "image")
+    space = DataSpace((1, 8, 8), "image")
     options = dict(width=12, channels=4, classes=3, confinement_std=2.0)
     energy = build_energy(name, space, options).double()
     x = torch.randn(5, *space.shape, generator=rng, dtype=torch.float64)
@@ -203,7 +203,7 @@ def test_experts_are_clipped_and_saturated_ones_have_no_gradient() -> None:
 
 
 def test_sigmoid_energy_is_minus_log_d() -> None:
-    energy = SigmoidEnergy(DenseTrunk(PLANE, width=12)).double()
+    energy = SigmoidOutputEnergy(DenseTrunk(PLANE, width=12)).double()
     x = torch.randn(5, 2, dtype=torch.float64)
     logits = energy.head(energy.trunk(x)).squeeze(1)
     assert torch.allclose(energy(x), nn.functional.softplus(-logits), rtol=1e-9, atol=1e-12)
@@ -213,7 +213,7 @@ def test_sigmoid_energy_is_minus_log_d() -> None:
 @pytest.mark.parametrize("size", [8, 28, 64])
 def test_signals_neither_fade_nor_explode_in_convolutions(activation: str, size: int) -> None:
     """At the start, images differ in features and latents differ in images (standard deviations)."""
-    space = Space((1, size, size), "image", (-1.0, 1.0))
+    space = DataSpace((1, size, size), "image", (-1.0, 1.0))
     options = dict(channels=8, activation=activation)
     features = build_energy("conv", space, options).trunk(torch.rand(32, 1, size, size) * 2 - 1)
     assert 0.02 < features.std(0).mean() < 5
@@ -259,7 +259,12 @@ def test_fourier_features_are_cosines_and_sines(rng: torch.Generator) -> None:
 def test_unusable_options(options: dict, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         name = options.pop("name")
-        build("energy", name, options, space=Space((1, 8, 8), "image") if name == "conv" else PLANE)
+        build_network(
+            "energy",
+            name,
+            options,
+            space=DataSpace((1, 8, 8), "image") if name == "conv" else PLANE,
+        )
 
 
 def test_unknown_activation() -> None:
@@ -333,7 +338,7 @@ def test_user_classes_are_found_in_the_current_directory(module: str) -> None:
     of_three = build_generator(f"{module}:Sized", PLANE, 4, {"colours": 5})
     assert (of_three.latent, of_three.colours) == (4, 5)
     with pytest.raises(ValueError, match=r"no option 'colour' .*; it has colours"):
-        build("generator", f"{module}:Sized", {"colour": 5}, space=PLANE, latent=4)
+        build_network("generator", f"{module}:Sized", {"colour": 5}, space=PLANE, latent=4)
     assert build_energy(f"{module}:Plain", PLANE, SMALL)(torch.zeros(1, 2)).shape == (1,)
 
 
@@ -353,4 +358,4 @@ def test_user_classes_are_found_in_the_current_directory(module: str) -> None:
 )
 def test_user_classes_that_cannot_be_used(module: str, spec: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        build("energy", spec.format(module), {}, space=PLANE)
+        build_network("energy", spec.format(module), {}, space=PLANE)

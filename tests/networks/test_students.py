@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
 
-from gibbsian.core import Space
+from gibbsian.core import DataSpace
 from gibbsian.networks import CRITICS, ENERGIES, STUDENTS, VAEStudent
 from tests.nets import build_critic, build_energy, build_student
 
-LINE, PLANE = Space((1,), "vector"), Space((2,), "vector")
-IMAGES = Space((1, 4, 4), "image", (-1.0, 1.0))
+LINE, PLANE = DataSpace((1,), "vector"), DataSpace((2,), "vector")
+IMAGES = DataSpace((1, 4, 4), "image", (-1.0, 1.0))
 OPTIONS = dict(width=8, depth=1, code=1, variance=0.3, components=5, kernels=3)
 
 
@@ -75,7 +75,7 @@ def likelihood(student: VAEStudent, x: Tensor, z: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     ("space", "kind"), [(PLANE, "gaussian"), (IMAGES, "gaussian"), (IMAGES, "bernoulli")]
 )
-def test_vae_is_likelihood_minus_divergence(space: Space, kind: str) -> None:
+def test_vae_is_likelihood_minus_divergence(space: DataSpace, kind: str) -> None:
     options = dict(width=8, depth=1, code=3, variance=0.3, likelihood=kind)
     student = build_student("vae", space, options).double()
     x, noise = torch.tanh(points(6, *space.shape)), points(6, 3, seed=1)
@@ -136,7 +136,7 @@ def test_minibatch_critic_compares_each_row_with_the_others() -> None:
 
 def test_minibatch_critics_are_critics_and_no_energies() -> None:
     assert set(CRITICS) - set(ENERGIES) == {"minibatch", "conv-minibatch"}
-    space = Space((3, 8, 8), "image", (-1.0, 1.0))
+    space = DataSpace((3, 8, 8), "image", (-1.0, 1.0))
     critic = build_critic("conv-minibatch", space, dict(width=8, channels=4, kernels=2))
     x = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     assert critic(x).shape == (4,) and critic.rows_interact

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import nn
 from torch.nn.functional import avg_pool2d, relu
 
-from gibbsian.core import Space
+from gibbsian.core import DataSpace
 from gibbsian.core.imaging import upscale
 from gibbsian.core.paths import roots
 from gibbsian.methods.super_resolution.scattering import (
@@ -24,7 +24,10 @@ from gibbsian.methods.super_resolution.upsamplers import statistics_space
 from gibbsian.networks.pretrained import MOBILENET, SQUEEZENET, MobileNet, SqueezeNet
 from tests.nets import build_named
 
-GREY, COLOUR = Space((1, 16, 16), "image", (-1.0, 1.0)), Space((3, 12, 12), "image", (-1.0, 1.0))
+GREY, COLOUR = (
+    DataSpace((1, 16, 16), "image", (-1.0, 1.0)),
+    DataSpace((3, 12, 12), "image", (-1.0, 1.0)),
+)
 
 
 def wave(frequency, angle, size=48):
@@ -72,7 +75,7 @@ def test_the_low_pass_is_a_gaussian_of_sum_one():
 def test_first_order_maps_of_a_wave_are_half_the_frequency_response():
     """cos = (e + e*)/2 and the wavelet answers to one of the two; away from the border."""
     options = dict(scales=2, orientations=8, order=1)
-    network = Scattering(Space((1, 48, 48), "image"), **options).double()
+    network = Scattering(DataSpace((1, 48, 48), "image"), **options).double()
     angle = 2 * math.pi / 8
     maps = network(wave(FREQUENCY / 2, angle))
     assert maps.shape == (1, 1 + 2 * 8, 12, 12)
@@ -89,7 +92,7 @@ def test_first_order_maps_of_a_wave_are_half_the_frequency_response():
 def test_second_order_sees_a_modulated_wave_where_first_order_averages_it():
     """The modulus of a fast wave whose strength varies slowly varies so; only order 2 says how fast."""
     options = dict(scales=2, orientations=4, order=2)
-    network = Scattering(Space((1, 48, 48), "image"), **options).double()
+    network = Scattering(DataSpace((1, 48, 48), "image"), **options).double()
     fast = wave(FREQUENCY, 0.0)
     slow = 1 + wave(FREQUENCY / 2, math.pi / 2)
     plain, modulated = network(fast)[0, :, 4:8, 4:8], network(fast * slow)[0, :, 4:8, 4:8]
@@ -129,7 +132,7 @@ def test_point_networks_enlarge_and_the_sub_pixel_one_starts_as_the_interpolatio
 
 
 def test_an_untrained_predictor_predicts_that_the_estimate_is_right():
-    network = build_named("predictor", "residual", Space((7, 4, 4), "image"), dict(channels=4))
+    network = build_named("predictor", "residual", DataSpace((7, 4, 4), "image"), dict(channels=4))
     maps = torch.rand(2, 7, 3, 5)
     assert torch.equal(network(maps), maps)
 
@@ -180,7 +183,7 @@ MONARCH = 323
 
 def test_squeezenet_recognises_what_it_was_trained_for():
     tensors = safetensors.torch.load_file(data_file(SQUEEZENET))
-    features = SqueezeNet(Space((3, 224, 224), "image"), depth=4)
+    features = SqueezeNet(DataSpace((3, 224, 224), "image"), depth=4)
     with torch.no_grad():
         maps = features(monarch())
         head = nn.functional.conv2d(maps, tensors["conv10.weight"].float(), tensors["conv10.bias"])

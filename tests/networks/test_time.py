@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from gibbsian.core import Space
+from gibbsian.core import DataSpace
 from gibbsian.networks import ENERGIES
 from gibbsian.networks.trunks import Time
 from tests.nets import build_energy
 
 SMALL = dict(width=12, experts=10, channels=4, activation="tanh")
 TIMED = dict(width=12, experts=10, channels=4, activation="tanh", fourier=3, time=True)
-IMAGE = Space((1, 8, 8), "image", (-1.0, 1.0))
+IMAGE = DataSpace((1, 8, 8), "image", (-1.0, 1.0))
 
 
 @pytest.fixture(autouse=True)

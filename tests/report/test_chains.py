@@ -10,20 +10,20 @@ import torch
 from gibbsian.cli import main
 from gibbsian.report.record import read_record
 from gibbsian.samplers.chains import Chains
-from gibbsian.samplers.kernel import State
+from gibbsian.samplers.kernel import ChainState
 from gibbsian.samplers.metadata import chain_metadata, position
 from tests.cli.conftest import SMALL
 
 
 @pytest.fixture
-def chains() -> Chains[State]:
+def chains() -> Chains[ChainState]:
     """200 draws of 5 chains over [2, 3]: white noise, but for one coordinate whose chains stand apart."""
     rng = torch.Generator().manual_seed(0)
     draws = torch.randn(200, 5, 2, 3, generator=rng, dtype=torch.float64)
     draws[..., 1, 0] += 10.0 * torch.arange(5)
     draws[0, 1, 1, 0] = torch.nan
     x, one = draws[-1], torch.ones(5, dtype=torch.float64)
-    state = State(x, one, None, one[0], one[0], one[0])
+    state = ChainState(x, one, None, one[0], one[0], one[0])
     acceptance = torch.tensor([0.5, 0.75, 0.5, 0.75, 0.5], dtype=torch.float64)
     return Chains(draws, state, acceptance, torch.tensor([0, 2, 0, 1, 0]), 400, 2, 400)
 

@@ -12,7 +12,7 @@ from gibbsian.cli import main
 from gibbsian.config.config import to_json
 from gibbsian.config.recipes import default_config
 from gibbsian.core.records import line, read_record as read_sealed, write_record
-from gibbsian.report import Page, Picture, Pictures, Prose, Section, Table, run_page
+from gibbsian.report import ImageRow, Page, PageImage, Prose, Section, Table, run_page
 from gibbsian.report.blocks import Fold
 from gibbsian.report.record import read_record
 from tests.cli.conftest import contents
@@ -22,7 +22,7 @@ from tests.report.reading import Reading
 STYLE = (Path(report.__file__).parent / "templates" / "style.css").read_text()
 
 
-DOT = Picture("dot", b"<svg/>", "svg", 10, 10, "a dot")
+DOT = PageImage("dot", b"<svg/>", "svg", 10, 10, "a dot")
 
 
 def page_of(*runs, defaults=None) -> str:
@@ -337,7 +337,7 @@ def test_where_the_page_goes(tmp_path, monkeypatch, capsys):
 
 def test_pages_of_anything_else():
     table = Table("who won", ("name", "score"), (("a", "1"), ("b", "2")))
-    inner = Section("Inner", (Pictures((DOT,), "one dot"), Fold("more", (Prose("hidden"),))))
+    inner = Section("Inner", (ImageRow((DOT,), "one dot"), Fold("more", (Prose("hidden"),))))
     page = Page("A page", "On nothing.", (Section("First", (table,), (inner,)),))
     read = Reading(report.render_html(page))
     assert (read.said("h2"), read.said("h3")) == (["First"], ["Inner"])
@@ -346,4 +346,4 @@ def test_pages_of_anything_else():
     with pytest.raises(ValueError, match="has 1 cells; its 2 columns need as many"):
         Table("t", ("a", "b"), (("c",),))
     with pytest.raises(ValueError, match="needs a text"):
-        Picture("dot", b"", "png", 1, 1, " ")
+        PageImage("dot", b"", "png", 1, 1, " ")

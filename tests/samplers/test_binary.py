@@ -11,12 +11,12 @@ from torch import Tensor
 
 from gibbsian.samplers import (
     RBM,
-    Kernel,
-    Path,
+    AnnealingPath,
+    MarkovKernel,
     block_gibbs,
     discrete_mala,
     gibbs_with_gradients,
-    run,
+    run_chains,
 )
 
 CHAINS = 20_000
@@ -53,9 +53,9 @@ KERNELS = {
 @pytest.mark.parametrize("name", list(KERNELS))
 def test_frequencies_equal_enumeration(name: str, beta: float) -> None:
     rbm, rng = machine(), torch.Generator().manual_seed(1)
-    kernel: Kernel = KERNELS[name](rbm, beta)
+    kernel: MarkovKernel = KERNELS[name](rbm, beta)
     x0 = torch.randint(2, (CHAINS, 7), generator=rng).float()
-    chains = run(kernel, x0, 60, rng, keep="last")
+    chains = run_chains(kernel, x0, 60, rng, keep="last")
     assert p_value(chains.x, beta * rbm(states(7))) > 1e-4
     # A wrong temperature would have been seen.
     assert p_value(chains.x, 0.8 * beta * rbm(states(7))) < 1e-8
@@ -70,7 +70,7 @@ def test_informed_kernels_on_an_energy_that_is_not_linear() -> None:
     for kernel in (gibbs_with_gradients(energy), discrete_mala(energy, 0.4)):
         rng = torch.Generator().manual_seed(2)
         x0 = torch.randint(2, (CHAINS, 5), generator=rng).float()
-        chains = run(kernel, x0, 80, rng, keep="last")
+        chains = run_chains(kernel, x0, 80, rng, keep="last")
         assert p_value(chains.x, energy(states(5))) > 1e-4
         assert chains.acceptance.mean() < 0.95
 
@@ -78,9 +78,9 @@ def test_informed_kernels_on_an_energy_that_is_not_linear() -> None:
 def test_block_gibbs_anneals_along_a_path_of_machines() -> None:
     base, end = machine(1), machine(2)
     rng = torch.Generator().manual_seed(3)
-    kernel = block_gibbs(Path(base, end), beta=0.3)
+    kernel = block_gibbs(AnnealingPath(base, end), beta=0.3)
     x0 = torch.randint(2, (CHAINS, 7), generator=rng).float()
-    x = run(kernel, x0, 40, rng, keep="last").x
+    x = run_chains(kernel, x0, 40, rng, keep="last").x
     assert p_value(x, 0.7 * base(states(7)) + 0.3 * end(states(7))) > 1e-4
 
 
@@ -96,7 +96,7 @@ def test_images_of_bits() -> None:
 
     x0 = torch.zeros(2000, 1, 2, 2)
     for kernel in (gibbs_with_gradients(energy), discrete_mala(energy, 0.5)):
-        x = run(kernel, x0, 40, torch.Generator().manual_seed(0), keep="last").x
+        x = run_chains(kernel, x0, 40, torch.Generator().manual_seed(0), keep="last").x
         assert x.shape == x0.shape
         # P(1) = e / (1 + e) = 0.731; 8000 bits, 4.5 standard errors.
         assert abs(float(x.mean()) - 0.7311) < 4.5 * (0.7311 * 0.2689 / 8000) ** 0.5
@@ -106,6 +106,6 @@ def test_bad_input() -> None:
     with pytest.raises(ValueError, match="points of 0 and 1"):
         gibbs_with_gradients(machine()).init(torch.full((2, 7), 0.5))
     with pytest.raises(ValueError, match="conditionals of an RBM"):
-        block_gibbs(Path(torch.sum, machine()))
+        block_gibbs(AnnealingPath(torch.sum, machine()))
     with pytest.raises(ValueError, match="step_size must be positive"):
         discrete_mala(machine(), 0.0)

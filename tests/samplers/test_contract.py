@@ -13,19 +13,19 @@ from torch import Tensor, nn
 from gibbsian.core.measures import Gaussian
 from gibbsian.samplers import (
     RBM,
-    Kernel,
-    Path,
+    AnnealingPath,
+    MarkovKernel,
     block_gibbs,
     discrete_mala,
     gibbs_with_gradients,
     hmc,
-    independence,
+    independence_metropolis,
     kernel,
     mala,
     meads,
     parallel_tempering,
-    random_walk,
-    run,
+    random_walk_metropolis,
+    run_chains,
     ula,
     underdamped,
 )
@@ -33,12 +33,12 @@ from gibbsian.samplers import (
 Energy = Callable[[Tensor], Tensor]
 
 
-def independent(energy: Any, shape: tuple[int, ...]) -> Kernel[Any]:
-    return independence(energy, Gaussian(shape, 1.2))
+def independent(energy: Any, shape: tuple[int, ...]) -> MarkovKernel[Any]:
+    return independence_metropolis(energy, Gaussian(shape, 1.2))
 
 
-CONTINUOUS: dict[str, Callable[[Any, tuple[int, ...]], Kernel[Any]]] = {
-    "random walk": lambda energy, shape: random_walk(energy, 0.3),
+CONTINUOUS: dict[str, Callable[[Any, tuple[int, ...]], MarkovKernel[Any]]] = {
+    "random walk": lambda energy, shape: random_walk_metropolis(energy, 0.3),
     "independence": independent,
     "ula": lambda energy, shape: ula(energy, 0.05),
     "mala": lambda energy, shape: mala(energy, 0.05),
@@ -48,7 +48,7 @@ CONTINUOUS: dict[str, Callable[[Any, tuple[int, ...]], Kernel[Any]]] = {
     "parallel tempering": lambda energy, shape: parallel_tempering(mala(energy, 0.05), [1, 0.5]),
     "meads": lambda energy, shape: meads(energy),
 }
-BINARY: dict[str, Callable[[Any, tuple[int, ...]], Kernel[Any]]] = {
+BINARY: dict[str, Callable[[Any, tuple[int, ...]], MarkovKernel[Any]]] = {
     "gibbs with gradients": lambda energy, shape: gibbs_with_gradients(energy),
     "discrete mala": lambda energy, shape: discrete_mala(energy, 0.3),
 }
@@ -57,7 +57,7 @@ ALL = CONTINUOUS | BINARY
 SHAPES = [(2,), (1, 4, 4)]
 
 
-def make(name: str, energy: Any, shape: tuple[int, ...]) -> tuple[Kernel[Any], Tensor]:
+def make(name: str, energy: Any, shape: tuple[int, ...]) -> tuple[MarkovKernel[Any], Tensor]:
     """The kernel and 6 start points."""
     rng = torch.Generator().manual_seed(7)
     x0 = 0.3 * torch.randn(6, *shape, generator=rng)
@@ -100,7 +100,7 @@ def test_shapes_purity_and_randomness(name: str, shape: tuple[int, ...]) -> None
     assert info.diverging.dtype == torch.bool
     assert info.acceptance.min() >= 0 and info.acceptance.max() <= 1
     assert not any(t.requires_grad for t in tensors(one))
-    assert run(kernel, x0, 4, seed(1)).draws.shape == (4, 6, *shape)
+    assert run_chains(kernel, x0, 4, seed(1)).draws.shape == (4, 6, *shape)
 
 
 @pytest.mark.parametrize("name", list(ALL))
@@ -114,7 +114,7 @@ def test_double_precision_is_kept(name: str) -> None:
 @pytest.mark.parametrize("name", list(ALL))
 def test_the_state_holds_the_energy_and_gradient_of_its_point(name: str) -> None:
     kernel, x0 = make(name, smooth, (3,))
-    state = run(kernel, x0, 5, torch.Generator().manual_seed(0), keep="last").state
+    state = run_chains(kernel, x0, 5, torch.Generator().manual_seed(0), keep="last").state
     state = getattr(state, "inner", state)
     if name != "underdamped":  # it evaluates half way
         assert torch.allclose(state.energy, smooth(state.x), atol=1e-5)
@@ -135,7 +135,7 @@ def test_broken_energies_are_rejected_and_counted(name: str, bad: float) -> None
 
     kernel, x0 = make(name, broken, (2,))
     x0 = x0.clamp(max=0.4) if name in CONTINUOUS else torch.zeros_like(x0)
-    chains = run(kernel, x0, 150, torch.Generator().manual_seed(0))
+    chains = run_chains(kernel, x0, 150, torch.Generator().manual_seed(0))
     # Kinetic Langevin evaluates half way: it may rest where the energy is broken for half a step.
     slack = 0.5 if name == "underdamped" else 0.0
     assert (chains.draws[..., 0] <= 0.5 + slack).all()
@@ -187,7 +187,7 @@ def test_step_size_beta_and_scale_are_tensors_of_the_state(name: str) -> None:
     assert not (same_moves and torch.equal(warm[1].acceptance, cold[1].acceptance))
 
 
-@pytest.mark.parametrize("energy", [smooth, Path(smooth, smooth)])
+@pytest.mark.parametrize("energy", [smooth, AnnealingPath(smooth, smooth)])
 @pytest.mark.parametrize("name", [*ALL, "block gibbs"])
 def test_the_path_of_other_devices_gives_the_same_draws(
     name: str, energy: Any, monkeypatch: pytest.MonkeyPatch
@@ -202,9 +202,9 @@ def test_the_path_of_other_devices_gives_the_same_draws(
     else:
         kernel_, x0 = make(name, energy, (3,))
         x0 = x0.repeat(500, 1)
-    here = run(kernel_, x0, 6, torch.Generator().manual_seed(0)).draws
+    here = run_chains(kernel_, x0, 6, torch.Generator().manual_seed(0)).draws
     monkeypatch.setattr(kernel, "eager_on_cpu", never)
-    there = run(kernel_, x0, 6, torch.Generator().manual_seed(0)).draws
+    there = run_chains(kernel_, x0, 6, torch.Generator().manual_seed(0)).draws
     assert torch.equal(here, there)
 
 
@@ -212,5 +212,7 @@ def test_the_path_of_other_devices_gives_the_same_draws(
 def test_the_noise_does_not_depend_on_how_the_start_lies_in_memory(name: str) -> None:
     kernel_, x0 = make(name, smooth, (2, 3, 3))
     strided = x0.to(memory_format=torch.channels_last)
-    draws = [run(kernel_, x, 3, torch.Generator().manual_seed(0)).draws for x in (x0, strided)]
+    draws = [
+        run_chains(kernel_, x, 3, torch.Generator().manual_seed(0)).draws for x in (x0, strided)
+    ]
     assert torch.allclose(*draws, atol=1e-5)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gibbsian.samplers import diagnostics, summarise
+from gibbsian.samplers import diagnostics, summarise_chains
 
 
 def autoregressive(n: int, chains: int, phi: float, seed: int = 0, p: int = 1) -> Tensor:
@@ -86,24 +86,24 @@ def test_normal_scores_share_the_rank_of_ties() -> None:
 
 def test_verdicts() -> None:
     good = autoregressive(500, 4, 0.2, p=3)
-    assert summarise(good).verdict == "converged"
-    assert summarise(good).converged
+    assert summarise_chains(good).verdict == "converged"
+    assert summarise_chains(good).converged
     apart = good + torch.tensor([0, 0, 0, 1.0])[:, None]
-    verdict = summarise(apart).verdict
+    verdict = summarise_chains(apart).verdict
     assert verdict.startswith("not converged: R-hat 1.")
     assert "x[" in verdict
-    assert "effective draws in the bulk" in summarise(good[:50]).verdict
-    assert "2.00% of the proposals diverged" in summarise(good, 0.02).verdict
+    assert "effective draws in the bulk" in summarise_chains(good[:50]).verdict
+    assert "2.00% of the proposals diverged" in summarise_chains(good, 0.02).verdict
     stuck = torch.cat([good, torch.ones(500, 4, 1)], 2)
-    assert "x[3] never moved" in summarise(stuck).verdict
-    assert "3 kept draws" in summarise(good[:3]).verdict
-    assert str(summarise(good[:3])) == summarise(good[:3]).verdict
+    assert "x[3] never moved" in summarise_chains(stuck).verdict
+    assert "3 kept draws" in summarise_chains(good[:3]).verdict
+    assert str(summarise_chains(good[:3])) == summarise_chains(good[:3]).verdict
 
 
 def test_table_shows_the_worst_coordinates_of_an_image() -> None:
     x = torch.randn(100, 4, 1, 12, 12, generator=torch.Generator().manual_seed(0))
     x[:, 0, 0, 0, 0] += 5
-    summary = summarise(x)
+    summary = summarise_chains(x)
     assert len(summary.names) == 64
     text = str(summary)
     assert "x[0,0,0]" in text

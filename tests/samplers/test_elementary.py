@@ -12,16 +12,16 @@ from torch import Generator, Tensor
 
 from gibbsian.core.measures import Gaussian
 from gibbsian.samplers import (
-    Tabulated,
+    TabulatedCDF,
     Transformed,
-    grid_sum,
-    importance,
     importance_ess,
-    independence,
-    inverse_transform,
+    importance_sampling,
+    independence_metropolis,
+    inverse_transform_sampling,
     invert_cdf,
+    log_partition_on_grid,
     pareto_k,
-    rejection,
+    rejection_sampling,
     resample,
     sir,
 )
@@ -48,7 +48,7 @@ def double_well(x: Tensor) -> Tensor:
 
 def test_inverse_transform_of_the_exponential_law() -> None:
     rng = torch.Generator().manual_seed(0)
-    y = inverse_transform(lambda u: -torch.log1p(-u), (100_000,), rng)
+    y = inverse_transform_sampling(lambda u: -torch.log1p(-u), (100_000,), rng)
     assert abs(float(y.mean()) - 1) < 4.5 / 100_000**0.5
     assert abs(float((y > 3).double().mean()) - math.exp(-3)) < 4.5 * (0.0498 / 100_000) ** 0.5
     assert y.min() > 0
@@ -68,7 +68,7 @@ def test_inverse_of_a_distribution_function_by_bisection() -> None:
 def test_tabulated_density() -> None:
     # Piecewise linear between (0, 0), (1, 2), (3, 1), unnormalised: area 1 + 3 = 4.
     grid = torch.tensor([0.0, 1.0, 3.0])
-    law = Tabulated(grid, torch.tensor([0.0, 2.0, 1.0]).log())
+    law = TabulatedCDF(grid, torch.tensor([0.0, 2.0, 1.0]).log())
     assert law.log_z == pytest.approx(math.log(4))
     x = torch.tensor([[0.5], [1.0], [2.0], [3.5]])
     expected = torch.tensor([0.25, 0.5, 0.375, 0.0]).log()
@@ -87,7 +87,7 @@ def test_tabulated_density() -> None:
 
 def test_tabulated_density_of_a_gaussian_has_its_normaliser() -> None:
     grid = torch.linspace(-9, 9, 4001, dtype=torch.float64)
-    law = Tabulated(grid, -grid.square() / 2)
+    law = TabulatedCDF(grid, -grid.square() / 2)
     assert law.log_z == pytest.approx(log_z(1), abs=1e-9)
 
 
@@ -101,7 +101,7 @@ def test_tabulated_density_of_a_gaussian_has_its_normaliser() -> None:
 )
 def test_bad_tables(grid: list[float], values: list[float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Tabulated(torch.tensor(grid), torch.tensor(values))
+        TabulatedCDF(torch.tensor(grid), torch.tensor(values))
 
 
 def test_change_of_variables() -> None:
@@ -124,7 +124,7 @@ def test_rejection_accepts_with_the_ratio_of_scales_to_the_d(d: int) -> None:
     # q = N(0, 1.2^2 I): the least k is (2 pi)^(d/2) 1.2^d, the acceptance 1.2^-d.
     rng = torch.Generator().manual_seed(0)
     log_k = log_z(d) + d * math.log(1.2)
-    draws = rejection(normal, Gaussian((d,), 1.2), log_k, 50_000, rng)
+    draws = rejection_sampling(normal, Gaussian((d,), 1.2), log_k, 50_000, rng)
     assert draws.acceptance is not None and draws.log_z is not None
     a = 1.2**-d
     assert abs(draws.acceptance - a) < 4.5 * (a * (1 - a) / 50_000) ** 0.5
@@ -144,7 +144,7 @@ def test_error_of_the_rejection_estimate_is_honest() -> None:
     z = []
     for _ in range(300):
         log_k = log_z(1) + math.log(3)
-        estimate = rejection(normal, Gaussian((1,), 3.0), log_k, 500, rng, batch=500).log_z
+        estimate = rejection_sampling(normal, Gaussian((1,), 3.0), log_k, 500, rng, batch=500).log_z
         assert estimate is not None
         z.append((estimate.value - log_z(1)) / estimate.stderr)
     assert abs(float(torch.tensor(z).square().mean()) - 1) < 0.37
@@ -154,14 +154,16 @@ def test_rejection_says_by_how_much_its_envelope_is_too_low() -> None:
     rng = torch.Generator().manual_seed(0)
     log_k = log_z(2) + 2 * math.log(1.2) - math.log(3)
     with pytest.raises(ValueError, match=r"by a factor of (2\.9|3)") as error:
-        rejection(normal, Gaussian((2,), 1.2), log_k, 1000, rng)
+        rejection_sampling(normal, Gaussian((2,), 1.2), log_k, 1000, rng)
     remedy = float(str(error.value).split("log_k >= ")[1])
-    rejection(normal, Gaussian((2,), 1.2), remedy + 0.01, 1000, rng)
+    rejection_sampling(normal, Gaussian((2,), 1.2), remedy + 0.01, 1000, rng)
 
 
 def test_rejection_gives_up_on_a_hopeless_envelope() -> None:
     with pytest.raises(ValueError, match="lower log_k"):
-        rejection(normal, Gaussian((1,)), 60.0, 10, torch.Generator(), max_proposals=10_000)
+        rejection_sampling(
+            normal, Gaussian((1,)), 60.0, 10, torch.Generator(), max_proposals=10_000
+        )
 
 
 def test_a_proposal_needs_a_density() -> None:
@@ -171,11 +173,11 @@ def test_a_proposal_needs_a_density() -> None:
 
     # Without the run-time type checks, as users call them.
     with pytest.raises(ValueError, match=r"Blind has no log_density"):
-        unwrap(importance)(normal, Blind(), 100, torch.Generator())
+        unwrap(importance_sampling)(normal, Blind(), 100, torch.Generator())
     with pytest.raises(ValueError, match=r"Blind has no log_density"):
-        unwrap(rejection)(normal, Blind(), 1.0, 100, torch.Generator())
+        unwrap(rejection_sampling)(normal, Blind(), 1.0, 100, torch.Generator())
     with pytest.raises(ValueError, match=r"Blind has no log_density"):
-        unwrap(independence)(normal, Blind())
+        unwrap(independence_metropolis)(normal, Blind())
 
 
 # -- importance ----------------------------------------------------------------------------------
@@ -183,7 +185,7 @@ def test_a_proposal_needs_a_density() -> None:
 
 def test_importance_sampling_of_the_double_well() -> None:
     rng = torch.Generator().manual_seed(1)
-    draws = importance(double_well, Gaussian((2,), 1.3), 100_000, rng)
+    draws = importance_sampling(double_well, Gaussian((2,), 1.3), 100_000, rng)
     assert draws.log_z is not None
     assert (draws.log_z.side, draws.log_z.standing) == ("lower", "bound in expectation")
     assert abs(draws.log_z.value - 0.68848) < 4.5 * draws.log_z.stderr
@@ -200,7 +202,7 @@ def test_errors_of_importance_sampling_are_honest() -> None:
     rng = torch.Generator().manual_seed(2)
     z = []
     for _ in range(300):
-        draws = importance(normal, Gaussian((1,), 1.5), 1000, rng)
+        draws = importance_sampling(normal, Gaussian((1,), 1.5), 1000, rng)
         assert draws.log_z is not None
         mean, error = draws.expectation(lambda x: x[:, 0].square())
         z.append([(draws.log_z.value - log_z(1)) / draws.log_z.stderr, float((mean - 1) / error)])
@@ -218,7 +220,7 @@ def test_effective_sample_size() -> None:
 def test_a_narrow_proposal_is_called_unreliable() -> None:
     # Weights of N(0, 1) under N(0, s^2) have Pareto index 1 - s^2: 0.84 at s = 0.4.
     rng = torch.Generator().manual_seed(3)
-    draws = importance(normal, Gaussian((1,), 0.4), 20_000, rng)
+    draws = importance_sampling(normal, Gaussian((1,), 0.4), 20_000, rng)
     assert "heavy-tailed" in draws.verdict
     assert float(pareto_k(draws.log_weight)) == pytest.approx(0.84, abs=0.15)  # type: ignore[arg-type]
 
@@ -245,7 +247,7 @@ def test_a_proposal_that_misses_the_support() -> None:
         return torch.full((len(x),), math.inf)
 
     with pytest.raises(ValueError, match="covers the support"):
-        importance(nowhere, Gaussian((1,)), 100, torch.Generator())
+        importance_sampling(nowhere, Gaussian((1,)), 100, torch.Generator())
 
 
 # -- resampling ----------------------------------------------------------------------------------
@@ -288,17 +290,19 @@ def test_sampling_importance_resampling() -> None:
 
 
 def test_grid_sums_include_the_cell_volume() -> None:
-    value, mean = grid_sum(double_well, -3.0, 3.0, 2, 300, lambda x: x.square())
+    value, mean = log_partition_on_grid(double_well, -3.0, 3.0, 2, 300, lambda x: x.square())
     assert value == pytest.approx(0.68848, abs=1e-5)
     assert mean is not None
     assert torch.allclose(mean, torch.full((2,), 0.85214, dtype=torch.float64), atol=1e-5)
     # The same in chunks that do not divide the grid.
-    again, mean = grid_sum(double_well, -3.0, 3.0, 2, 300, lambda x: x.square(), chunk=999)
+    again, mean = log_partition_on_grid(
+        double_well, -3.0, 3.0, 2, 300, lambda x: x.square(), chunk=999
+    )
     assert again == pytest.approx(value, abs=1e-9)
     assert torch.allclose(mean, torch.full((2,), 0.85214, dtype=torch.float64), atol=1e-5)  # type: ignore[arg-type]
-    assert grid_sum(normal, -8.0, 8.0, 3, 60)[0] == pytest.approx(log_z(3), abs=1e-5)
+    assert log_partition_on_grid(normal, -8.0, 8.0, 3, 60)[0] == pytest.approx(log_z(3), abs=1e-5)
     # At the middle of the cells: int_0^1 e^-x dx to second order, Delta^2 / 24.
-    value, _ = grid_sum(lambda x: x.sum(1), 0.0, 1.0, 1, 10)
+    value, _ = log_partition_on_grid(lambda x: x.sum(1), 0.0, 1.0, 1, 10)
     assert value == pytest.approx(math.log(1 - math.exp(-1)) - 0.01 / 24, abs=1e-5)
     with pytest.raises(ValueError, match="a grid needs"):
-        grid_sum(normal, 1.0, 0.0, 1, 10)
+        log_partition_on_grid(normal, 1.0, 0.0, 1, 10)

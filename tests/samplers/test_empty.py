@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gibbsian.samplers import hmc, mala, run, ula
+from gibbsian.samplers import hmc, mala, run_chains, ula
 
 
 def energy(x):
@@ -14,4 +14,4 @@ def energy(x):
 @pytest.mark.parametrize("shape", [(0, 2), (3, 0), (0, 0), (0,), ()])
 def test_no_chains_and_no_dimensions(kernel, shape):
     with pytest.raises(ValueError, match=r"at least one chain .* dimension"):
-        run(kernel(energy, 0.1), torch.zeros(shape), 3, torch.Generator())
+        run_chains(kernel(energy, 0.1), torch.zeros(shape), 3, torch.Generator())

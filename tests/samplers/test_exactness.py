@@ -10,15 +10,15 @@ from torch import Tensor
 
 from gibbsian.core.measures import Gaussian
 from gibbsian.samplers import (
-    Kernel,
-    Path,
+    AnnealingPath,
+    MarkovKernel,
     adapt,
     hmc,
-    independence,
+    independence_metropolis,
     mala,
     parallel_tempering,
-    random_walk,
-    run,
+    random_walk_metropolis,
+    run_chains,
     ula,
 )
 from tests.samplers.targets import CorrelatedGaussian, Funnel, TwoWells, deviations
@@ -35,10 +35,10 @@ def wide(x: Tensor) -> Tensor:
     return x.square().sum(1) / 8
 
 
-def kernels(energy: Target | Path) -> dict[str, Kernel]:
+def kernels(energy: Target | AnnealingPath) -> dict[str, MarkovKernel]:
     return {
-        "random walk": random_walk(energy, 0.8),
-        "independence": independence(energy, Gaussian((2,), 2.0)),
+        "random walk": random_walk_metropolis(energy, 0.8),
+        "independence": independence_metropolis(energy, Gaussian((2,), 2.0)),
         "mala": mala(energy, 0.15, scale=torch.tensor([1.0, 0.8])),
         "hmc": hmc(energy, 0.35, 4, jitter=0.3, scale=torch.tensor([0.8, 1.0])),
         "parallel tempering": parallel_tempering(mala(energy, 0.2), [1.0, 0.4, 0.1]),
@@ -52,16 +52,16 @@ def test_exact_draws_stay_exact(name: str, target: str) -> None:
     rng = torch.Generator().manual_seed(1)
     kernel = kernels(law)[name]
     if name == "parallel tempering":  # its hot replicas have to find their own law first
-        chains = run(kernel, law.sample(10_000, rng), 150, rng, keep="last")
+        chains = run_chains(kernel, law.sample(10_000, rng), 150, rng, keep="last")
     else:
-        chains = run(kernel, law.sample(100_000, rng), 50, rng, keep="last")
+        chains = run_chains(kernel, law.sample(100_000, rng), 50, rng, keep="last")
     assert deviations(chains.x, law).abs().max() < LIMIT
     assert 0.1 < chains.acceptance.mean() < 0.999
 
 
 def test_unadjusted_langevin_fails_the_same_test() -> None:
     law, rng = TARGETS["gaussian"], torch.Generator().manual_seed(1)
-    chains = run(ula(law, 0.3), law.sample(100_000, rng), 50, rng, keep="last")
+    chains = run_chains(ula(law, 0.3), law.sample(100_000, rng), 50, rng, keep="last")
     assert deviations(chains.x, law).abs().max() > 2 * LIMIT
 
 
@@ -69,7 +69,7 @@ def test_unadjusted_langevin_fails_the_same_test() -> None:
 def test_recovery_from_a_wrong_start(target: str) -> None:
     law, rng = TARGETS[target], torch.Generator().manual_seed(2)
     start = torch.tensor([1.5, 0.5]).expand(10_000, 2)  # all in the lighter well
-    chains = run(hmc(law, 0.5, 4, jitter=0.3), start, 120, rng, keep="last")
+    chains = run_chains(hmc(law, 0.5, 4, jitter=0.3), start, 120, rng, keep="last")
     assert deviations(chains.x, law).abs().max() < LIMIT
 
 
@@ -84,9 +84,12 @@ def test_a_point_of_a_path_is_the_geometric_mean() -> None:
 
     rng = torch.Generator().manual_seed(3)
     x0 = 0.475**-0.5 * torch.randn(50_000, 2, generator=rng)
-    for kernel in (mala(Path(wide, narrow), 0.4, beta=0.3), hmc(Path(wide, narrow), 0.6, 3)):
+    for kernel in (
+        mala(AnnealingPath(wide, narrow), 0.4, beta=0.3),
+        hmc(AnnealingPath(wide, narrow), 0.6, 3),
+    ):
         state = kernel.init(x0).replace(beta=0.3)
-        chains = run(kernel, state, 20, rng, keep="last")
+        chains = run_chains(kernel, state, 20, rng, keep="last")
         assert deviations(chains.x, Middle()).abs().max() < LIMIT
         gap = narrow(chains.x) - wide(chains.x)
         assert torch.allclose(chains.state.energy_gap, gap, atol=1e-5)
@@ -97,7 +100,7 @@ def test_the_verdict_on_a_hard_funnel_is_not_converged() -> None:
     law = Funnel(width=3.0, dim=10)
     kernel = hmc(law, 0.3, 5, jitter=0.5)
     warm = adapt(kernel, torch.randn(32, 10, generator=rng), 100, rng)
-    chains = run(kernel, warm, 200, rng)
+    chains = run_chains(kernel, warm, 200, rng)
     assert chains.summary().verdict.startswith("not converged: ")
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gibbsian.samplers import hmc, run
+from gibbsian.samplers import hmc, run_chains
 from gibbsian.samplers.hmc import leapfrog
-from gibbsian.samplers.kernel import State
+from gibbsian.samplers.kernel import ChainState
 from gibbsian.samplers.potential import Evaluate
 
 
@@ -17,14 +17,14 @@ def coupled(x: Tensor) -> Tensor:
     return square.square() / 4 + square / 2 + 0.3 * x[:, 0] * x[:, 1].sin()
 
 
-def start(n: int = 7) -> tuple[Evaluate, State, Tensor]:
+def start(n: int = 7) -> tuple[Evaluate, ChainState, Tensor]:
     torch.manual_seed(0)
     x, r = torch.randn(n, 2, dtype=torch.float64), torch.randn(n, 2, dtype=torch.float64)
     evaluate = Evaluate(coupled)
     return evaluate, evaluate.init(x, 1.0, torch.tensor([1.0, 0.7]), 0.8), r
 
 
-def hamiltonian(state: State, r: Tensor) -> Tensor:
+def hamiltonian(state: ChainState, r: Tensor) -> Tensor:
     return state.potential + r.square().sum(1) / 2
 
 
@@ -91,12 +91,12 @@ def test_a_diverging_trajectory_is_rejected_and_counted() -> None:
     x0 = 0.01 * torch.randn(100, 2, generator=rng)
     # The error grows by a factor of about 98^2 a step: overflow at 20 steps, 1e4 nats and more at 2.
     for steps in (20, 2):
-        chains = run(hmc(steep, 0.1, steps), x0, 3, rng)
+        chains = run_chains(hmc(steep, 0.1, steps), x0, 3, rng)
         assert torch.equal(chains.draws, x0.expand(3, 100, 2))
         assert chains.divergences.float().mean() > 2.9
         assert chains.acceptance.max() == 0
     # Rejected, but for no more than 1000 nats.
-    assert run(hmc(steep, 0.03, 1), x0, 3, rng).divergences.sum() == 0
+    assert run_chains(hmc(steep, 0.03, 1), x0, 3, rng).divergences.sum() == 0
 
 
 def test_jitter_gives_every_chain_its_own_step() -> None:
@@ -120,5 +120,5 @@ def test_jitter_breaks_the_resonance_of_a_fixed_length() -> None:
     x0 = torch.full((2000, 1), 0.3)
     for jitter, moves in ((0.0, False), (0.9, True)):
         rng = torch.Generator().manual_seed(0)
-        x = run(hmc(normal, torch.pi / 50, 50, jitter=jitter), x0, 3, rng, keep="last").x
+        x = run_chains(hmc(normal, torch.pi / 50, 50, jitter=jitter), x0, 3, rng, keep="last").x
         assert bool((x.abs() - 0.3).abs().max() > 0.5) == moves

@@ -7,7 +7,7 @@ import torch
 from numpy.polynomial.hermite_e import hermegauss
 from torch import Tensor, nn
 
-from gibbsian.samplers import Path, mala, run, ula, underdamped, value_and_grad
+from gibbsian.samplers import AnnealingPath, mala, run_chains, ula, underdamped, value_and_grad
 from gibbsian.samplers.langevin import reflect
 from tests.samplers.targets import anharmonic
 
@@ -26,7 +26,7 @@ def assert_variance(x: Tensor, expected: float) -> None:
 def test_ula_has_variance_one_over_one_minus_half_h(h: float) -> None:
     rng = torch.Generator().manual_seed(0)
     x0 = (1 - h / 2) ** -0.5 * torch.randn(100_000, 2, generator=rng)
-    x = run(ula(normal, h), x0, 20, rng, keep="last").x
+    x = run_chains(ula(normal, h), x0, 20, rng, keep="last").x
     assert_variance(x, 1 / (1 - h / 2))
 
 
@@ -45,7 +45,7 @@ def test_one_step_of_ula_is_the_formula() -> None:
 def test_one_step_of_ula_on_a_path(beta: Tensor) -> None:
     # grad Phi = (1 - beta) grad V + beta grad U, V normal, U anharmonic.
     x0 = torch.randn(4, 3)
-    kernel = ula(Path(normal, anharmonic_sum), 0.2, beta=beta)
+    kernel = ula(AnnealingPath(normal, anharmonic_sum), 0.2, beta=beta)
     state = kernel.init(x0)
     b = beta.reshape(-1, 1)
     grad = (1 - b) * x0 + b * (x0**3 + x0)
@@ -90,7 +90,7 @@ def test_aboba_on_a_gaussian(h: float, friction: float) -> None:
     kernel = underdamped(normal, h, friction=friction)
     state = kernel.init(torch.randn(100_000, 2, generator=rng))
     velocity = (1 - h**2 / 4) ** -0.5 * torch.randn(100_000, 2, generator=rng)
-    state = run(kernel, state.replace(velocity=velocity), 15, rng, keep="last").state
+    state = run_chains(kernel, state.replace(velocity=velocity), 15, rng, keep="last").state
     assert state.velocity is not None
     assert_variance(state.x, 1.0)
     assert_variance(state.velocity, 1 / (1 - h**2 / 4))
@@ -101,8 +101,8 @@ def test_mass_rescales_time_only() -> None:
     x0 = torch.randn(4, 1)
     light = underdamped(anharmonic, 0.1, friction=2.0)
     heavy = underdamped(anharmonic, 0.2, friction=1.0, mass=4.0)
-    a = run(light, x0, 10, torch.Generator().manual_seed(0)).draws
-    b = run(heavy, x0, 10, torch.Generator().manual_seed(0)).draws
+    a = run_chains(light, x0, 10, torch.Generator().manual_seed(0)).draws
+    b = run_chains(heavy, x0, 10, torch.Generator().manual_seed(0)).draws
     assert torch.allclose(a, b, atol=1e-5)
 
 
@@ -112,7 +112,7 @@ def test_aboba_turns_round_at_a_wall_of_nan() -> None:
 
     kernel = underdamped(walled, 0.5, friction=1e-6)
     state = kernel.init(torch.full((1, 1), 0.9)).replace(velocity=torch.ones(1, 1))
-    draws = run(kernel, state, 4, torch.Generator().manual_seed(0)).draws.flatten()
+    draws = run_chains(kernel, state, 4, torch.Generator().manual_seed(0)).draws.flatten()
     # Stays once, then leaves at the speed it came with.
     assert torch.allclose(draws, torch.tensor([0.9, 0.4, -0.1, -0.6]), atol=0.02)
 
@@ -153,7 +153,7 @@ def test_ula_reflects_at_the_walls() -> None:
 
     rng = torch.Generator().manual_seed(3)
     x0 = 4 * torch.rand(50_000, 2, generator=rng) - 2
-    x = run(ula(flat, 0.5, box=(-2.0, 2.0)), x0, 20, rng, keep="last").x
+    x = run_chains(ula(flat, 0.5, box=(-2.0, 2.0)), x0, 20, rng, keep="last").x
     assert x.abs().max() <= 2
     # A flat energy keeps the uniform law: variance 4/3, kurtosis 1.8 (SE by 4.5 as above).
     assert abs(float(x.square().mean()) - 4 / 3) < 4.5 * (0.8 * 16 / 9 / x.numel()) ** 0.5
@@ -170,7 +170,7 @@ def test_value_and_grad_prefers_the_analytic_gradient() -> None:
     x = torch.randn(4, 2)
     assert torch.equal(value_and_grad(Analytic(), x)[1], x)
     assert torch.allclose(value_and_grad(normal, x)[1], x)
-    run(mala(Path(normal, Analytic()), 0.1), x, 2, torch.Generator().manual_seed(0))
+    run_chains(mala(AnnealingPath(normal, Analytic()), 0.1), x, 2, torch.Generator().manual_seed(0))
 
 
 def test_value_and_grad_is_that_of_autograd() -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gibbsian.core.measures import Gaussian
-from gibbsian.samplers import hmc, pullback, run
+from gibbsian.samplers import hmc, latent_energy, run_chains
 
 PRIOR = Gaussian((1,))
 
@@ -51,8 +51,8 @@ def test_a_perfect_pair_is_invariant_under_its_target(
     # chains at 4.5 standard errors, twice: false alarm 3e-5.
     rng = torch.Generator().manual_seed(0)
     z0 = torch.randn(40_000, 1, generator=rng)
-    potential = pullback(energy, generator, PRIOR, target="energy")
-    z = run(hmc(potential, 0.5, 3, jitter=0.5), z0, 8, rng, keep="last").x
+    potential = latent_energy(energy, generator, PRIOR, target="energy")
+    z = run_chains(hmc(potential, 0.5, 3, jitter=0.5), z0, 8, rng, keep="last").x
     assert abs(float(z.mean())) < 4.5 / 200
     assert abs(float(z.square().mean()) - 1) < 4.5 * 2**0.5 / 200
 
@@ -65,12 +65,12 @@ def test_a_perfect_logit_is_invariant_under_the_tilted_target() -> None:
         return x.square().sum(1) / 2
 
     z0 = 0.5**0.5 * torch.randn(40_000, 1, generator=rng)
-    potential = pullback(energy, nn.Identity(), PRIOR)
-    z = run(hmc(potential, 0.5, 3, jitter=0.5), z0, 8, rng, keep="last").x
+    potential = latent_energy(energy, nn.Identity(), PRIOR)
+    z = run_chains(hmc(potential, 0.5, 3, jitter=0.5), z0, 8, rng, keep="last").x
     assert abs(float(z.square().mean()) / 0.5 - 1) < 4.5 * 2**0.5 / 200
     # With the other target the same pair has variance 1: not the model of this method.
-    other = pullback(energy, nn.Identity(), PRIOR, target="energy")
-    z = run(hmc(other, 0.5, 3, jitter=0.5), z0, 30, rng, keep="last").x
+    other = latent_energy(energy, nn.Identity(), PRIOR, target="energy")
+    z = run_chains(hmc(other, 0.5, 3, jitter=0.5), z0, 30, rng, keep="last").x
     assert abs(float(z.square().mean()) - 1) < 4.5 * 2**0.5 / 200
 
 
@@ -79,9 +79,9 @@ def test_inverse_temperature_multiplies_the_energy_only() -> None:
         return x.square().sum(1) / 2
 
     z = torch.randn(5, 1, dtype=torch.float64)
-    tilted = pullback(energy, steep, PRIOR, inverse_temperature=3.0)(z)
+    tilted = latent_energy(energy, steep, PRIOR, inverse_temperature=3.0)(z)
     assert torch.allclose(tilted, 3 * energy(steep(z)) - PRIOR.log_density(z))
-    surface = pullback(energy, steep, PRIOR, inverse_temperature=3.0, target="energy")(z)
+    surface = latent_energy(energy, steep, PRIOR, inverse_temperature=3.0, target="energy")(z)
     volume = torch.log(1 + 0.4 * z.cosh()).squeeze(1)
     assert torch.allclose(surface, 3 * energy(steep(z)) - volume)
 
@@ -94,7 +94,7 @@ def test_gradients_equal_finite_differences(target: str) -> None:
     def energy(x: Tensor) -> Tensor:
         return x.square().sum(1) + x[:, 0].sin()
 
-    potential = pullback(energy, net, Gaussian((2,)), 1.5, target)  # type: ignore[arg-type]
+    potential = latent_energy(energy, net, Gaussian((2,)), 1.5, target)  # type: ignore[arg-type]
     z = torch.randn(3, 2, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(potential, (z,))
 
@@ -105,12 +105,12 @@ def test_bad_input() -> None:
 
     noisy = nn.Sequential(nn.Linear(1, 2), nn.BatchNorm1d(2), nn.Dropout())
     with pytest.raises(ValueError, match="BatchNorm1d is in training mode"):
-        pullback(energy, noisy, PRIOR)
-    pullback(energy, noisy.eval(), PRIOR)
+        latent_energy(energy, noisy, PRIOR)
+    latent_energy(energy, noisy.eval(), PRIOR)
     with pytest.raises(ValueError, match="inverse_temperature must be positive"):
-        pullback(energy, bend, PRIOR, inverse_temperature=0.0)
+        latent_energy(energy, bend, PRIOR, inverse_temperature=0.0)
     with pytest.raises(ValueError, match='"tilted" or "energy"'):
-        unwrap(pullback)(energy, bend, PRIOR, target="both")  # as without run-time type checks
-    squash = pullback(energy, nn.Linear(3, 2), Gaussian((3,)), target="energy")
+        unwrap(latent_energy)(energy, bend, PRIOR, target="both")  # as without run-time type checks
+    squash = latent_energy(energy, nn.Linear(3, 2), Gaussian((3,)), target="energy")
     with pytest.raises(ValueError, match="no volume element"):
         squash(torch.randn(4, 3))

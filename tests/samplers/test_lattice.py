@@ -11,7 +11,7 @@ from scipy import stats
 from torch import Tensor, nn
 
 from gibbsian.networks import Ising, Potts
-from gibbsian.samplers import Path, adapt_schedule, ais, checkerboard_gibbs, run
+from gibbsian.samplers import AnnealingPath, adapt_schedule, ais, checkerboard_gibbs, run_chains
 
 CHAINS = 20_000
 
@@ -44,7 +44,7 @@ def test_ising_frequencies_equal_enumeration(beta: float) -> None:
         nn.init.normal_(parameter, std=0.6)
     kernel = checkerboard_gibbs(energy, energy.colours(), beta=beta)
     x0 = bits(6)[torch.randint(64, (CHAINS,), generator=rng())].reshape(-1, 1, 2, 3)
-    x = run(kernel, x0, 40, rng(1), keep="last").x
+    x = run_chains(kernel, x0, 40, rng(1), keep="last").x
     with torch.no_grad():
         log_weight = -energy(bits(6).reshape(-1, 1, 2, 3))
     index = (x.flatten(1) @ 2.0 ** torch.arange(6)).long()
@@ -57,7 +57,7 @@ def test_potts_frequencies_equal_enumeration() -> None:
     states = one_hot(3, 4).reshape(-1, 3, 2, 2)
     kernel = checkerboard_gibbs(energy, energy.colours(), categories=True)
     x0 = states[torch.randint(81, (CHAINS,), generator=rng())]
-    x = run(kernel, x0, 40, rng(1), keep="last").x
+    x = run_chains(kernel, x0, 40, rng(1), keep="last").x
     assert torch.equal(x.sum(1), torch.ones(CHAINS, 2, 2))
     index = (x.argmax(1).flatten(1) @ 3 ** torch.arange(3, -1, -1)).long()
     with torch.no_grad():
@@ -79,7 +79,7 @@ def test_log_z_of_a_potts_lattice_from_both_sides() -> None:
     states = one_hot(3, 6).reshape(-1, 3, 3, 2)
     log_weight = -energy(states).double()
     truth = float(log_weight.logsumexp(0)) - 6 * math.log(3)
-    kernel = checkerboard_gibbs(Path(flat, energy), energy.colours(), categories=True)
+    kernel = checkerboard_gibbs(AnnealingPath(flat, energy), energy.colours(), categories=True)
     start = states[torch.randint(729, (2000,), generator=rng())]
     schedule = adapt_schedule(kernel, start[:200], rng(1))
     forward = ais(kernel, start, schedule, rng(2)).log_weights[0]

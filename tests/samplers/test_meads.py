@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gibbsian.samplers import meads, run
+from gibbsian.samplers import meads, run_chains
 from gibbsian.samplers.diagnostics import ess
 from gibbsian.samplers.meads import largest_eigenvalue, tuning
 from tests.samplers.targets import CorrelatedGaussian, Funnel, TwoWells
@@ -22,7 +22,7 @@ def rng(seed: int = 0) -> torch.Generator:
 @pytest.mark.parametrize("target", [CorrelatedGaussian(), TwoWells(), Funnel()])
 def test_moments_and_tails(target: CorrelatedGaussian | TwoWells | Funnel) -> None:
     """Chains that start at exact draws must stay there; the errors are those of the chains' means."""
-    chains = run(meads(target), target.sample(200, rng()), 500, rng(1), thin=2)
+    chains = run_chains(meads(target), target.sample(200, rng()), 500, rng(1), thin=2)
     x = chains.draws.double()
     level, share = target.tail
     below = x[..., :1] < level if level < 0 else x[..., :1] > level
@@ -42,7 +42,9 @@ def test_it_finds_the_scales_of_a_badly_scaled_gaussian() -> None:
     def energy(x: Tensor) -> Tensor:
         return (x / std).square().sum(1) / 2
 
-    chains = run(meads(energy), 0.1 * std * torch.randn(128, 9, generator=rng()), 300, rng(1))
+    chains = run_chains(
+        meads(energy), 0.1 * std * torch.randn(128, 9, generator=rng()), 300, rng(1)
+    )
     late = chains.draws[100:]
     assert chains.acceptance.mean() > 0.8
     # 128 chains worth 10 draws each: 6 % of a standard deviation are more than 3 errors.

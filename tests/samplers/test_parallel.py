@@ -9,7 +9,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from gibbsian.samplers import Path, adapt, hmc, mala, parallel_tempering, random_walk, run, ula
+from gibbsian.samplers import (
+    AnnealingPath,
+    adapt,
+    hmc,
+    mala,
+    parallel_tempering,
+    random_walk_metropolis,
+    run_chains,
+    ula,
+)
 from gibbsian.samplers.adaptation import Moments, window_ends
 
 BETAS = [1.0, 0.5, 0.25, 0.1, 0.04]
@@ -25,9 +34,11 @@ def far_wells(x: Tensor) -> Tensor:
 def test_weights_of_wells_that_one_chain_cannot_leave() -> None:
     rng = torch.Generator().manual_seed(0)
     start = torch.tensor([-4.0, 0.0]).expand(2000, 2)
-    alone = run(mala(far_wells, 0.2), start, 300, rng, keep="last").x
+    alone = run_chains(mala(far_wells, 0.2), start, 300, rng, keep="last").x
     assert (alone[:, 0] > 0).sum() == 0
-    chains = run(parallel_tempering(mala(far_wells, 0.2), BETAS), start, 400, rng, keep="last")
+    chains = run_chains(
+        parallel_tempering(mala(far_wells, 0.2), BETAS), start, 400, rng, keep="last"
+    )
     share = float((chains.x[:, 0] > 0).float().mean())
     # 2000 chains, 4.5 standard errors: false alarm 7e-6.
     assert abs(share - 0.3) < 4.5 * (0.3 * 0.7 / 2000) ** 0.5
@@ -55,9 +66,12 @@ def test_every_replica_keeps_its_own_temperature() -> None:
     expected = {"plain": [1 / b for b in betas], "path": [1 / (1 + 3 * b) for b in betas]}
     for name, kernel in (
         ("plain", parallel_tempering(hmc(wide, 0.8, 3), betas, step_power=0.5)),
-        ("path", parallel_tempering(hmc(Path(wide, narrow), 0.5, 3), betas, step_power=0.0)),
+        (
+            "path",
+            parallel_tempering(hmc(AnnealingPath(wide, narrow), 0.5, 3), betas, step_power=0.0),
+        ),
     ):
-        chains = run(kernel, torch.randn(n, 1, generator=rng), 15, rng, keep="last")
+        chains = run_chains(kernel, torch.randn(n, 1, generator=rng), 15, rng, keep="last")
         inner = chains.state.inner
         assert torch.equal(inner.beta, torch.tensor(betas).repeat_interleave(n))
         variance = inner.x.reshape(3, n).square().mean(1)
@@ -79,7 +93,7 @@ def stretched(x: Tensor) -> Tensor:
 @pytest.mark.parametrize(("kind", "target"), [("random walk", 0.3), ("mala", 0.57), ("hmc", 0.8)])
 def test_warm_up_reaches_its_target_and_finds_the_scale(kind: str, target: float) -> None:
     kernel = {
-        "random walk": random_walk(stretched, 1.0),
+        "random walk": random_walk_metropolis(stretched, 1.0),
         "mala": mala(stretched, 1.0),
         "hmc": hmc(stretched, 0.1, 6, jitter=0.3),
     }[kind]
@@ -87,7 +101,7 @@ def test_warm_up_reaches_its_target_and_finds_the_scale(kind: str, target: float
     steps = 800 if kind == "random walk" else 300
     state = adapt(kernel, torch.randn(128, 3), steps, rng, target_acceptance=target)
     assert torch.allclose(state.scale.log(), torch.tensor([0.1, 1.0, 10.0]).log(), atol=0.2)
-    chains = run(kernel, state, 200, rng)
+    chains = run_chains(kernel, state, 200, rng)
     assert abs(float(chains.acceptance.mean()) - target) < 0.06
     assert torch.equal(chains.state.step_size, state.step_size)
 
@@ -99,9 +113,9 @@ def test_warm_up_of_each_temperature() -> None:
     start = kernel.init(4 * torch.randn(64, 2, generator=rng))
     warm = adapt(inner, start.inner, 200, rng, groups=5, scale=False, target_acceptance=0.6)
     assert warm.step_size.shape == (5 * 64,)
-    rates = run(inner, warm, 100, rng).acceptance.reshape(5, 64).mean(1)
+    rates = run_chains(inner, warm, 100, rng).acceptance.reshape(5, 64).mean(1)
     assert (rates - 0.6).abs().max() < 0.1
-    run(kernel, replace(start, inner=warm), 2, rng)
+    run_chains(kernel, replace(start, inner=warm), 2, rng)
 
 
 def test_running_moments_equal_those_of_all_rows() -> None:

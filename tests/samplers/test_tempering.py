@@ -14,8 +14,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from gibbsian.samplers import Path, hmc, mala, random_walk
-from gibbsian.samplers.tempering import Schedule, adapt_schedule, ais, smc
+from gibbsian.samplers import AnnealingPath, hmc, mala, random_walk_metropolis
+from gibbsian.samplers.tempering import AnnealingSchedule, adapt_schedule, ais, smc
 
 LAM, MEAN, DIM = 2.0, 0.7, 3
 TRUTH = -0.5 * DIM * math.log(LAM)
@@ -29,7 +29,7 @@ def target(x: Tensor) -> Tensor:
     return 0.5 * LAM * (x - MEAN).square().flatten(1).sum(1)
 
 
-PATH = Path(base, target)
+PATH = AnnealingPath(base, target)
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -40,10 +40,10 @@ def normal(n: int, seed: int = 1, shape: tuple[int, ...] = (DIM,)) -> Tensor:
     return torch.randn(n, *shape, generator=rng(seed))
 
 
-def power_schedule(levels: int, step_size: float, runs: int = 1) -> Schedule:
+def power_schedule(levels: int, step_size: float, runs: int = 1) -> AnnealingSchedule:
     """Squares of equal steps: the first temperatures lie close, as the reverse pass needs."""
     betas = (torch.arange(levels + 1) / levels)[:, None].expand(-1, runs) ** 2
-    return Schedule(betas, torch.full((levels, runs), step_size))
+    return AnnealingSchedule(betas, torch.full((levels, runs), step_size))
 
 
 def gap_moments(beta: float) -> tuple[float, float]:
@@ -72,7 +72,9 @@ def test_one_temperature_is_importance_sampling():
     assert float(passed.log_ratio) == pytest.approx(float(expected))
 
 
-@pytest.mark.parametrize(("kernel", "step"), [(mala, 0.4), (hmc, 0.2), (random_walk, 1.0)])
+@pytest.mark.parametrize(
+    ("kernel", "step"), [(mala, 0.4), (hmc, 0.2), (random_walk_metropolis, 1.0)]
+)
 def test_forward_and_reverse_weights_are_unbiased(kernel, step: float):
     n, schedule = 20_000, power_schedule(12, step)
     forward = ais(kernel(PATH, step), normal(n), schedule, rng(), moves=5)
@@ -119,8 +121,8 @@ def test_the_schedule_keeps_its_promises():
 
 
 def test_runs_are_independent_repetitions():
-    one = Schedule(torch.tensor([[0.0], [0.3], [1.0]]), torch.full((2, 1), 0.1))
-    two = Schedule(one.betas.expand(-1, 2), one.step_sizes.expand(-1, 2))
+    one = AnnealingSchedule(torch.tensor([[0.0], [0.3], [1.0]]), torch.full((2, 1), 0.1))
+    two = AnnealingSchedule(one.betas.expand(-1, 2), one.step_sizes.expand(-1, 2))
     x = normal(40)
     both = ais(mala(PATH, 0.1), x, two, rng())
     assert both.log_weights.shape == (2, 20)
@@ -173,7 +175,7 @@ def test_a_support_smaller_than_the_base():
     schedule = power_schedule(2, 0.5)
     # Such start points are refused by a chain, so the first step is taken by hand.
     inside = x[x[:, 0] >= 0]
-    passed = ais(mala(Path(base, half), 0.5), inside, schedule, rng())
+    passed = ais(mala(AnnealingPath(base, half), 0.5), inside, schedule, rng())
     assert float(passed.log_ratio) == pytest.approx(0.0, abs=1e-6)
     assert (passed.x[passed.log_weights[0] > -math.inf] >= 0).all()
 

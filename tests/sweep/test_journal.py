@@ -17,9 +17,9 @@ from gibbsian.core.locks import FileLock
 from gibbsian.core.records import line, write_record
 from gibbsian.experiments.sweep.journal import Journal
 from gibbsian.experiments.sweep.journal_lock import JournalLock
-from gibbsian.experiments.sweep.space import grid, parse_space
+from gibbsian.experiments.sweep.space import grid, parse_search_space
 
-SPACE = parse_space({"a": [1, 2, 3], "b": ["x", "y"], "c": [[0.5, 0.9], None]})
+SPACE = parse_search_space({"a": [1, 2, 3], "b": ["x", "y"], "c": [[0.5, 0.9], None]})
 
 
 @pytest.fixture(autouse=True)
@@ -157,7 +157,7 @@ def dies_at_record(out: Path, log: Path, n: int, how: str) -> None:
 def test_kills_at_ten_random_moments(tmp_path: Path) -> None:
     """Two workers at a time, killed together; at the end every trial was finished exactly once."""
     out, log, clock = tmp_path / "sweep", tmp_path / "started", random.Random(5)
-    space = parse_space({"a": list(range(40)), "b": [1, 2]})
+    space = parse_search_space({"a": list(range(40)), "b": [1, 2]})
 
     def work() -> None:
         run_all(journal(out, space=space), log, pause=0.01)
@@ -184,7 +184,7 @@ def test_kills_at_ten_random_moments(tmp_path: Path) -> None:
 
 
 def test_random_draws_do_not_begin_anew(tmp_path: Path) -> None:
-    space = parse_space({"x": {"low": 0.0, "high": 1.0}, "n": {"low": 1, "high": 9}})
+    space = parse_search_space({"x": {"low": 0.0, "high": 1.0}, "n": {"low": 1, "high": 9}})
     draws = []
     for trials in (3, 6):
         book = journal(tmp_path, "random", trials, space)
@@ -196,7 +196,7 @@ def test_random_draws_do_not_begin_anew(tmp_path: Path) -> None:
 
 def test_bayes_finds_what_random_search_does_not(tmp_path: Path) -> None:
     """|x - 0.3|: the last 20 of 40 trials are nearer than uniform ones, whose mean is 0.29 ± 0.04."""
-    space = parse_space({"x": {"low": 0.0, "high": 1.0}})
+    space = parse_search_space({"x": {"low": 0.0, "high": 1.0}})
     book, found = journal(tmp_path, "bayes", 40, space), []
     for _ in range(40):
         with book.next() as claim:
@@ -222,7 +222,7 @@ def test_unusable_searches(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="give --trials"):
         journal(tmp_path, "random")
     with pytest.raises(ValueError, match="a grid needs lists"):
-        journal(tmp_path, "grid", space=parse_space({"x": {"low": 0.0, "high": 1.0}}))
+        journal(tmp_path, "grid", space=parse_search_space({"x": {"low": 0.0, "high": 1.0}}))
 
 
 @pytest.mark.parametrize("how", ["changed", "lost", "doubled", "moved", "text"])

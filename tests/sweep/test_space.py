@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from gibbsian.config.recipes import default_config
-from gibbsian.experiments.sweep import Settings, read_space
+from gibbsian.experiments.sweep import SweepSettings, read_search_space
 from gibbsian.experiments.sweep.space import (
     Choices,
     Range,
     applied,
     decoded,
     grid,
-    parse_space,
+    parse_search_space,
     to_entries,
 )
 
@@ -27,20 +27,20 @@ def test_a_file_and_what_it_means(tmp_path: Path) -> None:
         "lr": {"low": 0.1, "high": 1},
     }
     (tmp_path / "space.json").write_text(json.dumps(entries))
-    space = read_space(tmp_path / "space.json")
+    space = read_search_space(tmp_path / "space.json")
     assert space == {
         "margin": Choices(("1", "2.5")),
         "energy.width": Range(8, 64, True),
         "lr": Range(0.1, 1),
     }
     assert space["energy.width"].whole and not space["lr"].whole
-    assert parse_space(to_entries(space)) == space
+    assert parse_search_space(to_entries(space)) == space
     point = {"margin": "2.5", "energy.width": 9, "lr": 0.5}
     assert decoded(space, point) == {"margin": 2.5, "energy.width": 9, "lr": 0.5}
 
 
 def test_a_grid_is_every_combination() -> None:
-    space = parse_space({"a": [1, 2], "b": [[0.5, 0.9], [0.9, 0.99]]})
+    space = parse_search_space({"a": [1, 2], "b": [[0.5, 0.9], [0.9, 0.99]]})
     assert [decoded(space, point) for point in grid(space)] == [
         {"a": a, "b": b} for a in (1, 2) for b in ([0.5, 0.9], [0.9, 0.99])
     ]
@@ -68,7 +68,7 @@ def test_values_reach_the_configuration() -> None:
 
 
 def test_options_that_vary_together() -> None:
-    space = parse_space({"generator-optimizer.lr, energy-optimizer.lr": [0.1, 0.2]})
+    space = parse_search_space({"generator-optimizer.lr, energy-optimizer.lr": [0.1, 0.2]})
     first, second = (decoded(space, point) for point in grid(space))
     config = applied(default_config("ebgan", "digits"), second)
     assert config.generator_optimizer.lr == config.energy_optimizer.lr == 0.2
@@ -80,9 +80,9 @@ def test_options_that_vary_together() -> None:
 )
 def test_the_published_grids(name: str, runs: int) -> None:
     """Table 1 and figure 9 of Zhao et al. (2017); every value is one that the configuration takes."""
-    space = read_space(Path(__file__).parents[2] / "studies" / "spaces" / f"{name}.json")
+    space = read_search_space(Path(__file__).parents[2] / "studies" / "spaces" / f"{name}.json")
     assert len(grid(space)) == runs
-    Settings(default_config(name.partition("-")[0], "mnist"), space, "grid", "frechet")
+    SweepSettings(default_config(name.partition("-")[0], "mnist"), space, "grid", "frechet")
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_unusable_spaces(entries, words: str, tmp_path: Path) -> None:
     path = tmp_path / "space.json"
     path.write_text(json.dumps(entries))
     with pytest.raises(ValueError, match=words) as error:
-        read_space(path)
+        read_search_space(path)
     assert str(path) in str(error.value)
     with pytest.raises(ValueError, match="there is no space file"):
-        read_space(tmp_path / "gone.json")
+        read_search_space(tmp_path / "gone.json")

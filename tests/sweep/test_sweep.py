@@ -16,11 +16,16 @@ from gibbsian.evaluation import frechet_distance, inception_type_score
 from gibbsian.evaluation.features.classifier import Classifier
 from gibbsian.evaluation.log_z.directed import mean_weights
 from gibbsian.evaluation.metrics.class_scores import clipped_kl_score
-from gibbsian.experiments.sweep import OBJECTIVES, Settings, search as sweep_runs, workers
+from gibbsian.experiments.sweep import (
+    SWEEP_OBJECTIVES,
+    SweepSettings,
+    search as sweep_runs,
+    workers,
+)
 from gibbsian.experiments.sweep.journal import Journal
 from gibbsian.experiments.sweep.objectives import Setting, possible
 from gibbsian.experiments.sweep.results import groups, page
-from gibbsian.experiments.sweep.space import parse_space
+from gibbsian.experiments.sweep.space import parse_search_space
 from gibbsian.models.build import assemble, resolve
 from gibbsian.models.model import Model
 
@@ -78,7 +83,9 @@ def test_a_grid_of_runs(space: Path, tmp_path: Path, capsys, monkeypatch) -> Non
 
 def test_a_run_left_in_its_folder_goes_on(tmp_path: Path, monkeypatch) -> None:
     entries = SMALL | {"rounds": [6], "save_every": [2]}
-    settings = Settings(default_config("ebgan", "ring8"), parse_space(entries), "grid", "modes", 50)
+    settings = SweepSettings(
+        default_config("ebgan", "ring8"), parse_search_space(entries), "grid", "modes", 50
+    )
     out, resumed = tmp_path / "sweep", []
     sweep_runs.settle(out, settings)
 
@@ -103,15 +110,15 @@ def test_a_run_left_in_its_folder_goes_on(tmp_path: Path, monkeypatch) -> None:
 def test_more_trials_later(tmp_path: Path) -> None:
     entries = SMALL | {"margin": {"low": 0.5, "high": 4.0, "log": True}}
     for trials in (1, 2):
-        settings = Settings(
+        settings = SweepSettings(
             default_config("ebgan", "ring8"),
-            parse_space(entries),
+            parse_search_space(entries),
             "random",
             "modes",
             50,
             trials=trials,
         )
-        assert sweep_runs.sweep(tmp_path / "sweep", settings, 1, str) == 0
+        assert sweep_runs.run_sweep(tmp_path / "sweep", settings, 1, str) == 0
         rows = settings.journal(tmp_path / "sweep").rows()
         assert len(rows) == trials
     assert len({row.values["margin"] for row in rows}) == 2
@@ -139,21 +146,21 @@ def test_two_workers(space: Path, tmp_path: Path, monkeypatch) -> None:
     Context.Process = Process
     monkeypatch.setattr(workers, "get_context", lambda kind: Context)
     monkeypatch.setattr(sweep_runs, "run_trial", lambda *arguments: {"value": 1.0})
-    settings = Settings(
+    settings = SweepSettings(
         default_config("ebgan", "ring8"),
-        parse_space(json.loads(space.read_text())),
+        parse_search_space(json.loads(space.read_text())),
         "grid",
         "modes",
     )
-    assert sweep_runs.sweep(tmp_path / "sweep", settings, 2, str) == 1, "one was killed"
+    assert sweep_runs.run_sweep(tmp_path / "sweep", settings, 2, str) == 1, "one was killed"
     with pytest.raises(ValueError, match="workers must be at least 1"):
-        sweep_runs.sweep(tmp_path / "sweep", settings, 0, str)
+        sweep_runs.run_sweep(tmp_path / "sweep", settings, 0, str)
 
 
 def test_the_page_sorts_by_what_is_better(tmp_path: Path) -> None:
-    space = parse_space({"margin": [1.0, 2.0, 3.0]})
+    space = parse_search_space({"margin": [1.0, 2.0, 3.0]})
     for objective, order in (("modes", [2, 1, 0]), ("mode-kl", [0, 1, 2])):
-        settings = Settings(default_config("ebgan", "ring8"), space, "grid", objective)
+        settings = SweepSettings(default_config("ebgan", "ring8"), space, "grid", objective)
         journal: Journal = settings.journal(tmp_path / objective)
         for value in (1.0, 2.0, 3.0):
             with journal.next() as claim:
@@ -175,19 +182,21 @@ def test_the_page_sorts_by_what_is_better(tmp_path: Path) -> None:
 )
 def test_unusable_settings(entries, objective: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        Settings(default_config("ebgan", "ring8"), parse_space(entries), "grid", objective)
+        SweepSettings(
+            default_config("ebgan", "ring8"), parse_search_space(entries), "grid", objective
+        )
 
 
 def test_figures_of_pictures() -> None:
     """They are those of the functions in evaluation, on samples and validation rows."""
-    digits = data.load("digits")
+    digits = data.load_dataset("digits")
     judge = Classifier(digits.space, digits.transform, 10, dict(width=6, channels=2)).eval()
     small = {"channels": 2}
     config = replace(default_config("ebgan", "digits"), energy=small, generator=small)
     config = resolve(config, digits.space, digits.train[:10])
     method = assemble(config, digits.space)
     model = Model(method, config, digits.space, digits.transform)
-    found = OBJECTIVES["frechet"].measure(model, digits, Setting(100, 4, judge))
+    found = SWEEP_OBJECTIVES["frechet"].measure(model, digits, Setting(100, 4, judge))
     assert set(found) == {"frechet", "i-prime", "inception-type", "class-entropy"}
     x, rng = model.sample(100, 4), torch.Generator()
     distance = frechet_distance(judge.features(x), judge.features(digits.valid), rng)
@@ -196,11 +205,11 @@ def test_figures_of_pictures() -> None:
     assert found["i-prime"] == pytest.approx(clipped_kl_score(log_p, rng).value)
     assert found["inception-type"] == pytest.approx(inception_type_score(log_p, rng).value)
     with pytest.raises(ValueError, match="gibbsian classifier"):
-        OBJECTIVES["frechet"].measure(model, digits, Setting(100, 0))
+        SWEEP_OBJECTIVES["frechet"].measure(model, digits, Setting(100, 0))
     with pytest.raises(ValueError, match="no known modes"):
-        OBJECTIVES["modes"].measure(model, digits, Setting(100, 0))
+        SWEEP_OBJECTIVES["modes"].measure(model, digits, Setting(100, 0))
     with pytest.raises(ValueError, match="log Z is not defined"):
-        OBJECTIVES["kl"].measure(model, digits, Setting(100, 0))
+        SWEEP_OBJECTIVES["kl"].measure(model, digits, Setting(100, 0))
 
 
 @pytest.mark.parametrize(
@@ -225,13 +234,13 @@ def test_a_refused_sweep_leaves_nothing(entries, more, words, tmp_path: Path, ca
 
 def test_directed_models_are_judged_by_their_importance_bound() -> None:
     """On validation rows; of a known density the divergence is what is missing from it."""
-    dataset, setting = data.load("ring8"), Setting(10, 3)
+    dataset, setting = data.load_dataset("ring8"), Setting(10, 3)
     config = resolve(
         default_config("vae", "ring8"), dataset.space, dataset.transform.encode(dataset.train)
     )
     torch.manual_seed(0)
     model = Model(assemble(config, dataset.space), config, dataset.space, dataset.transform)
-    found = OBJECTIVES["log-likelihood"].measure(model, dataset, setting)
+    found = SWEEP_OBJECTIVES["log-likelihood"].measure(model, dataset, setting)
     x = dataset.valid[:500]
     u = dataset.transform.encode(x, model.rng(9))
     bound = mean_weights(model.method.log_weights, u, 500, model.rng(9)).log_mean
@@ -240,6 +249,6 @@ def test_directed_models_are_judged_by_their_importance_bound() -> None:
     assert found["log-likelihood"] == pytest.approx(float(bound.mean()), abs=0.05)
     truth = dataset.density.log_prob(x).mean()
     assert found["kl"] == pytest.approx(float(truth) - found["log-likelihood"], abs=1e-3)
-    bits = data.load("digits-4-binary")
+    bits = data.load_dataset("digits-4-binary")
     settings = [default_config("bihm", bits.name)]
     possible("log-likelihood", bits, setting, settings)

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Generator, Tensor, nn
 
-from gibbsian.core import Batch, Loss, Method, Move
+from gibbsian.core import Batch, Loss, PlayerUpdate, TrainingMethod
 from gibbsian.core.measures import RealSpace
-from gibbsian.training import Optimizer, Training, fit, start
+from gibbsian.training import OptimizerOptions, TrainingOptions, fit, start_training
 from gibbsian.training.arithmetic import arithmetic, channels_last, check_precision
 from gibbsian.training.optimizers import execution, export_state, import_state
 from gibbsian.training.stepper import Stepper
@@ -20,7 +20,7 @@ NAMES = ("adam", "adamw", "sgd", "rmsprop", "adagrad", "adadelta")
 CPU, CUDA, MPS = (torch.device(kind) for kind in ("cpu", "cuda", "mps"))
 
 
-class Layouts(Method):
+class Layouts(TrainingMethod):
     """Gradients that autograd returns transposed (W), expanded (b) and shared by two (c, d)."""
 
     players = {"only": ("W", "b", "c", "d")}
@@ -33,8 +33,8 @@ class Layouts(Method):
         self.c = nn.Parameter(torch.ones(3))
         self.d = nn.Parameter(torch.ones(3))
 
-    def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[Move]:
-        yield Move("only", self.loss, (next(data).x,))
+    def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[PlayerUpdate]:
+        yield PlayerUpdate("only", self.loss, (next(data).x,))
 
     def loss(self, x: Tensor) -> Loss:
         products = x @ self.W.T.contiguous()
@@ -52,7 +52,7 @@ class Layouts(Method):
 def test_steps_are_those_of_contiguous_gradients_of_their_own(name: str, clip: float) -> None:
     """Against torch's unfused optimizer over copies, with torch's own clipping."""
     method, twin = Layouts(), Layouts()
-    options = Optimizer(name, 0.01, clip=clip)
+    options = OptimizerOptions(name, 0.01, clip=clip)
     stepper = Stepper(method, {"only": options})
     parameters = [twin.W, twin.b, twin.c, twin.d]
     kinds = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD", "rmsprop": "RMSprop"}
@@ -66,7 +66,7 @@ def test_steps_are_those_of_contiguous_gradients_of_their_own(name: str, clip: f
     strides = set()
     for index in range(5):
         x = torch.randn(6, 2, generator=rng)
-        stepper.step(Move("only", method.loss, (x,)), index)
+        stepper.step(PlayerUpdate("only", method.loss, (x,)), index)
         found = torch.autograd.grad(twin.loss(x).value, parameters)
         strides |= {gradient.stride() for gradient in found}
         for parameter, gradient in zip(parameters, found, strict=True):
@@ -88,12 +88,12 @@ def test_a_transform_s_gradients_are_laid_out_too() -> None:
 
     x = torch.tensor([[1.0, 2.0], [0.5, -3.0], [2.0, -1.0]])
     (slope,) = torch.autograd.grad(method.loss(x).value, method.W)
-    adam = Stepper(method, {"only": Optimizer("adam", 0.1, eps=1.0)})
-    adam.step(Move("only", method.loss, (x,), turned), 0)
+    adam = Stepper(method, {"only": OptimizerOptions("adam", 0.1, eps=1.0)})
+    adam.step(PlayerUpdate("only", method.loss, (x,), turned), 0)
     torch.testing.assert_close(before - method.W, 0.1 * slope / (slope.abs() + 1.0))
 
 
-class Convolution(Method):
+class Convolution(TrainingMethod):
     """A convolution and a transposed one, trained to a picture's own values."""
 
     players = {"only": ("down", "up")}
@@ -104,8 +104,8 @@ class Convolution(Method):
         self.down = nn.Conv2d(2, 3, 3, padding=1)
         self.up = nn.ConvTranspose2d(3, 2, 3, padding=1)
 
-    def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[Move]:
-        yield Move("only", self.loss, (torch.randn(5, 2, 4, 4, generator=rng),))
+    def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[PlayerUpdate]:
+        yield PlayerUpdate("only", self.loss, (torch.randn(5, 2, 4, 4, generator=rng),))
 
     def loss(self, x: Tensor) -> Loss:
         return Loss((self.up(torch.tanh(self.down(x))) - x).square().mean())
@@ -116,7 +116,7 @@ class Convolution(Method):
 
 def trained(innermost: bool, rounds: int, interrupted: bool = False) -> Convolution:
     torch.manual_seed(0)
-    method, optimizers = Convolution(), {"only": Optimizer("adam", 0.01)}
+    method, optimizers = Convolution(), {"only": OptimizerOptions("adam", 0.01)}
     if innermost:
         channels_last(method)
         assert not method.down.weight.is_contiguous() and not method.up.weight.is_contiguous()
@@ -145,7 +145,7 @@ def test_how_optimizers_run_on_each_kind_of_device() -> None:
     parameter = nn.Parameter(torch.zeros(1))
     for name in NAMES:
         options = execution(name, "cpu")
-        assert Optimizer(name).build([parameter]).defaults.items() >= options.items()
+        assert OptimizerOptions(name).build([parameter]).defaults.items() >= options.items()
         assert ("fused" in options) == (name in ("adam", "adamw", "adagrad"))
         on_cuda = execution(name, "cuda")
         assert on_cuda.get("capturable", False) == (name not in ("sgd", "adagrad"))
@@ -159,7 +159,12 @@ def test_tf32_is_refused_where_it_is_not(monkeypatch: pytest.MonkeyPatch) -> Non
             check_precision("tf32", device)
         check_precision("bfloat16", device)
     with pytest.raises(ValueError, match=r"this run is on cpu; leave it out"):
-        start(Quadratic(), {"only": Optimizer()}, Training(precision="tf32"), CountingStream())
+        start_training(
+            Quadratic(),
+            {"only": OptimizerOptions()},
+            TrainingOptions(precision="tf32"),
+            CountingStream(),
+        )
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: False)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device=None: "Old One")
     for precision in ("tf32", "bfloat16"):
@@ -206,7 +211,9 @@ def test_determinism_is_asked_for_and_then_as_before(monkeypatch: pytest.MonkeyP
 def test_deterministic_changes_nothing_on_the_cpu() -> None:
     found = []
     for deterministic in (False, True):
-        method, options = Quadratic(), Training(rounds=3, deterministic=deterministic)
-        fit(start(method, {"only": Optimizer()}, options, CountingStream()), options)
+        method, options = Quadratic(), TrainingOptions(rounds=3, deterministic=deterministic)
+        fit(
+            start_training(method, {"only": OptimizerOptions()}, options, CountingStream()), options
+        )
         found.append(method.theta.detach().clone())
     assert torch.equal(*found)

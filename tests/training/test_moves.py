@@ -3,17 +3,17 @@
 import pytest
 import torch
 
-from gibbsian.core import Move, NonFiniteError
-from gibbsian.training import Optimizer, Training, fit, start
+from gibbsian.core import NonFiniteError, PlayerUpdate
+from gibbsian.training import OptimizerOptions, TrainingOptions, fit, start_training
 from gibbsian.training.stepper import Stepper, player_parameters
 from tests.training.toys import CountingStream, Quadratic, Seesaw
 
-SGD = Optimizer("sgd", 0.1)
+SGD = OptimizerOptions("sgd", 0.1)
 
 
 def test_sgd_move_is_one_gradient_step():
     method, x = Quadratic(), torch.tensor([[1.0, 2.0], [3.0, 4.0]])
-    loss = Stepper(method, {"only": SGD}).step(Move("only", method.loss, (x,)), 0)
+    loss = Stepper(method, {"only": SGD}).step(PlayerUpdate("only", method.loss, (x,)), 0)
     torch.testing.assert_close(method.theta.detach(), 0.1 * torch.tensor([2.0, 3.0]))
     assert loss.value == pytest.approx(0.5 * (4 + 9)) and not loss.value.requires_grad
 
@@ -26,15 +26,15 @@ def test_transform_sees_the_gradient_by_name_and_decides_the_step():
         seen.update(gradients)
         return {name: 2 * g for name, g in gradients.items()}
 
-    Stepper(method, {"only": SGD}).step(Move("only", method.loss, (x,), double), 0)
+    Stepper(method, {"only": SGD}).step(PlayerUpdate("only", method.loss, (x,), double), 0)
     torch.testing.assert_close(seen["theta"], -torch.ones(2))
     torch.testing.assert_close(method.theta.detach(), torch.full((2,), 0.2))
 
 
 def test_clip_bounds_the_global_norm():
     method, x = Quadratic(), torch.tensor([[30.0, 40.0]])
-    Stepper(method, {"only": Optimizer("sgd", 1.0, clip=5.0)}).step(
-        Move("only", method.loss, (x,)), 0
+    Stepper(method, {"only": OptimizerOptions("sgd", 1.0, clip=5.0)}).step(
+        PlayerUpdate("only", method.loss, (x,)), 0
     )
     torch.testing.assert_close(method.theta.detach(), torch.tensor([3.0, 4.0]))
 
@@ -51,7 +51,7 @@ def test_ill_formed_moves_are_named(player, loss, message):
     method = Quadratic()
     stepper = Stepper(method, {"only": SGD})
     with pytest.raises(ValueError, match=message):
-        stepper.step(Move(player, getattr(method, loss), (torch.ones(2, 2),)), 0)
+        stepper.step(PlayerUpdate(player, getattr(method, loss), (torch.ones(2, 2),)), 0)
 
 
 def test_a_player_is_its_attributes_and_nothing_else():
@@ -62,9 +62,9 @@ def test_a_player_is_its_attributes_and_nothing_else():
 @pytest.mark.parametrize("spoils", ["both", "value", "gradient"])
 def test_non_finite_is_found_before_the_transform_and_named(spoils, tmp_path):
     method = Seesaw(poison=7, spoils=spoils)
-    options = Training(rounds=20, log_every=5, save_every=5)
+    options = TrainingOptions(rounds=20, log_every=5, save_every=5)
     optimizers = {"left": SGD, "right": SGD}
-    progress = start(method, optimizers, options, CountingStream())
+    progress = start_training(method, optimizers, options, CountingStream())
     with pytest.raises(NonFiniteError, match=r"player 'left' is not finite in round 7"):
         fit(progress, options, tmp_path / "state")
     kept = sorted(path.name for path in (tmp_path / "state").iterdir())
@@ -81,16 +81,16 @@ def test_non_finite_is_found_before_the_transform_and_named(spoils, tmp_path):
     ],
 )
 def test_schedules(schedule, warmup, values):
-    optimizer = Optimizer(schedule=schedule, warmup=warmup)
+    optimizer = OptimizerOptions(schedule=schedule, warmup=warmup)
     for index, value in values.items():
         assert optimizer.factor(index, 100) == pytest.approx(value, abs=1e-12)
 
 
 def test_the_rate_follows_its_schedule_in_training():
     method = Quadratic()
-    options = Training(rounds=4)
-    progress = start(
-        method, {"only": Optimizer("sgd", 1.0, schedule="linear")}, options, CountingStream()
+    options = TrainingOptions(rounds=4)
+    progress = start_training(
+        method, {"only": OptimizerOptions("sgd", 1.0, schedule="linear")}, options, CountingStream()
     )
     fit(progress, options)
     assert progress.stepper.optimizers["only"].param_groups[0]["lr"] == pytest.approx(0.25)
@@ -100,10 +100,10 @@ def test_every_optimizer_lowers_a_quadratic():
     x = torch.full((4, 2), 3.0)
     for name in ("adam", "adamw", "sgd", "rmsprop", "adagrad", "adadelta"):
         method = Quadratic()
-        stepper = Stepper(method, {"only": Optimizer(name, 0.1)})
-        first = stepper.step(Move("only", method.loss, (x,)), 0).value
+        stepper = Stepper(method, {"only": OptimizerOptions(name, 0.1)})
+        first = stepper.step(PlayerUpdate("only", method.loss, (x,)), 0).value
         for index in range(20):
-            last = stepper.step(Move("only", method.loss, (x,)), index).value
+            last = stepper.step(PlayerUpdate("only", method.loss, (x,)), index).value
         assert last < first, name
 
 
@@ -112,8 +112,8 @@ def test_compiled_moves_equal_eager_ones():
     for compiled in (False, True):
         torch.manual_seed(0)
         method = Quadratic()
-        stepper = Stepper(method, {"only": Optimizer("adam", 0.1)}, compile=compiled)
+        stepper = Stepper(method, {"only": OptimizerOptions("adam", 0.1)}, compile=compiled)
         for index in range(3):
-            stepper.step(Move("only", method.loss, (torch.ones(4, 2) * index,)), index)
+            stepper.step(PlayerUpdate("only", method.loss, (torch.ones(4, 2) * index,)), index)
         results.append(method.theta.detach().clone())
     torch.testing.assert_close(results[0], results[1])

@@ -10,7 +10,15 @@ import torch.distributed as dist
 
 from gibbsian.core.files import read_tensors
 from gibbsian.models.train import device_of
-from gibbsian.training import Optimizer, Training, checkpoints, fit, processes, restore, start
+from gibbsian.training import (
+    OptimizerOptions,
+    TrainingOptions,
+    checkpoints,
+    fit,
+    processes,
+    restore_checkpoint,
+    start_training,
+)
 from tests.training.toys import CountingStream, Quadratic
 
 
@@ -118,8 +126,10 @@ def test_processes_ask_each_other_now_and_then_and_not_every_round(monkeypatch):
     monkeypatch.setattr(processes, "world", lambda: 2)
     monkeypatch.setattr(processes, "average_", lambda tensors: None)
     monkeypatch.setattr(processes, "any_process", any_process)
-    options = Training(rounds=35)
-    progress = start(Quadratic(), {"only": Optimizer("sgd")}, options, CountingStream())
+    options = TrainingOptions(rounds=35)
+    progress = start_training(
+        Quadratic(), {"only": OptimizerOptions("sgd")}, options, CountingStream()
+    )
     fit(progress, options)
     assert asked == [10, 20, 30]
 
@@ -137,12 +147,14 @@ def test_processes_ask_each_other_now_and_then_and_not_every_round(monkeypatch):
 )
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_run_is_resumed_by_as_many_as_trained_it(before, now, words, rank, tmp_path, monkeypatch):
-    options = Training(rounds=1)
-    progress = start(Quadratic(), {"only": Optimizer("sgd")}, options, CountingStream())
+    options = TrainingOptions(rounds=1)
+    progress = start_training(
+        Quadratic(), {"only": OptimizerOptions("sgd")}, options, CountingStream()
+    )
     monkeypatch.setattr(processes, "barrier", lambda: None)
     monkeypatch.setattr(processes, "world", lambda: before)
-    checkpoints.save(tmp_path, progress)
+    checkpoints.save_checkpoint(tmp_path, progress)
     monkeypatch.setattr(processes, "world", lambda: now)
     monkeypatch.setattr(processes, "rank", lambda: rank)
     with pytest.raises(ValueError, match=words):
-        restore(tmp_path, progress)
+        restore_checkpoint(tmp_path, progress)

@@ -10,19 +10,26 @@ import signal
 import pytest
 import torch
 
-from gibbsian.training import Interrupted, Optimizer, Training, fit, restore, start
+from gibbsian.training import (
+    OptimizerOptions,
+    TrainingInterrupted,
+    TrainingOptions,
+    fit,
+    restore_checkpoint,
+    start_training,
+)
 from tests.training.toys import CountingStream, Seesaw
 
-OPTIONS = Training(rounds=12, log_every=3, save_every=4, ema=0.9, seed=3)
+OPTIONS = TrainingOptions(rounds=12, log_every=3, save_every=4, ema=0.9, seed=3)
 OPTIMIZERS = {
-    "left": Optimizer("adam", 0.05, schedule="cosine"),
-    "right": Optimizer("sgd", 0.05, momentum=0.9, warmup=2),
+    "left": OptimizerOptions("adam", 0.05, schedule="cosine"),
+    "right": OptimizerOptions("sgd", 0.05, momentum=0.9, warmup=2),
 }
 
 
 def fresh():
     torch.manual_seed(0)
-    return start(Seesaw(), OPTIMIZERS, OPTIONS, CountingStream())
+    return start_training(Seesaw(), OPTIMIZERS, OPTIONS, CountingStream())
 
 
 def everything(progress):
@@ -61,7 +68,7 @@ def assert_equals_uninterrupted(progress, uninterrupted):
 
 def continued(folder):
     progress = fresh()
-    restore(folder, progress)
+    restore_checkpoint(folder, progress)
     torch_state = torch.get_rng_state()
     assert len(torch_state)
     return fit(progress, OPTIONS, folder)
@@ -125,11 +132,11 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(damage, tmp_path, uni
 
 
 def test_no_whole_checkpoint_is_an_error(tmp_path):
-    fit(fresh(), Training(rounds=1), tmp_path)
+    fit(fresh(), TrainingOptions(rounds=1), tmp_path)
     for path in tmp_path.iterdir():
         path.write_bytes(b"")
     with pytest.warns(UserWarning), pytest.raises(ValueError, match="holds no usable checkpoint"):
-        restore(tmp_path, fresh())
+        restore_checkpoint(tmp_path, fresh())
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -143,11 +150,11 @@ def test_a_signal_saves_at_the_end_of_the_round(number, tmp_path, uninterrupted)
         return original(index, data, rng)
 
     progress.method.round = interrupted
-    with pytest.raises(Interrupted):
+    with pytest.raises(TrainingInterrupted):
         fit(progress, OPTIONS, tmp_path)
     assert progress.index == 7
     again = fresh()
-    restore(tmp_path, again)
+    restore_checkpoint(tmp_path, again)
     assert again.index == 7
     assert_equals_uninterrupted(fit(again, OPTIONS, tmp_path), uninterrupted)
 
@@ -160,7 +167,7 @@ def test_metrics_of_replayed_rounds_stand_once(tmp_path):
     metrics.write_text(metrics.read_text() + '{"round": 13, "tor')
     (tmp_path / "state" / "round-00000012.rank0.safetensors").unlink()
     progress = fresh()
-    restore(tmp_path / "state", progress)
+    restore_checkpoint(tmp_path / "state", progress)
     assert progress.index == 8
     fit(progress, options, tmp_path / "state", metrics)
     again = [json.loads(line) for line in metrics.read_text().splitlines()]

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from gibbsian.core.files import read_tensors, write_tensors
-from gibbsian.training import checkpoints, fit, restore, start
+from gibbsian.training import checkpoints, fit, restore_checkpoint, start_training
 from gibbsian.training.writer import Writer
 from tests.training.test_resume import OPTIMIZERS, OPTIONS, everything
 from tests.training.toys import CountingStream, Seesaw
@@ -21,7 +21,7 @@ PATIENCE = 60
 
 def fresh():
     torch.manual_seed(0)
-    return start(Seesaw(), OPTIMIZERS, OPTIONS, CountingStream())
+    return start_training(Seesaw(), OPTIMIZERS, OPTIONS, CountingStream())
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_an_error_of_the_thread_stops_the_run_and_keeps_the_file_before(tmp_path
         fit(progress, OPTIONS, tmp_path)
     monkeypatch.undo()
     again = fresh()
-    restore(tmp_path, again)
+    restore_checkpoint(tmp_path, again)
     assert again.index == 4
     done, whole = fit(again, OPTIONS), fit(fresh(), OPTIONS)
     one, two = everything(done), everything(whole)

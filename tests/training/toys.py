@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Generator, Tensor, nn
 
-from gibbsian.core import Batch, Gradients, Loss, Method, Move
+from gibbsian.core import Batch, Gradients, Loss, PlayerUpdate, TrainingMethod
 from gibbsian.core.measures import RealSpace
 
 
@@ -36,7 +36,7 @@ class CountingStream:
         self.drawn = state["drawn"]
 
 
-class Seesaw(Method):
+class Seesaw(TrainingMethod):
     """Two players; dropout draws from the global generator, noise from ``rng``, chains are local."""
 
     players = {"left": ("left", "scale"), "right": ("right",)}
@@ -53,14 +53,14 @@ class Seesaw(Method):
         self.register_buffer("chains", torch.zeros(3))
         self.register_buffer("seen", torch.zeros(2))
 
-    def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[Move]:
+    def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[PlayerUpdate]:
         self.chains.add_(torch.randn(3, generator=rng))
         factor = torch.tensor(float("nan") if index >= self.poison else 1.0)
         x = next(data).x
         self.seen.mul_(0.9).add_(x.mean(0))
-        yield Move("left", self.left_loss, (x, factor), transform=self.harmless)
+        yield PlayerUpdate("left", self.left_loss, (x, factor), transform=self.harmless)
         noise = torch.randn(8, 2, generator=rng)
-        yield Move("right", self.right_loss, (noise,))
+        yield PlayerUpdate("right", self.right_loss, (noise,))
 
     def left_loss(self, x: Tensor, factor: Tensor) -> Loss:
         height = self.left(x).squeeze(-1) * self.scale
@@ -90,7 +90,7 @@ class Seesaw(Method):
         return torch.randn(n, 2, generator=rng)
 
 
-class Quadratic(Method):
+class Quadratic(TrainingMethod):
     """One player descending ``slope . theta`` or (theta - mean x)^2 / 2: steps known in closed form."""
 
     players = {"only": ("theta",)}
@@ -101,8 +101,8 @@ class Quadratic(Method):
         self.theta = nn.Parameter(torch.zeros(2))
         self.unused = nn.Parameter(torch.zeros(1))
 
-    def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[Move]:
-        yield Move("only", self.loss, (next(data).x,))
+    def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[PlayerUpdate]:
+        yield PlayerUpdate("only", self.loss, (next(data).x,))
 
     def loss(self, x: Tensor) -> Loss:
         return Loss(0.5 * (self.theta - x.mean(0)).square().sum())

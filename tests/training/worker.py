@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from gibbsian.core.files import write_tensors
-from gibbsian.training import Optimizer, Training, fit, processes, start
+from gibbsian.training import OptimizerOptions, TrainingOptions, fit, processes, start_training
 from gibbsian.training.optimizers import export_state
 from gibbsian.training.processes import process_group
 from tests.training.toys import CountingStream, Quadratic, Seesaw
@@ -15,13 +15,13 @@ from tests.training.toys import CountingStream, Quadratic, Seesaw
 def main(folder: Path) -> None:
     with process_group(torch.device("cpu")):
         torch.manual_seed(0)
-        options = Training(rounds=30, save_every=10, log_every=10)
+        options = TrainingOptions(rounds=30, save_every=10, log_every=10)
         optimizers = {
-            "left": Optimizer("adam", 0.05),
-            "right": Optimizer("sgd", 0.05, momentum=0.9),
+            "left": OptimizerOptions("adam", 0.05),
+            "right": OptimizerOptions("sgd", 0.05, momentum=0.9),
         }
         stream = CountingStream(shift=float(processes.rank()))
-        progress = start(Seesaw(), optimizers, options, stream)
+        progress = start_training(Seesaw(), optimizers, options, stream)
         fit(progress, options, folder / "state")
         held = dict(progress.method.state_dict()) | {"rng": progress.rng.get_state()}
         for player, optimizer in progress.stepper.optimizers.items():
@@ -32,8 +32,8 @@ def main(folder: Path) -> None:
 
 def _one_step(stream: CountingStream) -> torch.Tensor:
     """theta after one SGD step of rate 1 on |theta - mean x|^2 / 2: the mean over all processes."""
-    method, options = Quadratic(), Training(rounds=1)
-    fit(start(method, {"only": Optimizer("sgd", 1.0)}, options, stream), options)
+    method, options = Quadratic(), TrainingOptions(rounds=1)
+    fit(start_training(method, {"only": OptimizerOptions("sgd", 1.0)}, options, stream), options)
     return method.theta.detach()
 
 

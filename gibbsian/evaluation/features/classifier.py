@@ -10,11 +10,11 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from gibbsian.core import Space, limits
+from gibbsian.core import DataSpace, limits
 from gibbsian.core.files import CorruptFileError, read_tensors, write_tensors
 from gibbsian.core.randomness import kept_global, seed_global
 from gibbsian.core.signatures import options_of
-from gibbsian.data import Dataset, Stream
+from gibbsian.data import BatchStream, Dataset
 from gibbsian.data.schema import space_of, transform_of
 from gibbsian.data.transforms import Transform
 from gibbsian.networks import ConvTrunk
@@ -30,7 +30,7 @@ class Classifier(nn.Module):
     """
 
     def __init__(
-        self, space: Space, transform: Transform, classes: int, options: Mapping[str, Any]
+        self, space: DataSpace, transform: Transform, classes: int, options: Mapping[str, Any]
     ) -> None:
         super().__init__()
         self.space, self.transform = space, transform
@@ -103,7 +103,9 @@ def train_classifier(
         seed_global(seed)
         options = {"width": 256, "channels": 32, "activation": "relu"}
         classifier = Classifier(data.space, data.transform, classes, options)
-    stream = Stream(data.train, data.transform, min(batch, len(data.train)), seed, targets=labels)
+    stream = BatchStream(
+        data.train, data.transform, min(batch, len(data.train)), seed, targets=labels
+    )
     steps = epochs * stream.epoch_length
     adam = torch.optim.Adam(classifier.parameters(), rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, steps)

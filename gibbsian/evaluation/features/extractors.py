@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from gibbsian.core import Space, nearest
+from gibbsian.core import DataSpace, nearest
 from gibbsian.data.transforms import Transform
 from gibbsian.evaluation import Extractor
 from gibbsian.evaluation.features.classifier import load_classifier
@@ -84,7 +84,7 @@ def _pretrained(name: str, transform: Transform) -> Extractor:
         )
     network: nn.Module
     if name == "squeezenet":
-        space = Space((transform.shape[0], SIDE, SIDE), "image", (-1.0, 1.0))
+        space = DataSpace((transform.shape[0], SIDE, SIDE), "image", (-1.0, 1.0))
         network, width = SqueezeNet(space, depth=4), 512
     else:
         network, width = MobileNet((LAST_BLOCK,)), 1024
@@ -104,7 +104,7 @@ def _pooled(x: Tensor, network: nn.Module, transform: Transform) -> Tensor:
 
 
 def _users(name: str, transform: Transform) -> Extractor:
-    space = Space(transform.shape, "vector" if len(transform.shape) == 1 else "image")
+    space = DataSpace(transform.shape, "vector" if len(transform.shape) == 1 else "image")
     if transform.mode == "binary":
         space = replace(space, kind="binary")
     network = build_user(name, load_user(name), {}, space=space).eval().requires_grad_(False)

@@ -14,7 +14,7 @@ import torch
 from torch import Generator, Tensor
 
 from gibbsian.core import Estimate
-from gibbsian.evaluation.log_z.effort import Effort
+from gibbsian.evaluation.log_z.effort import LogZEffort
 from gibbsian.evaluation.log_z.estimators import (
     LogZ,
     bridge,
@@ -25,10 +25,16 @@ from gibbsian.evaluation.log_z.estimators import (
 from gibbsian.evaluation.log_z.references import Reference
 from gibbsian.samplers.binary import RBM, block_gibbs, discrete_mala
 from gibbsian.samplers.importance import resample
-from gibbsian.samplers.kernel import Kernel, State
+from gibbsian.samplers.kernel import ChainState, MarkovKernel
 from gibbsian.samplers.langevin import mala
-from gibbsian.samplers.potential import Path
-from gibbsian.samplers.tempering import Annealed, Schedule, adapt_schedule, ais, smc
+from gibbsian.samplers.potential import AnnealingPath
+from gibbsian.samplers.tempering import (
+    AnnealedParticles,
+    AnnealingSchedule,
+    adapt_schedule,
+    ais,
+    smc,
+)
 
 Estimator = Literal[
     "quadrature", "importance", "ais", "smc", "reverse-ais", "bridge", "thermodynamic"
@@ -41,15 +47,15 @@ SAMPLING: tuple[Estimator, ...] = (
     "bridge",
     "thermodynamic",
 )
-KernelFor = Callable[[Path], Kernel[State]]
+KernelFor = Callable[[AnnealingPath], MarkovKernel[ChainState]]
 
 
-def default_kernel(path: Path) -> Kernel[State]:
+def default_kernel(path: AnnealingPath) -> MarkovKernel[ChainState]:
     """MALA; its step size is adapted at every temperature."""
     return mala(path, 0.1)
 
 
-def default_binary_kernel(path: Path) -> Kernel[State]:
+def default_binary_kernel(path: AnnealingPath) -> MarkovKernel[ChainState]:
     """Block Gibbs for a path between restricted Boltzmann machines, otherwise discrete MALA."""
     return block_gibbs(path) if isinstance(path.energy, RBM) else discrete_mala(path, 0.5)
 
@@ -58,10 +64,10 @@ def default_binary_kernel(path: Path) -> Kernel[State]:
 class Problem:
     """A path with the means to walk it. ``reference.runs`` repetitions are estimated at once."""
 
-    path: Path
+    path: AnnealingPath
     reference: Reference
     kernel: KernelFor
-    effort: Effort
+    effort: LogZEffort
 
     def log_weights(self, y: Tensor) -> Tensor:
         """log of exp(-U) over the reference's density at ``y [runs * n, ...]``, ``[runs, n]``."""
@@ -69,7 +75,7 @@ class Problem:
             gap = self.reference.energy(y).cpu().double() - self.path.energy(y).cpu().double()
         return (gap + self.reference.log_normaliser).reshape(self.reference.runs, -1)
 
-    def schedule(self, rng: Generator) -> Schedule:
+    def schedule(self, rng: Generator) -> AnnealingSchedule:
         """Temperatures and step sizes from a pilot, per repetition."""
         return adapt_schedule(
             self.kernel(self.path),
@@ -86,34 +92,36 @@ class Problem:
         y = self.reference.draw(self.effort.draws, rng)
         return from_weights(self.log_weights(y), "importance sampling")
 
-    def forward(self, schedule: Schedule, rng: Generator) -> Tensor:
+    def forward(self, schedule: AnnealingSchedule, rng: Generator) -> Tensor:
         """Log weights of forward AIS, ``[runs, particles]``."""
         start = self.reference.draw(self.effort.particles, rng)
         kernel = self.kernel(self.path)
         passed = ais(kernel, start, schedule, rng, moves=self.effort.moves)
         return passed.log_weights + self.reference.log_normaliser
 
-    def backward(self, y: Tensor, schedule: Schedule, rng: Generator) -> Tensor:
+    def backward(self, y: Tensor, schedule: AnnealingSchedule, rng: Generator) -> Tensor:
         """Log weights of reverse AIS from ``y``, estimates of 1 / Z, ``[runs, n]``."""
         kernel = self.kernel(self.path)
         passed = ais(kernel, y, schedule, rng, moves=self.effort.moves, reverse=True)
         return passed.log_weights - self.reference.log_normaliser
 
-    def sequential(self, schedule: Schedule, rng: Generator) -> tuple[Annealed, Schedule]:
+    def sequential(
+        self, schedule: AnnealingSchedule, rng: Generator
+    ) -> tuple[AnnealedParticles, AnnealingSchedule]:
         """``effort.runs`` runs of SMC per repetition."""
-        wide = Schedule(
+        wide = AnnealingSchedule(
             schedule.betas.repeat_interleave(self.effort.runs, 1),
             schedule.step_sizes.repeat_interleave(self.effort.runs, 1),
         )
         start = self.reference.draw(self.effort.runs * self.effort.run_particles, rng)
         return smc(self.kernel(self.path), start, wide, rng, moves=self.effort.moves), wide
 
-    def smc_estimate(self, annealed: Annealed) -> LogZ:
+    def smc_estimate(self, annealed: AnnealedParticles) -> LogZ:
         """From the runs of `sequential`."""
         ratios = annealed.log_ratio.reshape(-1, self.effort.runs) + self.reference.log_normaliser
         return from_runs(ratios, "sequential Monte Carlo")
 
-    def thermodynamic_estimate(self, annealed: Annealed, wide: Schedule) -> LogZ:
+    def thermodynamic_estimate(self, annealed: AnnealedParticles, wide: AnnealingSchedule) -> LogZ:
         """From the gaps along the runs of `sequential`."""
         assert annealed.gap_mean is not None and annealed.gap_variance is not None
         estimate = thermodynamic(
@@ -160,7 +168,7 @@ class Problem:
         return found
 
 
-def pick(annealed: Annealed, n: int, rng: Generator) -> Tensor:
+def pick(annealed: AnnealedParticles, n: int, rng: Generator) -> Tensor:
     """Up to ``n`` of the last particles of SMC, by weight and none of them twice.
 
     Copies of one particle are no independent draws, and an error that takes them for such is too small.

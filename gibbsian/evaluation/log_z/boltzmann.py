@@ -18,18 +18,18 @@ from torch.nn.functional import softplus
 
 from gibbsian.core import Interval, NotDefined
 from gibbsian.evaluation.log_z.annealing import Problem, default_binary_kernel
-from gibbsian.evaluation.log_z.effort import Amount, Effort
+from gibbsian.evaluation.log_z.effort import Amount, LogZEffort
 from gibbsian.evaluation.log_z.enumeration import exact_log_partition
 from gibbsian.evaluation.log_z.partition import combine
 from gibbsian.evaluation.log_z.references import Reference
 from gibbsian.evaluation.log_z.variational import join
-from gibbsian.samplers import RBM, Path
+from gibbsian.samplers import RBM, AnnealingPath
 from gibbsian.samplers.tempering import ScheduleError
 
-EFFORTS: Mapping[str, Effort] = {
-    "quick": Effort(particles=128, runs=4, run_particles=64, moves=1, conditional_ess=0.98),
-    "normal": Effort(particles=256, runs=8, run_particles=64, moves=1, conditional_ess=0.99),
-    "high": Effort(
+EFFORTS: Mapping[str, LogZEffort] = {
+    "quick": LogZEffort(particles=128, runs=4, run_particles=64, moves=1, conditional_ess=0.98),
+    "normal": LogZEffort(particles=256, runs=8, run_particles=64, moves=1, conditional_ess=0.99),
+    "high": LogZEffort(
         particles=1024,
         runs=16,
         run_particles=128,
@@ -114,10 +114,12 @@ def machine_log_partition(
     return join(found, {"smc-from-coins": replace(smc, how=f"{smc.how} from fair coins")})
 
 
-def annealed_from(points: Tensor | None, machine: RBM, effort: Effort) -> Problem:
+def annealed_from(points: Tensor | None, machine: RBM, effort: LogZEffort) -> Problem:
     """The path from the base rates of ``points`` to the machine."""
     reference = base_rates(machine, points)
-    return Problem(Path(reference.machine, machine), reference, default_binary_kernel, effort)
+    return Problem(
+        AnnealingPath(reference.machine, machine), reference, default_binary_kernel, effort
+    )
 
 
 def with_hidden(machine: RBM, v: Tensor, rng: Generator) -> Tensor:

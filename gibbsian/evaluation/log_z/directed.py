@@ -21,7 +21,7 @@ from gibbsian.core import Estimate, Interval, Side, Standing
 from gibbsian.core.measures import Gaussian
 from gibbsian.core.numerics import log_mean_exp
 from gibbsian.evaluation.log_z.posterior import LogLikelihood, posterior_likelihood
-from gibbsian.samplers import Path, adapt, adapt_schedule, ais, hmc
+from gibbsian.samplers import AnnealingPath, adapt, adapt_schedule, ais, hmc
 
 LogWeights = Callable[[Tensor, int, Generator], Tensor]
 """``(x [B, *event], k, rng)`` to log p(x, z) / q(z|x) of k draws of q for each row, ``[k, B]``."""
@@ -105,7 +105,7 @@ def annealed(
     approximately.
     """
     pilot = Chains(log_likelihood, prior, x, chains)
-    path = Path(pilot.base, pilot.energy)
+    path = AnnealingPath(pilot.base, pilot.energy)
     kernel = hmc(path, 0.1, LEAPFROG)
     schedule = adapt_schedule(
         kernel, pilot.start(rng), rng, runs=len(x), conditional_ess=conditional_ess

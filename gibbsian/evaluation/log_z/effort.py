@@ -19,7 +19,7 @@ Amount = Literal["quick", "normal", "high"]
 
 
 @dataclass(frozen=True)
-class Effort:
+class LogZEffort:
     """How much work the sampling estimators may do; costs are energy gradients.
 
     ``draws``: of importance sampling. ``particles``: of AIS in each direction. ``runs`` of SMC with
@@ -50,22 +50,22 @@ class Effort:
     rounds: int = 2
 
 
-EFFORTS: Mapping[str, Effort] = {
-    "quick": Effort(
+EFFORTS: Mapping[str, LogZEffort] = {
+    "quick": LogZEffort(
         draws=1024, particles=256, runs=4, run_particles=64, pilot=64, moves=2,
         conditional_ess=0.95, warm_up=10, states=5, fit_points=800, rounds=1,
     ),
-    "normal": Effort(),
-    "high": Effort(
+    "normal": LogZEffort(),
+    "high": LogZEffort(
         draws=65536, particles=2048, runs=16, run_particles=256, pilot=256, moves=5,
         conditional_ess=0.99, warm_up=30, states=40, fit_points=6000, rounds=3,
     ),
 }  # fmt: skip
 
 
-def effort_of(effort: Effort | Amount) -> Effort:
+def effort_of(effort: LogZEffort | Amount) -> LogZEffort:
     """The numbers behind a word. Raises ValueError for another word."""
-    if isinstance(effort, Effort):
+    if isinstance(effort, LogZEffort):
         return effort
     if effort not in EFFORTS:
         raise ValueError(f"effort must be one of {', '.join(EFFORTS)}, not {effort!r}")
@@ -73,7 +73,7 @@ def effort_of(effort: Effort | Amount) -> Effort:
 
 
 def predicted_seconds(
-    energy: Energy, points: Tensor, effort: Effort | Amount
+    energy: Energy, points: Tensor, effort: LogZEffort | Amount
 ) -> tuple[float, float]:
     """Seconds that log Z by a mixture will take: where the mixture fits, and where annealing must help.
 

@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from gibbsian.evaluation.log_z.coordinates import Potential
-from gibbsian.evaluation.log_z.effort import Effort
+from gibbsian.evaluation.log_z.effort import LogZEffort
 from gibbsian.evaluation.log_z.student_mixture import (
     FLOOR,
     StudentMixture,
@@ -72,7 +72,7 @@ class Fold:
         return float(pareto_k(self.pilot)) > HEAVY or unseen(self.pilot, self.reverse) < UNSEEN
 
 
-def moved(potential: Potential, y: Tensor, effort: Effort, rng: Generator) -> Chains:
+def moved(potential: Potential, y: Tensor, effort: LogZEffort, rng: Generator) -> Chains:
     """Chains of Hamiltonian Monte Carlo from ``y [n, d]``, whose energies there are finite.
 
     Exact draws stay exact; others come nearer to the target, each in the mode where it starts.
@@ -125,7 +125,7 @@ def refuse_nan(weight: Tensor, y: Tensor, potential: Potential) -> None:
 
 
 def fold_of(
-    potential: Potential, fit: Chains, held: Chains, effort: Effort, rng: Generator
+    potential: Potential, fit: Chains, held: Chains, effort: LogZEffort, rng: Generator
 ) -> Fold:
     """Fit, sharpen and hold against the other half."""
     y, log_target = fit.y.flatten(0, 1), -fit.u.flatten()

@@ -24,7 +24,7 @@ from torch import Generator, Tensor
 from gibbsian.core import Energy, Interval, NotDefined, check_energy
 from gibbsian.core.measures import Box, Gaussian, RealSpace
 from gibbsian.evaluation.log_z.coordinates import Coordinates, Potential, unfolded
-from gibbsian.evaluation.log_z.effort import Effort
+from gibbsian.evaluation.log_z.effort import LogZEffort
 from gibbsian.evaluation.log_z.estimators import FEW, Z95, LogZ, bridge, from_weights, hull
 from gibbsian.evaluation.log_z.folds import (
     UNSEEN,
@@ -38,7 +38,7 @@ from gibbsian.evaluation.log_z.folds import (
 from gibbsian.evaluation.log_z.propriety import bottomless, improper
 from gibbsian.evaluation.log_z.student_mixture import StudentMixture, single
 from gibbsian.samplers import adapt_schedule, ais, importance_ess, mala, pareto_k
-from gibbsian.samplers.potential import Path
+from gibbsian.samplers.potential import AnnealingPath
 
 DISAGREE = 3.5
 """Standard errors apart at which the two kinds of estimate are said to disagree."""
@@ -49,10 +49,10 @@ VERY_HEAVY = 1.0
 
 
 def annealed(
-    fold: Fold, potential: Potential, effort: Effort, rng: Generator
+    fold: Fold, potential: Potential, effort: LogZEffort, rng: Generator
 ) -> tuple[Tensor, Tensor]:
     """Log weights of AIS from the mixture, ``[n]``, and of reverse AIS from the held-out, ``[m]``."""
-    kernel = mala(Path(MinusLog(fold.mixture), potential), 0.1)
+    kernel = mala(AnnealingPath(MinusLog(fold.mixture), potential), 0.1)
     pilot, _ = _live(fold, potential, effort.pilot, rng)
     schedule = adapt_schedule(
         kernel, pilot, rng, conditional_ess=effort.conditional_ess, moves=effort.moves,
@@ -113,7 +113,7 @@ def mixture_log_z(
     measure: Box | RealSpace | Gaussian,
     near: Tensor,
     rng: Generator,
-    effort: Effort,
+    effort: LogZEffort,
     exact: Tensor | None = None,
 ) -> Interval | NotDefined:
     """log Z from both sides by mixtures fitted to ``near [n, *event]``, at least 20 points.
@@ -200,7 +200,7 @@ def start(
 
 
 def _ends(
-    folds: Sequence[Fold], potential: Potential, effort: Effort, rng: Generator
+    folds: Sequence[Fold], potential: Potential, effort: LogZEffort, rng: Generator
 ) -> tuple[str, list[tuple[Tensor, Tensor]]]:
     """How, and of each fold log weights of fresh draws ``[n]`` and held-out points ``[states, m]``."""
     if not any(fold.poor for fold in folds):
@@ -218,7 +218,7 @@ def hopeless(log_weight: Tensor) -> bool:
 
 
 def _from_exact(
-    fold: Fold, potential: Potential, exact: Tensor, effort: Effort, rng: Generator
+    fold: Fold, potential: Potential, exact: Tensor, effort: LogZEffort, rng: Generator
 ) -> Tensor:
     """Log weights of reverse AIS from exact draws, estimates of 1 / Z."""
     held = Chains(potential.coordinates.from_data(exact)[None], torch.zeros(1, len(exact)))

@@ -23,7 +23,7 @@ from gibbsian.evaluation.log_z.annealing import (
     pick,
 )
 from gibbsian.evaluation.log_z.coordinates import brought_to_cpu
-from gibbsian.evaluation.log_z.effort import Amount, Effort, effort_of
+from gibbsian.evaluation.log_z.effort import Amount, LogZEffort, effort_of
 from gibbsian.evaluation.log_z.estimators import hull
 from gibbsian.evaluation.log_z.grids import coarse_draws
 from gibbsian.evaluation.log_z.mixture_bridge import LEAST, mixture_log_z
@@ -54,7 +54,7 @@ def log_partition(
     proposal: Proposal | Distribution | None = None,
     kernel: KernelFor | None = None,
     methods: Sequence[Estimator] | None = None,
-    effort: Effort | Amount = "normal",
+    effort: LogZEffort | Amount = "normal",
     variational: Mapping[str, Estimate] | None = None,
 ) -> Interval | NotDefined:
     """log Z = log of the integral of exp(-E(x)) b(x), in nats, from below and from above.
@@ -174,7 +174,7 @@ def _by_mixture(
     points: Tensor | None,
     samples: Tensor | None,
     exact: bool,
-    work: Effort,
+    work: LogZEffort,
     rng: Generator,
 ) -> Interval | NotDefined:
     """The default on R^d and boxes of more than three dimensions."""
@@ -191,7 +191,7 @@ def _by_mixture(
 
 
 def _explored(
-    energy: Energy, measure: Box | RealSpace | Gaussian, work: Effort, rng: Generator
+    energy: Energy, measure: Box | RealSpace | Gaussian, work: LogZEffort, rng: Generator
 ) -> tuple[Tensor, Estimate]:
     """Points of the target that sequential Monte Carlo reaches from the base measure, and its log Z.
 
@@ -226,7 +226,7 @@ def _by_annealing(
     proposal: Proposal | Distribution | None,
     kernel: KernelFor | None,
     methods: Sequence[Estimator] | None,
-    work: Effort,
+    work: LogZEffort,
     rng: Generator,
 ) -> Interval | NotDefined:
     """Estimators by name along the path from a simple law."""

@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 from gibbsian.core import Energy, Interval, NotDefined, check_energy
 from gibbsian.core.measures import Box, RealSpace
 from gibbsian.evaluation.log_z.coordinates import brought_to_cpu
-from gibbsian.evaluation.log_z.effort import Amount, Effort
+from gibbsian.evaluation.log_z.effort import Amount, LogZEffort
 from gibbsian.evaluation.log_z.mixture_bridge import LEAST
 from gibbsian.evaluation.log_z.mode_search import find_modes
 from gibbsian.evaluation.log_z.partition import log_partition
@@ -27,7 +27,7 @@ def log_z(
     *,
     samples: Tensor | None = None,
     box: tuple[float, float] | None = None,
-    effort: Effort | Amount = "normal",
+    effort: LogZEffort | Amount = "normal",
     seed: int = 0,
     device: torch.device | str = "cpu",
 ) -> Interval | NotDefined:

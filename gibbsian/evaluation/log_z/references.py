@@ -24,7 +24,7 @@ from gibbsian.core.randomness import kept_global, seed_global
 from gibbsian.samplers.binary import RBM
 from gibbsian.samplers.kernel import sum_event
 from gibbsian.samplers.metropolis import Proposal
-from gibbsian.samplers.potential import Path
+from gibbsian.samplers.potential import AnnealingPath
 
 
 class Reference(ABC):
@@ -262,7 +262,7 @@ class Target:
         return value  # b is 1 wherever such a reference puts points
 
 
-def annealing_path(energy: Energy, measure: Measure, reference: Reference) -> Path:
+def annealing_path(energy: Energy, measure: Measure, reference: Reference) -> AnnealingPath:
     """The path from the reference (beta 0) to the density exp(-E(x)) b(x) (beta 1).
 
     A restricted Boltzmann machine stays one, so that block Gibbs sampling can anneal it.
@@ -273,6 +273,8 @@ def annealing_path(energy: Energy, measure: Measure, reference: Reference) -> Pa
             if isinstance(energy, RBM)
             else reference.energy
         )
-        return Path(coins, energy)
+        return AnnealingPath(coins, energy)
     target = Target(energy, measure, reference)
-    return Path(HalfSquare() if isinstance(reference, Normal) else reference.energy, target)
+    return AnnealingPath(
+        HalfSquare() if isinstance(reference, Normal) else reference.energy, target
+    )

@@ -114,7 +114,7 @@ def _evaluate(name: str, score: Score, x: Tensor, batch: int) -> Tensor:
     return result
 
 
-def gaussian_score(train: Tensor, ridge: float = 1e-6) -> Score:
+def gaussian_anomaly_score(train: Tensor, ridge: float = 1e-6) -> Score:
     """Baseline: squared Mahalanobis distance under a full-covariance Gaussian fitted to ``train``.
 
     ``ridge``, relative to the mean variance, keeps constant columns from dividing by zero.
@@ -133,7 +133,7 @@ def gaussian_score(train: Tensor, ridge: float = 1e-6) -> Score:
     return score
 
 
-def pca_score(train: Tensor, explained: float = 0.95) -> Score:
+def pca_anomaly_score(train: Tensor, explained: float = 0.95) -> Score:
     """Baseline: squared reconstruction error from the principal components of ``train``.
 
     Keeps the fewest components that explain the share ``explained`` of the variance, and never all

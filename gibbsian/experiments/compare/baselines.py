@@ -10,17 +10,19 @@ from torch import Generator, Tensor
 
 from gibbsian.core.numerics import log_normal_dense
 from gibbsian.data import Dataset, corruptions
-from gibbsian.evaluation import gaussian_score
+from gibbsian.evaluation import gaussian_anomaly_score
 from gibbsian.evaluation.metrics.out_of_distribution import auroc_table
 from gibbsian.experiments.compare.measuring import Figures, Judge, mean_auroc, of_samples
-from gibbsian.experiments.compare.settings import FLOOR, Settings
+from gibbsian.experiments.compare.settings import FLOOR, ComparisonSettings
 
 RIDGE = 1e-4
 """Of the mean variance, added to each: pixels that never change have none."""
 HELD_OUT = 2_000
 
 
-def reference(label: str, seed: int, settings: Settings, data: Dataset, judge: Judge) -> Figures:
+def reference(
+    label: str, seed: int, settings: ComparisonSettings, data: Dataset, judge: Judge
+) -> Figures:
     """Figures of a reference row for one seed, which draws its samples."""
     rng = Generator().manual_seed(seed)
     if label == FLOOR:
@@ -38,14 +40,16 @@ def reference(label: str, seed: int, settings: Settings, data: Dataset, judge: J
         figures["kl"] = mean_figure(data.density.log_prob(test) - log_p)
     if data.space.kind != "binary":
         corrupted = corruptions(test, data.space, rng, data.train.std(0))
-        cells = auroc_table({"Gaussian": gaussian_score(data.train)}, test, corrupted).cells
+        cells = auroc_table({"Gaussian": gaussian_anomaly_score(data.train)}, test, corrupted).cells
         figures["auroc"] = mean_auroc(
             {name: (a.value, a.stderr) for name, a in cells["Gaussian"].items()}
         )
     return figures
 
 
-def floor(seed: int, settings: Settings, data: Dataset, judge: Judge, rng: Generator) -> Figures:
+def floor(
+    seed: int, settings: ComparisonSettings, data: Dataset, judge: Judge, rng: Generator
+) -> Figures:
     """Training rows against test rows; the true density's own likelihood where it is known."""
     rows = torch.randperm(len(data.train), generator=rng)[: settings.samples]
     figures = of_samples(data.train[rows], data, settings, seed, judge)

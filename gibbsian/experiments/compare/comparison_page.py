@@ -22,10 +22,10 @@ from gibbsian.experiments.compare.ranking import (
     ranks,
     row_of,
 )
-from gibbsian.experiments.compare.settings import FLOOR, REFERENCES, TRIVIAL, Settings
-from gibbsian.report import Page, Picture, Pictures, Prose, Section, Table, render_markdown
+from gibbsian.experiments.compare.settings import FLOOR, REFERENCES, TRIVIAL, ComparisonSettings
+from gibbsian.report import ImageRow, Page, PageImage, Prose, Section, Table, render_markdown
 from gibbsian.report.blocks import Fold
-from gibbsian.report.drawn_curves import picture
+from gibbsian.report.drawn_curves import figure_image
 from gibbsian.report.figures import samples
 from gibbsian.report.outputs import write_page
 from gibbsian.report.record import read_record
@@ -33,7 +33,7 @@ from gibbsian.report.record import read_record
 NO_NUMBER = "not defined"
 
 
-def summarise(out: Path, settings: Settings) -> str:
+def summarise_comparison(out: Path, settings: ComparisonSettings) -> str:
     """Write ``comparison.html``, the same as ``.md``, and ``table.json``; the ranking as Markdown."""
     rows = rows_of(out, settings)
     page = page_of(rows, out, settings)
@@ -43,7 +43,7 @@ def summarise(out: Path, settings: Settings) -> str:
     return render_markdown(replace(page, sections=page.sections[:1]), "")[0]
 
 
-def rows_of(out: Path, settings: Settings) -> list[Row]:
+def rows_of(out: Path, settings: ComparisonSettings) -> list[Row]:
     """References, then contestants in order; of those that have a run, whatever is done so far."""
     runs: dict[str, list[dict[str, object]]] = {}
     for cell in cells(settings):
@@ -75,7 +75,7 @@ def finite(number: float) -> float | None:
     return number if number == number and abs(number) != float("inf") else None
 
 
-def page_of(rows: Sequence[Row], out: Path, settings: Settings) -> Page:
+def page_of(rows: Sequence[Row], out: Path, settings: ComparisonSettings) -> Page:
     """The page about what is done so far."""
     shown = [name for name in COLUMNS if any(name in row.entries for row in rows)]
     done = sum(cell.figures(out).exists() for cell in cells(settings))
@@ -98,7 +98,7 @@ def page_of(rows: Sequence[Row], out: Path, settings: Settings) -> Page:
     return Page(f"Methods compared on {settings.data}", lead, tuple(sections))
 
 
-def ranking(rows: Sequence[Row], shown: Sequence[str], settings: Settings) -> Table:
+def ranking(rows: Sequence[Row], shown: Sequence[str], settings: ComparisonSettings) -> Table:
     """Every figure with its error and rank, rounds and sizes."""
     places = {name: ranks(rows, name) for name in shown}
     heads = [
@@ -131,7 +131,7 @@ def format_value(entry: Entry) -> str:
     return f"{entry.value:.4g}{error}"
 
 
-def notes(rows: Sequence[Row], settings: Settings) -> Iterator[Prose | Fold]:
+def notes(rows: Sequence[Row], settings: ComparisonSettings) -> Iterator[Prose | Fold]:
     """How to read the table."""
     yield Prose(
         "A rank is one more than the number of methods that are clearly better: whose 95 % interval of "
@@ -158,16 +158,16 @@ def notes(rows: Sequence[Row], settings: Settings) -> Iterator[Prose | Fold]:
         yield Fold("Why some figures are not defined", (table,))
 
 
-def panels(rows: Sequence[Row], shown: Sequence[str]) -> Iterator[Pictures]:
+def panels(rows: Sequence[Row], shown: Sequence[str]) -> Iterator[ImageRow]:
     """A picture per figure: a dot with its 95 % interval for each row."""
     drawn = [one for name in shown if (one := dots(rows, name)) is not None]
     if drawn:
-        yield Pictures(
+        yield ImageRow(
             tuple(drawn), "Dots are means over seeds, whiskers 95 % intervals (Student's t)."
         )
 
 
-def dots(rows: Sequence[Row], name: str) -> Picture | None:
+def dots(rows: Sequence[Row], name: str) -> PageImage | None:
     """One column drawn; None where fewer than two rows have it."""
     found = [(row, row.entries[name]) for row in rows if row.entries.get(name, Entry()).defined]
     if len(found) < 2:
@@ -188,7 +188,7 @@ def dots(rows: Sequence[Row], name: str) -> Picture | None:
     alt = f"{column.label}: " + "; ".join(
         f"{row.label} {format_value(entry)}" for row, entry in found
     )
-    return picture(figure, f"column-{name}", f"{alt}.")
+    return figure_image(figure, f"column-{name}", f"{alt}.")
 
 
 def differences(rows: Sequence[Row], shown: Sequence[str]) -> Iterator[Fold]:
@@ -211,7 +211,7 @@ def differences(rows: Sequence[Row], shown: Sequence[str]) -> Iterator[Fold]:
             )
 
 
-def sheets(rows: Sequence[Row], out: Path, settings: Settings) -> Iterator[Pictures]:
+def sheets(rows: Sequence[Row], out: Path, settings: ComparisonSettings) -> Iterator[ImageRow]:
     """Test rows, then samples of each contestant's first sound run."""
     first = True
     for row in rows:
@@ -224,5 +224,5 @@ def sheets(rows: Sequence[Row], out: Path, settings: Settings) -> Iterator[Pictu
             replace(one, name=f"{row.label}-{k}", alt=f"{row.label}. {one.alt}")
             for k, one in enumerate(drawn)
         ]
-        yield Pictures(tuple(named if first else named[1:]), f"{row.label}, {there.parent.name}")
+        yield ImageRow(tuple(named if first else named[1:]), f"{row.label}, {there.parent.name}")
         first = False

@@ -21,7 +21,13 @@ from gibbsian.data import Dataset
 from gibbsian.experiments.budgets import rounds_within
 from gibbsian.experiments.compare.baselines import reference
 from gibbsian.experiments.compare.measuring import Judge, judge_of, measured
-from gibbsian.experiments.compare.settings import REFERENCES, Contestant, Settings, settle, standing
+from gibbsian.experiments.compare.settings import (
+    REFERENCES,
+    ComparisonSettings,
+    Contestant,
+    settle,
+    standing,
+)
 from gibbsian.experiments.sweep.workers import Log, check_workers, in_processes
 from gibbsian.models.train import device_of, load_source, resume, train_config
 
@@ -47,7 +53,7 @@ class Cell:
         return self.folder(out) / "figures.json"
 
 
-def cells(settings: Settings) -> list[Cell]:
+def cells(settings: ComparisonSettings) -> list[Cell]:
     """Every run, references first and seed by seed, so that an early look compares all rows."""
     found = [Cell(label, seed, None) for label in REFERENCES for seed in range(settings.seeds)]
     return found + [
@@ -57,7 +63,7 @@ def cells(settings: Settings) -> list[Cell]:
     ]
 
 
-def compare(out: Path, settings: Settings, workers: int, log: Log) -> int:
+def compare(out: Path, settings: ComparisonSettings, workers: int, log: Log) -> int:
     """Do what is left, in ``workers`` processes of one thread each; how many ended early.
 
     Other processes and machines may work on the same folder at the same time. Raises ValueError
@@ -112,7 +118,9 @@ def claimed(cell: Cell, out: Path) -> Iterator[bool]:
             lock.release()
 
 
-def run_cell(cell: Cell, settings: Settings, data: Dataset, judge: Judge, out: Path) -> Result:
+def run_cell(
+    cell: Cell, settings: ComparisonSettings, data: Dataset, judge: Judge, out: Path
+) -> Result:
     """Train, or go on with a run that stands there, and measure.
 
     A method that does not suit the data and a run that is not finite are results.
@@ -143,7 +151,9 @@ def run_cell(cell: Cell, settings: Settings, data: Dataset, judge: Judge, out: P
     }
 
 
-def rounds_of(label: str, config: Config, data: Dataset, settings: Settings, out: Path) -> int:
+def rounds_of(
+    label: str, config: Config, data: Dataset, settings: ComparisonSettings, out: Path
+) -> int:
     """Rounds that fill the budget: found once by a trial and kept, the same for every seed."""
     path = out / label / "rounds.json"
     with FileLock(path.with_suffix(".lock")).held():

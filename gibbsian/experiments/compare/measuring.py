@@ -18,7 +18,7 @@ from gibbsian.data import Dataset
 from gibbsian.evaluation import Extractor, build_metric, mode_coverage
 from gibbsian.evaluation.features.classifier import save_classifier, train_classifier
 from gibbsian.evaluation.features.extractors import build_extractor, class_predictions, digest
-from gibbsian.experiments.compare.settings import Settings
+from gibbsian.experiments.compare.settings import ComparisonSettings
 from gibbsian.models.evaluate import evaluate_run
 from gibbsian.models.model import Model
 
@@ -39,7 +39,7 @@ class Judge:
     metrics: tuple[str, ...]
 
 
-def judge_of(settings: Settings, data: Dataset, out: Path) -> Judge:
+def judge_of(settings: ComparisonSettings, data: Dataset, out: Path) -> Judge:
     """The judge that ``settings.extractor`` names; ``auto``: a classifier of the data's own classes.
 
     It is trained on the training rows once and kept in ``out``. Pictures without classes are compared
@@ -80,7 +80,7 @@ def standardised(data: Dataset) -> Extractor:
 
 
 def measured(
-    model: Model, data: Dataset, settings: Settings, seed: int, judge: Judge, run: Run
+    model: Model, data: Dataset, settings: ComparisonSettings, seed: int, judge: Judge, run: Run
 ) -> Figures:
     """Every column of one trained model; ``run`` keeps what a report about it alone needs."""
     x_model = model.sample(settings.samples, seed)
@@ -97,7 +97,7 @@ def measured(
 
 
 def of_samples(
-    x_model: Tensor, data: Dataset, settings: Settings, seed: int, judge: Judge
+    x_model: Tensor, data: Dataset, settings: ComparisonSettings, seed: int, judge: Judge
 ) -> Figures:
     """Distances of samples from as many test rows, or all there are; modes where they are known."""
     if not torch.isfinite(x_model).all():

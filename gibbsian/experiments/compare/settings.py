@@ -15,7 +15,7 @@ from gibbsian.core.files import read_json
 from gibbsian.core.locks import FileLock
 from gibbsian.core.records import read_record, write_record
 from gibbsian.experiments.sweep.space import applied
-from gibbsian.methods import METHODS
+from gibbsian.methods import TRAINING_METHODS
 
 FORMAT = 1
 FLOOR, TRIVIAL = "training data", "simplest law"
@@ -55,7 +55,7 @@ class Contestant:
 
 
 @dataclass(frozen=True)
-class Settings:
+class ComparisonSettings:
     """What makes two comparisons the same one; ``seeds`` and ``contestants`` may grow.
 
     ``budget``: CPU seconds of one thread for the training of each run, on a GPU seconds of the clock.
@@ -104,7 +104,7 @@ class Settings:
         return {"format": FORMAT, **entries}
 
     @classmethod
-    def from_json(cls, entries: Mapping[str, Any], trust_code: bool = False) -> Settings:
+    def from_json(cls, entries: Mapping[str, Any], trust_code: bool = False) -> ComparisonSettings:
         """The inverse of ``to_json``; ValueError for entries that are no settings of this version."""
         known = isinstance(entries, dict) and {"data", "contestants", "source", "format"}
         if not known or not known <= entries.keys():
@@ -130,7 +130,7 @@ def contestants_of(names: str, rows: Path | None = None) -> tuple[Contestant, ..
     The file maps the name of a row to {"method": NAME, option: value ...}. Raises ValueError for
     unknown methods and entries that are no rows.
     """
-    everything = [name for name, cls in METHODS.items() if not cls.conditional]
+    everything = [name for name, cls in TRAINING_METHODS.items() if not cls.conditional]
     listed = [name.strip() for name in names.split(",") if name.strip()]
     found = [Contestant(name, name) for name in (everything if listed == ["all"] else listed)]
     if rows is None:
@@ -148,12 +148,12 @@ def contestants_of(names: str, rows: Path | None = None) -> tuple[Contestant, ..
     return tuple(found)
 
 
-def standing(out: Path, trust_code: bool = False) -> Settings:
+def standing(out: Path, trust_code: bool = False) -> ComparisonSettings:
     """The settings of the comparison in ``out``; ValueError where they are damaged."""
-    return Settings.from_json(read_record(out / "comparison.json"), trust_code)
+    return ComparisonSettings.from_json(read_record(out / "comparison.json"), trust_code)
 
 
-def settle(out: Path, settings: Settings) -> Settings:
+def settle(out: Path, settings: ComparisonSettings) -> ComparisonSettings:
     """Write the settings into ``out``, or add to those that stand there; what then stands there.
 
     Rows and seeds may be added. Raises ValueError when ``out`` holds something else, or a comparison
@@ -178,7 +178,7 @@ def settle(out: Path, settings: Settings) -> Settings:
     return settings
 
 
-def _merged(there: Settings, here: Settings, out: Path) -> Settings:
+def _merged(there: ComparisonSettings, here: ComparisonSettings, out: Path) -> ComparisonSettings:
     rows = {c.label: c for c in there.contestants}
     for contestant in here.contestants:
         if rows.setdefault(contestant.label, contestant) != contestant:
@@ -189,4 +189,4 @@ def _merged(there: Settings, here: Settings, out: Path) -> Settings:
         "contestants": tuple(rows.values()),
         "seeds": max(there.seeds, here.seeds),
     }
-    return Settings(**values)
+    return ComparisonSettings(**values)

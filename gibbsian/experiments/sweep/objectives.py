@@ -112,7 +112,7 @@ def judge_of(setting: Setting) -> Classifier:
 
 def possible(name: str, data: Dataset, setting: Setting, configs: Sequence[Config]) -> None:
     """ValueError if no run of ``configs`` on ``data`` could have the objective ``name``."""
-    measure = OBJECTIVES[name].measure
+    measure = SWEEP_OBJECTIVES[name].measure
     if measure is coverage:
         modes_of(data)
     elif measure is pictures:
@@ -132,7 +132,7 @@ def why_not_normalised(config: Config, data: Dataset) -> str | None:
     return measure.why if isinstance(measure, Undefined) else None
 
 
-OBJECTIVES: Mapping[str, Objective] = {
+SWEEP_OBJECTIVES: Mapping[str, Objective] = {
     "kl": Objective(False, density),
     "log-likelihood": Objective(True, density),
     "modes": Objective(True, coverage),

@@ -9,13 +9,13 @@ from typing import Any
 
 from gibbsian.core.files import write_atomic, write_json
 from gibbsian.experiments.sweep.journal import Trial
-from gibbsian.experiments.sweep.objectives import OBJECTIVES
-from gibbsian.experiments.sweep.search import Settings
+from gibbsian.experiments.sweep.objectives import SWEEP_OBJECTIVES
+from gibbsian.experiments.sweep.search import SweepSettings
 
 BEST, FEW = 10, 6
 
 
-def summarise(out: Path, settings: Settings) -> str:
+def summarise_sweep(out: Path, settings: SweepSettings) -> str:
     """Write ``summary.json``, ``summary.md`` and ``histograms.png`` into ``out``; the page's text."""
     rows = settings.journal(out).rows()
     entries = [
@@ -32,11 +32,13 @@ def summarise(out: Path, settings: Settings) -> str:
     return text
 
 
-def page(rows: Sequence[Trial], settings: Settings) -> str:
+def page(rows: Sequence[Trial], settings: SweepSettings) -> str:
     """Counts, the best trials with what varies between them, and why trials failed."""
-    goal = "largest" if OBJECTIVES[settings.objective].maximise else "smallest"
+    goal = "largest" if SWEEP_OBJECTIVES[settings.objective].maximise else "smallest"
     varied = [name for name, entry in settings.entries.items() if not fixed(entry)]
-    done = sorted(finished(rows), key=value_of, reverse=OBJECTIVES[settings.objective].maximise)
+    done = sorted(
+        finished(rows), key=value_of, reverse=SWEEP_OBJECTIVES[settings.objective].maximise
+    )
     failed = [row for row in rows if row.state == "failed"]
     running = len(rows) - len(done) - len(failed)
     method, data = settings.config.method, settings.config.data

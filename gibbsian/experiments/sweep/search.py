@@ -19,8 +19,8 @@ from gibbsian.core.locks import FileLock
 from gibbsian.core.records import read_record, write_record
 from gibbsian.evaluation.features.classifier import Classifier, load_classifier
 from gibbsian.experiments.sweep.journal import Claim, Journal, Result, Search, planned
-from gibbsian.experiments.sweep.objectives import OBJECTIVES, Setting, possible
-from gibbsian.experiments.sweep.space import Space, Values, applied, parse_space, to_entries
+from gibbsian.experiments.sweep.objectives import SWEEP_OBJECTIVES, Setting, possible
+from gibbsian.experiments.sweep.space import Space, Values, applied, parse_search_space, to_entries
 from gibbsian.experiments.sweep.workers import Log, check_workers, in_processes
 from gibbsian.models.train import load_data, resume, train_config
 
@@ -28,7 +28,7 @@ FORMAT = 1
 
 
 @dataclass(frozen=True)
-class Settings:
+class SweepSettings:
     """What makes two sweeps the same sweep; ``trials`` may grow when one is continued.
 
     ``trust_code``: import code that the space or the journal names. It is the user's and not the
@@ -46,8 +46,8 @@ class Settings:
     trust_code: bool = False
 
     def __post_init__(self) -> None:
-        if self.objective not in OBJECTIVES:
-            raise nearest("objective", self.objective, OBJECTIVES)
+        if self.objective not in SWEEP_OBJECTIVES:
+            raise nearest("objective", self.objective, SWEEP_OBJECTIVES)
         if self.samples < 2:
             raise ValueError(f"figures need at least 2 samples, not {self.samples}")
         planned(self.space, self.search, self.trials)
@@ -89,24 +89,24 @@ class Settings:
         }
 
     @classmethod
-    def from_json(cls, entries: dict[str, Any], trust_code: bool = False) -> Settings:
+    def from_json(cls, entries: dict[str, Any], trust_code: bool = False) -> SweepSettings:
         """The inverse of ``to_json``."""
         if not isinstance(entries, dict) or not {"config", "space"} <= entries.keys():
             raise ValueError("sweep.json is damaged: it lacks what every sweep has")
         rest = {k: v for k, v in entries.items() if k not in ("format", "config", "space")}
         config = from_json(entries["config"], "sweep.json", trust_code)
         try:
-            return cls(config, parse_space(entries["space"]), **rest, trust_code=trust_code)
+            return cls(config, parse_search_space(entries["space"]), **rest, trust_code=trust_code)
         except (TypeError, AttributeError) as error:
             raise ValueError(f"sweep.json is damaged ({error}); restore it from a copy") from error
 
     def journal(self, out: Path) -> Journal:
         """The trials in ``out``."""
-        maximise = OBJECTIVES[self.objective].maximise
+        maximise = SWEEP_OBJECTIVES[self.objective].maximise
         return Journal(out, self.space, self.search, maximise, self.trials, self.seed)
 
 
-def settle(out: Path, settings: Settings) -> None:
+def settle(out: Path, settings: SweepSettings) -> None:
     """Write the sweep's settings, or compare them with those that stand there.
 
     Raises ValueError when ``out`` holds another sweep, or something else.
@@ -126,11 +126,11 @@ def settle(out: Path, settings: Settings) -> None:
                         "settings or choose another --out"
                     )
             trials = max(there["trials"], settings.trials)
-            settings = Settings.from_json(here | {"trials": trials}, settings.trust_code)
+            settings = SweepSettings.from_json(here | {"trials": trials}, settings.trust_code)
         write_record(path, settings.to_json())
 
 
-def sweep(out: Path, settings: Settings, workers: int, log: Log) -> int:
+def run_sweep(out: Path, settings: SweepSettings, workers: int, log: Log) -> int:
     """Run what is left of a sweep, in ``workers`` processes of one thread each; how many of them died.
 
     Other processes and machines may work on the same folder at the same time. Raises ValueError,
@@ -148,7 +148,7 @@ def sweep(out: Path, settings: Settings, workers: int, log: Log) -> int:
 def work(out: Path, log: Log, trust_code: bool = False) -> None:
     """Run trials until none is left, telling of each in a line."""
     torch.set_num_threads(1)
-    settings = Settings.from_json(read_record(out / "sweep.json"), trust_code)
+    settings = SweepSettings.from_json(read_record(out / "sweep.json"), trust_code)
     setting = Setting(settings.samples, settings.seed, settings.judge())
     journal = settings.journal(out)
     while True:
@@ -162,7 +162,7 @@ def work(out: Path, log: Log, trust_code: bool = False) -> None:
         log(f"trial {claim.number}: {said}; {left} to go")
 
 
-def run_trial(claim: Claim, settings: Settings, setting: Setting) -> Result:
+def run_trial(claim: Claim, settings: SweepSettings, setting: Setting) -> Result:
     """Train with the claim's values and measure; go on with a run that stands in its folder.
 
     A run that is not finite, settings that do not fit and figures that do not exist are results.
@@ -175,7 +175,7 @@ def run_trial(claim: Claim, settings: Settings, setting: Setting) -> Result:
             model = resume(run.path, dataset=data, trust_code=settings.trust_code)
         else:
             model = train_config(config, run, data)
-        figures = OBJECTIVES[settings.objective].measure(model, data, setting)
+        figures = SWEEP_OBJECTIVES[settings.objective].measure(model, data, setting)
         value = figures.get(settings.objective, math.nan)
         if not math.isfinite(value):
             raise ValueError(f"{settings.objective} is not defined or not finite")

@@ -47,17 +47,17 @@ class Range:
 Space = Mapping[str, Choices | Range]
 
 
-def read_space(path: Path) -> Space:
+def read_search_space(path: Path) -> Space:
     """The space in a JSON file; ValueError naming the file and the entry that is none."""
     if not path.is_file():
         raise ValueError(f"there is no space file {path}; it maps options to lists of values")
     try:
-        return parse_space(read_json(path))
+        return parse_search_space(read_json(path))
     except ValueError as error:
         raise ValueError(f"{path} cannot be used: {error}") from error
 
 
-def parse_space(entries: Any) -> Space:
+def parse_search_space(entries: Any) -> Space:
     """The space that JSON ``entries`` describe; ValueError naming the entry that is none."""
     if not isinstance(entries, Mapping) or not entries:
         raise ValueError("a space maps at least one option to a list of values or a range")

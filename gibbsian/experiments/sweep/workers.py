@@ -7,7 +7,7 @@ from collections.abc import Callable
 from multiprocessing import get_context
 from pathlib import Path
 
-from gibbsian.training import Interrupted
+from gibbsian.training import TrainingInterrupted
 
 Log = Callable[[str], None]
 Work = Callable[[Path, Log], None]
@@ -46,5 +46,5 @@ def _quietly(work: Work, out: Path, log: Log) -> None:
     except (ValueError, OSError) as error:
         log(f"error: a worker stopped: {error}")
         sys.exit(1)
-    except (KeyboardInterrupt, Interrupted):
+    except (KeyboardInterrupt, TrainingInterrupted):
         sys.exit(130)

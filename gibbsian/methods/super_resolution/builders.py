@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from gibbsian.core import Space
+from gibbsian.core import DataSpace
 from gibbsian.core.roles import Role, Setting, an_observation, what_it_sees
 from gibbsian.methods.super_resolution.completion import check_picture
 from gibbsian.methods.super_resolution.scattering import Scattering
@@ -20,7 +20,7 @@ from gibbsian.methods.super_resolution.upsamplers import (
 from gibbsian.networks.pretrained import SqueezeNet
 
 
-def small_picture(setting: Setting) -> Space:
+def small_picture(setting: Setting) -> DataSpace:
     """A picture ``factor`` times smaller than the data's."""
     factor: int = setting.options["factor"]
     check_picture(setting.space.shape, factor)
@@ -28,7 +28,7 @@ def small_picture(setting: Setting) -> Space:
     return dataclasses.replace(setting.space, shape=(channels, height // factor, width // factor))
 
 
-def maps_of_statistics(setting: Setting) -> Space:
+def maps_of_statistics(setting: Setting) -> DataSpace:
     """What the statistics make of a picture."""
     return statistics_space(setting.networks["statistics"], setting.space)
 

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Generator, Tensor, nn
 
-from gibbsian.core import Batch, Energy, Loss, Method, Move, NonFiniteError
+from gibbsian.core import Batch, Energy, Loss, NonFiniteError, PlayerUpdate, TrainingMethod
 from gibbsian.core.imaging import downscale, variational_inverse
 from gibbsian.core.measures import Measure, Undefined
 from gibbsian.core.numerics import call_frozen
@@ -17,7 +17,7 @@ from gibbsian.methods.checks import check_at_least, check_choice, check_positive
 from gibbsian.methods.super_resolution.builders import POINT, PREDICTOR, STATISTICS
 from gibbsian.methods.super_resolution.completion import BOX, ConditionalEnergy, check_picture
 from gibbsian.methods.super_resolution.descent import descend
-from gibbsian.samplers import run, ula
+from gibbsian.samplers import run_chains, ula
 
 MEMORY = 0.99
 """Of the running mean of squared errors that the statistics are measured in."""
@@ -27,7 +27,7 @@ Negative = Literal["descent", "langevin"]
 Factor = Literal[2, 3, 4]
 
 
-class SuperResolution(Method):
+class SuperResolution(TrainingMethod):
     """Super-resolution: a small picture x is completed to y by a conditional Gibbs model.
 
     p(y|x) is proportional to exp(-|Phi(x) - Psi(y)|^2) with statistics Psi of a convolutional
@@ -148,18 +148,18 @@ class SuperResolution(Method):
         """Units of the statistics, ``[K, 1, 1]``: root mean squared errors at the point estimate."""
         return self.squares.sqrt().clamp_min(1e-4)
 
-    def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[Move]:
+    def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[PlayerUpdate]:
         """Point estimate and predictor on one batch; once fine-tuning, statistics and predictor."""
         y = next(data).x
         x = downscale(y, self.factor)
         if self.fine_tune_from == 0 or index < self.fine_tune_from:
-            yield Move("point", self.point_loss, (x, y))
+            yield PlayerUpdate("point", self.point_loss, (x, y))
             self.measure_errors(x, y, index)
-            yield Move("predictor", self.regression_loss, (x, y))
+            yield PlayerUpdate("predictor", self.regression_loss, (x, y))
         else:
             y_model = self.negatives(x, index, rng)
-            yield Move("statistics", self.fine_tuning_loss, (x, y, y_model))
-            yield Move("predictor", self.fine_tuning_loss, (x, y, y_model))
+            yield PlayerUpdate("statistics", self.fine_tuning_loss, (x, y, y_model))
+            yield PlayerUpdate("predictor", self.fine_tuning_loss, (x, y, y_model))
 
     @torch.no_grad()
     def measure_errors(self, x: Tensor, y: Tensor, index: int) -> None:
@@ -254,7 +254,7 @@ class SuperResolution(Method):
         if how == "descent":
             return descend(energy, start, steps, self.step_size, BOX)
         chain = ula(energy, self.step_size, box=BOX)
-        return run(chain, start, steps, rng, keep="last").state.x
+        return run_chains(chain, start, steps, rng, keep="last").state.x
 
     @torch.no_grad()
     def complete(self, x: Tensor, rng: Generator) -> Tensor:

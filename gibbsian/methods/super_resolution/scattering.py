@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad
 
-from gibbsian.core import Space, limits
+from gibbsian.core import DataSpace, limits
 from gibbsian.networks.options import check_counts
 from gibbsian.networks.trunks import image_shape
 
@@ -78,7 +78,7 @@ class Scattering(nn.Module):
         order: 1 or 2.
     """
 
-    def __init__(self, space: Space, *, scales: int = 2, orientations: int = 8, order: int = 1):
+    def __init__(self, space: DataSpace, *, scales: int = 2, orientations: int = 8, order: int = 1):
         super().__init__()
         image_shape(space)
         check_counts(scales=scales, orientations=orientations)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gibbsian.core import Space
+from gibbsian.core import DataSpace
 from gibbsian.core.imaging import upscale
 from gibbsian.networks.options import Activation, activate, check_counts
 from gibbsian.networks.trunks import he, image_shape
@@ -34,7 +34,7 @@ class SubPixel(nn.Module):
 
     def __init__(
         self,
-        space: Space,
+        space: DataSpace,
         *,
         factor: int = 2,
         channels: int = 32,
@@ -73,7 +73,7 @@ class SRCNN(nn.Module):
         channels: channels of the first convolution.
     """
 
-    def __init__(self, space: Space, *, factor: int = 2, channels: int = 32):
+    def __init__(self, space: DataSpace, *, factor: int = 2, channels: int = 32):
         super().__init__()
         check_counts(factor=factor, channels=channels)
         planes = image_shape(space)[0]
@@ -108,7 +108,7 @@ class ResidualPredictor(nn.Module):
 
     def __init__(
         self,
-        space: Space,
+        space: DataSpace,
         *,
         depth: int = 2,
         channels: int = 32,
@@ -135,7 +135,7 @@ class ResidualPredictor(nn.Module):
 class Identity(nn.Module):
     """Psi(y) = gain * y, one gain per channel, 1 at first: the Gibbs model is then least squares."""
 
-    def __init__(self, space: Space):
+    def __init__(self, space: DataSpace):
         super().__init__()
         self.gain = nn.Parameter(torch.ones(image_shape(space)[0], 1, 1))
 
@@ -144,7 +144,7 @@ class Identity(nn.Module):
         return self.gain * y
 
 
-def statistics_space(network: nn.Module, space: Space) -> Space:
+def statistics_space(network: nn.Module, space: DataSpace) -> DataSpace:
     """What ``network`` makes of one picture of ``space``; ValueError unless maps ``[K, h, w]``."""
     with torch.no_grad():
         found = network(torch.zeros(1, *space.shape))
@@ -154,4 +154,4 @@ def statistics_space(network: nn.Module, space: Space) -> Space:
             "the statistics network must map pictures [B, C, H, W] to maps [B, K, h, w]; it made "
             f"{what} of one picture (a vector of statistics is K maps of 1x1)"
         )
-    return Space(tuple(found.shape[1:]), "image")
+    return DataSpace(tuple(found.shape[1:]), "image")
