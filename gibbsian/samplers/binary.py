@@ -34,7 +34,7 @@ class RBM:
     """E(v, h) = -a.v - b.h - v W h on joint states x = (v, h) (Smolensky, 1986; Hinton, 2002).
 
     ``weight [n_visible, n_hidden]`` W, ``visible_bias`` a, ``hidden_bias`` b. It is linear in its
-    parameters, so that a ``Path`` between two RBMs is at every beta an RBM again.
+    parameters, so that a ``AnnealingPath`` between two RBMs is at every beta an RBM again.
     """
 
     weight: Tensor

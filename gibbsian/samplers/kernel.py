@@ -3,7 +3,7 @@
 A kernel leaves the density proportional to exp(-Phi(x)) invariant, where Phi is the *potential*
 
     Phi(x) = beta U(x)                          for an energy U,
-    Phi(x) = (1 - beta) V(x) + beta U(x)        for ``Path(V, U)``, the geometric path from V to U.
+    Phi(x) = (1 - beta) V(x) + beta U(x)        for ``AnnealingPath(V, U)``, the geometric path from V to U.
 
 The inverse temperature beta, the step size h and the diagonal scale are tensors of the State; U, V
 and their gradients at x are carried there apart from beta. Annealing is therefore
@@ -52,7 +52,7 @@ class ChainState:
     kernel uses none); ``step_size`` h and ``beta``, each 0-d or ``[B]``; ``scale``, 0-d or
     ``[*event]``: the length of each coordinate (the inverse mass matrix is diag(scale^2));
     ``velocity [B, *event]`` of kinetic Langevin; ``base [B]`` and ``base_grad``: V(x) and its
-    gradient on a ``Path``.
+    gradient on a ``AnnealingPath``.
     """
 
     x: Tensor

@@ -299,7 +299,7 @@ def places(value, here=()):
 @pytest.mark.parametrize("file", ["config.json", "evaluation.json", "samples/chains-mala.json"])
 def test_whatever_is_damaged_no_other_error_comes(file, tmp_path, monkeypatch):
     """Each entry in turn is another thing, or gone: there is a page, or a ValueError that names the file."""
-    monkeypatch.setattr(report.drawn_curves, "picture", lambda figure, name, alt: DOT)
+    monkeypatch.setattr(report.drawn_curves, "figure_image", lambda figure, name, alt: DOT)
     run = write_run(tmp_path / "run", arrays=False)
     whole = read_sealed(run / file)
     refused = 0
