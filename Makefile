@@ -62,8 +62,10 @@ test: $(VENV)/.dev
 	@$(call both,$(BIN)/python,env); exit $$status
 
 # The same machine as a plain x86-64, as one with AVX2, and as it is: sums come in another order.
-PLAIN := env MKL_CBWR=COMPATIBLE ATEN_CPU_CAPABILITY=default
-AVX2 := env MKL_ENABLE_INSTRUCTIONS=AVX2 ATEN_CPU_CAPABILITY=avx2
+# Each with compiled code of its own: PyTorch would take another setting's from its cache, vectors and all.
+OWN_CACHE = TORCHINDUCTOR_CACHE_DIR=$(CURDIR)/$(VENV)/compiled
+PLAIN = env MKL_CBWR=COMPATIBLE ATEN_CPU_CAPABILITY=default $(OWN_CACHE)-plain
+AVX2 = env MKL_ENABLE_INSTRUCTIONS=AVX2 ATEN_CPU_CAPABILITY=avx2 $(OWN_CACHE)-avx2
 QUICK := tests/bounds tests/evaluation tests/networks tests/numerics tests/samplers tests/training
 
 test-portable: $(VENV)/.dev

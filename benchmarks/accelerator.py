@@ -60,7 +60,7 @@ def configuration(name: str) -> Config:
         recipe(name) if name not in TRAINING_METHODS else default(name, DATA.get(name, "ring8"))
     )
     training = {"rounds": 4, "log_every": 1, "save_every": 0, "ema": 0.0, "seed": 1}
-    return replace(config, source={"limit": 1_000}, training=training)
+    return replace(config, source={"max_rows": 1_000}, training=training)
 
 
 def differentiated(
@@ -225,8 +225,8 @@ def measured(device: torch.device, names: list[str], quick: bool) -> Record:
     variants: dict[str, tuple[torch.device, Record]] = {
         "cpu": (CPU, {}),
         "device": (device, {}),
-        "bfloat16": (device, {"precision": "bfloat16"}),
-        "tf32": (device, {"precision": "tf32"}),
+        "bfloat16": (device, {"float_precision": "bfloat16"}),
+        "tf32": (device, {"float_precision": "tf32"}),
     }
     methods: dict[str, Record] = {name: {} for name in names}
     for name, row in methods.items():

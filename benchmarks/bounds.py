@@ -66,7 +66,7 @@ class Rows:
 def player(config: Config, x: torch.Tensor, space: DataSpace) -> Callable[[], float]:
     """A function that plays one round and returns its CPU seconds."""
     config = resolve(config, space, x)
-    method = assemble(config, boxed(space, config.box))
+    method = assemble(config, boxed(space, config.box_half_width))
     optimizers = {name: getattr(config, f"{name}_optimizer") for name in method.players}
     stepper, rng, rows = Stepper(method, optimizers), torch.Generator().manual_seed(0), Rows(x)
     index = 0

@@ -139,7 +139,9 @@ def given(rng: random.Random, corpus: Corpus, folder: Path) -> Case:
     path = folder / "picture.png"
     content, what = mutated(rng, path.read_bytes(), path.suffix)
     path.write_bytes(content)
-    more = rng.choice((("--mask", "left"), ("--mask", "picture.png"), ("--traverse", "3"), ()))
+    more = rng.choice(
+        (("--mask", "left"), ("--mask", "picture.png"), ("--latent-traversal", "3"), ())
+    )
     words = ("sample", "run", "-n", "2", "--output", "out.png", "--given", "picture.png", *more)
     return Case("given", what, (Step((*words, "--device", "cpu")),))
 
@@ -305,7 +307,7 @@ def output(rng: random.Random, corpus: Corpus, folder: Path) -> Case:
             *(("--help",), ("--version",), ("train", "cd", "--help"), ("score", "--help"), ()),
             *(
                 ("score", "run", "table.csv"),
-                ("evaluate", "run", "--samples", "50"),
+                ("evaluate", "run", "--num-samples", "50"),
                 ("train", "-h"),
             ),
             ("train", "cd", "--data", "table.csv", "--print-config"),

@@ -45,7 +45,7 @@ RUNS: Mapping[str, tuple[str, ...]] = {
         *("--energy.width", "8"),
     ),
     "game": (
-        *("vgan", "--data", "ring8", "--limit", "300", "--energy.width", "8"),
+        *("vgan", "--data", "ring8", "--max-rows", "300", "--energy.width", "8"),
         *("--generator.width", "8", "--energy.fourier", "4"),
     ),
     "pictures": ("vae", "--data", "pictures.zip"),
@@ -63,11 +63,11 @@ DEEDS: Mapping[str, tuple[str, ...]] = {
     ),
     "resume": ("train", "--resume", "run", "--rounds", "6", "--device", "cpu"),
     "again": ("train", "--resume", "run"),
-    "evaluate": ("evaluate", "run", "--samples", "50", "--json", "--device", "cpu"),
+    "evaluate": ("evaluate", "run", "--num-samples", "50", "--json", "--device", "cpu"),
     "report": ("report", "run", "--output", "report.html"),
     "sweep": (
-        *("sweep", "ebgan", "--data", "ring8", "--space", "space.json", "--out", "sweep"),
-        *("--objective", "high-quality", "--samples", "50"),
+        *("sweep", "ebgan", "--data", "ring8", "--search-space", "space.json", "--out", "sweep"),
+        *("--objective", "high-quality", "--num-samples", "50"),
     ),
 }
 """What is done with a run, or a sweep, whose result must not change in silence."""
@@ -76,7 +76,7 @@ KEPT = {"older": 1, "none": 2}
 SPACE = {
     "rounds": [2],
     "batch": [16],
-    "limit": [300],
+    "max_rows": [300],
     "device": ["cpu"],
     "generator.width": [8],
     "energy.width": [8],

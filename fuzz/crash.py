@@ -76,7 +76,7 @@ def small_config(method: str, folder: Path, **training: Any) -> Path:
         raise RuntimeError(f"no configuration of {method}: {outcome.err}")
     config = _shrunk(json.loads(outcome.out))
     config["training"] |= {**TRAINING, **training}
-    config["source"]["limit"] = 400
+    config["source"]["max_rows"] = 400
     path = folder / f"{method}.json"
     path.write_text(json.dumps(config))
     return path
@@ -155,8 +155,8 @@ def sweep_job(folder: Path) -> Job:
     path = folder / "space.json"
     path.write_text(json.dumps(space))
     command = (
-        *("sweep", "ebgan", "--data", "ring8", "--space", str(path), "--out", "out"),
-        *("--objective", "high-quality", "--samples", "50", "--workers", "2"),
+        *("sweep", "ebgan", "--data", "ring8", "--search-space", str(path), "--out", "out"),
+        *("--objective", "high-quality", "--num-samples", "50", "--workers", "2"),
     )
 
     def left(place: Path) -> str:
@@ -170,8 +170,18 @@ def sweep_job(folder: Path) -> Job:
 def compare_job(folder: Path) -> Job:
     """A comparison of two methods by two workers, whose numbers of rounds stand before it is killed."""
     command = (
-        *("compare", "--data", "ring8", "--methods", "gan,vae", "--seeds", "1", "--limit", "400"),
-        *("--budget", "1s", "--samples", "50", "--workers", "2", "--out", "out"),
+        *(
+            "compare",
+            "--data",
+            "ring8",
+            "--methods",
+            "gan,vae",
+            "--num-seeds",
+            "1",
+            "--max-rows",
+            "400",
+        ),
+        *("--time-per-run", "1s", "--num-samples", "50", "--workers", "2", "--out", "out"),
     )
 
     def prepare(place: Path) -> None:

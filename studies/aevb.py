@@ -7,8 +7,8 @@ pixel. Adagrad, batches of 100, one sample, weights from N(0, 0.1^2), the decay 
 on all weights; as in the paper each curve takes the rate of {0.01, 0.02, 0.1} with the best bound on
 training rows after its first 20 000 observations. Figure 3: N_z = 3, 100 units, the first 1000 digits to
 learn from, rate 0.02, 1e6 observations seen; the marginal likelihood on 100 rows of train and test by
-importance sampling from a fitted posterior (`gibbsian.evaluation.log_z.posterior.posterior_likelihood`). The estimator of
-appendix D, with chains that start at the prior, stood here before; it missed by hundreds of nats on some
+importance sampling from a fitted posterior (`gibbsian.evaluation.log_z.posterior.posterior_likelihood`).
+The estimator of appendix D, with chains that start at the prior, stood here before; it missed by hundreds of nats on some
 rows, and what it said of figure 3 was void. One visit of MCEM counts its rows once, whatever its 10
 gradients of HMC and 5 updates cost. Wake-sleep's bound is computed with its own q. One seed per curve:
 rows, not runs, are behind a standard error. A first run ended at 5e5 (figure 2) and 2e5 observations
@@ -63,7 +63,7 @@ def configured(
     tanh = {"name": "mlp", "width": units, "depth": 1, "activation": "tanh"}
     return replace(
         plain("vae", data),
-        box="none",
+        box_half_width="none",
         training={"batch": BATCH, "device": "cpu", "save_every": 0},
         latent=latent,
         estimator=estimator,

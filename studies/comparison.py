@@ -7,7 +7,7 @@ is known; digits (1797 pictures of 8x8; the judge is a classifier of their train
 rows, 9 columns). `docs/compare.md` says what each figure is and how ranks are made. This study is no more
 than
 
-    gibbsian compare --data DATA --methods all --seeds 3 --budget 35s --out runs/compare-DATA
+    gibbsian compare --data DATA --methods all --seeds 3 --time-per-run 35s --out runs/compare-DATA
 
 for the four, and goes on where these stopped.
 

@@ -111,7 +111,7 @@ def judge(data: Dataset, quick: bool) -> Classifier:
     path = Path("runs") / f"ebgan-grid-judge{'-quick' if quick else ''}.safetensors"
     with FileLock(path.with_suffix(".lock")).held():
         if not path.exists():
-            small = datasets.load_dataset(DATA, seed=0, limit=1_000) if quick else data
+            small = datasets.load_dataset(DATA, seed=0, max_rows=1_000) if quick else data
             save_classifier(train_classifier(small, epochs=1 if quick else 3, seed=0), path)
         return load_classifier(path)
 

@@ -166,7 +166,7 @@ def against(x: Tensor, rows: Tensor, judge: Classifier) -> Result:
 def on_pictures(name: str, quick: bool) -> Result:
     """Every kernel on one trained pair of pictures, its temperature and length chosen on validation."""
     torch.set_num_threads(1)
-    data = datasets.load_dataset(name, seed=0, limit=1_000 if quick else None)
+    data = datasets.load_dataset(name, seed=0, max_rows=1_000 if quick else None)
     training = {"device": "cpu", "save_every": 0}
     training |= {"rounds": 2, "batch": 16} if quick else {}
     config = replace(recipe(f"{name}-gebm", "cpu"), training=training)

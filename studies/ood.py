@@ -158,7 +158,7 @@ def quality(x: Tensor, data: Dataset, quick: bool) -> list[float]:
 def judge(data: Dataset, quick: bool) -> Classifier:
     """The classifier whose features are compared; the same in every cell of a set."""
     if quick:
-        small = datasets.load_dataset(data.name, seed=0, limit=1_000)
+        small = datasets.load_dataset(data.name, seed=0, max_rows=1_000)
         return train_classifier(small, epochs=1, seed=0)
     return train_classifier(data, epochs=1, seed=0)
 

@@ -83,7 +83,7 @@ def contestants() -> dict[str, Config]:
 def digits(quick: bool) -> Classifier:
     """The classifier of single digits, trained once and kept."""
     if quick:
-        return train_classifier(datasets.load_dataset("mnist-14", limit=2_000), epochs=1)
+        return train_classifier(datasets.load_dataset("mnist-14", max_rows=2_000), epochs=1)
     if not CLASSIFIER.exists():
         found = train_classifier(datasets.load_dataset("mnist-14"), EPOCHS)
         CLASSIFIER.parent.mkdir(parents=True, exist_ok=True)
@@ -99,8 +99,8 @@ def covered(x: Tensor, quick: bool) -> Result:
 def measured(config: Config, timed: Config, seed: int, quick: bool) -> Result:
     """Train for as many rounds as ``timed`` has in the budget and count the modes of the samples."""
     if quick:
-        config = replace(config, source={"limit": 2_000})
-    data = datasets.load_dataset(config.data, limit=config.source.limit or None)
+        config = replace(config, source={"max_rows": 2_000})
+    data = datasets.load_dataset(config.data, max_rows=config.source.max_rows or None)
     rounds = 5 if quick else rounds_within(timed, data, SECONDS)
     training = {"rounds": rounds, "seed": seed, "device": "cpu", "save_every": 0}
     try:
@@ -111,7 +111,7 @@ def measured(config: Config, timed: Config, seed: int, quick: bool) -> Result:
 
 
 def real_stacks(quick: bool) -> Result:
-    data = datasets.load_dataset(DATA, limit=2_000 if quick else None)
+    data = datasets.load_dataset(DATA, max_rows=2_000 if quick else None)
     return covered(data.train[:SAMPLES], quick)
 
 

@@ -173,7 +173,7 @@ def trained(factor: int, model: str, seed: int, quick: bool) -> Result:
     tuned = model.startswith("fine-tuned")
     config = replace(
         default("super-resolution", str(training_folder())),
-        source={"patch": 48, "grey": True, "limit": 64 if quick else 4_000},
+        source={"patch_size": 48, "grey": True, "max_rows": 64 if quick else 4_000},
         training={"rounds": rounds + tuning * tuned, "seed": seed, "device": "cpu"},
         factor=factor,
         fine_tune_from=rounds if tuned else 0,

@@ -43,7 +43,7 @@ ADAM = OptimizerOptions(lr=1e-3, betas=(0.5, 0.9))
 
 def whitened(name: str, seed: int) -> dict[str, Tensor]:
     """Train, validation and test rows in whitened units."""
-    data = datasets.load_dataset(name, seed=seed, limit=LIMIT)
+    data = datasets.load_dataset(name, seed=seed, max_rows=LIMIT)
     rng = torch.Generator().manual_seed(seed)
     parts = {"train": data.train, "valid": data.valid, "test": data.test}
     rows = {part: data.transform.encode(x, rng).double() for part, x in parts.items()}

@@ -98,7 +98,7 @@ def features_of(network: nn.Module) -> Callable[[Tensor], Tensor]:
 
 
 def pictures(quick: bool) -> Dataset:
-    return datasets.load_dataset(PICTURES, limit=1_000 if quick else None)
+    return datasets.load_dataset(PICTURES, max_rows=1_000 if quick else None)
 
 
 def represented(method: str, k: int, rate: float, seed: int, quick: bool) -> Result:
@@ -141,7 +141,7 @@ def one_step(method: TransitionVGAN, x: Tensor, rng: Generator) -> Tensor:
 
 def classified(rho: float | None, seed: int, quick: bool) -> Result:
     """The error of a classifier of 1000 labels; ``rho`` None leaves transitions out."""
-    data = datasets.load_dataset(DIGITS, limit=14_000 if quick else None)
+    data = datasets.load_dataset(DIGITS, max_rows=14_000 if quick else None)
     found: Result = {}
     variation = None
     if rho is not None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import gibbsian
 
-SMALL = ["--limit", "200", "--batch", "32", "--chains", "16", "--device", "cpu"]
+SMALL = ["--max-rows", "200", "--batch", "32", "--chains", "16", "--device", "cpu"]
 
 
 def gibbs(*words: str) -> str:

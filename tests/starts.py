@@ -17,7 +17,7 @@ import gibbsian.cli.training_commands  # noqa: F401 - imported once, before the 
 from gibbsian.cli import main
 
 SMALL = [
-    *("--limit", "200", "--batch", "32", "--rounds", "1000000", "--save-every", "0"),
+    *("--max-rows", "200", "--batch", "32", "--rounds", "1000000", "--save-every", "0"),
     *("--chains", "16", "--sampler.steps", "2", "--sampler.sample-steps", "2", "--device", "cpu"),
     *("--energy.width", "8", "--energy.fourier", "4"),
 ]

@@ -53,8 +53,8 @@ def test_variations_keep_the_labels_of_their_pictures() -> None:
 
     both, plain = train_classifier(rows, 4, variation=turned), train_classifier(rows, 4)
     assert both.accuracy > 0.85 and right(both) > 0.85 and right(plain) < 0.6
-    one = train_classifier(data.load_dataset("digits", limit=200), 1)
-    copied = train_classifier(data.load_dataset("digits", limit=200), 1, variation=same)
+    one = train_classifier(data.load_dataset("digits", max_rows=200), 1)
+    copied = train_classifier(data.load_dataset("digits", max_rows=200), 1, variation=same)
     torch.testing.assert_close(copied.head.weight, one.head.weight)
 
 
@@ -65,7 +65,7 @@ def test_fresh_variations_come_from_the_seed() -> None:
         drawn.append(torch.randn(x.shape, generator=rng))
         return x + 0.1 * drawn[-1]
 
-    small = data.load_dataset("digits", limit=200)
+    small = data.load_dataset("digits", max_rows=200)
     for _ in range(2):
         train_classifier(small, 2, batch=80, variation=noisy)
     assert len(drawn) == 8 and torch.equal(torch.stack(drawn[:4]), torch.stack(drawn[4:]))
@@ -90,7 +90,7 @@ def test_a_saved_classifier_is_the_classifier(digits: Classifier, tmp_path: Path
 
 
 def test_the_same_seed_trains_the_same_classifier_and_leaves_the_global_generator_alone() -> None:
-    small = data.load_dataset("digits", limit=200)
+    small = data.load_dataset("digits", max_rows=200)
     torch.manual_seed(5)
     one, drawn = train_classifier(small, epochs=1, seed=3), torch.rand(2)
     torch.manual_seed(5)

@@ -114,7 +114,7 @@ def test_one_number_is_no_upper_side_unless_it_is_exact() -> None:
 
 
 def test_the_references_are_what_they_say(tmp_path: Path) -> None:
-    data = load_dataset("ring8", limit=3_000)
+    data = load_dataset("ring8", max_rows=3_000)
     settings = ComparisonSettings("ring8", contestants_of("gan"), samples=200)
     judge = judge_of(settings, data, tmp_path)
     floor = reference(FLOOR, 0, settings, data, judge)
@@ -144,7 +144,10 @@ def test_bits_have_a_law_of_independent_bits() -> None:
     assert float((draws.double().mean(0) - share).abs().max()) < 5 * 0.5 / math.sqrt(4_000)
 
 
-COMMAND = "compare --data ring8 --methods gan --seeds 2 --budget 0.2s --samples 60 --limit 900"
+COMMAND = (
+    "compare --data ring8 --methods gan --num-seeds 2 --time-per-run 0.2s --num-samples 60 "
+    "--max-rows 900"
+)
 
 
 def test_a_comparison_survives_a_kill_and_adds_methods(
@@ -180,7 +183,7 @@ def test_a_comparison_survives_a_kill_and_adds_methods(
     assert main([*COMMAND.replace("0.2s", "0.3s").split(), "--out", str(out)]) == 2
     assert "another budget, 0.2 instead of 0.3" in capsys.readouterr().err
     (out / "comparison.json").write_text('{"format": 1}')
-    assert main([*COMMAND.split(), "--page", "--out", str(out)]) == 2
+    assert main([*COMMAND.split(), "--page-only", "--out", str(out)]) == 2
     assert "comparison.json is damaged" in capsys.readouterr().err
 
 
@@ -189,7 +192,7 @@ def test_a_run_that_fails_is_a_result(tmp_path: Path, monkeypatch: pytest.Monkey
         raise NonFiniteError("player 'energy' in round 3: nan")
 
     monkeypatch.setattr(runs, "train_config", broken)
-    command = COMMAND.replace("gan", "cd").replace("--seeds 2", "--seeds 1").split()
+    command = COMMAND.replace("gan", "cd").replace("--num-seeds 2", "--num-seeds 1").split()
     assert main([*command, "--out", str(tmp_path / "c")]) == 0
     found = json.loads((tmp_path / "c" / "cd" / "seed-0" / "figures.json").read_text())
     assert found["failed"] == "player 'energy' in round 3: nan"
@@ -202,22 +205,22 @@ def test_a_run_that_fails_is_a_result(tmp_path: Path, monkeypatch: pytest.Monkey
         ("--methods gan,gann", "unknown method 'gann'; did you mean"),
         ("--methods super-resolution", "samples only given something"),
         ("--methods gan,gan", "two rows are called 'gan'"),
-        ("--methods gan --budget soon", "--budget must be a time"),
-        ("--methods gan --seeds 0", "number of seeds must be at least 1"),
-        ("--methods gan --samples 3", "at least 20 samples"),
+        ("--methods gan --time-per-run soon", "--time-per-run must be a time"),
+        ("--methods gan --num-seeds 0", "number of seeds must be at least 1"),
+        ("--methods gan --num-samples 3", "at least 20 samples"),
         ("--methods gan --workers 0", "number of workers must be at least 1"),
         ("--methods gan --extractor squeezenet", "sees pictures"),
-        ("--methods gan --rows nowhere.json", "there is no file nowhere.json"),
+        ("--methods gan --method-variants nowhere.json", "there is no file nowhere.json"),
         ("--methods ,", "name at least one method"),
-        ("--methods gan --limit 60", "a comparison needs at least 10"),
-        ("--page", "holds no comparison to show"),
+        ("--methods gan --max-rows 60", "a comparison needs at least 10"),
+        ("--page-only", "holds no comparison to show"),
     ],
 )
 def test_what_cannot_be_compared_is_said(
     arguments: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "c"
-    command = ["compare", "--data", "ring8", "--limit", "400", "--out", str(out)]
+    command = ["compare", "--data", "ring8", "--max-rows", "400", "--out", str(out)]
     assert main([*command, *arguments.split()]) == 2
     error = capsys.readouterr().err
     assert said in error and "Traceback" not in error

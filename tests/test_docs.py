@@ -104,7 +104,7 @@ def trained(tmp_path_factory):
     """A run folder as pages take one for granted."""
     folder = tmp_path_factory.mktemp("docs") / "moons"
     options = {"rounds": 20, "batch": 64, "log_every": 10}
-    source = {"limit": 2_000}
+    source = {"max_rows": 2_000}
     gibbsian.train("cd", "moons", out=folder, training=options, source=source, chains=64)
     return folder
 

@@ -45,7 +45,7 @@ def model(tmp_path_factory):
     return gibbsian.train(
         *("cd", secret / "people.csv"),
         training={"rounds": 2, "device": "cpu"},
-        source={"root": str(secret)},
+        source={"data_root": str(secret)},
         chains=8,
         sampler={"steps": 2, "sample_steps": 2},
     )

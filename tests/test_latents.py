@@ -71,10 +71,17 @@ def test_a_traversal_moves_one_coordinate(runs):
 
 def test_on_the_command_line(runs, capsys):
     words = ["sample", str(runs / "plane"), "--output", str(runs / "plane.png")]
-    assert main([*words, "--manifold", "6"]) == 0
+    assert main([*words, "--latent-grid", "6"]) == 0
     with Image.open(runs / "plane.png") as sheet:
         assert sheet.width == sheet.height
-    rows = ["sample", str(runs / "three"), "--output", str(runs / "rows.npy"), "--traverse", "4"]
+    rows = [
+        "sample",
+        str(runs / "three"),
+        "--output",
+        str(runs / "rows.npy"),
+        "--latent-traversal",
+        "4",
+    ]
     assert main([*rows, "--given", str(runs / "digit.png")]) == 0
     assert np.load(runs / "rows.npy").shape == (12, 16)
     assert "12 latent points, 4 in a row" in capsys.readouterr().err
@@ -90,7 +97,7 @@ def test_generators_are_walked_through_too(runs):
 
 def test_a_report_shows_the_plane(runs):
     for run, there in (("plane", True), ("gan", True), ("three", False)):
-        assert main(["evaluate", str(runs / run), "--samples", "20"]) == 0
+        assert main(["evaluate", str(runs / run), "--num-samples", "20"]) == 0
         with np.load(runs / run / "evaluation.npz") as arrays:
             assert ("manifold" in arrays.files) == there
         assert main(["report", str(runs / run), "--output", str(runs / f"{run}.html")]) == 0
@@ -101,11 +108,11 @@ def test_a_report_shows_the_plane(runs):
 @pytest.mark.parametrize(
     ("run", "words", "why"),
     [
-        ("three", ["--manifold", "5"], "this model has 3 coordinates"),
-        ("plane", ["--manifold", "1"], "2 to 100 points"),
-        ("plane", ["--manifold", "5", "--traverse", "5"], "one at a time"),
-        ("plane", ["--traverse", "5", "--mask", "top"], "takes no --refine"),
-        ("gan", ["--traverse", "5", "--given", "row.npy"], "has no encoder"),
+        ("three", ["--latent-grid", "5"], "this model has 3 coordinates"),
+        ("plane", ["--latent-grid", "1"], "2 to 100 points"),
+        ("plane", ["--latent-grid", "5", "--latent-traversal", "5"], "one at a time"),
+        ("plane", ["--latent-traversal", "5", "--mask", "top"], "takes no --refine"),
+        ("gan", ["--latent-traversal", "5", "--given", "row.npy"], "has no encoder"),
     ],
 )
 def test_what_does_not_fit(runs, capsys, monkeypatch, run, words, why):

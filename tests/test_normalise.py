@@ -102,12 +102,12 @@ def test_a_flow_is_valued_by_its_own_volume():
 def test_generators_that_bound_nothing():
     folded, _ = vgan(Scaled(0.0))
     assert generator_bound(folded, 0) == NotDefined("the generator's Jacobian has lost rank")
-    outside, _ = vgan(ScaledFlow(9.0), box="4.0")
+    outside, _ = vgan(ScaledFlow(9.0), box_half_width="4.0")
     assert generator_bound(outside, 0) == NotDefined("the generator's law reaches beyond the box")
     assert generator_bound(cd(), 0) is None
     gan = train(
         replace(recipes.default_config("gan", "ring8"), training={"rounds": 1, "device": "cpu"}),
-        source={"limit": 500},
+        source={"max_rows": 500},
     )
     assert generator_bound(gan, 0) is None and reference_points(gan, 0) is None
 
@@ -120,7 +120,7 @@ def cd(data="gaussian", **changes):
         energy_optimizer={"lr": 1e-30},
         **changes,
     )
-    return train(config, networks={"energy": Round()}, source={"limit": 3000})
+    return train(config, networks={"energy": Round()}, source={"max_rows": 3000})
 
 
 def test_scored_rows_have_no_say_in_log_z(monkeypatch):
@@ -165,7 +165,7 @@ def test_the_spread_of_the_training_data_is_saved(tmp_path):
     config = replace(
         recipes.default_config("cd", "ring8"), chains=16, training={"rounds": 1, "device": "cpu"}
     )
-    model = train(config, source={"limit": 1000})
+    model = train(config, source={"max_rows": 1000})
     model.save_pretrained(tmp_path)
     loaded = Model.from_pretrained(tmp_path)
     assert torch.equal(loaded.moments, model.moments) and loaded.moments.shape == (2, 2)

@@ -72,7 +72,7 @@ def test_reference_pages_hold_names_and_no_second_copy_of_docstrings():
 @pytest.mark.parametrize("name", sorted(TRAINING_METHODS))
 def test_what_each_method_can_do_is_told_truly(name):
     set_name = TRIED_ON.get(name, "ring8")
-    rows = data.load_dataset(set_name, limit=None if name in TRIED_ON else 200)
+    rows = data.load_dataset(set_name, max_rows=None if name in TRIED_ON else 200)
     _, method = untrained(recipes.default_config(name, set_name), rows)
     if isinstance(method, HasLogWeights):
         density = "from below"

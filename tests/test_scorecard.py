@@ -73,8 +73,8 @@ def test_evaluation_and_page_are_written_and_self_contained(tmp_path):
     config = replace(
         recipes.default_config("cd", "ring8"), chains=64, training={"rounds": 5, "device": "cpu"}
     )
-    train(config, out=tmp_path / "run", source={"limit": 3000})
-    assert main(["evaluate", str(tmp_path / "run"), "--samples", "500"]) == 0
+    train(config, out=tmp_path / "run", source={"max_rows": 3000})
+    assert main(["evaluate", str(tmp_path / "run"), "--num-samples", "500"]) == 0
     figures = json.loads((tmp_path / "run/evaluation.json").read_text())
     assert set(figures["values"]) == {"log-z", "log-likelihood", "entropy", "kl", "coverage"}
     assert figures["anomaly"]["values"].keys() == {"energy", "Gaussian", "PCA", "untrained"}
@@ -105,8 +105,8 @@ def test_a_gan_has_no_log_z_and_says_why(tmp_path):
     config = replace(
         recipes.default_config("gan", "ring8"), training={"rounds": 2, "device": "cpu"}
     )
-    model = train(config, source={"limit": 1000})
-    data = load_data(replace(config, source={"limit": 1000}))
+    model = train(config, source={"max_rows": 1000})
+    data = load_data(replace(config, source={"max_rows": 1000}))
     figures = evaluate_run(model, data, 200, 0, ())
     assert figures["rows"]["log Z (scaled units, nats)"].startswith("not defined: the critic")
     assert figures["values"]["kl"]["undefined"].startswith("the critic")
@@ -133,7 +133,7 @@ def test_refining_keeps_a_perfect_pair(kernel):
         recipes.default_config("vgan", "gaussian-2-0"),
         entropy="none",
         regulariser=0.0,
-        box="none",
+        box_half_width="none",
         training={"rounds": 1, "device": "cpu"},
         generator_optimizer={"lr": 1e-30},
         energy_optimizer={"lr": 1e-30},

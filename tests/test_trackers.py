@@ -99,7 +99,7 @@ def test_python_is_told_the_rows_without_a_run_folder():
     gibbsian.train(
         *("cd", "moons"),
         training={"rounds": 5, "log_every": 2, "batch": 16, "device": "cpu"},
-        source={"limit": 200},
+        source={"max_rows": 200},
         chains=16,
         watch=rows.append,
     )

@@ -171,7 +171,7 @@ def test_written_pictures_are_read_again(tmp_path):
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("upscale") / "run"
     small = {"rounds": 2, "batch": 8, "device": "cpu"}
-    options = {"steps": 2, "source": {"limit": 40}, "training": small} | NETS
+    options = {"steps": 2, "source": {"max_rows": 40}, "training": small} | NETS
     train("super-resolution", "digits", out=folder, **options)
     return folder
 
@@ -188,7 +188,13 @@ def test_the_command_writes_pictures_by_seed(run, tmp_path, capsys):
     )
     for name in ("one", "two"):
         status, said = told(
-            capsys, run, tmp_path / "a.png", "--output", tmp_path / f"{name}.png", "--samples", 2
+            capsys,
+            run,
+            tmp_path / "a.png",
+            "--output",
+            tmp_path / f"{name}.png",
+            "--num-samples",
+            2,
         )
         assert status == 0 and "14x18 pixels" in said
     first, second, again = (Image.open(tmp_path / f"{n}.png") for n in ("one-1", "one-2", "two-1"))
@@ -210,11 +216,11 @@ def test_what_the_command_refuses(run, tmp_path, capsys):
             "transparency, which .jpg cannot hold",
         ),
         (
-            [run, tmp_path / "clear.png", *out, "--samples", 0],
-            "--samples must be at least 1, not 0",
+            [run, tmp_path / "clear.png", *out, "--num-samples", 0],
+            "--num-samples must be at least 1, not 0",
         ),
         (
-            [run, tmp_path / "clear.png", *out, "--inference", "variational"],
+            [run, tmp_path / "clear.png", *out, "--inference-method", "variational"],
             "needs a weight tv above 0",
         ),
     ):

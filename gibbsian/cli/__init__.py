@@ -89,7 +89,7 @@ def _run(arguments: list[str]) -> int:
     from gibbsian.core import NonFiniteError
     from gibbsian.training import TrainingInterrupted
 
-    # PyTorch lets a GPU's convolutions round to TF32; here they do so only where --precision says it.
+    # PyTorch lets a GPU's convolutions round to TF32; here they do so only where --float-precision says it.
     torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
     try:
         return _command(arguments[0])(arguments[1:])

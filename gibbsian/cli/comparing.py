@@ -28,44 +28,45 @@ class Compare:
 
     Args:
         methods: with commas between them, or all (see `gibbsian list methods`).
-        rows: JSON file of further rows, {"Wasserstein GAN": {"method": "gan", "loss": "wasserstein"}}.
-        seeds: runs of each method; errors are over them.
-        budget: CPU time of one thread for training each run, such as 60s or 5m; measuring comes on top.
+        method_variants: JSON file of further entries, methods with other options, such as
+            {"Wasserstein GAN": {"method": "gan", "loss": "wasserstein"}}.
+        num_seeds: runs of each method; errors are over them.
+        time_per_run: CPU time of one thread for training each run, such as 60s or 5m; measuring comes on top.
         out: folder of the comparison; runs/compare-DATA if none is given.
         workers: processes at once, one thread each.
-        samples: drawn of each model, and at most as many test rows are held against them.
+        num_samples: drawn of each model, and at most as many test rows are held against them.
         extractor: features in which pictures are compared: squeezenet, mobilenet, pixels, a file by
             `gibbsian classifier`, or package.module:Class. auto trains a classifier of the data's
             classes, or takes pixels where there are none.
         device: where to train and measure: cpu, cuda, cuda:1 or auto; on a GPU the budget is the clock's.
-        page: only write the page again about what is done so far.
+        page_only: only write the page again about what is done so far.
         trust_code: import code that a row names as package.module:Class; it runs with all your rights.
     """
 
     data: Annotated[str, tyro.conf.arg(metavar="DATA", help=DATA)]
     methods: Annotated[str, tyro.conf.arg(metavar="A,B,...")] = "all"
-    rows: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    seeds: Annotated[int, tyro.conf.arg(metavar="K")] = 3
-    budget: Annotated[str, tyro.conf.arg(metavar="TIME")] = "60s"
+    method_variants: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    num_seeds: Annotated[int, tyro.conf.arg(metavar="K")] = 3
+    time_per_run: Annotated[str, tyro.conf.arg(metavar="TIME")] = "60s"
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     workers: Annotated[int, tyro.conf.arg(metavar="N")] = 1
-    samples: Annotated[int, tyro.conf.arg(metavar="N")] = 2_000
+    num_samples: Annotated[int, tyro.conf.arg(metavar="N")] = 2_000
     extractor: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
     device: Annotated[str, tyro.conf.arg(metavar="DEVICE")] = "cpu"
-    page: bool = False
+    page_only: bool = False
     trust_code: bool = False
     source: tyro.conf.OmitArgPrefixes[Source] = dataclasses.field(default_factory=Source)
 
 
 def compare_(arguments: list[str]) -> int:
-    """Compare methods: `compare --data DATA --methods a,b,c --seeds K --budget 60s`."""
+    """Compare methods: `compare --data DATA --methods a,b,c --num-seeds K --time-per-run 60s`."""
     args = parse(Compare, arguments, "compare")
     settings = ComparisonSettings(
         args.data,
-        contestants_of(args.methods, args.rows),
-        args.seeds,
-        seconds(args.budget),
-        args.samples,
+        contestants_of(args.methods, args.method_variants),
+        args.num_seeds,
+        seconds(args.time_per_run),
+        args.num_samples,
         args.extractor,
         args.source,
         str(device_of(args.device)),
@@ -75,14 +76,14 @@ def compare_(arguments: list[str]) -> int:
     out = args.out or Path("runs") / f"compare-{name}"
     died = 0
     try:
-        if not args.page:
+        if not args.page_only:
             died = compare(out, settings, args.workers, say)
     finally:  # a look at what is done so far, also after an interruption
         if (out / "comparison.json").is_file():
             print(printable(summarise_comparison(out, standing(out))), end="")
             say(f"the page is {out / 'comparison.html'}")
-    if args.page and not (out / "comparison.json").is_file():
-        raise ValueError(f"{out} holds no comparison to show; leave out --page to begin one")
+    if args.page_only and not (out / "comparison.json").is_file():
+        raise ValueError(f"{out} holds no comparison to show; leave out --page-only to begin one")
     if died:
         say(f"error: {died} of {args.workers} workers ended early; the same command goes on")
     return int(died > 0)
@@ -92,5 +93,5 @@ def seconds(text: str) -> float:
     """The seconds that ``text`` means, 90, 90s, 1.5m or 1h; ValueError otherwise."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", text)
     if found is None:
-        raise ValueError(f"--budget must be a time such as 60s, 5m or 1h, not {text!r}")
+        raise ValueError(f"--time-per-run must be a time such as 60s, 5m or 1h, not {text!r}")
     return float(found[1]) * UNITS[found[2]]

@@ -54,14 +54,14 @@ class Sample:
     Args:
         run: folder of the run.
         output: where to: .png (images, or a scatter), .npz, .npy or .csv, in the data's units.
-        n: how many; at least 1.
+        num_samples: how many; at least 1.
         seed: of the draws.
         given: a file with one observation of which a part is kept and the rest filled in; or, for a
             model that was taught classes, a class number or a file with one per sample.
         mask: what is kept: the top, left, bottom or right half of a picture, or a file with an entry
             per number, not zero where kept.
-        manifold: instead of samples, a grid of a latent plane with this many points along each side.
-        traverse: instead of samples, every latent coordinate in turn at this many quantiles, about
+        latent_grid: instead of samples, a grid of a latent plane with this many points along each side.
+        latent_traversal: instead of samples, every latent coordinate in turn at this many quantiles, about
             the prior's mean or about the code of what is given.
         refine: improve the samples by Markov chains: in the generator's latent space where the
             method declares a target there, otherwise in data space.
@@ -69,9 +69,10 @@ class Sample:
         step_size: of the chains; mala and hmc find their own if none is given.
         inverse_temperature: above 1 is colder than the model.
         friction: of the underdamped kernel.
-        decay: what the step size is multiplied by every ``decay_every`` steps; 1 keeps it.
-        decay_every: steps between two such cuts.
-        chains: also write the refining chains, about 100 draws of each with acceptance and divergences,
+        step_size_decay: what the step size is multiplied by every ``step_size_decay_every`` steps; 1
+            keeps it.
+        step_size_decay_every: steps between two such cuts.
+        chains_file: also write the refining chains, about 100 draws of each with acceptance and divergences,
             to this .nc file, which ArviZ opens.
         device: where to compute.
         trust_code: import code that the run names as package.module:Class; it runs with all your rights.
@@ -79,20 +80,20 @@ class Sample:
 
     run: Annotated[Positional[Path], tyro.conf.arg(metavar="RUN")]
     output: Path
-    n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 64
+    num_samples: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 64
     seed: int = 0
     given: Annotated[str | None, tyro.conf.arg(metavar="CLASS|IMAGE")] = None
     mask: Annotated[str | None, tyro.conf.arg(metavar="MASK")] = None
-    manifold: int | None = None
-    traverse: int | None = None
+    latent_grid: int | None = None
+    latent_traversal: int | None = None
     refine: KernelName | None = None
     steps: int = 1_000
     step_size: float | None = None
     inverse_temperature: float = 1.0
     friction: float = 1.0
-    decay: float = 1.0
-    decay_every: int = 200
-    chains: Path | None = None
+    step_size_decay: float = 1.0
+    step_size_decay_every: int = 200
+    chains_file: Path | None = None
     device: str = "auto"
     trust_code: bool = False
 
@@ -103,11 +104,13 @@ def sample(arguments: list[str]) -> int:
     check_output(args.output, (".png", ".npz", ".npy", ".csv"))
     if args.step_size is not None and not 0 < args.step_size < math.inf:
         raise ValueError(f"--step-size must be positive, not {args.step_size}")
-    if args.chains is not None:
-        check_output(args.chains, (".nc",), "--chains")
+    if args.chains_file is not None:
+        check_output(args.chains_file, (".nc",), "--chains-file")
         if args.refine is None:
-            raise ValueError("--chains writes the chains of --refine; say which, as --refine hmc")
-    if args.manifold is not None or args.traverse is not None:
+            raise ValueError(
+                "--chains-file writes the chains of --refine; say which, as --refine hmc"
+            )
+    if args.latent_grid is not None or args.latent_traversal is not None:
         return _walk(args)
     if args.given is None and args.mask is not None:
         raise ValueError(TOGETHER)
@@ -116,38 +119,40 @@ def sample(arguments: list[str]) -> int:
     model = load(args.run, device=device_of(args.device), trust_code=args.trust_code)
     if args.given is not None and args.mask is not None:
         kept = read_mask(args.mask, model.transform)
-        x = model.fill_in(args.n, read_observation(args.given, model.transform), kept, args.seed)
+        x = model.fill_in(
+            args.num_samples, read_observation(args.given, model.transform), kept, args.seed
+        )
     elif args.given is not None:
         if not (isinstance(model.method, HasClasses) and model.method.by_class):
             raise ValueError(f"{TOGETHER}; this model was taught no classes to give instead")
-        x = model.sample(args.n, args.seed, read_labels(args.given))
+        x = model.sample(args.num_samples, args.seed, read_labels(args.given))
     elif args.refine is None and args.output.suffix in IN_PARTS:
-        parts = model.sample_in_parts(args.n, args.seed)
-        write_points_in_parts(args.output, args.n, parts, _header(model))
-        say(f"{args.n} samples in {args.output}")
+        parts = model.sample_in_parts(args.num_samples, args.seed)
+        write_points_in_parts(args.output, args.num_samples, parts, _header(model))
+        say(f"{args.num_samples} samples in {args.output}")
         return 0
     elif args.refine is None:
-        x = model.sample(args.n, args.seed)
+        x = model.sample(args.num_samples, args.seed)
     else:
         x, chains = model.refine(
-            args.n,
+            args.num_samples,
             args.refine,
             args.steps,
             seed=args.seed,
             step_size=args.step_size,
             inverse_temperature=args.inverse_temperature,
             friction=args.friction,
-            decay=args.decay,
-            decay_every=args.decay_every,
+            decay=args.step_size_decay,
+            decay_every=args.step_size_decay_every,
             progress=True,
         )
         say(str(chains))
         _keep(args, model.run, chain_metadata(chains, args.refine))
-        if args.chains is not None:
+        if args.chains_file is not None:
             latent = isinstance(model.method, HasLatentTarget)
-            write_chains(args.chains, chains, "z" if latent else "x")
+            write_chains(args.chains_file, chains, "z" if latent else "x")
     write_points(args.output, x, header=_header(model))
-    say(f"{args.n} samples in {args.output}")
+    say(f"{args.num_samples} samples in {args.output}")
     return 0
 
 
@@ -170,19 +175,21 @@ def _keep(args: Sample, identity: str, facts: dict[str, Any]) -> None:
 
 def _walk(args: Sample) -> int:
     """Write pictures of the latent space."""
-    if args.manifold is not None and args.traverse is not None:
-        raise ValueError("--manifold and --traverse are two pictures; ask for one at a time")
-    if args.refine is not None or args.mask is not None or (args.given and args.manifold):
+    if args.latent_grid is not None and args.latent_traversal is not None:
+        raise ValueError(
+            "--latent-grid and --latent-traversal are two pictures; ask for one at a time"
+        )
+    if args.refine is not None or args.mask is not None or (args.given and args.latent_grid):
         raise ValueError(
             "a walk through the latent space takes no --refine, --mask or, on a plane, --given"
         )
     model = load(args.run, device=device_of(args.device), trust_code=args.trust_code)
-    if args.manifold is not None:
-        columns, x = args.manifold, manifold(model, args.manifold)
+    if args.latent_grid is not None:
+        columns, x = args.latent_grid, manifold(model, args.latent_grid)
     else:
-        assert args.traverse is not None
+        assert args.latent_traversal is not None
         like = None if args.given is None else read_observation(args.given, model.transform)
-        columns, x = args.traverse, traverse(model, args.traverse, like, args.seed)
+        columns, x = args.latent_traversal, traverse(model, args.latent_traversal, like, args.seed)
     write_points(args.output, x, columns, _header(model))
     say(f"{len(x)} latent points, {columns} in a row, in {args.output}")
     return 0
@@ -218,7 +225,11 @@ def score(arguments: list[str]) -> int:
     model = load(args.run, device=device_of(args.device), trust_code=args.trust_code)
     source = model.config.source
     points = read_points_in_parts(
-        args.points, model.transform, size=source.size or None, target=source.target, rows=CHUNK
+        args.points,
+        model.transform,
+        image_size=source.image_size or None,
+        class_column=source.class_column,
+        rows=CHUNK,
     )
     first = next(points)  # what is wrong with the file mostly shows at once
     tables, standing = score_in_parts(model, itertools.chain([first], points), args.seed)
@@ -234,8 +245,8 @@ class Evaluate:
     Args:
         run: folder of the run.
         json: print the figures as JSON.
-        require: quantities that must exist, such as log-z: without them the command fails.
-        samples: how many samples to draw for coverage and pictures.
+        require_metrics: quantities that must exist, such as log-z: without them the command fails.
+        num_samples: how many samples to draw for coverage and pictures.
         effort: spent on log Z beyond three dimensions: quick, normal or high.
         seed: of samples, corruptions and estimates.
         device: where to compute.
@@ -244,8 +255,8 @@ class Evaluate:
 
     run: Annotated[Positional[Path], tyro.conf.arg(metavar="RUN")]
     json: bool = False
-    require: tuple[str, ...] = ()
-    samples: int = 10_000
+    require_metrics: tuple[str, ...] = ()
+    num_samples: int = 10_000
     effort: Amount = "normal"
     seed: int = 0
     device: str = "auto"
@@ -260,9 +271,9 @@ def evaluate(arguments: list[str]) -> int:
     figures = evaluate_run(
         model,
         load_data(model.config),
-        args.samples,
+        args.num_samples,
         args.seed,
-        args.require,
+        args.require_metrics,
         run,
         effort=args.effort,
     )

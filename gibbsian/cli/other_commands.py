@@ -23,7 +23,9 @@ def classifier(arguments: list[str]) -> int:
     check_output(args.output, (".safetensors",))
     check_seed(args.seed)
     torch.set_num_threads(1)
-    found = train_classifier(data.load_dataset(args.data, root=args.root), args.epochs, args.seed)
+    found = train_classifier(
+        data.load_dataset(args.data, data_root=args.root), args.epochs, args.seed
+    )
     save_classifier(found, args.output)
     print(f"accuracy on the test rows: {found.accuracy:.2%}")
     return 0

@@ -30,7 +30,7 @@ class LogZ:
         energy: package.module:name of a function that maps points [n, dim] to energies [n].
         dim: how many numbers one point has.
         samples: file of points where the mass is, one a row: CSV, npy, npz or Parquet.
-        box: the integral is over [-BOX, BOX]^dim instead of all of R^dim.
+        box_half_width: the integral is over [-B, B]^dim instead of all of R^dim.
         effort: quick, normal or high; the interval is the narrower.
         seed: of all randomness.
         device: where to compute.
@@ -40,7 +40,7 @@ class LogZ:
     energy: Annotated[Positional[str], tyro.conf.arg(metavar="MODULE:NAME")]
     dim: int
     samples: Path | None = None
-    box: float | None = None
+    box_half_width: float | None = None
     effort: Amount = "normal"
     seed: int = 0
     device: str = "auto"
@@ -53,8 +53,8 @@ def log_z_(arguments: list[str]) -> int:
     check_seed(args.seed)
     if args.dim < 1:
         raise ValueError(f"--dim must be at least 1; got {args.dim}")
-    if args.box is not None and not args.box > 0:
-        raise ValueError(f"--box must be positive; got {args.box}")
+    if args.box_half_width is not None and not args.box_half_width > 0:
+        raise ValueError(f"--box-half-width must be positive; got {args.box_half_width}")
     torch.set_num_threads(1)
     device = device_of(args.device)
     energy = named_energy(args.energy)
@@ -62,7 +62,7 @@ def log_z_(arguments: list[str]) -> int:
     if args.dim > 3 and samples is not None and samples.ndim == 2 and samples.shape[1] == args.dim:
         low, high = predicted_seconds(energy, samples[:500].float(), args.effort)
         say(f"about {low:.1f} seconds; {high:.0f} where annealing must help")
-    box = None if args.box is None else (-args.box, args.box)
+    box = None if args.box_half_width is None else (-args.box_half_width, args.box_half_width)
     found = log_z(
         energy,
         args.dim,

@@ -28,15 +28,15 @@ class Sweep:
     Args:
         method: which method (see `gibbsian list methods`).
         data: what it is trained on, as for `gibbsian train`.
-        space: JSON file from options to lists of values or ranges.
+        search_space: JSON file from options to lists of values or ranges.
         out: folder of the sweep, which several machines may share; runs/sweep-METHOD-DATA if none
             is given.
         search: every combination, random ones, or ones that earlier results suggest.
-        trials: how many, for random and bayes; may be raised when the sweep goes on.
+        num_trials: how many, for random and bayes; may be raised when the sweep goes on.
         objective: the figure to compare, on validation rows.
         classifier: that judges pictures, as `gibbsian classifier` writes one.
         workers: processes at once, one thread each.
-        samples: drawn from each model to measure it.
+        num_samples: drawn from each model to measure it.
         seed: of the search and of the samples; that of training is an option to list.
         trust_code: import code that the space names as package.module:Class; it runs with all your
             rights.
@@ -44,31 +44,31 @@ class Sweep:
 
     method: Annotated[Positional[str], tyro.conf.arg(metavar="METHOD")]
     data: Annotated[str, tyro.conf.arg(metavar="DATA")]
-    space: Annotated[Path, tyro.conf.arg(metavar="FILE")]
+    search_space: Annotated[Path, tyro.conf.arg(metavar="FILE")]
     objective: Annotated[str, tyro.conf.arg(metavar="NAME", help=f"one of {KNOWN}")]
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     search: Literal["grid", "random", "bayes"] = "grid"
-    trials: Annotated[int, tyro.conf.arg(metavar="N")] = 0
+    num_trials: Annotated[int, tyro.conf.arg(metavar="N")] = 0
     classifier: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     workers: Annotated[int, tyro.conf.arg(metavar="N")] = 1
-    samples: Annotated[int, tyro.conf.arg(metavar="N")] = 2_000
+    num_samples: Annotated[int, tyro.conf.arg(metavar="N")] = 2_000
     seed: int = 0
     trust_code: bool = False
 
 
 def sweep_(arguments: list[str]) -> int:
-    """Search over settings: `sweep METHOD --data DATA --space FILE --objective NAME`."""
+    """Search over settings: `sweep METHOD --data DATA --search-space FILE --objective NAME`."""
     args = parse(Sweep, arguments, "sweep")
     method_class(args.method)
     settings = SweepSettings(
         recipes.default_config(args.method, args.data),
-        read_search_space(args.space),
+        read_search_space(args.search_space),
         args.search,
         args.objective,
-        args.samples,
+        args.num_samples,
         args.seed,
         None if args.classifier is None else str(args.classifier),
-        args.trials,
+        args.num_trials,
         args.trust_code,
     )
     name = Path(args.data).stem if "/" in args.data else args.data

@@ -26,11 +26,11 @@ class Upscale:
         run: folder of the run.
         photo: a picture of any size, .png or .jpg; grey, colour or with transparency.
         output: where to, .png or .jpg; with several samples their numbers are put before the ending.
-        samples: how many, each a picture that may have been; at least 1.
+        num_samples: how many, each a picture that may have been; at least 1.
         seed: of the samples.
-        inference: in place of the one the model was trained with: point is the fastest.
-        steps: of the inference, in place of the model's.
-        tile: side of the pieces that are enlarged at a time, in pixels of the photograph.
+        inference_method: in place of the one the model was trained with: point is the fastest.
+        inference_steps: of the inference, in place of the model's.
+        tile_size: side of the pieces that are enlarged at a time, in pixels of the photograph.
         device: where to compute.
         trust_code: import code that the run names as package.module:Class; it runs with all your rights.
     """
@@ -38,11 +38,11 @@ class Upscale:
     run: Annotated[Positional[Path], tyro.conf.arg(metavar="RUN")]
     photo: Annotated[Positional[Path], tyro.conf.arg(metavar="PHOTO")]
     output: Path
-    samples: int = 1
+    num_samples: int = 1
     seed: int = 0
-    inference: Inference | None = None
-    steps: int | None = None
-    tile: int = TILE
+    inference_method: Inference | None = None
+    inference_steps: int | None = None
+    tile_size: int = TILE
     device: str = "auto"
     trust_code: bool = False
 
@@ -51,7 +51,10 @@ def upscale(arguments: list[str]) -> int:
     """Enlarge a photograph: `upscale RUN photo.png --output big.png`."""
     args = parse(Upscale, arguments, "upscale")
     check_output(args.output, (".png", ".jpg", ".jpeg"))
-    for option, count in (("samples", args.samples), ("steps", args.steps)):
+    for option, count in (
+        ("num-samples", args.num_samples),
+        ("inference-steps", args.inference_steps),
+    ):
         if count is not None and count < 1:
             raise ValueError(f"--{option} must be at least 1, not {count}")
     model = load(args.run, device=device_of(args.device), trust_code=args.trust_code)
@@ -60,12 +63,12 @@ def upscale(arguments: list[str]) -> int:
         kind = "transparency" if picture.alpha is not None else "16 bits"
         raise ValueError(f"{args.photo} has {kind}, which .jpg cannot hold; use --output FILE.png")
     if isinstance(model.method, SuperResolution):
-        model.method.adjust(args.inference, args.steps)
+        model.method.adjust(args.inference_method, args.inference_steps)
     rng = model.rng(args.seed)
-    for number in range(1, args.samples + 1):
-        large = enlarge(model, picture, rng, args.tile, progress=True)
+    for number in range(1, args.num_samples + 1):
+        large = enlarge(model, picture, rng, args.tile_size, progress=True)
         path = args.output
-        if args.samples > 1:
+        if args.num_samples > 1:
             path = path.with_name(f"{path.stem}-{number}{path.suffix}")
         write_picture(path, large, opacity(picture, large.shape[1:]))
         say(f"{large.shape[2]}x{large.shape[1]} pixels in {path}")

@@ -70,27 +70,27 @@ class Source:
     """Where the observations come from.
 
     Args:
-        root: folder of data sets; otherwise $GIBBSIAN_DATA, then the user's cache.
-        scaling: standardise each column of vectors (undone on sampling), or none.
-        limit: use at most this many rows; 0 uses all.
+        data_root: folder of data sets; otherwise $GIBBSIAN_DATA, then the user's cache.
+        column_scaling: standardise each column of vectors (undone on sampling), or none.
+        max_rows: use at most this many rows; 0 uses all.
         split_seed: seed of the train / validation / test split, and of patches.
-        patch: side of square patches to cut out of photographs of any sizes; 0 takes pictures whole.
+        patch_size: side of square patches to cut out of photographs of any sizes; 0 takes pictures whole.
         grey: take only the brightness of the patches.
-        size: bring pictures to SIZE x SIZE; 0 takes them as they are.
-        target: name or number of the column that holds classes, which are not modelled.
+        image_size: bring images to this many pixels on each side; 0 takes them as they are.
+        class_column: name or number of the column that holds classes, which are not modelled.
     """
 
-    root: Annotated[str | None, RARE] = None
-    scaling: Literal["standardise", "none"] = "standardise"
-    limit: int = 0
+    data_root: Annotated[str | None, RARE] = None
+    column_scaling: Literal["standardise", "none"] = "standardise"
+    max_rows: int = 0
     split_seed: Annotated[int, RARE] = 0
-    patch: Annotated[int, RARE] = 0
+    patch_size: Annotated[int, RARE] = 0
     grey: Annotated[bool, RARE] = False
-    size: Annotated[int, RARE] = 0
-    target: str | None = None
+    image_size: Annotated[int, RARE] = 0
+    class_column: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("limit", "split_seed", "patch", "size"):
+        for name in ("max_rows", "split_seed", "patch_size", "image_size"):
             if getattr(self, name) < 0:
                 option = name.replace("_", "-")
                 raise ValueError(f"--{option} must not be negative, not {getattr(self, name)}")
@@ -120,7 +120,7 @@ class Network:
 class Config:
     """What a run is told. A method's options, networks and optimizers are attributes too.
 
-    ``box``: half-width of the box a bounded energy of vectors lives on, in scaled units, auto or none.
+    ``box_half_width``: of the box a bounded energy of vectors lives on, in scaled units, auto or none.
     ``options``: of the method, and ``latent``, the dimension of the latent space, where it has one.
     ``networks`` by role; ``optimizers`` by player, each called ``PLAYER_optimizer`` elsewhere.
     """
@@ -129,7 +129,7 @@ class Config:
     data: str
     source: Source
     training: TrainingOptions
-    box: str
+    box_half_width: str
     options: Mapping[str, Any]
     networks: Mapping[str, Network]
     optimizers: Mapping[str, OptimizerOptions]
@@ -144,7 +144,7 @@ class Config:
         raise AttributeError(f"this configuration has no {name!r}")
 
 
-COMMON = ("data", "source", "training", "box")
+COMMON = ("data", "source", "training", "box_half_width")
 LATENT = Option(int, 16, "dimension of the generator's latent space")
 
 
@@ -188,7 +188,7 @@ def plain(method: str, data: str, pictures: bool | None = None) -> Config:
         data=data,
         source=Source(),
         training=TrainingOptions(),
-        box="auto",
+        box_half_width="auto",
         options={name: option.default for name, option in method_options(cls).items()},
         networks={
             name: default_network(method, name, role.name(pictures))
@@ -211,7 +211,7 @@ def to_json(config: Config) -> dict[str, Any]:
         "data": config.data,
         "source": dataclasses.asdict(config.source),
         "training": dataclasses.asdict(config.training),
-        "box": config.box,
+        "box_half_width": config.box_half_width,
         **options,
         **{role: network.to_json() for role, network in config.networks.items()},
         **{f"{p}_optimizer": dataclasses.asdict(o) for p, o in config.optimizers.items()},
@@ -339,11 +339,13 @@ def _record(kind: type, values: Any, where: str, base: Any) -> Any:
 
 
 def half_width(box: str) -> float:
-    """The number that the configuration's ``box`` holds; ValueError if it is none."""
+    """The number that the configuration's ``box_half_width`` holds; ValueError if it is none."""
     try:
         half = float(box)
     except ValueError:
         half = -1.0
     if not 0 < half < math.inf:
-        raise ValueError(f"--box must be auto, none or a positive half-width, not {box!r}")
+        raise ValueError(
+            f"--box-half-width must be auto, none or a positive half-width, not {box!r}"
+        )
     return half

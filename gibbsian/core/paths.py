@@ -26,5 +26,5 @@ def find(file: str, what: str, root: Path | None = None) -> Path:
     raise ValueError(
         f"{what} needs the file {file}, which is not under "
         f"{' or '.join(str(place) for place in places)}; put it there, or name its folder by "
-        "--root or $GIBBSIAN_DATA"
+        "--data-root or $GIBBSIAN_DATA"
     )

@@ -40,10 +40,10 @@ class Target:
             return number - 1 if 1 <= number <= width == self.others + 1 else None
         if not 1 <= number <= width:
             if columns:
-                raise nearest(f"column for --target in {path}:", self.column, columns)
+                raise nearest(f"column for --class-column in {path}:", self.column, columns)
             raise ValueError(
-                f"{path} has no header row; give --target the number of a column, from 1 to {width}, not "
-                f"{self.column!r}"
+                f"{path} has no header row; give --class-column the number of a column, from 1 to {width}, "
+                f"not {self.column!r}"
             )
         return number - 1
 

@@ -51,51 +51,59 @@ class Dataset:
 def load_dataset(
     source: str | Path,
     *,
-    root: Path | None = None,
+    data_root: Path | None = None,
     seed: int = 0,
-    scaling: Scaling = "standardise",
-    limit: int | None = None,
-    size: int | None = None,
+    column_scaling: Scaling = "standardise",
+    max_rows: int | None = None,
+    image_size: int | None = None,
     dequantise: bool = True,
-    patch: int = 0,
+    patch_size: int = 0,
     grey: bool = False,
-    target: str | None = None,
+    class_column: str | None = None,
 ) -> Dataset:
     """The data set called ``source``, or the one in the file or folder at that path.
 
-    ``root``: where named sets lie (then $GIBBSIAN_DATA, then the user's cache). ``seed``: of the
-    split, or of the draws from a density. ``scaling``: of vectors; densities are in the networks'
-    units already, images always go to [-1, 1]. ``limit``: at most this many rows altogether.
-    ``size``: bring images to size x size. ``dequantise``: add noise to grid-valued columns.
-    ``patch``: cut squares of that side out of photographs of any sizes (``limit`` of them for training,
-    4000 if none is given), as they are or ``grey``; ``photos`` is a folder of a root. ``target``: name,
+    ``data_root``: where named sets lie (then $GIBBSIAN_DATA, then the user's cache). ``seed``: of the
+    split, or of the draws from a density. ``column_scaling``: of vectors; densities are in the networks'
+    units already, images always go to [-1, 1]. ``max_rows``: at most this many rows altogether.
+    ``image_size``: bring images to that many pixels a side. ``dequantise``: add noise to grid-valued columns.
+    ``patch_size``: cut squares of that side out of photographs of any sizes (``max_rows`` of them for
+    training, 4000 if none is given), as they are or ``grey``; ``photos`` is a folder of a root. ``class_column``: name,
     or number from 1, of the column of a table that holds classes: it leaves ``x`` for ``targets``.
     Raises ValueError, one sentence with the remedy, on anything unusable.
     """
-    if scaling not in ("standardise", "none"):
-        raise ValueError(f"scaling must be standardise or none, not {scaling!r}")
-    if limit is not None and limit < FEWEST:
-        raise ValueError(f"the limit on rows must be at least {FEWEST}, not {limit}")
+    if column_scaling not in ("standardise", "none"):
+        raise ValueError(f"scaling must be standardise or none, not {column_scaling!r}")
+    if max_rows is not None and max_rows < FEWEST:
+        raise ValueError(f"the limit on rows must be at least {FEWEST}, not {max_rows}")
     name = str(source)
     built_in = isinstance(source, str) and (is_density(source) or named.is_named(source))
-    if target is not None and (built_in or patch or grey):
-        raise ValueError(f"{name} takes no --target: that is a column of a .csv or .parquet file")
-    if size is not None and (built_in or patch or grey or not readers.holds_images(Path(name))):
+    if class_column is not None and (built_in or patch_size or grey):
         raise ValueError(
-            f"{name} takes no --size: that is for the pictures of a folder or zip, taken whole; sets with "
-            "a name have it there, as in mnist-14"
+            f"{name} takes no --class-column: that is a column of a .csv or .parquet file"
         )
-    if patch or grey:
-        return _patches(name, photographs.folder_of(source, root), patch, grey, seed, limit)
+    if image_size is not None and (
+        built_in or patch_size or grey or not readers.holds_images(Path(name))
+    ):
+        raise ValueError(
+            f"{name} takes no --image-size: that is for the pictures of a folder or zip, taken whole; "
+            "sets with a name have it there, as in mnist-14"
+        )
+    if patch_size or grey:
+        return _patches(
+            name, photographs.folder_of(source, data_root), patch_size, grey, seed, max_rows
+        )
     if isinstance(source, str) and is_density(source):
-        return _drawn(name, known_density(name), seed, limit)
+        return _drawn(name, known_density(name), seed, max_rows)
     if isinstance(source, str) and named.is_named(source):
-        rows = named.read(source, root)
+        rows = named.read(source, data_root)
     elif Path(source).exists() or readers.looks_like_path(name):
-        rows = readers.read(Path(source), size, None if target is None else Target(target))
+        rows = readers.read(
+            Path(source), image_size, None if class_column is None else Target(class_column)
+        )
     else:
         raise ValueError(named.unknown(name))
-    return _split(name, rows, seed, scaling, limit, dequantise)
+    return _split(name, rows, seed, column_scaling, max_rows, dequantise)
 
 
 def from_array(
@@ -122,7 +130,7 @@ def _patches(name: str, path: Path, side: int, grey: bool, seed: int, limit: int
     """Patches of photographs; whole pictures are held out."""
     if side < 4:
         raise ValueError(
-            f"patches of photographs need a side of at least 4 pixels, not {side}; try --patch 48"
+            f"patches of photographs need a side of at least 4 pixels, not {side}; try --patch-size 48"
         )
     if not path.exists():
         raise ValueError(f"{path} does not exist; patches are cut from a folder or zip of pictures")

@@ -72,8 +72,8 @@ def _gather(place: Path, found: Iterable[tuple[str, bytes]], size: int | None) -
         if picture.size != first:
             raise ValueError(
                 f"{place} holds images of several sizes: {names[0]} is {first[0]}x{first[1]}, {name} is "
-                f"{picture.size[0]}x{picture.size[1]}; bring them to one size, as --size 64 does, or cut "
-                "squares out of photographs by --patch 48"
+                f"{picture.size[0]}x{picture.size[1]}; bring them to one size, as --image-size 64 does, or "
+                "cut squares out of photographs by --patch-size 48"
             )
         pictures.append(picture)
     if not names:

@@ -109,13 +109,13 @@ def dataset_names(root: Path | None = None) -> list[Known]:
         present = all(any((r / f).is_file() for r in roots(root)) for f in entry.files)
         known.append(Known(name, entry.description, present))
     there = any((place / PHOTOS).is_dir() for place in roots(root))
-    known.append(Known(PHOTOS, "photographs of any sizes; use --patch 48 or so", there))
+    known.append(Known(PHOTOS, "photographs of any sizes; use --patch-size 48 or so", there))
     return known
 
 
 def unknown(name: str) -> str:
     """What to say about a name that is neither a data set nor a file."""
     if name == PHOTOS:
-        return f"the {PHOTOS} have many sizes; say what to cut out of them, as in --patch 48"
+        return f"the {PHOTOS} have many sizes; say what to cut out of them, as in --patch-size 48"
     hint = did_you_mean(name, [*DENSITIES, *NAMED])
     return f"{name!r} is neither a built-in data set nor a file; {hint}"

@@ -36,7 +36,7 @@ def folder_of(source: str | Path, root: Path | None = None) -> Path:
             return place
     raise ValueError(
         f"the photographs called {PHOTOS!r} are in none of {', '.join(map(str, places))}; put a folder of "
-        "pictures there, name its folder by --root or $GIBBSIAN_DATA, or give a folder of your own"
+        "pictures there, name its folder by --data-root or $GIBBSIAN_DATA, or give a folder of your own"
     )
 
 

@@ -18,29 +18,35 @@ from gibbsian.data.transforms import Transform
 
 
 def read_points(
-    path: str | Path, like: Transform, *, size: int | None = None, target: str | None = None
+    path: str | Path,
+    like: Transform,
+    *,
+    image_size: int | None = None,
+    class_column: str | None = None,
 ) -> Tensor:
     """Rows to be scored, ``[N, *event]`` in the user's units, from any file ``load`` reads.
 
-    ``size`` and ``target`` as the data were loaded with; a column of classes may be there or not.
+    ``image_size`` and ``class_column`` as the data were loaded with; a column of classes may be there or not.
     Checked against the data the model was trained on, which its transform ``like`` describes: number
     and names of columns, shape and values of images. Raises ValueError naming both.
     """
-    return torch.cat(list(read_points_in_parts(path, like, size=size, target=target)))
+    return torch.cat(
+        list(read_points_in_parts(path, like, image_size=image_size, class_column=class_column))
+    )
 
 
 def read_points_in_parts(
     path: str | Path,
     like: Transform,
     *,
-    size: int | None = None,
-    target: str | None = None,
+    image_size: int | None = None,
+    class_column: str | None = None,
     rows: int = ROWS,
 ) -> Iterator[Tensor]:
     """The same as at most ``rows`` rows at a time, of kinds of files that can be read so."""
-    classes = None if target is None else Target(target, others=math.prod(like.shape))
+    classes = None if class_column is None else Target(class_column, others=math.prod(like.shape))
     done = 0
-    for part in read_parts(Path(path), size, classes, rows):
+    for part in read_parts(Path(path), image_size, classes, rows):
         found = arranged(part, str(path), done)
         done += len(found.x)
         yield from checked(found, like, str(path)).split(rows)

@@ -107,4 +107,6 @@ def _readable(path: Path) -> Iterator[None]:
 
 def _check_no_target(target: Target | None, path: Path) -> None:
     if target is not None and target.others is None:
-        raise ValueError(f"{path} takes no --target: that is a column of a .csv or .parquet file")
+        raise ValueError(
+            f"{path} takes no --class-column: that is a column of a .csv or .parquet file"
+        )

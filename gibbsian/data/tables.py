@@ -151,7 +151,7 @@ def _cells(lines: list[str], numbers: list[int], delimiter: str, path: Path) -> 
 
 def _without(place: int, columns: tuple[str, ...], width: int, path: Path) -> tuple[str, ...]:
     if width == 1:
-        raise ValueError(f"{path} has one column, its --target, and none to model")
+        raise ValueError(f"{path} has one column, its --class-column, and none to model")
     return columns[:place] + columns[place + 1 :]
 
 

@@ -50,7 +50,7 @@ def known_classes(
         return ()
     if batch.target is None or batch.target.dtype != torch.int64:
         raise ValueError(
-            "classify needs data with classes; say which column of a table holds them by --target "
+            "classify needs data with classes; say which column of a table holds them by --class-column "
             "COLUMN, or use classify 0"
         )
     if index == 0:

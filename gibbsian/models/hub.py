@@ -49,7 +49,7 @@ def upload(folder: Path, repo_id: str, private: bool, api: Hub | None) -> str:
 
 def without_folders(config: Config) -> Config:
     """``config`` without what only its own computer knows: folders in front of the data's name."""
-    return replace(config, data=Path(config.data).name, source={"root": None})
+    return replace(config, data=Path(config.data).name, source={"data_root": None})
 
 
 def model_card(

@@ -41,7 +41,7 @@ def manifold(model: Model, side: int) -> Tensor:
     if prior.shape != (2,):
         raise ValueError(
             f"a manifold is drawn of a latent plane; this model has {prior.shape[0]} coordinates: "
-            "train it with --latent 2, or look at them one by one with --traverse"
+            "train it with --latent 2, or look at them one by one with --latent-traversal"
         )
     axis = quantiles(prior, side)
     up, right = torch.meshgrid(axis.flip(0), axis, indexing="ij")

@@ -74,14 +74,14 @@ def load_source(data: str, source: Source) -> Dataset:
     """The data set called ``data``, read as ``source`` says."""
     return datasets.load_dataset(
         data,
-        root=None if source.root is None else Path(source.root),
+        data_root=None if source.data_root is None else Path(source.data_root),
         seed=source.split_seed,
-        scaling=source.scaling,
-        limit=source.limit or None,
-        patch=source.patch,
+        column_scaling=source.column_scaling,
+        max_rows=source.max_rows or None,
+        patch_size=source.patch_size,
         grey=source.grey,
-        size=source.size or None,
-        target=source.target,
+        image_size=source.image_size or None,
+        class_column=source.class_column,
     )
 
 

@@ -17,13 +17,14 @@ def check_precision(precision: Precision, device: torch.device) -> None:
     """ValueError where ``device`` cannot compute in ``precision``."""
     if precision == "tf32" and device.type != "cuda":
         raise ValueError(
-            f"--precision tf32 is a mode of CUDA devices, and this run is on {device.type}; leave it out"
+            f"--float-precision tf32 is a mode of CUDA devices, and this run is on {device.type}; "
+            "leave it out"
         )
     narrow = precision != "float32" and device.type == "cuda"
     if narrow and not torch.cuda.is_bf16_supported(including_emulation=False):
         raise ValueError(
             f"this GPU ({torch.cuda.get_device_name(device)}) has no {precision} arithmetic; "
-            "leave --precision out"
+            "leave --float-precision out"
         )
 
 

@@ -39,7 +39,7 @@ class TrainingOptions:
         device: cpu, cuda, cuda:1, mps, or auto for the best one present.
         threads: CPU threads; one suits small networks, is kind to busy machines, and makes the
             bits of a run independent of the number of cores. 0 leaves PyTorch's choice.
-        precision: float32; on a GPU with tensor cores tf32 (products of matrices and convolutions round
+        float_precision: float32; on a GPU with tensor cores tf32 (products of matrices and convolutions round
             their inputs to 10 bits) or bfloat16 (losses under autocast), which the CPU has too.
         deterministic: on a GPU, only algorithms that repeat to the bit; slower. The CPU's all do.
         compile: compile each loss once; pays on long runs of small networks.
@@ -53,7 +53,7 @@ class TrainingOptions:
     seed: int = 0
     device: str = "auto"
     threads: Annotated[int, RARE] = 1
-    precision: Annotated[Precision, RARE] = "float32"
+    float_precision: Annotated[Precision, RARE] = "float32"
     deterministic: Annotated[bool, RARE] = False
     compile: Annotated[bool, RARE] = False
     ema: Annotated[float, RARE] = 0.0
@@ -93,10 +93,10 @@ def start_training(
 ) -> Progress:
     """The state of a run before its first round; process r draws from its own generator."""
     device = next(method.parameters()).device
-    check_precision(options.precision, device)
-    if device.type == "cuda" and options.precision != "float32":
+    check_precision(options.float_precision, device)
+    if device.type == "cuda" and options.float_precision != "float32":
         channels_last(method)
-    stepper = Stepper(method, optimizers, options.precision, options.compile)
+    stepper = Stepper(method, optimizers, options.float_precision, options.compile)
     seed = options.seed * 1_000_003 + processes.rank()
     seed_global(seed, device)  # user modules that draw from the global generator (dropout)
     average = {n: p.detach().clone() for n, p in method.named_parameters()} if options.ema else {}
@@ -127,7 +127,7 @@ def fit(
         metric_log.forget_after(metrics, progress.index, progress.run)
     begun, first = time.perf_counter(), progress.index
     device = progress.stepper.device
-    computing = arithmetic(options.precision, options.deterministic, device)
+    computing = arithmetic(options.float_precision, options.deterministic, device)
     threads, writer = _threads(options.threads), Writer(options.threads or torch.get_num_threads())
     bar = _bar(options.rounds, progress.index)
     with threads, computing, writer, _signals() as caught, bar:

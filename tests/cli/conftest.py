@@ -15,12 +15,23 @@ from gibbsian.core.files import read_tensors
 
 NOTE = re.compile(r"^gibbsian: (?!error: )")
 SMALL = [
-    *("--limit", "200", "--batch", "32", "--rounds", "4", "--save-every", "2", "--device", "cpu"),
+    *(
+        "--max-rows",
+        "200",
+        "--batch",
+        "32",
+        "--rounds",
+        "4",
+        "--save-every",
+        "2",
+        "--device",
+        "cpu",
+    ),
     *("--chains", "16", "--sampler.steps", "2", "--sampler.sample-steps", "2"),
     *("--energy.width", "8", "--energy.fourier", "4"),
 ]
 GAME = [
-    *("--limit", "200", "--batch", "32", "--rounds", "2", "--device", "cpu"),
+    *("--max-rows", "200", "--batch", "32", "--rounds", "2", "--device", "cpu"),
     *("--generator.width", "8"),
 ]
 

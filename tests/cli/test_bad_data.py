@@ -115,8 +115,8 @@ def test_unknown_set_names_the_nearest(name, near, refused):
 def test_absent_set_says_what_to_do(refused, monkeypatch, here):
     monkeypatch.delenv("GIBBSIAN_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(here))
-    sentence = refused("train", "cd", "--data", "mnist", "--root", "nowhere")
-    assert re.search("needs the file .*put it there, or name its folder by --root", sentence)
+    sentence = refused("train", "cd", "--data", "mnist", "--data-root", "nowhere")
+    assert re.search("needs the file .*put it there, or name its folder by --data-root", sentence)
 
 
 def test_scoring_other_columns_names_both_numbers(here, run, refused):
@@ -128,14 +128,14 @@ def test_scoring_other_columns_names_both_numbers(here, run, refused):
 def test_batch_larger_than_the_data(here, refused):
     np.save("rows.npy", ROWS)
     for data in ("rows.npy", "moons"):
-        words = ("--data", data, *SMALL, "--limit", "40", "--batch", "500", "--out", "run")
+        words = ("--data", data, *SMALL, "--max-rows", "40", "--batch", "500", "--out", "run")
         assert re.search("batch of 500 is larger than .* at most", refused("train", "cd", *words))
 
 
 def test_too_few_rows_asked_for(refused):
-    assert "at least 4" in refused("train", "cd", "--data", "moons", "--limit", "3")
-    assert "--limit must not be negative" in refused(
-        "train", "cd", "--data", "moons", "--limit", "-3"
+    assert "at least 4" in refused("train", "cd", "--data", "moons", "--max-rows", "3")
+    assert "--max-rows must not be negative" in refused(
+        "train", "cd", "--data", "moons", "--max-rows", "-3"
     )
 
 

@@ -56,7 +56,10 @@ TRAIN = ("train", "cd", "--data", "moons", *SMALL, "--out", "new")
         ((*TRAIN, "--energy-optimizer.lr", "0"), "a learning rate must be positive, not 0.0"),
         ((*TRAIN, "--sampler.step-size", "0"), "step_size must be finite and positive, not 0.0"),
         ((*TRAIN, "--sampler.kernel", "mla"), "'mla' for argument '--sampler.kernel'.*'mala'"),
-        ((*TRAIN, "--box", "0"), "--box must be auto, none or a positive half-width, not '0'"),
+        (
+            (*TRAIN, "--box-half-width", "0"),
+            "--box-half-width must be auto, none or a positive half-width, not '0'",
+        ),
         ((*TRAIN, "--device", "cuda:77"), "device 'cuda:77' is not there; this machine has cpu"),
         ((*TRAIN, "--device", "toaster"), "device 'toaster' is not there; this machine has cpu"),
         ((*TRAIN, "--device", "meta"), "device 'meta' is not there"),
@@ -106,8 +109,8 @@ SAMPLE = ("sample", "run", "--output", "x.csv")
         (("score", "run"), "missing: POINTS"),
         (("report", "run", "--output", "x.txt"), "--output must end in .html or .md"),
         (("report", "run", "--output", "gone/x.html"), "gone does not exist"),
-        (("evaluate", "run", "--samples", "0"), "number of samples must be at least 1"),
-        (("evaluate", "run", "--require", "log-zz"), "unknown quantity 'log-zz' .* log-z"),
+        (("evaluate", "run", "--num-samples", "0"), "number of samples must be at least 1"),
+        (("evaluate", "run", "--require-metrics", "log-zz"), "unknown quantity 'log-zz' .* log-z"),
         (("train", "--resume", "run", "--rounds", "0"), "--rounds must be at least 1, not 0"),
         (("train", "--resume", "run", "--rounds", "3"), "run already has 4 rounds; ask for more"),
         (("train", "--resume", "run", "--out", "new"), "a run that is continued keeps"),
@@ -164,7 +167,7 @@ def test_help_of_a_method_shows_all_its_options(capsys):
     assert main(["train", "vgan", "--help"]) == 0
     out = capsys.readouterr().out
     first = ("data", "k", "entropy", "energy", "generator", "rounds", "seed", "out")
-    more = ("box", "energy.width", "generator.depth", "energy-optimizer.lr", "limit")
+    more = ("box", "energy.width", "generator.depth", "energy-optimizer.lr", "max-rows")
     for option in first:
         assert f"--{option} " in out, option
     assert not any(f"--{option} " in out for option in more)

@@ -212,13 +212,15 @@ def test_an_interrupted_run_is_saved(number, here, trained, capsys, monkeypatch)
 def test_quantities_that_do_not_exist(here, refused):
     """A bounded energy without a box has no log Z, a GAN no density, an MLP no target to refine."""
     vgan = ("train", "vgan", "--data", "moons", *GAME, "--energy.width", "8")
-    assert main([*vgan, "--box", "none", "--out", "bounded"]) == 0
-    sentence = refused("evaluate", "bounded", "--samples", "50", "--require", "log-z")
-    assert re.search(r"log-z is not defined: .* no finite integral .* \(--box 4\)", sentence)
+    assert main([*vgan, "--box-half-width", "none", "--out", "bounded"]) == 0
+    sentence = refused("evaluate", "bounded", "--num-samples", "50", "--require-metrics", "log-z")
+    assert re.search(
+        r"log-z is not defined: .* no finite integral .* \(--box-half-width 4\)", sentence
+    )
     gan = ("train", "gan", "--data", "moons", *GAME, "--critic.width", "8")
     assert main([*gan, "--out", "gan"]) == 0
-    sentence = refused("evaluate", "gan", "--samples", "50", "--require", "log-z")
+    sentence = refused("evaluate", "gan", "--num-samples", "50", "--require-metrics", "log-z")
     assert "the critic of a GAN is not the energy of a density" in sentence
     assert main([*TRAIN, "--energy", "mlp"]) == 0
     sentence = refused("sample", "new", "--refine", "mala", "--output", "x.csv")
-    assert re.search("cd declares no target for refinement: .*--box 4", sentence)
+    assert re.search("cd declares no target for refinement: .*--box-half-width 4", sentence)

@@ -20,7 +20,7 @@ def runs(tmp_path_factory):
             "digits",
             out=folder / name,
             training=options,
-            source={"limit": 200},
+            source={"max_rows": 200},
             energy={"name": energy, size: 4},
             classify=classify,
             sampler={"steps": 1, "sample_steps": 1},
@@ -60,6 +60,6 @@ def test_evaluate_shows_the_log_z_that_training_learned(tmp_path, capsys):
     options = {"rounds": 2, "batch": 32, "device": "cpu"}
     settings = {"sampler": {"steps": 1, "sample_steps": 1}, "energy": {"width": 8}}
     model = gibbsian.train("nce", "ring8", out=tmp_path / "run", training=options, **settings)
-    assert main(["evaluate", str(tmp_path / "run"), "--samples", "50"]) == 0
+    assert main(["evaluate", str(tmp_path / "run"), "--num-samples", "50"]) == 0
     (row,) = [line for line in capsys.readouterr().out.splitlines() if "training learned" in line]
     assert f"{model.method.A.item():.4g}" in row and row.endswith("(estimate)")

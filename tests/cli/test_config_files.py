@@ -99,7 +99,7 @@ def test_a_column_times_ten_moves_every_log_density_by_minus_ln_10(here):
     densities = []
     for name, factor in (("a", 1.0), ("b", 10.0)):
         np.savetxt(f"{name}.csv", rows * [1.0, factor], delimiter=",", fmt="%.17g")
-        data = ("--data", f"{name}.csv", "--seed", "3", *SMALL, "--limit", "0")
+        data = ("--data", f"{name}.csv", "--seed", "3", *SMALL, "--max-rows", "0")
         assert main(["train", "cd", *data, "--out", name]) == 0
         assert main(["score", name, f"{name}.csv", "--output", f"{name}-scores.csv"]) == 0
         table = np.genfromtxt(f"{name}-scores.csv", delimiter=",", names=True)

@@ -169,7 +169,7 @@ def test_a_disc_that_fills_up_while_metrics_are_rewritten(logged, monkeypatch):
 
 @pytest.fixture
 def evaluated(run):
-    assert main(["evaluate", "run", "--samples", "50"]) == 0
+    assert main(["evaluate", "run", "--num-samples", "50"]) == 0
     return run
 
 
@@ -215,7 +215,7 @@ def test_a_read_only_run_is_evaluated_and_says_that_it_was_not_saved(run, monkey
         raise OSError(30, "Read-only file system", str(path))
 
     monkeypatch.setattr(files, "replacing", read_only)
-    assert main(["evaluate", "run", "--samples", "50"]) == 0
+    assert main(["evaluate", "run", "--num-samples", "50"]) == 0
     out, err = capsys.readouterr()
     assert "log Z" in out and "could not be saved" in err
     assert not (run / "evaluation.json").exists()

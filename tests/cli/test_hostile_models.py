@@ -70,8 +70,8 @@ CHANGES = [
     ("config.training.seed", -1),
     ("config.training.seed", 10**30),
     ("config.training.device", 7),
-    ("config.box", "weird"),
-    ("config.box", "1e999"),
+    ("config.box_half_width", "weird"),
+    ("config.box_half_width", "1e999"),
     ("config.sampler.steps", "many"),
     ("config.chains", -3),
     ("config.chains", 10**30),
@@ -151,7 +151,7 @@ def test_sizes_beyond_the_machine(option, value, refused):
 
 
 def test_the_limit_can_be_set(refused, monkeypatch):
-    words = ("train", "cd", "--data", "moons", "--limit", "200", "--print-config")
+    words = ("train", "cd", "--data", "moons", "--max-rows", "200", "--print-config")
     monkeypatch.setenv("GIBBSIAN_MAX_PARAMETERS", "1000")
     assert "above the limit of 1000; set GIBBSIAN_MAX_PARAMETERS to allow more" in refused(*words)
     monkeypatch.setenv("GIBBSIAN_MAX_PARAMETERS", "many")

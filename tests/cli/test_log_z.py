@@ -71,7 +71,7 @@ def test_the_number(folder: Path, capsys: pytest.CaptureFixture[str]):
 def test_nothing_to_integrate(folder: Path, capsys: pytest.CaptureFixture[str]):
     assert run("some_energies:constant", "--dim", "5", "--samples", "points.npy") == 0
     assert "log Z is not defined: the energy does not confine on R^5" in capsys.readouterr().out
-    assert run("some_energies:constant", "--dim", "2", "--box", "3") == 0
+    assert run("some_energies:constant", "--dim", "2", "--box-half-width", "3") == 0
     assert f"log Z = {2 * math.log(6) - 3:.4g}" in capsys.readouterr().out
 
 
@@ -94,7 +94,13 @@ BAD = {
         "--samples",
         "points.npy",
     ): "do not fit points of shape [4]",
-    ("some_energies:bowl", "--dim", "2", "--box", "-1"): "--box must be positive",
+    (
+        "some_energies:bowl",
+        "--dim",
+        "2",
+        "--box-half-width",
+        "-1",
+    ): "--box-half-width must be positive",
 }
 
 

@@ -153,7 +153,9 @@ def test_from_the_command_line_to_samples_scores_and_figures(modules, capsys):
     capsys.readouterr()
     assert main(["score", "new", "x.csv", TRUST]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 6
-    assert main(["evaluate", "new", "--samples", "100", "--require", "log-z", TRUST]) == 0
+    assert (
+        main(["evaluate", "new", "--num-samples", "100", "--require-metrics", "log-z", TRUST]) == 0
+    )
     assert re.search(r"log Z = \d", capsys.readouterr().out)
     assert main(["train", "--resume", "new", "--rounds", "6", TRUST]) == 0
 
@@ -172,7 +174,7 @@ class Instance(nn.Module):
 def test_an_instance_in_python(here):
     config = replace(
         default_config("cd", "moons"),
-        source={"limit": 200},
+        source={"max_rows": 200},
         training={"rounds": 2, "batch": 32, "device": "cpu"},
         chains=16,
         sampler={"steps": 2, "sample_steps": 2},
@@ -196,10 +198,10 @@ def test_the_box_is_chosen_for_the_instance_not_for_the_name(here):
     """VGAN's named energy is bounded and gets a box; an energy that confines needs none."""
     config = replace(
         default_config("vgan", "moons"),
-        source={"limit": 200},
+        source={"max_rows": 200},
         training={"rounds": 1, "batch": 32, "device": "cpu"},
         entropy="none",
         regulariser=0.0,
     )
     model = gibbsian.train(config, networks={"energy": Instance(7)})
-    assert model.config.box == "none"
+    assert model.config.box_half_width == "none"

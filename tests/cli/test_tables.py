@@ -1,4 +1,4 @@
-"""Tables with classes and names: from `train --target` to the file of samples and back to `score`."""
+"""Tables with classes and names: from `train --class-column` to the file of samples and back to `score`."""
 
 import csv
 import json
@@ -14,7 +14,7 @@ from gibbsian.data.cells import read_back
 from tests.cli.conftest import SMALL
 
 X = np.random.default_rng(0).normal(size=(60, 2))
-TRAIN = ("train", "cd", *SMALL, "--limit", "0", "--classify", "1", "--energy", "joint")
+TRAIN = ("train", "cd", *SMALL, "--max-rows", "0", "--classify", "1", "--energy", "joint")
 
 
 def table(path, cells):
@@ -29,7 +29,7 @@ def taught(tmp_path_factory):
     """A run on a table of which a column of words holds the classes."""
     folder = tmp_path_factory.mktemp("taught")
     table(folder / "x.csv", ["iris", "rose"] * 30)
-    data = ("--data", str(folder / "x.csv"), "--target", "kind", "--energy.classes", "2")
+    data = ("--data", str(folder / "x.csv"), "--class-column", "kind", "--energy.classes", "2")
     assert main([*TRAIN, *data, "--out", str(folder / "run")]) == 0
     return folder
 
@@ -72,12 +72,12 @@ def test_names_that_a_reader_would_not_take_for_names_are_left_out(columns, back
 
 
 def test_what_has_no_columns_or_classes(here, refused):
-    assert "moons takes no --target" in refused(
-        "train", "cd", "--data", "moons", "--target", "kind"
+    assert "moons takes no --class-column" in refused(
+        "train", "cd", "--data", "moons", "--class-column", "kind"
     )
     table(here / "x.csv", ["1.5", "1"] * 30)
-    words = ("train", "cd", "--data", "x.csv", "--target")
-    assert "unknown column for --target in x.csv: 'kin'; did you mean kind?" in refused(
+    words = ("train", "cd", "--data", "x.csv", "--class-column")
+    assert "unknown column for --class-column in x.csv: 'kin'; did you mean kind?" in refused(
         *words, "kin"
     )
     assert "classes must be whole numbers from 0" in refused(*words, "kind")
@@ -88,11 +88,13 @@ def test_pictures_of_several_sizes(here, refused, capsys):
     for i, side in enumerate([8, 9, 12, 8, 10, 8]):
         Image.fromarray(np.full((side, side), 40 * i, np.uint8)).save(f"mixed/{i}.png")
     words = ("train", "cd", "--data", "./mixed", "--print-config")
-    assert "bring them to one size, as --size 64 does" in refused(*words)
-    assert "--size must not be negative" in refused(*words, "--size", "-1")
-    assert "moons takes no --size" in refused("train", "cd", "--data", "moons", "--size", "4")
+    assert "bring them to one size, as --image-size 64 does" in refused(*words)
+    assert "--image-size must not be negative" in refused(*words, "--image-size", "-1")
+    assert "moons takes no --image-size" in refused(
+        "train", "cd", "--data", "moons", "--image-size", "4"
+    )
     capsys.readouterr()
-    assert main([*words, "--size", "8"]) == 0
+    assert main([*words, "--image-size", "8"]) == 0
     assert json.loads(capsys.readouterr().out)["source"]["size"] == 8
 
 
@@ -100,7 +102,7 @@ def test_a_configuration_of_before_has_neither(taught):
     values = read_json(taught / "run/config.json")["config"]
     del values["source"]["size"], values["source"]["target"]
     source = from_json(values).source
-    assert (source.size, source.target) == (0, None)
+    assert (source.image_size, source.class_column) == (0, None)
     assert to_json(from_json(values))["source"].keys() >= {"size", "target"}
 
 

@@ -36,8 +36,8 @@ def test_escapes_of_names_reach_no_terminal(named, capfd):
     assert "height" in named and not controls(named)
     for words in (
         ("score", "run", "t.csv"),
-        ("evaluate", "run", "--samples", "50"),
-        ("evaluate", "run", "--samples", "50", "--json"),
+        ("evaluate", "run", "--num-samples", "50"),
+        ("evaluate", "run", "--num-samples", "50", "--json"),
         ("score", "run", "\x1b[2J.csv"),
         ("train", "cd", "--data", "\x1b[2J"),
         ("\x1b[2J",),

@@ -104,7 +104,7 @@ def test_consent_runs_it(stranger, capsys):
     (stranger / "theirs.py").write_text(NETWORK)
     assert main(["score", "run", "rows.csv", "--trust-code"]) == 0
     assert main(["sample", "run", "-n", "2", "--output", "x.csv", "--trust-code"]) == 0
-    assert main(["evaluate", "run", "--samples", "50", "--trust-code"]) == 0
+    assert main(["evaluate", "run", "--num-samples", "50", "--trust-code"]) == 0
     assert main(["train", "--resume", "run", "--rounds", "5", "--trust-code"]) == 0
     assert main(["train", "--config", "run/config.json", "--trust-code", "--out", "new"]) == 0
     assert (
@@ -124,15 +124,24 @@ def test_a_report_needs_no_code(stranger):
 
 
 SWEEP = [
-    *("sweep", "cd", "--data", "moons", "--space", "space.json", "--objective", "log-likelihood"),
+    *(
+        "sweep",
+        "cd",
+        "--data",
+        "moons",
+        "--search-space",
+        "space.json",
+        "--objective",
+        "log-likelihood",
+    ),
     *("--out", "out"),
 ]
-COMPARE = ["compare", "--data", "moons", "--seeds", "1", "--budget", "1s", "--out", "out"]
+COMPARE = ["compare", "--data", "moons", "--num-seeds", "1", "--time-per-run", "1s", "--out", "out"]
 
 
 def fixed(**options):
     """A space of one point of small settings."""
-    small = {"limit": [200], "batch": [32], "rounds": [4], "chains": [16], "sampler.steps": [2]}
+    small = {"max_rows": [200], "batch": [32], "rounds": [4], "chains": [16], "sampler.steps": [2]}
     return json.dumps(small | {"sampler.sample_steps": [2], "device": ["cpu"]} | options)
 
 
@@ -172,7 +181,7 @@ def test_a_journal(stranger, capsys):
 
 def test_rows_of_a_comparison(stranger, refused):
     (stranger / "rows.json").write_text('{"mine": {"method": "cd", "energy": "theirs:Net"}}')
-    sentence = refused(*COMPARE, "--methods", "cd", "--rows", "rows.json")
+    sentence = refused(*COMPARE, "--methods", "cd", "--method-variants", "rows.json")
     assert "theirs:Net" in sentence and "--trust-code" in sentence
 
 

@@ -24,7 +24,18 @@ def test_every_method_in_two_processes(tmp_path):
 
 def test_the_command_line_works_unchanged(tmp_path):
     run = tmp_path / "run"
-    words = ("--data", "ring8", "--limit", "500", "--rounds", "30", "--batch", "32", "--out", run)
+    words = (
+        "--data",
+        "ring8",
+        "--max-rows",
+        "500",
+        "--rounds",
+        "30",
+        "--batch",
+        "32",
+        "--out",
+        run,
+    )
     done = torchrun(
         "gibbsian", "train", "cd", *map(str, words), "--chains", "32", "--device", "cpu"
     )

@@ -25,7 +25,7 @@ def test_a_run_that_is_being_written(run, here, refused, capsys):
         before = contents(run)
         for command in (
             ("sample", "run", "-n", "2", "--output", "x.csv"),
-            ("evaluate", "run", "--samples", "50"),
+            ("evaluate", "run", "--num-samples", "50"),
             ("report", "run", "--output", "x.html"),
         ):
             assert main(list(command)) == 0, capsys.readouterr().err

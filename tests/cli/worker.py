@@ -28,7 +28,7 @@ def small(name):
     changes = sized(config, sizes)
     changes |= FEW.get(name, {})
     training = {"rounds": 10, "batch": 32, "device": "cpu"}
-    return replace(config, source={"limit": 500}, training=training, **changes)
+    return replace(config, source={"max_rows": 500}, training=training, **changes)
 
 
 def held(progress):

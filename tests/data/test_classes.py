@@ -34,7 +34,7 @@ def check_rows(data: Dataset, classes: np.ndarray) -> None:
     ("header", "target"), [("a,kind,b\n", "kind"), ("a,kind,b\n", "2"), ("", "2")]
 )
 def test_words_become_class_numbers(tmp_path: Path, header: str, target: str) -> None:
-    data = load_dataset(table(tmp_path / "x.csv", KINDS.tolist(), header), target=target)
+    data = load_dataset(table(tmp_path / "x.csv", KINDS.tolist(), header), class_column=target)
     check_rows(data, np.unique(KINDS, return_inverse=True)[1])
     assert data.columns == (("a", "b") if header else None)
     assert any("3 classes: iris is 0, lily is 1, rose is 2" in note for note in data.notes)
@@ -42,7 +42,7 @@ def test_words_become_class_numbers(tmp_path: Path, header: str, target: str) ->
 
 def test_whole_numbers_are_class_numbers(tmp_path: Path) -> None:
     y = np.arange(40) % 4 + 1
-    data = load_dataset(table(tmp_path / "x.csv", [f"{v}.0" for v in y]), target="kind")
+    data = load_dataset(table(tmp_path / "x.csv", [f"{v}.0" for v in y]), class_column="kind")
     check_rows(data, y)
     assert any("column 2 ('kind') holds classes from 0 to 4" in note for note in data.notes)
 
@@ -53,14 +53,14 @@ def test_parquet(tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
     columns = {"a": X[:, 0], "kind": pyarrow.array(KINDS).dictionary_encode(), "b": X[:, 1]}
     pq.write_table(pyarrow.table(columns), path)
-    data = load_dataset(path, target="kind")
+    data = load_dataset(path, class_column="kind")
     check_rows(data, np.unique(KINDS, return_inverse=True)[1])
     assert data.columns == ("a", "b")
-    assert read_points(path, data.transform, target="kind").shape == (40, 2)
+    assert read_points(path, data.transform, class_column="kind").shape == (40, 2)
     missing = pyarrow.table(columns | {"kind": pyarrow.array([None, *KINDS[1:]])})
     pq.write_table(missing, path)
     with pytest.raises(ValueError, match=r"an empty cell at row 1, column 2 \('kind'\); drop"):
-        load_dataset(path, target="kind")
+        load_dataset(path, class_column="kind")
 
 
 @pytest.mark.parametrize(
@@ -76,19 +76,19 @@ def test_parquet(tmp_path: Path) -> None:
 def test_what_is_no_class(tmp_path: Path, cell: str, sentence: str) -> None:
     path = table(tmp_path / "x.csv", ["0", "1", cell, *["1"] * 37])
     with pytest.raises(ValueError, match=sentence):
-        load_dataset(path, target="kind")
+        load_dataset(path, class_column="kind")
 
 
 def test_a_column_that_is_not_there(tmp_path: Path) -> None:
     named = table(tmp_path / "x.csv", KINDS.tolist())
     for target in ("kinds", "0", "4", "-1"):
         with pytest.raises(ValueError, match=f"unknown column .* '{target}'; did you mean .*kind"):
-            load_dataset(named, target=target)
+            load_dataset(named, class_column=target)
     with pytest.raises(ValueError, match=r"no header row; .* number of a column, from 1 to 3"):
-        load_dataset(table(tmp_path / "y.csv", KINDS.tolist(), ""), target="kind")
+        load_dataset(table(tmp_path / "y.csv", KINDS.tolist(), ""), class_column="kind")
     (tmp_path / "z.csv").write_text("kind\n1\n2\n3\n4\n")
-    with pytest.raises(ValueError, match="one column, its --target"):
-        load_dataset(tmp_path / "z.csv", target="kind")
+    with pytest.raises(ValueError, match="one column, its --class-column"):
+        load_dataset(tmp_path / "z.csv", class_column="kind")
 
 
 @pytest.mark.parametrize("source", ["moons", "digits", "x.npy", "folder"])
@@ -98,8 +98,8 @@ def test_data_without_columns_take_no_target(
     monkeypatch.chdir(tmp_path)
     np.save("x.npy", X)
     Path("folder").mkdir()
-    with pytest.raises(ValueError, match=f"{source} takes no --target: .* .csv or .parquet"):
-        load_dataset("./folder" if source == "folder" else source, target="a")
+    with pytest.raises(ValueError, match=f"{source} takes no --class-column: .* .csv or .parquet"):
+        load_dataset("./folder" if source == "folder" else source, class_column="a")
 
 
 @pytest.mark.parametrize(("target", "others"), [("kind", ("a", "b")), ("2", ()), ("2", ("a", "b"))])
@@ -110,9 +110,9 @@ def test_rows_to_score_may_have_their_classes_or_not(
     header = "a,kind,b\n" if others else ""
     cells = ["", "who knows", "1.5", *["rose"] * 37]
     path = table(tmp_path / "x.csv", cells, header)
-    np.testing.assert_array_equal(read_points(path, like, target=target), X)
+    np.testing.assert_array_equal(read_points(path, like, class_column=target), X)
     bare = tmp_path / "bare.csv"
     np.savetxt(bare, X, delimiter=",", header=",".join(others), comments="", fmt="%s")
-    np.testing.assert_array_equal(read_points(bare, like, target=target), X)
+    np.testing.assert_array_equal(read_points(bare, like, class_column=target), X)
     np.save(tmp_path / "x.npy", X)
-    np.testing.assert_array_equal(read_points(tmp_path / "x.npy", like, target=target), X)
+    np.testing.assert_array_equal(read_points(tmp_path / "x.npy", like, class_column=target), X)

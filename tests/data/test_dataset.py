@@ -27,7 +27,7 @@ def test_a_density_brings_its_law() -> None:
     assert data.density is not None and data.transform.log_jacobian == 0
     assert torch.equal(data.train, load_dataset("moons", seed=3).train)
     assert not torch.equal(data.train, load_dataset("moons", seed=4).train)
-    small = load_dataset("gaussian-5-0.3", limit=70)
+    small = load_dataset("gaussian-5-0.3", max_rows=70)
     assert (len(small.train), small.space.shape) == (50, (5,))
 
 
@@ -85,7 +85,7 @@ def test_notes_say_what_was_detected(tmp_path: Path) -> None:
         assert part in notes
     assert "40 / 5 / 5 rows" in notes
     assert "dequantised" not in " ".join(load_dataset(tmp_path / "x.csv", dequantise=False).notes)
-    raw = load_dataset(tmp_path / "x.csv", scaling="none")
+    raw = load_dataset(tmp_path / "x.csv", column_scaling="none")
     np.testing.assert_allclose(raw.transform.encode(raw.train), raw.train, atol=1e-5)
 
 
@@ -108,7 +108,7 @@ def test_a_missing_set_says_what_to_do(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.delenv("GIBBSIAN_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with pytest.raises(ValueError, match=r"dna.npz.*here or .*cache.gibbsian; put it there, or"):
-        load_dataset("dna", root=tmp_path / "here")
+        load_dataset("dna", data_root=tmp_path / "here")
     present = {known.name: known.present for known in dataset_names(tmp_path)}
     assert present["ring8"] and present["digits"] and not present["mnist"]
 
@@ -121,14 +121,14 @@ def test_roots_are_searched_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyP
         np.savetxt(path, table, delimiter=",")
     monkeypatch.setenv("GIBBSIAN_DATA", str(tmp_path / "variable"))
     variable = load_dataset("wine-quality-red")
-    argument = load_dataset("wine-quality-red", root=tmp_path / "argument")
+    argument = load_dataset("wine-quality-red", data_root=tmp_path / "argument")
     assert not torch.equal(variable.train, argument.train)
     assert variable.space.shape == (2,)  # the last column is a target
 
 
 def test_bad_options() -> None:
-    for options in ({"limit": 2}, {"limit": -1}):
-        with pytest.raises(ValueError, match="limit"):
+    for options in ({"max_rows": 2}, {"max_rows": -1}):
+        with pytest.raises(ValueError, match="rows"):
             load_dataset("ring8", **options)
 
 
@@ -174,7 +174,7 @@ def test_sets_under_the_root(
     data = load_dataset(name)
     assert tuple(len(part) for part in (data.train, data.valid, data.test)) == sizes
     assert (data.space.shape, data.space.kind) == (shape, kind)
-    limited = load_dataset(name, limit=100)
+    limited = load_dataset(name, max_rows=100)
     assert 90 <= len(rows_of(limited)) <= 103
 
 
@@ -200,7 +200,7 @@ def test_idx_files(tmp_path: Path) -> None:
             head = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes()
             path = folder / f"{part}-{kind}-ubyte.gz"
             path.write_bytes(gzip.compress(head + array.tobytes()))
-    data = load_dataset("mnist", root=tmp_path)
+    data = load_dataset("mnist", data_root=tmp_path)
     assert [len(part) for part in (data.train, data.valid, data.test)] == [50, 10, 10]
     torch.testing.assert_close(
         data.test.sort(0).values[:, 0], torch.from_numpy(images).float().sort(0).values
@@ -208,7 +208,7 @@ def test_idx_files(tmp_path: Path) -> None:
     path = folder / "t10k-images-idx3-ubyte.gz"
     path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes())[:-5]))
     with pytest.raises(ValueError, match="not an intact idx file"):
-        load_dataset("mnist", root=tmp_path)
+        load_dataset("mnist", data_root=tmp_path)
 
 
 def test_every_set_is_described() -> None:
@@ -218,11 +218,11 @@ def test_every_set_is_described() -> None:
 
 def test_pictures_thresholded_to_bits() -> None:
     """1 from half of the brightest level on: 8 of 0..16 for the digits; also after a reduction."""
-    grey, bits = load_dataset("digits", limit=50), load_dataset("digits-binary", limit=50)
+    grey, bits = load_dataset("digits", max_rows=50), load_dataset("digits-binary", max_rows=50)
     assert bits.space == DataSpace((64,), "binary", (0.0, 1.0))
     assert torch.equal(bits.train, (grey.train.flatten(1) >= 8).float())
     assert any("binarised" in note for note in bits.notes)
-    assert load_dataset("digits-4-binary", limit=50).space.shape == (16,)
+    assert load_dataset("digits-4-binary", max_rows=50).space.shape == (16,)
     with pytest.raises(ValueError, match="neither a built-in data set"):
         load_dataset("wine-binary")
 

@@ -100,7 +100,9 @@ def test_images_in_a_folder_a_zip_or_alone(tmp_path: Path, mode: str) -> None:
     np.testing.assert_array_equal(files.read(folder / "002.png").x, rows.x[2:3])
     data = load_dataset(folder)
     assert data.space.shape == (channels, 4, 5) and data.space.box == (-1.0, 1.0)
-    assert load_dataset(pictures(tmp_path / "mixed", [(5, 4), (8, 8)] * 3), size=4).space.shape == (
+    assert load_dataset(
+        pictures(tmp_path / "mixed", [(5, 4), (8, 8)] * 3), image_size=4
+    ).space.shape == (
         1,
         4,
         4,
@@ -270,13 +272,13 @@ def test_a_missing_extra_names_itself(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_pictures_of_several_sizes_say_how_to_bring_them_to_one(tmp_path: Path) -> None:
     mixed = pictures(tmp_path / "mixed", [(5, 4), (8, 8)] * 3)
-    with pytest.raises(ValueError, match=r"--size 64 .* photographs by --patch 48"):
+    with pytest.raises(ValueError, match=r"--image-size 64 .* photographs by --patch-size 48"):
         load_dataset(mixed)
     np.save(tmp_path / "x.npy", X)
     for source in ("moons", "digits", str(tmp_path / "x.npy")):
-        with pytest.raises(ValueError, match="takes no --size"):
-            load_dataset(source, size=4)
-    with pytest.raises(ValueError, match="takes no --size"):
-        load_dataset(mixed, size=4, patch=4)
+        with pytest.raises(ValueError, match="takes no --image-size"):
+            load_dataset(source, image_size=4)
+    with pytest.raises(ValueError, match="takes no --image-size"):
+        load_dataset(mixed, image_size=4, patch_size=4)
     like = pixels((1, 4, 4), 256)
-    assert read_points(mixed, like, size=4).shape == (6, 1, 4, 4)
+    assert read_points(mixed, like, image_size=4).shape == (6, 1, 4, 4)

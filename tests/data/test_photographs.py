@@ -65,13 +65,22 @@ def test_large_pictures_give_more_patches():
 
 
 def test_load_cuts_by_seed_grey_or_in_colour(folder):
-    first = data.load_dataset(folder, patch=8, limit=40, seed=3)
+    first = data.load_dataset(folder, patch_size=8, max_rows=40, seed=3)
     assert first.train.shape == (40, 3, 8, 8) and first.space.box == (-1.0, 1.0)
     assert len(first.valid) == len(first.test) == 5
-    assert torch.equal(first.train, data.load_dataset(folder, patch=8, limit=40, seed=3).train)
-    assert not torch.equal(first.train, data.load_dataset(folder, patch=8, limit=40, seed=4).train)
+    assert torch.equal(
+        first.train, data.load_dataset(folder, patch_size=8, max_rows=40, seed=3).train
+    )
+    assert not torch.equal(
+        first.train, data.load_dataset(folder, patch_size=8, max_rows=40, seed=4).train
+    )
     assert any("for test: picture0, picture8" in note for note in first.notes)
-    assert data.load_dataset(folder, patch=8, limit=40, grey=True).train.shape == (40, 1, 8, 8)
+    assert data.load_dataset(folder, patch_size=8, max_rows=40, grey=True).train.shape == (
+        40,
+        1,
+        8,
+        8,
+    )
 
 
 def test_zips_and_grey_folders(tmp_path):
@@ -86,20 +95,20 @@ def test_zips_and_grey_folders(tmp_path):
 
 def test_what_is_refused(folder, monkeypatch, tmp_path_factory):
     with pytest.raises(ValueError, match=r"picture0 in .* is 30x20, smaller than a patch of 24x24"):
-        data.load_dataset(folder, patch=24)
-    with pytest.raises(ValueError, match="at least 4 pixels, not 0; try --patch"):
+        data.load_dataset(folder, patch_size=24)
+    with pytest.raises(ValueError, match="at least 4 pixels, not 0; try --patch-size"):
         data.load_dataset(folder, grey=True)
     with pytest.raises(ValueError, match="does not exist"):
-        data.load_dataset(folder / "nothing", patch=8)
+        data.load_dataset(folder / "nothing", patch_size=8)
     empty = tmp_path_factory.mktemp("empty")
     with pytest.raises(ValueError, match="holds no images"):
-        data.load_dataset(empty, patch=8)
+        data.load_dataset(empty, patch_size=8)
     monkeypatch.setenv("GIBBSIAN_DATA", str(empty))
     monkeypatch.setenv("XDG_CACHE_HOME", str(empty))
     with pytest.raises(ValueError, match="photographs called 'photos' are in none of"):
-        data.load_dataset("photos", patch=8)
+        data.load_dataset("photos", patch_size=8)
     with pytest.raises(ValueError, match="say what to cut out of them"):
         data.load_dataset("photos")
     (empty / "photos").mkdir()
     write(empty / "photos", "monarch", 12, 12)
-    assert data.load_dataset("photos", patch=8, limit=8).train.shape == (8, 3, 8, 8)
+    assert data.load_dataset("photos", patch_size=8, max_rows=8).train.shape == (8, 3, 8, 8)

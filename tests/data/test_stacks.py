@@ -28,11 +28,11 @@ def test_a_stack_s_target_is_its_three_digits(
         write_idx(tmp_path / f"mnist/{part}-labels-idx1-ubyte.gz", labels)
         images = np.broadcast_to(20 * labels[:, None, None], (n, 28, 28))
         write_idx(tmp_path / f"mnist/{part}-images-idx3-ubyte.gz", images)
-    data = load_dataset("stacked-mnist-14", root=tmp_path)
+    data = load_dataset("stacked-mnist-14", data_root=tmp_path)
     assert data.space.shape == (3, 14, 14) and data.space.box == (-1.0, 1.0)
     assert [len(part) for part in (data.train, data.valid, data.test)] == [400, 50, 50]
     digits = data.train[:, :, 3, 5] / 20
     place = torch.tensor([1.0, 10.0, 100.0])
     assert torch.equal((digits @ place).long(), data.targets["train"])
     assert len(torch.unique(data.targets["train"])) > 200  # of 1000, 400 draws hit about 330
-    assert torch.equal(load_dataset("stacked-mnist-14", root=tmp_path).train, data.train)
+    assert torch.equal(load_dataset("stacked-mnist-14", data_root=tmp_path).train, data.train)

@@ -37,7 +37,7 @@ def small(name: str, rounds: int = 2, device: str = TYPE, **options: Any) -> Con
     networks = sized(config, NETWORK)
     training = {"rounds": rounds, "batch": 32, "save_every": 0, "seed": 5, "device": device}
     changes = FEW.get(name, {}) | networks | options
-    return replace(config, source={"limit": 400}, training=training, **changes)
+    return replace(config, source={"max_rows": 400}, training=training, **changes)
 
 
 @lru_cache(maxsize=8)

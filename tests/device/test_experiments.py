@@ -23,10 +23,10 @@ WIDTHS = {"generator.width": [8], "energy.width": [8], "energy.experts": [8]}
 
 @pytest.mark.parametrize("objective", ["kl", "high-quality"])
 def test_a_sweep(objective, tmp_path, capsys):
-    shared = {"rounds": [2, 3], "batch": [32], "limit": [300], "device": [TYPE]}
+    shared = {"rounds": [2, 3], "batch": [32], "max_rows": [300], "device": [TYPE]}
     (tmp_path / "space.json").write_text(json.dumps(shared | WIDTHS))
-    words = ["sweep", "vgan", "--data", "ring8", "--space", str(tmp_path / "space.json")]
-    words += ["--out", str(tmp_path / "out"), "--objective", objective, "--samples", "50"]
+    words = ["sweep", "vgan", "--data", "ring8", "--search-space", str(tmp_path / "space.json")]
+    words += ["--out", str(tmp_path / "out"), "--objective", objective, "--num-samples", "50"]
     assert cli.main(words) == 0
     assert "2 trials done, 0 failed" in capsys.readouterr().out
     assert load(tmp_path / "out/trials/00000/run", device=TYPE).device.type == TYPE
@@ -50,7 +50,7 @@ def test_a_comparison_trains_where_it_is_asked_to(tmp_path, monkeypatch):
     monkeypatch.setattr(entries, "rounds_within", rounds_within)
     rows = contestants_of("gan,vgan")
     settings = ComparisonSettings(
-        "ring8", rows, seeds=1, samples=40, source=Source(limit=300), device=TYPE
+        "ring8", rows, seeds=1, samples=40, source=Source(max_rows=300), device=TYPE
     )
     assert compare(tmp_path / "out", settings, 1, lambda line: None) == 0
     assert asked == [TYPE, TYPE]
@@ -59,7 +59,7 @@ def test_a_comparison_trains_where_it_is_asked_to(tmp_path, monkeypatch):
         assert "figures" in json.loads((folder / "figures.json").read_text())
         config = json.loads((folder / "run/config.json").read_text())["config"]
         assert config["training"]["device"] == TYPE
-    elsewhere = ComparisonSettings("ring8", rows, seeds=1, samples=40, source=Source(limit=300))
+    elsewhere = ComparisonSettings("ring8", rows, seeds=1, samples=40, source=Source(max_rows=300))
     with pytest.raises(ValueError, match="another device"):
         compare(tmp_path / "out", elsewhere, 1, lambda line: None)
 
@@ -84,9 +84,9 @@ def test_a_budget_on_the_device_is_the_clocks(monkeypatch):
 
 def test_commands_on_the_device(tmp_path: Path, capsys):
     run = str(tmp_path / "run")
-    options = ["--data", "ring8", "--limit", "300", "--rounds", "2", "--batch", "32"]
+    options = ["--data", "ring8", "--max-rows", "300", "--rounds", "2", "--batch", "32"]
     assert cli.main(["train", "vgan", *options, "--device", TYPE, "--out", run]) == 0
     assert cli.main(["sample", run, "-n", "5", "--output", str(tmp_path / "x.npz")]) == 0
-    assert cli.main(["evaluate", run, "--samples", "50", "--device", TYPE]) == 0
+    assert cli.main(["evaluate", run, "--num-samples", "50", "--device", TYPE]) == 0
     assert "log Z" in capsys.readouterr().out
     assert cli.main(["train", "--resume", run, "--rounds", "3"]) == 0

@@ -92,7 +92,7 @@ def test_a_round_waits_as_often_as_its_table_says(name, rounds):
 
 def test_options_of_training_wait_for_nothing(rounds):
     config = small("gan", 12, critic_optimizer={"clip": 1.0, "schedule": "cosine", "warmup": 2})
-    config = loop_options(config, ema=0.9, precision="bfloat16")
+    config = loop_options(config, ema=0.9, float_precision="bfloat16")
     train_config(config, None, data_of("gan"))  # 10 batches an epoch: a new order is drawn
     assert [later.total for later in rounds[1:]] == [0] * 11, str(rounds[-1])
 

@@ -73,7 +73,7 @@ def small(name, **training):
         changes |= {"fine_tune_from": 1, "steps": 2, "negative_steps": 2}
     if name == "gebm":
         changes |= {"burst": 3, "energy_steps": 2, "initial_batches": 2}
-    config = replace(config, source={"limit": 500}, training=SMALL | training, **changes)
+    config = replace(config, source={"max_rows": 500}, training=SMALL | training, **changes)
     return config
 
 

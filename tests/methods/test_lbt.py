@@ -275,7 +275,7 @@ def test_a_student_of_two_moments_teaches_two_moments() -> None:
         generator={"width": 32, "depth": 1},
         generator_optimizer={"lr": 1e-2, "schedule": "cosine", "clip": 0.0},
     )
-    model = facade.train_config(replace(config, source={"limit": 5_000}), None)
+    model = facade.train_config(replace(config, source={"max_rows": 5_000}), None)
     x = model.sample(10_000)
     modes = data.known_density("ring8").modes()
     assert x.mean(0).abs().max().item() < 0.1
@@ -306,7 +306,7 @@ def test_a_student_of_one_s_own_must_say_how_much_noise_it_takes() -> None:
     config = replace(
         default_config("lbt", "ring8"), training={"rounds": 2, "batch": 16, "device": "cpu"}, k=1
     )
-    config = replace(config, source={"limit": 100})
+    config = replace(config, source={"max_rows": 100})
     with pytest.raises(ValueError, match=r"the student network.*no attribute 'noise'"):
         facade.train_config(config, None, networks={"student": Own()})
     student = Own()

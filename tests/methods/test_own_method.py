@@ -38,7 +38,7 @@ def test_a_new_role_is_one_file(denoising, capsys):
     out = capsys.readouterr().out
     assert all(f"--{o} " in out for o in ("sigma", "denoiser", "denoiser.width", "steps"))
     assert default_config(denoising, "moons").denoiser_optimizer.lr == 2e-3
-    words = ["--limit", "200", "--rounds", "3", "--denoiser.width", "8", "--device", "cpu"]
+    words = ["--max-rows", "200", "--rounds", "3", "--denoiser.width", "8", "--device", "cpu"]
     assert main(["train", denoising, "--data", "moons", *words, "--out", "run"]) == 0
     assert main(["sample", "run", "-n", "3", "--output", "x.csv"]) == 2
     assert "--trust-code" in capsys.readouterr().err

@@ -219,7 +219,7 @@ def test_the_torn_end_of_a_journal_is_cut_off(tmp_path: Path) -> None:
 
 
 def test_unusable_searches(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="give --trials"):
+    with pytest.raises(ValueError, match="give --num-trials"):
         journal(tmp_path, "random")
     with pytest.raises(ValueError, match="a grid needs lists"):
         journal(tmp_path, "grid", space=parse_search_space({"x": {"low": 0.0, "high": 1.0}}))

@@ -53,13 +53,13 @@ def test_values_reach_the_configuration() -> None:
         "energy": "autoencoder",
         "rounds": 7,
         "training.batch": 16,
-        "limit": 100,
+        "max_rows": 100,
         "energy_optimizer.betas": [0.5, 0.9],
         "generator": "conv",
     }
     config = applied(default_config("ebgan", "digits"), values)
     assert (config.margin, config.energy.width, config.generator.name) == (3.0, 24, "conv")
-    assert (config.training.rounds, config.training.batch, config.source.limit) == (7, 16, 100)
+    assert (config.training.rounds, config.training.batch, config.source.max_rows) == (7, 16, 100)
     assert config.energy_optimizer.betas == (0.5, 0.9)
     with pytest.raises(ValueError, match="did you mean margin"):
         applied(config, {"margni": 3})

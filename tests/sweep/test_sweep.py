@@ -32,7 +32,7 @@ from gibbsian.models.model import Model
 SMALL = {
     "rounds": [3],
     "batch": [32],
-    "limit": [300],
+    "max_rows": [300],
     "device": ["cpu"],
     "generator.width": [8],
     "energy.width": [8],
@@ -48,8 +48,8 @@ def space(tmp_path: Path) -> Path:
 
 
 def command(space: Path, out: Path, *more: str) -> list[str]:
-    words = ["sweep", "ebgan", "--data", "ring8", "--space", str(space), "--out", str(out)]
-    return [*words, "--objective", "high-quality", "--samples", "100", *more]
+    words = ["sweep", "ebgan", "--data", "ring8", "--search-space", str(space), "--out", str(out)]
+    return [*words, "--objective", "high-quality", "--num-samples", "100", *more]
 
 
 def test_a_grid_of_runs(space: Path, tmp_path: Path, capsys, monkeypatch) -> None:
@@ -216,7 +216,7 @@ def test_figures_of_pictures() -> None:
     ("entries", "more", "words"),
     [
         ({"margin": {"low": 1, "high": 2}}, (), "a grid needs lists; margin is a range"),
-        ({}, ("--search", "random"), "give --trials"),
+        ({}, ("--search", "random"), "give --num-trials"),
         ({}, ("--data", "moons"), "no known modes to cover"),
         ({}, ("--objective", "i-prime"), "gibbsian classifier"),
         ({}, ("--objective", "kl"), "kl needs log Z, which is not defined"),

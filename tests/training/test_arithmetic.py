@@ -162,7 +162,7 @@ def test_tf32_is_refused_where_it_is_not(monkeypatch: pytest.MonkeyPatch) -> Non
         start_training(
             Quadratic(),
             {"only": OptimizerOptions()},
-            TrainingOptions(precision="tf32"),
+            TrainingOptions(float_precision="tf32"),
             CountingStream(),
         )
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: False)

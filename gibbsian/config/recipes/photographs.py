@@ -17,7 +17,11 @@ def enlarged_photographs(factor: int, scale: Scale) -> Config:
     rounds = 2_000 if small else 100_000
     return replace(
         default_config("super-resolution", "photos"),
-        source={"patch": 48 if small else 96, "grey": small, "limit": 4_000 if small else 20_000},
+        source={
+            "patch_size": 48 if small else 96,
+            "grey": small,
+            "max_rows": 4_000 if small else 20_000,
+        },
         training={"rounds": rounds, "batch": 16 if small else 64},
         factor=factor,
         steps=30,

@@ -55,7 +55,7 @@ def planned(space: Space, search: Search, trials: int) -> tuple[list[Values], in
         points = grid(space)
         return points, len(points)
     if trials < 1:
-        raise ValueError(f"a {search} search needs a number of trials: give --trials")
+        raise ValueError(f"a {search} search needs a number of trials: give --num-trials")
     return [], trials
 
 
