@@ -25,6 +25,9 @@ LARGE = 0.5
 SPREAD = 0.35
 """Standard deviation (nats) between single runs above which their mean is not trusted: the bias of a
 logarithm, about half the variance, is then no longer small against the error of 8 runs."""
+DISAGREE = 3.5
+"""Standard errors apart at which two estimates are said to disagree: with 15 pairs a false alarm in
+under 1 % of the cases."""
 MARKOV_DELTA = 0.05
 Z95 = 1.959964
 
@@ -83,6 +86,18 @@ def hull(sides: Sequence[Estimate]) -> tuple[Estimate, Estimate]:
 
 def _value(estimate: Estimate) -> float:
     return estimate.value
+
+
+def disagreement(a: Estimate, b: Estimate) -> str | None:
+    """What to say of two estimates that lie too far apart for their errors; None where they do not."""
+    error = math.hypot(a.stderr, b.stderr)
+    apart = abs(a.value - b.value)
+    if apart <= DISAGREE * error:
+        return None
+    return (
+        f"{a.how} and {b.how} disagree: {a.value:.4g} against {b.value:.4g}, "
+        f"{apart / error:.1f} standard errors apart"
+    )
 
 
 def from_weights(
