@@ -28,6 +28,8 @@ logarithm, about half the variance, is then no longer small against the error of
 DISAGREE = 3.5
 """Standard errors apart at which two estimates are said to disagree: with 15 pairs a false alarm in
 under 1 % of the cases."""
+ROUNDING = 1e-4
+"""Nats by which two numbers computed in single precision may differ."""
 MARKOV_DELTA = 0.05
 Z95 = 1.959964
 
@@ -89,14 +91,16 @@ def _value(estimate: Estimate) -> float:
 
 
 def disagreement(a: Estimate, b: Estimate) -> str | None:
-    """What to say of two estimates that lie too far apart for their errors; None where they do not."""
-    error = math.hypot(a.stderr, b.stderr)
-    apart = abs(a.value - b.value)
-    if apart <= DISAGREE * error:
+    """What to say of two estimates that lie too far apart for their errors; None where they do not.
+
+    Rounding is one of the errors: weights that are all equal have no other.
+    """
+    apart = abs(a.value - b.value) / math.hypot(a.stderr, b.stderr, ROUNDING)
+    if apart <= DISAGREE:
         return None
     return (
         f"{a.how} and {b.how} disagree: {a.value:.4g} against {b.value:.4g}, "
-        f"{apart / error:.1f} standard errors apart"
+        f"{apart:.1f} standard errors apart"
     )
 
 

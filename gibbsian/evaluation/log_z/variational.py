@@ -16,12 +16,10 @@ from torch import Tensor
 from gibbsian.core import Energy, Estimate, Interval, Side, Standing, check_energy
 from gibbsian.core.measures import Measure
 from gibbsian.core.numerics import as_double, input_gradient
-from gibbsian.evaluation.log_z.estimators import Z95
+from gibbsian.evaluation.log_z.estimators import ROUNDING, Z95
 
 FALSE_ALARM = 3.5
 """Standard errors by which a bound must lie on its wrong side before it is said to."""
-ROUNDING = 1e-4
-"""Nats by which two numbers computed in single precision may differ."""
 
 
 def mean_estimate(
