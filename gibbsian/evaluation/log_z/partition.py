@@ -228,10 +228,8 @@ def _by_annealing(
 ) -> Interval | NotDefined:
     """Estimators by name along the path from a simple law."""
     if points is None and samples is not None:
-        points, samples = (
-            samples[::2],
-            samples[1::2],
-        )  # the fit and the estimate must not share draws
+        # the fit and the estimate must not share draws
+        points, samples = samples[::2], samples[1::2]
     names = tuple(m for m in (SAMPLING if methods is None else methods) if m != "quadrature")
     if methods is None and isinstance(energy, RBM) and kernel is None:
         names = tuple(m for m in names if m != "bridge")  # block Gibbs is not reversible
