@@ -101,9 +101,9 @@ def strongly_convex_upper(
     def log_ratio(x: Tensor) -> Tensor:
         return log_q(x) + check_energy(energy(x), len(x)) - measure.log_density(x)
 
-    fisher = input_gradient(log_ratio, x).flatten(1).square().sum(1).double()
+    fisher = as_double(input_gradient(log_ratio, x).flatten(1).square().sum(1))
     with torch.no_grad():
-        values = 0.5 * math.exp(oscillation) / convexity * fisher - log_ratio(x).double()
+        values = 0.5 * math.exp(oscillation) / convexity * fisher - as_double(log_ratio(x))
     fisher_mean = float(fisher.mean())
     figures = {
         "fisher": fisher_mean,
