@@ -73,9 +73,9 @@ def bounded(
     return BoundedEnergy(timed_dense(space, **trunk), experts)
 
 
-def sigmoid(space: DataSpace, **trunk: Annotated[Any, timed_dense]) -> SigmoidEnergy:
+def sigmoid(space: DataSpace, **trunk: Annotated[Any, timed_dense]) -> SigmoidOutputEnergy:
     """-log of one sigmoid on dense layers."""
-    return SigmoidEnergy(timed_dense(space, **trunk))
+    return SigmoidOutputEnergy(timed_dense(space, **trunk))
 
 
 def conv(space: DataSpace, **trunk: Annotated[Any, timed_conv]) -> LinearEnergy:
@@ -265,7 +265,7 @@ STUDENTS: Mapping[str, Builder] = {
 
 NETWORKS: Mapping[str, Mapping[str, Builder]] = {
     # a ladder is no function of one point while it trains
-    "energy": {**ENERGIES, **ON_BITS, "ladder": Ladder},
+    "energy": {**ENERGIES, **ON_BITS, "ladder": LadderNetwork},
     "generator": GENERATORS,
     "encoder": ENCODERS,
     "decoder": DECODERS,

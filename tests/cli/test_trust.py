@@ -16,23 +16,8 @@ import gibbsian
 from gibbsian.cli import main
 from gibbsian.core.records import read_record, write_record
 from gibbsian.experiments.sweep.log import JournalFile
-from tests.cli.conftest import SMALL
+from tests.cli.conftest import NETWORK, SMALL
 
-NETWORK = """
-import torch
-from torch import nn
-
-
-class Net(nn.Module):
-    confining = True
-
-    def __init__(self):
-        super().__init__()
-        self.hidden, self.head = nn.Linear(2, 8), nn.Linear(8, 1)
-
-    def forward(self, x):
-        return self.head(torch.tanh(self.hidden(x))).squeeze(1) + x.square().sum(1) / 2
-"""
 EVIL = 'import pathlib\npathlib.Path("RAN").write_text("code of a stranger ran")\n' + NETWORK
 TRAIN = ["train", "cd", "--data", "moons", *SMALL[: SMALL.index("--energy.width")]]
 REFUSED = (
