@@ -113,6 +113,7 @@ def test_python_is_told_the_rows_without_a_run_folder():
         ("tensorbord", "unknown tracker 'tensorbord'; did you mean tensorboard"),
         ("no_such_module_here:track", "cannot import 'no_such_module_here'"),
         ("json:track", "module 'json' has no function 'track' to log with"),
+        ("json:", "a tracker of your own is named package.module:function, not 'json:'"),
     ],
 )
 def test_unknown_trackers_are_named_before_anything_is_trained(tmp_path, capsys, name, sentence):

@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 import tyro
@@ -15,7 +15,8 @@ from tyro.conf import Positional
 from gibbsian.cli.console import parse, say
 from gibbsian.config.config import check_seed
 from gibbsian.core import Energy, Estimate, NotDefined
-from gibbsian.core.imports import import_here
+from gibbsian.core.imports import import_named
+from gibbsian.core.module_errors import blaming
 from gibbsian.data.readers import read
 from gibbsian.evaluation.log_z.effort import Amount, predicted_seconds
 from gibbsian.evaluation.log_z.plain import log_z
@@ -90,14 +91,13 @@ def named_energy(name: str) -> Energy:
 
     Raises ValueError in one sentence where there is none.
     """
-    module, colon, attribute = name.partition(":")
-    if not colon or not module or not attribute:
-        raise ValueError(f"name the energy as package.module:name, not {name!r}")
-    found: Any = getattr(import_here(module), attribute, None)
+    found = import_named(name, "energy", "name")
     if found is None:
+        module, _, attribute = name.partition(":")
         raise ValueError(f"module {module!r} has no {attribute!r}")
     if inspect.isclass(found):
-        found = found()
+        with blaming(f"your own energy {name}"):
+            found = found()
     if not callable(found):
         raise ValueError(f"{name} is no function; an energy maps points [n, dim] to numbers [n]")
     return found

@@ -18,7 +18,7 @@ import msgspec
 
 from gibbsian.config.consent import check_consent
 from gibbsian.core import TrainingMethod, nearest
-from gibbsian.core.imports import import_here
+from gibbsian.core.imports import import_named
 from gibbsian.core.roles import Builder, Role
 from gibbsian.core.signatures import RARE, Option, check_options, options_of
 from gibbsian.data.named import holds_pictures
@@ -53,8 +53,7 @@ def method_class(name: str) -> type[TrainingMethod]:
 @cache
 def load_method(spec: str) -> type[TrainingMethod]:
     """Import a method of the user's own, from the current directory too; ValueError if it is none."""
-    module_name, _, class_name = spec.partition(":")
-    cls = getattr(import_here(module_name), class_name, None)
+    cls = import_named(spec, "method")
     if not (isinstance(cls, type) and issubclass(cls, TrainingMethod)):
         raise ValueError(
             f"{spec} is no method; it must name a class derived from gibbsian.core.Method"

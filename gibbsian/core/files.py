@@ -90,13 +90,14 @@ def read_json(path: Path) -> Any:
         ) from error
 
 
-def _digest(tensors: Mapping[str, Tensor], facts: str) -> str:
-    digest = hashlib.blake2b(facts.encode(), digest_size=16)
+def digest(tensors: Mapping[str, Tensor], facts: str) -> str:
+    """A hash, 32 hexadecimal digits, of named tensors, in the order of their names, and of a text."""
+    found = hashlib.blake2b(facts.encode(), digest_size=16)
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
-        digest.update(f"{name}{tensor.dtype}{list(tensor.shape)}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+        found.update(f"{name}{tensor.dtype}{list(tensor.shape)}".encode())
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
 
 
 class ForeignFileError(ValueError):
@@ -112,7 +113,7 @@ def write_tensors(
     """
     copies = _apart(tensors)
     text = json.dumps(facts, allow_nan=False)
-    metadata = {"facts": text, "run": run, "checksum": _digest(copies, run + text)}
+    metadata = {"facts": text, "run": run, "checksum": digest(copies, run + text)}
     write_atomic(path, safetensors.torch.save(copies, metadata))
 
 
@@ -140,7 +141,7 @@ def read_tensors(path: Path, run: str | None = None) -> tuple[dict[str, Tensor],
     except safetensors.SafetensorError as error:
         raise CorruptFileError(f"{path} is truncated or damaged ({error})") from error
     there = metadata.get("run", "")
-    if metadata.get("checksum") != _digest(tensors, there + metadata.get("facts", "")):
+    if metadata.get("checksum") != digest(tensors, there + metadata.get("facts", "")):
         raise CorruptFileError(f"{path} is damaged: its checksum does not match its content")
     if run is not None and there != run:
         raise ForeignFileError(

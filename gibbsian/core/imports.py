@@ -6,6 +6,29 @@ import importlib
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
+
+from gibbsian.core.module_errors import blaming
+
+
+def import_named(spec: str, kind: str, thing: str = "Class") -> Any:
+    """What ``spec``, ``package.module:name``, names; None where the module has nothing of that name.
+
+    ``kind`` of thing of the user's own ("network", "tracker") and ``thing``, what stands for the name in
+    the form, are for sentences. Importing runs the module: whoever passes a name that was read from a file
+    has asked `gibbsian.config.consent.check_consent` first.
+
+    Raises ValueError, in one sentence, when the text is not of this form, and when the module is not
+    found or fails.
+    """
+    module, colon, name = spec.partition(":")
+    if not (module and colon and name):
+        article = "an" if kind[0] in "aeiou" else "a"
+        raise ValueError(
+            f"{article} {kind} of your own is named package.module:{thing}, not {spec!r}"
+        )
+    with blaming(f"your own {kind} {spec}"):
+        return getattr(import_here(module), name, None)
 
 
 def import_here(name: str) -> ModuleType:

@@ -128,9 +128,13 @@ class Model:
         Integer data are dequantised with noise from ``seed``, or scored at the value itself.
         ValueError when the method has none, and for rows unlike the training data.
         """
+        return like(self._energies(x, seed, dequantise), x, "energy")
+
+    def _energies(self, x: Array, seed: int, dequantise: bool = True) -> Tensor:
+        """The same as a tensor."""
         if not isinstance(self.method, HasEnergy):
             raise ValueError(f"{self.config.method} has no energy")
-        return like(self.scaled_energy(self.encode(self.rows(x), seed, dequantise)), x, "energy")
+        return self.scaled_energy(self.encode(self.rows(x), seed, dequantise))
 
     def scaled_energy(self, u: Tensor) -> Tensor:
         """Energies ``[n]`` of points ``u [n, *event]`` in the networks' units."""
@@ -166,7 +170,7 @@ class Model:
 
         99 is stranger than 98. ValueError where there are no held-out energies.
         """
-        return like(self.percentile_of_energy(self.energy(self.rows(x), seed)), x, "percentile")
+        return like(self.percentile_of_energy(self._energies(x, seed)), x, "percentile")
 
     def percentile_of_energy(self, energies: Tensor) -> Tensor:
         """The same of rows whose ``energies [n]`` are known."""
@@ -197,7 +201,8 @@ class Model:
         from gibbsian.models import log_density
 
         found = log_density.exact_log_z(self, z, seed)
-        return like(self.log_prob_bounds(self.rows(x), z=found, seed=seed)[0], x, "log_prob")
+        sides = log_density.log_prob_bounds(self, self.rows(x), found, seed)
+        return like(sides[0], x, "log_prob")
 
     def log_prob_bounds(
         self,

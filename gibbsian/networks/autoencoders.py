@@ -13,7 +13,15 @@ from gibbsian.core import DataSpace
 from gibbsian.core.signatures import RARE
 from gibbsian.networks.generators import ConvGenerator, DenseGenerator
 from gibbsian.networks.options import Activation, activate, check_counts
-from gibbsian.networks.trunks import ConvTrunk, DenseTrunk, Time, apply_at, he, image_shape
+from gibbsian.networks.trunks import (
+    ConvTrunk,
+    DenseTrunk,
+    Time,
+    apply_at,
+    he,
+    image_shape,
+    timed_dense,
+)
 
 
 class ConvCode(nn.Module):
@@ -23,6 +31,7 @@ class ConvCode(nn.Module):
     ValueError for a picture that cannot be halved so often.
 
     Args:
+        time: take a noise level as a second input, as the diffusion bound needs.
         channels: channels of the first convolution.
         depth: number of convolutions.
         activation: non-linearity.
@@ -32,8 +41,8 @@ class ConvCode(nn.Module):
     def __init__(
         self,
         space: DataSpace,
-        time: bool = False,
         *,
+        time: Annotated[bool, RARE] = False,
         channels: int = 32,
         depth: int = 2,
         activation: Activation = "silu",
@@ -118,29 +127,21 @@ def dense_energy(
     space: DataSpace,
     *,
     batch_norm: bool = False,
-    time: Annotated[bool, RARE] = False,
-    **trunk: Annotated[Any, DenseTrunk],
+    **trunk: Annotated[Any, timed_dense],
 ) -> AutoEncoderEnergy:
     """Dense layers to a code of ``width`` units, and one linear layer back.
 
     Args:
         batch_norm: normalise the hidden layers but the first by batch.
-        time: take a noise level as a second input, as the diffusion bound needs.
     """
-    encoder = DenseTrunk(space, batch_norm, time, **trunk)
+    encoder = timed_dense(space, batch_norm, **trunk)
     back = nn.Linear(encoder.features, math.prod(space.shape))
     return AutoEncoderEnergy(encoder, nn.Sequential(back, nn.Unflatten(1, space.shape)))
 
 
-def conv_energy(
-    space: DataSpace, *, time: Annotated[bool, RARE] = False, **code: Annotated[Any, ConvCode]
-) -> AutoEncoderEnergy:
-    """``depth`` halving convolutions to the code, and their mirror back, for images.
-
-    Args:
-        time: take a noise level as a second input, as the diffusion bound needs.
-    """
-    encoder = ConvCode(space, time, **code)
+def conv_energy(space: DataSpace, **code: Annotated[Any, ConvCode]) -> AutoEncoderEnergy:
+    """``depth`` halving convolutions to the code, and their mirror back, for images."""
+    encoder = ConvCode(space, **code)
     return AutoEncoderEnergy(encoder, encoder.mirror())
 
 

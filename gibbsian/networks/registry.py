@@ -12,7 +12,6 @@ from typing import Annotated, Any
 
 from gibbsian.core import DataSpace
 from gibbsian.core.roles import Builder
-from gibbsian.core.signatures import RARE
 from gibbsian.networks.autoencoders import (
     conv_autoencoder,
     conv_energy,
@@ -36,91 +35,67 @@ from gibbsian.networks.ladder import LadderNetwork
 from gibbsian.networks.minibatch import MinibatchCritic
 from gibbsian.networks.options import check_counts, check_positive
 from gibbsian.networks.students import FlowStudent, MixtureStudent, VAEStudent
-from gibbsian.networks.trunks import ConvTrunk, DenseTrunk
+from gibbsian.networks.trunks import ConvTrunk, DenseTrunk, timed_conv, timed_dense
 
 
-def mlp(
-    space: DataSpace, *, time: Annotated[bool, RARE] = False, **trunk: Annotated[Any, DenseTrunk]
-) -> LinearEnergy:
-    """Dense layers and a linear head; no normaliser on R^d.
-
-    Args:
-        time: take a noise level as a second input, as the diffusion bound needs.
-    """
-    return LinearEnergy(DenseTrunk(space, time=time, **trunk))
+def mlp(space: DataSpace, **trunk: Annotated[Any, timed_dense]) -> LinearEnergy:
+    """Dense layers and a linear head; no normaliser on R^d."""
+    return LinearEnergy(timed_dense(space, **trunk))
 
 
 def confined(
     space: DataSpace,
     *,
     confinement_std: float = 1.0,
-    time: Annotated[bool, RARE] = False,
-    **trunk: Annotated[Any, DenseTrunk],
+    **trunk: Annotated[Any, timed_dense],
 ) -> ConfinedEnergy:
     """Dense layers and a quadratic envelope; has a normaliser on R^d.
 
     Args:
         confinement_std: sigma of the envelope |x|^2 / (2 sigma^2).
-        time: take a noise level as a second input, as the diffusion bound needs.
     """
     check_positive(confinement_std=confinement_std)
-    return ConfinedEnergy(DenseTrunk(space, time=time, **trunk), confinement_std)
+    return ConfinedEnergy(timed_dense(space, **trunk), confinement_std)
 
 
 def bounded(
     space: DataSpace,
     *,
     experts: int = 128,
-    time: Annotated[bool, RARE] = False,
-    **trunk: Annotated[Any, DenseTrunk],
+    **trunk: Annotated[Any, timed_dense],
 ) -> BoundedEnergy:
     """VGAN's Bernoulli-entropy experts on dense layers.
 
     Args:
         experts: their number K.
-        time: take a noise level as a second input, as the diffusion bound needs.
     """
     check_counts(experts=experts)
-    return BoundedEnergy(DenseTrunk(space, time=time, **trunk), experts)
+    return BoundedEnergy(timed_dense(space, **trunk), experts)
 
 
-def sigmoid(
-    space: DataSpace, *, time: Annotated[bool, RARE] = False, **trunk: Annotated[Any, DenseTrunk]
-) -> SigmoidOutputEnergy:
-    """-log of one sigmoid on dense layers.
-
-    Args:
-        time: take a noise level as a second input, as the diffusion bound needs.
-    """
-    return SigmoidOutputEnergy(DenseTrunk(space, time=time, **trunk))
+def sigmoid(space: DataSpace, **trunk: Annotated[Any, timed_dense]) -> SigmoidOutputEnergy:
+    """-log of one sigmoid on dense layers."""
+    return SigmoidOutputEnergy(timed_dense(space, **trunk))
 
 
-def conv(
-    space: DataSpace, *, time: Annotated[bool, RARE] = False, **trunk: Annotated[Any, ConvTrunk]
-) -> LinearEnergy:
-    """Convolutions and a linear head, for images.
-
-    Args:
-        time: take a noise level as a second input, as the diffusion bound needs.
-    """
-    return LinearEnergy(ConvTrunk(space, time, **trunk))
+def conv(space: DataSpace, **trunk: Annotated[Any, timed_conv]) -> LinearEnergy:
+    """Convolutions and a linear head, for images."""
+    return LinearEnergy(timed_conv(space, **trunk))
 
 
 def conv_bounded(
     space: DataSpace,
     *,
     experts: int = 128,
-    time: Annotated[bool, RARE] = False,
-    **trunk: Annotated[Any, ConvTrunk],
+    **trunk: Annotated[Any, timed_conv],
 ) -> BoundedEnergy:
     """VGAN's Bernoulli-entropy experts on convolutions, for images.
 
     Args:
         experts: their number K.
-        time: take a noise level as a second input, as the diffusion bound needs.
     """
     check_counts(experts=experts)
-    return BoundedEnergy(ConvTrunk(space, time, **trunk), experts)
+    return BoundedEnergy(timed_conv(space, **trunk), experts)
 
 
 def joint(
@@ -128,19 +103,17 @@ def joint(
     *,
     classes: int = 10,
     confinement_std: float = 1.0,
-    time: Annotated[bool, RARE] = False,
-    **trunk: Annotated[Any, DenseTrunk],
+    **trunk: Annotated[Any, timed_dense],
 ) -> JointEnergy:
     """Logits of ``classes`` on dense layers as an energy, with a quadratic envelope.
 
     Args:
         classes: number of classes that it tells apart.
         confinement_std: sigma of the envelope |x|^2 / (2 sigma^2).
-        time: take a noise level as a second input, as the diffusion bound needs.
     """
     check_counts(classes=classes)
     check_positive(confinement_std=confinement_std)
-    return JointEnergy(DenseTrunk(space, time=time, **trunk), classes, confinement_std)
+    return JointEnergy(timed_dense(space, **trunk), classes, confinement_std)
 
 
 def conv_joint(
@@ -148,19 +121,17 @@ def conv_joint(
     *,
     classes: int = 10,
     confinement_std: float = 1.0,
-    time: Annotated[bool, RARE] = False,
-    **trunk: Annotated[Any, ConvTrunk],
+    **trunk: Annotated[Any, timed_conv],
 ) -> JointEnergy:
     """Logits of ``classes`` on convolutions as an energy, with a quadratic envelope, for images.
 
     Args:
         classes: number of classes that it tells apart.
         confinement_std: sigma of the envelope |x|^2 / (2 sigma^2).
-        time: take a noise level as a second input, as the diffusion bound needs.
     """
     check_counts(classes=classes)
     check_positive(confinement_std=confinement_std)
-    return JointEnergy(ConvTrunk(space, time, **trunk), classes, confinement_std)
+    return JointEnergy(timed_conv(space, **trunk), classes, confinement_std)
 
 
 def rbm(space: DataSpace, *, hidden: int = 128) -> RBMEnergy:
@@ -293,11 +264,8 @@ STUDENTS: Mapping[str, Builder] = {
 }
 
 NETWORKS: Mapping[str, Mapping[str, Builder]] = {
-    "energy": {
-        **ENERGIES,
-        **ON_BITS,
-        "ladder": LadderNetwork,
-    },  # while it trains, no function of one point
+    # a ladder is no function of one point while it trains
+    "energy": {**ENERGIES, **ON_BITS, "ladder": LadderNetwork},
     "generator": GENERATORS,
     "encoder": ENCODERS,
     "decoder": DECODERS,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -233,3 +233,29 @@ def image_shape(space: DataSpace) -> tuple[int, int, int]:
         )
     channels, height, width = space.shape
     return channels, height, width
+
+
+def timed_dense(
+    space: DataSpace,
+    batch_norm: bool = False,
+    *,
+    time: Annotated[bool, RARE] = False,
+    **trunk: Annotated[Any, DenseTrunk],
+) -> DenseTrunk:
+    """Dense layers of an energy.
+
+    Args:
+        time: take a noise level as a second input, as the diffusion bound needs.
+    """
+    return DenseTrunk(space, batch_norm, time, **trunk)
+
+
+def timed_conv(
+    space: DataSpace, *, time: Annotated[bool, RARE] = False, **trunk: Annotated[Any, ConvTrunk]
+) -> ConvTrunk:
+    """Convolutions of an energy.
+
+    Args:
+        time: take a noise level as a second input, as the diffusion bound needs.
+    """
+    return ConvTrunk(space, time, **trunk)

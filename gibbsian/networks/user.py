@@ -8,8 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from gibbsian.core.imports import import_here
-from gibbsian.core.module_errors import blaming
+from gibbsian.core.imports import import_named
 
 
 def load_user(spec: str) -> type[nn.Module]:
@@ -18,14 +17,10 @@ def load_user(spec: str) -> type[nn.Module]:
     Raises ValueError when the text is not of this form, the module or class is not found or cannot
     be imported, or the class is not an nn.Module.
     """
-    module_name, colon, class_name = spec.partition(":")
-    if not (module_name and colon and class_name):
-        raise ValueError(f"a network of your own is named package.module:Class, not {spec!r}")
-    with blaming(f"your own network {spec}"):
-        module = import_here(module_name)
-    cls = getattr(module, class_name, None)
+    cls = import_named(spec, "network")
     if cls is None:
-        raise ValueError(f"module {module_name!r} has no class {class_name!r}")
+        module, _, name = spec.partition(":")
+        raise ValueError(f"module {module!r} has no class {name!r}")
     if not (inspect.isclass(cls) and issubclass(cls, nn.Module)):
         raise ValueError(f"{spec} is not a class derived from torch.nn.Module")
     return cls

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from gibbsian.core import nearest
-from gibbsian.core.imports import import_here
+from gibbsian.core.imports import import_named
 from gibbsian.training import TrainingCallback
 
 Tracker = Callable[[Path, Mapping[str, Any]], TrainingCallback]
@@ -97,8 +97,8 @@ def tracker(name: str) -> Tracker:
         if name not in TRACKERS:
             raise nearest("tracker", name, [*TRACKERS, "package.module:function"])
         return TRACKERS[name]
-    module, _, function = name.partition(":")
-    found = getattr(import_here(module), function, None)
+    found = import_named(name, "tracker", "function")
     if not callable(found):
+        module, _, function = name.partition(":")
         raise ValueError(f"module {module!r} has no function {function!r} to log with")
     return found

@@ -30,6 +30,22 @@ SMALL = [
     *("--chains", "16", "--sampler.steps", "2", "--sampler.sample-steps", "2"),
     *("--energy.width", "8", "--energy.fourier", "4"),
 ]
+NETWORK = """
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    confining = True
+
+    def __init__(self):
+        super().__init__()
+        self.hidden, self.head = nn.Linear(2, 8), nn.Linear(8, 1)
+
+    def forward(self, x):
+        return self.head(torch.tanh(self.hidden(x))).squeeze(1) + x.square().sum(1) / 2
+"""
+"""A module with a network of one's own, a small energy that grows at infinity."""
 GAME = [
     *("--max-rows", "200", "--batch", "32", "--rounds", "2", "--device", "cpu"),
     *("--generator.width", "8"),

@@ -39,6 +39,10 @@ def three(x):
     return (x * torch.ones(3)).sum(1)
 
 five = 5
+
+class Wants:
+    def __init__(self, width):
+        pass
 """
 
 
@@ -46,6 +50,7 @@ five = 5
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "some_energies.py").write_text(ENERGIES)
+    (tmp_path / "broken_energies.py").write_text("1 / 0\n")
     points = np.random.default_rng(0).normal(size=(300, 5)).astype("float32")
     np.save(tmp_path / "points.npy", points)
     return tmp_path
@@ -85,6 +90,12 @@ BAD = {
     ("some_energies:three", "--dim", "5"): "cannot be evaluated at points of shape [3, 5]",
     ("some_energies:five", "--dim", "5"): "is no function",
     ("some_energies:six", "--dim", "5"): "has no 'six'",
+    (
+        "some_energies:Wants",
+        "--dim",
+        "5",
+    ): "your own energy some_energies:Wants fails with TypeError",
+    ("broken_energies:bowl", "--dim", "5"): "broken_energies:bowl fails with ZeroDivisionError",
     ("no_such_module:energy", "--dim", "5"): "cannot import 'no_such_module'",
     ("some_energies", "--dim", "5"): "package.module:name",
     (

@@ -11,60 +11,46 @@ import gibbsian
 from gibbsian.cli import main
 from gibbsian.config.config import replace
 from gibbsian.config.recipes import default_config
-from tests.cli.conftest import SMALL
+from tests.cli.conftest import NETWORK, SMALL
 
 UNSIZED = SMALL[:-4]  # the options of a built-in network are none of one's own
 
-MODULE = '''
-import torch
-from torch import nn
+MODULE = (
+    NETWORK
+    + """
 
-
-class Mine(nn.Module):
-    """A small energy that grows at infinity."""
-
-    confining = True
-
-    def __init__(self):
-        super().__init__()
-        self.hidden, self.head = nn.Linear(2, 8), nn.Linear(8, 1)
-
-    def forward(self, x):
-        return self.head(torch.tanh(self.hidden(x))).squeeze(1) + x.square().sum(1) / 2
-
-
-class Column(Mine):
+class Column(Net):
     def forward(self, x):
         return super().forward(x)[:, None]
 
 
-class Total(Mine):
+class Total(Net):
     def forward(self, x):
         return super().forward(x).sum()
 
 
-class Pair(Mine):
+class Pair(Net):
     def forward(self, x):
         return super().forward(x), x
 
 
-class Detached(Mine):
+class Detached(Net):
     def forward(self, x):
         return super().forward(x).detach()
 
 
-class Whole(Mine):
+class Whole(Net):
     def forward(self, x):
         return super().forward(x).long()
 
 
-class Three(Mine):
+class Three(Net):
     def __init__(self):
         super().__init__()
         self.hidden = nn.Linear(3, 8)
 
 
-class Idle(Mine):
+class Idle(Net):
     def __init__(self):
         super().__init__()
         self.unused = nn.Linear(2, 2)
@@ -80,7 +66,7 @@ class Breaks(nn.Module):
         raise RuntimeError("no luck\\nand more lines")
 
 
-class Wants(Mine):
+class Wants(Net):
     def __init__(self, width):
         super().__init__()
 
@@ -91,7 +77,8 @@ class Plain:
 
 def function():
     pass
-'''
+"""
+)
 BAD = {
     "mine:Column": r"one number per row, shape \[2\]; this one returned \[2, 1\]",
     "mine:Total": r"one number per row, shape \[2\]; this one returned \[\]",
@@ -107,10 +94,10 @@ BAD = {
     "mine:function": "mine:function is not a class derived from torch.nn.Module",
     "mine:Main": "module 'mine' has no class 'Main'",
     "mine:": "a network of your own is named package.module:Class, not 'mine:'",
-    ".mine:Mine": "your own network .mine:Mine fails with TypeError",
-    "gone:Mine": "cannot import 'gone' .* installed or lie in",
-    "broken:Mine": "your own network broken:Mine fails with ZeroDivisionError",
-    "garbled:Mine": "cannot import 'garbled' .*syntax",
+    ".mine:Net": "your own network .mine:Net fails with TypeError",
+    "gone:Net": "cannot import 'gone' .* installed or lie in",
+    "broken:Net": "your own network broken:Net fails with ZeroDivisionError",
+    "garbled:Net": "cannot import 'garbled' .*syntax",
 }
 
 
@@ -138,7 +125,7 @@ def test_refused(name, modules, refused):
 
 
 def test_a_generator_of_the_wrong_shape(modules, refused):
-    words = ("train", "vgan", "--data", "moons", "--latent", "2", "--generator", "mine:Mine")
+    words = ("train", "vgan", "--data", "moons", "--latent", "2", "--generator", "mine:Net")
     sentence = refused(*words, "--out", "new")
     assert r"the generator returns [] per row, but one observation is [2]" in sentence
 
@@ -147,7 +134,7 @@ TRUST = "--trust-code"
 
 
 def test_from_the_command_line_to_samples_scores_and_figures(modules, capsys):
-    assert main([*TRAIN, "--energy", "mine:Mine"]) == 0
+    assert main([*TRAIN, "--energy", "mine:Net"]) == 0
     assert main(["sample", "new", "-n", "5", "--output", "x.csv", TRUST]) == 0
     assert np.loadtxt("x.csv", delimiter=",").shape == (5, 2)
     capsys.readouterr()

@@ -189,6 +189,19 @@ def test_sides_that_disagree_say_so():
     assert any("disagree" in w and "standard errors apart" in w for w in result.warnings)
 
 
+@pytest.mark.parametrize("measure", [Counting((20,)), Box((5,), -1.0, 1.0)])
+def test_equal_weights_have_no_error_but_rounding_and_do_not_disagree(measure):
+    """A constant energy where the base is drawn from exactly: every weight is Z."""
+    result = log_partition(
+        lambda x: torch.full((len(x),), 0.3), measure, rng=rng(), effort=EFFORT,
+        methods=["importance", "ais", "smc", "bridge"],
+    )  # fmt: skip
+    assert isinstance(result, Interval) and result.warnings == ()
+    truth = math.prod(measure.shape) * math.log(2) - 0.3
+    assert result.lower.value == pytest.approx(truth, abs=1e-5)
+    assert result.upper.value == pytest.approx(truth, abs=1e-5)
+
+
 def test_not_defined():
     class Bounded(nn.Module):
         def forward(self, x: Tensor) -> Tensor:

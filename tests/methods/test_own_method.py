@@ -67,6 +67,21 @@ def test_what_does_not_fit_is_refused_in_a_sentence(denoising, monkeypatch):
         method_class("denoising:dense")
 
 
+def test_a_module_that_does_not_import_is_refused_in_a_sentence(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    (tmp_path / "broken_method.py").write_text("1 / 0\n")
+    words = {
+        "broken_method:Mine": "your own method broken_method:Mine fails with ZeroDivisionError",
+        "broken_method:": "a method of your own is named package.module:Class, not 'broken_method:'",
+        "no_such_module:Mine": "cannot import 'no_such_module'",
+    }
+    for name, sentence in words.items():
+        assert main(["train", name, "--data", "moons"]) == 2
+        said = capsys.readouterr().err
+        assert sentence in said and len(said.splitlines()) == 1
+
+
 def test_adding_it_changes_no_file_of_the_package(denoising):
     done = subprocess.run(
         ["git", "grep", "-l", "denoising:Denoising", "--", "gibbsian"],

@@ -5,7 +5,6 @@ None of them is the network that FID and KID are defined by, and no number here 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -17,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from gibbsian.core import DataSpace, nearest
+from gibbsian.core import DataSpace, files, nearest
 from gibbsian.data.transforms import Transform
 from gibbsian.evaluation import Extractor
 from gibbsian.evaluation.features.classifier import load_classifier
@@ -64,12 +63,7 @@ def class_predictions(file: Path, transform: Transform) -> Extractor:
 
 def digest(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> str:
     """A hash, 32 hexadecimal digits, of named tensors and of JSON-able ``facts`` about preprocessing."""
-    found = hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16)
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        found.update(f"{name}{tensor.dtype}{list(tensor.shape)}".encode())
-        found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return found.hexdigest()
+    return files.digest(tensors, json.dumps(facts, sort_keys=True))
 
 
 def _flat(x: Tensor) -> Tensor:

@@ -20,14 +20,17 @@ from torch import Generator, Tensor
 from gibbsian.core import Estimate, Interval, Side, Standing
 from gibbsian.core.measures import Gaussian
 from gibbsian.core.numerics import log_mean_exp
-from gibbsian.evaluation.log_z.posterior import LogLikelihood, posterior_likelihood
+from gibbsian.evaluation.log_z.posterior import (
+    AT_ONCE,
+    Joint,
+    LogLikelihood,
+    posterior_likelihood,
+)
 from gibbsian.samplers import AnnealingPath, adapt, adapt_schedule, ais, hmc
 
 LogWeights = Callable[[Tensor, int, Generator], Tensor]
 """``(x [B, *event], k, rng)`` to log p(x, z) / q(z|x) of k draws of q for each row, ``[k, B]``."""
 
-AT_ONCE = 20_000
-"""Decoded rows held in memory at a time."""
 LOW_DIMENSION = 5
 """From here on modes and curvatures of the posterior are no longer looked for."""
 LEAPFROG, REFINED = 4, 30
@@ -66,29 +69,6 @@ def mean_weights(
     return MeanWeights(first - math.log(k), torch.exp(2 * first - second) / k)
 
 
-@dataclass(frozen=True)
-class Chains:
-    """The posterior of each row as an energy for ``each`` chains per row, row by row."""
-
-    log_likelihood: LogLikelihood
-    prior: Gaussian
-    x: Tensor
-    each: int
-
-    def energy(self, z: Tensor) -> Tensor:
-        """-log p(z) - log p(x|z), ``[B * each, latent] -> [B * each]``."""
-        x = self.x.repeat_interleave(self.each, 0)
-        return -self.prior.log_density(z) - self.log_likelihood(x, z)
-
-    def base(self, z: Tensor) -> Tensor:
-        """-log p(z)."""
-        return -self.prior.log_density(z)
-
-    def start(self, rng: Generator) -> Tensor:
-        """Exact draws of the prior, ``[B * each, latent]``."""
-        return self.prior.sample(len(self.x) * self.each, rng).to(self.x)
-
-
 def annealed(
     log_likelihood: LogLikelihood,
     prior: Gaussian,
@@ -104,17 +84,16 @@ def annealed(
     the forward particles, drawn by weight and moved on by adapted HMC, which are the posterior only
     approximately.
     """
-    pilot = Chains(log_likelihood, prior, x, chains)
-    path = AnnealingPath(pilot.base, pilot.energy)
+    joint = Joint(log_likelihood, prior, x)
+    path = AnnealingPath(joint.base, joint.energy)
     kernel = hmc(path, 0.1, LEAPFROG)
-    schedule = adapt_schedule(
-        kernel, pilot.start(rng), rng, runs=len(x), conditional_ess=conditional_ess
-    )
-    forward = ais(kernel, pilot.start(rng), schedule, rng)
+    pilot = joint.draw(chains, rng)
+    schedule = adapt_schedule(kernel, pilot, rng, runs=len(x), conditional_ess=conditional_ess)
+    forward = ais(kernel, joint.draw(chains, rng), schedule, rng)
     weights = forward.log_weights.softmax(1).to(rng.device)
     drawn = torch.multinomial(weights, chains, replacement=True, generator=rng)
     index = drawn + chains * torch.arange(len(x), device=rng.device)[:, None]
-    at_posterior = hmc(pilot.energy, 0.1, LEAPFROG, jitter=0.2)
+    at_posterior = hmc(joint.energy, 0.1, LEAPFROG, jitter=0.2)
     moved = adapt(at_posterior, forward.x[index.flatten()], REFINED, rng, groups=len(x)).x
     back = ais(kernel, moved, schedule, rng, reverse=True)
     return log_mean_exp(forward.log_weights, 1), -log_mean_exp(back.log_weights, 1)

@@ -25,6 +25,11 @@ LARGE = 0.5
 SPREAD = 0.35
 """Standard deviation (nats) between single runs above which their mean is not trusted: the bias of a
 logarithm, about half the variance, is then no longer small against the error of 8 runs."""
+DISAGREE = 3.5
+"""Standard errors apart at which two estimates are said to disagree: with 15 pairs a false alarm in
+under 1 % of the cases."""
+ROUNDING = 1e-4
+"""Nats by which two numbers computed in single precision may differ."""
 MARKOV_DELTA = 0.05
 Z95 = 1.959964
 
@@ -83,6 +88,20 @@ def hull(sides: Sequence[Estimate]) -> tuple[Estimate, Estimate]:
 
 def _value(estimate: Estimate) -> float:
     return estimate.value
+
+
+def disagreement(a: Estimate, b: Estimate) -> str | None:
+    """What to say of two estimates that lie too far apart for their errors; None where they do not.
+
+    Rounding is one of the errors: weights that are all equal have no other.
+    """
+    apart = abs(a.value - b.value) / math.hypot(a.stderr, b.stderr, ROUNDING)
+    if apart <= DISAGREE:
+        return None
+    return (
+        f"{a.how} and {b.how} disagree: {a.value:.4g} against {b.value:.4g}, "
+        f"{apart:.1f} standard errors apart"
+    )
 
 
 def from_weights(

@@ -22,7 +22,7 @@ from torch import Generator, Tensor
 
 from gibbsian.core import Energy, Estimate, check_energy
 from gibbsian.core.measures import Measure
-from gibbsian.core.numerics import input_gradient
+from gibbsian.core.numerics import as_double, input_gradient
 from gibbsian.evaluation.log_z.variational import mean_estimate
 
 LogWeight = Callable[[Tensor], Tensor]
@@ -82,8 +82,8 @@ def latent_log_sobolev_upper(
         )
     z = ball(draws, radius, dim, rng, dtype)
     with torch.no_grad():
-        values = h(z).double() + math.log(share)
-    squared = input_gradient(h, z).detach().square().sum(1).double()
+        values = as_double(h(z)) + math.log(share)
+    squared = as_double(input_gradient(h, z).detach().square().sum(1))
     osc = oscillation(h, z, radius)
     if not (math.isfinite(osc) and squared.isfinite().all()):
         raise ValueError("h or its slope is not finite on the ball; take a smaller radius")

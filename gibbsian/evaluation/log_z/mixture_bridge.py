@@ -25,7 +25,15 @@ from gibbsian.core import Energy, Interval, NotDefined, check_energy
 from gibbsian.core.measures import Box, Gaussian, RealSpace
 from gibbsian.evaluation.log_z.coordinates import Coordinates, Potential, unfolded
 from gibbsian.evaluation.log_z.effort import LogZEffort
-from gibbsian.evaluation.log_z.estimators import FEW, Z95, LogZ, bridge, from_weights, hull
+from gibbsian.evaluation.log_z.estimators import (
+    FEW,
+    Z95,
+    LogZ,
+    bridge,
+    disagreement,
+    from_weights,
+    hull,
+)
 from gibbsian.evaluation.log_z.folds import (
     UNSEEN,
     Chains,
@@ -40,8 +48,6 @@ from gibbsian.evaluation.log_z.student_mixture import StudentMixture, single
 from gibbsian.samplers import adapt_schedule, ais, importance_ess, mala, pareto_k
 from gibbsian.samplers.potential import AnnealingPath
 
-DISAGREE = 3.5
-"""Standard errors apart at which the two kinds of estimate are said to disagree."""
 LEAST, MOST = 20, 1000
 """Points that a mixture needs, and more than which it does not use."""
 VERY_HEAVY = 1.0
@@ -227,14 +233,8 @@ def _from_exact(
 
 def doubts(ends: Sequence[tuple[Tensor, Tensor]], below: LogZ, between: LogZ) -> list[str]:
     """What there is to warn of, in words."""
-    found = []
-    error = math.hypot(float(below.stderr), float(between.stderr))
-    apart = abs(float(below.value) - float(between.value))
-    if apart > DISAGREE * error:
-        found.append(
-            f"{below.how} and {between.how} disagree: {float(below.value):.4g} against "
-            f"{float(between.value):.4g}, {apart / error:.1f} standard errors apart"
-        )
+    apart = disagreement(below.estimate(), between.estimate())
+    found = [] if apart is None else [apart]
     chance = min(unseen(forward, reverse) for forward, reverse in ends)
     if chance < UNSEEN:
         found.append(

@@ -24,7 +24,7 @@ from gibbsian.evaluation.log_z.annealing import (
 )
 from gibbsian.evaluation.log_z.coordinates import brought_to_cpu
 from gibbsian.evaluation.log_z.effort import Amount, LogZEffort, effort_of
-from gibbsian.evaluation.log_z.estimators import hull
+from gibbsian.evaluation.log_z.estimators import disagreement, hull
 from gibbsian.evaluation.log_z.grids import coarse_draws
 from gibbsian.evaluation.log_z.mixture_bridge import LEAST, mixture_log_z
 from gibbsian.evaluation.log_z.mode_search import find_modes
@@ -36,9 +36,6 @@ from gibbsian.samplers.binary import RBM
 from gibbsian.samplers.metropolis import Proposal, check_proposal
 from gibbsian.samplers.tempering import ScheduleError
 
-DISAGREE = 3.5
-"""Standard errors apart at which two estimates are said to disagree: with 15 pairs a false alarm in
-under 1 % of the cases."""
 EXPLORED = 500
 """Points that sequential Monte Carlo finds from the base measure where none are given."""
 
@@ -212,7 +209,7 @@ def _beside(found: Interval, other: Estimate) -> Interval:
     warnings = list(found.warnings)
     if not other.diagnostics["concerns"]:
         sides = (found.lower, found.upper)
-        texts = [text for side in sides if (text := _disagreement(side, other)) is not None]
+        texts = [text for side in sides if (text := disagreement(side, other)) is not None]
         warnings += texts[:1] if len(texts) == 2 else []
     return replace(found, lower=lower, warnings=tuple(warnings))
 
@@ -231,10 +228,8 @@ def _by_annealing(
 ) -> Interval | NotDefined:
     """Estimators by name along the path from a simple law."""
     if points is None and samples is not None:
-        points, samples = (
-            samples[::2],
-            samples[1::2],
-        )  # the fit and the estimate must not share draws
+        # the fit and the estimate must not share draws
+        points, samples = samples[::2], samples[1::2]
     names = tuple(m for m in (SAMPLING if methods is None else methods) if m != "quadrature")
     if methods is None and isinstance(energy, RBM) and kernel is None:
         names = tuple(m for m in names if m != "bridge")  # block Gibbs is not reversible
@@ -275,7 +270,7 @@ def combine(found: dict[str, Estimate]) -> Interval:
     ]
     sound = [e for e in found.values() if not e.diagnostics["concerns"] or e in (lower, upper)]
     pairs = itertools.combinations(sound, 2)
-    warnings += [text for a, b in pairs if (text := _disagreement(a, b)) is not None]
+    warnings += [text for a, b in pairs if (text := disagreement(a, b)) is not None]
     everything = {**lower.diagnostics, "estimates": dict(found)}
     if upper.standing != "bound in expectation" or upper is lower:
         lower, upper = hull([lower, upper])
@@ -300,14 +295,3 @@ def _from_below(found: Mapping[str, Estimate]) -> Estimate:
         return Estimate(value, stderr, "lower", "bound in expectation", how, both)
     others = [found["importance"]] if "importance" in found else list(found.values())
     return (sound or others)[0]
-
-
-def _disagreement(a: Estimate, b: Estimate) -> str | None:
-    """What to say of two estimates that lie too far apart for their errors."""
-    error = math.hypot(a.stderr, b.stderr)
-    if abs(a.value - b.value) <= DISAGREE * error:
-        return None
-    return (
-        f"{a.how} and {b.how} disagree: {a.value:.4g} against {b.value:.4g}, "
-        f"{abs(a.value - b.value) / error:.1f} standard errors apart"
-    )

@@ -19,6 +19,7 @@ from torch import Generator, Tensor
 from gibbsian.core.measures import Gaussian
 from gibbsian.core.numerics import log_mean_exp
 from gibbsian.evaluation.log_z.estimators import bridge
+from gibbsian.evaluation.log_z.student_mixture import log_student
 from gibbsian.samplers import adapt, hmc
 from gibbsian.samplers.draws import RELIABLE_K, importance_ess, pareto_k
 
@@ -31,8 +32,8 @@ KERNELS = 48
 """Components at draws of the first proposal resampled by weight, where the posterior is no sum of modes."""
 FREEDOM, DEFENSIVE, INFLATION = 5, 0.1, 1.2
 """Degrees of freedom of a component, the prior's share of the proposal, and a width over Laplace's."""
-ROWS = 20_000
-"""Latent points decoded at a time."""
+AT_ONCE = 20_000
+"""Latent points decoded, and so rows held in memory, at a time."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Joint:
 
     def __call__(self, z: Tensor) -> Tensor:
         """``[B, n, latent] -> [B, n]``, decoded in parts."""
-        step = max(1, ROWS // len(z))
+        step = max(1, AT_ONCE // len(z))
         return torch.cat([self._part(part) for part in z.split(step, 1)], 1)
 
     def _part(self, z: Tensor) -> Tensor:
@@ -74,7 +75,15 @@ class Joint:
 
     def energy(self, z: Tensor) -> Tensor:
         """-log p(x, z), ``[B * n, latent] -> [B * n]``, row by row."""
-        return -self._part(z.view(len(self.x), -1, z.shape[1])).flatten()
+        return -self._part(z.unflatten(0, (len(self.x), -1))).flatten()
+
+    def base(self, z: Tensor) -> Tensor:
+        """-log p(z), ``[B * n, latent] -> [B * n]``."""
+        return -self.prior.log_density(z)
+
+    def draw(self, n: int, rng: Generator) -> Tensor:
+        """Exact draws of the prior, ``n`` for every row, row by row, ``[B * n, latent]``."""
+        return self.prior.sample(len(self.x) * n, rng).to(self.x)
 
 
 @dataclass(frozen=True)
@@ -101,15 +110,11 @@ class Proposal:
 
     def log_density(self, z: Tensor) -> Tensor:
         """``[B, n, d] -> [B, n]``."""
-        d = z.shape[-1]
         deviation = (z[:, None] - self.mean[:, :, None]).mT
         solved = torch.linalg.solve_triangular(self.factor, deviation, upper=False)
-        square = solved.square().sum(2)
-        constant = math.lgamma((FREEDOM + d) / 2) - math.lgamma(FREEDOM / 2)
-        constant -= 0.5 * d * math.log(FREEDOM * math.pi)
-        log_det = self.factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)[..., None]
-        log_t = constant - log_det - 0.5 * (FREEDOM + d) * torch.log1p(square / FREEDOM)
-        narrow = (log_t + self.log_share[..., None]).logsumexp(1) + math.log1p(-DEFENSIVE)
+        squares = solved.square().sum(2).mT
+        log_t = log_student(squares, self.factor[:, None], z.new_tensor(FREEDOM))
+        narrow = (log_t + self.log_share[:, None]).logsumexp(2) + math.log1p(-DEFENSIVE)
         wide = self.prior.log_density(z.flatten(0, 1)).view(z.shape[:2]) + math.log(DEFENSIVE)
         return torch.logaddexp(narrow, wide)
 
@@ -117,7 +122,7 @@ class Proposal:
 def fitted_proposal(joint: Joint, rng: Generator) -> Proposal:
     """The mixture at the modes of p(z|x) that ascent from prior draws finds, one per row."""
     rows, d = len(joint.x), joint.prior.shape[0]
-    candidates = joint.prior.sample(rows * CANDIDATES, rng).to(joint.x).view(rows, CANDIDATES, d)
+    candidates = joint.draw(CANDIDATES, rng).view(rows, CANDIDATES, d)
     with torch.no_grad():
         best = joint(candidates).topk(MODES // 2, 1).indices
     others = candidates[:, : MODES - best.shape[1]]  # as they were drawn: for modes the best miss

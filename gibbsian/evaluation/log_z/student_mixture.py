@@ -69,7 +69,11 @@ class StudentMixture:
 
 
 def log_student(squares: Tensor, factors: Tensor, freedoms: Tensor) -> Tensor:
-    """log t from squared distances ``[n, K]``, with ``factors [K, d, d]`` and ``freedoms [K]``."""
+    """log t from squared distances ``[*, n, K]``, with ``factors [*, K, d, d]`` and ``freedoms [K]``.
+
+    The leading dimensions of ``factors`` broadcast against those of the distances; ``freedoms`` may be one
+    number for all, 0-d.
+    """
     d = factors.shape[-1]
     half = 0.5 * freedoms
     constant = (

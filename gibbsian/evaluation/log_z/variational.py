@@ -16,12 +16,10 @@ from torch import Tensor
 from gibbsian.core import Energy, Estimate, Interval, Side, Standing, check_energy
 from gibbsian.core.measures import Measure
 from gibbsian.core.numerics import as_double, input_gradient
-from gibbsian.evaluation.log_z.estimators import Z95
+from gibbsian.evaluation.log_z.estimators import ROUNDING, Z95
 
 FALSE_ALARM = 3.5
 """Standard errors by which a bound must lie on its wrong side before it is said to."""
-ROUNDING = 1e-4
-"""Nats by which two numbers computed in single precision may differ."""
 
 
 def mean_estimate(
@@ -103,9 +101,9 @@ def strongly_convex_upper(
     def log_ratio(x: Tensor) -> Tensor:
         return log_q(x) + check_energy(energy(x), len(x)) - measure.log_density(x)
 
-    fisher = input_gradient(log_ratio, x).flatten(1).square().sum(1).double()
+    fisher = as_double(input_gradient(log_ratio, x).flatten(1).square().sum(1))
     with torch.no_grad():
-        values = 0.5 * math.exp(oscillation) / convexity * fisher - log_ratio(x).double()
+        values = 0.5 * math.exp(oscillation) / convexity * fisher - as_double(log_ratio(x))
     fisher_mean = float(fisher.mean())
     figures = {
         "fisher": fisher_mean,

@@ -22,10 +22,17 @@ class JournalLock:
     def acquire(self) -> bool:
         """Take the lock, then cut off an unfinished last line."""
         self.lock.acquire()
-        content = self.journal.read_bytes() if self.journal.exists() else b""
-        if content and not content.endswith(b"\n"):
-            os.truncate(self.journal, content.rfind(b"\n") + 1)
+        if self.journal.exists() and self._is_torn():
+            os.truncate(self.journal, self.journal.read_bytes().rfind(b"\n") + 1)
         return True
+
+    def _is_torn(self) -> bool:
+        """Whether the last line has no end; the lock is taken often, and a journal grows long."""
+        with self.journal.open("rb") as file:
+            if file.seek(0, os.SEEK_END) == 0:
+                return False
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) != b"\n"
 
     def release(self) -> None:
         """Let go."""
