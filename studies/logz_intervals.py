@@ -18,6 +18,11 @@ after every choice among estimators. Fixed before running:
   Gaussians is at most 0.1 nats in at most 10 CPU seconds.
 - Of every target, runs 0 to 9 with exact points and 0 to 2 of each other variant; then, as far as time
   goes, runs up to 20 and 8, up to 50 and 30, and 100 of each. The table says how many were run.
+- Trained models, in `studies/logz_trained.py`: `gibbsian.train` trains six (800 rounds, seed 0), in the plane
+  and, on tables of two independent pairs of columns, in four dimensions; the truth is a grid of the
+  trained energy in double precision. Measured is log Z as `Model.evaluate` gives it (from training rows) and
+  as `Model.log_z()` does (from samples of its own), 10 seeds each. The same limits hold for all of these
+  runs together and for every model, for needless warnings 20 %.
 - The final run was made once, not repeated: it was stopped and resumed, and what had been run was kept.
   The quick form takes one run per kind of points of one final target.
 """
@@ -38,6 +43,7 @@ from gibbsian.core.measures import Box, Counting
 from gibbsian.evaluation import log_partition
 from studies.harness import Result, Study, run_study
 from studies.logz_targets import FINAL, TUNING, Truth
+from studies.logz_trained import CALLS, MODELS, SEEDS, measure_model
 
 VARIANTS = ("exact", "foreign", "scaled", "few")
 STAGES = {
@@ -128,7 +134,7 @@ def cells(quick: bool) -> dict[str, Callable[[], Result]]:
                 f"effort: {name}": partial(measure_effort, name, EFFORT_RUNS)
                 for name in EFFORT_TARGETS
             }
-    return found
+    return found | {f"model: {name}": partial(measure_model, name, SEEDS) for name in MODELS}
 
 
 def cheapest_first() -> list[str]:
@@ -224,6 +230,27 @@ def verdict(results: Mapping[str, Result]) -> dict[str, bool | float]:
     }
 
 
+def verdict_of_models(results: Mapping[str, Result]) -> dict[str, bool | float]:
+    """The conditions on what trained models say of themselves."""
+    cells = [results[key] for name in MODELS if (key := f"model: {name}") in results]
+    own = [[(row, cell["log_z"]) for call in CALLS for row in cell["rows"][call]] for cell in cells]
+    pairs = [(row, z) for rows in own for row, z in rows if row]
+    refused = sum(not row for rows in own for row, _ in rows)
+    worst = max((share(silent(row, z) for row, z in rows if row) for rows in own), default=0.0)
+    warned = share(bool(row[4]) for row, z in pairs if holds(row, z))
+    silently = share(silent(row, z) for row, z in pairs)
+    return {
+        "runs of trained models": float(len(pairs) + refused),
+        "refusals of trained models": float(refused),
+        "their silent misses": silently,
+        "their silent misses on the worst model": worst,
+        "warned though it holds, trained models": warned,
+        "trained models are never refused": refused == 0,
+        "silent misses of trained models are rare": silently <= SILENT and worst <= SILENT_ON_ONE,
+        "few needless warnings of trained models": warned <= WARNED_OTHERS,
+    }
+
+
 def _line(name: str, variant: str, rows: Sequence[Row], truth: float) -> str:
     kept = [row for row in rows if row]
     if not kept:
@@ -238,6 +265,33 @@ def _line(name: str, variant: str, rows: Sequence[Row], truth: float) -> str:
     )
 
 
+def _conditions(found: Mapping[str, bool | float]) -> list[str]:
+    """A verdict, one condition or number a line."""
+    return [
+        f"- {condition}: "
+        + (("yes" if value else "**no**") if isinstance(value, bool) else f"{value:.3g}")
+        for condition, value in found.items()
+    ]
+
+
+def _of_models(results: Mapping[str, Result]) -> list[str]:
+    """Table and verdict of the trained models."""
+    lines = [
+        "| trained model | call | runs | silent misses | lower side holds | upper side holds | warned "
+        "| median width (nats) | median CPU seconds | refused |",
+        "|---" * 10 + "|",
+    ]
+    for name in MODELS:
+        cell = results.get(f"model: {name}", {"rows": {}})
+        lines += [_line(name, call, rows, cell["log_z"]) for call, rows in cell["rows"].items()]
+    error = max(results.get(f"model: {name}", {"grid_error": 0.0})["grid_error"] for name in MODELS)
+    lines += ["", *_conditions(verdict_of_models(results))]
+    return [
+        *lines,
+        f"- every second point of the grids alone changes the truth by at most: {error:.1g}",
+    ]
+
+
 def render(results: Mapping[str, Result]) -> str:
     """The tables and the verdict."""
     lines = [
@@ -250,10 +304,9 @@ def render(results: Mapping[str, Result]) -> str:
             rows = rows_of(results, [variant])[name]
             if rows:
                 lines.append(_line(name, variant, rows, results[name]["log_z"]))
-    lines.append("")
-    for condition, value in verdict(results).items():
-        text = ("yes" if value else "**no**") if isinstance(value, bool) else f"{value:.3g}"
-        lines.append(f"- {condition}: {text}")
+    lines += ["", *_conditions(verdict(results))]
+    if any(f"model: {name}" in results for name in MODELS):
+        lines += ["", *_of_models(results)]
     lines += ["", "Width falls with effort (exact points):", ""]
     lines += [
         "| target | effort | runs | silent misses | median width | CPU seconds |",

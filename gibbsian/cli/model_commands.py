@@ -14,9 +14,11 @@ import tyro
 from tyro.conf import Positional
 
 from gibbsian.cli.console import parse, say
+from gibbsian.cli.partition_function import foretell
 from gibbsian.config import recipes
 from gibbsian.config.config import to_json
 from gibbsian.config.run_folder import Run, open_run
+from gibbsian.core import progress
 from gibbsian.core.protocols import HasClasses, HasLatentTarget
 from gibbsian.core.records import write_record
 from gibbsian.core.text import printable
@@ -26,9 +28,10 @@ from gibbsian.data.masks import read_mask, read_observation
 from gibbsian.data.queries import read_points_in_parts
 from gibbsian.evaluation.log_z.effort import Amount
 from gibbsian.integrations.arviz import write_chains
-from gibbsian.models.evaluate import evaluate_run
+from gibbsian.models.evaluate import SEEN, evaluate_run
 from gibbsian.models.evaluation_record import render
 from gibbsian.models.latents import manifold, traverse
+from gibbsian.models.log_density import estimated_energy
 from gibbsian.models.model import CHUNK, KernelName, Model, load
 from gibbsian.models.scores import score_in_parts
 from gibbsian.models.train import device_of, load_data
@@ -268,15 +271,14 @@ def evaluate(arguments: list[str]) -> int:
     args = parse(Evaluate, arguments, "evaluate")
     run = open_run(args.run)
     model = load(run.path, device=device_of(args.device), trust_code=args.trust_code)
-    figures = evaluate_run(
-        model,
-        load_data(model.config),
-        args.num_samples,
-        args.seed,
-        args.require_metrics,
-        run,
-        effort=args.effort,
-    )
+    data = load_data(model.config)
+    energy = estimated_energy(model)
+    if energy is not None:
+        foretell(energy, model.encode(data.train[:SEEN], args.seed), args.effort)
+    with progress.shown():
+        figures = evaluate_run(
+            model, data, args.num_samples, args.seed, args.require_metrics, run, effort=args.effort
+        )
     print(json.dumps(figures, indent=2) if args.json else printable(render(figures)))
     return 0
 

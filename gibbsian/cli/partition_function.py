@@ -10,16 +10,19 @@ from typing import Annotated
 
 import torch
 import tyro
+from torch import Tensor
 from tyro.conf import Positional
 
 from gibbsian.cli.console import parse, say
 from gibbsian.config.config import check_seed
-from gibbsian.core import Energy, Estimate, NotDefined
+from gibbsian.core import Energy, Estimate, NotDefined, progress
 from gibbsian.core.imports import import_named
+from gibbsian.core.measures import RealSpace
 from gibbsian.core.module_errors import blaming
 from gibbsian.data.readers import read
 from gibbsian.evaluation.log_z.effort import Amount, predicted_seconds
-from gibbsian.evaluation.log_z.plain import log_z
+from gibbsian.evaluation.log_z.mixture_bridge import MOST
+from gibbsian.evaluation.log_z.plain import check_callable, log_z
 from gibbsian.models.train import device_of
 
 
@@ -60,19 +63,20 @@ def log_z_(arguments: list[str]) -> int:
     device = device_of(args.device)
     energy = named_energy(args.energy)
     samples = None if args.samples is None else torch.tensor(read(args.samples).x).to(device)
-    if args.dim > 3 and samples is not None and samples.ndim == 2 and samples.shape[1] == args.dim:
-        low, high = predicted_seconds(energy, samples[:500].float(), args.effort)
-        say(f"about {low:.1f} seconds; {high:.0f} where annealing must help")
     box = None if args.box_half_width is None else (-args.box_half_width, args.box_half_width)
-    found = log_z(
-        energy,
-        args.dim,
-        samples=samples,
-        box=box,
-        effort=args.effort,
-        seed=args.seed,
-        device=device,
-    )
+    if args.dim > 3 and samples is not None and samples.ndim == 2 and samples.shape[1] == args.dim:
+        check_callable(energy, RealSpace((args.dim,)), device)
+        foretell(energy, samples.float(), args.effort)
+    with progress.shown():
+        found = log_z(
+            energy,
+            args.dim,
+            samples=samples,
+            box=box,
+            effort=args.effort,
+            seed=args.seed,
+            device=device,
+        )
     if isinstance(found, NotDefined):
         print(json.dumps({"not_defined": found.why}) if args.json else f"log Z is {found}")
         return 0
@@ -84,6 +88,12 @@ def log_z_(arguments: list[str]) -> int:
     for warning in found.warnings:
         say(f"warning: {warning}")
     return 0
+
+
+def foretell(energy: Energy, points: Tensor, effort: Amount) -> None:
+    """Say how many seconds log Z will take that starts from ``points [n, *event]``."""
+    low, high = predicted_seconds(energy, points[:MOST], effort)
+    say(f"log Z takes about {low:.1f} seconds, {high:.1f} where annealing must help")
 
 
 def named_energy(name: str) -> Energy:

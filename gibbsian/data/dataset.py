@@ -68,8 +68,9 @@ def load_dataset(
     units already, images always go to [-1, 1]. ``max_rows``: at most this many rows altogether.
     ``image_size``: bring images to that many pixels a side. ``dequantise``: add noise to grid-valued columns.
     ``patch_size``: cut squares of that side out of photographs of any sizes (``max_rows`` of them for
-    training, 4000 if none is given), as they are or ``grey``; ``photos`` is a folder of a root. ``class_column``: name,
-    or number from 1, of the column of a table that holds classes: it leaves ``x`` for ``targets``.
+    training, 4000 if none is given), as they are or ``grey``; ``photos`` is a folder of a root.
+    ``class_column``: name, or number from 1, of the column of a table that holds classes: it leaves
+    ``x`` for ``targets``.
     Raises ValueError, one sentence with the remedy, on anything unusable.
     """
     if column_scaling not in ("standardise", "none"):

@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from gibbsian.bounds import Entropy, LogDetEntropy
-from gibbsian.core import Estimate, Interval, NotDefined, TrainingMethod
+from gibbsian.core import Energy, Estimate, Interval, NotDefined, TrainingMethod
 from gibbsian.core.measures import Box, Counting, Gaussian, Undefined
 from gibbsian.core.protocols import (
     Flow,
@@ -86,6 +86,15 @@ def log_z(
         effort=effort,
         variational=offered,
     )
+
+
+def estimated_energy(model: Model) -> Energy | None:
+    """The energy whose log Z `log_z` estimates from points: a continuous one beyond three dimensions."""
+    method = model.method
+    if method.directed or isinstance(method, HasOverlap) or not isinstance(method, HasEnergy):
+        return None
+    continuous = not isinstance(method.measure, Counting | Undefined)
+    return method.energy if continuous and math.prod(method.measure.shape) > 3 else None
 
 
 def exact_log_z(model: Model, z: Interval | NotDefined | None, seed: int) -> Interval:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
+from gibbsian.core import progress
 from gibbsian.samplers.kernel import ChainState, MarkovKernel
 
 WARM_UP = 10
@@ -94,22 +95,24 @@ def adapt_schedule(
         h = _adapt(h, first, accepted - target_acceptance)
     log_w = torch.zeros(runs, n, dtype=torch.float64)
     betas, step_sizes = [beta], []
-    while bool((beta < 1).any()):
-        if len(betas) > max_temperatures:
-            raise ScheduleError(
-                f"the path needs more than {max_temperatures} temperatures (beta reached "
-                f"{float(beta.min()):.3g}): choose a base closer to the target, or a lower "
-                "conditional_ess"
-            )
-        gap = _gap(state, runs)
-        new_beta = _next_beta(gap, log_w, beta, conditional_ess)
-        log_w = log_w - (new_beta - beta)[:, None] * gap
-        beta = new_beta
-        state, log_w = _resample(state, log_w, rng)
-        state, accepted = _move(kernel, state, rng, beta, h, moves, n)
-        h = _adapt(h, first, accepted - target_acceptance)
-        betas.append(beta)
-        step_sizes.append(h)
+    with progress.counter("temperatures") as bar:
+        while bool((beta < 1).any()):
+            if len(betas) > max_temperatures:
+                raise ScheduleError(
+                    f"the path needs more than {max_temperatures} temperatures (beta reached "
+                    f"{float(beta.min()):.3g}): choose a base closer to the target, or a lower "
+                    "conditional_ess"
+                )
+            gap = _gap(state, runs)
+            new_beta = _next_beta(gap, log_w, beta, conditional_ess)
+            log_w = log_w - (new_beta - beta)[:, None] * gap
+            beta = new_beta
+            state, log_w = _resample(state, log_w, rng)
+            state, accepted = _move(kernel, state, rng, beta, h, moves, n)
+            h = _adapt(h, first, accepted - target_acceptance)
+            betas.append(beta)
+            step_sizes.append(h)
+            bar.update()
     return AnnealingSchedule(torch.stack(betas), torch.stack(step_sizes))
 
 
@@ -138,7 +141,7 @@ def ais(
     log_w = torch.zeros(runs, n, dtype=torch.float64)
     acceptance, evaluations = torch.zeros(runs, dtype=torch.float64), 0
     order = range(levels, 0, -1) if reverse else range(1, levels + 1)
-    for k in order:
+    for k in progress.steps(order, f"annealing {'back' if reverse else 'forward'}"):
         increment = (betas[k - 1] - betas[k])[:, None] * _gap(state, runs)
         log_w = log_w - increment if reverse else log_w + increment
         level = k - 1 if reverse else k
@@ -175,7 +178,7 @@ def smc(
     log_w = torch.zeros(runs, n, dtype=torch.float64)
     ratio, acceptance = torch.zeros(2, runs, dtype=torch.float64)
     means, variances = [], []
-    for k in range(1, levels + 1):
+    for k in progress.steps(range(1, levels + 1), "sequential Monte Carlo"):
         gap = _gap(state, runs)
         mean, variance = _weighted_moments(gap, log_w)
         means.append(mean)

@@ -83,9 +83,17 @@ def test_nothing_to_integrate(folder: Path, capsys: pytest.CaptureFixture[str]):
 BAD = {
     ("some_energies:bowl", "--dim", "0"): "--dim must be at least 1; got 0",
     ("some_energies:broken", "--dim", "5", "--samples", "points.npy"): "the energy is NaN at row",
-    ("some_energies:half", "--dim", "5"): "the energy is NaN at",
+    ("some_energies:half", "--dim", "5"): "the energy is NaN at x = [",
+    ("some_energies:half", "--dim", "5", "--box", "2"): "the energy is NaN at x = [",
     ("some_energies:broken", "--dim", "2"): "NaN or minus infinity at x =",
     ("some_energies:rows", "--dim", "5"): "one number per row",
+    (
+        "some_energies:rows",
+        "--dim",
+        "5",
+        "--samples",
+        "points.npy",
+    ): "one number per row",
     ("some_energies:number", "--dim", "5"): "must return a tensor; this one returned float",
     ("some_energies:three", "--dim", "5"): "cannot be evaluated at points of shape [3, 5]",
     ("some_energies:five", "--dim", "5"): "is no function",

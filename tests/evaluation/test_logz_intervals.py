@@ -7,9 +7,18 @@ import math
 import pytest
 import torch
 
+from gibbsian.core import NotDefined
 from gibbsian.core.measures import Counting
-from studies.logz_intervals import SILENT, cells, cheapest_first, render, verdict
+from studies.logz_intervals import (
+    SILENT,
+    cells,
+    cheapest_first,
+    render,
+    verdict,
+    verdict_of_models,
+)
 from studies.logz_targets import FINAL, TUNING, field_chain, ising, machine, product, quartic, rings
+from studies.logz_trained import MODELS, PairsEnergy, plane_log_z, row_of
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -22,7 +31,7 @@ def test_the_lists_are_apart():
     assert sorted(cheapest_first()) == sorted(FINAL)
     names = list(cells(False))
     assert [name for name in FINAL if name not in names] == []
-    assert len(names) == 4 * len(FINAL) + 2
+    assert len(names) == 4 * len(FINAL) + 2 + len(MODELS)
 
 
 def result(rows: dict[str, list[list[float]]]) -> dict[str, object]:
@@ -85,3 +94,35 @@ def test_draws_follow_their_energy():
         drawn = truth.energy(truth.draw(4000, rng(3)).double())
         error = float(drawn.std()) / math.sqrt(len(drawn))
         assert float(drawn.mean()) == pytest.approx(expected, abs=4.5 * error)
+
+
+def test_verdict_of_trained_models():
+    good, bad = [-0.1, 0.1, 0.1, 0.1, 0.0, 1.0], [0.5, 0.1, 0.6, 0.1, 0.0, 1.0]
+    first, second = list(MODELS)[:2]
+    cell = {"log_z": 0.0, "grid_error": 0.0, "rows": {"evaluate": [good] * 9, "log_z()": [good]}}
+    found = verdict_of_models({f"model: {first}": cell})
+    assert found["runs of trained models"] == 10
+    assert all(value for value in found.values() if isinstance(value, bool))
+    worse = {**cell, "rows": {"evaluate": [good] * 8 + [bad], "log_z()": [[]]}}
+    results = {f"model: {first}": cell, f"model: {second}": worse}
+    found = verdict_of_models(results)
+    assert found["refusals of trained models"] == 1
+    assert not found["trained models are never refused"]
+    assert found["their silent misses"] == pytest.approx(1 / 19)
+    assert not found["silent misses of trained models are rare"]
+    assert f"| {second} | log_z() | 1 |" in render(results)
+    assert row_of(NotDefined("why"), 1.0) == []
+
+
+def test_the_grid_of_a_trained_energy():
+    """A network that is 0 leaves the envelope: log Z of a normal distribution of std 2 in the plane."""
+    energy = PairsEnergy(2)
+    with torch.no_grad():
+        for part in energy.parts:
+            part.head.weight.zero_()
+            part.head.bias.zero_()
+    value, error = plane_log_z(energy.parts[0])
+    assert value == pytest.approx(math.log(2 * math.pi * 4), abs=1e-6)
+    assert error < 1e-6
+    x = torch.randn(5, 4, generator=rng())
+    torch.testing.assert_close(energy(x), x.square().sum(1) / 8)

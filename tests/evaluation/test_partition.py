@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 from gibbsian.core import Interval, NotDefined
 from gibbsian.core.measures import Box, Counting, Gaussian, RealSpace, Undefined
-from gibbsian.evaluation import log_partition, log_partition_quadrature
-from gibbsian.evaluation.log_z.effort import LogZEffort
+from gibbsian.evaluation import LogZEffort, log_partition, log_partition_quadrature
+from gibbsian.evaluation.log_z.annealing import pick
 from gibbsian.evaluation.log_z.references import UniformBox, annealing_path, normal_fit
 from gibbsian.samplers import RBM, hmc
+from gibbsian.samplers.tempering import AnnealedParticles
 
 EFFORT = LogZEffort(draws=2000, particles=300, runs=6, run_particles=60, pilot=60, moves=3)
 DOUBLE_WELL = 0.68848
@@ -271,3 +272,12 @@ def test_references_and_their_paths():
     torch.testing.assert_close(box.to_data(inside + 8.0), inside, rtol=0, atol=1e-5)
     mirrored = 2 * 3.0 - inside
     torch.testing.assert_close(box.to_data(mirrored), inside, rtol=0, atol=1e-5)
+
+
+def test_particles_of_smc_are_picked_once_each():
+    """Copies of one particle would be taken for independent draws by a bridge."""
+    weights = torch.full((2, 50), -30.0, dtype=torch.float64)
+    weights[0, 3] = weights[1, 7] = 0.0  # two particles hold all of the mass
+    none = torch.zeros(2, dtype=torch.float64)
+    annealed = AnnealedParticles(weights, none, torch.arange(100.0)[:, None], none, None, None, 0)
+    assert sorted(pick(annealed, 40, rng())[:, 0].tolist()) == [3.0, 57.0]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
+from gibbsian.core import progress
 from gibbsian.evaluation.log_z.coordinates import Potential
 from gibbsian.evaluation.log_z.effort import LogZEffort
 from gibbsian.evaluation.log_z.student_mixture import (
@@ -82,7 +83,7 @@ def moved(potential: Potential, y: Tensor, effort: LogZEffort, rng: Generator) -
     state = kernel.init(y)
     low, high = (math.log(factor) for factor in STEP_RANGE)
     kept, energies = [], []
-    for step in range(effort.warm_up + effort.states):
+    for step in progress.steps(range(effort.warm_up + effort.states), "chains"):
         share = torch.rand(len(y), generator=rng, dtype=y.dtype, device=y.device)
         state = state.replace(step_size=h * (low + share * (high - low)).exp())
         state, info = kernel.step(state, rng)

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Generator, Tensor
 
-from gibbsian.core import Energy, Interval, NotDefined, check_energy
+from gibbsian.core import Energy, Interval, NotDefined, check_energy, progress
 from gibbsian.core.measures import Box, Gaussian, RealSpace
 from gibbsian.evaluation.log_z.coordinates import Coordinates, Potential, unfolded
 from gibbsian.evaluation.log_z.effort import LogZEffort
@@ -138,7 +138,10 @@ def mixture_log_z(
     chains = moved(potential, y, effort, rng)
     middle = chains.y.shape[1] // 2
     halves = chains.part(slice(0, middle)), chains.part(slice(middle, None))
-    folds = [fold_of(potential, fit, held, effort, rng) for fit, held in (halves, halves[::-1])]
+    folds = [
+        fold_of(potential, fit, held, effort, rng)
+        for fit, held in progress.steps((halves, halves[::-1]), "mixtures")
+    ]
     how, ends = _ends(folds, potential, effort, rng)
     count = len(folds[0].mixture.weights)
     from_below = both_folds(

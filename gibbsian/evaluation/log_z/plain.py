@@ -59,10 +59,15 @@ def log_z(
         raise ValueError(f"box must be (low, high) with low < high; got {box}")
     measure = RealSpace(event) if box is None else Box(event, *box)
     rng = Generator(device).manual_seed(seed)
-    check_callable(energy, measure, rng)
+    check_callable(energy, measure, rng.device)
     points, searched = samples, False
-    if samples is None and isinstance(measure, RealSpace) and math.prod(event) > 3:
-        points, searched = _searched(*brought_to_cpu(energy, rng), measure), True
+    if samples is None and math.prod(event) > 3:
+        if isinstance(measure, RealSpace):
+            near, local = brought_to_cpu(energy, rng)
+            points, searched = _searched(near, local, measure), True
+            refuse_nan(near, points)
+        else:
+            refuse_nan(energy, measure.sample(SEARCHED, Generator(device).manual_seed(seed)))
     if points is not None and not points.is_floating_point():
         points = points.float()
     found = log_partition(energy, measure, rng=rng, reference_points=points, effort=effort)
@@ -75,10 +80,10 @@ def log_z(
     return found
 
 
-def check_callable(energy: Energy, measure: RealSpace | Box, rng: Generator) -> None:
+def check_callable(energy: Energy, measure: RealSpace | Box, device: torch.device) -> None:
     """Raise ValueError, in a sentence, for an energy that does not take points of the measure's shape."""
     middle = 0.0 if isinstance(measure, RealSpace) else 0.5 * (measure.low + measure.high)
-    x = torch.full((3, *measure.shape), middle, device=rng.device)
+    x = torch.full((3, *measure.shape), middle, device=device)
     try:
         with torch.no_grad():
             value = energy(x)
@@ -91,6 +96,18 @@ def check_callable(energy: Energy, measure: RealSpace | Box, rng: Generator) -> 
             f"an energy must return a tensor; this one returned {type(value).__name__}"
         )
     check_energy(value, len(x))
+
+
+def refuse_nan(energy: Energy, x: Tensor) -> None:
+    """Raise ValueError naming the first of ``x [n, *event]`` where the energy is NaN."""
+    with torch.no_grad():
+        bad = check_energy(energy(x), len(x)).isnan()
+    if bool(bad.any()):
+        where = ", ".join(f"{float(v):.4g}" for v in x[bad][0].flatten()[:6])
+        raise ValueError(
+            f"the energy is NaN at x = [{where}{', ...' if x[0].numel() > 6 else ''}]; a density must be a "
+            "number everywhere"
+        )
 
 
 def _searched(energy: Energy, rng: Generator, measure: RealSpace) -> Tensor:
