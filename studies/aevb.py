@@ -9,8 +9,8 @@ training rows after its first 20 000 observations. Figure 3: N_z = 3, 100 units,
 learn from, rate 0.02, 1e6 observations seen; the marginal likelihood on 100 rows of train and test by
 importance sampling from a fitted posterior (`gibbsian.evaluation.log_z.posterior.posterior_likelihood`).
 The estimator of appendix D, with chains that start at the prior, stood here before; it missed by hundreds
-of nats on some rows, and what it said of figure 3 was void. One visit of MCEM counts its rows once, whatever its 10
-gradients of HMC and 5 updates cost. Wake-sleep's bound is computed with its own q. One seed per curve:
+of nats on some rows, and what it said of figure 3 was void. One visit of MCEM counts its rows once, whatever
+its 10 gradients of HMC and 5 updates cost. Wake-sleep's bound is computed with its own q. One seed per curve:
 rows, not runs, are behind a standard error. A first run ended at 5e5 (figure 2) and 2e5 observations
 (figure 3); this one is longer and otherwise the same.
 

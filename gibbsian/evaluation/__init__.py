@@ -8,7 +8,7 @@ from gibbsian.evaluation.log_z.directed import directed_log_likelihood
 from gibbsian.evaluation.log_z.effort import LogZEffort
 from gibbsian.evaluation.log_z.helmholtz_machines import bidirectional_log_likelihood
 from gibbsian.evaluation.log_z.likelihood import held_out_log_likelihood, log_prob_bounds
-from gibbsian.evaluation.log_z.log_sobolev import latent_log_sobolev_upper
+from gibbsian.evaluation.log_z.log_sobolev import latent_log_sobolev_upper, latent_log_weight
 from gibbsian.evaluation.log_z.partition import log_partition
 from gibbsian.evaluation.log_z.quadrature import kl_to_model, log_partition_quadrature
 from gibbsian.evaluation.log_z.references import FromDistribution
@@ -29,7 +29,7 @@ from gibbsian.evaluation.metrics.image_quality import (
     texture_distance,
 )
 from gibbsian.evaluation.metrics.kale_divergence import kale_kernel, kale_network
-from gibbsian.evaluation.metrics.metric import Metric
+from gibbsian.evaluation.metrics.metric import Metric, OnFeatures
 from gibbsian.evaluation.metrics.metric_names import METRICS, build_metric
 from gibbsian.evaluation.metrics.neighbours import density_coverage, precision_recall
 from gibbsian.evaluation.metrics.out_of_distribution import (
@@ -47,6 +47,7 @@ __all__ = [
     "FromDistribution",
     "LogZEffort",
     "Metric",
+    "OnFeatures",
     "area_under_roc",
     "auroc",
     "average_precision",
@@ -68,6 +69,7 @@ __all__ = [
     "kernel_distance",
     "kl_to_model",
     "latent_log_sobolev_upper",
+    "latent_log_weight",
     "linear_probe",
     "log_partition",
     "log_partition_quadrature",
