@@ -60,7 +60,7 @@ class ScaledFlow(Scaled):
 def vgan(generator, **changes):
     config = replace(
         recipes.default_config("vgan", "gaussian-2-0"),
-        **{"box": "none", "entropy": "none", "regulariser": 0.0, **changes},
+        **{"box_half_width": "none", "entropy": "none", "regulariser": 0.0, **changes},
         training={"rounds": 1, "device": "cpu"},
         generator_optimizer={"lr": 1e-30},
         energy_optimizer={"lr": 1e-30},

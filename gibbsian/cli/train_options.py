@@ -124,7 +124,7 @@ def _record(base: Config, level: int) -> tuple[Any, dict[str, Any]]:
         "out": None,
         "training": dataclasses.asdict(base.training),
         "source": dataclasses.asdict(base.source),
-        "box": base.box,
+        "box_half_width": base.box_half_width,
     }
     for name, option in method_options(cls).items():
         value = base.options[name]

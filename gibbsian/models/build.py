@@ -55,7 +55,7 @@ def resolve(
             energy = given["energy"] if "energy" in given else _network(config, "energy", space, 0)
             if getattr(energy, "bounded", False):
                 half = str(math.ceil(12.5 * x_train.abs().max().item()) / 10)
-        config = replace(config, box=half)
+        config = replace(config, box_half_width=half)
     if config.box_half_width != "none":
         half_width(config.box_half_width)
     return config

@@ -84,7 +84,7 @@ BAD = {
     ("some_energies:bowl", "--dim", "0"): "--dim must be at least 1; got 0",
     ("some_energies:broken", "--dim", "5", "--samples", "points.npy"): "the energy is NaN at row",
     ("some_energies:half", "--dim", "5"): "the energy is NaN at x = [",
-    ("some_energies:half", "--dim", "5", "--box", "2"): "the energy is NaN at x = [",
+    ("some_energies:half", "--dim", "5", "--box-half-width", "2"): "the energy is NaN at x = [",
     ("some_energies:broken", "--dim", "2"): "NaN or minus infinity at x =",
     ("some_energies:rows", "--dim", "5"): "one number per row",
     (
