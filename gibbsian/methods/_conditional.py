@@ -51,7 +51,7 @@ def known_classes(
     if batch.target is None or batch.target.dtype != torch.int64:
         raise ValueError(
             "class_loss_weight needs data with classes; say which column of a table holds them by "
-            "--target COLUMN, or use class_loss_weight 0"
+            "--class-column COLUMN, or use class_loss_weight 0"
         )
     if index == 0:
         classes, seen = classes_of(energy, batch.x), 1 + int(batch.target.max())
