@@ -140,7 +140,7 @@ def build_decoder(name: str, space: DataSpace, latent: int, **options: Any) -> n
 
 
 def build_belief_network(name: str, space: DataSpace, **options: Any) -> nn.Module:
-    """The layers of beliefs ``name`` above ``space``; names as for ``build_energy``."""
+    """The belief network ``name`` above ``space``; names as for ``build_energy``."""
     return build_network("belief_network", name, options, space=space)
 
 
