@@ -182,9 +182,9 @@ class BidirectionalBounds(TrainingMethod):
         self.penalty_margin = penalty_margin
         self.penalty_anneal_power = penalty_anneal_power
         self.entropy_weight = entropy_weight
-        volumes = isinstance(self.lower_bound, LogDetEntropy | SingularValueEntropy) and not isinstance(
-            generator, Flow
-        )
+        volumes = isinstance(
+            self.lower_bound, LogDetEntropy | SingularValueEntropy
+        ) and not isinstance(generator, Flow)
         self.jacobian_log_every = jacobian_log_every if volumes else 0
         self.register_buffer("probed", torch.zeros(len(PROBED)))
         self.probed: Tensor

@@ -90,7 +90,10 @@ def test_the_rate_follows_its_schedule_in_training():
     method = Quadratic()
     options = TrainingOptions(rounds=4)
     progress = start_training(
-        method, {"only": OptimizerOptions("sgd", 1.0, lr_schedule="linear")}, options, CountingStream()
+        method,
+        {"only": OptimizerOptions("sgd", 1.0, lr_schedule="linear")},
+        options,
+        CountingStream(),
     )
     fit(progress, options)
     assert progress.stepper.optimizers["only"].param_groups[0]["lr"] == pytest.approx(0.25)

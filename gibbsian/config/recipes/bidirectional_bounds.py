@@ -11,7 +11,9 @@ def plane_bounds(data: str, scale: Scale) -> Config:
     smallest = 0.04 if data.startswith("grid") else 0.07
     rounds = 5_000 if scale == "cpu" else 35_000
     return replace(
-        default_config("bidirectional", data), training={"rounds": rounds}, diffusion_noise_min=smallest
+        default_config("bidirectional", data),
+        training={"rounds": rounds},
+        diffusion_noise_min=smallest,
     )
 
 
