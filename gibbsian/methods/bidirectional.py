@@ -73,9 +73,9 @@ class BidirectionalBounds(TrainingMethod):
             noisy samples), diffusion (over noise levels), zero-centred (at the data: the baseline)
             or none (the lower bound alone).
         penalty_weight: M, the weight of the penalty; 1 is the bound's own for diffusion.
-        penalty_margin: m: only the excess of M P over it counts.
-        penalty_anneal_power: a, M falls as (1 + round / 2307)^-a; 0.55 is the authors' schedule, 0
-            keeps it.
+        penalty_margin: m, only the excess of M P over it counts.
+        penalty_anneal_power: a of M's decline (1 + round / 2307)^-a; 0.55 is the authors' schedule, 0
+            keeps M.
         gradient_penalty_power: p of the gradient penalty, at least 1.
         penalise_random_direction: penalise the gradient along one random direction of the latent space,
             not the whole one.
@@ -83,8 +83,8 @@ class BidirectionalBounds(TrainingMethod):
         lobpcg_iterations: LOBPCG steps of singular; each brings the value nearer to s_1, from above.
         jacobian_batch: latents of each batch at which log-det, singular and the gradient penalty are
             computed, 0 for all; fewer cost less, and the mean stays unbiased.
-        output_noise_std: standard deviation of the generator's output noise; encoder, infonce and
-            denoising need it, log-det and singular gain from it where the generator folds.
+        output_noise_std: of the noise on the generator's output; encoder, infonce and denoising need
+            it, log-det and singular gain from it where the generator folds.
         diffusion_schedule: of diffusion: preserving or exploding variance.
         diffusion_of: what diffusion diffuses: samples (gap to the generator's law) or data (a bound on
             the negative log-likelihood itself).
