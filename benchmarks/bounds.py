@@ -5,7 +5,7 @@ the ratio is formed within a repeat, and its median is printed with the smallest
 sets of networks: the plane (three layers of 128 units, latent 2, batch 256) and pictures of 28x28
 (convolutions of 16 channels, latent 16, batch 64). Plain VGAN is the energy with K experts and the
 entropy surrogate. "An eighth of the rows" computes Jacobians at an eighth of the batch's latents
-(`--jacobian-rows`), whose mean is as unbiased as that over all. The aims: singular with 2 iterations,
+(`--jacobian-batch`), whose mean is as unbiased as that over all. The aims: singular with 2 iterations,
 and log-det at latent 16, at most 4.
 """
 
@@ -31,22 +31,28 @@ from gibbsian.training.stepper import Stepper
 REPEATS = 7
 EIGHTH = "an eighth of the rows"
 BOUNDS: dict[str, dict[str, Any]] = {
-    "none (log-det)": {"lower": "log-det", "upper": "none"},
-    "none (singular, 2 iterations)": {"lower": "singular", "upper": "none"},
-    f"none (log-det, {EIGHTH})": {"lower": "log-det", "upper": "none"},
-    f"none (singular, 2 iterations, {EIGHTH})": {"lower": "singular", "upper": "none"},
-    "none (encoder)": {"lower": "encoder", "upper": "none"},
-    "none (InfoNCE)": {"lower": "infonce", "upper": "none"},
-    "gradient penalty (log-det)": {"lower": "log-det", "upper": "gradient-penalty"},
-    "gradient penalty (singular, 2 iterations)": {"lower": "singular", "upper": "gradient-penalty"},
-    f"gradient penalty (log-det, {EIGHTH})": {"lower": "log-det", "upper": "gradient-penalty"},
-    f"gradient penalty (singular, 2 iterations, {EIGHTH})": {
-        "lower": "singular",
-        "upper": "gradient-penalty",
+    "none (log-det)": {"lower_bound": "log-det", "upper_bound": "none"},
+    "none (singular, 2 iterations)": {"lower_bound": "singular", "upper_bound": "none"},
+    f"none (log-det, {EIGHTH})": {"lower_bound": "log-det", "upper_bound": "none"},
+    f"none (singular, 2 iterations, {EIGHTH})": {"lower_bound": "singular", "upper_bound": "none"},
+    "none (encoder)": {"lower_bound": "encoder", "upper_bound": "none"},
+    "none (InfoNCE)": {"lower_bound": "infonce", "upper_bound": "none"},
+    "gradient penalty (log-det)": {"lower_bound": "log-det", "upper_bound": "gradient-penalty"},
+    "gradient penalty (singular, 2 iterations)": {
+        "lower_bound": "singular",
+        "upper_bound": "gradient-penalty",
     },
-    "denoising (encoder)": {"lower": "encoder", "upper": "denoising"},
-    "diffusion (encoder)": {"lower": "encoder", "upper": "diffusion"},
-    "zero-centred (log-det)": {"lower": "log-det", "upper": "zero-centred"},
+    f"gradient penalty (log-det, {EIGHTH})": {
+        "lower_bound": "log-det",
+        "upper_bound": "gradient-penalty",
+    },
+    f"gradient penalty (singular, 2 iterations, {EIGHTH})": {
+        "lower_bound": "singular",
+        "upper_bound": "gradient-penalty",
+    },
+    "denoising (encoder)": {"lower_bound": "encoder", "upper_bound": "denoising"},
+    "diffusion (encoder)": {"lower_bound": "encoder", "upper_bound": "diffusion"},
+    "zero-centred (log-det)": {"lower_bound": "log-det", "upper_bound": "zero-centred"},
 }
 
 
@@ -100,7 +106,7 @@ def measure(space: DataSpace, latent: int, batch: int, rounds: int) -> dict[str,
     for name, options in BOUNDS.items():
         rows = batch // 8 if EIGHTH in name else 0
         config = plain("bidirectional", "noise", images)
-        config = replace(config, probe=0, jacobian_rows=rows, **options, **nets)
+        config = replace(config, jacobian_log_every=0, jacobian_batch=rows, **options, **nets)
         if space.kind == "vector":
             config = replace(config, encoder=nets["energy"])
         plays[name] = player(config, x, space)

@@ -125,8 +125,8 @@ FAULTS = [
     ),
     Fault(
         "gibbsian/methods/bidirectional.py",
-        "value + relu(gap - self.margin)",
-        "value - relu(gap - self.margin)",
+        "value + relu(gap - self.penalty_margin)",
+        "value - relu(gap - self.penalty_margin)",
         ("tests/methods/test_bidirectional.py::test_the_energy_descends_the_upper_bound",),
     ),
     Fault(
@@ -163,16 +163,16 @@ FAULTS = [
     ),
     Fault(
         "gibbsian/methods/super_resolution/completion.py",
-        "value + self.tv *",
-        "value - self.tv *",
+        "value + self.total_variation_weight *",
+        "value - self.total_variation_weight *",
         (
             "tests/methods/test_super_resolution.py::test_the_energy_is_the_squared_distance_of_statistics_and_what_inference_adds",
         ),
     ),
     Fault(
         "gibbsian/methods/super_resolution/completion.py",
-        "value + self.consistency *",
-        "value - self.consistency *",
+        "value + self.consistency_weight *",
+        "value - self.consistency_weight *",
         (
             "tests/methods/test_super_resolution.py::test_the_energy_is_the_squared_distance_of_statistics_and_what_inference_adds",
         ),
@@ -205,14 +205,14 @@ FAULTS = [
     ),
     Fault(
         "gibbsian/methods/experts.py",
-        "(energy_data - energy_model - reg",
-        "(energy_data + energy_model - reg",
+        "(energy_data - energy_model - data_s",
+        "(energy_data + energy_model - data_s",
         ("tests/methods/test_vgan.py::test_energy_descends_data_minus_samples_minus_regulariser",),
     ),
     Fault(
         "gibbsian/methods/experts.py",
-        "- regulariser * entropy_data",
-        "+ regulariser * entropy_data",
+        "- data_surrogate_weight * entropy_data",
+        "+ data_surrogate_weight * entropy_data",
         ("tests/methods/test_vgan.py::test_energy_descends_data_minus_samples_minus_regulariser",),
     ),
     Fault(
@@ -223,14 +223,14 @@ FAULTS = [
     ),
     Fault(
         "gibbsian/methods/gan.py",
-        "value + self.penalty * penalty",
-        "value - self.penalty * penalty",
+        "value + self.gradient_penalty * penalty",
+        "value - self.gradient_penalty * penalty",
         ("tests/methods/test_gan.py::test_wasserstein_penalty_of_a_linear_critic",),
     ),
     Fault(
         "gibbsian/methods/gan.py",
-        "value + 0.5 * self.r1",
-        "value - 0.5 * self.r1",
+        "value + 0.5 * self.r1_penalty",
+        "value - 0.5 * self.r1_penalty",
         ("tests/methods/test_gan.py::test_r1_is_taken_at_the_data",),
     ),
     Fault(
@@ -323,8 +323,8 @@ FAULTS = [
     ),
     Fault(
         "gibbsian/methods/super_resolution/method.py",
-        "+ self.decay * self",
-        "- self.decay * self",
+        "+ self.statistics_l2_from_start * self",
+        "- self.statistics_l2_from_start * self",
         (
             "tests/methods/test_super_resolution.py::test_fine_tuning_lowers_the_truth_and_raises_the_negatives",
         ),
@@ -414,14 +414,14 @@ FAULTS = [
     ),
     Fault(
         "gibbsian/methods/gan.py",
-        "value + self.penalty * penalty",
-        "value + self.penalty * penalty.detach()",
+        "value + self.gradient_penalty * penalty",
+        "value + self.gradient_penalty * penalty.detach()",
         ("tests/methods/test_gan.py::test_wasserstein_penalty_of_a_linear_critic",),
     ),
     Fault(
         "gibbsian/methods/gan.py",
-        "[(x, x_model, mix)] * self.unroll",
-        "[(x, x_model.detach(), mix)] * self.unroll",
+        "[(x, x_model, mix)] * self.unroll_steps",
+        "[(x, x_model.detach(), mix)] * self.unroll_steps",
         ("tests/methods/test_gan.py::test_unrolled_generator_loss_is_that_of_metz",),
     ),
     Fault(
@@ -462,8 +462,8 @@ FAULTS = [
     ),
     Fault(
         "gibbsian/methods/super_resolution/method.py",
-        "self.predictor(self.statistics(estimate))",
-        "self.predictor(self.statistics(estimate).detach())",
+        "self.predictor(self.sufficient_statistics(estimate))",
+        "self.predictor(self.sufficient_statistics(estimate).detach())",
         (
             "tests/methods/test_super_resolution.py::test_fine_tuning_lowers_the_truth_and_raises_the_negatives",
         ),
@@ -563,8 +563,8 @@ FAULTS = [
     ),
     Fault(
         "gibbsian/methods/smoothness.py",
-        "self.l2 * weights.square().mean()",
-        "self.l2 * weights.square().sum()",
+        "self.parameter_l2 * weights.square().mean()",
+        "self.parameter_l2 * weights.square().sum()",
         ("tests/methods/test_gebm.py::test_penalties",),
     ),
     Fault(
@@ -600,8 +600,8 @@ FAULTS = [
     ),
     Fault(
         "gibbsian/methods/lbt.py",
-        "[self.prior.sample(n, rng) for _ in range(self.k)]",
-        "[z for _ in range(self.k)]",
+        "[self.prior.sample(n, rng) for _ in range(self.unroll_steps)]",
+        "[z for _ in range(self.unroll_steps)]",
         ("tests/methods/test_lbt.py::test_order_of_moves",),
     ),
     Fault(

@@ -34,8 +34,8 @@ from fuzz.execute import end, execute, start, warm_up
 DATA = {"bihm": "digits-4-binary", "super-resolution": "digits"}
 SMALL: Mapping[str, Any] = {
     **{"width": 16, "experts": 8, "layers": "8,4", "channels": 4, "orientations": 2, "fourier": 4},
-    **{"chains": 32, "steps": 2, "sample_steps": 2, "burst": 2, "negative_steps": 2},
-    "fine_tune_from": 20,
+    **{"chains": 32, "steps": 2, "sample_steps": 2, "negative_steps": 2},
+    **{"inference_steps": 2, "burst_energy_steps": 2, "fine_tune_start_round": 20},
 }
 TRAINING = {"rounds": 60, "batch": 32, "save_every": 5, "log_every": 5, "seed": 1, "device": "cpu"}
 WIDE = {"width": 700, "depth": 3}

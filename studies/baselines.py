@@ -44,7 +44,11 @@ def contestants() -> dict[str, Callable[[str], Config]]:
         "VGAN (bounded, on a box)": lambda name: default("vgan", name),
         "GAN (non-saturating, R1)": lambda name: default("gan", name),
         "Wasserstein GAN (penalty)": lambda name: replace(
-            default("gan", name), loss="wasserstein", penalty=0.1, r1=0.0, critic_steps=3
+            default("gan", name),
+            loss="wasserstein",
+            gradient_penalty=0.1,
+            r1_penalty=0.0,
+            critic_steps=3,
         ),
     }
 
@@ -108,10 +112,10 @@ def failing(k: int, entropy: str, energy: str) -> Config:
     """One cell of the table of causes that the VGAN paper names, on ring8."""
     return replace(
         default("vgan", "ring8"),
-        k=k,
+        generator_steps=k,
         entropy=entropy,
         energy=energy,
-        regulariser=1.0 if entropy == "surrogate" else 0.0,
+        data_surrogate_weight=1.0 if entropy == "surrogate" else 0.0,
         training={"rounds": 1_500},
     )
 

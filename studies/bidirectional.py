@@ -56,7 +56,7 @@ MARKS = 8
 DRAWS = 4_096
 SAMPLES = 25_000
 GENERATOR = {"depth": 3, "fourier": 32, "fourier_scale": 2.0}
-ADAM = {"lr": 1e-3, "betas": (0.5, 0.9), "schedule": "cosine"}
+ADAM = {"lr": 1e-3, "betas": (0.5, 0.9), "lr_schedule": "cosine"}
 
 
 def pairing(name: str, **options: Any) -> Config:
@@ -66,7 +66,7 @@ def pairing(name: str, **options: Any) -> Config:
         "generator": GENERATOR,
         "encoder": {"depth": 3},
         "latent": 4,
-        "noise": 0.03 if name == "grid25" else 0.05,
+        "output_noise_std": 0.03 if name == "grid25" else 0.05,
         "energy_optimizer": ADAM,
         "generator_optimizer": ADAM,
         "training": {"ema": 0.999},
@@ -77,10 +77,15 @@ def pairing(name: str, **options: Any) -> Config:
 def pairings(name: str) -> dict[str, Config]:
     """Row of the table -> configuration on the data set ``name``: the pairings and the baselines."""
     M = WEIGHTS[name]
-    rough = {"upper": "denoising", "weight": M}
-    smooth = {"upper": "diffusion", "weight": 50.0, "diffuse": "data", "low": LOWEST[name]}
-    exact = {"lower": "log-det", "latent": 2}
-    folded = {"upper": "gradient-penalty", "weight": 0.1}
+    rough = {"upper_bound": "denoising", "penalty_weight": M}
+    smooth = {
+        "upper_bound": "diffusion",
+        "penalty_weight": 50.0,
+        "diffusion_of": "data",
+        "diffusion_noise_min": LOWEST[name],
+    }
+    exact = {"lower_bound": "log-det", "latent": 2}
+    folded = {"upper_bound": "gradient-penalty", "penalty_weight": 0.1}
     nets = {"generator": GENERATOR, "latent": 4}
     return {
         "log-det x gradient penalty": pairing(name, **exact, **folded),
@@ -88,12 +93,19 @@ def pairings(name: str) -> dict[str, Config]:
             name, **exact, **folded, generator={"depth": 3}
         ),
         "log-det x diffusion": pairing(name, **exact, **smooth),
-        "encoder x denoising": pairing(name, lower="encoder", **rough),
-        "encoder x diffusion": pairing(name, lower="encoder", **smooth),
-        "zero-centred penalty": pairing(name, **exact, upper="zero-centred", weight=0.1),
+        "encoder x denoising": pairing(name, lower_bound="encoder", **rough),
+        "encoder x diffusion": pairing(name, lower_bound="encoder", **smooth),
+        "zero-centred penalty": pairing(
+            name, **exact, upper_bound="zero-centred", penalty_weight=0.1
+        ),
         "VGAN": replace(default("vgan", name), **nets),
         "Wasserstein GAN": replace(
-            default("gan", name), loss="wasserstein", penalty=0.1, r1=0.0, critic_steps=3, **nets
+            default("gan", name),
+            loss="wasserstein",
+            gradient_penalty=0.1,
+            r1_penalty=0.0,
+            critic_steps=3,
+            **nets,
         ),
         "persistent CD": default("cd", name),
     }
@@ -117,8 +129,8 @@ LONG = {BEST: 22_000, "persistent CD": 18_000}
 """Rounds of about 400 CPU-seconds."""
 STABILITY_ROUNDS = 1_500
 UNSTABLE = {
-    "lower bound only": {"upper": "none"},
-    "zero-centred penalty": {"upper": "zero-centred", "weight": 0.1},
+    "lower bound only": {"upper_bound": "none"},
+    "zero-centred penalty": {"upper_bound": "zero-centred", "penalty_weight": 0.1},
 }
 
 
@@ -220,17 +232,17 @@ def sides(method: BidirectionalBounds, rows: Tensor) -> dict[str, float]:
     for part in range(parts):
         x = rows[(part * 256) % len(rows) :][:256]
         z = method.prior.sample(len(x), rng)
-        starts = method.lower.randomness(z, x.shape[1:], rng)
-        x_model, entropy = (a.detach() for a in method.lower(method.generator, z, *starts))
+        starts = method.lower_bound.randomness(z, x.shape[1:], rng)
+        x_model, entropy = (a.detach() for a in method.lower_bound(method.generator, z, *starts))
         eps = torch.randn(x_model.shape, generator=rng)
         energy = method.energy(method.seen(x_model, eps)).detach()
         shrinkage = method.shrinkage(x_model[0].numel())
         lower += (float((entropy - energy).mean()) + shrinkage) / parts
-        if method.upper is not None:
-            starts = method.upper.randomness(x, z, rng)
+        if method.upper_bound is not None:
+            starts = method.upper_bound.randomness(x, z, rng)
             at = Points(x, z, x_model, method.generator(z).detach())
-            penalty = method.upper.penalty(method.energy, method.generator, at, *starts)
-            gap += method.weight * float(penalty.detach()) / parts
+            penalty = method.upper_bound.penalty(method.energy, method.generator, at, *starts)
+            gap += method.penalty_weight * float(penalty.detach()) / parts
     return {"lower": lower, "upper": lower + gap}
 
 
@@ -244,7 +256,7 @@ def cells(quick: bool) -> dict[str, Callable[[], Result]]:
             group[f"{row} / {name} / {seed}"] = partial(measured, config, seed, ROUNDS[row], quick)
     for seed, name in itertools.product(range(10), ("moons", "grid25")):
         rivals = {
-            row: pairing(name, lower="log-det", latent=2, **options)
+            row: pairing(name, lower_bound="log-det", latent=2, **options)
             for row, options in UNSTABLE.items()
         }
         for row, config in {**rivals, BEST: pairings(name)[BEST]}.items():

@@ -68,8 +68,8 @@ def configured(method: str, data: str) -> Config:
     return replace(
         default("bihm", data),
         algorithm=method.lower(),
-        beliefs={"layers": LAYERS.get(data, FEW_LAYERS)},
-        l1=1e-3,
+        belief_network={"layers": LAYERS.get(data, FEW_LAYERS)},
+        parameter_l1=1e-3,
     )
 
 
@@ -132,7 +132,8 @@ def measured(method: str, data: str, seed: int, quick: bool) -> Result:
 def pictures(model: BiHM, x: Tensor, seed: int) -> Result:
     """Means after Gibbs sampling ``[SAMPLES, d]``, and test digits filled in, every mask's in turn."""
     rng = torch.Generator().manual_seed(seed)
-    model.return_mean, model.sweeps, model.candidates, model.inner = "mean", SWEEPS, 10, 5
+    model.sample_means, model.gibbs_sweeps = True, SWEEPS
+    model.candidates, model.inner_latent_samples = 10, 5
     filled = []
     for name in HALVES:
         kept = half(name, (SIDE**2,))

@@ -85,7 +85,7 @@ def configuration(family: str, number: int) -> Config:
     ours, theirs, rate = (
         optimizers(number) if family.endswith("other optimizers") else ("adam", "adam", 0.001)
     )
-    plain = {"schedule": "constant", "lr": rate, "betas": (0.9, 0.999)}
+    plain = {"lr_schedule": "constant", "lr": rate, "betas": (0.9, 0.999)}
     return replace(
         default("gan" if side == "critic" else "ebgan", DATA),
         latent=32,
@@ -96,7 +96,11 @@ def configuration(family: str, number: int) -> Config:
             side: {"name": "mlp" if side == "critic" else "autoencoder"} | discriminator,
             f"{side}_optimizer": plain | {"name": theirs},
         },
-        **({"r1": 0.0} if side == "critic" else {"margin": MARGIN, "pull_away": pull(family)}),
+        **(
+            {"r1_penalty": 0.0}
+            if side == "critic"
+            else {"margin": MARGIN, "pull_away": pull(family)}
+        ),
     )
 
 

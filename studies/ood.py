@@ -66,8 +66,8 @@ def contestants(name: str) -> dict[str, tuple[Config, int]]:
             replace(
                 adversarial,
                 loss="wasserstein",
-                penalty=10.0,
-                r1=0.0,
+                gradient_penalty=10.0,
+                r1_penalty=0.0,
                 critic_steps=3,
                 critic=CHANNELS,
                 **nets,

@@ -52,7 +52,7 @@ def configured(data: str, hidden: int, rounds: int, batch: int, chains: int, lr:
     return replace(
         plain("cd", data),
         energy={"name": "rbm", "hidden": hidden},
-        energy_optimizer={"lr": lr, "schedule": "cosine"},
+        energy_optimizer={"lr": lr, "lr_schedule": "cosine"},
         training={"rounds": rounds, "batch": batch, "ema": 0.999, "device": "cpu", "save_every": 0},
         chains=chains,
         sampler={"steps": 1},

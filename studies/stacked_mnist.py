@@ -75,8 +75,8 @@ def contestants() -> dict[str, Config]:
         "GAN": gan,
         "GAN, equal rounds": gan,
         "PacGAN, 2": replace(gan, packing=2),
-        "unrolled GAN, 5": replace(gan, unroll=5),
-        "LBT alone": replace(lbt, gan_weight=0.0, warmup=0),
+        "unrolled GAN, 5": replace(gan, unroll_steps=5),
+        "LBT alone": replace(lbt, gan_weight=0.0, gan_only_rounds=0),
     }
 
 

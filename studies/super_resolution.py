@@ -56,13 +56,13 @@ TRAINED_ON = ("brick", "camera", "coins", "grass", "gravel", "motorcycle_left", 
 SHOWN = ("barbara", "kodim23", "monarch", "chelsea")
 MEASURES = {"psnr": "PSNR, dB", "ssim": "SSIM", "perceptual": "perceptual", "texture": "texture"}
 MODELS: Mapping[str, Mapping[str, Any]] = {
-    "scattering": {"statistics": "scattering"},
-    "SqueezeNet": {"statistics": "squeezenet"},
-    "fine-tuned, descent": {"statistics": "scattering", "negative": "descent"},
+    "scattering": {"sufficient_statistics": "scattering"},
+    "SqueezeNet": {"sufficient_statistics": "squeezenet"},
+    "fine-tuned, descent": {"sufficient_statistics": "scattering", "negative_sampler": "descent"},
     "fine-tuned, Langevin": {
-        "statistics": "scattering",
-        "negative": "langevin",
-        "step_size": 1e-6,
+        "sufficient_statistics": "scattering",
+        "negative_sampler": "langevin",
+        "inference_step_size": 1e-6,
     },
 }
 ROWS = ("bicubic", "TV", "point", *MODELS)
@@ -162,7 +162,7 @@ def baselines(factor: int, quick: bool) -> Result:
 
 def sampled(method: SuperResolution, x: Tensor, steps: int, seed: int) -> Tensor:
     """One inference per small picture, two at a time."""
-    method.adjust(steps=steps)
+    method.adjust(inference_steps=steps)
     rng = Generator().manual_seed(seed)
     return torch.cat([method.complete(part, rng) for part in x.split(2)])
 
@@ -176,7 +176,7 @@ def trained(factor: int, model: str, seed: int, quick: bool) -> Result:
         source={"patch_size": 48, "grey": True, "max_rows": 64 if quick else 4_000},
         training={"rounds": rounds + tuning * tuned, "seed": seed, "device": "cpu"},
         factor=factor,
-        fine_tune_from=rounds if tuned else 0,
+        fine_tune_start_round=rounds if tuned else 0,
         **MODELS[model],
     )
     method = train_config(config, None).method

@@ -119,7 +119,7 @@ def through_base(energy: FlowEnergy, watch: Watch, objective: str, seed: int) ->
         base="proposal",
         base_samples=5,
         gradient_penalty=0.0,
-        l2=1e-4,
+        parameter_l2=1e-4,
     )
     data = datasets.from_array(watch.rows["train"], scaling="none")
     stream = BatchStream(watch.rows["train"], data.transform, 100, seed)

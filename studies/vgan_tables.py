@@ -65,7 +65,7 @@ def learner(method: str, k: int, rate: float) -> Config:
     """A run of table 1."""
     side = OPPONENT[method]
     changes: dict[str, Any] = {
-        "k" if method == "VGAN" else "critic_steps": k,
+        "generator_steps" if method == "VGAN" else "critic_steps": k,
         side: TRUNK | EXPERTS[method],
         f"{side}_optimizer": {"lr": rate},
         "generator": {"channels": 32, "batch_norm": True, "activation": "relu"},
@@ -126,10 +126,10 @@ def transition(rho: float) -> Config:
     """A run of table 2."""
     return replace(
         default("transition-vgan", DIGITS),
-        reading="released-code",
-        rho=rho,
+        loss_variant="released-code",
+        energy_weight=rho,
         energy=TRUNK | {"experts": 128},
-        autoencoder={"channels": 16, "code": 64, "batch_norm": True, "activation": "relu"},
+        autoencoder={"channels": 16, "code_dim": 64, "batch_norm": True, "activation": "relu"},
         training={"batch": 200, "ema": 0.0},
     )
 

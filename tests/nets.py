@@ -45,8 +45,8 @@ def build_autoencoder(name: str, space: DataSpace, options: Mapping[str, Any]) -
     return build_named("autoencoder", name, space, options)
 
 
-def build_beliefs(name: str, space: DataSpace, options: Mapping[str, Any]) -> nn.Module:
-    return build_named("beliefs", name, space, options)
+def build_belief_network(name: str, space: DataSpace, options: Mapping[str, Any]) -> nn.Module:
+    return build_named("belief_network", name, space, options)
 
 
 def latent_network(

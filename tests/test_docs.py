@@ -225,7 +225,7 @@ def test_options_that_pages_name_exist():
     }
     for role, networks in declared.items():
         for builder in networks.values():
-            known |= {f"{role}.{option.replace('_', '-')}" for option in signature(builder)}
+            known |= {f"{role}.{option}".replace("_", "-") for option in signature(builder)}
     known |= {"denoiser.width", "energy.count"}  # of what the tutorials write
     for page in PAGES:
         text = re.sub(r"torchrun[^`]*`", "", page.read_text())  # a command of another project

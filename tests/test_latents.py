@@ -11,7 +11,7 @@ from gibbsian.core.measures import Counting, Gaussian
 from gibbsian.methods import BiHM
 from gibbsian.models.latents import manifold, quantiles, traverse
 from gibbsian.models.model import Model, load
-from tests.nets import build_beliefs
+from tests.nets import build_belief_network
 
 OPTIONS = {"rounds": 3, "batch": 50, "device": "cpu"}
 SMALL = {"width": 8, "depth": 1}
@@ -124,7 +124,7 @@ def test_what_does_not_fit(runs, capsys, monkeypatch, run, words, why):
 
 def test_without_a_latent_space(runs):
     model = load(runs / "plane")
-    beliefs = build_beliefs("sigmoid", model.space, dict(layers="3"))
+    beliefs = build_belief_network("sigmoid", model.space, dict(layers="3"))
     bits = Model(BiHM(beliefs, Counting((16,))), model.config, model.space, model.transform)
     with pytest.raises(ValueError, match="no latent space"):
         traverse(bits, 3)

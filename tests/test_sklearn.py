@@ -141,7 +141,9 @@ def test_scores_of_outliers_are_log_densities_up_to_a_constant(hasty):
 @pytest.mark.parametrize("method", ["vae", "vgan", "bidirectional"])
 def test_other_methods_score_and_sample(method, law):
     rows = law.rvs(60, random_state=0)
-    model = DensityEstimator(method, **FEW, options={"box_half_width": "4.0"} if method == "vgan" else None)
+    model = DensityEstimator(
+        method, **FEW, options={"box_half_width": "4.0"} if method == "vgan" else None
+    )
     assert model.fit(rows).score_samples(rows).shape == (60,)
     assert np.isfinite(model.score(rows)) and model.sample(5).shape == (5, 2)
     assert OutlierDetector(method, **FEW).fit(rows).predict(rows).shape == (60,)

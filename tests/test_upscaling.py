@@ -28,9 +28,9 @@ from gibbsian.models.upscaling import (
 )
 
 NETS = {
-    "point": {"channels": 4},
+    "upsampler": {"channels": 4},
     "predictor": {"channels": 4},
-    "statistics": {"scales": 1, "orientations": 2},
+    "sufficient_statistics": {"scales": 1, "orientations": 2},
 }
 
 
@@ -38,7 +38,7 @@ def model(channels=1, factor=2, levels=256, **options):
     """An untrained model: its point estimate is the bicubic interpolation."""
     space = DataSpace((channels, 12, 12), "image", (-1.0, 1.0))
     config = default_config("super-resolution", "digits")
-    config = replace(config, factor=factor, **({"inference": "point"} | NETS | options))
+    config = replace(config, factor=factor, **({"inference_method": "point"} | NETS | options))
     config = resolve(config, space, torch.zeros(4, *space.shape))
     return Model(assemble(config, space), config, space, pixels(space.shape, levels))
 
@@ -95,7 +95,7 @@ def test_tiles_of_a_descent_are_seamless():
     """Jumps across the tiles' edges are no larger than elsewhere: the ratio of mean steps."""
     picture = photo(1, 24, 40)
     smooth = torch.nn.functional.avg_pool2d(picture.values[None], 5, 1, 2)[0]
-    descent = model(inference="descent", steps=5, start_noise=0.0)
+    descent = model(inference_method="descent", inference_steps=5, start_noise=0.0)
     large = enlarge(descent, Picture(smooth, None, 256), rng(), tile=16).astype(int)[0]
     steps = np.abs(np.diff(large, axis=1)).mean(0)
     edges = [2 * begin for begin in places(40, 16)[1:]] + [
@@ -171,7 +171,7 @@ def test_written_pictures_are_read_again(tmp_path):
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("upscale") / "run"
     small = {"rounds": 2, "batch": 8, "device": "cpu"}
-    options = {"steps": 2, "source": {"max_rows": 40}, "training": small} | NETS
+    options = {"inference_steps": 2, "source": {"max_rows": 40}, "training": small} | NETS
     train("super-resolution", "digits", out=folder, **options)
     return folder
 

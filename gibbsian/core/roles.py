@@ -151,7 +151,7 @@ AUTOENCODER = Role("mlp", "autoencoder", images="conv", returns=what_it_sees)
 """From an observation to an observation through a code."""
 STUDENT = Role("vae", "student", inputs=takes_noise_too)
 """log p(x) or a bound from below, one number per row."""
-BELIEFS = Role("sigmoid", "beliefs", inputs=takes_layers_too)
+BELIEF_NETWORK = Role("sigmoid", "belief_network", inputs=takes_layers_too)
 """log p(x, h) + log q(h|x), one number per row."""
 
 

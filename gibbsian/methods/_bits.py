@@ -28,7 +28,7 @@ SMALLEST_STEP = 0.05
 
 @dataclass(frozen=True)
 class BitSampler:
-    """Chains of exp(-E / noise^2) on {0, 1}^d. All kernels are exact.
+    """Chains of exp(-E / noise_scale^2) on {0, 1}^d. All kernels are exact.
 
     The kernel gibbs takes the energy for what it is, a restricted Boltzmann machine (h given v, then
     v given h), a lattice (one colour of the checkerboard, then the other) or anything else, where it
@@ -79,14 +79,14 @@ class BitSampler:
             hidden = v.new_zeros(
                 len(v), len(machine.hidden_bias)
             )  # drawn first, so what it is counts not
-            kernel = block_gibbs(machine, beta=self.options.noise**-2)
+            kernel = block_gibbs(machine, beta=self.options.noise_scale**-2)
             joint = run_chains(kernel, torch.cat([v, hidden], 1), steps, rng, keep="last").state.x
             return machine.split(joint)[0].reshape(x0.shape)
         return run_chains(self.kernel_of(energy), x0, steps, rng, keep="last").state.x
 
     def kernel_of(self, energy: Energy) -> MarkovKernel[ChainState]:
         """The kernel on x alone."""
-        beta = self.options.noise**-2
+        beta = self.options.noise_scale**-2
         if self.options.kernel == "mala":
             return discrete_mala(energy, self.options.step_size, beta=beta)
         colours = colours_of(energy)

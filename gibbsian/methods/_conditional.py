@@ -23,13 +23,13 @@ POOL = 4
 """Draws of p(x) per sample of p(x|y)."""
 
 
-def check_classifier(energy: nn.Module, classify: float) -> None:
-    """ValueError unless ``classify`` is a weight, and 0 for an energy without logits."""
-    check_weight("classify", classify)
-    if classify > 0 and not isinstance(energy, HasLogits):
+def check_classifier(energy: nn.Module, class_loss_weight: float) -> None:
+    """ValueError unless ``class_loss_weight`` is a weight, and 0 for an energy without logits."""
+    check_weight("class_loss_weight", class_loss_weight)
+    if class_loss_weight > 0 and not isinstance(energy, HasLogits):
         raise ValueError(
-            "classify needs an energy that classifies, with a method logits(x), such as joint or "
-            "conv-joint; otherwise use classify 0"
+            "class_loss_weight needs an energy that classifies, with a method logits(x), such as joint "
+            "or conv-joint; otherwise use class_loss_weight 0"
         )
 
 
@@ -40,18 +40,18 @@ def classes_of(energy: nn.Module, x: Tensor) -> int:
 
 
 def known_classes(
-    energy: nn.Module, classify: float, batch: Batch, index: int
+    energy: nn.Module, class_loss_weight: float, batch: Batch, index: int
 ) -> tuple[Tensor, ...]:
     """``(target [B],)``, or nothing where they are not asked for.
 
     ValueError for data without classes or, in round 0, with more than the energy tells apart.
     """
-    if classify == 0:
+    if class_loss_weight == 0:
         return ()
     if batch.target is None or batch.target.dtype != torch.int64:
         raise ValueError(
-            "classify needs data with classes; say which column of a table holds them by --class-column "
-            "COLUMN, or use classify 0"
+            "class_loss_weight needs data with classes; say which column of a table holds them by "
+            "--class-column COLUMN, or use class_loss_weight 0"
         )
     if index == 0:
         classes, seen = classes_of(energy, batch.x), 1 + int(batch.target.max())
@@ -83,14 +83,17 @@ class Given:
         return check_energy(self.energy(x), len(x)) - log_p.gather(1, self.y[:, None]).squeeze(1)
 
 
-def labels_given(energy: nn.Module, classify: float, given: Tensor, n: int, x: Tensor) -> Tensor:
+def labels_given(
+    energy: nn.Module, class_loss_weight: float, given: Tensor, n: int, x: Tensor
+) -> Tensor:
     """Class numbers ``[n]`` from one for all, 0-d, or one per row; ValueError if they are none.
 
     ``x``: a point of the model's space, ``[1, *event]`` or more.
     """
-    if classify == 0:
+    if class_loss_weight == 0:
         raise ValueError(
-            "this model was not taught classes and samples unconditionally; train it with --classify 1"
+            "this model was not taught classes and samples unconditionally; train it with "
+            "--class-loss-weight 1"
         )
     if given.is_floating_point() or given.shape not in ((), (n,)):
         raise ValueError(
@@ -109,7 +112,7 @@ def draw(
     start: Callable[[int, Generator], Tensor],
     n: int,
     rng: Generator,
-    classify: float,
+    class_loss_weight: float,
     given: Tensor | None,
 ) -> Tensor:
     """``[n, *event]``: where ``start(n, rng)`` puts them, walked on E, or on E(x|y) for ``given`` y.
@@ -121,7 +124,7 @@ def draw(
     if given is None:
         return sampler.sample(energy, start(n, rng), rng)
     pool = start(POOL * n, rng)
-    y = labels_given(energy, classify, given, n, pool)
+    y = labels_given(energy, class_loss_weight, given, n, pool)
     pool = sampler.sample(energy, pool, rng)
     log_p = cast("HasLogits", energy).logits(pool).log_softmax(1)
     rows = torch.zeros_like(y)

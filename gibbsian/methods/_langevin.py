@@ -24,7 +24,7 @@ from gibbsian.samplers import (
 
 @dataclass(frozen=True)
 class SamplerOptions:
-    """How chains of exp(-E / noise^2) move. Raises ValueError for settings that are no such numbers.
+    """How chains of exp(-E / noise_scale^2) move. Raises ValueError for settings that are no such numbers.
 
     Args:
         steps: Langevin or Gibbs steps per round, before the wide Metropolis step.
@@ -35,7 +35,7 @@ class SamplerOptions:
         mh_scale: standard deviation of one random-walk Metropolis step at the end of each round,
             which crosses between modes; 0 for none, as on bits.
         sample_steps: steps before a chain is handed out as a sample, in whole rounds.
-        noise: 1 samples exp(-E), other values exp(-E / noise^2).
+        noise_scale: 1 samples exp(-E), other values exp(-E / noise_scale^2).
     """
 
     steps: int = 5
@@ -43,14 +43,14 @@ class SamplerOptions:
     kernel: Literal["auto", "ula", "mala", "gibbs"] = "auto"
     mh_scale: float = 0.0
     sample_steps: int = 500
-    noise: Annotated[float, RARE] = 1.0
+    noise_scale: Annotated[float, RARE] = 1.0
 
     def __post_init__(self) -> None:
         check_at_least("steps", self.steps, 1)
         check_positive("step_size", self.step_size)
         check_choice("kernel", self.kernel, ("auto", "ula", "mala", "gibbs"))
         check_weight("mh_scale", self.mh_scale)
-        check_positive("noise", self.noise)
+        check_positive("noise_scale", self.noise_scale)
         check_at_least("sample_steps", self.sample_steps, 1)
 
 
@@ -111,11 +111,11 @@ class LangevinSampler:
         return x.clamp(self.measure.low, self.measure.high)
 
     def langevin(self, energy: Energy) -> MarkovKernel[ChainState]:
-        """The Langevin kernel of exp(-E / noise^2) under the base measure.
+        """The Langevin kernel of exp(-E / noise_scale^2) under the base measure.
 
-        With temperature T = noise^2 its drift is h T grad(E / T) and its noise sqrt(2 h T) xi.
+        With temperature T = noise_scale^2 its drift is h T grad(E / T) and its noise sqrt(2 h T) xi.
         """
-        temperature = self.options.noise**2
+        temperature = self.options.noise_scale**2
         h, beta = self.options.step_size * temperature, 1.0 / temperature
         if self.options.kernel != "ula":
             return mala(self.target(energy), h, beta=beta)

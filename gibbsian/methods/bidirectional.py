@@ -53,7 +53,7 @@ PIECEWISE_LINEAR = nn.ReLU | nn.LeakyReLU | nn.PReLU
 
 def noise_levels(options: Mapping[str, Any]) -> Mapping[str, Any]:
     """The diffusion bound needs an energy of point and noise level."""
-    return {"time": True} if options["upper"] == "diffusion" else {}
+    return {"time": True} if options["upper_bound"] == "diffusion" else {}
 
 
 class BidirectionalBounds(TrainingMethod):
@@ -67,34 +67,37 @@ class BidirectionalBounds(TrainingMethod):
     in ``claims``.
 
     Args:
-        lower: the generator's entropy: log-det (exact Jacobian, d forward products), singular (d log
-            s_1 by LOBPCG), encoder (Barber-Agakov) or infonce, both of which add output noise.
-        upper: the energy's penalty: gradient-penalty (with log-det or singular), denoising (at
+        lower_bound: the generator's entropy: log-det (exact Jacobian, d forward products), singular (d
+            log s_1 by LOBPCG), encoder (Barber-Agakov) or infonce, both of which add output noise.
+        upper_bound: the energy's penalty: gradient-penalty (with log-det or singular), denoising (at
             noisy samples), diffusion (over noise levels), zero-centred (at the data: the baseline)
             or none (the lower bound alone).
-        weight: M, the weight of the penalty; 1 is the bound's own for diffusion.
-        margin: m: only the excess of M P over it counts.
-        anneal: M falls as (1 + round / 2307)^-anneal; 0.55 is the authors' schedule, 0 keeps it.
-        power: p of the gradient penalty, at least 1.
-        projected: penalise along one random direction of the latent space, not the whole gradient.
+        penalty_weight: M, the weight of the penalty; 1 is the bound's own for diffusion.
+        penalty_margin: m, only the excess of M P over it counts.
+        penalty_anneal_power: a of M's decline (1 + round / 2307)^-a; 0.55 is the authors' schedule, 0
+            keeps M.
+        gradient_penalty_power: p of the gradient penalty, at least 1.
+        penalise_random_direction: penalise the gradient along one random direction of the latent space,
+            not the whole one.
         entropy_weight: weight of the entropy; 1 is the bound.
-        iterations: LOBPCG steps of singular; each brings the value nearer to s_1, from above.
-        jacobian_rows: latents of each batch at which log-det, singular and the gradient penalty are
+        lobpcg_iterations: LOBPCG steps of singular; each brings the value nearer to s_1, from above.
+        jacobian_batch: latents of each batch at which log-det, singular and the gradient penalty are
             computed, 0 for all; fewer cost less, and the mean stays unbiased.
-        noise: standard deviation of the generator's output noise; encoder, infonce and denoising need
+        output_noise_std: of the noise on the generator's output; encoder, infonce and denoising need
             it, log-det and singular gain from it where the generator folds.
-        schedule: of diffusion: preserving or exploding variance.
-        diffuse: what diffusion diffuses: samples (gap to the generator's law) or data (a bound on
+        diffusion_schedule: of diffusion: preserving or exploding variance.
+        diffusion_of: what diffusion diffuses: samples (gap to the generator's law) or data (a bound on
             the negative log-likelihood itself).
-        low: smallest noise-to-signal ratio of diffusion: the model is of data with that noise.
-        high: largest noise-to-signal ratio of diffusion.
-        probe: rounds between two measurements of exact and approximate Jacobian terms on 64
-            latents, for the log; 0 for none.
+        diffusion_noise_min: smallest noise-to-signal ratio of diffusion: the model is of data with that
+            noise.
+        diffusion_noise_max: largest noise-to-signal ratio of diffusion.
+        jacobian_log_every: rounds between two measurements of exact and approximate Jacobian terms on
+            64 latents, for the log; 0 for none.
     """
 
     players: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "energy": ("energy",),
-        "generator": ("generator", "lower"),
+        "generator": ("generator", "lower_bound"),
     }
     roles: ClassVar[Mapping[str, Role]] = {
         "energy": ENERGY.but(demands=noise_levels),
@@ -111,87 +114,107 @@ class BidirectionalBounds(TrainingMethod):
         prior: Gaussian,
         measure: Measure | Undefined,
         *,
-        lower: Lower = "log-det",
-        upper: Penalty = "gradient-penalty",
-        weight: float = 0.1,
-        margin: float = 0.0,
-        anneal: float = 0.0,
-        power: Annotated[float, RARE] = 2.0,
-        projected: Annotated[bool, RARE] = True,
+        lower_bound: Lower = "log-det",
+        upper_bound: Penalty = "gradient-penalty",
+        penalty_weight: float = 0.1,
+        penalty_margin: float = 0.0,
+        penalty_anneal_power: float = 0.0,
+        gradient_penalty_power: Annotated[float, RARE] = 2.0,
+        penalise_random_direction: Annotated[bool, RARE] = True,
         entropy_weight: Annotated[float, RARE] = 1.0,
-        iterations: Annotated[int, RARE] = 2,
-        jacobian_rows: Annotated[int, RARE] = 0,
-        noise: float = 0.1,
-        schedule: Literal["preserving", "exploding"] = "preserving",
-        diffuse: Literal["samples", "data"] = "samples",
-        low: float = 0.05,
-        high: Annotated[float, RARE] = 5.0,
-        probe: Annotated[int, RARE] = 100,
+        lobpcg_iterations: Annotated[int, RARE] = 2,
+        jacobian_batch: Annotated[int, RARE] = 0,
+        output_noise_std: float = 0.1,
+        diffusion_schedule: Literal["preserving", "exploding"] = "preserving",
+        diffusion_of: Literal["samples", "data"] = "samples",
+        diffusion_noise_min: float = 0.05,
+        diffusion_noise_max: Annotated[float, RARE] = 5.0,
+        jacobian_log_every: Annotated[int, RARE] = 100,
     ):
         super().__init__(measure)
-        check_choice("lower", lower, get_args(Lower))
-        check_choice("upper", upper, get_args(Penalty))
-        for name, value in (("weight", weight), ("margin", margin), ("anneal", anneal)):
-            check_weight(name, value)
+        check_choice("lower_bound", lower_bound, get_args(Lower))
+        check_choice("upper_bound", upper_bound, get_args(Penalty))
+        check_weight("penalty_weight", penalty_weight)
+        check_weight("penalty_margin", penalty_margin)
+        check_weight("penalty_anneal_power", penalty_anneal_power)
         check_weight("entropy_weight", entropy_weight)
-        check_at_least("probe", probe, 0)
-        check_at_least("jacobian_rows", jacobian_rows, 0)
+        check_at_least("jacobian_log_every", jacobian_log_every, 0)
+        check_at_least("jacobian_batch", jacobian_batch, 0)
         if isinstance(measure, Counting):
             raise ValueError(
                 "bidirectional bounds are about entropies of continuous data; binary data cannot be "
                 "used with them"
             )
-        if lower in ("log-det", "singular") and prior.shape[0] > math.prod(measure.shape):
+        if lower_bound in ("log-det", "singular") and prior.shape[0] > math.prod(measure.shape):
             raise ValueError(
-                f"lower {lower} is about a generator's volume, and one from {prior.shape[0]} to "
-                f"{math.prod(measure.shape)} dimensions has none; give --latent "
-                f"{math.prod(measure.shape)} or less, or use lower encoder"
+                f"lower_bound {lower_bound} is about a generator's volume, and one from "
+                f"{prior.shape[0]} to {math.prod(measure.shape)} dimensions has none; give --latent "
+                f"{math.prod(measure.shape)} or less, or use lower_bound encoder"
             )
         self.energy = energy
         self.generator = generator
         self.prior = prior
-        self.lower = entropy_of(lower, prior, encoder, noise, iterations, jacobian_rows)
-        self.upper: Upper | None = None
-        match upper:
+        self.lower_bound = entropy_of(
+            lower_bound, prior, encoder, output_noise_std, lobpcg_iterations, jacobian_batch
+        )
+        self.upper_bound: Upper | None = None
+        match upper_bound:
             case "gradient-penalty":
-                self.upper = GradientPenalty(self.lower, power=power, projected=projected)
+                self.upper_bound = GradientPenalty(
+                    self.lower_bound,
+                    power=gradient_penalty_power,
+                    projected=penalise_random_direction,
+                )
                 warn_of_flat_volumes(generator)
             case "denoising":
-                self.upper = DenoisingPenalty(noise)
+                self.upper_bound = DenoisingPenalty(output_noise_std)
             case "diffusion":
-                self.upper = DiffusionPenalty(low=low, high=high, schedule=schedule, source=diffuse)
+                self.upper_bound = DiffusionPenalty(
+                    low=diffusion_noise_min,
+                    high=diffusion_noise_max,
+                    schedule=diffusion_schedule,
+                    source=diffusion_of,
+                )
                 check_time(energy)
             case "zero-centred":
-                self.upper = ZeroCentredPenalty()
-        self.weight, self.margin, self.anneal = weight, margin, anneal
+                self.upper_bound = ZeroCentredPenalty()
+        self.penalty_weight = penalty_weight
+        self.penalty_margin = penalty_margin
+        self.penalty_anneal_power = penalty_anneal_power
         self.entropy_weight = entropy_weight
-        volumes = isinstance(self.lower, LogDetEntropy | SingularValueEntropy) and not isinstance(
-            generator, Flow
-        )
-        self.probe = probe if volumes else 0
+        volumes = isinstance(
+            self.lower_bound, LogDetEntropy | SingularValueEntropy
+        ) and not isinstance(generator, Flow)
+        self.jacobian_log_every = jacobian_log_every if volumes else 0
         self.register_buffer("probed", torch.zeros(len(PROBED)))
         self.probed: Tensor
-        if isinstance(self.lower, LogDetEntropy | SingularValueEntropy):
+        if isinstance(self.lower_bound, LogDetEntropy | SingularValueEntropy):
             self.latent_target = "energy"
 
     def claims(self) -> tuple[Guarantee, Guarantee]:
         """What the lower value and the upper value of log Z are worth in this pairing."""
-        lower = self.lower.guarantee(self.generator, math.prod(self.measure.shape))
-        upper = Guarantee("neither", "log Z") if self.upper is None else self.upper.guarantee()
+        lower = self.lower_bound.guarantee(self.generator, math.prod(self.measure.shape))
+        upper = (
+            Guarantee("neither", "log Z")
+            if self.upper_bound is None
+            else self.upper_bound.guarantee()
+        )
         return lower, upper
 
     def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[PlayerUpdate]:
         """One step of the energy on the upper bound, then one of the generator on the lower bound."""
         x = next(data).x
         z = self.prior.sample(len(x), rng)
-        M = x.new_full((), self.weight * (1.0 + index / ANNEALING) ** -self.anneal)
+        M = x.new_full(
+            (), self.penalty_weight * (1.0 + index / ANNEALING) ** -self.penalty_anneal_power
+        )
         eps = torch.randn(3, *x.shape, generator=rng, device=rng.device)
-        starts = () if self.upper is None else self.upper.randomness(x, z, rng)
+        starts = () if self.upper_bound is None else self.upper_bound.randomness(x, z, rng)
         yield PlayerUpdate("energy", self.energy_loss, (x, z, eps, M, *starts))
-        if self.probe and index % self.probe == 0:
+        if self.jacobian_log_every and index % self.jacobian_log_every == 0:
             self.probed.copy_(self.volumes(rng))
         z = self.prior.sample(len(x), rng)
-        starts = self.lower.randomness(z, x.shape[1:], rng)
+        starts = self.lower_bound.randomness(z, x.shape[1:], rng)
         eps = torch.randn(x.shape, generator=rng, device=rng.device)
         yield PlayerUpdate("generator", self.generator_loss, (z, eps, self.probed.clone(), *starts))
 
@@ -201,47 +224,47 @@ class BidirectionalBounds(TrainingMethod):
         ``eps [3, B, *event]``: of the output noise and of the first level, for data and samples.
         """
         clean = call_frozen(self.generator, z).detach()
-        x_model = clean + self.lower.noise * eps[0]
+        x_model = clean + self.lower_bound.noise * eps[0]
         of_data = check_energy(self.energy(self.seen(x, eps[1])), len(x)).mean()
         of_model = check_energy(self.energy(self.seen(x_model, eps[2])), len(z)).mean()
         value = of_data - of_model
         logs = {"energy_data": of_data.detach(), "energy_model": of_model.detach()}
-        if self.upper is not None:
+        if self.upper_bound is not None:
             at = Points(x, z, x_model, clean)
-            gap = M * self.upper.penalty(self.energy, self.generator, at, *starts)
-            value = value + relu(gap - self.margin)
+            gap = M * self.upper_bound.penalty(self.energy, self.generator, at, *starts)
+            value = value + relu(gap - self.penalty_margin)
             logs["gap"] = gap.detach()
         return Loss(value, logs)
 
     def generator_loss(self, z: Tensor, eps: Tensor, probed: Tensor, *starts: Tensor) -> Loss:
         """mean E(x_model) - entropy_weight H(q): minus the lower bound on log Z."""
-        x_model, entropy = self.lower(self.generator, z, *starts)
+        x_model, entropy = self.lower_bound(self.generator, z, *starts)
         energy = check_energy(self.energy(self.seen(x_model, eps)), len(z)).mean()
         H = entropy.mean()
         lower = H + self.shrinkage(x_model[0].numel()) - energy
         logs = {"entropy": H.detach(), "log_z_lower": lower.detach()}
-        if self.probe:
+        if self.jacobian_log_every:
             logs |= dict(zip(PROBED, probed.unbind(), strict=True))
         return Loss(energy - self.entropy_weight * H, logs)
 
     def seen(self, x: Tensor, eps: Tensor) -> Tensor:
         """``x`` as the energy at t = 0 knows it: with the diffusion's smallest noise."""
-        if not isinstance(self.upper, DiffusionPenalty):
+        if not isinstance(self.upper_bound, DiffusionPenalty):
             return x
-        return self.upper.noisy(x, torch.zeros(len(x), device=x.device), eps)
+        return self.upper_bound.noisy(x, torch.zeros(len(x), device=x.device), eps)
 
     def shrinkage(self, dim: int) -> float:
         """What ``seen`` takes from the entropy at most: D log alpha_0, as noise only adds to it."""
-        if not isinstance(self.upper, DiffusionPenalty):
+        if not isinstance(self.upper_bound, DiffusionPenalty):
             return 0.0
-        return dim * float(self.upper.levels(torch.zeros(1))[0].log())
+        return dim * float(self.upper_bound.levels(torch.zeros(1))[0].log())
 
     @torch.no_grad()
     def volumes(self, rng: Generator) -> Tensor:
         """Means over 64 latents of sum_i log s_i, d log s_1, and d log mu as LOBPCG has it."""
         z = self.prior.sample(PROBE_ROWS, rng)
         v, p = torch.randn(2, *z.shape, generator=rng, device=rng.device)
-        iterations = getattr(self.lower, "iterations", 2)
+        iterations = getattr(self.lower_bound, "iterations", 2)
         with evaluating(self.generator):
             J = jacobian(self.generator, z)
             mu = smallest_singular_value(self.generator, z, v, p, iterations)[1]
@@ -254,9 +277,9 @@ class BidirectionalBounds(TrainingMethod):
         """``[n, *event]``: the generator's samples, with its output noise if it has one."""
         refuse_given(given)
         x = call_frozen(self.generator, self.prior.sample(n, rng))
-        if self.lower.noise == 0:
+        if self.lower_bound.noise == 0:
             return x
-        return x + self.lower.noise * torch.randn(x.shape, generator=rng, device=rng.device)
+        return x + self.lower_bound.noise * torch.randn(x.shape, generator=rng, device=rng.device)
 
 
 def entropy_of(

@@ -11,7 +11,7 @@ from torch import Generator, Tensor, nn
 from gibbsian.core import Batch, Loss, PlayerUpdate, TrainingMethod
 from gibbsian.core.measures import Counting, Measure, RealSpace, Undefined
 from gibbsian.core.numerics import log_mean_exp
-from gibbsian.core.roles import BELIEFS, Role
+from gibbsian.core.roles import BELIEF_NETWORK, Role
 from gibbsian.methods.checks import check_at_least, check_choice, check_weight
 from gibbsian.methods.helmholtz_chain import Gibbs, resampled
 from gibbsian.methods.helmholtz_layers import (
@@ -39,34 +39,34 @@ class BiHM(TrainingMethod):
     Args:
         algorithm: bihm, or rws: reweighted wake-sleep on the same layers (Bornschein, Bengio 2015),
             whose model is p alone.
-        samples: K draws of q per observation; at least 2.
-        l1: weight of the sum of |W| over all weights, per minibatch whose losses are summed.
+        latent_samples: K draws of q per observation; at least 2.
+        parameter_l1: weight of the sum of |W| over all weights, per minibatch whose losses are summed.
         sampler: of p*: gibbs (kept-state block Gibbs sampling from ancestral draws), sir (resampling of
             ancestral draws), or ancestral: draws of p, the model of rws.
-        sweeps: of the Gibbs sampler.
+        gibbs_sweeps: of the Gibbs sampler.
         candidates: new values of a layer that a Gibbs step weighs, or draws of p per sample of sir.
-        inner: draws of q behind each estimate of p~*(x) in the samplers.
-        return_mean: hand out not a draw of x but its mean given the first hidden layer, which of bits
+        inner_latent_samples: draws of q behind each estimate of p~*(x) in the samplers.
+        sample_means: hand out not a draw of x but its mean given the first hidden layer, which of bits
             are their probabilities.
     """
 
-    players: ClassVar[Mapping[str, tuple[str, ...]]] = {"model": ("beliefs",)}
-    roles: ClassVar[Mapping[str, Role]] = {"beliefs": BELIEFS}
+    players: ClassVar[Mapping[str, tuple[str, ...]]] = {"model": ("belief_network",)}
+    roles: ClassVar[Mapping[str, Role]] = {"belief_network": BELIEF_NETWORK}
     directed: ClassVar[bool] = True
 
     def __init__(
         self,
-        beliefs: nn.Module,
+        belief_network: nn.Module,
         measure: Measure | Undefined,
         *,
         algorithm: Literal["bihm", "rws"] = "bihm",
-        samples: int = 10,
-        l1: float = 0.0,
+        latent_samples: int = 10,
+        parameter_l1: float = 0.0,
         sampler: Literal["gibbs", "sir", "ancestral"] = "gibbs",
-        sweeps: int = 20,
+        gibbs_sweeps: int = 20,
         candidates: int = 10,
-        inner: int = 5,
-        return_mean: bool = False,
+        inner_latent_samples: int = 5,
+        sample_means: bool = False,
     ):
         super().__init__(measure)
         if not isinstance(measure, Counting | RealSpace):
@@ -76,34 +76,34 @@ class BiHM(TrainingMethod):
             )
         check_choice("algorithm", algorithm, ("bihm", "rws"))
         for name, count, least in (
-            ("samples", samples, 2),
-            ("sweeps", sweeps, 1),
+            ("latent_samples", latent_samples, 2),
+            ("gibbs_sweeps", gibbs_sweeps, 1),
             ("candidates", candidates, 1),
-            ("inner", inner, 1),
+            ("inner_latent_samples", inner_latent_samples, 1),
         ):
             check_at_least(name, count, least)
-        check_weight("l1", l1)
+        check_weight("parameter_l1", parameter_l1)
         check_choice("sampler", sampler, ("gibbs", "sir", "ancestral"))
-        self.beliefs = beliefs
+        self.belief_network = belief_network
         self.algorithm = algorithm
-        self.samples = samples
-        self.l1 = l1
+        self.latent_samples = latent_samples
+        self.parameter_l1 = parameter_l1
         self.sampler = sampler
-        self.sweeps = sweeps
+        self.gibbs_sweeps = gibbs_sweeps
         self.candidates = candidates
-        self.inner = inner
-        self.return_mean = return_mean
+        self.inner_latent_samples = inner_latent_samples
+        self.sample_means = sample_means
 
     @property
     def layers(self) -> Beliefs:
         """The network as what it knows."""
-        return cast("Beliefs", self.beliefs)
+        return cast("Beliefs", self.belief_network)
 
     def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[PlayerUpdate]:
         """One step of p and q on one batch (Algorithm 1)."""
         x = next(data).x.flatten(1)
         sizes = self.layers.sizes
-        noise = uniforms(sizes[1:], (self.samples, len(x)), rng)
+        noise = uniforms(sizes[1:], (self.latent_samples, len(x)), rng)
         if self.algorithm == "bihm":
             yield PlayerUpdate("model", self.bihm_loss, (x, *noise))
         else:
@@ -142,10 +142,10 @@ class BiHM(TrainingMethod):
 
     def penalised(self, value: Tensor, rows: int) -> Tensor:
         """``value`` plus the L1 term: it stands beside a sum over rows, and this is their mean."""
-        if self.l1 == 0:
+        if self.parameter_l1 == 0:
             return value
-        weights = [w.abs().sum() for w in self.beliefs.parameters() if w.ndim > 1]
-        return value + self.l1 / rows * torch.stack(weights).sum()
+        weights = [w.abs().sum() for w in self.belief_network.parameters() if w.ndim > 1]
+        return value + self.parameter_l1 / rows * torch.stack(weights).sum()
 
     @torch.no_grad()
     def log_weights(self, x: Tensor, k: int, rng: Generator) -> Tensor:
@@ -177,13 +177,13 @@ class BiHM(TrainingMethod):
             x = torch.where(observed, given.flatten(), layers[0])
             layers = sample_q(self.layers, x, uniforms(self.layers.sizes[1:], (n,), rng))[0]
         if self.sampler == "gibbs":
-            chain = Gibbs(self.layers, self.candidates, self.inner)
+            chain = Gibbs(self.layers, self.candidates, self.inner_latent_samples)
             state = chain.start(layers, rng)
-            for _ in range(self.sweeps):
+            for _ in range(self.gibbs_sweeps):
                 state = chain.sweep(state, rng, observed)
             layers = state[0]
         x = layers[0]
-        if self.return_mean:
+        if self.sample_means:
             means = means_of(self.layers.down(0, layers[1]), x)
             x = means if observed is None else torch.where(observed, x, means)
         return x.view(n, *self.measure.shape)
@@ -191,7 +191,7 @@ class BiHM(TrainingMethod):
     def begin(self, n: int, rng: Generator) -> Layers:
         """Ancestral draws of p, or those of them that resampling takes."""
         if self.sampler == "sir":
-            return resampled(self.layers, n, self.candidates, self.inner, rng)
+            return resampled(self.layers, n, self.candidates, self.inner_latent_samples, rng)
         return sample_p(self.layers, uniforms(self.layers.sizes, (n,), rng))
 
 

@@ -35,13 +35,13 @@ class ContrastiveDivergence(TrainingMethod):
     On bits the chains are Gibbs samplers instead (``sampler.kernel``).
 
     Args:
-        start: where negatives start in each round: persistent (where they ended), data (at the
+        chain_init: where negatives start in each round: persistent (where they ended), data (at the
             batch, as many as it has rows) or noise (standard normal, uniform on a box, fair coins).
         chains: number of persistent chains; all of them move and count in every round.
         reinit_prob: probability, per round, that a persistent chain starts again from noise.
         energy_l2: weight of mean E^2 on data and samples, which holds the energy near zero.
-        classify: weight of -log p(y|x) of labelled data in the loss, 1 for the likelihood of x and
-            y; needs an energy that classifies, such as joint, which then samples by class.
+        class_loss_weight: of -log p(y|x) of labelled data in the loss, 1 for the likelihood of x and y;
+            needs an energy that classifies, such as joint, which then samples by class.
         sampler: how the chains move, in each round and before they are handed out as samples.
     """
 
@@ -54,21 +54,21 @@ class ContrastiveDivergence(TrainingMethod):
         energy: nn.Module,
         measure: Measure | Undefined,
         *,
-        start: Literal["persistent", "data", "noise"] = "persistent",
+        chain_init: Literal["persistent", "data", "noise"] = "persistent",
         chains: int = 1024,
         reinit_prob: float = 0.0,
         energy_l2: float = 0.0,
-        classify: float = 0.0,
+        class_loss_weight: float = 0.0,
         sampler: SamplerOptions = SamplerOptions(steps=10, sample_steps=200),
     ):
         super().__init__(measure)
-        check_choice("start", start, ("persistent", "data", "noise"))
+        check_choice("chain_init", chain_init, ("persistent", "data", "noise"))
         check_at_least("chains", chains, 1)
         check_probability("reinit_prob", reinit_prob)
         check_weight("energy_l2", energy_l2)
-        check_classifier(energy, classify)
+        check_classifier(energy, class_loss_weight)
         self.energy = energy
-        self.start = start
+        self.chain_init = chain_init
         self.reinit_prob = reinit_prob
         self.sampler: LangevinSampler | BitSampler
         if isinstance(measure, Counting):
@@ -76,8 +76,8 @@ class ContrastiveDivergence(TrainingMethod):
         else:
             self.sampler = LangevinSampler(measure, sampler)
         self.energy_l2 = energy_l2
-        self.classify, self.by_class = classify, classify > 0
-        kept = chains if start == "persistent" else 0
+        self.class_loss_weight, self.by_class = class_loss_weight, class_loss_weight > 0
+        kept = chains if chain_init == "persistent" else 0
         self.register_buffer("chains", torch.zeros(kept, *measure.shape))
         self.chains: Tensor
 
@@ -88,23 +88,23 @@ class ContrastiveDivergence(TrainingMethod):
         """
         batch = next(data)
         x = batch.x
-        if self.start == "persistent":
+        if self.chain_init == "persistent":
             x0 = self.persistent_points(index, rng)
         else:
-            x0 = x if self.start == "data" else self.noise_points(len(x), rng)
+            x0 = x if self.chain_init == "data" else self.noise_points(len(x), rng)
         try:
             x_model = self.advance(x0, rng)
         except ValueError as error:
             raise NonFiniteError(f"player 'energy' in round {index}: {error}") from error
-        if self.start == "persistent":
+        if self.chain_init == "persistent":
             self.chains.copy_(x_model)
-        target = known_classes(self.energy, self.classify, batch, index)
+        target = known_classes(self.energy, self.class_loss_weight, batch, index)
         yield PlayerUpdate("energy", self.energy_loss, (x, x_model, *target))
 
     def energy_loss(self, x: Tensor, x_model: Tensor, *target: Tensor) -> Loss:
         """mean E(x) - mean E(x_model) + energy_l2 (mean E(x)^2 + mean E(x_model)^2).
 
-        Of classes ``target [B]`` of ``x`` the mean of -classify log p(y|x) is added.
+        Of classes ``target [B]`` of ``x`` the mean of -class_loss_weight log p(y|x) is added.
         """
         data = check_energy(self.energy(x), len(x))
         model = check_energy(self.energy(x_model), len(x_model))
@@ -112,7 +112,7 @@ class ContrastiveDivergence(TrainingMethod):
         logs = {"energy_data": data.detach().mean(), "energy_model": model.detach().mean()}
         if self.energy_l2 > 0:
             value = value + self.energy_l2 * (data.square().mean() + model.square().mean())
-        return with_classes(Loss(value, logs), self.energy, self.classify, x, *target)
+        return with_classes(Loss(value, logs), self.energy, self.class_loss_weight, x, *target)
 
     def persistent_points(self, index: int, rng: Generator) -> Tensor:
         """Where the persistent chains go on: noise in round 0 and where one restarts."""
@@ -141,11 +141,11 @@ class ContrastiveDivergence(TrainingMethod):
         number; at zero before the first round), otherwise at noise. ``given``: a class number, or
         one per row, where the energy was taught classes; chains of E(x|y) then go as far again.
         """
-        return draw(self.energy, self.sampler, self.starts, n, rng, self.classify, given)
+        return draw(self.energy, self.sampler, self.starts, n, rng, self.class_loss_weight, given)
 
     def starts(self, n: int, rng: Generator) -> Tensor:
         """``[n, *event]``: where the chains of ``sample`` start."""
-        if self.start != "persistent":
+        if self.chain_init != "persistent":
             return self.noise_points(n, rng)
         pick = torch.randint(len(self.chains), (n,), generator=rng, device=rng.device)
         if n <= len(self.chains):

@@ -58,8 +58,8 @@ class EBGAN(TrainingMethod):
     has gradients where the energy is above the margin (Zhao, Mathieu, LeCun 2017, equations 1 and
     2). In equilibrium p_G = p_data and E is a constant in [0, m] on the data: a flat energy, which
     scores nothing. It is no log-density either, so that log Z is not defined. E must be bounded
-    below by 0, as an auto-encoder's error is. Any such energy will do, but pull_away and denoise
-    need an auto-encoder's.
+    below by 0, as an auto-encoder's error is. Any such energy will do, but pull_away and
+    denoising_noise_std need an auto-encoder's.
 
     Args:
         margin: m, on the energy's scale: an auto-encoder's norm, not a mean square. Too small
@@ -68,11 +68,11 @@ class EBGAN(TrainingMethod):
             energy learns the data alone; 0 keeps m.
         pull_away: weight of the pulling-away term of the samples' codes in the generator's loss;
             the paper's EBGAN-PT has 0.1.
-        denoise: standard deviation of Gaussian noise on the data that the auto-encoder must undo,
+        denoising_noise_std: of the Gaussian noise on the data that the auto-encoder must undo,
             in the networks' units.
-        labels: training rows whose classes the energy is told, the first of the split; 0 for none.
-            Needs an energy that classifies, such as the ladder.
-        classify: weight of the classification cost of these rows in the energy's loss.
+        labelled_rows: number of training rows whose classes the energy is told, the first of the
+            split; 0 for none. Needs an energy that classifies, such as the ladder.
+        class_loss_weight: of the classification cost of these rows in the energy's loss.
     """
 
     players: ClassVar[Mapping[str, tuple[str, ...]]] = {
@@ -95,32 +95,32 @@ class EBGAN(TrainingMethod):
         margin: float = 10.0,
         margin_decay: int = 0,
         pull_away: float = 0.0,
-        denoise: float = 0.0,
-        labels: int = 0,
-        classify: float = 1.0,
+        denoising_noise_std: float = 0.0,
+        labelled_rows: int = 0,
+        class_loss_weight: float = 1.0,
     ):
         why = "an EBGAN's energy separates data from samples; it is not minus a log-density"
         super().__init__(Undefined(measure.shape, why))
         check_positive("margin", margin)
         check_at_least("margin_decay", margin_decay, 0)
         check_weight("pull_away", pull_away)
-        check_weight("denoise", denoise)
+        check_weight("denoising_noise_std", denoising_noise_std)
         if pull_away > 0 and not hasattr(energy, "encoder"):
             raise ValueError(
                 "the pulling-away term reads the energy's encoder, which this energy has not; use "
                 "an auto-encoder, or pull_away 0"
             )
-        if denoise > 0 and not hasattr(energy, "denoise"):
+        if denoising_noise_std > 0 and not hasattr(energy, "denoise"):
             raise ValueError(
                 "denoising needs an energy with a method denoise(x, noisy), such as an "
-                "auto-encoder; otherwise use denoise 0"
+                "auto-encoder; otherwise use denoising_noise_std 0"
             )
-        check_at_least("labels", labels, 0)
-        check_weight("classify", classify)
-        if labels > 0 and not isinstance(energy, HasLogits):
+        check_at_least("labelled_rows", labelled_rows, 0)
+        check_weight("class_loss_weight", class_loss_weight)
+        if labelled_rows > 0 and not isinstance(energy, HasLogits):
             raise ValueError(
-                "labels need an energy that classifies, with a method logits(x), such as the ladder; "
-                "otherwise use labels 0"
+                "labelled_rows needs an energy that classifies, with a method logits(x), such as the "
+                "ladder; otherwise use labelled_rows 0"
             )
         self.energy = energy
         self.generator = generator
@@ -128,9 +128,9 @@ class EBGAN(TrainingMethod):
         self.margin = margin
         self.margin_decay = margin_decay
         self.pull_away = pull_away
-        self.denoise = denoise
-        self.classify = classify
-        self.labelled = LabelledRows(labels, measure.shape)
+        self.denoising_noise_std = denoising_noise_std
+        self.class_loss_weight = class_loss_weight
+        self.labelled = LabelledRows(labelled_rows, measure.shape)
 
     def margin_at(self, index: int) -> float:
         """m in round ``index``."""
@@ -143,9 +143,9 @@ class EBGAN(TrainingMethod):
         batch = next(data)
         x = batch.x
         noisy, margin = x, x.new_full((), self.margin_at(index))
-        if self.denoise > 0:
+        if self.denoising_noise_std > 0:
             xi = torch.randn(x.shape, generator=rng, device=x.device, dtype=x.dtype)
-            noisy = x + self.denoise * xi
+            noisy = x + self.denoising_noise_std * xi
         z = self.prior.sample(len(x), rng)
         known: tuple[Tensor, ...] = ()
         if self.labelled.count > 0:
@@ -162,7 +162,7 @@ class EBGAN(TrainingMethod):
 
         Of rows ``known`` (x, classes, 1 where they count) the classification cost is added.
         """
-        if self.denoise > 0:
+        if self.denoising_noise_std > 0:
             energy_data = cast("AutoEncoding", self.energy).denoise(x, noisy)
         else:
             energy_data = check_energy(self.energy(x), len(x))
@@ -177,7 +177,7 @@ class EBGAN(TrainingMethod):
             x_known, target, seen = known
             logits = cast("HasLogits", self.energy).logits(x_known)
             cost = classification_cost(logits, target, seen)
-            value = value + self.classify * cost
+            value = value + self.class_loss_weight * cost
             logs["classification"] = cost.detach()
         return Loss(value, logs)
 

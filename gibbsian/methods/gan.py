@@ -61,16 +61,16 @@ class GAN(TrainingMethod):
     Args:
         loss: minimax and non-saturating (Goodfellow et al. 2014) or wasserstein (Arjovsky et al.
             2017).
-        penalty: weight of (|grad f| - 1)^2 between data and samples, wasserstein only (Gulrajani
+        gradient_penalty: weight of (|grad f| - 1)^2 between data and samples, wasserstein only (Gulrajani
             et al. 2017).
-        r1: weight of |grad f|^2 / 2 at the data, any loss (Mescheder et al. 2018).
+        r1_penalty: weight of |grad f|^2 / 2 at the data, any loss (Mescheder et al. 2018).
         critic_steps: critic steps per generator step, each on fresh data; wasserstein needs more
             than one, usually 5.
         packing: m, observations that the critic judges together, all data or all samples (PacGAN,
             Lin et al. 2018).
-        unroll: K, critic steps that the generator looks ahead and is differentiated through
+        unroll_steps: K, critic steps that the generator looks ahead and is differentiated through
             (unrolled GAN, Metz et al. 2017); 0 is the usual game.
-        unroll_rate: of the Adam that the generator takes the critic to move by.
+        unroll_lr: rate of the Adam that the generator takes the critic to move by.
     """
 
     players: ClassVar[Mapping[str, tuple[str, ...]]] = {
@@ -91,33 +91,33 @@ class GAN(TrainingMethod):
         measure: Measure | Undefined,
         *,
         loss: Literal["minimax", "non-saturating", "wasserstein"] = "non-saturating",
-        penalty: float = 10.0,
-        r1: float = 0.0,
+        gradient_penalty: float = 10.0,
+        r1_penalty: float = 0.0,
         critic_steps: int = 1,
         packing: int = 1,
-        unroll: int = 0,
-        unroll_rate: float = 1e-3,
+        unroll_steps: int = 0,
+        unroll_lr: float = 1e-3,
     ):
         super().__init__(measure)
         check_choice("loss", loss, GAMES)
-        check_weight("penalty", penalty)
-        check_weight("r1", r1)
+        check_weight("gradient_penalty", gradient_penalty)
+        check_weight("r1_penalty", r1_penalty)
         check_at_least("critic_steps", critic_steps, 1)
         check_at_least("packing", packing, 1)
-        check_at_least("unroll", unroll, 0)
-        check_positive("unroll_rate", unroll_rate)
+        check_at_least("unroll_steps", unroll_steps, 0)
+        check_positive("unroll_lr", unroll_lr)
         self.critic = critic
         self.generator = generator
         self.prior = prior
         self.game = GAMES[loss]
-        self.penalty = 0.0 if self.game.logits else penalty
-        self.r1 = r1
+        self.gradient_penalty = 0.0 if self.game.logits else gradient_penalty
+        self.r1_penalty = r1_penalty
         self.critic_steps = critic_steps
         self.packing = packing
-        self.unroll = unroll
-        if unroll > 0:
-            check_no_batch_norm("the critic that unroll looks through", critic)
-            self.ahead = Adam(unroll_rate, eps_inside_root=False)
+        self.unroll_steps = unroll_steps
+        if unroll_steps > 0:
+            check_no_batch_norm("the critic that unroll_steps looks through", critic)
+            self.ahead = Adam(unroll_lr, eps_inside_root=False)
             self.memory = AdamMemory(parameters_of(critic).numel())
         if getattr(critic, "rows_interact", False):
             why = "its critic compares the observations of a batch and is no function of one"
@@ -143,14 +143,14 @@ class GAN(TrainingMethod):
 
         Raises ValueError for a batch smaller than ``packing``.
         """
-        watch = self.observe if self.unroll > 0 else None
+        watch = self.observe if self.unroll_steps > 0 else None
         for _ in range(self.critic_steps):
             x = next(data).x
             z = self.prior.sample(len(x), rng)
             mix = torch.rand(len(x) // self.packing, generator=rng, device=rng.device)
             yield PlayerUpdate("critic", self.critic_loss, (x, z, mix), transform=watch)
         z = self.prior.sample(len(x), rng)
-        if self.unroll > 0:
+        if self.unroll_steps > 0:
             yield PlayerUpdate("generator", self.unrolled_loss, (x, z, mix))
         else:
             yield PlayerUpdate("generator", self.generator_loss, (z,))
@@ -170,12 +170,12 @@ class GAN(TrainingMethod):
         f_data, f_model = f(x), f(x_model)
         value = self.game.critic(f_data, f_model)
         logs = {"f_data": f_data.detach().mean(), "f_model": f_model.detach().mean()}
-        if self.penalty > 0:
+        if self.gradient_penalty > 0:
             penalty = one_centred_penalty(f, x, x_model, mix)
-            value = value + self.penalty * penalty
+            value = value + self.gradient_penalty * penalty
             logs["penalty"] = penalty.detach()
-        if self.r1 > 0:
-            value = value + 0.5 * self.r1 * zero_centred_penalty(f, x)
+        if self.r1_penalty > 0:
+            value = value + 0.5 * self.r1_penalty * zero_centred_penalty(f, x)
         return Loss(value, logs)
 
     def generator_loss(self, z: Tensor) -> Loss:
@@ -196,7 +196,7 @@ class GAN(TrainingMethod):
         def objective(phi: Tensor, x: Tensor, x_model: Tensor, mix: Tensor) -> Tensor:
             return self.contest(partial(self.values, phi=phi), x, x_model, mix).value
 
-        steps = [(x, x_model, mix)] * self.unroll
+        steps = [(x, x_model, mix)] * self.unroll_steps
         phi, state = parameters_of(self.critic), self.memory.state()
         phi, _ = unroll(objective, self.ahead, phi, state, steps)
         return Loss(self.game.generator(self.values(x_model, phi)))

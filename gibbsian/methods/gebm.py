@@ -40,20 +40,22 @@ class GEBM(TrainingMethod):
             same with an invertible generator, so that the model has the density q(x) exp(-E(x)) / Z.
             proposal: the network is an energy in its own right, exp(-E(x)) / Z, learned by
             maximum likelihood with an invertible generator as importance proposal.
-        base_update: self-normalised weighs base samples by softmax(-E) in the batch; learned by
+        base_weighting: self-normalised weighs base samples by softmax(-E) in the batch; learned by
             exp(-(E + A)), as in the first version of the paper.
         train_base: no-train-base leaves the generator as it is and trains the energy alone.
         base_samples: base samples per data row in the energy's steps.
         energy_steps: energy steps per base step.
-        burst: energy steps in round 0 and in every ``burst_every``-th round.
-        burst_every: rounds between two bursts.
-        initial_batches: batches of base samples that A is computed from before round 0; 0 starts at 0.
-        transform: bounded makes 2g / (1 + g^2) of the energy's gradients and g / (1 - g) of A's;
-            none leaves them.
-        floor: energies are not let below -floor, where they have no gradient either; 0 for none.
+        burst_energy_steps: energy steps in round 0 and in every ``burst_every_rounds``-th round.
+        burst_every_rounds: rounds between two bursts.
+        log_z_init_batches: batches of base samples that A is computed from before round 0; 0 starts
+            at 0.
+        gradient_transform: bounded makes 2g / (1 + g^2) of the energy's gradients and g / (1 - g) of
+            A's; none leaves them.
+        energy_floor: energies are not let below minus this, where they have no gradient either; 0 for
+            none.
         gradient_penalty: weight of mean |grad E|^2 between data and base samples.
-        unit_penalty: weight of mean (|grad E| - 1)^2 there.
-        l2: weight of the mean square of the energy's parameters.
+        unit_gradient_penalty: weight of mean (|grad E| - 1)^2 there.
+        parameter_l2: weight of the mean square of the energy's parameters.
     """
 
     players: ClassVar[Mapping[str, tuple[str, ...]]] = {
@@ -75,32 +77,33 @@ class GEBM(TrainingMethod):
         *,
         objective: Literal["kale", "donsker-varadhan"] = "kale",
         base: Literal["implicit", "explicit", "proposal"] = "implicit",
-        base_update: Literal["self-normalised", "learned"] = "self-normalised",
+        base_weighting: Literal["self-normalised", "learned"] = "self-normalised",
         train_base: bool = True,
         base_samples: int = 1,
         energy_steps: int = 5,
-        burst: int = 100,
-        burst_every: int = 500,
-        initial_batches: int = 100,
-        transform: Literal["bounded", "none"] = "bounded",
-        floor: float = 0.0,
+        burst_energy_steps: int = 100,
+        burst_every_rounds: int = 500,
+        log_z_init_batches: int = 100,
+        gradient_transform: Literal["bounded", "none"] = "bounded",
+        energy_floor: float = 0.0,
         gradient_penalty: float = 0.1,
-        unit_penalty: float = 0.0,
-        l2: float = 0.0,
+        unit_gradient_penalty: float = 0.0,
+        parameter_l2: float = 0.0,
     ):
         check_choice("objective", objective, ("kale", "donsker-varadhan"))
         check_choice("base", base, ("implicit", "explicit", "proposal"))
-        check_choice("base_update", base_update, ("self-normalised", "learned"))
-        check_choice("transform", transform, ("bounded", "none"))
-        counts = {"base_samples": base_samples, "energy_steps": energy_steps, "burst": burst}
-        for name, count in (counts | {"burst_every": burst_every}).items():
-            check_at_least(name, count, 1)
-        check_at_least("initial_batches", initial_batches, 0)
-        check_weight("floor", floor)
-        if base_update == "learned" and objective != "kale":
+        check_choice("base_weighting", base_weighting, ("self-normalised", "learned"))
+        check_choice("gradient_transform", gradient_transform, ("bounded", "none"))
+        check_at_least("base_samples", base_samples, 1)
+        check_at_least("energy_steps", energy_steps, 1)
+        check_at_least("burst_energy_steps", burst_energy_steps, 1)
+        check_at_least("burst_every_rounds", burst_every_rounds, 1)
+        check_at_least("log_z_init_batches", log_z_init_batches, 0)
+        check_weight("energy_floor", energy_floor)
+        if base_weighting == "learned" and objective != "kale":
             raise ValueError(
-                "base_update learned weighs by the learned A, which objective donsker-varadhan has "
-                "not; use objective kale or base_update self-normalised"
+                "base_weighting learned weighs by the learned A, which objective donsker-varadhan has "
+                "not; use objective kale or base_weighting self-normalised"
             )
         super().__init__(measure_over_base(base, measure))
         if base != "implicit":
@@ -112,14 +115,16 @@ class GEBM(TrainingMethod):
         self.latent_target = "tilted" if base == "implicit" else "energy"
         self.objective = objective
         self.base = base
-        self.base_update = base_update
+        self.base_weighting = base_weighting
         self.train_base = train_base
         self.base_samples = base_samples
-        self.energy_steps, self.burst, self.burst_every = energy_steps, burst, burst_every
-        self.initial_batches = initial_batches
-        self.transform = bounded if transform == "bounded" else None
-        self.floor = floor
-        self.smoothness = Smoothness(gradient_penalty, unit_penalty, l2)
+        self.energy_steps = energy_steps
+        self.burst_energy_steps = burst_energy_steps
+        self.burst_every_rounds = burst_every_rounds
+        self.log_z_init_batches = log_z_init_batches
+        self.gradient_transform = bounded if gradient_transform == "bounded" else None
+        self.energy_floor = energy_floor
+        self.smoothness = Smoothness(gradient_penalty, unit_gradient_penalty, parameter_l2)
         if not has_trainable(energy):
             raise ValueError("the energy has no parameters that can be trained")
         if train_base and not has_trainable(generator):
@@ -135,14 +140,14 @@ class GEBM(TrainingMethod):
 
     def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[PlayerUpdate]:
         """Energy steps, each on fresh data, noise and segments between them; then one of the base."""
-        burst = self.train_base and index % self.burst_every == 0
-        for step in range(self.burst if burst else self.energy_steps):
+        burst = self.train_base and index % self.burst_every_rounds == 0
+        for step in range(self.burst_energy_steps if burst else self.energy_steps):
             x = next(data).x
-            if index == step == 0 and self.initial_batches > 0 and self.objective == "kale":
+            if index == step == 0 and self.log_z_init_batches > 0 and self.objective == "kale":
                 self.initialise_A(len(x))
             z = self.prior.sample(self.base_samples * len(x), rng)
             mix = torch.rand(len(x), generator=rng, device=rng.device)
-            yield PlayerUpdate("energy", self.energy_loss, (x, z, mix), self.transform)
+            yield PlayerUpdate("energy", self.energy_loss, (x, z, mix), self.gradient_transform)
         if self.train_base:
             x = next(data).x
             yield PlayerUpdate("base", self.base_loss, (x, self.prior.sample(len(x), rng)))
@@ -152,7 +157,7 @@ class GEBM(TrainingMethod):
         """A = log mean exp(-E) over the first batches of base samples, the same on every process."""
         rng = Generator(self.A.device).manual_seed(0)
         parts = []
-        for _ in range(self.initial_batches):
+        for _ in range(self.log_z_init_batches):
             y, log_q = self.base_points(self.prior.sample(batch, rng))
             parts.append(log_mean_exp(-(self.network_energy(y) + log_q)))
         self.A.copy_(log_mean_exp(torch.stack(parts)))
@@ -200,7 +205,7 @@ class GEBM(TrainingMethod):
         y, log_q = self.base_points(z, moving=True)
         E_data = self.network_energy(x) + self.relative_to(x)
         E_base = self.network_energy(y) + log_q
-        if self.base_update == "learned":
+        if self.base_weighting == "learned":
             return Loss(kale(E_data, E_base, self.A))
         return Loss(donsker_varadhan(E_data, E_base))
 
@@ -217,9 +222,9 @@ class GEBM(TrainingMethod):
         return 0.0
 
     def network_energy(self, x: Tensor) -> Tensor:
-        """The network's energy, not below -floor, ``[B, *event] -> [B]``."""
+        """The network's energy, not below -energy_floor, ``[B, *event] -> [B]``."""
         E = check_energy(self.potential(x), len(x))
-        return relu(E + self.floor) - self.floor if self.floor > 0 else E
+        return relu(E + self.energy_floor) - self.energy_floor if self.energy_floor > 0 else E
 
     def energy(self, x: Tensor) -> Tensor:
         """The model's energy over ``measure``, ``[B, *event] -> [B]``; relative to an implicit base.

@@ -52,21 +52,21 @@ class LearningByTeaching(TrainingMethod):
     what a weak student cannot see: both terms are smallest where the generator's law is the data's.
 
     Args:
-        k: K, student steps that the generator looks ahead.
-        n_est: how many times K steps the student is trained per round.
-        student_rate: of the student's Adam where the generator looks ahead.
-        lr_multiplier: the student is trained at this many times that rate.
+        unroll_steps: K, student steps that the generator looks ahead.
+        student_repeats: n, the student is trained by n K steps per round.
+        student_lr: rate of the student's Adam where the generator looks ahead.
+        student_lr_multiplier: the student is trained at this many times that rate.
         eps_inside_root: Adam's step a m / sqrt(v + eps) as in the authors' code, otherwise the
             usual a m / (sqrt(v) + eps).
-        gradient: unrolled through K steps, or the implicit function's: its limit for a student at
+        hypergradient: unrolled through K steps, or the implicit function's: its limit for a student at
             its optimum, by conjugate gradients.
         cg_steps: of the conjugate gradients, implicit only.
-        damping: added to the student's Hessian, implicit only.
+        hessian_damping: added to the student's Hessian, implicit only.
         gan_weight: lambda, of the generator's non-saturating GAN loss; 0 is LBT alone.
-        r1: weight of |grad f|^2 / 2 of the critic at the data (Mescheder et al. 2018).
-        warmup: rounds at the start that are a GAN's alone.
-        segment: keep only every segment-th of the K steps and make the others again in the backward
-            pass: less memory, more time; 0 keeps all.
+        r1_penalty: weight of |grad f|^2 / 2 of the critic at the data (Mescheder et al. 2018).
+        gan_only_rounds: at the start, in which the GAN is trained alone.
+        recompute_every: s, keep only every s-th of the K steps and make the others again in the
+            backward pass: less memory, more time; 0 keeps all.
     """
 
     players: ClassVar[Mapping[str, tuple[str, ...]]] = {
@@ -90,60 +90,62 @@ class LearningByTeaching(TrainingMethod):
         prior: Gaussian,
         measure: Measure | Undefined,
         *,
-        k: int = 5,
-        n_est: int = 2,
-        student_rate: float = 1e-4,
-        lr_multiplier: float = 3.0,
+        unroll_steps: int = 5,
+        student_repeats: int = 2,
+        student_lr: float = 1e-4,
+        student_lr_multiplier: float = 3.0,
         eps_inside_root: bool = True,
-        gradient: Literal["unrolled", "implicit"] = "unrolled",
+        hypergradient: Literal["unrolled", "implicit"] = "unrolled",
         cg_steps: int = 10,
-        damping: float = 1.0,
+        hessian_damping: float = 1.0,
         gan_weight: float = 0.1,
-        r1: float = 0.0,
-        warmup: int = 0,
-        segment: int = 0,
+        r1_penalty: float = 0.0,
+        gan_only_rounds: int = 0,
+        recompute_every: int = 0,
     ):
         super().__init__(measure)
         for name, count, least in (
-            ("k", k, 1),
-            ("n_est", n_est, 1),
+            ("unroll_steps", unroll_steps, 1),
+            ("student_repeats", student_repeats, 1),
             ("cg_steps", cg_steps, 1),
-            ("warmup", warmup, 0),
-            ("segment", segment, 0),
+            ("gan_only_rounds", gan_only_rounds, 0),
+            ("recompute_every", recompute_every, 0),
         ):
             check_at_least(name, count, least)
-        check_positive("student_rate", student_rate)
-        check_positive("lr_multiplier", lr_multiplier)
-        check_choice("gradient", gradient, ("unrolled", "implicit"))
-        check_weight("damping", damping)
+        check_positive("student_lr", student_lr)
+        check_positive("student_lr_multiplier", student_lr_multiplier)
+        check_choice("hypergradient", hypergradient, ("unrolled", "implicit"))
+        check_weight("hessian_damping", hessian_damping)
         check_weight("gan_weight", gan_weight)
-        check_weight("r1", r1)
-        if warmup > 0 and gan_weight == 0:
-            raise ValueError("warm-up rounds train the GAN alone; give gan_weight or no warmup")
+        check_weight("r1_penalty", r1_penalty)
+        if gan_only_rounds > 0 and gan_weight == 0:
+            raise ValueError(
+                "gan_only_rounds train the GAN alone; give gan_weight, or gan_only_rounds 0"
+            )
         self.generator = generator
         self.student = student
         self.critic = critic
         self.prior = prior
-        self.k = k
-        self.n_est = n_est
-        self.ahead = Adam(student_rate, eps_inside_root=eps_inside_root)
-        self.committed = Adam(lr_multiplier * student_rate, eps_inside_root=eps_inside_root)
-        self.gradient = gradient
+        self.unroll_steps = unroll_steps
+        self.student_repeats = student_repeats
+        self.ahead = Adam(student_lr, eps_inside_root=eps_inside_root)
+        self.committed = Adam(student_lr_multiplier * student_lr, eps_inside_root=eps_inside_root)
+        self.hypergradient = hypergradient
         self.cg_steps = cg_steps
-        self.damping = damping
+        self.hessian_damping = hessian_damping
         self.gan_weight = gan_weight
-        self.r1 = r1
-        self.warmup = warmup
-        self.segment = segment
+        self.r1_penalty = r1_penalty
+        self.gan_only_rounds = gan_only_rounds
+        self.recompute_every = recompute_every
         self.noise = cast("Student", student).noise
         self.memory = AdamMemory(parameters_of(student).numel())
 
     def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[PlayerUpdate]:
-        """n_est K committed student steps, one critic step, one generator step (authors' code)."""
+        """n K committed student steps, one critic step, one generator step (authors' code)."""
         x = next(data).x
-        n, teaches = len(x), index >= self.warmup
+        n, teaches = len(x), index >= self.gan_only_rounds
         if teaches:
-            for _ in range(self.n_est * self.k):
+            for _ in range(self.student_repeats * self.unroll_steps):
                 lesson = (self.prior.sample(n, rng), standard_normal(n, self.noise, rng))
                 yield PlayerUpdate("student", self.student_loss, lesson, transform=self.commit)
         if self.gan_weight > 0:
@@ -152,8 +154,10 @@ class LearningByTeaching(TrainingMethod):
         if not teaches:
             yield PlayerUpdate("generator", self.adversarial_loss, (z,))
             return
-        z_k = torch.stack([self.prior.sample(n, rng) for _ in range(self.k)])
-        noise_k = torch.stack([standard_normal(n, self.noise, rng) for _ in range(self.k)])
+        z_k = torch.stack([self.prior.sample(n, rng) for _ in range(self.unroll_steps)])
+        noise_k = torch.stack(
+            [standard_normal(n, self.noise, rng) for _ in range(self.unroll_steps)]
+        )
         noise = standard_normal(n, self.noise, rng)
         yield PlayerUpdate("generator", self.generator_loss, (x, noise, z_k, noise_k, z))
 
@@ -171,11 +175,11 @@ class LearningByTeaching(TrainingMethod):
         return Loss(-check_energy(self.student(x_model, noise), len(z)).mean())
 
     def critic_loss(self, x: Tensor, z: Tensor) -> Loss:
-        """The cross-entropy of logits f, plus half of r1 times the penalty at the data."""
+        """The cross-entropy of logits f, plus half of r1_penalty times the penalty at the data."""
         x_model = call_frozen(self.generator, z).detach()
         value = cross_entropy(self.values(x), self.values(x_model))
-        if self.r1 > 0:
-            value = value + 0.5 * self.r1 * zero_centred_penalty(self.values, x)
+        if self.r1_penalty > 0:
+            value = value + 0.5 * self.r1_penalty * zero_centred_penalty(self.values, x)
         return Loss(value)
 
     def values(self, x: Tensor) -> Tensor:
@@ -201,15 +205,15 @@ class LearningByTeaching(TrainingMethod):
         def ignorance_of_data(at: Tensor) -> Tensor:
             return self.ignorance(at, x, noise)
 
-        if self.gradient == "implicit":
+        if self.hypergradient == "implicit":
             shown = (x_k, noise_k.flatten(0, 1))
             taught = implicit(
-                self.ignorance, ignorance_of_data, phi, shown, self.cg_steps, self.damping
+                self.ignorance, ignorance_of_data, phi, shown, self.cg_steps, self.hessian_damping
             )
         else:
             steps = list(zip(x_k.unflatten(0, z_k.shape[:2]), noise_k, strict=True))
             state = self.memory.state()
-            phi, _ = unroll(self.ignorance, self.ahead, phi, state, steps, self.segment)
+            phi, _ = unroll(self.ignorance, self.ahead, phi, state, steps, self.recompute_every)
             taught = ignorance_of_data(phi)
         logs = {"log_likelihood": -taught.detach()}
         if self.gan_weight == 0:

@@ -41,7 +41,7 @@ class NoiseContrast(TrainingMethod):
     Args:
         noise_ratio: noise draws per row of data.
         noise_std_scale: the noise has this many times the data's standard deviation.
-        classify: weight of -log p(y|x) of labelled data in the loss; needs an energy that
+        class_loss_weight: of -log p(y|x) of labelled data in the loss; needs an energy that
             classifies, such as joint, which then samples by class.
         sampler: of the chains that sample; none run in training.
     """
@@ -56,19 +56,19 @@ class NoiseContrast(TrainingMethod):
         *,
         noise_ratio: int = 1,
         noise_std_scale: float = 1.0,
-        classify: float = 0.0,
+        class_loss_weight: float = 0.0,
         sampler: SamplerOptions = SamplerOptions(),
     ):
         super().__init__(measure)
         check_at_least("noise_ratio", noise_ratio, 1)
         check_positive("noise_std_scale", noise_std_scale)
-        check_classifier(energy, classify)
+        check_classifier(energy, class_loss_weight)
         self.energy = energy
         self.A = nn.Parameter(torch.zeros(()))
         self.sampler = LangevinSampler(measure, sampler)
         self.noise = FittedGaussian(measure, noise_std_scale)
         self.noise_ratio = noise_ratio
-        self.classify, self.by_class = classify, classify > 0
+        self.class_loss_weight, self.by_class = class_loss_weight, class_loss_weight > 0
 
     def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[PlayerUpdate]:
         """One step of E and A on a batch against nu noise draws per row of it.
@@ -82,7 +82,7 @@ class NoiseContrast(TrainingMethod):
         self.noise.see(x, index)
         x_noise = self.noise.sample(self.noise_ratio * len(x), rng)
         log_noise = self.noise.log_density(torch.cat([x, x_noise]))
-        target = known_classes(self.energy, self.classify, batch, index)
+        target = known_classes(self.energy, self.class_loss_weight, batch, index)
         yield PlayerUpdate("energy", self.energy_loss, (x, x_noise, log_noise, *target))
 
     @torch.no_grad()
@@ -109,7 +109,7 @@ class NoiseContrast(TrainingMethod):
         """The logistic loss at data ``x [B, *event]`` and ``x_noise [nu B, *event]``.
 
         ``log_noise [B + nu B]``: log-density of the noise at both. Of classes ``target [B]`` of ``x``
-        the mean of -classify log p(y|x) is added.
+        the mean of -class_loss_weight log p(y|x) is added.
         """
         G_data = self.log_model(x) - self.A - log_noise[: len(x)]
         G_noise = self.log_model(x_noise) - self.A - log_noise[len(x) :]
@@ -120,7 +120,7 @@ class NoiseContrast(TrainingMethod):
             "right_noise": (G_noise.detach() < log_nu).float().mean(),
         }
         loss = Loss(logistic_loss(G_data, G_noise, self.noise_ratio), logs)
-        return with_classes(loss, self.energy, self.classify, x, *target)
+        return with_classes(loss, self.energy, self.class_loss_weight, x, *target)
 
     def learned_log_z(self) -> Tensor:
         """A, 0-d, in nats."""
@@ -129,4 +129,6 @@ class NoiseContrast(TrainingMethod):
     @torch.no_grad()
     def sample(self, n: int, rng: Generator, given: Tensor | None = None) -> Tensor:
         """``[n, *event]``: chains from the noise law. ``given``: class numbers, if it was taught any."""
-        return draw(self.energy, self.sampler, self.noise.sample, n, rng, self.classify, given)
+        return draw(
+            self.energy, self.sampler, self.noise.sample, n, rng, self.class_loss_weight, given
+        )

@@ -54,8 +54,8 @@ class ScoreMatching(TrainingMethod):
 
     Args:
         objective: denoising or sliced.
-        sigma: standard deviation of the denoising objective's noise, in the networks' units.
-        classify: weight of -log p(y|x) of labelled data in the loss; needs an energy that
+        noise_std: standard deviation of the denoising objective's noise, in the networks' units.
+        class_loss_weight: of -log p(y|x) of labelled data in the loss; needs an energy that
             classifies, such as joint, which then samples by class.
         sampler: of the chains that sample; none run in training.
     """
@@ -69,40 +69,40 @@ class ScoreMatching(TrainingMethod):
         measure: Measure | Undefined,
         *,
         objective: Literal["denoising", "sliced"] = "denoising",
-        sigma: float = 0.1,
-        classify: float = 0.0,
+        noise_std: float = 0.1,
+        class_loss_weight: float = 0.0,
         sampler: SamplerOptions = SamplerOptions(),
     ):
         super().__init__(measure)
         check_choice("objective", objective, ("denoising", "sliced"))
-        check_positive("sigma", sigma)
-        check_classifier(energy, classify)
+        check_positive("noise_std", noise_std)
+        check_classifier(energy, class_loss_weight)
         self.energy = energy
         self.sampler = LangevinSampler(measure, sampler)
         self.objective = objective
-        self.sigma = sigma
-        self.classify, self.by_class = classify, classify > 0
+        self.noise_std = noise_std
+        self.class_loss_weight, self.by_class = class_loss_weight, class_loss_weight > 0
 
     def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[PlayerUpdate]:
         """One step of the energy on a batch with fresh noise."""
         batch = next(data)
         x = batch.x
         xi = torch.randn(x.shape, generator=rng, device=x.device, dtype=x.dtype)
-        target = known_classes(self.energy, self.classify, batch, index)
+        target = known_classes(self.energy, self.class_loss_weight, batch, index)
         yield PlayerUpdate("energy", self.energy_loss, (x, xi, *target))
 
     def energy_loss(self, x: Tensor, xi: Tensor, *target: Tensor) -> Loss:
         """The objective at data and standard normal ``xi``, both ``[B, *event]``.
 
-        Of classes ``target [B]`` of ``x`` the mean of -classify log p(y|x) is added.
+        Of classes ``target [B]`` of ``x`` the mean of -class_loss_weight log p(y|x) is added.
         """
         if self.objective == "denoising":
-            value = denoising(self.checked, x, xi, self.sigma)
+            value = denoising(self.checked, x, xi, self.noise_std)
         else:
             value = sliced(self.checked, x, xi)
         # No score knows the energy's constant: it is reached, as all a player has must be, and stays.
         loss = Loss(value + 0.0 * self.checked(x).mean(), {"score": value.detach()})
-        return with_classes(loss, self.energy, self.classify, x, *target)
+        return with_classes(loss, self.energy, self.class_loss_weight, x, *target)
 
     def checked(self, x: Tensor) -> Tensor:
         """E(x), ``[B, *event] -> [B]``."""
@@ -111,4 +111,6 @@ class ScoreMatching(TrainingMethod):
     @torch.no_grad()
     def sample(self, n: int, rng: Generator, given: Tensor | None = None) -> Tensor:
         """``[n, *event]``: chains from noise. ``given``: a class number, or one per row, if taught."""
-        return draw(self.energy, self.sampler, self.sampler.start, n, rng, self.classify, given)
+        return draw(
+            self.energy, self.sampler, self.sampler.start, n, rng, self.class_loss_weight, given
+        )

@@ -23,11 +23,11 @@ class Smoothness:
     """
 
     gradient_penalty: float
-    unit_penalty: float
-    l2: float
+    unit_gradient_penalty: float
+    parameter_l2: float
 
     def __post_init__(self) -> None:
-        for name in ("gradient_penalty", "unit_penalty", "l2"):
+        for name in ("gradient_penalty", "unit_gradient_penalty", "parameter_l2"):
             check_weight(name, getattr(self, name))
 
     def __call__(
@@ -42,11 +42,11 @@ class Smoothness:
             a = mix.view(-1, *[1] * (x.dim() - 1))
             slopes = zero_centred_penalty(energy, a * x + (1.0 - a) * y)
             value = value + self.gradient_penalty * slopes
-        if self.unit_penalty > 0:
-            value = value + self.unit_penalty * one_centred_penalty(energy, x, y, mix)
-        if self.l2 > 0:
+        if self.unit_gradient_penalty > 0:
+            value = value + self.unit_gradient_penalty * one_centred_penalty(energy, x, y, mix)
+        if self.parameter_l2 > 0:
             weights = nn.utils.parameters_to_vector(network.parameters())
-            value = value + self.l2 * weights.square().mean()
+            value = value + self.parameter_l2 * weights.square().mean()
         return value
 
 

@@ -18,11 +18,11 @@ from gibbsian.methods.experts import check_experts, contrast_loss, following_los
 
 @runtime_checkable
 class CodedTransition(Protocol):
-    """An auto-encoder of which both halves can be called, with a code of ``code`` numbers in [-1, 1]."""
+    """An auto-encoder of which both halves can be called, with a code of ``code_dim`` numbers."""
 
     encoder: nn.Module
     decoder: nn.Module
-    code: int
+    code_dim: int
 
 
 def mask_noise(h: Tensor, mask: Tensor, u: Tensor) -> Tensor:
@@ -36,18 +36,20 @@ class TransitionVGAN(TrainingMethod):
     x~ = Decode(m u + (1 - m) Encode(x)) with m a random mask and u uniform in [-1, 1]^d, so that
     q(x~) is the data's law moved by p(x~|x). As long as x~ stays near x, the entropy of q is about
     that of the data, a constant, and the bound of VGAN can do without it (Zhai, Cheng, Feris, Zhang
-    2016, section 5, equation 10): one-step contrastive divergence with a learned step. rho = 0 is an
-    auto-encoder that ignores the energy, rho = 1 a step that may forget where it came from.
+    2016, section 5, equation 10): one-step contrastive divergence with a learned step. An
+    ``energy_weight`` rho of 0 is an auto-encoder that ignores the energy, 1 a step that may forget
+    where it came from.
 
     Args:
-        reading: equation-10 weighs mean E(x~) against the summed square error, on the same rows;
+        loss_variant: equation-10 weighs mean E(x~) against the summed square error, on the same rows;
             released-code weighs mean E(x~) - H~ against the binary cross-entropy per pixel, and
             starts at the second half of a batch whose first half is the positive phase. The same
-            rho means different things in the two.
-        rho: weight of the energy in the transition's loss, 1 - rho that of the reconstruction.
-        k: transition steps per energy step, on the same batch.
-        corruption: probability that a number of the code is replaced by noise.
-        regulariser: weight of the surrogate at the data in the energy's step; 0 for an energy
+            energy_weight means different things in the two.
+        energy_weight: rho, weight of the energy in the transition's loss; 1 - rho is that of the
+            reconstruction.
+        transition_steps: per energy step, on the same batch.
+        code_corruption_prob: probability that a number of the code is replaced by noise.
+        data_surrogate_weight: weight of the surrogate at the data in the energy's step; 0 for an energy
             without experts.
         sample_steps: transitions that samples have made.
     """
@@ -64,40 +66,40 @@ class TransitionVGAN(TrainingMethod):
         autoencoder: nn.Module,
         measure: Measure | Undefined,
         *,
-        reading: Literal["equation-10", "released-code"] = "equation-10",
-        rho: float = 0.01,
-        k: int = 1,
-        corruption: float = 0.5,
-        regulariser: float = 1.0,
+        loss_variant: Literal["equation-10", "released-code"] = "equation-10",
+        energy_weight: float = 0.01,
+        transition_steps: int = 1,
+        code_corruption_prob: float = 0.5,
+        data_surrogate_weight: float = 1.0,
         sample_steps: int = 9,
     ):
         super().__init__(measure)
-        check_choice("reading", reading, ("equation-10", "released-code"))
-        if not 0 <= rho <= 1:
-            raise ValueError(f"rho weighs the energy and must lie in [0, 1], not {rho}")
-        check_at_least("k", k, 1)
-        check_probability("corruption", corruption)
-        check_weight("regulariser", regulariser)
+        check_choice("loss_variant", loss_variant, ("equation-10", "released-code"))
+        if not 0 <= energy_weight <= 1:
+            raise ValueError(f"energy_weight must lie in [0, 1], not {energy_weight}")
+        check_at_least("transition_steps", transition_steps, 1)
+        check_probability("code_corruption_prob", code_corruption_prob)
+        check_weight("data_surrogate_weight", data_surrogate_weight)
         check_at_least("sample_steps", sample_steps, 1)
-        released = reading == "released-code"
-        check_experts(energy, released, regulariser)
+        released = loss_variant == "released-code"
+        check_experts(energy, released, data_surrogate_weight)
         if released and not isinstance(measure, Box):
             raise ValueError(
                 "the released code's cross-entropy needs data in a box, such as images; use the "
-                "reading equation-10"
+                "loss_variant equation-10"
             )
         if not isinstance(autoencoder, CodedTransition):
             raise ValueError(
                 "a transition needs an auto-encoder with the modules encoder and decoder and the "
-                "dimension of its code as code"
+                "dimension of its code as code_dim"
             )
         self.energy = energy
         self.autoencoder = autoencoder
-        self.reading = reading
-        self.rho = rho
-        self.k = k
-        self.corruption = corruption
-        self.regulariser = regulariser
+        self.loss_variant = loss_variant
+        self.energy_weight = energy_weight
+        self.transition_steps = transition_steps
+        self.code_corruption_prob = code_corruption_prob
+        self.data_surrogate_weight = data_surrogate_weight
         self.sample_steps = sample_steps
 
     @property
@@ -111,33 +113,33 @@ class TransitionVGAN(TrainingMethod):
         Raises ValueError for a batch of one row that the released code's reading cannot split.
         """
         x = start = next(data).x
-        if self.reading == "released-code":
+        if self.loss_variant == "released-code":
             half = len(x) // 2
             if half == 0:
-                raise ValueError("the reading released-code splits a batch: use at least 2 rows")
+                raise ValueError("loss_variant released-code splits a batch: use at least 2 rows")
             x, start = x[:half], x[half : 2 * half]
-        for _ in range(self.k):
+        for _ in range(self.transition_steps):
             yield PlayerUpdate("transition", self.transition_loss, (start, *self.noise(start, rng)))
         yield PlayerUpdate("energy", self.energy_loss, (x, start, *self.noise(start, rng)))
 
     def noise(self, x: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:
         """The mask m in {0, 1}^d and u, uniform in [-1, 1]^d, both ``[B, d]``."""
-        shape = (len(x), self.halves.code)
+        shape = (len(x), self.halves.code_dim)
         drawn = torch.rand(2, *shape, generator=rng, device=x.device, dtype=x.dtype)
-        return (drawn[0] < self.corruption).to(x.dtype), 2.0 * drawn[1] - 1.0
+        return (drawn[0] < self.code_corruption_prob).to(x.dtype), 2.0 * drawn[1] - 1.0
 
     def transition_loss(self, x: Tensor, mask: Tensor, u: Tensor) -> Loss:
-        """Equation 10, or what the released code descends in its place; see ``reading``."""
+        """Equation 10, or what the released code descends in its place; see ``loss_variant``."""
         h = self.halves.encoder(x)
         x_model = self.halves.decoder(mask_noise(h, mask, u))
         error = self.reconstruction_error(self.halves.decoder(h), x)
-        follow = following_loss(self.energy, x_model, self.reading == "released-code")
-        value = self.rho * follow.value + (1.0 - self.rho) * error
+        follow = following_loss(self.energy, x_model, self.loss_variant == "released-code")
+        value = self.energy_weight * follow.value + (1.0 - self.energy_weight) * error
         return Loss(value, {**follow.logs, "reconstruction": error.detach()})
 
     def reconstruction_error(self, back: Tensor, x: Tensor) -> Tensor:
         """mean |back - x|^2, summed over the event; or the cross-entropy per pixel, in nats. Scalar."""
-        if self.reading == "equation-10":
+        if self.loss_variant == "equation-10":
             return (back - x).flatten(1).square().sum(1).mean()
         box = cast("Box", self.measure)
         grey, target = ((part - box.low) / (box.high - box.low) for part in (back, x))
@@ -145,9 +147,9 @@ class TransitionVGAN(TrainingMethod):
         return nn.functional.binary_cross_entropy(grey.clamp(0, 1), target.clamp(0, 1))
 
     def energy_loss(self, x: Tensor, start: Tensor, mask: Tensor, u: Tensor) -> Loss:
-        """mean E(x) - mean E(x~) - regulariser H~(p_data), x~ from ``start``; the step is still."""
+        """mean E(x) - mean E(x~) - data_surrogate_weight H~(data), x~ from ``start``; the step is still."""
         x_model = self.step(start, mask, u).detach()
-        return contrast_loss(self.energy, x, x_model, self.regulariser)
+        return contrast_loss(self.energy, x, x_model, self.data_surrogate_weight)
 
     def step(self, x: Tensor, mask: Tensor, u: Tensor) -> Tensor:
         """x~ = Decode(h~), ``[B, *event]``, with batch statistics left alone."""
@@ -169,7 +171,7 @@ class TransitionVGAN(TrainingMethod):
         They start at the rows of ``given``, used in turn, or where a code of noise alone decodes to.
         """
         if given is None:
-            u = 2.0 * torch.rand(n, self.halves.code, generator=rng, device=rng.device) - 1.0
+            u = 2.0 * torch.rand(n, self.halves.code_dim, generator=rng, device=rng.device) - 1.0
             start = call_frozen(self.halves.decoder, u)
         else:
             start = given[torch.arange(n, device=given.device) % len(given)]

@@ -33,10 +33,10 @@ class VAE(TrainingMethod):
         estimator: of the bound: b (divergence from the prior in closed form) or a (all by sampling),
             score-function (no derivative through z), importance-weighted (log of the mean weight
             of the samples, Burda et al. 2016), or wake-sleep, which is no bound's gradient.
-        samples: L, how many z are drawn per observation.
+        latent_samples: L, how many z are drawn per observation.
         posterior: the family of q(z|x), z = m + s eps.
-        return_mean: hand out the mean of p(x|z) in place of a draw.
-        sweeps: of the chain that fills in what is missing of an observation.
+        sample_means: hand out the mean of p(x|z) in place of a draw.
+        fill_in_sweeps: of the chain that fills in what is missing of an observation.
     """
 
     players: ClassVar[Mapping[str, tuple[str, ...]]] = {"model": ("decoder", "encoder")}
@@ -51,30 +51,30 @@ class VAE(TrainingMethod):
         measure: Measure | Undefined,
         *,
         estimator: Estimator = "b",
-        samples: int = 1,
+        latent_samples: int = 1,
         posterior: Posterior = "gaussian",
-        return_mean: bool = False,
-        sweeps: int = 100,
+        sample_means: bool = False,
+        fill_in_sweeps: int = 100,
     ):
         super().__init__(measure)
         check_choice("estimator", estimator, get_args(Estimator))
-        check_at_least("samples", samples, 1)
+        check_at_least("latent_samples", latent_samples, 1)
         check_choice("posterior", posterior, POSTERIORS)
-        check_at_least("sweeps", sweeps, 1)
+        check_at_least("fill_in_sweeps", fill_in_sweeps, 1)
         self.decoder = decoder
         self.encoder = encoder
         self.prior = prior
         self.observation = observation_of(measure)
         self.family = POSTERIORS[posterior]
         self.estimator = estimator
-        self.samples = samples
-        self.return_mean = return_mean
-        self.sweeps = sweeps
+        self.latent_samples = latent_samples
+        self.sample_means = sample_means
+        self.fill_in_sweeps = fill_in_sweeps
 
     def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[PlayerUpdate]:
         """One step of both networks on one batch (Algorithm 1)."""
         x = next(data).x
-        eps = self.family.noise((self.samples, len(x), *self.prior.shape), rng)
+        eps = self.family.noise((self.latent_samples, len(x), *self.prior.shape), rng)
         if self.estimator == "wake-sleep":
             dream = self.prior.sample(len(x), rng), self.observation.noise(len(x), rng)
             yield PlayerUpdate("model", self.wake_sleep_loss, (x, eps, *dream))
@@ -158,13 +158,13 @@ class VAE(TrainingMethod):
         z = self.prior.sample(n, rng)
         x = self.drawn(z, rng)
         if given is None:
-            return x if not self.return_mean else self.means(z)
+            return x if not self.sample_means else self.means(z)
         observed = ~given.isnan()
         x = torch.where(observed, given, x)
-        for _ in range(self.sweeps):
+        for _ in range(self.fill_in_sweeps):
             z = self.renewed(x, z, rng)
             x = torch.where(observed, given, self.drawn(z, rng))
-        if not self.return_mean:
+        if not self.sample_means:
             return x
         return torch.where(observed, given, self.means(z))
 

@@ -27,10 +27,10 @@ class VGAN(TrainingMethod):
     is free to collapse.
 
     Args:
-        k: generator steps per energy step.
+        generator_steps: generator steps per energy step.
         entropy: what stands for the entropy of the generator's law: surrogate (needs an energy
             with experts, such as bounded) or none.
-        regulariser: weight of the surrogate at the data, which the energy's step raises so that
+        data_surrogate_weight: weight of the surrogate at the data, which the energy's step raises so that
             each expert's mean stays near 1/2; must be 0 for an energy without experts.
     """
 
@@ -48,26 +48,26 @@ class VGAN(TrainingMethod):
         prior: Gaussian,
         measure: Measure | Undefined,
         *,
-        k: int = 1,
+        generator_steps: int = 1,
         entropy: Literal["surrogate", "none"] = "surrogate",
-        regulariser: float = 1.0,
+        data_surrogate_weight: float = 1.0,
     ):
         super().__init__(measure)
-        check_at_least("k", k, 1)
+        check_at_least("generator_steps", generator_steps, 1)
         check_choice("entropy", entropy, ("surrogate", "none"))
-        check_weight("regulariser", regulariser)
-        check_experts(energy, entropy == "surrogate", regulariser)
+        check_weight("data_surrogate_weight", data_surrogate_weight)
+        check_experts(energy, entropy == "surrogate", data_surrogate_weight)
         self.energy = energy
         self.generator = generator
         self.prior = prior
-        self.k = k
+        self.generator_steps = generator_steps
         self.entropy = entropy
-        self.regulariser = regulariser
+        self.data_surrogate_weight = data_surrogate_weight
 
     def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[PlayerUpdate]:
         """Algorithm 1: k generator steps on fresh noise, then one energy step."""
         x = next(data).x
-        for _ in range(self.k):
+        for _ in range(self.generator_steps):
             yield PlayerUpdate("generator", self.generator_loss, (self.prior.sample(len(x), rng),))
         yield PlayerUpdate("energy", self.energy_loss, (x, self.prior.sample(len(x), rng)))
 
@@ -76,9 +76,9 @@ class VGAN(TrainingMethod):
         return following_loss(self.energy, self.generator(z), self.entropy == "surrogate")
 
     def energy_loss(self, x: Tensor, z: Tensor) -> Loss:
-        """mean E(x) - mean E(G(z)) - regulariser H~(p_data); the generator does not move."""
+        """mean E(x) - mean E(G(z)) - data_surrogate_weight H~(p_data); the generator does not move."""
         x_model = call_frozen(self.generator, z).detach()
-        return contrast_loss(self.energy, x, x_model, self.regulariser)
+        return contrast_loss(self.energy, x, x_model, self.data_surrogate_weight)
 
     @torch.no_grad()
     def sample(self, n: int, rng: Generator, given: Tensor | None = None) -> Tensor:

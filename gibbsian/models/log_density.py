@@ -148,7 +148,7 @@ def entropy_of(method: TrainingMethod) -> Entropy | None:
     Any law bounds log Z: an invertible generator is valued by its own volume, without output noise.
     """
     prior, generator = getattr(method, "prior", None), getattr(method, "generator", None)
-    lower = getattr(method, "lower", None)
+    lower = getattr(method, "lower_bound", None)
     if isinstance(lower, Entropy) and not isinstance(generator, Flow):
         return lower
     follows = isinstance(generator, Flow) or getattr(method, "latent_target", "") == "energy"

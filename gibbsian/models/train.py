@@ -104,9 +104,9 @@ def train(
 
     ``data``: a built-in name, a path, an array ``[N, *event]``, a data frame or a Dataset. ``networks``
     maps roles (``energy``, ``generator``, ...) to your own modules. ``options`` are those of the command
-    line, for instance ``k=3, training={"rounds": 2000}``. With ``out`` a run folder is written and can
-    be resumed. ``watch`` sees each logged row of metrics. Raises ValueError on unusable input,
-    NonFiniteError when training breaks.
+    line, for instance ``generator_steps=3, training={"rounds": 2000}``. With ``out`` a run folder is
+    written and can be resumed. ``watch`` sees each logged row of metrics. Raises ValueError on unusable
+    input, NonFiniteError when training breaks.
     """
     dataset = None
     if isinstance(data, Dataset):

@@ -38,7 +38,7 @@ from gibbsian.networks.options import ACTIVATIONS
 from gibbsian.networks.pretrained import MobileNet, SqueezeNet
 from gibbsian.networks.registry import (
     AUTOENCODERS,
-    BELIEFS,
+    BELIEF_NETWORKS,
     CRITICS,
     DECODERS,
     ENCODERS,
@@ -54,7 +54,7 @@ from gibbsian.networks.user import build_user, load_user
 __all__ = [
     "ACTIVATIONS",
     "AUTOENCODERS",
-    "BELIEFS",
+    "BELIEF_NETWORKS",
     "CRITICS",
     "DECODERS",
     "ENCODERS",
@@ -90,7 +90,7 @@ __all__ = [
     "SqueezeNet",
     "VAEStudent",
     "build_autoencoder",
-    "build_beliefs",
+    "build_belief_network",
     "build_critic",
     "build_decoder",
     "build_encoder",
@@ -139,9 +139,9 @@ def build_decoder(name: str, space: DataSpace, latent: int, **options: Any) -> n
     return build_network("decoder", name, options, space=space, latent=latent)
 
 
-def build_beliefs(name: str, space: DataSpace, **options: Any) -> nn.Module:
-    """The layers of beliefs ``name`` above ``space``; names as for ``build_energy``."""
-    return build_network("beliefs", name, options, space=space)
+def build_belief_network(name: str, space: DataSpace, **options: Any) -> nn.Module:
+    """The belief network ``name`` above ``space``; names as for ``build_energy``."""
+    return build_network("belief_network", name, options, space=space)
 
 
 def build_network(role: str, name: str, options: Mapping[str, Any], **known: Any) -> nn.Module:

@@ -146,7 +146,7 @@ def conv_energy(space: DataSpace, **code: Annotated[Any, ConvCode]) -> AutoEncod
 
 
 class AutoEncoder(nn.Module):
-    """An encoder to a code in [-1, 1]^code, by tanh, and a decoder: ``[B, *event] -> [B, *event]``.
+    """An encoder to a code in [-1, 1]^code_dim, by tanh, and a decoder: ``[B, *event] -> [B, *event]``.
 
     For operators that work on the code between the two (Zhai et al. 2016, section 5).
     """
@@ -155,17 +155,17 @@ class AutoEncoder(nn.Module):
         self,
         trunk: DenseTrunk | ConvTrunk,
         decoder: nn.Module,
-        code: int,
+        code_dim: int,
         batch_norm: bool = False,
     ):
         super().__init__()
-        check_counts(code=code)
-        head: list[nn.Module] = [nn.Linear(trunk.features, code)]
+        check_counts(code_dim=code_dim)
+        head: list[nn.Module] = [nn.Linear(trunk.features, code_dim)]
         if batch_norm:
-            head.append(nn.BatchNorm1d(code))
+            head.append(nn.BatchNorm1d(code_dim))
         self.encoder = nn.Sequential(trunk, *head, nn.Tanh())
         self.decoder = decoder
-        self.code = code
+        self.code_dim = code_dim
 
     def forward(self, x: Tensor) -> Tensor:
         """The reconstruction Dec(Enc(x)), ``[B, *event]``."""
@@ -176,7 +176,7 @@ class AutoEncoder(nn.Module):
 def dense_autoencoder(
     space: DataSpace,
     *,
-    code: int = 32,
+    code_dim: int = 32,
     dropout: float = 0.0,
     batch_norm: bool = False,
     **body: Annotated[Any, DenseGenerator],
@@ -184,19 +184,19 @@ def dense_autoencoder(
     """Dense layers both ways.
 
     Args:
-        code: dimension of the code.
+        code_dim: dimension of the code.
         dropout: share of the encoder's hidden units that each training step leaves out.
         batch_norm: normalise the hidden layers by batch.
     """
     trunk = DenseTrunk(space, batch_norm, dropout=dropout, **body)
-    decoder = DenseGenerator(space, code, batch_norm=batch_norm, **body)
-    return AutoEncoder(trunk, decoder, code, batch_norm)
+    decoder = DenseGenerator(space, code_dim, batch_norm=batch_norm, **body)
+    return AutoEncoder(trunk, decoder, code_dim, batch_norm)
 
 
 def conv_autoencoder(
     space: DataSpace,
     *,
-    code: int = 32,
+    code_dim: int = 32,
     width: int = 128,
     batch_norm: bool = False,
     **body: Annotated[Any, ConvGenerator],
@@ -204,10 +204,10 @@ def conv_autoencoder(
     """Convolutions both ways, for images.
 
     Args:
-        code: dimension of the code.
+        code_dim: dimension of the code.
         width: units of the encoder's dense layer.
         batch_norm: normalise the decoder's hidden layers and the code by batch.
     """
     trunk = ConvTrunk(space, width=width, **body)
-    decoder = ConvGenerator(space, code, batch_norm=batch_norm, **body)
-    return AutoEncoder(trunk, decoder, code, batch_norm)
+    decoder = ConvGenerator(space, code_dim, batch_norm=batch_norm, **body)
+    return AutoEncoder(trunk, decoder, code_dim, batch_norm)

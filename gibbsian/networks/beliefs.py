@@ -44,14 +44,16 @@ def layer_sizes(spec: str, dim: int) -> tuple[tuple[int, ...], tuple[bool, ...]]
     return tuple(sizes), tuple(gaussian or [spec.endswith("g")] * len(sizes))
 
 
-def conditional(inputs: int, units: int, deterministic: int, gaussian: bool) -> nn.Sequential:
-    """Parameters of ``units`` units given ``inputs``, through ``deterministic`` tanh layers of mean size.
+def conditional(
+    inputs: int, units: int, deterministic_layers: int, gaussian: bool
+) -> nn.Sequential:
+    """Parameters of ``units`` units given ``inputs``, through so many tanh layers of mean size.
 
     Weights uniform in +-sqrt(6 / (n_in + n_out)) / n_in, which is Glorot's range over n_in, and biases
     -1, as in the authors' code; the biases of Gaussian units are 0, so that they start near N(0, 1).
     """
     outputs = 2 * units if gaussian else units
-    sizes = [inputs, *[(inputs + units) // 2] * deterministic, outputs]
+    sizes = [inputs, *[(inputs + units) // 2] * deterministic_layers, outputs]
     layers: list[nn.Module] = []
     for before, after in pairwise(sizes):
         linear = nn.Linear(before, after)
@@ -91,7 +93,7 @@ class SigmoidBeliefs(nn.Module):
         layers: sizes of layers of bits from the data upwards, as 200,100,50, or 200,100,10g where g
             makes a layer Gaussian, or 4x-5l-20: five, geometrically spaced from 4 times the data's
             size down to 20.
-        deterministic: tanh layers inside each conditional.
+        deterministic_layers: tanh layers inside each conditional.
         logit_init_scale: how many times wider than others the weights of logits start over real
             numbers, about their standard deviation; over few numbers bits should be all but decided.
             Over bits the start is the authors'.
@@ -102,12 +104,14 @@ class SigmoidBeliefs(nn.Module):
         space: DataSpace,
         *,
         layers: str = "200,100,50,20",
-        deterministic: int = 0,
+        deterministic_layers: int = 0,
         logit_init_scale: float = 2.0,
     ):
         super().__init__()
-        if deterministic < 0:
-            raise ValueError(f"deterministic must be 0 (none) or a count, not {deterministic}")
+        if deterministic_layers < 0:
+            raise ValueError(
+                f"deterministic_layers must be 0 (none) or a count, not {deterministic_layers}"
+            )
         check_positive(logit_init_scale=logit_init_scale)
         dim = math.prod(space.shape)
         hidden, normal = layer_sizes(layers, dim)
@@ -116,10 +120,10 @@ class SigmoidBeliefs(nn.Module):
         self.prior = nn.Parameter(first)
         pairs = list(pairwise(zip(self.sizes, self.gaussian, strict=True)))
         self.p = nn.ModuleList(
-            conditional(up[0], low[0], deterministic, low[1]) for low, up in pairs
+            conditional(up[0], low[0], deterministic_layers, low[1]) for low, up in pairs
         )
         self.q = nn.ModuleList(
-            conditional(low[0], up[0], deterministic, up[1]) for low, up in pairs
+            conditional(low[0], up[0], deterministic_layers, up[1]) for low, up in pairs
         )
         if self.gaussian[0]:
             for (low, up), p, q in zip(pairs, self.p, self.q, strict=True):

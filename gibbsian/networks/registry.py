@@ -255,7 +255,7 @@ AUTOENCODERS: Mapping[str, Builder] = {
     "conv": conv_autoencoder,
 }
 
-BELIEFS: Mapping[str, Builder] = {"sigmoid": SigmoidBeliefs}
+BELIEF_NETWORKS: Mapping[str, Builder] = {"sigmoid": SigmoidBeliefs}
 
 STUDENTS: Mapping[str, Builder] = {
     "vae": VAEStudent,
@@ -269,7 +269,7 @@ NETWORKS: Mapping[str, Mapping[str, Builder]] = {
     "generator": GENERATORS,
     "encoder": ENCODERS,
     "decoder": DECODERS,
-    "beliefs": BELIEFS,
+    "belief_network": BELIEF_NETWORKS,
     "critic": CRITICS,
     "autoencoder": AUTOENCODERS,
     "student": STUDENTS,

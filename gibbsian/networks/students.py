@@ -33,12 +33,12 @@ class VAEStudent(nn.Module):
     """The evidence lower bound with one reparameterised sample (Kingma, Welling 2014).
 
     log p(x|z) - KL(q(z|x) || N(0, I)), z = mean + std noise. Encoder and decoder have ``depth``
-    layers of ``width`` units, the latent space ``code`` dimensions. p(x|z) is Gaussian with the
+    layers of ``width`` units, the latent space ``code_dim`` dimensions. p(x|z) is Gaussian with the
     fixed ``variance``, its mean in the box where there is one, or Bernoulli on the box scaled to
     [0, 1] (Du et al. 2020, code).
 
     Args:
-        code: dimension of the latent space.
+        code_dim: dimension of the latent space.
         likelihood: of the decoder, bernoulli only on a box.
         variance: of a gaussian likelihood, in the networks' units.
         width: units of each hidden layer of encoder and decoder.
@@ -52,7 +52,7 @@ class VAEStudent(nn.Module):
         self,
         space: DataSpace,
         *,
-        code: int = 32,
+        code_dim: int = 32,
         likelihood: Literal["gaussian", "bernoulli"] = "gaussian",
         variance: float = 0.001,
         width: int = 128,
@@ -62,7 +62,7 @@ class VAEStudent(nn.Module):
         fourier_scale: Annotated[float, RARE] = 2.0,
     ):
         super().__init__()
-        check_counts(code=code)
+        check_counts(code_dim=code_dim)
         check_positive(variance=variance)
         if likelihood not in ("gaussian", "bernoulli"):
             raise ValueError(f"the likelihood is gaussian or bernoulli, not {likelihood!r}")
@@ -72,11 +72,11 @@ class VAEStudent(nn.Module):
             )
         sizes: dict[str, Any] = {"width": width, "depth": depth, "activation": activation}
         fourier_features: dict[str, Any] = {"fourier": fourier, "fourier_scale": fourier_scale}
-        self.encoder = DenseEncoder(space, code, **sizes, **fourier_features)
+        self.encoder = DenseEncoder(space, code_dim, **sizes, **fourier_features)
         unboxed = replace(space, box=None)
-        self.decoder = DenseGenerator(unboxed, code, **sizes, **fourier_features)
+        self.decoder = DenseGenerator(unboxed, code_dim, **sizes, **fourier_features)
         self.box, self.variance = space.box, variance
-        self.likelihood, self.noise = likelihood, code
+        self.likelihood, self.noise = likelihood, code_dim
 
     def log_likelihood(self, x: Tensor, a: Tensor) -> Tensor:
         """log p(x|z) of ``x [B, *event]`` given the decoder's output ``a``."""
@@ -87,7 +87,7 @@ class VAEStudent(nn.Module):
         return gaussian_log_prob(x, squash(a, self.box), self.variance)
 
     def forward(self, x: Tensor, noise: Tensor) -> Tensor:
-        """``[B, *event]``, ``[B, code] -> [B]``."""
+        """``[B, *event]``, ``[B, code_dim] -> [B]``."""
         mean, log_variance = self.encoder(x).chunk(2, dim=1)
         z = mean + torch.exp(0.5 * log_variance) * noise
         kl = -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum(1)

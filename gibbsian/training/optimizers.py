@@ -41,8 +41,8 @@ class OptimizerOptions:
         eps: added to the denominator.
         momentum: of sgd and rmsprop.
         weight_decay: L2 penalty (decoupled for adamw).
-        clip: largest global gradient norm; 0 does not clip.
-        schedule: how the rate falls from `lr` to zero over the run (constant: it does not).
+        clip_grad_norm: largest global gradient norm; 0 does not clip.
+        lr_schedule: how the rate falls from `lr` to zero over the run (constant: it does not).
         warmup: rounds over which the rate rises linearly to `lr`.
     """
 
@@ -52,15 +52,15 @@ class OptimizerOptions:
     eps: Annotated[float, RARE] = 1e-8
     momentum: Annotated[float, RARE] = 0.0
     weight_decay: Annotated[float, RARE] = 0.0
-    clip: Annotated[float, RARE] = 0.0
-    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    clip_grad_norm: Annotated[float, RARE] = 0.0
+    lr_schedule: Literal["constant", "linear", "cosine"] = "constant"
     warmup: Annotated[int, RARE] = 0
 
     def __post_init__(self) -> None:
         if not self.lr > 0:
             raise ValueError(f"a learning rate must be positive, not {self.lr}")
-        if self.clip < 0 or self.weight_decay < 0 or self.warmup < 0:
-            raise ValueError("clip, weight_decay and warmup must not be negative")
+        if self.clip_grad_norm < 0 or self.weight_decay < 0 or self.warmup < 0:
+            raise ValueError("clip_grad_norm, weight_decay and warmup must not be negative")
 
     def build(self, parameters: Sequence[Tensor]) -> torch.optim.Optimizer:
         """The torch optimizer over ``parameters``, in one pass over them where torch has one."""
@@ -94,7 +94,7 @@ class OptimizerOptions:
         """The rate in round ``index`` of ``rounds``, as a share of ``lr``."""
         rise = min(1.0, (index + 1) / (self.warmup + 1))
         done = min(1.0, index / max(1, rounds))
-        match self.schedule:
+        match self.lr_schedule:
             case "constant":
                 return rise
             case "linear":

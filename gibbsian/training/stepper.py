@@ -79,7 +79,7 @@ class Stepper:
         """Set each optimizer's rate to its schedule's value for round ``index``."""
         for player, optimizer in self.optimizers.items():
             options = self.options[player]
-            if options.schedule != "constant" or index <= options.warmup:
+            if options.lr_schedule != "constant" or index <= options.warmup:
                 for group in optimizer.param_groups:
                     group["lr"] = options.lr * options.factor(index, rounds)
 
@@ -158,7 +158,7 @@ class Stepper:
 
     def _clip_factor(self, player: str, gradients: Mapping[str, Tensor]) -> Tensor | None:
         """What brings the global norm of ``gradients`` to ``clip`` at most; None where it is free."""
-        clip = self.options[player].clip
+        clip = self.options[player].clip_grad_norm
         if clip <= 0:
             return None
         norm = nn.utils.get_total_norm(list(gradients.values()))

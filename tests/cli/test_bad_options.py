@@ -166,7 +166,7 @@ def test_help_of_train_shows_the_methods_and_an_example(capsys):
 def test_help_of_a_method_shows_all_its_options(capsys):
     assert main(["train", "vgan", "--help"]) == 0
     out = capsys.readouterr().out
-    first = ("data", "k", "entropy", "energy", "generator", "rounds", "seed", "out")
+    first = ("data", "generator-steps", "entropy", "energy", "generator", "rounds", "seed", "out")
     more = ("box-half-width", "energy.width", "generator.depth", "energy-optimizer.lr", "max-rows")
     for option in first:
         assert f"--{option} " in out, option

@@ -22,7 +22,7 @@ def runs(tmp_path_factory):
             training=options,
             source={"max_rows": 200},
             energy={"name": energy, size: 4},
-            classify=classify,
+            class_loss_weight=classify,
             sampler={"steps": 1, "sample_steps": 1},
         )
     np.save(folder / "labels.npy", np.array([[1], [3], [3]]))

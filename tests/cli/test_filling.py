@@ -21,8 +21,8 @@ def run(tmp_path_factory):
         "digits-4-binary",
         out=folder / "bits",
         training=options,
-        beliefs={"layers": "8,4"},
-        sweeps=3,
+        belief_network={"layers": "8,4"},
+        gibbs_sweeps=3,
     )
     picture = np.zeros((4, 4), np.uint8)
     picture[0] = 200

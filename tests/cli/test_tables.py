@@ -14,7 +14,7 @@ from gibbsian.data.cells import read_back
 from tests.cli.conftest import SMALL
 
 X = np.random.default_rng(0).normal(size=(60, 2))
-TRAIN = ("train", "cd", *SMALL, "--max-rows", "0", "--classify", "1", "--energy", "joint")
+TRAIN = ("train", "cd", *SMALL, "--max-rows", "0", "--class-loss-weight", "1", "--energy", "joint")
 
 
 def table(path, cells):

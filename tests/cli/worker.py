@@ -15,8 +15,11 @@ from gibbsian.training.optimizers import export_state
 from gibbsian.training.processes import process_group
 from tests.nets import sized
 
-FEW = {"cd": {"chains": 32, "sampler": {"steps": 2, "sample_steps": 2}}, "gebm": {"burst": 5}}
-FEW["super-resolution"] = {"fine_tune_from": 5, "negative_steps": 2}
+FEW = {
+    "cd": {"chains": 32, "sampler": {"steps": 2, "sample_steps": 2}},
+    "gebm": {"burst_energy_steps": 5},
+}
+FEW["super-resolution"] = {"fine_tune_start_round": 5, "negative_steps": 2}
 FEW |= {name: {"sampler": {"sample_steps": 2, "steps": 2}} for name in ("score-matching", "nce")}
 DATA = {"bihm": "digits-4-binary", "super-resolution": "digits"}
 

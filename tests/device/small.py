@@ -14,15 +14,20 @@ from tests.device.pretend import TYPE
 from tests.nets import sized
 
 FEW: dict[str, dict[str, Any]] = {
-    "bihm": {"samples": 3, "sweeps": 2, "candidates": 2, "inner": 2},
+    "bihm": {
+        "latent_samples": 3,
+        "gibbs_sweeps": 2,
+        "candidates": 2,
+        "inner_latent_samples": 2,
+    },
     "cd": {"chains": 32, "sampler": {"sample_steps": 10}},
-    "gebm": {"burst": 2, "energy_steps": 2, "initial_batches": 2},
-    "lbt": {"k": 2, "n_est": 1},
+    "gebm": {"burst_energy_steps": 2, "energy_steps": 2, "log_z_init_batches": 2},
+    "lbt": {"unroll_steps": 2, "student_repeats": 1},
     "nce": {"sampler": {"sample_steps": 10}},
     "score-matching": {"sampler": {"sample_steps": 10}},
-    "super-resolution": {"steps": 3, "negative_steps": 2},
+    "super-resolution": {"inference_steps": 3, "negative_steps": 2},
     "transition-vgan": {"sample_steps": 3},
-    "vae": {"sweeps": 2},
+    "vae": {"fill_in_sweeps": 2},
 }
 """Of what a method does often by default, little."""
 DATA = {"bihm": "digits-4-binary", "super-resolution": "digits"}

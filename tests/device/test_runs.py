@@ -113,7 +113,7 @@ def test_other_networks_are_told_from_another_device(tmp_path):
 
 
 def test_moving_averages_and_clipping_go_on(tmp_path):
-    config = replace(small("vgan"), training={"ema": 0.9}, energy_optimizer={"clip": 1.0})
+    config = replace(small("vgan"), training={"ema": 0.9}, energy_optimizer={"clip_grad_norm": 1.0})
     train_config(config, new_run(tmp_path / "run"), data_of("vgan"))
     model = resume(tmp_path / "run", rounds=3, dataset=data_of("vgan"))
     assert model.device.type == TYPE

@@ -39,29 +39,35 @@ LOOKS = {
 """How often the host waits in a round, where it is not never."""
 
 VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
-    "cd, cd-k": ("cd", {"start": "data", "sampler": {"mh_scale": 0.0, "kernel": "ula"}}),
-    "cd, short runs": ("cd", {"start": "noise", "energy_l2": 0.1}),
+    "cd, cd-k": ("cd", {"chain_init": "data", "sampler": {"mh_scale": 0.0, "kernel": "ula"}}),
+    "cd, short runs": ("cd", {"chain_init": "noise", "energy_l2": 0.1}),
     "cd, mala": ("cd", {"sampler": {"kernel": "mala"}, "reinit_prob": 0.2}),
     "bidirectional, log-det": (
         "bidirectional",
-        {"lower": "log-det", "upper": "gradient-penalty", "latent": 2},
+        {"lower_bound": "log-det", "upper_bound": "gradient-penalty", "latent": 2},
     ),
     "bidirectional, singular": (
         "bidirectional",
-        {"lower": "singular", "upper": "zero-centred", "latent": 2},
+        {"lower_bound": "singular", "upper_bound": "zero-centred", "latent": 2},
     ),
-    "bidirectional, infonce": ("bidirectional", {"lower": "infonce", "upper": "denoising"}),
-    "ebgan, denoising": ("ebgan", {"denoise": 0.1, "margin_decay": 5}),
+    "bidirectional, infonce": (
+        "bidirectional",
+        {"lower_bound": "infonce", "upper_bound": "denoising"},
+    ),
+    "ebgan, denoising": ("ebgan", {"denoising_noise_std": 0.1, "margin_decay": 5}),
     "gan, wasserstein": ("gan", {"loss": "wasserstein", "critic_steps": 2}),
-    "gan, unrolled": ("gan", {"unroll": 2}),
+    "gan, unrolled": ("gan", {"unroll_steps": 2}),
     "gan, packed": ("gan", {"packing": 2}),
-    "gebm, energy alone": ("gebm", {"train_base": False, "unit_penalty": 0.1, "l2": 0.1}),
+    "gebm, energy alone": (
+        "gebm",
+        {"train_base": False, "unit_gradient_penalty": 0.1, "parameter_l2": 0.1},
+    ),
     "gebm, donsker-varadhan": ("gebm", {"objective": "donsker-varadhan"}),
-    "lbt, implicit": ("lbt", {"gradient": "implicit"}),
-    "lbt, segments": ("lbt", {"segment": 1}),
+    "lbt, implicit": ("lbt", {"hypergradient": "implicit"}),
+    "lbt, segments": ("lbt", {"recompute_every": 1}),
     "score-matching, sliced": ("score-matching", {"objective": "sliced"}),
-    "super-resolution, fine-tuned": ("super-resolution", {"fine_tune_from": 1}),
-    "vae, several samples": ("vae", {"samples": 3}),
+    "super-resolution, fine-tuned": ("super-resolution", {"fine_tune_start_round": 1}),
+    "vae, several samples": ("vae", {"latent_samples": 3}),
 }
 
 
@@ -91,7 +97,9 @@ def test_a_round_waits_as_often_as_its_table_says(name, rounds):
 
 
 def test_options_of_training_wait_for_nothing(rounds):
-    config = small("gan", 12, critic_optimizer={"clip": 1.0, "schedule": "cosine", "warmup": 2})
+    config = small(
+        "gan", 12, critic_optimizer={"clip_grad_norm": 1.0, "lr_schedule": "cosine", "warmup": 2}
+    )
     config = loop_options(config, ema=0.9, float_precision="bfloat16")
     train_config(config, None, data_of("gan"))  # 10 batches an epoch: a new order is drawn
     assert [later.total for later in rounds[1:]] == [0] * 11, str(rounds[-1])

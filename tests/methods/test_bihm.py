@@ -24,7 +24,7 @@ from gibbsian.methods.helmholtz_layers import (
 )
 from gibbsian.networks import SigmoidBeliefs
 from tests.methods.play import Stream, check_gradient, descend, gradients
-from tests.nets import build_beliefs
+from tests.nets import build_belief_network
 
 SIZES = (4, 3, 2)
 BITS = torch.tensor([0.0, 1.0], dtype=torch.float64)
@@ -33,7 +33,7 @@ BITS = torch.tensor([0.0, 1.0], dtype=torch.float64)
 def machine(seed: int = 0, strength: float = 1.5, **options: object) -> BiHM:
     """Random weights of this standard deviation, so that p and q are far apart."""
     space = DataSpace((4,), "binary", (0.0, 1.0))
-    beliefs = build_beliefs("sigmoid", space, dict(layers="3,2")).double()
+    beliefs = build_belief_network("sigmoid", space, dict(layers="3,2")).double()
     rng = Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in beliefs.parameters():
@@ -75,10 +75,10 @@ def test_both_models_are_normalised_and_written_as_their_factors() -> None:
     assert p.exp().sum().item() == pytest.approx(1.0)
     assert torch.allclose(q.exp().sum(1), torch.ones(16).double())
     every = split(states(*SIZES))
-    both = method.beliefs(*every)
+    both = method.belief_network(*every)
     assert torch.allclose(both, log_p(method.layers, every) + log_q(method.layers, every))
     x, h1, h2 = (layer[100] for layer in every)
-    net, total = method.beliefs, 0.0
+    net, total = method.belief_network, 0.0
     for bit, logit in zip(
         torch.cat([h2, h1, x]),
         torch.cat([net.prior, net.p[1](h2), net.p[0](h1)]),
@@ -155,7 +155,7 @@ def flat(method: BiHM, loss: Tensor) -> Tensor:
 
 def test_many_samples_give_that_gradient() -> None:
     """K = 20 000: the self-normalised gradient within 2 % of log p~*'s; the penalty per row."""
-    method, x = machine(l1=0.3), states(4)[5:7]
+    method, x = machine(parameter_l1=0.3), states(4)[5:7]
     noise = uniforms(SIZES[1:], (20_000, 2), Generator().manual_seed(0))
     noise = tuple(u.double() for u in noise)
     found = flat(method, method.bihm_loss(x, *noise).value)
@@ -196,7 +196,7 @@ def test_the_control_variate_keeps_the_mean_and_lowers_the_variance(k: int) -> N
     difference = (plain - less).mean(0) / ((plain - less).std(0) / math.sqrt(n))
     assert (difference.abs() < 4.5).all()
     assert less.var(0).sum() < 0.5 * plain.var(0).sum()
-    bias = method.beliefs.q[1][0].bias
+    bias = method.belief_network.q[1][0].bias
     (taken,) = torch.autograd.grad(-method.bihm_loss(x.expand(n, 4), *noise).value, [bias])
     assert torch.allclose(taken, less.mean(0))
 
@@ -300,7 +300,7 @@ def test_gibbs_gets_there_from_ancestral_draws() -> None:
 
 def test_filling_in_has_the_conditional_law() -> None:
     """x_1 = 1, x_3 = 0 given: the rest has p*(x, h | x_1, x_3)."""
-    method = machine(sweeps=25, candidates=5, inner=2)
+    method = machine(gibbs_sweeps=25, candidates=5, inner_latent_samples=2)
     given = torch.tensor([1.0, math.nan, 0.0, math.nan], dtype=torch.float64)
     every = states(*SIZES)
     agrees = (every[:, 0] == 1) & (every[:, 2] == 0)
@@ -312,7 +312,7 @@ def test_filling_in_has_the_conditional_law() -> None:
     expected = law[law > 0] * counts.sum()
     chi = ((counts[law > 0] - expected).square() / expected).sum().item()
     assert chi < 3 + 5 * math.sqrt(6)  # 3 degrees of freedom, 5 in z
-    method.return_mean = "mean"
+    method.sample_means = True
     means = method.sample(3, Generator().manual_seed(0), given)
     assert (means[:, 0] == 1).all() and (means[:, 2] == 0).all()
     assert ((means[:, 1] > 0) & (means[:, 1] < 1)).all()
@@ -332,7 +332,7 @@ def test_resampled_draws_tend_to_p_star() -> None:
 
 
 def test_samples_follow_the_sampler() -> None:
-    method = machine(sweeps=2)
+    method = machine(gibbs_sweeps=2)
     rng = Generator().manual_seed(0)
     for sampler in ("gibbs", "sir", "ancestral"):
         method.sampler = sampler
@@ -340,7 +340,7 @@ def test_samples_follow_the_sampler() -> None:
     noise = uniforms(SIZES, (5,), Generator().manual_seed(1))
     layers = sample_p(method.layers, noise)
     assert torch.equal(method.sample(5, Generator().manual_seed(1)), layers[0])
-    method.return_mean = "mean"
+    method.sample_means = True
     means = method.sample(5, Generator().manual_seed(1))
     assert torch.equal(means, torch.sigmoid(method.layers.down(0, layers[1])))
 
@@ -348,7 +348,7 @@ def test_samples_follow_the_sampler() -> None:
 def test_layers_start_as_released() -> None:
     """Biases -1; weights uniform within sqrt(6 / (n_in + n_out)) / n_in; sizes from their spec."""
     space = DataSpace((20,), "binary", (0.0, 1.0))
-    net = SigmoidBeliefs(space, layers="30,10", deterministic=1)
+    net = SigmoidBeliefs(space, layers="30,10", deterministic_layers=1)
     assert net.sizes == (20, 30, 10) and (net.prior == -1).all()
     assert [layer.out_features for layer in net.p[0] if hasattr(layer, "bias")] == [25, 20]
     for half in (net.p, net.q):
@@ -365,7 +365,7 @@ def test_layers_start_as_released() -> None:
 
 @pytest.mark.parametrize("algorithm", ["bihm", "rws"])
 def test_a_round_is_one_move_that_reaches_everything(algorithm: str) -> None:
-    method = machine(algorithm=algorithm, samples=3, l1=0.1).float()
+    method = machine(algorithm=algorithm, latent_samples=3, parameter_l1=0.1).float()
     stream = Stream(8, (4,))
     moves = list(method.round(0, stream, Generator().manual_seed(0)))
     assert [move.player for move in moves] == ["model"]
@@ -382,7 +382,7 @@ def test_a_round_is_one_move_that_reaches_everything(algorithm: str) -> None:
 def test_capabilities_and_unusable_options() -> None:
     method = machine()
     assert isinstance(method, HasLogWeights) and isinstance(method, HasOverlap)
-    with pytest.raises(ValueError, match="samples must be a whole number of at least 2"):
-        machine(samples=1)
+    with pytest.raises(ValueError, match="latent_samples must be a whole number of at least 2"):
+        machine(latent_samples=1)
     with pytest.raises(ValueError, match="layers must be sizes"):
         SigmoidBeliefs(DataSpace((4,), "binary"), layers="3;2")

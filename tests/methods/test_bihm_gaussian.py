@@ -14,7 +14,7 @@ from gibbsian.methods.bihm import BiHM
 from gibbsian.methods.helmholtz_chain import Gibbs
 from gibbsian.methods.helmholtz_layers import Layers, drawn, log_p, log_q, means_of, uniforms
 from gibbsian.networks import SigmoidBeliefs
-from tests.nets import build_beliefs
+from tests.nets import build_belief_network
 
 BITS = torch.tensor([0.0, 1.0], dtype=torch.float64)
 REACH, POINTS = 14.0, 1401
@@ -25,7 +25,7 @@ MACHINES = ["1g", "2,1g", "1g,1"]
 
 def strangers(space: DataSpace, layers: str, seed: int = 0, strength: float = 0.8) -> nn.Module:
     """Layers with random weights, so that p and q are far apart."""
-    beliefs = build_beliefs("sigmoid", space, dict(layers=layers)).double()
+    beliefs = build_belief_network("sigmoid", space, dict(layers=layers)).double()
     rng = Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in beliefs.parameters():
@@ -40,7 +40,7 @@ def machine(layers: str) -> BiHM:
 
 def everything(method: BiHM) -> Layers:
     """Every state with the Gaussian unit on the grid; rows of one x lie together."""
-    kinds = zip(method.layers.sizes, method.beliefs.gaussian, strict=True)
+    kinds = zip(method.layers.sizes, method.belief_network.gaussian, strict=True)
     axes = [GRID if gaussian else BITS for n, gaussian in kinds for _ in range(n)]
     return torch.cartesian_prod(*axes).split(method.layers.sizes, 1)
 
@@ -100,7 +100,7 @@ def test_gibbs_leaves_p_star_as_it_is(layers: str) -> None:
     p, q = joint(method)
     law = (0.5 * (p + q)).exp() * root(method)[:, None]
     law = law.flatten() / law.sum()
-    every, unit = everything(method), method.beliefs.gaussian.index(True)
+    every, unit = everything(method), method.belief_network.gaussian.index(True)
     chosen = torch.multinomial(law, n, replacement=True, generator=rng)
     layers_ = [layer[chosen] for layer in every]
     layers_[unit] = layers_[unit] + CELL * (torch.rand(n, 1, generator=rng).double() - 0.5)
@@ -214,7 +214,7 @@ def test_a_machine_of_real_numbers_starts_away_from_the_point_where_layers_are_s
     net = SigmoidBeliefs(
         DataSpace((2,), "vector"),
         layers="200,100",
-        deterministic=1,
+        deterministic_layers=1,
         logit_init_scale=8.0,
     )
     assert net.gaussian == (True, False, False)
@@ -222,7 +222,7 @@ def test_a_machine_of_real_numbers_starts_away_from_the_point_where_layers_are_s
     assert net.down(0, torch.ones(5, 200)).chunk(2, -1)[1].abs().max() < 1
     a = net.down(0, torch.rand(5, 200))
     assert torch.equal(means_of(a, torch.zeros(5, 2)), a[:, :2])
-    method = BiHM(net, RealSpace((2,)), return_mean=True, sampler="ancestral")
+    method = BiHM(net, RealSpace((2,)), sample_means=True, sampler="ancestral")
     assert method.sample(7, Generator().manual_seed(0)).shape == (7, 2)
     with pytest.raises(ValueError, match="leave out the box"):
         BiHM(net, Box((2,), -1.0, 1.0))
@@ -230,7 +230,7 @@ def test_a_machine_of_real_numbers_starts_away_from_the_point_where_layers_are_s
 
 def test_real_numbers_that_are_given_are_kept_and_the_others_drawn() -> None:
     shape = (1, 2, 2)
-    method = BiHM(strangers(DataSpace(shape, "image"), "3,2"), RealSpace(shape), sweeps=3)
+    method = BiHM(strangers(DataSpace(shape, "image"), "3,2"), RealSpace(shape), gibbs_sweeps=3)
     given = torch.tensor([[[0.5, torch.nan], [-2.0, torch.nan]]], dtype=torch.float64)
     x = method.sample(6, Generator().manual_seed(0), given)
     assert x.shape == (6, *shape) and x.isfinite().all()

@@ -94,7 +94,7 @@ def test_noise_is_the_root_of_the_temperature(noise: float) -> None:
 
     20 000 independent chains: 4.5 standard errors of a variance are 4.5 %.
     """
-    method = cd(Quadratic(2.0, 0.0), noise=noise, chains=20_000, steps=200, step_size=0.1)
+    method = cd(Quadratic(2.0, 0.0), noise_scale=noise, chains=20_000, steps=200, step_size=0.1)
     x = negatives(method, 1, Stream(8, (1,)), rng())
     expected = noise**2 / (2 * (1 - 0.1))
     assert x.var().item() == pytest.approx(expected, rel=0.045)
@@ -106,7 +106,7 @@ def test_first_step_is_langevin_of_the_stated_size() -> None:
     Slope 1 - h a, intercept -h b, residual variance 2 h noise^2; bounds of 4.5 standard errors.
     """
     h, noise, n = 0.1, 0.7, 20_000
-    method = cd(Quadratic(2.0, -1.0), start="data", steps=1, step_size=h, noise=noise)
+    method = cd(Quadratic(2.0, -1.0), chain_init="data", steps=1, step_size=h, noise_scale=noise)
     stream = Stream(n, (1,))
     y = negatives(method, 1, stream, rng(1))
     x = stream.taken[0]
@@ -121,9 +121,9 @@ def test_first_step_is_langevin_of_the_stated_size() -> None:
 
 def test_negatives_start_where_they_should() -> None:
     stream = Stream(400)
-    data = cd(measure=PLANE, start="data", step_size=STILL)
+    data = cd(measure=PLANE, chain_init="data", step_size=STILL)
     assert torch.allclose(negatives(data, 2, stream, rng()), stream.taken[-1], atol=1e-4)
-    short = cd(measure=PLANE, start="noise", step_size=STILL)
+    short = cd(measure=PLANE, chain_init="noise", step_size=STILL)
     x = negatives(short, 1, stream, rng())
     assert x.shape == (400, 2)
     # 800 numbers: 4.5 standard errors of a mean are 0.16, of a standard deviation 0.11.
@@ -134,7 +134,7 @@ def test_negatives_start_where_they_should() -> None:
 
 
 def test_noise_is_uniform_on_a_box() -> None:
-    method = cd(measure=Box((2,), -1.0, 3.0), start="noise", step_size=STILL)
+    method = cd(measure=Box((2,), -1.0, 3.0), chain_init="noise", step_size=STILL)
     x = negatives(method, 1, Stream(400), rng())
     assert -1 <= x.min() < -0.9
     assert 2.9 < x.max() <= 3
@@ -165,7 +165,7 @@ def test_chains_are_a_local_buffer_and_the_only_thing_a_round_changes() -> None:
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed == {"chains"}
     assert set(player(method, "energy")) == {"energy.a", "energy.b"}
-    assert cd(start="data").chains.shape == (0, 1)
+    assert cd(chain_init="data").chains.shape == (0, 1)
 
 
 def test_restarts_are_as_frequent_as_said() -> None:
@@ -219,7 +219,9 @@ def test_jumps_set_the_weights_of_distant_modes_right() -> None:
 
 def test_jumps_know_the_temperature() -> None:
     """Still Langevin steps, jumps only: variance noise^2 / a. 4.5 standard errors are 7 %."""
-    method = cd(Quadratic(2.0, 0.0), chains=4000, steps=1, step_size=STILL, mh_scale=1.0, noise=0.5)
+    method = cd(
+        Quadratic(2.0, 0.0), chains=4000, steps=1, step_size=STILL, mh_scale=1.0, noise_scale=0.5
+    )
     assert negatives(method, 60, Stream(4, (1,)), rng()).var().item() == pytest.approx(
         0.125, rel=0.07
     )
@@ -235,13 +237,15 @@ def test_chains_never_leave_a_box(kernel: str, start: str) -> None:
     """
     measure = Box((1,), -1.0, 1.0)
     energy = Quadratic(0.0, -1.0)
-    method = cd(energy, measure, kernel=kernel, start=start, chains=4000, steps=100, mh_scale=0.5)
+    method = cd(
+        energy, measure, kernel=kernel, chain_init=start, chains=4000, steps=100, mh_scale=0.5
+    )
     x = negatives(method, 2, Stream(4000, (1,)), rng())
     assert x.abs().max() <= 1
     assert abs(x.mean().item() - (1 / math.tanh(1) - 1)) < 0.045
-    wild = cd(energy, measure, kernel=kernel, start=start, step_size=3.0)
+    wild = cd(energy, measure, kernel=kernel, chain_init=start, step_size=3.0)
     assert negatives(wild, 2, Stream(16, (1,)), rng()).abs().max() <= 1
-    beyond = cd(energy, measure, kernel=kernel, start="data", mh_scale=0.5)
+    beyond = cd(energy, measure, kernel=kernel, chain_init="data", mh_scale=0.5)
     stream = Stream(200, (1,))
     assert negatives(beyond, 1, stream, rng()).abs().max() <= 1
     assert stream.taken[0].abs().max() > 1
@@ -291,7 +295,7 @@ def test_samples_come_from_the_chains() -> None:
 def test_samples_are_moved_on_before_they_are_handed_out(start: str) -> None:
     """Even untrained chains: 4000 samples of N(1/2, 1/2 / (1 - h)), 4.5 standard errors."""
     energy = Quadratic(2.0, -1.0)
-    method = cd(energy, start=start, chains=10, steps=30, step_size=0.05, sample_steps=100)
+    method = cd(energy, chain_init=start, chains=10, steps=30, step_size=0.05, sample_steps=100)
     x = method.sample(4000, rng())
     assert energy.calls == 4 * 31  # whole rounds
     assert abs(x.mean().item() - 0.5) < 4.5 * math.sqrt(0.53 / 4000)
@@ -324,7 +328,7 @@ def test_unusable_options() -> None:
         ({"steps": 0}, "steps must be a whole number"),
         ({"sample_steps": 0}, "sample_steps must be a whole number"),
         ({"step_size": 0.0}, "step_size must be finite and positive"),
-        ({"noise": -1.0}, "noise must be finite and positive"),
+        ({"noise_scale": -1.0}, "noise_scale must be finite and positive"),
         ({"reinit_prob": 1.5}, "probability"),
         ({"energy_l2": -1.0}, "energy_l2 must be finite"),
         ({"mh_scale": math.inf}, "mh_scale must be finite"),

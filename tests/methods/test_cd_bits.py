@@ -71,7 +71,7 @@ def test_chains_are_draws_of_the_model(name: str, kernel: str, noise: float) -> 
         energy,
         FOUR,
         chains=n,
-        sampler=SamplerOptions(steps=60, kernel=kernel, step_size=0.5, noise=noise),
+        sampler=SamplerOptions(steps=60, kernel=kernel, step_size=0.5, noise_scale=noise),
     )
     (move,) = list(method.round(0, stream(states(4), 8, rng()), rng(1)))
     x_model = move.inputs[1]
@@ -171,7 +171,7 @@ def test_samples_come_from_the_model(digits: tuple[RBMEnergy, Tensor]) -> None:
     """The mean energy of 4000 samples against its exact mean, 4.5 standard errors."""
     energy, _ = digits
     method = ContrastiveDivergence(
-        energy, Counting((16,)), start="noise", sampler=SamplerOptions(sample_steps=300)
+        energy, Counting((16,)), chain_init="noise", sampler=SamplerOptions(sample_steps=300)
     )
     x = method.sample(4000, rng(3))
     with torch.no_grad():

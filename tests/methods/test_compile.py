@@ -37,14 +37,14 @@ def games() -> dict[str, TrainingMethod]:
             prior,
             nowhere,
             loss="wasserstein",
-            r1=1.0,
+            r1_penalty=1.0,
         ),
         "unrolled": GAN(
             build_energy("mlp", PLANE, OPTIONS),
             build_generator("mlp", PLANE, 3, OPTIONS),
             prior,
             nowhere,
-            unroll=2,
+            unroll_steps=2,
         ),
         "lbt": LearningByTeaching(
             build_generator("mlp", PLANE, 3, OPTIONS),
@@ -52,8 +52,8 @@ def games() -> dict[str, TrainingMethod]:
             build_energy("mlp", PLANE, OPTIONS),
             prior,
             nowhere,
-            k=2,
-            n_est=1,
+            unroll_steps=2,
+            student_repeats=1,
         ),
         "cd": ContrastiveDivergence(
             build_energy("confined", PLANE, OPTIONS), RealSpace((2,)), chains=8, energy_l2=0.1

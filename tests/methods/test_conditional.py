@@ -58,7 +58,13 @@ def stream(n: int) -> Iterator[Batch]:
 
 
 def cd(energy: nn.Module, **options: object) -> TrainingMethod:
-    settings = {"kernel": "mala", "step_size": 0.05, "steps": 2, "mh_scale": 3.0, "classify": 1.0}
+    settings = {
+        "kernel": "mala",
+        "step_size": 0.05,
+        "steps": 2,
+        "mh_scale": 3.0,
+        "class_loss_weight": 1.0,
+    }
     return ContrastiveDivergence(energy, RealSpace((1,)), **with_sampler(**settings | options))
 
 
@@ -108,7 +114,7 @@ def test_a_pool_is_drawn_with_the_classes_probabilities() -> None:
 
 
 def test_loss_adds_the_classes_log_probability() -> None:
-    method = cd(Mixture(0.1), classify=0.7).double()
+    method = cd(Mixture(0.1), class_loss_weight=0.7).double()
     batch = rows(8, rng(1))
     x, x_model = batch.x.double(), rows(5, rng(2)).x.double()
 
@@ -158,8 +164,8 @@ def test_what_does_not_fit() -> None:
 
     with pytest.raises(ValueError, match="energy that classifies"):
         cd(Plain())
-    with pytest.raises(ValueError, match="classify must be finite"):
-        cd(Mixture(), classify=-1.0)
+    with pytest.raises(ValueError, match="class_loss_weight must be finite"):
+        cd(Mixture(), class_loss_weight=-1.0)
     batch = rows(8, rng())
     for wrong, words in (
         (Batch(batch.x, batch.index), "needs data with classes"),
@@ -178,4 +184,4 @@ def test_what_does_not_fit() -> None:
         with pytest.raises(ValueError, match=words):
             method.sample(4, rng(), given)
     with pytest.raises(ValueError, match="not taught classes"):
-        cd(Mixture(), classify=0.0).sample(4, rng(), torch.tensor(0))
+        cd(Mixture(), class_loss_weight=0.0).sample(4, rng(), torch.tensor(0))

@@ -68,11 +68,11 @@ def small(name, **training):
     if name in ("score-matching", "nce"):
         changes |= {"sampler": {"sample_steps": 2, "steps": 2}}
     if name == "bihm":
-        changes |= {"samples": 3, "sweeps": 2}
+        changes |= {"latent_samples": 3, "gibbs_sweeps": 2}
     if name == "super-resolution":
-        changes |= {"fine_tune_from": 1, "steps": 2, "negative_steps": 2}
+        changes |= {"fine_tune_start_round": 1, "inference_steps": 2, "negative_steps": 2}
     if name == "gebm":
-        changes |= {"burst": 3, "energy_steps": 2, "initial_batches": 2}
+        changes |= {"burst_energy_steps": 3, "energy_steps": 2, "log_z_init_batches": 2}
     config = replace(config, source={"max_rows": 500}, training=SMALL | training, **changes)
     return config
 

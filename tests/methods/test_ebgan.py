@@ -169,7 +169,7 @@ def bias(method: EBGAN, name: str) -> Tensor:
 
 @pytest.mark.parametrize("denoise", [0.0, 0.5])
 def test_energy_descends_error_of_data_plus_hinge_of_samples(denoise: float) -> None:
-    method, x, z = ebgan(denoise=denoise), noise(12, 2, 1), noise(12, 3, 2)
+    method, x, z = ebgan(denoising_noise_std=denoise), noise(12, 2, 1), noise(12, 3, 2)
     margin = error_of(method, method.generator(z)).detach().median() + 1e-3
     noisy = x + denoise * noise(12, 2, 3)
     assert torch.allclose(method.energy(x), error_of(method, x), atol=1e-12)
@@ -233,7 +233,7 @@ def test_logs_are_what_they_say() -> None:
 
 
 def test_one_step_of_each_player_on_one_batch() -> None:
-    method, stream = ebgan(margin=3.0, denoise=0.5).float(), Stream(500)
+    method, stream = ebgan(margin=3.0, denoising_noise_std=0.5).float(), Stream(500)
     moves = list(method.round(4, stream, torch.Generator().manual_seed(0)))
     assert [move.player for move in moves] == ["energy", "generator"]
     x, noisy, z, margin = moves[0].inputs
@@ -308,7 +308,7 @@ def test_other_energies_are_accepted() -> None:
     with pytest.raises(ValueError, match="reads the energy's encoder"):
         ebgan("bounded", pull_away=0.1)
     with pytest.raises(ValueError, match="denoising needs an energy"):
-        ebgan("bounded", denoise=0.1)
+        ebgan("bounded", denoising_noise_std=0.1)
 
 
 def test_capabilities_and_samples() -> None:
@@ -328,7 +328,7 @@ def test_capabilities_and_samples() -> None:
         ({"margin": 0.0}, "margin must be finite and positive"),
         ({"margin_decay": -1}, "margin_decay must be a whole number"),
         ({"pull_away": -0.1}, "pull_away must be finite"),
-        ({"denoise": -0.1}, "denoise must be finite"),
+        ({"denoising_noise_std": -0.1}, "denoising_noise_std must be finite"),
     ],
 )
 def test_unusable_options(wrong: dict, words: str) -> None:

@@ -129,7 +129,7 @@ def test_energy_ascends_the_objective(objective: str, base: str) -> None:
 
 def test_penalties() -> None:
     """I = ||psi||^2 / d, mean |grad E|^2 and mean (|grad E| - 1)^2 between data and base."""
-    weights = {"gradient_penalty": 0.7, "unit_penalty": 0.3, "l2": 2.0}
+    weights = {"gradient_penalty": 0.7, "unit_gradient_penalty": 0.3, "parameter_l2": 2.0}
     method, x, z, mix = gebm(**weights), noise(8, 1), noise(8, 2), uniform(8)
 
     @torch.enable_grad()
@@ -153,7 +153,7 @@ def test_penalties() -> None:
 @pytest.mark.parametrize("base", BASES)
 @pytest.mark.parametrize("update", ["self-normalised", "learned"])
 def test_base_descends_the_divergence(update: str, base: str) -> None:
-    method = gebm(base, base_update=update)
+    method = gebm(base, base_weighting=update)
     x, z = noise(16, 1), noise(24, 2)
 
     def loss() -> Tensor:
@@ -203,7 +203,7 @@ def test_gradient_transforms() -> None:
 
 @pytest.mark.parametrize("transform", ["bounded", "none"])
 def test_only_the_energy_is_transformed(transform: str) -> None:
-    method = gebm(transform=transform, burst=2, initial_batches=0).float()
+    method = gebm(gradient_transform=transform, burst_energy_steps=2, log_z_init_batches=0).float()
     moves = list(method.round(0, Stream(8), torch.Generator().manual_seed(0)))
     chosen = bounded if transform == "bounded" else None
     assert [move.transform for move in moves] == [chosen, chosen, None]
@@ -221,7 +221,7 @@ def test_newton_steps_of_A_converge_fast_from_near() -> None:
 
 def test_floor() -> None:
     """relu(E + c) - c: no lower than -c, where there is no gradient either."""
-    method = gebm(floor=1.5)
+    method = gebm(energy_floor=1.5)
     with torch.no_grad():
         method.potential.layers[2].bias.fill_(-2.0)
     x = noise(200, 3)
@@ -234,7 +234,9 @@ def test_floor() -> None:
 
 @pytest.mark.parametrize("index", [0, 1, 3, 4])
 def test_schedule_with_bursts(index: int) -> None:
-    method = gebm(energy_steps=2, burst=5, burst_every=3, base_samples=3).float()
+    method = gebm(
+        energy_steps=2, burst_energy_steps=5, burst_every_rounds=3, base_samples=3
+    ).float()
     stream = Stream(8)
     moves = list(method.round(index, stream, torch.Generator().manual_seed(index)))
     energy_steps = 5 if index % 3 == 0 else 2
@@ -250,7 +252,7 @@ def test_schedule_with_bursts(index: int) -> None:
 
 
 def test_A_starts_at_the_log_partition_of_the_first_batches() -> None:
-    method = gebm(burst=1).float()
+    method = gebm(burst_energy_steps=1).float()
     log_Z = log_mean_exp(-method.potential(base_of(method)(noise(200_000, 0).float())))
     found: list[float] = []
     for seed in (0, 1):  # the same whatever the process's own noise
@@ -263,7 +265,7 @@ def test_A_starts_at_the_log_partition_of_the_first_batches() -> None:
         method.potential.layers[2].bias.add_(1.0)
     next(method.round(1, Stream(256), torch.Generator().manual_seed(0)))
     assert method.A.item() == found[0]
-    unset = gebm(initial_batches=0).float()
+    unset = gebm(log_z_init_batches=0).float()
     next(unset.round(0, Stream(8), torch.Generator().manual_seed(0)))
     assert unset.A.item() == pytest.approx(0.2)
 
@@ -271,7 +273,9 @@ def test_A_starts_at_the_log_partition_of_the_first_batches() -> None:
 def test_a_base_that_is_not_trained_stays_as_it_is() -> None:
     generator = nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2))
     generator.requires_grad_(False)
-    method = GEBM(Dense(), generator, PRIOR, PLANE, train_base=False, burst=9, energy_steps=2)
+    method = GEBM(
+        Dense(), generator, PRIOR, PLANE, train_base=False, burst_energy_steps=9, energy_steps=2
+    )
     before = {name: value.clone() for name, value in generator.state_dict().items()}
     moves = descend(method, method.round(0, Stream(8), torch.Generator().manual_seed(0)), 0.1)
     assert [move.player for move in moves] == ["energy", "energy"]
@@ -287,7 +291,9 @@ def test_a_frozen_generator_through_the_front_door() -> None:
 
     def trained(**more: object) -> Model:
         networks = {"generator": generator}
-        return train("gebm", x, networks=networks, training=training, latent=2, burst=2, **more)
+        return train(
+            "gebm", x, networks=networks, training=training, latent=2, burst_energy_steps=2, **more
+        )
 
     with pytest.raises(ValueError, match="set train_base to False"):
         trained()
@@ -302,7 +308,7 @@ def test_a_frozen_generator_through_the_front_door() -> None:
 
 def test_base_moves_and_samples_leave_batch_statistics_alone() -> None:
     generator = nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2))
-    method = GEBM(Dense(), generator, PRIOR, PLANE, burst=1)
+    method = GEBM(Dense(), generator, PRIOR, PLANE, burst_energy_steps=1)
     energy_move, base_move = method.round(0, Stream(8), torch.Generator().manual_seed(0))
     buffers = {name: b.clone() for name, b in method.named_buffers()}
     gradients(method, energy_move)
@@ -452,12 +458,12 @@ def test_unusable_options() -> None:
         GEBM(Dense(), Affine(), PRIOR, Undefined((2,), "why"), base="proposal")
     with pytest.raises(ValueError, match="continuous data"):
         GEBM(Dense(), Affine(), PRIOR, Counting((2,)), base="explicit")
-    with pytest.raises(ValueError, match="objective kale or base_update"):
-        gebm(objective="donsker-varadhan", base_update="learned")
-    for name in ("energy_steps", "burst", "burst_every", "base_samples"):
+    with pytest.raises(ValueError, match="objective kale or base_weighting"):
+        gebm(objective="donsker-varadhan", base_weighting="learned")
+    for name in ("energy_steps", "burst_energy_steps", "burst_every_rounds", "base_samples"):
         with pytest.raises(ValueError, match=f"{name} must be a whole number of at least 1"):
             gebm(**{name: 0})
-    for name in ("floor", "gradient_penalty", "unit_penalty", "l2"):
+    for name in ("energy_floor", "gradient_penalty", "unit_gradient_penalty", "parameter_l2"):
         with pytest.raises(ValueError, match=f"{name} must be finite"):
             gebm(**{name: -1.0})
 

@@ -63,11 +63,11 @@ def ladder_game(**options: object) -> EBGAN:
     network = dict(layers="5", classes=3, noise=0.0, width=6)
     energy = build_energy("ladder", PLANE, network)
     generator = build_generator("mlp", PLANE, 2, network)
-    return EBGAN(energy, generator, Gaussian((2,)), RealSpace((2,)), labels=4, **options)
+    return EBGAN(energy, generator, Gaussian((2,)), RealSpace((2,)), labelled_rows=4, **options)
 
 
 def test_the_energy_s_loss_has_the_weighted_cost_on_top() -> None:
-    method = ladder_game(classify=0.3)
+    method = ladder_game(class_loss_weight=0.3)
     rng = torch.Generator().manual_seed(0)
     moves = list(method.round(0, iter([batch([0, 1, 2, 3, 4, 5])]), rng))
     energy, generator = moves
@@ -86,14 +86,14 @@ def test_the_energy_s_loss_has_the_weighted_cost_on_top() -> None:
 def test_labels_need_an_energy_that_classifies() -> None:
     energy, generator = build_energy("mlp", PLANE, dict()), nn.Linear(2, 2)
     with pytest.raises(ValueError, match="logits"):
-        EBGAN(energy, generator, Gaussian((2,)), RealSpace((2,)), labels=4)
+        EBGAN(energy, generator, Gaussian((2,)), RealSpace((2,)), labelled_rows=4)
 
 
 def digits(labels: int, rounds: int, layers: str) -> Config:
     return replace(
         recipes.recipe("mnist-ladder-100"),
         data="digits",
-        labels=labels,
+        labelled_rows=labels,
         margin_decay=rounds // 3,
         energy={"layers": layers},
         training={"rounds": rounds, "device": "cpu", "save_every": 1 if rounds < 9 else 0},

@@ -22,7 +22,7 @@ from gibbsian.training.stepper import Stepper
 from tests.methods.play import Stream, check_gradient, gradients, player, reached
 from tests.nets import build_critic, build_generator, build_student
 
-OPTIONS = dict(width=8, depth=1, activation="tanh", code=3, variance=0.5, components=4)
+OPTIONS = dict(width=8, depth=1, activation="tanh", code_dim=3, variance=0.5, components=4)
 PLANE = DataSpace((2,), "vector")
 PRIOR = Gaussian((3,))
 
@@ -43,7 +43,7 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
 
 def lesson(method: LearningByTeaching, n: int = 8) -> tuple[Tensor, ...]:
     """Inputs of the generator's loss in double precision."""
-    k, width = method.k, method.noise
+    k, width = method.unroll_steps, method.noise
     return (
         noise(n, 2, seed=1),
         noise(n, width, seed=2),
@@ -62,8 +62,12 @@ def settle(method: LearningByTeaching) -> None:
 
 
 def test_order_of_moves() -> None:
-    """n_est K student moves on fresh samples, one critic move, one generator move; warm-up: no student."""
-    method, rng, stream = lbt(k=3, n_est=2, warmup=1), torch.Generator().manual_seed(0), Stream(8)
+    """n K student moves on fresh samples, one critic move, one generator move; at first no student."""
+    method, rng, stream = (
+        lbt(unroll_steps=3, student_repeats=2, gan_only_rounds=1),
+        torch.Generator().manual_seed(0),
+        Stream(8),
+    )
     assert [move.player for move in method.round(0, stream, rng)] == ["critic", "generator"]
     moves = list(method.round(1, stream, rng))
     assert [move.player for move in moves] == ["student"] * 6 + ["critic", "generator"]
@@ -82,7 +86,9 @@ def test_order_of_moves() -> None:
 
 def test_committed_steps_are_adam_s_at_the_leading_rate() -> None:
     """Through the trainer, against torch's Adam at lead times the rate, to the last digits."""
-    method = lbt(k=3, student_rate=0.01, lr_multiplier=3.0, eps_inside_root=False).double()
+    method = lbt(
+        unroll_steps=3, student_lr=0.01, student_lr_multiplier=3.0, eps_inside_root=False
+    ).double()
     twin = build_student("vae", PLANE, OPTIONS).double()
     twin.load_state_dict(method.student.state_dict())
     adam = torch.optim.Adam(twin.parameters(), lr=0.03, betas=(0.5, 0.999), eps=1e-8)
@@ -134,7 +140,9 @@ def reference(method: LearningByTeaching, inputs: tuple[Tensor, ...], rate: floa
 @pytest.mark.parametrize("segment", [0, 2])
 def test_generator_loss_is_the_papers(student: str, segment: int) -> None:
     """Value and gradient, at the rate that is not the committed steps', from the live state of Adam."""
-    method = lbt(student, k=4, student_rate=0.05, gan_weight=0.7, segment=segment).double()
+    method = lbt(
+        student, unroll_steps=4, student_lr=0.05, gan_weight=0.7, recompute_every=segment
+    ).double()
     settle(method)
     inputs = lesson(method)
     loss, truth = method.generator_loss(*inputs), reference(method, inputs, 0.05)
@@ -150,7 +158,7 @@ def test_generator_loss_is_the_papers(student: str, segment: int) -> None:
 
 def test_generator_gradient_against_finite_differences() -> None:
     """Where v is so large that it does not change, the gradient stopped in it is no loss."""
-    method = lbt(k=3, student_rate=300.0, gan_weight=0.5).double()
+    method = lbt(unroll_steps=3, student_lr=300.0, gan_weight=0.5).double()
     settle(method)
     method.memory.v.fill_(1e8)
     method.memory.t.fill_(1e6)
@@ -207,7 +215,7 @@ def test_nothing_to_teach_where_the_laws_agree() -> None:
     """p_G = p_D and phi = phi*: the gradient is 0; a wrong theta is drawn to the data from either side."""
     for gradient in ("unrolled", "implicit"):
         for theta, sign in ((0.7, 0), (0.2, -1), (1.5, 1)):
-            method = lbt(Unit(theta), Shift(theta), gan_weight=0.0, gradient=gradient).double()
+            method = lbt(Unit(theta), Shift(theta), gan_weight=0.0, hypergradient=gradient).double()
             value = method.generator_loss(*balanced(method, 0.7)).value
             (slope,) = torch.autograd.grad(value, method.generator.theta)
             if sign == 0:
@@ -220,7 +228,11 @@ def test_implicit_gradient_of_a_gaussian_student() -> None:
     """At its optimum phi = theta, H = 1 and C = -1: the slope is theta - mu; damped, (theta - mu) / 1.5."""
     for damping in (0.0, 0.5):
         method = lbt(
-            Unit(0.25), Shift(0.25), gan_weight=0.0, gradient="implicit", damping=damping
+            Unit(0.25),
+            Shift(0.25),
+            gan_weight=0.0,
+            hypergradient="implicit",
+            hessian_damping=damping,
         ).double()
         value = method.generator_loss(*balanced(method, 1.0)).value
         (slope,) = torch.autograd.grad(value, method.generator.theta)
@@ -232,7 +244,7 @@ def test_implicit_gradient_of_a_gaussian_student() -> None:
 def test_the_mover_alone_is_reached_and_changed() -> None:
     """Also batch statistics, the student's parameters and its Adam."""
     generator = build_generator("mlp", PLANE, 3, dict(width=8, batch_norm=True))
-    method = lbt(generator=generator, r1=0.1)
+    method = lbt(generator=generator, r1_penalty=0.1)
     for move in method.round(0, Stream(8), torch.Generator().manual_seed(0)):
         before = {name: value.clone() for name, value in method.state_dict().items()}
         gradients(method, move)
@@ -248,7 +260,7 @@ def test_the_mover_alone_is_reached_and_changed() -> None:
 
 
 def test_critic_loss_and_its_penalty() -> None:
-    method = lbt(r1=0.6).double()
+    method = lbt(r1_penalty=0.6).double()
     x, z = noise(8, 2), noise(8, 3, seed=1)
     f, f_model = method.critic(x), method.critic(method.generator(z))
     expected = -torch.sigmoid(f).log().mean() - (1 - torch.sigmoid(f_model)).log().mean()
@@ -268,12 +280,12 @@ def test_a_student_of_two_moments_teaches_two_moments() -> None:
         default_config("lbt", "ring8"),
         training={"rounds": 150, "batch": 64, "device": "cpu", "seed": 1, "ema": 0.9},
         student={"name": "mixture", "components": 1},
-        student_rate=0.03,
-        k=2,
-        n_est=2,
+        student_lr=0.03,
+        unroll_steps=2,
+        student_repeats=2,
         gan_weight=0.0,
         generator={"width": 32, "depth": 1},
-        generator_optimizer={"lr": 1e-2, "schedule": "cosine", "clip": 0.0},
+        generator_optimizer={"lr": 1e-2, "lr_schedule": "cosine", "clip_grad_norm": 0.0},
     )
     model = facade.train_config(replace(config, source={"max_rows": 5_000}), None)
     x = model.sample(10_000)
@@ -304,7 +316,9 @@ class Own(nn.Module):
 
 def test_a_student_of_one_s_own_must_say_how_much_noise_it_takes() -> None:
     config = replace(
-        default_config("lbt", "ring8"), training={"rounds": 2, "batch": 16, "device": "cpu"}, k=1
+        default_config("lbt", "ring8"),
+        training={"rounds": 2, "batch": 16, "device": "cpu"},
+        unroll_steps=1,
     )
     config = replace(config, source={"max_rows": 100})
     with pytest.raises(ValueError, match=r"the student network.*no attribute 'noise'"):
@@ -317,15 +331,15 @@ def test_a_student_of_one_s_own_must_say_how_much_noise_it_takes() -> None:
 
 def test_unusable_options() -> None:
     for wrong in (
-        {"k": 0},
-        {"n_est": 0},
-        {"student_rate": 0.0},
-        {"lr_multiplier": -1.0},
-        {"warmup": -1},
+        {"unroll_steps": 0},
+        {"student_repeats": 0},
+        {"student_lr": 0.0},
+        {"student_lr_multiplier": -1.0},
+        {"gan_only_rounds": -1},
     ):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             lbt(**wrong)
-    with pytest.raises(ValueError, match="warm-up rounds train the GAN alone"):
-        lbt(gan_weight=0.0, warmup=3)
+    with pytest.raises(ValueError, match="gan_only_rounds train the GAN alone"):
+        lbt(gan_weight=0.0, gan_only_rounds=3)
     with pytest.raises(ValueError, match="unconditionally"):
         lbt().sample(2, torch.Generator(), given=torch.zeros(2))

@@ -262,7 +262,7 @@ def test_unusable_options() -> None:
         ({"step_size": 0.0}, "step_size must be finite and positive"),
         ({"steps": 0}, "steps must be a whole number"),
         ({"sample_steps": 0}, "sample_steps must be a whole number"),
-        ({"classify": 1.0}, "energy that classifies"),
+        ({"class_loss_weight": 1.0}, "energy that classifies"),
     ):
         with pytest.raises(ValueError, match=words):
             nce(**options)

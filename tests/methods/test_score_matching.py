@@ -140,7 +140,7 @@ def test_sliced_is_hyvarinen_s_objective_in_expectation() -> None:
 @pytest.mark.parametrize("objective", ["denoising", "sliced"])
 def test_gradients_are_those_of_the_objective(objective: str) -> None:
     energy, x, xi = Wavy(), normal(5, 0), normal(5, 1)
-    method = matching(energy, objective=objective, sigma=0.5).double()
+    method = matching(energy, objective=objective, noise_std=0.5).double()
     points = x + 0.5 * xi
 
     def truth() -> Tensor:
@@ -171,7 +171,7 @@ def test_the_optimum_is_the_smoothed_data_or_the_data(objective: str, variance: 
     xi = normal(4000, 1)
     xi = (xi - xi.mean(0)) @ torch.linalg.inv(torch.linalg.cholesky(torch.cov(xi.T))).T
     energy = Quadratic([[1.5, 0.3], [0.0, 0.7]], [0.4, -0.3])
-    method = matching(energy, objective=objective, sigma=0.5).double()
+    method = matching(energy, objective=objective, noise_std=0.5).double()
     solver = torch.optim.LBFGS(energy.parameters(), max_iter=60, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
@@ -234,12 +234,12 @@ def test_samples_stay_in_a_box() -> None:
 
 def test_unusable_options() -> None:
     for options, words in (
-        ({"sigma": 0.0}, "sigma must be finite and positive"),
+        ({"noise_std": 0.0}, "noise_std must be finite and positive"),
         ({"step_size": 0.0}, "step_size must be finite and positive"),
         ({"steps": 0}, "steps must be a whole number"),
         ({"sample_steps": 0}, "sample_steps must be a whole number"),
         ({"mh_scale": -1.0}, "mh_scale must be finite"),
-        ({"classify": 1.0}, "energy that classifies"),
+        ({"class_loss_weight": 1.0}, "energy that classifies"),
     ):
         with pytest.raises(ValueError, match=words):
             matching(**options)

@@ -39,8 +39,12 @@ def model(
 ) -> SuperResolution:
     """Small networks in float64; ``trained`` ones are moved off their starts, where much is 0."""
     space = DataSpace(SHAPE, "image", (-1.0, 1.0))
-    psi = Curved() if statistics == "own" else build_named("statistics", statistics, space, OPTIONS)
-    point = build_named("point", "subpixel", space, OPTIONS)
+    psi = (
+        Curved()
+        if statistics == "own"
+        else build_named("sufficient_statistics", statistics, space, OPTIONS)
+    )
+    point = build_named("upsampler", "subpixel", space, OPTIONS)
     predictor = build_named("predictor", "residual", statistics_space(psi, space), OPTIONS)
     method = SuperResolution(point, psi, predictor, Box(SHAPE, -1.0, 1.0), **options).double()
     if trained:
@@ -63,13 +67,13 @@ def rng(seed: int = 0) -> torch.Generator:
 
 def phi(method: SuperResolution, x: Tensor) -> Tensor:
     """Phi(x), written out."""
-    return method.predictor(method.statistics(method.point(x).detach()))
+    return method.predictor(method.sufficient_statistics(method.upsampler(x).detach()))
 
 
 def test_the_energy_is_the_squared_distance_of_statistics_and_what_inference_adds() -> None:
-    method = model(tv=0.3, consistency=0.7)
+    method = model(total_variation_weight=0.3, consistency_weight=0.7)
     x, y = downscale(pictures(3), 2), pictures(3, 1)
-    error = (phi(method, x) - method.statistics(y)) / method.squares.sqrt()
+    error = (phi(method, x) - method.sufficient_statistics(y)) / method.squares.sqrt()
     truth = error.square().sum((1, 2, 3)) + 0.3 * total_variation(y)
     truth = truth + 0.7 * (downscale(y, 2) - x).square().sum((1, 2, 3))
     torch.testing.assert_close(method.energy_given(x)(y), truth)
@@ -80,7 +84,7 @@ def test_the_energy_is_the_squared_distance_of_statistics_and_what_inference_add
 
 def test_identity_statistics_are_least_squares() -> None:
     """p(y|x) = N(Phi(x), 1/2): the energy is |Phi(x) - y|^2 and descent ends at Phi(x)."""
-    method = model("identity", trained=False, start_noise=0.3, step_size=1e-3)
+    method = model("identity", trained=False, start_noise=0.3, inference_step_size=1e-3)
     x = downscale(pictures(2), 2)
     y = pictures(2, 1)
     expected = (upscale(x, 2) - y).square().sum((1, 2, 3))  # the untrained Phi
@@ -96,7 +100,13 @@ def test_langevin_samples_of_identity_statistics_have_the_gibbs_law_s_moments() 
     1 / (1 - 1/40) times too large, which is allowed for. Errors: 38400 draws, all but independent, make the
     variance exact to 0.7 % (5 sigma 3.7 %) and the mean of all to 0.1/196 (5 sigma 0.0026)."""
     h = 0.02 / 40
-    method = model("identity", trained=False, inference="langevin", steps=120, step_size=h)
+    method = model(
+        "identity",
+        trained=False,
+        inference_method="langevin",
+        inference_steps=120,
+        inference_step_size=h,
+    )
     method.squares.fill_(0.02)
     x = downscale(pictures(1), 2)
     y = method.sample(600, rng(), x[0])
@@ -111,13 +121,13 @@ def test_point_and_predictor_descend_their_regressions() -> None:
     x = downscale(y, 2)
     check_gradient(
         method,
-        "point",
-        lambda: method.point_loss(x, y).value,
-        lambda: (method.point(x) - y).square().sum() / y.numel(),
+        "upsampler",
+        lambda: method.upsampler_loss(x, y).value,
+        lambda: (method.upsampler(x) - y).square().sum() / y.numel(),
     )
 
     def regression() -> Tensor:
-        error = (phi(method, x) - method.statistics(y)) / method.squares.sqrt()
+        error = (phi(method, x) - method.sufficient_statistics(y)) / method.squares.sqrt()
         return error.square().sum() / error.numel()
 
     check_gradient(method, "predictor", lambda: method.regression_loss(x, y).value, regression)
@@ -126,12 +136,12 @@ def test_point_and_predictor_descend_their_regressions() -> None:
 @pytest.mark.parametrize("negative", ["descent", "langevin"])
 def test_fine_tuning_lowers_the_truth_and_raises_the_negatives(negative: str) -> None:
     """Both players' gradients against the equation written out; the margin cuts one negative off."""
-    method = model("own", negative=negative, decay=0.3)
+    method = model("own", negative_sampler=negative, statistics_l2_from_start=0.3)
     y, y_model = pictures(3), pictures(3, 1)
     x = downscale(y, 2)
 
     def per_statistic(points: Tensor) -> Tensor:
-        error = (phi(method, x) - method.statistics(points)) / method.squares.sqrt()
+        error = (phi(method, x) - method.sufficient_statistics(points)) / method.squares.sqrt()
         return error.square().mean((1, 2, 3))
 
     lowest, second = per_statistic(y_model).detach().sort().values[:2].tolist()
@@ -144,13 +154,13 @@ def test_fine_tuning_lowers_the_truth_and_raises_the_negatives(negative: str) ->
         rest = (
             (method.margin - model_energy).clamp_min(0) if negative == "descent" else -model_energy
         )
-        theta = list(method.statistics.parameters())
+        theta = list(method.sufficient_statistics.parameters())
         distance = sum((a - b).square().sum() for a, b in zip(theta, starts, strict=True))
         return per_statistic(y).mean() + rest.mean() + 0.3 * distance
 
     loss = method.fine_tuning_loss(x, y, y_model)
     assert torch.isclose(loss.value, truth())
-    for name in ("statistics", "predictor"):
+    for name in ("sufficient_statistics", "predictor"):
         check_gradient(method, name, lambda: method.fine_tuning_loss(x, y, y_model).value, truth)
 
 
@@ -160,10 +170,12 @@ def test_the_loss_with_a_margin_is_bounded_below_and_without_one_is_not() -> Non
     x, y_model = downscale(y, 2), -y
     values = []
     for negative in ("descent", "langevin"):
-        method = model("identity", trained=False, negative=negative, decay=0.0)
+        method = model(
+            "identity", trained=False, negative_sampler=negative, statistics_l2_from_start=0.0
+        )
         for gain in (0.0, 0.1, 1.0, 100.0):
             with torch.no_grad():
-                method.statistics.gain.fill_(gain)
+                method.sufficient_statistics.gain.fill_(gain)
             values.append(method.fine_tuning_loss(x, y, y_model).value.item())
     assert min(values[:4]) >= 0 and values[0] == 1.0  # all statistics 0: the margin is what is left
     assert values[7] < -100 and values[7] < 1000 * values[6]
@@ -172,39 +184,39 @@ def test_the_loss_with_a_margin_is_bounded_below_and_without_one_is_not() -> Non
 def test_decay_pulls_back_to_the_start_and_is_zero_there() -> None:
     method = model(trained=False)
     assert method.distance_from_start() == 0
-    theta = next(method.statistics.parameters())
+    theta = next(method.sufficient_statistics.parameters())
     with torch.no_grad():
         theta += 0.1
     assert math.isclose(method.distance_from_start().item(), 0.01 * theta.numel(), rel_tol=1e-6)
 
 
 def test_negatives_are_no_longer_than_asked_and_without_gradients() -> None:
-    method = model(negative_steps=3, start_noise=0.0, step_size=1e-4)
+    method = model(negative_steps=3, start_noise=0.0, inference_step_size=1e-4)
     x = downscale(pictures(2), 2)
     y_model = method.negatives(x, 0, rng())
     energy = method.energy_given(x)
-    start = method.point(x).clamp(-1, 1).detach()
+    start = method.upsampler(x).clamp(-1, 1).detach()
     torch.testing.assert_close(y_model, descend(energy, start, 3, 1e-4, (-1.0, 1.0)))
     assert not y_model.requires_grad
     assert (energy(y_model) < energy(start)).all()
 
 
 def test_stages_in_their_order() -> None:
-    method = model(fine_tune_from=1).float()
+    method = model(fine_tune_start_round=1).float()
     stream = Stream(3, SHAPE)
     first = play_on(method, method.round(0, stream, rng()), 1e-3)
-    assert [move.player for move in first] == ["point", "predictor"]
-    start = method.point.state_dict()["layers.0.weight"].clone()
+    assert [move.player for move in first] == ["upsampler", "predictor"]
+    start = method.upsampler.state_dict()["layers.0.weight"].clone()
     second = play_on(method, method.round(1, stream, rng()), 1e-3)
-    assert [move.player for move in second] == ["statistics", "predictor"]
-    assert torch.equal(method.point.state_dict()["layers.0.weight"], start)
+    assert [move.player for move in second] == ["sufficient_statistics", "predictor"]
+    assert torch.equal(method.upsampler.state_dict()["layers.0.weight"], start)
     assert len(stream.taken) == 2 and torch.equal(second[0].inputs[1], stream.taken[1])
-    never = model(fine_tune_from=0).float()
-    assert next(never.round(10**6, stream, rng())).player == "point"
+    never = model(fine_tune_start_round=0).float()
+    assert next(never.round(10**6, stream, rng())).player == "upsampler"
 
 
 def test_every_player_is_reached_by_its_losses() -> None:
-    method = model(fine_tune_from=1).float()
+    method = model(fine_tune_start_round=1).float()
     for index in (0, 1):
         for move in method.round(index, Stream(3, SHAPE), rng()):
             assert gradients(method, move).keys() == player(method, move.player).keys()
@@ -218,10 +230,12 @@ def test_units_of_statistics_are_their_errors_at_the_updated_point_estimate() ->
         moves = method.round(index, stream, rng())
         next(moves)  # the point estimate moves here, in the trainer
         with torch.no_grad():
-            next(method.point.parameters()).add_(0.1)
+            next(method.upsampler.parameters()).add_(0.1)
         next(moves)
         y = stream.taken[-1]
-        error = method.statistics(y) - method.statistics(method.point(downscale(y, 2)))
+        error = method.sufficient_statistics(y) - method.sufficient_statistics(
+            method.upsampler(downscale(y, 2))
+        )
         now = error.square().mean((0, 2, 3))[:, None, None]
         expected = now if index == 0 else 0.99 * before + 0.01 * now
         torch.testing.assert_close(method.squares, expected.detach(), rtol=1e-4, atol=1e-7)
@@ -229,14 +243,16 @@ def test_units_of_statistics_are_their_errors_at_the_updated_point_estimate() ->
 
 def test_samples_of_any_size_given_a_small_picture() -> None:
     x = pictures(1)[0, :, :6, :5]
-    descent = model(steps=5)
+    descent = model(inference_steps=5)
     y = descent.sample(3, rng(), x)
     assert y.shape == (3, 1, 12, 10) and not y.requires_grad and y.abs().max() <= 1
     assert not torch.equal(y[0], y[1])
     assert torch.equal(y, descent.sample(3, rng(), x))
-    point = model(inference="point").sample(2, rng(), x)
+    point = model(inference_method="point").sample(2, rng(), x)
     assert torch.equal(point[0], point[1])
-    variational = model(inference="variational", tv=0.1, steps=7).sample(2, rng(), x)
+    variational = model(
+        inference_method="variational", total_variation_weight=0.1, inference_steps=7
+    ).sample(2, rng(), x)
     expected = variational_inverse(x[None], 2, 0.1, 7)
     torch.testing.assert_close(variational, expected.expand(2, -1, -1, -1))
     with pytest.raises(ValueError, match="samples a large picture given a small one"):
@@ -255,11 +271,14 @@ def test_capabilities() -> None:
     ("wrong", "words"),
     [
         ({"factor": 3}, "8x8 cannot be reduced by 3"),
-        ({"inference": "variational"}, "needs a weight tv above 0"),
-        ({"steps": 0}, "steps must be a whole number"),
-        ({"step_size": 0.0}, "step_size must be finite and positive"),
+        ({"inference_method": "variational"}, "needs a total_variation_weight above 0"),
+        ({"inference_steps": 0}, "inference_steps must be a whole number"),
+        ({"inference_step_size": 0.0}, "inference_step_size must be finite and positive"),
         ({"margin": 0.0}, "margin must be finite and positive"),
-        ({"tv": -1.0}, "tv must be finite and not negative"),
+        (
+            {"total_variation_weight": -1.0},
+            "total_variation_weight must be finite and not negative",
+        ),
     ],
 )
 def test_unusable_options(wrong: dict, words: str) -> None:

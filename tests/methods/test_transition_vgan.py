@@ -15,7 +15,7 @@ from gibbsian.methods.transition_vgan import TransitionVGAN, mask_noise
 from tests.methods.play import Stream, check_gradient, descend, gradients, player, reached
 from tests.nets import build_autoencoder, build_energy
 
-OPTIONS = dict(width=8, depth=1, experts=6, code=3, activation="tanh")
+OPTIONS = dict(width=8, depth=1, experts=6, code_dim=3, activation="tanh")
 SPACE = DataSpace((2,), "vector", (-4.0, 4.0))
 READINGS = ("equation-10", "released-code")
 
@@ -58,7 +58,7 @@ def moved(method: TransitionVGAN, x: Tensor, mask: Tensor, u: Tensor) -> Tensor:
 @pytest.mark.parametrize("rho", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("reading", READINGS)
 def test_transition_descends_its_reading(reading: str, rho: float) -> None:
-    method = transition(reading=reading, rho=rho)
+    method = transition(loss_variant=reading, energy_weight=rho)
     x, (mask, u) = points(10, 1), noise(10, 2)
 
     def truth() -> Tensor:
@@ -79,7 +79,7 @@ def test_transition_descends_its_reading(reading: str, rho: float) -> None:
 
 @pytest.mark.parametrize("regulariser", [0.0, 0.7])
 def test_energy_descends_data_minus_transitions_minus_regulariser(regulariser: float) -> None:
-    method = transition(regulariser=regulariser)
+    method = transition(data_surrogate_weight=regulariser)
     x, start, (mask, u) = points(10, 1), points(8, 3), noise(8, 2)
 
     def truth() -> Tensor:
@@ -102,7 +102,7 @@ def test_mask_noise_replaces_what_the_mask_says() -> None:
 @pytest.mark.parametrize("corruption", [0.2, 0.5])
 def test_noise_is_a_coin_and_uniform(corruption: float) -> None:
     """30 000 numbers: bands of five standard errors (a false alarm in 2 million)."""
-    method = transition(corruption=corruption)
+    method = transition(code_corruption_prob=corruption)
     mask, u = method.noise(points(10_000, 1), torch.Generator().manual_seed(0))
     assert mask.shape == u.shape == (10_000, 3)
     assert set(mask.unique().tolist()) == {0.0, 1.0}
@@ -117,7 +117,7 @@ def test_noise_is_a_coin_and_uniform(corruption: float) -> None:
 
 @pytest.mark.parametrize("k", [1, 3])
 def test_k_transition_steps_then_one_energy_step_on_the_same_rows(k: int) -> None:
-    method, stream = transition(k=k).float(), Stream(8)
+    method, stream = transition(transition_steps=k).float(), Stream(8)
     moves = list(method.round(0, stream, torch.Generator().manual_seed(0)))
     assert [move.player for move in moves] == ["transition"] * k + ["energy"]
     (x,) = stream.taken
@@ -128,7 +128,7 @@ def test_k_transition_steps_then_one_energy_step_on_the_same_rows(k: int) -> Non
 
 
 def test_the_released_code_splits_its_batch() -> None:
-    method, stream = transition(reading="released-code").float(), Stream(9)
+    method, stream = transition(loss_variant="released-code").float(), Stream(9)
     moves = list(method.round(0, stream, torch.Generator().manual_seed(0)))
     (x,) = stream.taken
     assert torch.equal(moves[0].inputs[0], x[4:8])
@@ -146,7 +146,7 @@ def test_only_the_mover_is_reached() -> None:
 
 
 def test_the_energy_meets_the_updated_transition() -> None:
-    method, seen = transition(k=2).float(), []
+    method, seen = transition(transition_steps=2).float(), []
     weight = next(method.autoencoder.parameters())
     start = weight.detach().clone()
     for move in method.round(0, Stream(8), torch.Generator().manual_seed(0)):
@@ -157,7 +157,7 @@ def test_the_energy_meets_the_updated_transition() -> None:
 
 
 def test_only_a_transition_move_touches_its_batch_statistics() -> None:
-    net = dict(width=8, depth=2, code=3, batch_norm=True)
+    net = dict(width=8, depth=2, code_dim=3, batch_norm=True)
     method = transition(net=net).float()
     moves = list(method.round(0, Stream(8), torch.Generator().manual_seed(0)))
     before = {name: buffer.clone() for name, buffer in method.named_buffers()}
@@ -177,7 +177,7 @@ def test_chains_are_repeated_transitions() -> None:
     rng = torch.Generator().manual_seed(4)
     for before, after in itertools.pairwise(chain):
         assert torch.allclose(moved(method, before, *method.noise(before, rng)), after)
-    still = transition(corruption=0.0).float()
+    still = transition(code_corruption_prob=0.0).float()
     chain = still.chain(x, 1, torch.Generator())
     assert torch.allclose(chain[1], still.autoencoder(x))
 
@@ -195,7 +195,7 @@ def test_samples_end_chains_from_noise_or_from_given_rows() -> None:
 
 
 def test_logs_are_what_they_say() -> None:
-    method = transition(reading="released-code")
+    method = transition(loss_variant="released-code")
     x, (mask, u) = points(6, 1), noise(6, 2)
     logs = method.transition_loss(x, mask, u).logs
     x_model = moved(method, x, mask, u)
@@ -214,10 +214,10 @@ def test_capabilities() -> None:
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"rho": 1.5}, r"rho weighs the energy and must lie in \[0, 1\]"),
-        ({"k": 0}, "k must be a whole number"),
-        ({"corruption": 2.0}, "corruption is a probability"),
-        ({"regulariser": -1.0}, "regulariser must be finite"),
+        ({"energy_weight": 1.5}, r"energy_weight must lie in \[0, 1\]"),
+        ({"transition_steps": 0}, "transition_steps must be a whole number"),
+        ({"code_corruption_prob": 2.0}, "code_corruption_prob is a probability"),
+        ({"data_surrogate_weight": -1.0}, "data_surrogate_weight must be finite"),
         ({"sample_steps": 0}, "sample_steps must be a whole number"),
     ],
 )
@@ -231,11 +231,11 @@ def test_unfit_networks_and_measures() -> None:
     autoencoder = build_autoencoder("mlp", free, OPTIONS)
     bounded = build_energy("bounded", free, OPTIONS)
     with pytest.raises(ValueError, match="needs data in a box"):
-        TransitionVGAN(bounded, autoencoder, RealSpace((2,)), reading="released-code")
+        TransitionVGAN(bounded, autoencoder, RealSpace((2,)), loss_variant="released-code")
     with pytest.raises(ValueError, match="encoder and decoder"):
         TransitionVGAN(bounded, nn.Linear(2, 2), RealSpace((2,)))
     confined = build_energy("confined", free, OPTIONS)
-    with pytest.raises(ValueError, match="regulariser 0"):
+    with pytest.raises(ValueError, match="data_surrogate_weight 0"):
         TransitionVGAN(confined, autoencoder, RealSpace((2,)))
-    method = TransitionVGAN(confined, autoencoder, RealSpace((2,)), regulariser=0.0)
+    method = TransitionVGAN(confined, autoencoder, RealSpace((2,)), data_surrogate_weight=0.0)
     assert method.transition_loss(torch.zeros(4, 2), *(n.float() for n in noise(4, 0))).value > 0

@@ -90,7 +90,7 @@ def elbo(method: VAE, x: Tensor) -> Tensor:
 @pytest.mark.parametrize("estimator", ["a", "b", "score-function"])
 def test_the_bound_is_the_closed_form(estimator: str) -> None:
     """Mean over 20 000 draws within 4.5 standard errors (false alarm 7e-6), below the evidence."""
-    method, x = linear(estimator=estimator, samples=20_000), rows(5)
+    method, x = linear(estimator=estimator, latent_samples=20_000), rows(5)
     eps = normal(20_000, 5, LATENT)
     loss = method.bound_loss(x, eps)
     value = -loss.value if estimator == "b" else loss.logs["bound"]
@@ -165,7 +165,7 @@ def test_weights_average_to_the_evidence() -> None:
 
 @pytest.mark.parametrize("estimator", ["a", "b", "importance-weighted"])
 def test_the_gradient_is_that_of_the_written_out_bound(estimator: str) -> None:
-    method, x, eps = linear(estimator=estimator, samples=3), rows(6), normal(3, 6, LATENT)
+    method, x, eps = linear(estimator=estimator, latent_samples=3), rows(6), normal(3, 6, LATENT)
 
     def truth() -> Tensor:
         m, log_variance = method.encoder(x).chunk(2, 1)
@@ -262,7 +262,7 @@ def test_a_round_is_one_move_of_everything(kind: str, estimator: str) -> None:
     measure = Counting((2,)) if kind == "binary" else RealSpace((2,))
     decoder = build_decoder("mlp", space, LATENT, options)
     encoder = build_encoder("mlp", space, LATENT, options)
-    method = VAE(decoder, encoder, PRIOR, measure, estimator=estimator, samples=2)
+    method = VAE(decoder, encoder, PRIOR, measure, estimator=estimator, latent_samples=2)
     stream = Stream(8)
     moves = list(method.round(0, stream, Generator().manual_seed(0)))
     assert [move.player for move in moves] == ["model"] and len(stream.taken) == 1
@@ -281,7 +281,7 @@ def test_samples_are_draws_of_the_model_or_means() -> None:
     scale = covariance.diagonal().sqrt()
     assert ((x.mean(0) - method.decoder.b).abs() < 5 * scale / 200).all()
     assert ((x.T.cov() - covariance).abs() < 5 * 1.5 * scale[:, None] * scale / 200).all()
-    method.return_mean = "mean"
+    method.sample_means = True
     z = PRIOR.sample(6, Generator().manual_seed(1))
     means = method.sample(6, Generator().manual_seed(1))
     assert torch.equal(means, method.decoder(z)[:, 0]) and not means.requires_grad
@@ -293,7 +293,7 @@ def test_filling_in_has_the_conditional_law() -> None:
     10 000 chains: mean and variance within 5 standard errors. Without the Metropolis test the mean
     alone is more than 5 away.
     """
-    method = linear(sweeps=30).float()
+    method = linear(fill_in_sweeps=30).float()
     W, b, v = (t.detach() for t in (method.decoder.W, method.decoder.b, method.decoder.v))
     covariance = W @ W.T + v.exp().diag()
     given = torch.tensor([1.5, math.nan, -1.0])
@@ -305,7 +305,7 @@ def test_filling_in_has_the_conditional_law() -> None:
     assert (x[:, kept] == given[kept]).all()
     assert abs(x[:, 1].mean() - mean) < 5 * (variance / 1e4).sqrt()
     assert abs(x[:, 1].var() - variance) < 5 * variance * math.sqrt(2e-4)
-    method.return_mean = "mean"
+    method.sample_means = True
     means = method.sample(10_000, Generator().manual_seed(0), given)
     assert (means[:, kept] == given[kept]).all() and means[:, 1].var() < 0.9 * variance
 
@@ -319,7 +319,7 @@ def test_it_encodes_and_has_no_energy() -> None:
 def test_unusable_options() -> None:
     with pytest.raises(ValueError, match="directed model needs binary data"):
         VAE(LinearDecoder(), LinearEncoder(), PRIOR, Box((D,), -1.0, 1.0))
-    with pytest.raises(ValueError, match="samples must be a whole number"):
-        linear(samples=0)
-    with pytest.raises(ValueError, match="sweeps must be"):
-        linear(sweeps=0)
+    with pytest.raises(ValueError, match="latent_samples must be a whole number"):
+        linear(latent_samples=0)
+    with pytest.raises(ValueError, match="fill_in_sweeps must be"):
+        linear(fill_in_sweeps=0)

@@ -69,7 +69,7 @@ def test_generator_descends_energy_minus_surrogate(entropy: str, energy: str) ->
 def test_energy_descends_data_minus_samples_minus_regulariser(
     regulariser: float, energy: str
 ) -> None:
-    method, x, z = vgan(energy, regulariser=regulariser), noise(16, 2, 1), noise(16, 3, 2)
+    method, x, z = vgan(energy, data_surrogate_weight=regulariser), noise(16, 2, 1), noise(16, 3, 2)
 
     def truth() -> Tensor:
         contrast = method.energy(x).mean() - method.energy(method.generator(z)).mean()
@@ -179,7 +179,7 @@ def test_a_generator_of_two_points_descends_to_the_best_loss_there_is() -> None:
 
 def test_without_entropy_the_game_is_homogeneous_in_the_energy() -> None:
     """Both losses double with the energy, so nothing fixes its scale."""
-    method = vgan("sigmoid", entropy="none", regulariser=0.0)
+    method = vgan("sigmoid", entropy="none", data_surrogate_weight=0.0)
     x, z = noise(8, 2, 1), noise(8, 3, 2)
     before = [method.energy_loss(x, z).value, method.generator_loss(z).value]
     energy = method.energy
@@ -200,7 +200,7 @@ class Doubled(nn.Module):
 @pytest.mark.parametrize("k", [1, 3])
 def test_k_generator_steps_then_one_energy_step(k: int) -> None:
     """Algorithm 1: one batch a round, fresh noise for every move, as many rows as the batch."""
-    method, stream = vgan(k=k).float(), Stream(8)
+    method, stream = vgan(generator_steps=k).float(), Stream(8)
     for index in range(2):
         moves = list(method.round(index, stream, torch.Generator().manual_seed(index)))
         assert [move.player for move in moves] == ["generator"] * k + ["energy"]
@@ -213,7 +213,7 @@ def test_k_generator_steps_then_one_energy_step(k: int) -> None:
 
 def test_the_energy_meets_the_updated_generator() -> None:
     """The energy's move is evaluated after the generator's steps of the same round."""
-    method = vgan(k=2).float()
+    method = vgan(generator_steps=2).float()
     start = method.generator.layers[0].weight.detach().clone()
     seen = []
     for move in method.round(0, Stream(8), torch.Generator().manual_seed(0)):
@@ -261,15 +261,17 @@ def test_unusable_options() -> None:
     generator = build_generator("mlp", plane, 3, OPTIONS)
     with pytest.raises(ValueError, match="use the bounded energy"):
         VGAN(energy, generator, PRIOR, RealSpace((2,)))
-    with pytest.raises(ValueError, match="regulariser 0"):
+    with pytest.raises(ValueError, match="data_surrogate_weight 0"):
         VGAN(energy, generator, PRIOR, RealSpace((2,)), entropy="none")
-    VGAN(energy, generator, PRIOR, RealSpace((2,)), entropy="none", regulariser=0.0)
-    with pytest.raises(ValueError, match="k must be a whole number"):
-        vgan(k=0)
-    with pytest.raises(ValueError, match="regulariser must be finite"):
-        vgan(regulariser=-1.0)
+    VGAN(energy, generator, PRIOR, RealSpace((2,)), entropy="none", data_surrogate_weight=0.0)
+    with pytest.raises(ValueError, match="generator_steps must be a whole number"):
+        vgan(generator_steps=0)
+    with pytest.raises(ValueError, match="data_surrogate_weight must be finite"):
+        vgan(data_surrogate_weight=-1.0)
     with pytest.raises(ValueError, match="one number per row"):
-        wrong = VGAN(Column(), generator, PRIOR, RealSpace((2,)), entropy="none", regulariser=0.0)
+        wrong = VGAN(
+            Column(), generator, PRIOR, RealSpace((2,)), entropy="none", data_surrogate_weight=0.0
+        )
         wrong.energy_loss(torch.zeros(4, 2), torch.zeros(4, 3))
 
 

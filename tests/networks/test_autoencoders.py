@@ -13,7 +13,7 @@ from gibbsian.models.build import assemble, resolve
 from gibbsian.networks import AUTOENCODERS, DenseTrunk
 from tests.nets import build_autoencoder, build_energy
 
-SMALL = dict(width=12, channels=4, code=5)
+SMALL = dict(width=12, channels=4, code_dim=5)
 IMAGE = DataSpace((1, 14, 14), "image", (-1.0, 1.0))
 PLANE = DataSpace((2,), "vector")
 
@@ -77,7 +77,7 @@ def test_dropout_leaves_the_weights_as_they_were_drawn() -> None:
 @pytest.mark.parametrize("name", AUTOENCODERS)
 @pytest.mark.parametrize("batch_norm", [False, True])
 def test_codes_lie_in_the_cube_and_reconstructions_in_the_box(name: str, batch_norm: bool) -> None:
-    options = dict(width=12, channels=4, code=5, batch_norm=batch_norm)
+    options = dict(width=12, channels=4, code_dim=5, batch_norm=batch_norm)
     network = build_autoencoder(name, IMAGE, options)
     x = 20 * torch.randn(4, *IMAGE.shape)
     h = network.encoder(x)

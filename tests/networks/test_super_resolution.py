@@ -105,7 +105,7 @@ def test_second_order_sees_a_modulated_wave_where_first_order_averages_it():
 
 def test_scattering_counts_sizes_shifts_and_learns():
     options = dict(scales=2, orientations=3, order=2)
-    network = build_named("statistics", "scattering", COLOUR, options).double()
+    network = build_named("sufficient_statistics", "scattering", COLOUR, options).double()
     y = torch.rand(2, 3, 13, 18, dtype=torch.float64)
     maps = network(y)
     assert maps.shape == (2, 3 * (1 + 2 * 3 + 9), 4, 5)
@@ -120,15 +120,15 @@ def test_point_networks_enlarge_and_the_sub_pixel_one_starts_as_the_interpolatio
     x = torch.rand(2, 3, 5, 4)
     for factor in (2, 3, 4):
         options = dict(factor=factor, channels=4)
-        network = build_named("point", "subpixel", COLOUR, options)
+        network = build_named("upsampler", "subpixel", COLOUR, options)
         assert torch.equal(network(x), upscale(x, factor))
-        assert build_named("point", "srcnn", COLOUR, options)(x).shape == (
+        assert build_named("upsampler", "srcnn", COLOUR, options)(x).shape == (
             2,
             3,
             5 * factor,
             4 * factor,
         )
-    assert not torch.equal(build_named("point", "srcnn", COLOUR, options)(x), upscale(x, 4))
+    assert not torch.equal(build_named("upsampler", "srcnn", COLOUR, options)(x), upscale(x, 4))
 
 
 def test_an_untrained_predictor_predicts_that_the_estimate_is_right():
@@ -149,7 +149,11 @@ def test_statistics_must_be_maps():
 )
 def test_unusable_options(options, words):
     with pytest.raises(ValueError, match=words):
-        name = ("statistics", "scattering") if "order" in options else ("point", "subpixel")
+        name = (
+            ("sufficient_statistics", "scattering")
+            if "order" in options
+            else ("upsampler", "subpixel")
+        )
         build_named(*name, COLOUR, options)
 
 

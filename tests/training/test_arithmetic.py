@@ -52,7 +52,7 @@ class Layouts(TrainingMethod):
 def test_steps_are_those_of_contiguous_gradients_of_their_own(name: str, clip: float) -> None:
     """Against torch's unfused optimizer over copies, with torch's own clipping."""
     method, twin = Layouts(), Layouts()
-    options = OptimizerOptions(name, 0.01, clip=clip)
+    options = OptimizerOptions(name, 0.01, clip_grad_norm=clip)
     stepper = Stepper(method, {"only": options})
     parameters = [twin.W, twin.b, twin.c, twin.d]
     kinds = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD", "rmsprop": "RMSprop"}

@@ -33,7 +33,7 @@ def test_transform_sees_the_gradient_by_name_and_decides_the_step():
 
 def test_clip_bounds_the_global_norm():
     method, x = Quadratic(), torch.tensor([[30.0, 40.0]])
-    Stepper(method, {"only": OptimizerOptions("sgd", 1.0, clip=5.0)}).step(
+    Stepper(method, {"only": OptimizerOptions("sgd", 1.0, clip_grad_norm=5.0)}).step(
         PlayerUpdate("only", method.loss, (x,)), 0
     )
     torch.testing.assert_close(method.theta.detach(), torch.tensor([3.0, 4.0]))
@@ -81,7 +81,7 @@ def test_non_finite_is_found_before_the_transform_and_named(spoils, tmp_path):
     ],
 )
 def test_schedules(schedule, warmup, values):
-    optimizer = OptimizerOptions(schedule=schedule, warmup=warmup)
+    optimizer = OptimizerOptions(lr_schedule=schedule, warmup=warmup)
     for index, value in values.items():
         assert optimizer.factor(index, 100) == pytest.approx(value, abs=1e-12)
 
@@ -90,7 +90,10 @@ def test_the_rate_follows_its_schedule_in_training():
     method = Quadratic()
     options = TrainingOptions(rounds=4)
     progress = start_training(
-        method, {"only": OptimizerOptions("sgd", 1.0, schedule="linear")}, options, CountingStream()
+        method,
+        {"only": OptimizerOptions("sgd", 1.0, lr_schedule="linear")},
+        options,
+        CountingStream(),
     )
     fit(progress, options)
     assert progress.stepper.optimizers["only"].param_groups[0]["lr"] == pytest.approx(0.25)

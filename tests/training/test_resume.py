@@ -22,7 +22,7 @@ from tests.training.toys import CountingStream, Seesaw
 
 OPTIONS = TrainingOptions(rounds=12, log_every=3, save_every=4, ema=0.9, seed=3)
 OPTIMIZERS = {
-    "left": OptimizerOptions("adam", 0.05, schedule="cosine"),
+    "left": OptimizerOptions("adam", 0.05, lr_schedule="cosine"),
     "right": OptimizerOptions("sgd", 0.05, momentum=0.9, warmup=2),
 }
 

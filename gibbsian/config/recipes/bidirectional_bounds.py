@@ -8,9 +8,13 @@ from gibbsian.config.recipes.defaults import Scale, default_config
 
 def plane_bounds(data: str, scale: Scale) -> Config:
     """A density in the plane with this project's networks and its best pairing."""
-    low = 0.04 if data.startswith("grid") else 0.07
+    smallest = 0.04 if data.startswith("grid") else 0.07
     rounds = 5_000 if scale == "cpu" else 35_000
-    return replace(default_config("bidirectional", data), training={"rounds": rounds}, low=low)
+    return replace(
+        default_config("bidirectional", data),
+        training={"rounds": rounds},
+        diffusion_noise_min=smallest,
+    )
 
 
 def published_bounds(data: str, scale: Scale) -> Config:
@@ -25,9 +29,9 @@ def published_bounds(data: str, scale: Scale) -> Config:
         plain("bidirectional", data),
         training={"rounds": 5_000 if scale == "cpu" else 150_001, "batch": 200},
         latent=2,
-        noise=0.0,
-        weight=1e-3,
-        margin=1.0,
+        output_noise_std=0.0,
+        penalty_weight=1e-3,
+        penalty_margin=1.0,
         energy=network,
         generator=network | {"batch_norm": True},
         energy_optimizer=adam,
@@ -54,10 +58,10 @@ def image_bounds(data: str, scale: Scale) -> Config:
     return replace(
         plain("bidirectional", data),
         training={"rounds": 203_000, "batch": 64, "ema": 0.999},
-        lower="singular",
+        lower_bound="singular",
         latent=128,
-        noise=0.0,
-        weight=1e-3,
+        output_noise_std=0.0,
+        penalty_weight=1e-3,
         energy={"channels": 64, "activation": "silu"},
         generator={"channels": 64, "activation": "silu", "batch_norm": True},
         energy_optimizer=adam,

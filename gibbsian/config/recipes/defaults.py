@@ -43,7 +43,7 @@ def suggested(config: Config, settings: Mapping[str, Any]) -> Config:
 
 def gan(plane: bool) -> dict[str, Any]:
     """GAN baselines: Adam with little memory and a small penalty on the critic at the data."""
-    return _game("critic", plane) | {"r1": 0.1}
+    return _game("critic", plane) | {"r1_penalty": 0.1}
 
 
 def vgan(plane: bool) -> dict[str, Any]:
@@ -56,13 +56,13 @@ def vgan(plane: bool) -> dict[str, Any]:
 def lbt(plane: bool) -> dict[str, Any]:
     """LBT-GAN (Du et al. 2020) with a student that learns ten times faster than in a million rounds."""
     settings = _game("critic", plane)
-    settings["generator_optimizer"] = settings["generator_optimizer"] | {"clip": 5.0}
-    settings |= {"student_rate": 1e-3, "r1": 0.1}
+    settings["generator_optimizer"] = settings["generator_optimizer"] | {"clip_grad_norm": 5.0}
+    settings |= {"student_lr": 1e-3, "r1_penalty": 0.1}
     return settings | ({"student": {"activation": "tanh"}} if plane else {})
 
 
 def _game(opponent: str, plane: bool) -> dict[str, Any]:
-    adam = {"lr": 1e-3, "betas": (0.5, 0.9), "schedule": "cosine"}
+    adam = {"lr": 1e-3, "betas": (0.5, 0.9), "lr_schedule": "cosine"}
     settings: dict[str, Any] = {
         "training": {"rounds": 3_000, "ema": 0.999},
         "generator_optimizer": adam,
@@ -82,7 +82,7 @@ def ebgan(plane: bool) -> dict[str, Any]:
 
 def transition_vgan(plane: bool) -> dict[str, Any]:
     """VGAN's transition form (Zhai et al. 2016): as for VGAN, a slower energy."""
-    adam = {"betas": (0.5, 0.9), "schedule": "cosine"}
+    adam = {"betas": (0.5, 0.9), "lr_schedule": "cosine"}
     settings: dict[str, Any] = {
         "training": {"rounds": 3_000, "ema": 0.999},
         "transition_optimizer": adam | {"lr": 1e-3},
@@ -90,7 +90,7 @@ def transition_vgan(plane: bool) -> dict[str, Any]:
     }
     if plane:
         settings |= {"energy": PLANE | {"experts": 64}}
-        settings |= {"autoencoder": {"depth": 3, "fourier": 16, "code": 2}}
+        settings |= {"autoencoder": {"depth": 3, "fourier": 16, "code_dim": 2}}
     return settings
 
 
@@ -99,13 +99,13 @@ def gebm(plane: bool) -> dict[str, Any]:
 
     Without a floor a penalty as small as the plane's lets base and energy run away from each other.
     """
-    adam = {"lr": 1e-3 if plane else 1e-4, "betas": (0.5, 0.9), "schedule": "cosine"}
+    adam = {"lr": 1e-3 if plane else 1e-4, "betas": (0.5, 0.9), "lr_schedule": "cosine"}
     settings: dict[str, Any] = {
         "training": {"rounds": 2_000, "ema": 0.999},
         "energy_optimizer": adam,
         "base_optimizer": adam,
         "generator": {"depth": 3},
-        "floor": 10.0,
+        "energy_floor": 10.0,
     }
     if plane:
         settings |= {"energy": PLANE, "latent": 2, "gradient_penalty": 1e-3}
@@ -122,7 +122,7 @@ def cd(plane: bool) -> dict[str, Any]:
     """
     settings: dict[str, Any] = {
         "training": {"rounds": 4_000, "ema": 0.999},
-        "energy_optimizer": {"lr": 1e-3, "schedule": "cosine"},
+        "energy_optimizer": {"lr": 1e-3, "lr_schedule": "cosine"},
         "chains": 512,
         "sampler": {"steps": 5, "mh_scale": 1.0 if plane else 0.0},
     }
@@ -134,7 +134,7 @@ def cd(plane: bool) -> dict[str, Any]:
 
 def score_matching(plane: bool) -> dict[str, Any]:
     """Denoising score matching (Vincent 2011): little noise in the plane, and jumps in its samples."""
-    return _regressed(plane) | ({"sigma": 0.05} if plane else {})
+    return _regressed(plane) | ({"noise_std": 0.05} if plane else {})
 
 
 def nce(plane: bool) -> dict[str, Any]:
@@ -146,7 +146,7 @@ def _regressed(plane: bool) -> dict[str, Any]:
     """What methods share that train an energy by a regression, without chains."""
     settings: dict[str, Any] = {
         "training": {"rounds": 3_000, "ema": 0.999},
-        "energy_optimizer": {"lr": 1e-3, "schedule": "cosine"},
+        "energy_optimizer": {"lr": 1e-3, "lr_schedule": "cosine"},
     }
     if plane:
         settings["training"]["batch"] = 512
@@ -161,15 +161,15 @@ def bidirectional(plane: bool) -> dict[str, Any]:
     cannot follow; on pictures the bound's own weight of 1 gave the better energies in trials.
     """
     settings = _game("energy", plane) | {
-        "lower": "encoder",
-        "noise": 0.05,
-        "upper": "diffusion",
-        "diffuse": "data",
-        "weight": 50.0 if plane else 1.0,
+        "lower_bound": "encoder",
+        "output_noise_std": 0.05,
+        "upper_bound": "diffusion",
+        "diffusion_of": "data",
+        "penalty_weight": 50.0 if plane else 1.0,
         "encoder": {"depth": 3},
     }
     if not plane:
-        return settings | {"low": 0.2}
+        return settings | {"diffusion_noise_min": 0.2}
     curves = {"depth": 3, "fourier": 32, "fourier_scale": 2.0}
     return settings | {"latent": 4, "generator": curves}
 
@@ -178,7 +178,7 @@ def vae(plane: bool) -> dict[str, Any]:
     """VAEs (Kingma, Welling 2014) with Adam; in the plane deeper networks, curved enough for a density."""
     settings: dict[str, Any] = {
         "training": {"rounds": 5_000, "ema": 0.999},
-        "model_optimizer": {"lr": 1e-3, "schedule": "cosine"},
+        "model_optimizer": {"lr": 1e-3, "lr_schedule": "cosine"},
     }
     if plane:
         network = {"width": 128, "depth": 3}
@@ -195,20 +195,24 @@ def bihm(plane: bool) -> dict[str, Any]:
     if plane:
         settings |= {
             "model_optimizer": {"lr": 2e-3},
-            "beliefs": {"layers": "50,20", "deterministic": 1, "logit_init_scale": 8.0},
+            "belief_network": {
+                "layers": "50,20",
+                "deterministic_layers": 1,
+                "logit_init_scale": 8.0,
+            },
         }
     return settings
 
 
 def super_resolution(plane: bool) -> dict[str, Any]:
     """Super-resolution (Bruna et al. 2016): all regressions with Adam, the fine-tuning ten times slower."""
-    adam = {"lr": 1e-3, "schedule": "cosine"}
+    adam = {"lr": 1e-3, "lr_schedule": "cosine"}
     return {
         "training": {"rounds": 3_000, "batch": 16, "ema": 0.999},
-        "point_optimizer": adam,
+        "upsampler_optimizer": adam,
         "predictor_optimizer": adam,
-        "statistics_optimizer": adam | {"lr": 1e-4},
-        "point": {"channels": 64},
+        "sufficient_statistics_optimizer": adam | {"lr": 1e-4},
+        "upsampler": {"channels": 64},
         "predictor": {"depth": 1, "channels": 64},
     }
 

@@ -58,14 +58,14 @@ def binary_bihm(data: str, layers: str, scale: Scale) -> Config:
     """A bidirectional Helmholtz machine of bits, K = 10, L1 of 1e-3 per batch of 100.
 
     At scale paper the twelve layers of Bornschein et al. (2016) on MNIST's digits, to be finished with
-    --samples 100.
+    --latent-samples 100.
     """
     if scale == "paper" and "mnist" in data:
         layers = DEEP
     return replace(
         default_config("bihm", data),
         training={"rounds": 10_000 if scale == "cpu" else 500_000, "batch": 100},
-        beliefs={"layers": layers},
-        samples=10,
-        l1=1e-3,
+        belief_network={"layers": layers},
+        latent_samples=10,
+        parameter_l1=1e-3,
     )

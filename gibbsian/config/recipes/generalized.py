@@ -22,7 +22,7 @@ def red_wine_gebm(scale: Scale) -> Config:
         generator={"name": "flow", "width": 64, "depth": 1},
         latent=11,
         base_samples=5,
-        floor=0.0,
+        energy_floor=0.0,
     )
 
 
@@ -35,7 +35,7 @@ def gebm_images(data: str, scale: Scale) -> Config:
         training={"rounds": 1_500 if small else 150_000, "batch": 64 if small else 128},
         energy=network,
         generator=network | {"activation": "relu", "batch_norm": True},
-        energy_optimizer={"schedule": "cosine" if small else "linear"},
+        energy_optimizer={"lr_schedule": "cosine" if small else "linear"},
         latent=32 if small else 100,
         gradient_penalty=1.0,
     )

@@ -28,7 +28,7 @@ def digits_ebgan(data: str, scale: Scale) -> Config:
     )
 
 
-def ladder_ebgan(labels: int, scale: Scale) -> Config:
+def ladder_ebgan(labelled_rows: int, scale: Scale) -> Config:
     """EBGAN whose energy is a ladder network told a few classes of MNIST, the margin falling to 0.
 
     At scale paper the sizes of Zhao, Mathieu and LeCun (2017, section 4.2): a margin of 16 that falls to
@@ -47,8 +47,8 @@ def ladder_ebgan(labels: int, scale: Scale) -> Config:
         margin=4.0 if small else 16.0,
         margin_decay=game,
         pull_away=0.0,
-        labels=labels,
-        classify=0.784,
+        labelled_rows=labelled_rows,
+        class_loss_weight=0.784,
         generator=relu | {"name": "mlp", "depth": 3, "width": 128 if small else 512},
         energy={
             "name": "ladder",

@@ -10,7 +10,7 @@ def enlarged_photographs(factor: int, scale: Scale) -> Config:
     """Statistics of SqueezeNet's second stage, the better ones of the study; its weights must be at hand.
 
     At scale cpu brightness only and the study's sizes, two minutes of training; at scale paper colours,
-    larger patches, a wider point estimate and fine-tuning with descent negatives. None of the sizes is
+    larger patches, a wider upsampler and fine-tuning with descent negatives. None of the sizes is
     the paper's, which were not at hand.
     """
     small = scale == "cpu"
@@ -24,9 +24,9 @@ def enlarged_photographs(factor: int, scale: Scale) -> Config:
         },
         training={"rounds": rounds, "batch": 16 if small else 64},
         factor=factor,
-        steps=30,
-        statistics={"name": "squeezenet", "depth": 2},
-        point={"channels": 64 if small else 256},
+        inference_steps=30,
+        sufficient_statistics={"name": "squeezenet", "depth": 2},
+        upsampler={"channels": 64 if small else 256},
         predictor={"depth": 1 if small else 2, "channels": 64 if small else 256},
-        fine_tune_from=0 if small else 90_000,
+        fine_tune_start_round=0 if small else 90_000,
     )

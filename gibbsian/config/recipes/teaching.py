@@ -11,21 +11,21 @@ def plane_lbt(data: str, scale: Scale) -> Config:
     config = default_config("lbt", data)
     fine = data == "grid100"  # modes finer than the vae's decoder
     if scale == "cpu":
-        mixture = {"student": {"name": "mixture", "components": 200}, "student_rate": 1e-2}
+        mixture = {"student": {"name": "mixture", "components": 200}, "student_lr": 1e-2}
         return replace(config, training={"rounds": 4_000}, **(mixture if fine else {}))
     tanh = {"width": 128, "depth": 2, "activation": "tanh"}
-    adam = {"betas": (0.5, 0.999), "schedule": "constant"}
+    adam = {"betas": (0.5, 0.999), "lr_schedule": "constant"}
     return replace(
         config,
         training={"rounds": 2_000_000 if fine else 1_000_000, "batch": 2048 if fine else 512},
         latent=256,
-        n_est=3 if fine else 2,
+        student_repeats=3 if fine else 2,
         generator=tanh,
         critic=tanh | {"fourier": 0},
         generator_optimizer=adam | {"lr": 1e-3},
         critic_optimizer=adam | {"lr": 1e-4},
-        student_rate=1e-4,
-        r1=0.0,
+        student_lr=1e-4,
+        r1_penalty=0.0,
         gan_weight=0.1,
     )
 
@@ -46,16 +46,16 @@ def image_lbt(data: str, scale: Scale) -> Config:
         student={
             "width": 256 if small else 1_000,
             "depth": 1 if small else 2,
-            "code": 64 if small else 256,
+            "code_dim": 64 if small else 256,
             "activation": "relu",
             "likelihood": "bernoulli",
         },
-        student_rate=3e-3 if small else 1e-4,
-        k=1 if small else 5,
-        n_est=1 if small else 3,
+        student_lr=3e-3 if small else 1e-4,
+        unroll_steps=1 if small else 5,
+        student_repeats=1 if small else 3,
         gan_weight=1.0,
-        warmup=0 if small else 3_000,
-        generator_optimizer={"clip": 0.0},
+        gan_only_rounds=0 if small else 3_000,
+        generator_optimizer={"clip_grad_norm": 0.0},
     )
 
 
@@ -68,7 +68,7 @@ def image_gan(data: str, scale: Scale, method: str = "gan") -> Config:
         default_config(method, f"{data}-14" if small else data),
         training={"rounds": 5_000 if small else 300_000, "batch": 128 if small else 512},
         latent=64 if small else 256,
-        r1=0.0,
+        r1_penalty=0.0,
         generator={
             "name": "conv",
             "channels": channels,

@@ -30,15 +30,15 @@ def small_picture(setting: Setting) -> DataSpace:
 
 def maps_of_statistics(setting: Setting) -> DataSpace:
     """What the statistics make of a picture."""
-    return statistics_space(setting.networks["statistics"], setting.space)
+    return statistics_space(setting.networks["sufficient_statistics"], setting.space)
 
 
 def same_factor(options: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The point estimate enlarges by the method's ``factor``."""
+    """The upsampler enlarges by the method's ``factor``."""
     return {"factor": options["factor"]}
 
 
-POINT = Role(
+UPSAMPLER = Role(
     "subpixel",
     {"subpixel": SubPixel, "srcnn": SRCNN},
     sees=small_picture,
@@ -46,7 +46,7 @@ POINT = Role(
     demands=same_factor,
 )
 """From small pictures to large ones."""
-STATISTICS = Role(
+SUFFICIENT_STATISTICS = Role(
     "scattering",
     {"scattering": Scattering, "squeezenet": SqueezeNet, "identity": Identity},
     returns=None,

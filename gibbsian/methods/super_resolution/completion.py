@@ -15,8 +15,9 @@ BOX = (-1.0, 1.0)
 
 @dataclass(frozen=True)
 class ConditionalEnergy:
-    """E(y; x) = |Phi(x) - Psi(y)|^2 + tv |grad y|_1 + consistency |U(y) - x|^2 of one or more x.
+    """E(y; x) = |Phi(x) - Psi(y)|^2 + a |grad y|_1 + b |U(y) - x|^2 of one or more x.
 
+    a: ``total_variation_weight``, b: ``consistency_weight``.
     ``y [B, C, f h, f w] -> [B]``, for ``x [B or 1, C, h, w]`` with ``prediction`` Phi(x); both
     statistics are in units of ``scale``, their errors at the point estimate. -E is the log-density of
     y given x up to a constant, relative to Lebesgue measure on [-1, 1]^d.
@@ -27,18 +28,18 @@ class ConditionalEnergy:
     prediction: Tensor
     scale: Tensor
     factor: int
-    tv: float
-    consistency: float
+    total_variation_weight: float
+    consistency_weight: float
 
     def __call__(self, y: Tensor) -> Tensor:
         """``[B, C, f h, f w] -> [B]``."""
         error = (self.prediction - call_frozen(self.statistics, y)) / self.scale
         value = error.square().flatten(1).sum(1)
-        if self.tv > 0:
-            value = value + self.tv * total_variation(y)
-        if self.consistency > 0:
+        if self.total_variation_weight > 0:
+            value = value + self.total_variation_weight * total_variation(y)
+        if self.consistency_weight > 0:
             residual = downscale(y, self.factor) - self.x
-            value = value + self.consistency * residual.square().flatten(1).sum(1)
+            value = value + self.consistency_weight * residual.square().flatten(1).sum(1)
         return value
 
 

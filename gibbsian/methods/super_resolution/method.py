@@ -14,7 +14,7 @@ from gibbsian.core.measures import Measure, Undefined
 from gibbsian.core.numerics import call_frozen
 from gibbsian.core.roles import Role
 from gibbsian.methods.checks import check_at_least, check_choice, check_positive, check_weight
-from gibbsian.methods.super_resolution.builders import POINT, PREDICTOR, STATISTICS
+from gibbsian.methods.super_resolution.builders import PREDICTOR, SUFFICIENT_STATISTICS, UPSAMPLER
 from gibbsian.methods.super_resolution.completion import BOX, ConditionalEnergy, check_picture
 from gibbsian.methods.super_resolution.descent import descend
 from gibbsian.samplers import run_chains, ula
@@ -32,8 +32,8 @@ class SuperResolution(TrainingMethod):
 
     p(y|x) is proportional to exp(-|Phi(x) - Psi(y)|^2) with statistics Psi of a convolutional
     network (Bruna, Sprechmann, LeCun 2016). The data are large pictures y; x = U(y) is made from
-    them by antialiased bicubic downscaling. A point estimate learns y by least squares, Phi learns
-    E[Psi(y)|x] by regression, as a correction of the estimate's own statistics; y is then inferred
+    them by antialiased bicubic downscaling. The upsampler, a point estimate, learns y by least squares,
+    Phi learns E[Psi(y)|x] by regression, as a correction of the estimate's own statistics; y is then inferred
     by descending the energy from the point estimate, whose missing texture the statistics ask for.
     Statistics that both the estimate and the truth show alike are trusted most: each is
     measured in units of its root mean squared error at the point estimate, which is ours.
@@ -43,56 +43,59 @@ class SuperResolution(TrainingMethod):
 
     Args:
         factor: how much larger y is than x in each direction.
-        inference: what a sample is: the end of a descent from the point estimate or of a Langevin chain
-            started there, the point estimate itself, or the variational
-            baseline argmin 1/2 |U(y) - x|^2 + tv |grad y|_1, which needs no training.
-        steps: of the inference.
-        step_size: h of the descent at first (it adapts) and of Langevin, y' = y - h grad E + noise; a
-            chain on photographs wants 1e-6, less than the squared errors of the statistics.
+        inference_method: what a sample is: the end of a descent from the point estimate or of a
+            Langevin chain started there, the point estimate itself, or the variational baseline
+            argmin 1/2 |U(y) - x|^2 + total_variation_weight |grad y|_1, which needs no training.
+        inference_steps: of the descent, the chain or the variational baseline.
+        inference_step_size: h of the descent at first (it adapts) and of Langevin, y' = y - h grad E +
+            noise, of samples and of negatives; a chain on photographs wants 1e-6, less than the squared
+            errors of the statistics.
         start_noise: standard deviation of what is added to the point estimate before the descent, so
             that samples differ.
-        tv: weight of the total variation of y in the inference, against textures of one pixel.
-        consistency: weight of |U(y) - x|^2 in the inference.
-        fine_tune_from: round from which on statistics and predictor are fine-tuned and the point
-            estimate stays; 0 for never.
-        negative: of fine-tuning, from the same start: descent or langevin.
+        total_variation_weight: of the total variation of y in the inference, against textures of one
+            pixel.
+        consistency_weight: of |U(y) - x|^2 in the inference.
+        fine_tune_start_round: from which on statistics and predictor are fine-tuned and the upsampler
+            stays; 0 for never.
+        negative_sampler: of fine-tuning, from the same start: descent or langevin.
         negative_steps: of the descent or chain of a negative.
         margin: m of [m - E]^+, per statistic: up to which the energy of descent negatives is raised.
-        decay: weight of |theta - theta_0|^2, which holds fine-tuned statistics near their start.
+        statistics_l2_from_start: weight of |theta - theta_0|^2, which holds fine-tuned statistics near
+            their start.
     """
 
     players: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "point": ("point",),
+        "upsampler": ("upsampler",),
         "predictor": ("predictor",),
-        "statistics": ("statistics",),
+        "sufficient_statistics": ("sufficient_statistics",),
     }
     roles: ClassVar[Mapping[str, Role]] = {
-        "point": POINT,
-        "statistics": STATISTICS,
+        "upsampler": UPSAMPLER,
+        "sufficient_statistics": SUFFICIENT_STATISTICS,
         "predictor": PREDICTOR,
     }
-    staged: ClassVar[tuple[str, ...]] = ("statistics",)
+    staged: ClassVar[tuple[str, ...]] = ("sufficient_statistics",)
     conditional: ClassVar[bool] = True
 
     def __init__(
         self,
-        point: nn.Module,
-        statistics: nn.Module,
+        upsampler: nn.Module,
+        sufficient_statistics: nn.Module,
         predictor: nn.Module,
         measure: Measure | Undefined,
         *,
         factor: Factor = 2,
-        inference: Inference = "descent",
-        steps: int = 50,
-        step_size: float = 1e-5,
+        inference_method: Inference = "descent",
+        inference_steps: int = 50,
+        inference_step_size: float = 1e-5,
         start_noise: float = 0.02,
-        tv: float = 0.0,
-        consistency: float = 0.0,
-        fine_tune_from: int = 0,
-        negative: Negative = "descent",
+        total_variation_weight: float = 0.0,
+        consistency_weight: float = 0.0,
+        fine_tune_start_round: int = 0,
+        negative_sampler: Negative = "descent",
         negative_steps: int = 10,
         margin: float = 1.0,
-        decay: float = 1.0,
+        statistics_l2_from_start: float = 1.0,
     ):
         shape = tuple(measure.shape)
         why = "the model is of a large picture given a small one; see energy_given"
@@ -100,48 +103,50 @@ class SuperResolution(TrainingMethod):
         if factor not in get_args(Factor):
             raise ValueError(f"factor must be 2, 3 or 4, not {factor}")
         check_picture(shape, factor)
-        check_choice("negative", negative, get_args(Negative))
+        check_choice("negative_sampler", negative_sampler, get_args(Negative))
         check_at_least("negative_steps", negative_steps, 1)
-        check_at_least("fine_tune_from", fine_tune_from, 0)
-        check_positive("step_size", step_size)
+        check_at_least("fine_tune_start_round", fine_tune_start_round, 0)
+        check_positive("inference_step_size", inference_step_size)
         check_positive("margin", margin)
         check_weight("start_noise", start_noise)
-        check_weight("tv", tv)
-        check_weight("consistency", consistency)
-        check_weight("decay", decay)
-        self.point = point
-        self.statistics = statistics
+        check_weight("total_variation_weight", total_variation_weight)
+        check_weight("consistency_weight", consistency_weight)
+        check_weight("statistics_l2_from_start", statistics_l2_from_start)
+        self.upsampler = upsampler
+        self.sufficient_statistics = sufficient_statistics
         self.predictor = predictor
         self.factor = factor
-        self.step_size = step_size
+        self.inference_step_size = inference_step_size
         self.start_noise = start_noise
-        self.tv = tv
-        self.consistency = consistency
-        self.fine_tune_from = fine_tune_from
-        self.negative = negative
+        self.total_variation_weight = total_variation_weight
+        self.consistency_weight = consistency_weight
+        self.fine_tune_start_round = fine_tune_start_round
+        self.negative_sampler = negative_sampler
         self.negative_steps = negative_steps
         self.margin = margin
-        self.decay = decay
-        self.adjust(inference, steps)
+        self.statistics_l2_from_start = statistics_l2_from_start
+        self.adjust(inference_method, inference_steps)
         with torch.no_grad():
-            maps = call_frozen(statistics, torch.zeros(1, *shape)).shape[1]
+            maps = call_frozen(sufficient_statistics, torch.zeros(1, *shape)).shape[1]
         self.register_buffer("squares", torch.ones(maps, 1, 1))
         self.squares: Tensor
-        for number, theta in enumerate(statistics.parameters()):
+        for number, theta in enumerate(sufficient_statistics.parameters()):
             self.register_buffer(f"start_{number}", theta.detach().clone())
 
-    def adjust(self, inference: Inference | None = None, steps: int | None = None) -> None:
+    def adjust(
+        self, inference_method: Inference | None = None, inference_steps: int | None = None
+    ) -> None:
         """Infer in another way from now on, or for another number of steps; None leaves it as it is."""
-        if inference is not None:
-            check_choice("inference", inference, get_args(Inference))
-            if inference == "variational" and self.tv == 0:
+        if inference_method is not None:
+            check_choice("inference_method", inference_method, get_args(Inference))
+            if inference_method == "variational" and self.total_variation_weight == 0:
                 raise ValueError(
-                    "the variational inference needs a weight tv above 0, such as 0.01"
+                    "the variational inference needs a total_variation_weight above 0, such as 0.01"
                 )
-            self.inference: Inference = inference
-        if steps is not None:
-            check_at_least("steps", steps, 1)
-            self.steps = steps
+            self.inference_method: Inference = inference_method
+        if inference_steps is not None:
+            check_at_least("inference_steps", inference_steps, 1)
+            self.inference_steps = inference_steps
 
     @property
     def scale(self) -> Tensor:
@@ -149,73 +154,77 @@ class SuperResolution(TrainingMethod):
         return self.squares.sqrt().clamp_min(1e-4)
 
     def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[PlayerUpdate]:
-        """Point estimate and predictor on one batch; once fine-tuning, statistics and predictor."""
+        """Upsampler and predictor on one batch; once fine-tuning, statistics and predictor."""
         y = next(data).x
         x = downscale(y, self.factor)
-        if self.fine_tune_from == 0 or index < self.fine_tune_from:
-            yield PlayerUpdate("point", self.point_loss, (x, y))
+        if self.fine_tune_start_round == 0 or index < self.fine_tune_start_round:
+            yield PlayerUpdate("upsampler", self.upsampler_loss, (x, y))
             self.measure_errors(x, y, index)
             yield PlayerUpdate("predictor", self.regression_loss, (x, y))
         else:
             y_model = self.negatives(x, index, rng)
-            yield PlayerUpdate("statistics", self.fine_tuning_loss, (x, y, y_model))
+            yield PlayerUpdate("sufficient_statistics", self.fine_tuning_loss, (x, y, y_model))
             yield PlayerUpdate("predictor", self.fine_tuning_loss, (x, y, y_model))
 
     @torch.no_grad()
     def measure_errors(self, x: Tensor, y: Tensor, index: int) -> None:
         """Bring the units of the statistics up to date with the point estimate."""
-        estimate = call_frozen(self.point, x)
-        error = call_frozen(self.statistics, y) - call_frozen(self.statistics, estimate)
+        estimate = call_frozen(self.upsampler, x)
+        error = call_frozen(self.sufficient_statistics, y) - call_frozen(
+            self.sufficient_statistics, estimate
+        )
         now = error.square().mean((0, 2, 3))[:, None, None]
         self.squares.lerp_(now, 1.0 if index == 0 else 1.0 - MEMORY)
 
-    def point_loss(self, x: Tensor, y: Tensor) -> Loss:
+    def upsampler_loss(self, x: Tensor, y: Tensor) -> Loss:
         """mean |G(x) - y|^2 per number, G the point estimate."""
-        value = (self.point(x) - y).square().mean()
+        value = (self.upsampler(x) - y).square().mean()
         return Loss(value)
 
     def regression_loss(self, x: Tensor, y: Tensor) -> Loss:
         """Stage 1: mean |Phi(x) - Psi(y)|^2 per statistic; Psi and the point estimate are still."""
         with torch.no_grad():
-            truth = call_frozen(self.statistics, y)
-            estimated = call_frozen(self.statistics, call_frozen(self.point, x))
+            truth = call_frozen(self.sufficient_statistics, y)
+            estimated = call_frozen(self.sufficient_statistics, call_frozen(self.upsampler, x))
         error = (self.predictor(estimated) - truth) / self.scale
         untrained = ((estimated - truth) / self.scale).square().mean()
         return Loss(error.square().mean(), {"untrained": untrained})
 
     def fine_tuning_loss(self, x: Tensor, y: Tensor, y_model: Tensor) -> Loss:
-        """Stage 2: mean E(y; x) + mean [m - E(y_model; x)]^+ + decay |theta - theta_0|^2.
+        """Stage 2: mean E(y; x) + mean [m - E(y_model; x)]^+ + weight |theta - theta_0|^2.
 
-        E is per statistic. With Langevin negatives -mean E(y_model; x) takes the hinge's place: then
-        it is the gradient of -log p(y|x), up to a constant factor and the chains' error; not bounded
-        below.
+        The weight is ``statistics_l2_from_start``, E is per statistic. With Langevin negatives
+        -mean E(y_model; x) takes the hinge's place: then it is the gradient of -log p(y|x), up to a
+        constant factor and the chains' error; not bounded below.
         """
         prediction = self.predicted(x)
         truth = self.per_statistic(prediction, y)
         model = self.per_statistic(prediction, y_model)
         rest = (
-            torch.relu(self.margin - model).mean() if self.negative == "descent" else -model.mean()
+            torch.relu(self.margin - model).mean()
+            if self.negative_sampler == "descent"
+            else -model.mean()
         )
-        value = truth.mean() + rest + self.decay * self.distance_from_start()
+        value = truth.mean() + rest + self.statistics_l2_from_start * self.distance_from_start()
         logs = {"energy_data": truth.detach().mean(), "energy_model": model.detach().mean()}
         return Loss(value, logs)
 
     def predicted(self, x: Tensor) -> Tensor:
         """Phi(x), ``[B, C, h, w] -> [B, K, h', w']``: the predictor on the point estimate's statistics."""
-        estimate = call_frozen(self.point, x).detach()
-        prediction: Tensor = self.predictor(self.statistics(estimate))
+        estimate = call_frozen(self.upsampler, x).detach()
+        prediction: Tensor = self.predictor(self.sufficient_statistics(estimate))
         return prediction
 
     def per_statistic(self, prediction: Tensor, y: Tensor) -> Tensor:
         """|Phi(x) - Psi(y)|^2 over the number of statistics, ``[B]``."""
-        error = (prediction - self.statistics(y)) / self.scale
+        error = (prediction - self.sufficient_statistics(y)) / self.scale
         return error.square().flatten(1).mean(1)
 
     def distance_from_start(self) -> Tensor:
         """|theta - theta_0|^2 of the parameters of Psi, scalar."""
         parts = [
             (theta - getattr(self, f"start_{number}")).square().sum()
-            for number, theta in enumerate(self.statistics.parameters())
+            for number, theta in enumerate(self.sufficient_statistics.parameters())
         ]
         return torch.stack(parts).sum()
 
@@ -223,19 +232,19 @@ class SuperResolution(TrainingMethod):
     def energy_given(self, x: Tensor) -> ConditionalEnergy:
         """E(.; x) of ``x [B or 1, C, h, w]`` as a function of y, for samplers and descents."""
         return ConditionalEnergy(
-            self.statistics,
+            self.sufficient_statistics,
             x,
             self.predicted(x),
             self.scale,
             self.factor,
-            self.tv,
-            self.consistency,
+            self.total_variation_weight,
+            self.consistency_weight,
         )
 
     @torch.no_grad()
     def start(self, x: Tensor, rng: Generator) -> Tensor:
         """The point estimate and noise, within the box, ``[B, C, f h, f w]``."""
-        y = call_frozen(self.point, x)
+        y = call_frozen(self.upsampler, x)
         noise = torch.randn(y.shape, generator=rng, device=y.device, dtype=y.dtype)
         return (y + self.start_noise * noise).clamp(*BOX)
 
@@ -243,28 +252,34 @@ class SuperResolution(TrainingMethod):
         """y_model ``[B, C, f h, f w]``; NonFiniteError where the energy is NaN or infinite."""
         try:
             start, energy = self.start(x, rng), self.energy_given(x)
-            return self.inferred(energy, start, self.negative, self.negative_steps, rng)
+            return self.inferred(energy, start, self.negative_sampler, self.negative_steps, rng)
         except ValueError as error:
-            raise NonFiniteError(f"player 'statistics' in round {index}: {error}") from error
+            raise NonFiniteError(
+                f"player 'sufficient_statistics' in round {index}: {error}"
+            ) from error
 
     def inferred(
         self, energy: Energy, start: Tensor, how: str, steps: int, rng: Generator
     ) -> Tensor:
         """Where the descent or the Langevin chain from ``start`` ends, ``[B, C, f h, f w]``."""
         if how == "descent":
-            return descend(energy, start, steps, self.step_size, BOX)
-        chain = ula(energy, self.step_size, box=BOX)
+            return descend(energy, start, steps, self.inference_step_size, BOX)
+        chain = ula(energy, self.inference_step_size, box=BOX)
         return run_chains(chain, start, steps, rng, keep="last").state.x
 
     @torch.no_grad()
     def complete(self, x: Tensor, rng: Generator) -> Tensor:
         """One y for each row of ``x [B, C, h, w]``, of any size, ``[B, C, f h, f w]``."""
-        if self.inference == "variational":
-            return variational_inverse(x, self.factor, self.tv, self.steps, BOX)
-        if self.inference == "point":
-            return call_frozen(self.point, x).clamp(*BOX)
+        if self.inference_method == "variational":
+            return variational_inverse(
+                x, self.factor, self.total_variation_weight, self.inference_steps, BOX
+            )
+        if self.inference_method == "point":
+            return call_frozen(self.upsampler, x).clamp(*BOX)
         energy = self.energy_given(x)
-        return self.inferred(energy, self.start(x, rng), self.inference, self.steps, rng)
+        return self.inferred(
+            energy, self.start(x, rng), self.inference_method, self.inference_steps, rng
+        )
 
     @torch.no_grad()
     def sample(self, n: int, rng: Generator, given: Tensor | None = None) -> Tensor:
