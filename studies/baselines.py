@@ -23,7 +23,7 @@ import torch
 
 from gibbsian import data as datasets
 from gibbsian.config.config import Config, replace
-from gibbsian.config.recipes.defaults import default
+from gibbsian.config.recipes import default_config
 from gibbsian.config.run_folder import new_run
 from gibbsian.core import NonFiniteError
 from gibbsian.data import Dataset
@@ -40,11 +40,11 @@ SAMPLES = 25_000
 def contestants() -> dict[str, Callable[[str], Config]]:
     """Method name in the table -> its configuration on a data set."""
     return {
-        "persistent CD": lambda name: default("cd", name),
-        "VGAN (bounded, on a box)": lambda name: default("vgan", name),
-        "GAN (non-saturating, R1)": lambda name: default("gan", name),
+        "persistent CD": lambda name: default_config("cd", name),
+        "VGAN (bounded, on a box)": lambda name: default_config("vgan", name),
+        "GAN (non-saturating, R1)": lambda name: default_config("gan", name),
         "Wasserstein GAN (penalty)": lambda name: replace(
-            default("gan", name),
+            default_config("gan", name),
             loss="wasserstein",
             gradient_penalty=0.1,
             r1_penalty=0.0,
@@ -111,7 +111,7 @@ def _energy_scale(metrics: Path) -> list[float]:
 def failing(k: int, entropy: str, energy: str) -> Config:
     """One cell of the table of causes that the VGAN paper names, on ring8."""
     return replace(
-        default("vgan", "ring8"),
+        default_config("vgan", "ring8"),
         generator_steps=k,
         entropy=entropy,
         energy=energy,

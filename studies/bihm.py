@@ -33,7 +33,7 @@ from torch import Tensor
 
 from gibbsian import data as datasets
 from gibbsian.config.config import Config, replace
-from gibbsian.config.recipes.defaults import default
+from gibbsian.config.recipes import default_config
 from gibbsian.core import TrainingMethod
 from gibbsian.core.files import read_json
 from gibbsian.core.numerics import log_mean_exp
@@ -59,14 +59,14 @@ def configured(method: str, data: str) -> Config:
     if method == "VAE":
         tanh = {"width": 200, "depth": 1, "activation": "tanh"}
         return replace(
-            default("vae", data),
+            default_config("vae", data),
             training={"batch": 100, "ema": 0.0},
             latent=50,
             decoder=tanh,
             encoder=tanh,
         )
     return replace(
-        default("bihm", data),
+        default_config("bihm", data),
         algorithm=method.lower(),
         belief_network={"layers": LAYERS.get(data, FEW_LAYERS)},
         parameter_l1=1e-3,

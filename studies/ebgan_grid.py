@@ -37,7 +37,7 @@ from torch import Tensor
 
 from gibbsian import data as datasets
 from gibbsian.config.config import Config, replace
-from gibbsian.config.recipes.defaults import default
+from gibbsian.config.recipes import default_config
 from gibbsian.core import NonFiniteError
 from gibbsian.core.files import read_json
 from gibbsian.core.locks import FileLock
@@ -87,7 +87,7 @@ def configuration(family: str, number: int) -> Config:
     )
     plain = {"lr_schedule": "constant", "lr": rate, "betas": (0.9, 0.999)}
     return replace(
-        default("gan" if side == "critic" else "ebgan", DATA),
+        default_config("gan" if side == "critic" else "ebgan", DATA),
         latent=32,
         generator=relu | {"name": "mlp", "depth": depth, "width": width},
         generator_optimizer=plain | {"name": ours},

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from gibbsian import data as datasets
 from gibbsian.config.config import replace
-from gibbsian.config.recipes.defaults import default
+from gibbsian.config.recipes import default_config
 from gibbsian.core.files import read_json
 from gibbsian.core.protocols import HasEnergy
 from gibbsian.methods.experts import following_loss
@@ -128,7 +128,7 @@ def two_points(seed: int, quick: bool) -> Result:
     """Train VGAN, hold its energy, and compare what the generator's objective says."""
     data = datasets.load_dataset("ring8")
     training = {"rounds": 5 if quick else ROUNDS, "seed": seed, "device": "cpu", "save_every": 0}
-    model = train_config(replace(default("vgan", "ring8"), training=training), None, data)
+    model = train_config(replace(default_config("vgan", "ring8"), training=training), None, data)
     assert isinstance(model.method, HasEnergy) and data.density is not None
     energy, modes = model.method.energy, data.density.modes()
     assert isinstance(energy, BoundedEnergy) and modes is not None

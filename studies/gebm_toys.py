@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from gibbsian import data as datasets
 from gibbsian.config.config import Config, replace
-from gibbsian.config.recipes.defaults import default
+from gibbsian.config.recipes import default_config
 from gibbsian.core.files import read_json
 from gibbsian.evaluation import kale_kernel, kale_network
 from gibbsian.models.refinement import refine
@@ -55,7 +55,7 @@ def configured(method: str, seed: int, quick: bool, **options: Any) -> Config:
     """The method's settings in the plane, with the study's length."""
     rounds = {"gan": 3_000, "gebm": 2_000, "cd": 3_000}[method]
     training = {"seed": seed, "device": "cpu", "save_every": 0, "rounds": 5 if quick else rounds}
-    return replace(default(method, "line"), training=training, **options)
+    return replace(default_config(method, "line"), training=training, **options)
 
 
 def curve(seed: int, quick: bool) -> Result:
@@ -148,7 +148,7 @@ def roughness(index: int, quick: bool) -> Result:
 def modes(seed: int, quick: bool) -> Result:
     """Share of latent chains that change modes within 100 steps."""
     training = {"seed": seed, "device": "cpu", "save_every": 0}
-    config = replace(default("gebm", "ring8"), training=training)
+    config = replace(default_config("gebm", "ring8"), training=training)
     model = train(replace(config, training={"rounds": 5}) if quick else config)
     method = model.method
     target = latent_energy(method.energy, method.generator, method.prior)

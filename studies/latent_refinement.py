@@ -29,8 +29,7 @@ from torch import Tensor
 
 from gibbsian import data as datasets
 from gibbsian.config.config import replace
-from gibbsian.config.recipes import recipe
-from gibbsian.config.recipes.defaults import default
+from gibbsian.config.recipes import default_config, recipe
 from gibbsian.data.densities import Density
 from gibbsian.evaluation import frechet_distance, mode_coverage
 from gibbsian.evaluation.features.classifier import Classifier, train_classifier
@@ -101,7 +100,7 @@ def on_density(name: str, seed: int, quick: bool) -> Result:
     """Every kernel on one trained pair in the plane."""
     training = {"seed": seed, "device": "cpu", "save_every": 0}
     training |= {"rounds": 10} if quick else {}
-    model = train(replace(default("gebm", name), training=training))
+    model = train(replace(default_config("gebm", name), training=training))
     density = datasets.known_density(name)
     modes = density.modes()
     chains = 200 if quick else 20_000

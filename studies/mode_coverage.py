@@ -33,7 +33,7 @@ import torch
 
 from gibbsian import data as datasets
 from gibbsian.config.config import Config, replace
-from gibbsian.config.recipes.defaults import default
+from gibbsian.config.recipes import default_config
 from gibbsian.core import NonFiniteError
 from gibbsian.core.measures import Box
 from gibbsian.evaluation import mode_coverage
@@ -58,7 +58,7 @@ Configure = Callable[[str], Config]
 
 def contestants() -> dict[str, tuple[Configure, Sequence[int]]]:
     """Name in the table -> its configuration on a data set, and its seeds."""
-    gan = partial(default, "gan")
+    gan = partial(default_config, "gan")
 
     def varied(method: Configure, **options: Any) -> Configure:
         def configure(name: str) -> Config:
@@ -66,7 +66,7 @@ def contestants() -> dict[str, tuple[Configure, Sequence[int]]]:
 
         return configure
 
-    lbt = varied(partial(default, "lbt"), **mixture(64))
+    lbt = varied(partial(default_config, "lbt"), **mixture(64))
     return {
         "LBT-GAN": (lbt, MANY),
         "GAN": (gan, MANY),
@@ -77,11 +77,11 @@ def contestants() -> dict[str, tuple[Configure, Sequence[int]]]:
             varied(gan, loss="wasserstein", gradient_penalty=0.1, r1_penalty=0.0, critic_steps=3),
             FEW,
         ),
-        "VGAN": (partial(default, "vgan"), FEW),
-        "bidirectional": (partial(default, "bidirectional"), FEW),
-        "GEBM": (partial(default, "gebm"), FEW),
+        "VGAN": (partial(default_config, "vgan"), FEW),
+        "bidirectional": (partial(default_config, "bidirectional"), FEW),
+        "GEBM": (partial(default_config, "gebm"), FEW),
         "LBT alone": (varied(lbt, gan_weight=0.0), FEW),
-        "LBT-GAN, VAE": (partial(default, "lbt"), FEW),
+        "LBT-GAN, VAE": (partial(default_config, "lbt"), FEW),
     }
 
 
@@ -134,9 +134,9 @@ def cells(quick: bool) -> dict[str, Callable[[], Result]]:
                 runs[f"{method} / {name} / {seed}"] = partial(
                     measured, configure(name), seed, quick
                 )
-    fine = default("lbt", "grid100")
+    fine = default_config("lbt", "grid100")
     aims = {
-        "GAN": default("gan", "grid100"),
+        "GAN": default_config("gan", "grid100"),
         "LBT-GAN, mixture of 200": replace(fine, **mixture(200)),
         "LBT-GAN, flow": replace(fine, student={"name": "flow", "width": 64}, student_lr=1e-3),
     }

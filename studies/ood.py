@@ -23,8 +23,7 @@ from torch import Tensor
 
 from gibbsian import data as datasets
 from gibbsian.config.config import Config, replace
-from gibbsian.config.recipes import recipe
-from gibbsian.config.recipes.defaults import default
+from gibbsian.config.recipes import default_config, recipe
 from gibbsian.core import NonFiniteError
 from gibbsian.core.protocols import HasEnergy
 from gibbsian.data import Dataset, corruptions
@@ -53,15 +52,15 @@ LANGEVIN = {
 def contestants(name: str) -> dict[str, tuple[Config, int]]:
     """Row -> configuration and rounds."""
     nets = {"generator": CHANNELS, "latent": 16}
-    bounds = default("bidirectional", name)
-    adversarial = default("gan", name)
+    bounds = default_config("bidirectional", name)
+    adversarial = default_config("gan", name)
     return {
         "bidirectional (encoder x diffusion)": (
             replace(bounds, energy=CHANNELS, encoder=CHANNELS, **nets),
             2_000,
         ),
-        "persistent CD": (replace(default("cd", name), **LANGEVIN), 1_200),
-        "VGAN": (replace(default("vgan", name), energy=CHANNELS, **nets), 3_000),
+        "persistent CD": (replace(default_config("cd", name), **LANGEVIN), 1_200),
+        "VGAN": (replace(default_config("vgan", name), energy=CHANNELS, **nets), 3_000),
         "Wasserstein GAN": (
             replace(
                 adversarial,
@@ -171,7 +170,7 @@ def on_digits(method: str, quick: bool) -> Result:
     else:
         nets = {"channels": 8, "width": 64}
         config = replace(
-            default("bidirectional", "digits"),
+            default_config("bidirectional", "digits"),
             energy=nets,
             generator={"channels": 8},
             encoder=nets,

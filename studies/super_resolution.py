@@ -34,7 +34,7 @@ import torch
 from torch import Generator, Tensor
 
 from gibbsian.config.config import replace
-from gibbsian.config.recipes.defaults import default
+from gibbsian.config.recipes import default_config
 from gibbsian.core.files import read_json, write_atomic
 from gibbsian.core.imaging import downscale, upscale, variational_inverse
 from gibbsian.data.patches import HELD_OUT, folder_of, photographs, split
@@ -172,7 +172,7 @@ def trained(factor: int, model: str, seed: int, quick: bool) -> Result:
     rounds, tuning = (4, 2) if quick else (ROUNDS, TUNING)
     tuned = model.startswith("fine-tuned")
     config = replace(
-        default("super-resolution", str(training_folder())),
+        default_config("super-resolution", str(training_folder())),
         source={"patch_size": 48, "grey": True, "max_rows": 64 if quick else 4_000},
         training={"rounds": rounds + tuning * tuned, "seed": seed, "device": "cpu"},
         factor=factor,

@@ -32,7 +32,7 @@ from torch import Generator, Tensor, nn
 
 from gibbsian import data as datasets
 from gibbsian.config.config import Config, replace
-from gibbsian.config.recipes.defaults import default
+from gibbsian.config.recipes import default_config
 from gibbsian.core import NonFiniteError
 from gibbsian.core.protocols import HasFeatures
 from gibbsian.data import Dataset
@@ -72,7 +72,7 @@ def learner(method: str, k: int, rate: float) -> Config:
         "latent": 64,
         "training": {"batch": 100},
     }
-    return replace(default(method.lower(), PICTURES), **changes)
+    return replace(default_config(method.lower(), PICTURES), **changes)
 
 
 def trained(config: Config, data: Dataset, seconds: float, seed: int, quick: bool) -> Any:
@@ -125,7 +125,7 @@ def pixels(quick: bool) -> Result:
 def transition(rho: float) -> Config:
     """A run of table 2."""
     return replace(
-        default("transition-vgan", DIGITS),
+        default_config("transition-vgan", DIGITS),
         loss_variant="released-code",
         energy_weight=rho,
         energy=TRUNK | {"experts": 128},

@@ -24,7 +24,7 @@ def classifier(arguments: list[str]) -> int:
     check_seed(args.seed)
     torch.set_num_threads(1)
     found = train_classifier(
-        data.load_dataset(args.data, data_root=args.root), args.epochs, args.seed
+        data.load_dataset(args.data, data_root=args.data_root), args.epochs, args.seed
     )
     save_classifier(found, args.output)
     print(f"accuracy on the test rows: {found.accuracy:.2%}")
@@ -40,14 +40,14 @@ class TrainClassifier:
         output: where to, .safetensors; its accuracy on the test rows is kept with it.
         epochs: passes over the training rows.
         seed: of weights and batches.
-        root: folder of data sets; otherwise $GIBBSIAN_DATA, then the user's cache.
+        data_root: folder of data sets; otherwise $GIBBSIAN_DATA, then the user's cache.
     """
 
     data: Annotated[Positional[str], tyro.conf.arg(metavar="DATA")]
     output: Path
     epochs: int = 5
     seed: int = 0
-    root: Path | None = None
+    data_root: Path | None = None
 
 
 def demo(arguments: list[str]) -> int:

@@ -134,7 +134,7 @@ class Model:
         """The same as a tensor."""
         if not isinstance(self.method, HasEnergy):
             raise ValueError(f"{self.config.method} has no energy")
-        return self.scaled_energy(self.encode(self.rows(x), seed, dequantise))
+        return self.scaled_energy(self.encode(self.as_rows(x), seed, dequantise))
 
     def scaled_energy(self, u: Tensor) -> Tensor:
         """Energies ``[n]`` of points ``u [n, *event]`` in the networks' units."""
@@ -143,7 +143,7 @@ class Model:
             found = torch.cat([self.method.energy(part) for part in u.split(CHUNK)]).cpu()
         return found if found.dtype == torch.float64 else found.float()
 
-    def rows(self, x: Any) -> Tensor:
+    def as_rows(self, x: Any) -> Tensor:
         """``x`` as a tensor ``[n, *event]`` in the user's units.
 
         ValueError naming what is unlike the training data: shape, columns, values; or not finite.
@@ -189,7 +189,7 @@ class Model:
         """
         from gibbsian.models import log_density  # these functions are of a Model
 
-        points = None if data is None else self.encode(self.rows(data), seed)
+        points = None if data is None else self.encode(self.as_rows(data), seed)
         return log_density.log_z(self, points, seed)
 
     def log_prob(self, x: Array, *, z: Interval | NotDefined | None = None, seed: int = 0) -> Array:
@@ -201,7 +201,7 @@ class Model:
         from gibbsian.models import log_density
 
         found = log_density.exact_log_z(self, z, seed)
-        sides = log_density.log_prob_bounds(self, self.rows(x), found, seed)
+        sides = log_density.log_prob_bounds(self, self.as_rows(x), found, seed)
         return like(sides[0], x, "log_prob")
 
     def log_prob_bounds(
@@ -221,7 +221,7 @@ class Model:
         """
         from gibbsian.models import log_density
 
-        sides = log_density.log_prob_bounds(self, self.rows(x), z, seed, dequantise)
+        sides = log_density.log_prob_bounds(self, self.as_rows(x), z, seed, dequantise)
         return like(sides[0], x, "log_prob_lower"), like(sides[1], x, "log_prob_upper")
 
     def evaluate(self, data: Dataset | Any, *, samples: int = 10_000, seed: int = 0) -> Evaluation:
@@ -233,7 +233,7 @@ class Model:
         """
         from gibbsian.models.evaluate import evaluate, held_out_data
 
-        found = data if isinstance(data, Dataset) else held_out_data(self, self.rows(data), seed)
+        found = data if isinstance(data, Dataset) else held_out_data(self, self.as_rows(data), seed)
         return evaluate(self, found, samples, seed)
 
     def refine(
