@@ -48,7 +48,7 @@ def frame(rows):
 
 @pytest.fixture(scope="module")
 def model(frame):
-    """A normal law with the mean and spread that the training rows have, by construction."""
+    """A normal distribution with the mean and spread that the training rows have, by construction."""
     return train(
         "cd",
         frame,
@@ -60,7 +60,7 @@ def model(frame):
 
 
 def true_log_density(model, rows):
-    """Of the normal law in the rows' units: means and spreads are those of the transform."""
+    """Of the normal distribution in the rows' units: means and spreads are those of the transform."""
     mean = np.array(model.transform.origin)
     std = np.array(model.transform.unit)
     z = (rows - mean) / std

@@ -109,7 +109,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     said = capsys.readouterr().out
     assert f"{load_classifier(out).accuracy:.2%}" in said
     for words, why in (
-        (["wine", "--output", str(out)], "pictures with class labels"),
+        (["wine", "--output", str(out)], "images with class labels"),
         (["digits", "--output", str(out), "--epochs", "0"], "at least 1"),
         (["digits", "--output", str(tmp_path / "x.pt")], "must end in .safetensors"),
     ):

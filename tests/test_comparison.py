@@ -21,7 +21,7 @@ from gibbsian.experiments.compare import ComparisonSettings, entries as runs
 from gibbsian.experiments.compare.baselines import fitted, reference
 from gibbsian.experiments.compare.measuring import judge_of, of_density
 from gibbsian.experiments.compare.ranking import difference, ranked, ranks, row_of
-from gibbsian.experiments.compare.settings import FLOOR, TRIVIAL, contestants_of
+from gibbsian.experiments.compare.settings import FLOOR, TRIVIAL, variants_of
 
 
 def run(**figures: float) -> dict[str, Any]:
@@ -115,7 +115,7 @@ def test_one_number_is_no_upper_side_unless_it_is_exact() -> None:
 
 def test_the_references_are_what_they_say(tmp_path: Path) -> None:
     data = load_dataset("ring8", max_rows=3_000)
-    settings = ComparisonSettings("ring8", contestants_of("gan"), samples=200)
+    settings = ComparisonSettings("ring8", variants_of("gan"), samples=200)
     judge = judge_of(settings, data, tmp_path)
     floor = reference(FLOOR, 0, settings, data, judge)
     trivial = reference(TRIVIAL, 0, settings, data, judge)
@@ -209,7 +209,7 @@ def test_a_run_that_fails_is_a_result(tmp_path: Path, monkeypatch: pytest.Monkey
         ("--methods gan --num-seeds 0", "number of seeds must be at least 1"),
         ("--methods gan --num-samples 3", "at least 20 samples"),
         ("--methods gan --workers 0", "number of workers must be at least 1"),
-        ("--methods gan --extractor squeezenet", "sees pictures"),
+        ("--methods gan --extractor squeezenet", "sees images"),
         ("--methods gan --method-variants nowhere.json", "there is no file nowhere.json"),
         ("--methods ,", "name at least one method"),
         ("--methods gan --max-rows 60", "a comparison needs at least 10"),
@@ -232,21 +232,21 @@ def test_rows_of_a_file_are_methods_with_options(tmp_path: Path) -> None:
     path.write_text(
         '{"Wasserstein GAN": {"method": "gan", "loss": "wasserstein", "critic_steps": 7}}'
     )
-    plain, other = contestants_of("gan", path)
+    plain, other = variants_of("gan", path)
     config = ComparisonSettings("ring8", (plain, other)).config(other)
     assert (config.method, config.loss, config.critic_steps) == ("gan", "wasserstein", 7)  # type: ignore[attr-defined]
     path.write_text('{"a": {"loss": "wasserstein"}}')
     with pytest.raises(ValueError, match="must be like"):
-        contestants_of("gan", path)
+        variants_of("gan", path)
     path.write_text('{"a": {"method": "gan", "rounds": 7}}')
     with pytest.raises(ValueError, match="sets rounds, which all rows share or the budget finds"):
-        contestants_of("gan", path)
-    path.write_text('{"simplest law": {"method": "gan"}}')
+        variants_of("gan", path)
+    path.write_text('{"simplest distribution": {"method": "gan"}}')
     with pytest.raises(ValueError, match="is a row of every table"):
-        contestants_of("gan", path)
+        variants_of("gan", path)
     path.write_text('{"../a": {"method": "gan"}}')
     with pytest.raises(ValueError, match="row's name is a folder's too"):
-        contestants_of("gan", path)
+        variants_of("gan", path)
 
 
 @pytest.mark.parametrize(("text", "value"), [("90", 90), ("35s", 35), ("1.5m", 90), ("1h", 3600)])

@@ -18,7 +18,7 @@ from gibbsian.models.train import load_data, train
 
 
 class Decoder(nn.Module):
-    """x = A z + noise of variance 1/4 has the law `gaussian`, correlation 1/2."""
+    """x = A z + noise of variance 1/4 has the distribution `gaussian`, correlation 1/2."""
 
     def __init__(self):
         super().__init__()

@@ -1,4 +1,4 @@
-"""A trained model where a torch distribution is expected: its law, its units, its refusals."""
+"""A trained model where a torch distribution is expected: its distribution, its units, its refusals."""
 
 import math
 

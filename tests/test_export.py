@@ -20,7 +20,7 @@ def normal(x):
 
 
 def cliff(x):
-    """A normal law with an energy of -inf beyond 1.5: proposals into it are broken, not rejected."""
+    """A normal distribution with an energy of -inf beyond 1.5: proposals into it are broken, not rejected."""
     return torch.where(x[:, 0] > 1.5, -torch.inf, normal(x))
 
 

@@ -130,7 +130,7 @@ def test_networks_of_photographs(name: str, width: int, rng: torch.Generator) ->
     same = build_extractor(name, pixels((1, 8, 8), 0))  # 0 and 1 on a scale of floats
     torch.testing.assert_close(bits(black_and_white), same(black_and_white))
     assert bits.digest != same.digest
-    with pytest.raises(ValueError, match=rf"{name} sees pictures"):
+    with pytest.raises(ValueError, match=rf"{name} sees images"):
         build_extractor(name, unscaled((3,)))
 
 

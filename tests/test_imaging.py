@@ -22,7 +22,7 @@ def pictures(*shape, seed=0):
 
 @pytest.mark.parametrize("factor", [2, 3, 4])
 def test_resizing_is_pillow_s(factor):
-    """Pillow resizes pictures of 32-bit floats with kernels computed in double precision."""
+    """Pillow resizes images of 32-bit floats with kernels computed in double precision."""
     y = pictures(1, 1, 12 * factor, 7 * factor)
     grey = Image.fromarray(y[0, 0].float().numpy())
     small = grey.resize((7, 12), Image.Resampling.BICUBIC)
@@ -54,7 +54,7 @@ def test_total_variation_in_closed_form():
 
 
 def test_the_step_sizes_of_the_primal_dual_method_are_allowed():
-    """The largest singular value of (grad, U), by power iteration, for small and uneven pictures."""
+    """The largest singular value of (grad, U), by power iteration, for small and uneven images."""
     for factor, shape in ((2, (1, 1, 8, 12)), (4, (1, 1, 16, 8))):
         y = pictures(*shape)
         for _ in range(100):

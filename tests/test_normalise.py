@@ -103,7 +103,9 @@ def test_generators_that_bound_nothing():
     folded, _ = vgan(Scaled(0.0))
     assert generator_bound(folded, 0) == NotDefined("the generator's Jacobian has lost rank")
     outside, _ = vgan(ScaledFlow(9.0), box_half_width="4.0")
-    assert generator_bound(outside, 0) == NotDefined("the generator's law reaches beyond the box")
+    assert generator_bound(outside, 0) == NotDefined(
+        "the generator's distribution reaches beyond the box"
+    )
     assert generator_bound(cd(), 0) is None
     gan = train(
         replace(recipes.default_config("gan", "ring8"), training={"rounds": 1, "device": "cpu"}),

@@ -64,7 +64,7 @@ def test_log_densities_of_a_perfect_model_are_the_true_ones():
 def test_percentiles_of_held_out_data_are_uniform():
     model, data = perfect()
     percentile = score_rows(model, data.test[:2000], 0)[0]["percentile"]
-    # Mean of n = 2000 uniforms against an empirical law of 2000: sd 28.9 sqrt(2 / 2000) = 0.91;
+    # Mean of n = 2000 uniforms against an empirical distribution of 2000: sd 28.9 sqrt(2 / 2000) = 0.91;
     # 4.5 sd: false alarm 7e-6.
     assert abs(float(percentile.mean()) - 50) < 4.1
 

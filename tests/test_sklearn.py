@@ -56,7 +56,7 @@ def hasty(law):
 
 
 def test_log_densities_are_those_of_the_law_in_its_own_units(law, fitted):
-    """Of a normal law of 400 rows: KL and spread of a fit this short are a few tenths of a nat."""
+    """Of a normal distribution of 400 rows: KL and spread of a fit this short are a few tenths of a nat."""
     _, model = fitted
     x = law.rvs(1_000, random_state=1)
     gap = model.score_samples(x) - law.logpdf(x)
@@ -174,7 +174,7 @@ def test_values_on_a_grid_are_scored_without_noise():
         (DensityEstimator("gan"), "gan has no density .*OutlierDetector needs only its energy"),
         (DensityEstimator("lbt"), "lbt has neither an energy nor a density: it only samples"),
         (OutlierDetector("lbt"), "lbt has neither an energy nor a density"),
-        (OutlierDetector("super-resolution"), "a model of pictures given others"),
+        (OutlierDetector("super-resolution"), "a model of images given others"),
         (DensityEstimator("cb"), "unknown method 'cb'; did you mean cd"),
         (DensityEstimator(options={"chainz": 1}), "unknown option 'chainz'; did you mean chains"),
         (DensityEstimator(rounds=0), "rounds must be at least 1"),

@@ -203,7 +203,7 @@ def test_the_command_writes_pictures_by_seed(run, tmp_path, capsys):
 
 
 def test_what_the_command_refuses(run, tmp_path, capsys):
-    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "text.png").write_text("no image")
     Image.new("F", (4, 4)).save(tmp_path / "float.tiff")
     Image.new("RGBA", (4, 4)).save(tmp_path / "clear.png")
     out = ["--output", tmp_path / "big.png"]

@@ -1,6 +1,6 @@
-"""The lower side of log Z: entropies of a generator's law, read off its Jacobian.
+"""The lower side of log Z: entropies of a generator's distribution, read off its Jacobian.
 
-log Z >= E_q[-E(x)] + H(q) for every density q (Gibbs). Here q is the law of x = G(z): every entropy
+log Z >= E_q[-E(x)] + H(q) for every density q (Gibbs). Here q is the distribution of x = G(z): every entropy
 below returns the samples x and, per sample, a term whose mean is H(q) or stands for it.
 """
 
@@ -76,7 +76,7 @@ def couples_rows(module: nn.Module) -> bool:
 
 
 def check_dimensions(d: int, D: int) -> None:
-    """ValueError for a map to fewer dimensions, whose Jacobian says nothing about its law."""
+    """ValueError for a map to fewer dimensions, whose Jacobian says nothing about its distribution."""
     if d > D:
         raise ValueError(
             f"a map from {d} to {D} dimensions has no volume element; use a latent dimension of at "

@@ -1,6 +1,6 @@
 """KALE: lower bounds on KL(P || B) from an energy and draws of both laws, with or without a learned A.
 
-Q is the law exp(-E(x) - A) dB(x), low energy where P is. For every E and A
+Q is the distribution exp(-E(x) - A) dB(x), low energy where P is. For every E and A
 
     F(E + A) <= L(E) <= KL(P || B),
 
@@ -35,7 +35,7 @@ def donsker_varadhan(energy_data: Tensor, energy_base: Tensor) -> Tensor:
 
     Shapes as for ``kale``. The log of a mean over a batch makes value and gradient biased by
     O(1/M). Its gradient in the draws of B weighs each by softmax(-E): self-normalised importance
-    weights towards the law Q.
+    weights towards the distribution Q.
 
     >>> float(donsker_varadhan(torch.zeros(3), torch.ones(5)))
     1.0

@@ -128,7 +128,7 @@ class DenoisingPenalty(Upper):
     """P = 1/2 E |grad E(x) - eps / sigma|^2 at noisy samples x = G(z) + sigma eps.
 
     Vincent's (2011) identity: up to a constant in E it is the Fisher divergence
-    1/2 E_q |grad E + grad log q|^2 of the noisy samples' law q in all directions of x, without a
+    1/2 E_q |grad E + grad log q|^2 of the noisy samples' distribution q in all directions of x, without a
     Jacobian. The constant is unknown, so P has no absolute value.
     """
 
@@ -146,7 +146,7 @@ class DenoisingPenalty(Upper):
     def penalty(
         self, energy: Callable[..., Tensor], generator: nn.Module, at: Points, *randomness: Tensor
     ) -> Tensor:
-        """P at fresh noise added to G(z): what the penalty looks at has the law of the samples."""
+        """P at fresh noise added to G(z): what the penalty looks at has the distribution of the samples."""
         (eps,) = randomness
         slope = input_gradient(energy, at.clean + self.noise * eps)
         return 0.5 * (slope - eps / self.noise).flatten(1).square().sum(1).mean()

@@ -13,7 +13,7 @@ from gibbsian.cli.console import parse, say
 from gibbsian.config.config import DATA, Source
 from gibbsian.core.text import printable
 from gibbsian.experiments.compare import ComparisonSettings, compare, summarise_comparison
-from gibbsian.experiments.compare.settings import contestants_of, standing
+from gibbsian.experiments.compare.settings import standing, variants_of
 from gibbsian.models.train import device_of
 
 UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -35,7 +35,7 @@ class Compare:
         out: folder of the comparison; runs/compare-DATA if none is given.
         workers: processes at once, one thread each.
         num_samples: drawn of each model, and at most as many test rows are held against them.
-        extractor: features in which pictures are compared: squeezenet, mobilenet, pixels, a file by
+        extractor: features in which images are compared: squeezenet, mobilenet, pixels, a file by
             `gibbsian classifier`, or package.module:Class. auto trains a classifier of the data's
             classes, or takes pixels where there are none.
         device: where to train and measure: cpu, cuda, cuda:1 or auto; on a GPU the budget is the clock's.
@@ -63,7 +63,7 @@ def compare_(arguments: list[str]) -> int:
     args = parse(Compare, arguments, "compare")
     settings = ComparisonSettings(
         args.data,
-        contestants_of(args.methods, args.method_variants),
+        variants_of(args.methods, args.method_variants),
         args.num_seeds,
         seconds(args.time_per_run),
         args.num_samples,

@@ -23,7 +23,7 @@ def list_(arguments: list[str]) -> int:
         print(f"{name:{width}s} {text}")
     if what == "data":
         print(
-            "picture sets also averaged to a SIZE, as in mnist-14, and as bits, as in digits-binary"
+            "image sets also averaged to a SIZE, as in mnist-14, and as bits, as in digits-binary"
         )
     return 0
 

@@ -61,7 +61,7 @@ class Sample:
         seed: of the draws.
         given: a file with one observation of which a part is kept and the rest filled in; or, for a
             model that was taught classes, a class number or a file with one per sample.
-        mask: what is kept: the top, left, bottom or right half of a picture, or a file with an entry
+        mask: what is kept: the top, left, bottom or right half of an image, or a file with an entry
             per number, not zero where kept.
         latent_grid: instead of samples, a grid of a latent plane with this many points along each side.
         latent_traversal: instead of samples, every latent coordinate in turn at this many quantiles, about
@@ -177,10 +177,10 @@ def _keep(args: Sample, identity: str, facts: dict[str, Any]) -> None:
 
 
 def _walk(args: Sample) -> int:
-    """Write pictures of the latent space."""
+    """Write images of the latent space."""
     if args.latent_grid is not None and args.latent_traversal is not None:
         raise ValueError(
-            "--latent-grid and --latent-traversal are two pictures; ask for one at a time"
+            "--latent-grid and --latent-traversal are two images; ask for one at a time"
         )
     if args.refine is not None or args.mask is not None or (args.given and args.latent_grid):
         raise ValueError(
@@ -249,7 +249,7 @@ class Evaluate:
         run: folder of the run.
         json: print the figures as JSON.
         require_metrics: quantities that must exist, such as log-z: without them the command fails.
-        num_samples: how many samples to draw for coverage and pictures.
+        num_samples: how many samples to draw for coverage and images.
         effort: spent on log Z beyond three dimensions: quick, normal or high.
         seed: of samples, corruptions and estimates.
         device: where to compute.
@@ -302,7 +302,7 @@ class Report:
 
     Args:
         runs: folders of one or more runs; what `gibbsian evaluate` found is shown where there.
-        output: the page: a .html file that holds everything, or a .md file with pictures in a folder
+        output: the page: a .html file that holds everything, or a .md file with images in a folder
             beside it.
     """
 

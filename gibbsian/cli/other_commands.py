@@ -18,7 +18,7 @@ from gibbsian.report.outputs import check_output
 
 
 def classifier(arguments: list[str]) -> int:
-    """Train a classifier of pictures: `classifier mnist-14 --output digits.safetensors`."""
+    """Train a classifier of images: `classifier mnist-14 --output digits.safetensors`."""
     args = parse(TrainClassifier, arguments, "classifier")
     check_output(args.output, (".safetensors",))
     check_seed(args.seed)
@@ -33,10 +33,10 @@ def classifier(arguments: list[str]) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class TrainClassifier:
-    """Train a small convolutional classifier of labelled pictures.
+    """Train a small convolutional classifier of labelled images.
 
     Args:
-        data: a set of pictures with labels, such as mnist-14, or a folder with one folder per class.
+        data: a set of images with labels, such as mnist-14, or a folder with one folder per class.
         output: where to, .safetensors; its accuracy on the test rows is kept with it.
         epochs: passes over the training rows.
         seed: of weights and batches.
@@ -51,7 +51,7 @@ class TrainClassifier:
 
 
 def demo(arguments: list[str]) -> int:
-    """Train on handwritten digits, sample, score, and write a report with pictures (minutes)."""
+    """Train on handwritten digits, sample, score, and write a report with images (minutes)."""
     from gibbsian.cli.demo import run_demo  # matplotlib takes a second to import
 
     args = parse(Demo, arguments, "demo")
@@ -60,7 +60,7 @@ def demo(arguments: list[str]) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Demo:
-    """Train on real handwritten digits and on one 2-D density; write pictures and a report.
+    """Train on real handwritten digits and on one 2-D density; write images and a report.
 
     Args:
         out: folder for the two runs; earlier demo runs in it are replaced.

@@ -34,7 +34,7 @@ class Sweep:
         search: every combination, random ones, or ones that earlier results suggest.
         num_trials: how many, for random and bayes; may be raised when the sweep goes on.
         objective: the figure to compare, on validation rows.
-        classifier: that judges pictures, as `gibbsian classifier` writes one.
+        classifier: that judges images, as `gibbsian classifier` writes one.
         workers: processes at once, one thread each.
         num_samples: drawn from each model to measure it.
         seed: of the search and of the samples; that of training is an option to list.

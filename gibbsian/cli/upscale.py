@@ -24,9 +24,9 @@ class Upscale:
 
     Args:
         run: folder of the run.
-        photo: a picture of any size, .png or .jpg; grey, colour or with transparency.
+        photo: an image of any size, .png or .jpg; grey, colour or with transparency.
         output: where to, .png or .jpg; with several samples their numbers are put before the ending.
-        num_samples: how many, each a picture that may have been; at least 1.
+        num_samples: how many, each an image that may have been; at least 1.
         seed: of the samples.
         inference_method: in place of the one the model was trained with: point is the fastest.
         inference_steps: of the inference, in place of the model's.

@@ -73,7 +73,7 @@ class Source:
         column_scaling: standardise each column of vectors (undone on sampling), or none.
         max_rows: use at most this many rows; 0 uses all.
         split_seed: seed of the train / validation / test split, and of patches.
-        patch_size: side of square patches to cut out of photographs of any sizes; 0 takes pictures whole.
+        patch_size: side of square patches to cut out of photographs of any sizes; 0 takes images whole.
         grey: take only the brightness of the patches.
         image_size: bring images to this many pixels on each side; 0 takes them as they are.
         class_column: name or number of the column that holds classes, which are not modelled.
@@ -174,9 +174,9 @@ def default_network(method: str, role: str, name: str) -> Network:
 
 
 def plain(method: str, data: str, pictures: bool | None = None) -> Config:
-    """The defaults of the classes themselves; on pictures networks are convolutional.
+    """The defaults of the classes themselves; on images networks are convolutional.
 
-    ``pictures``: whether the data are pictures, where more is known than their name or file.
+    ``images``: whether the data are images, where more is known than their name or file.
     """
     cls = method_class(method)
     if pictures is None:
@@ -279,7 +279,7 @@ def replace(config: Config, **changes: Any) -> Config:
 
 
 def _with_data(config: Config, data: str) -> Config:
-    """``config`` for other data: on pictures a default network is the convolutional one."""
+    """``config`` for other data: on images a default network is the convolutional one."""
     was, now = (False, False) if data == config.data else map(holds_pictures, (config.data, data))
     networks = dict(config.networks)
     for name, role in method_class(config.method).roles.items():

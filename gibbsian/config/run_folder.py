@@ -52,7 +52,7 @@ class Run:
 
     @property
     def samples(self) -> Path:
-        """Pictures and arrays drawn from the model."""
+        """Images and arrays drawn from the model."""
         return self.path / "samples"
 
     @property

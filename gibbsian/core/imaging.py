@@ -1,6 +1,6 @@
-"""Pictures ``[B, C, H, W]``: antialiased bicubic resizing, total variation and its inverse problem.
+"""Images ``[B, C, H, W]``: antialiased bicubic resizing, total variation and its inverse problem.
 
-x is the small picture, y the large one, U the downscaling: x = U(y).
+x is the small image, y the large one, U the downscaling: x = U(y).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def downscale(y: Tensor, factor: int) -> Tensor:
     height, width = y.shape[2:]
     if factor < 1 or height % factor or width % factor:
         raise ValueError(
-            f"a picture of {height}x{width} cannot be reduced by {factor}; crop it to multiples "
+            f"an image of {height}x{width} cannot be reduced by {factor}; crop it to multiples "
             f"of {factor}"
         )
     size = (height // factor, width // factor)
@@ -47,7 +47,7 @@ def picture_gradient(y: Tensor) -> Tensor:
 def total_variation(y: Tensor) -> Tensor:
     """|grad y|_1, the sum of all absolute forward differences, ``[B]`` (Rudin, Osher, Fatemi 1992).
 
-    The anisotropic form: each picture's differences down and to the right count apart.
+    The anisotropic form: each image's differences down and to the right count apart.
 
     >>> total_variation(torch.tensor([[[[0.0, 1.0], [0.0, 3.0]]]]))
     tensor([6.])

@@ -50,7 +50,7 @@ class RealSpace:
 
 @dataclass(frozen=True)
 class Gaussian:
-    """The standard normal law times ``scale``; also the prior of a generator's latent space."""
+    """The standard normal distribution times ``scale``; also the prior of a generator's latent space."""
 
     shape: tuple[int, ...]
     scale: float = 1.0

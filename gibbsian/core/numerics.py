@@ -151,7 +151,7 @@ def log_normal_dense(x: Tensor, mean: Tensor, L: Tensor) -> Tensor:
 
 
 def log_units(h: Tensor, a: Tensor) -> Tensor:
-    """log-probability of a layer ``h [..., n]`` under the law of parameters ``a``, ``[...]``.
+    """log-probability of a layer ``h [..., n]`` under the distribution of parameters ``a``, ``[...]``.
 
     ``a [..., n]`` are logits of bits; ``a [..., 2 n]`` means and then log-variances of Gaussian units.
     """

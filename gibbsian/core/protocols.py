@@ -93,8 +93,8 @@ class HasLearnedLogZ(Protocol):
 class HasLatentTarget(Protocol):
     """Capability: samples can be refined in the generator's latent space.
 
-    ``latent_target`` names which law is right for this method: ``tilted`` where the model is the
-    generator's law times exp(-E), ``energy`` where the energy alone models the data.
+    ``latent_target`` names which distribution is right for this method: ``tilted`` where the model is the
+    generator's distribution times exp(-E), ``energy`` where the energy alone models the data.
     """
 
     latent_target: Literal["tilted", "energy"]
@@ -161,7 +161,7 @@ class Flow(Protocol):
 
 @runtime_checkable
 class Invertible(Flow, Protocol):
-    """A flow that can be gone back through, so that its law has a density at given points.
+    """A flow that can be gone back through, so that its distribution has a density at given points.
 
     ``inverse_with_log_det``: ``x [B, *event]`` to z and log |det dz/dx| ``[B]``.
     """

@@ -144,7 +144,7 @@ DECODER = Role(
     latent=True,
     inputs=takes_latents,
     returns=parameters_of_an_observation,
-    output="the parameters of an observation's law are",
+    output="the parameters of an observation's distribution are",
 )
 """p(x|z), logits of bits, otherwise means and log-variances."""
 AUTOENCODER = Role("mlp", "autoencoder", images="conv", returns=what_it_sees)

@@ -25,7 +25,7 @@ class Modes(NamedTuple):
 
 
 class Density(ABC):
-    """A law on R^d whose log-density is known exactly; abstract.
+    """A distribution on R^d whose log-density is known exactly; abstract.
 
     ``name`` is what the command line calls it, ``shape`` the event shape ``(d,)``.
     """
@@ -43,13 +43,13 @@ class Density(ABC):
 
     @abstractmethod
     def modes(self) -> Modes | None:
-        """The modes, or None where the law is not a set of equal round bumps."""
+        """The modes, or None where the distribution is not a set of equal round bumps."""
 
     def check(self, x: Tensor) -> None:
         """ValueError naming both shapes unless ``x`` is ``[B, d]``."""
         if x.ndim != 2 or x.shape[1:] != self.shape:
             raise ValueError(
-                f"{self.name} is a law of rows of shape {list(self.shape)}; got a tensor of shape "
+                f"{self.name} is a distribution of rows of shape {list(self.shape)}; got a tensor of shape "
                 f"{list(x.shape)} instead of [B, {self.shape[0]}]"
             )
 

@@ -105,7 +105,7 @@ def _lower_moon(t: Tensor) -> Tensor:
 
 
 def moons(noise: float = 0.1) -> NoisyCurve:
-    """Two half circles with noise, then standardised by the law's own mean and standard deviation.
+    """Two half circles with noise, then standardised by the distribution's own mean and standard deviation.
 
     With t uniform on [0, pi]: the arms' means are (0, 2/pi) and (1, 1/2 - 2/pi), their variances
     1/2 and 1/2 - 4/pi^2; the variance between two equal arms is the square of half their distance.

@@ -32,7 +32,7 @@ class Dataset:
     """Three splits in the user's units and how the networks will see them.
 
     ``train``, ``valid``, ``test``: ``[N, *event]`` in ``transform.dtype``. ``space``: the event in
-    model units. ``density``: the exact law, where known. ``targets``: split name -> labels ``[N]``.
+    model units. ``density``: the exact distribution, where known. ``targets``: split name -> labels ``[N]``.
     ``notes``: sentences on what was detected. ``columns``: names, where there are any.
     """
 
@@ -87,7 +87,7 @@ def load_dataset(
         built_in or patch_size or grey or not readers.holds_images(Path(name))
     ):
         raise ValueError(
-            f"{name} takes no --image-size: that is for the pictures of a folder or zip, taken whole; "
+            f"{name} takes no --image-size: that is for the images of a folder or zip, taken whole; "
             "sets with a name have it there, as in mnist-14"
         )
     if patch_size or grey:
@@ -128,20 +128,20 @@ def from_array(
 
 
 def _patches(name: str, path: Path, side: int, grey: bool, seed: int, limit: int | None) -> Dataset:
-    """Patches of photographs; whole pictures are held out."""
+    """Patches of photographs; whole images are held out."""
     if side < 4:
         raise ValueError(
             f"patches of photographs need a side of at least 4 pixels, not {side}; try --patch-size 48"
         )
     if not path.exists():
-        raise ValueError(f"{path} does not exist; patches are cut from a folder or zip of pictures")
+        raise ValueError(f"{path} does not exist; patches are cut from a folder or zip of images")
     count = photographs.PATCHES if limit is None else limit
     rows = photographs.read_patches(path, side, count, seed, grey)
     return _split(name, rows, seed, "none", None, True)
 
 
 def _drawn(name: str, law: Density, seed: int, limit: int | None) -> Dataset:
-    """Independent draws from a law, by seed; already in the networks' units."""
+    """Independent draws from a distribution, by seed; already in the networks' units."""
     total = sum(DRAWS)
     share = 1.0 if limit is None else min(1.0, limit / total)
     sizes = [max(1, int(share * count)) for count in DRAWS]

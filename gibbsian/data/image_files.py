@@ -1,4 +1,4 @@
-"""Folders and zips of images; a single picture is a folder of one."""
+"""Folders and zips of images; a single image is a folder of one."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def read_images(path: Path, size: int | None = None) -> Rows:
 
 
 def contents(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Name and bytes of every picture under a folder or in a zip, in order of name, or of one picture."""
+    """Name and bytes of every image under a folder or in a zip, in order of name, or of one image."""
     if path.is_dir():
         names = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
         for name in _pictures(names):
@@ -48,7 +48,7 @@ def contents(path: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _pictures(names: Iterable[str]) -> list[str]:
-    """The pictures among ``names``, without what file managers hide beside them."""
+    """The images among ``names``, without what file managers hide beside them."""
     return [
         name
         for name in names
@@ -90,7 +90,7 @@ def _gather(place: Path, found: Iterable[tuple[str, bytes]], size: int | None) -
 
 
 def opened(content: bytes, name: str) -> Image.Image:
-    """An 8-bit grey or RGB picture."""
+    """An 8-bit grey or RGB image."""
     try:
         with Image.open(io.BytesIO(content)) as picture:
             limits.check("PIXELS", picture.width * picture.height, f"{name} holds")

@@ -19,7 +19,7 @@ HALVES = ("top", "left", "bottom", "right")
 def read_observation(path: str | Path, like: Transform) -> Tensor:
     """The one observation in a file, ``[*event]`` in the units of the data ``like`` describes.
 
-    For a model of bits a picture with grey levels is thresholded at half of its brightest. Raises
+    For a model of bits an image with grey levels is thresholded at half of its brightest. Raises
     ValueError where the file holds more than one observation, or one that does not fit.
     """
     rows = arranged(readers.read(Path(path)), str(path))
@@ -36,9 +36,9 @@ def read_observation(path: str | Path, like: Transform) -> Tensor:
 
 
 def read_mask(mask: str, like: Transform) -> Tensor:
-    """True where the observation is kept, ``[*event]``: a half of a picture, or a file's non-zero entries.
+    """True where the observation is kept, ``[*event]``: a half of an image, or a file's non-zero entries.
 
-    Bits are taken for a square picture, row by row. A file has one entry per number of the
+    Bits are taken for a square image, row by row. A file has one entry per number of the
     observation, or per pixel for all channels. Raises ValueError where it does not fit.
     """
     if mask in HALVES:
@@ -57,11 +57,11 @@ def read_mask(mask: str, like: Transform) -> Tensor:
 
 
 def half(name: str, shape: tuple[int, ...]) -> Tensor:
-    """True in that half of a picture of ``shape`` (C, H, W), or of a square one of s^2 bits."""
+    """True in that half of an image of ``shape`` (C, H, W), or of a square one of s^2 bits."""
     side = math.isqrt(shape[0])
     if len(shape) != 3 and (len(shape) != 1 or side**2 != shape[0]):
         raise ValueError(
-            f"observations of shape {list(shape)} are no pictures with halves; give --mask a file"
+            f"observations of shape {list(shape)} are no images with halves; give --mask a file"
         )
     channels, height, width = shape if len(shape) == 3 else (1, side, side)
     kept = torch.zeros(channels, height, width, dtype=torch.bool)

@@ -48,7 +48,7 @@ def _image_set(name: str) -> bool:
 
 
 def holds_pictures(name: str) -> bool:
-    """Whether data called ``name``, a built-in set or a path, are grey or coloured pictures.
+    """Whether data called ``name``, a built-in set or a path, are grey or coloured images.
 
     Of a ``.npy`` or ``.npz`` file what lies in it tells, if it can be read.
     """
@@ -95,7 +95,7 @@ def read(name: str, root: Path | None = None) -> Rows:
 
 
 def _thresholded(rows: Rows) -> Rows:
-    """The bits of pictures: 1 where a pixel is at least half of the brightest level."""
+    """The bits of images: 1 where a pixel is at least half of the brightest level."""
     assert rows.levels is not None
     note = "binarised: 1 from half of the brightest level on"
     bits = (2 * rows.x.astype(int) >= rows.levels - 1).astype(np.uint8)

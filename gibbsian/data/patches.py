@@ -1,4 +1,4 @@
-"""Photographs of any sizes: square patches cut at random, split by picture."""
+"""Photographs of any sizes: square patches cut at random, split by image."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HELD_OUT = (
     "sail",
     "tulips",
 )
-"""Names, without ending, of the pictures that are never trained on: the test pictures of the studies."""
+"""Names, without ending, of the images that are never trained on: the test images of the studies."""
 PATCHES = 4_000
 
 
@@ -36,12 +36,12 @@ def folder_of(source: str | Path, root: Path | None = None) -> Path:
             return place
     raise ValueError(
         f"the photographs called {PHOTOS!r} are in none of {', '.join(map(str, places))}; put a folder of "
-        "pictures there, name its folder by --data-root or $GIBBSIAN_DATA, or give a folder of your own"
+        "images there, name its folder by --data-root or $GIBBSIAN_DATA, or give a folder of your own"
     )
 
 
 def photographs(path: Path, grey: bool = False) -> dict[str, np.ndarray]:
-    """Name without ending -> picture ``[C, H, W]`` uint8, in order of name, from a folder, zip or file.
+    """Name without ending -> image ``[C, H, W]`` uint8, in order of name, from a folder, zip or file.
 
     Grey on request (luma of BT.601) or where all are, otherwise RGB. ValueError as ``read_images``.
     """
@@ -61,7 +61,7 @@ def photographs(path: Path, grey: bool = False) -> dict[str, np.ndarray]:
 def split(names: list[str]) -> dict[str, list[str]]:
     """``names`` for training, validation and test: by ``HELD_OUT``, else every eighth name.
 
-    At least one of each where there are three pictures; a single picture is in all of them.
+    At least one of each where there are three images; a single image is in all of them.
     """
     if len(names) < 3:
         return {"train": names, "valid": names[:1], "test": names[-1:]}
@@ -74,7 +74,7 @@ def split(names: list[str]) -> dict[str, list[str]]:
 
 
 def cut(pictures: list[np.ndarray], n: int, side: int, rng: np.random.Generator) -> np.ndarray:
-    """``[n, C, side, side]``: patches at random places, pictures in proportion to their places.
+    """``[n, C, side, side]``: patches at random places, images in proportion to their places.
 
     Mirrored left to right half of the time.
     """
@@ -91,8 +91,8 @@ def cut(pictures: list[np.ndarray], n: int, side: int, rng: np.random.Generator)
 def read_patches(path: Path, side: int, n: int, seed: int, grey: bool = False) -> Rows:
     """``n`` patches for training, an eighth as many each for validation and test: ``[N, C, side, side]``.
 
-    Whole pictures are held out, so that no test patch overlaps one of training. Raises ValueError for
-    a picture smaller than a patch, naming it.
+    Whole images are held out, so that no test patch overlaps one of training. Raises ValueError for
+    an image smaller than a patch, naming it.
     """
     pictures = photographs(path, grey)
     for name, picture in pictures.items():
@@ -112,7 +112,7 @@ def read_patches(path: Path, side: int, n: int, seed: int, grey: bool = False) -
     held = ", ".join(PurePosixPath(name).name for name in parts["test"])
     note = (
         f"{counts['train']} {kind} patches of {side}x{side} from {len(parts['train'])} of "
-        f"{len(pictures)} pictures; for test: {held}"
+        f"{len(pictures)} images; for test: {held}"
     )
     x = np.ascontiguousarray(np.concatenate(rows))
     return Rows(x, notes=(note,), valids=counts["valid"], tests=counts["test"], levels=256)

@@ -27,9 +27,9 @@ class Picture:
 
 
 def read_picture(path: Path) -> Picture:
-    """The picture in a file: grey or colour, 8 bits, 16 where grey, with transparency or a palette.
+    """The image in a file: grey or colour, 8 bits, 16 where grey, with transparency or a palette.
 
-    Turned upright as its camera says. Raises ValueError for what is no picture or has numbers of
+    Turned upright as its camera says. Raises ValueError for what is no image or has numbers of
     another kind; warns where 16-bit colours are read as 8.
     """
     try:
@@ -62,7 +62,7 @@ def read_picture(path: Path) -> Picture:
 
 
 def opacity(picture: Picture, size: tuple[int, ...]) -> np.ndarray | None:
-    """The picture's alpha resized to ``size`` (height, width) by bicubic interpolation, uint8."""
+    """The image's alpha resized to ``size`` (height, width) by bicubic interpolation, uint8."""
     if picture.alpha is None:
         return None
     large = interpolate(picture.alpha[None], size, mode="bicubic", antialias=True)
@@ -70,7 +70,7 @@ def opacity(picture: Picture, size: tuple[int, ...]) -> np.ndarray | None:
 
 
 def write_picture(path: Path, picture: np.ndarray, alpha: np.ndarray | None = None) -> None:
-    """Write ``picture [C, H, W]``, uint8 or grey uint16, with ``alpha [1, H, W]`` uint8 if there is one."""
+    """Write ``image [C, H, W]``, uint8 or grey uint16, with ``alpha [1, H, W]`` uint8 if there is one."""
     if alpha is not None:
         picture = np.concatenate([picture, alpha])
     array = picture[0] if len(picture) == 1 else np.ascontiguousarray(np.moveaxis(picture, 0, 2))

@@ -37,7 +37,7 @@ def looks_like_path(text: str) -> bool:
 
 
 def holds_images(path: Path) -> bool:
-    """Whether ``read`` takes ``path`` for pictures."""
+    """Whether ``read`` takes ``path`` for images."""
     return path.is_dir() or path.name.lower().endswith((".zip", *SUFFIXES))
 
 
@@ -80,7 +80,7 @@ Reader = TypeVar("Reader")
 
 
 def _known(readers: Mapping[str, Reader], path: Path) -> Reader | None:
-    """What reads files of the ending that ``path`` has; None for pictures."""
+    """What reads files of the ending that ``path`` has; None for images."""
     name = path.name.lower()
     if holds_images(path):
         return None

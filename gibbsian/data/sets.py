@@ -89,7 +89,7 @@ STACKS = 128_000
 
 
 def _stacked_mnist(paths: list[Path]) -> Rows:
-    """Three random digits as the colours of one picture (Srivastava et al. 2017; Du et al. 2020).
+    """Three random digits as the colours of one image (Srivastava et al. 2017; Du et al. 2020).
 
     The target is the number of its mode out of 1000, d1 + 10 d2 + 100 d3.
     """
@@ -198,7 +198,7 @@ NAMED: dict[str, Named] = {
         "400 faces of 40 people, 112x92", ("images/orl_faces.npz",), _faces("person"), True
     ),
     "cifar10-jpeg75": Named(
-        "30000 CIFAR-10 pictures as JPEG of quality 75, 32x32",
+        "30000 CIFAR-10 images as JPEG of quality 75, 32x32",
         ("images/cifar10_jpeg75.zip",),
         _cifar,
         True,

@@ -221,7 +221,7 @@ def whole_for_training(x: NDArray[Any], columns: tuple[str, ...]) -> Dataset:
 def check_able(config: Config, data: Dataset, needed: Literal["density", "energy"]) -> None:
     """ValueError naming the reason unless the method gives what is ``needed`` on these data."""
     if method_class(config.method).conditional:
-        raise ValueError(f"{config.method} is a model of pictures given others, not of rows")
+        raise ValueError(f"{config.method} is a model of images given others, not of rows")
     with torch.random.fork_rng(devices=[]):
         method = untrained(config, data)[1]
     if isinstance(method, HasLogWeights):

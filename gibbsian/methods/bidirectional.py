@@ -59,7 +59,7 @@ def noise_levels(options: Mapping[str, Any]) -> Mapping[str, Any]:
 class BidirectionalBounds(TrainingMethod):
     """Bidirectional bounds: one bound on log Z from below for the generator, one from above for the energy.
 
-    log Z = E_q[-E] + H(q) + KL(q || p), q the law of the generator. VGAN plays min-max on the first
+    log Z = E_q[-E] + H(q) + KL(q || p), q the distribution of the generator. VGAN plays min-max on the first
     two terms, a lower bound; minimising a lower bound over the energy is safe only while it is
     tight. Here the energy descends E_data[E] - E_q[E] + M P, where the penalty P stands for the gap:
     with the right weight the sum is an upper bound on the negative log-likelihood. The generator

@@ -55,7 +55,7 @@ class GAN(TrainingMethod):
     """GAN: a generator against a critic f, with the classic, non-saturating or Wasserstein loss.
 
     The energy is -f. For a game of logits f tends to log p_data - log p_G, so that the generator's
-    law times exp(-E) is nearer the data: the target of latent sampling is "tilted". A Wasserstein
+    distribution times exp(-E) is nearer the data: the target of latent sampling is "tilted". A Wasserstein
     critic is no log-ratio and has no such target. Neither is a density on x.
 
     Args:

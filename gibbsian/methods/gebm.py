@@ -1,4 +1,4 @@
-"""Generalized energy-based models: an energy on a generator's law (Arbel, Zhou, Gretton 2021)."""
+"""Generalized energy-based models: an energy on a generator's distribution (Arbel, Zhou, Gretton 2021)."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from gibbsian.methods.smoothness import Smoothness, bounded, has_trainable
 
 
 class GEBM(TrainingMethod):
-    """GEBM: the law of a generator, the base B, reweighted by an energy: dQ = exp(-E - A) dB.
+    """GEBM: the distribution of a generator, the base B, reweighted by an energy: dQ = exp(-E - A) dB.
 
-    The energy maximises KALE, a lower bound on KL(P || B) that is finite for laws on different
+    The energy maximises KALE, a lower bound on KL(P || B) that is finite for distributions on different
     supports: F(E + A) = -E_P[E + A] - E_B[exp(-(E + A))] + 1, with A an estimate of log Z =
     log E_B[exp(-E)] learned beside it. The base minimises it: its samples move towards low
     energy, weighted by exp(-E). Samples of the model need chains in latent space; those of
@@ -36,7 +36,7 @@ class GEBM(TrainingMethod):
     Args:
         objective: kale learns A (unbiased gradients); donsker-varadhan takes the log of the batch
             mean of exp(-E) in its place.
-        base: implicit: E is relative to the generator's law, which needs no density. explicit: the
+        base: implicit: E is relative to the generator's distribution, which needs no density. explicit: the
             same with an invertible generator, so that the model has the density q(x) exp(-E(x)) / Z.
             proposal: the network is an energy in its own right, exp(-E(x)) / Z, learned by
             maximum likelihood with an invertible generator as importance proposal.

@@ -19,7 +19,7 @@ Layers = tuple[Tensor, ...]
 
 @runtime_checkable
 class Beliefs(Protocol):
-    """Parameters of every conditional law; ``sizes`` of x, h_1, ..., h_L."""
+    """Parameters of every conditional distribution; ``sizes`` of x, h_1, ..., h_L."""
 
     sizes: tuple[int, ...]
 
@@ -31,7 +31,7 @@ class Beliefs(Protocol):
 
 
 def drawn(a: Tensor, u: Tensor) -> Tensor:
-    """Units of the law of parameters ``a`` by its inverse distribution function at ``u [..., n]``.
+    """Units of the distribution of parameters ``a`` by its inverse distribution function at ``u [..., n]``.
 
     Once drawn they are observed: nothing is differentiated through them.
     """

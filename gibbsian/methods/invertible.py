@@ -12,7 +12,7 @@ def as_invertible(generator: nn.Module) -> Invertible:
     """``generator`` itself; ValueError if it is not an ``Invertible``."""
     if not isinstance(generator, Invertible):
         raise ValueError(
-            f"the law of {type(generator).__name__} has no density that can be computed; use an "
+            f"the distribution of {type(generator).__name__} has no density that can be computed; use an "
             "invertible generator (--generator flow, or a class with forward_with_log_det and "
             "inverse_with_log_det), or base implicit"
         )
@@ -40,7 +40,9 @@ def measure_over_base(base: str, measure: Measure | Undefined) -> Measure | Unde
     a normaliser.
     """
     if base == "implicit":
-        return Undefined(measure.shape, "the base is a generator's law, which has no density here")
+        return Undefined(
+            measure.shape, "the base is a generator's distribution, which has no density here"
+        )
     if isinstance(measure, Counting):
         raise ValueError("an invertible generator needs continuous data; use base implicit")
     if base == "proposal" and isinstance(measure, Undefined):

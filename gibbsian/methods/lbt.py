@@ -49,7 +49,7 @@ class LearningByTeaching(TrainingMethod):
     generator maximises E_data log p_M(x; phi*), reached through the student's K next steps, which
     are differentiated. With a student rich enough that is maximum likelihood for the generator, the
     divergence that punishes dropped modes. A GAN term of weight ``gan_weight`` (LBT-GAN) repairs
-    what a weak student cannot see: both terms are smallest where the generator's law is the data's.
+    what a weak student cannot see: both terms are smallest where the generator's distribution is the data's.
 
     Args:
         unroll_steps: K, student steps that the generator looks ahead.

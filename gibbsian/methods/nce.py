@@ -87,7 +87,7 @@ class NoiseContrast(TrainingMethod):
 
     @torch.no_grad()
     def initialise_A(self, rows: int) -> None:
-        """A = mean log p~ - log q over draws of a fixed law q, the same on every process.
+        """A = mean log p~ - log q over draws of a fixed distribution q, the same on every process.
 
         By Jensen's inequality that lies below log Z, as near as a start need be.
         """

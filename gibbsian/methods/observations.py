@@ -1,4 +1,4 @@
-"""What a decoder's output means: the law p(x|z) of an observation given its parameters."""
+"""What a decoder's output means: the distribution p(x|z) of an observation given its parameters."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Normals:
 
 
 Observation = Bits | Normals
-"""A law of x with parameters a; ``draw`` is deterministic in its noise."""
+"""A distribution of x with parameters a; ``draw`` is deterministic in its noise."""
 
 
 def observation_of(measure: Measure | Undefined) -> Observation:

@@ -1,6 +1,6 @@
-"""Laws of the latent variables that are reparameterised: z = m + s eps, eps from a fixed law.
+"""Laws of the latent variables that are reparameterised: z = m + s eps, eps from a fixed distribution.
 
-Kingma, Welling (2014), section 2.4: location-scale families; the Laplace and the logistic law draw
+Kingma, Welling (2014), section 2.4: location-scale families; the Laplace and the logistic distribution draw
 their eps by the inverse of the distribution function.
 """
 
@@ -63,7 +63,7 @@ def location_and_log_scale(parameters: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class LocationScale:
-    """A family of laws of z with independent coordinates, by the law of its noise eps.
+    """A family of distributions of z with independent coordinates, by the distribution of its noise eps.
 
     ``noise(shape, rng)`` draws eps, ``log_density(eps)`` is taken entry by entry; ``entropy`` (nats)
     and ``variance`` are those of one coordinate of eps, whose mean is 0.

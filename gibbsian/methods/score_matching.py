@@ -47,8 +47,8 @@ def sliced(energy: Map, x: Tensor, xi: Tensor) -> Tensor:
 class ScoreMatching(TrainingMethod):
     """Score matching: grad E is fitted to -grad log p, which knows no normaliser.
 
-    No chain runs in training. With objective denoising (Vincent 2011) the model is the data's law
-    smoothed by N(0, sigma^2 I), not the law itself; sliced (Song et al. 2019) has no smoothing but
+    No chain runs in training. With objective denoising (Vincent 2011) the model is the data's distribution
+    smoothed by N(0, sigma^2 I), not the distribution itself; sliced (Song et al. 2019) has no smoothing but
     second derivatives, a larger variance, and needs a smooth density. Either is blind to how much
     mass modes hold that are far apart on the scale of sigma: no point between them says so.
 

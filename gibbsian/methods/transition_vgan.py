@@ -34,7 +34,7 @@ class TransitionVGAN(TrainingMethod):
     """Transition VGAN: the energy against one noisy step, through an auto-encoder's code, from the data.
 
     x~ = Decode(m u + (1 - m) Encode(x)) with m a random mask and u uniform in [-1, 1]^d, so that
-    q(x~) is the data's law moved by p(x~|x). As long as x~ stays near x, the entropy of q is about
+    q(x~) is the data's distribution moved by p(x~|x). As long as x~ stays near x, the entropy of q is about
     that of the data, a constant, and the bound of VGAN can do without it (Zhai, Cheng, Feris, Zhang
     2016, section 5, equation 10): one-step contrastive divergence with a learned step. An
     ``energy_weight`` rho of 0 is an auto-encoder that ignores the energy, 1 a step that may forget

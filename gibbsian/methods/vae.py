@@ -26,7 +26,7 @@ class VAE(TrainingMethod):
     log p(x) = KL(q(z|x) || p(z|x)) + L, L = E_q[log p(x, z) - log q(z|x)]. With z = m(x) + s(x) eps
     the expectation is over eps alone and L is differentiated through z. Bits have a Bernoulli
     decoder, all other data a Gaussian one with a mean and a variance per coordinate; the model is
-    normalised, so that its likelihood is bounded without any log Z. Grey pictures are densities
+    normalised, so that its likelihood is bounded without any log Z. Grey images are densities
     here and not probabilities of ink.
 
     Args:

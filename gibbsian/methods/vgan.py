@@ -28,7 +28,7 @@ class VGAN(TrainingMethod):
 
     Args:
         generator_steps: generator steps per energy step.
-        entropy: what stands for the entropy of the generator's law: surrogate (needs an energy
+        entropy: what stands for the entropy of the generator's distribution: surrogate (needs an energy
             with experts, such as bounded) or none.
         data_surrogate_weight: weight of the surrogate at the data, which the energy's step raises so that
             each expert's mean stays near 1/2; must be 0 for an energy without experts.

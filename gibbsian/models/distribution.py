@@ -30,7 +30,7 @@ def as_distribution(model: Model, seed: int = 0) -> ModelDistribution:
 
 
 class ModelDistribution(Distribution):
-    """The law of a trained model; ``batch_shape`` is empty, ``event_shape`` that of one observation.
+    """The distribution of a trained model; ``batch_shape`` is empty, ``event_shape`` that of one observation.
 
     Successive calls of ``sample`` go on in one stream of random numbers, which is the object's own;
     the global generator is not touched. Values on a grid are scored at the value itself.

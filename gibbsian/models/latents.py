@@ -1,4 +1,4 @@
-"""Pictures of a latent space: its plane on a grid, or one coordinate after another."""
+"""Images of a latent space: its plane on a grid, or one coordinate after another."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ def learned_log_z(model: Model) -> Estimate | None:
 def entropy_of(method: TrainingMethod) -> Entropy | None:
     """How the entropy of the generator's law is known; None where that law has no part in the energy.
 
-    Any law bounds log Z: an invertible generator is valued by its own volume, without output noise.
+    Any distribution bounds log Z: an invertible generator is valued by its own volume, without output noise.
     """
     prior, generator = getattr(method, "prior", None), getattr(method, "generator", None)
     lower = getattr(method, "lower_bound", None)
@@ -156,10 +156,10 @@ def entropy_of(method: TrainingMethod) -> Entropy | None:
 
 
 def generator_bound(model: Model, seed: int) -> Estimate | NotDefined | None:
-    """Gibbs' lower side of log Z by the law of the method's own generator.
+    """Gibbs' lower side of log Z by the distribution of the method's own generator.
 
     A bound in expectation where the entropy's conditions are proved, otherwise an estimate. None
-    without a generator whose law has a density on all of x, or without a measure.
+    without a generator whose distribution has a density on all of x, or without a measure.
     """
     method = model.method
     entropy, measure = entropy_of(method), method.measure
@@ -174,11 +174,11 @@ def generator_bound(model: Model, seed: int) -> Estimate | NotDefined | None:
         z = entropy.prior.sample(DRAWS, rng)
         draws = entropy(generator, z, *entropy.randomness(z, measure.shape, rng))
         if measure.log_density(draws.x).isneginf().any():
-            return NotDefined("the generator's law reaches beyond the box")
+            return NotDefined("the generator's distribution reaches beyond the box")
     if not draws.entropy.isfinite().all():
         return NotDefined("the generator's Jacobian has lost rank")
     conditions = f", if {' and '.join(guarantee.conditions)}" if guarantee.conditions else ""
-    how = f"the generator's law{conditions}"
+    how = f"the generator's distribution{conditions}"
     return variational_lower(method.energy, measure, draws, is_bound=guarantee.proved, how=how)
 
 

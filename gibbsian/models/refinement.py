@@ -1,4 +1,4 @@
-"""Better samples from a trained pair: Markov chains on the law that the method declares.
+"""Better samples from a trained pair: Markov chains on the distribution that the method declares.
 
 A method with a latent target is refined in its generator's latent space, started at the prior; one
 with an energy alone in data space, started at its own samples.

@@ -15,7 +15,7 @@ from gibbsian.methods import SuperResolution
 from gibbsian.models.model import Model
 
 TILE, OVERLAP, TOGETHER = 48, 8, 8
-"""Pixels of the small picture along a tile, shared with its neighbour, and tiles inferred at a time."""
+"""Pixels of the small image along a tile, shared with its neighbour, and tiles inferred at a time."""
 BT601 = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
 """RGB to brightness and two differences of colours, as in JPEG."""
 
@@ -23,11 +23,11 @@ BT601 = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0
 def enlarge(
     model: Model, picture: Picture, rng: Generator, tile: int = TILE, progress: bool = False
 ) -> np.ndarray:
-    """What ``picture`` may have been, factor f larger: one sample, ``[C, f H, f W]`` of its own kind.
+    """What ``image`` may have been, factor f larger: one sample, ``[C, f H, f W]`` of its own kind.
 
-    A model of grey pictures enlarges a photograph's brightness and its colours are interpolated; a
-    model of colours takes a grey picture for a colour one. ``tile``: side in pixels of the small
-    picture. Tiles overlap and are blended; memory beside the result grows with the picture's
+    A model of grey images enlarges a photograph's brightness and its colours are interpolated; a
+    model of colours takes a grey image for a colour one. ``tile``: side in pixels of the small
+    image. Tiles overlap and are blended; memory beside the result grows with the image's
     width alone. Raises ValueError for another method's model, or a tile too small to overlap.
     """
     method = model.method
@@ -105,5 +105,5 @@ def from_units(u: Tensor, units: Transform) -> Tensor:
 
 
 def white(units: Transform) -> float:
-    """The brightest value of the pictures that the model was trained on."""
+    """The brightest value of the images that the model was trained on."""
     return units.levels[0] - 1.0 if units.levels[0] else 2.0 * units.scale[0]

@@ -28,7 +28,7 @@ class ConvCode(nn.Module):
     """``depth`` 4x4 convolutions of stride 2, flattened: ``[B, C, H, W] -> [B, features]``.
 
     Channels double from one to the next. Batch normalisation, if asked for, spares the first. Raises
-    ValueError for a picture that cannot be halved so often.
+    ValueError for an image that cannot be halved so often.
 
     Args:
         time: take a noise level as a second input, as the diffusion bound needs.
@@ -53,7 +53,7 @@ class ConvCode(nn.Module):
         planes, height, width = image_shape(space)
         if min(height, width) < 2**depth:
             raise ValueError(
-                f"a picture of {height}x{width} cannot be halved {depth} times; use a smaller depth"
+                f"an image of {height}x{width} cannot be halved {depth} times; use a smaller depth"
             )
         self.sizes = [(height >> i, width >> i) for i in range(depth + 1)]
         self.counts = [planes, *(channels << i for i in range(depth))]

@@ -1,4 +1,4 @@
-"""Decoders p(x|z): ``[B, latent]`` to the parameters of a law of x.
+"""Decoders p(x|z): ``[B, latent]`` to the parameters of a distribution of x.
 
 Of binary data the logits of independent bits, ``[B, *event]``; of other data the means and
 log-variances of independent Gaussians, ``[B, 2, *event]``, the means squashed into the space's box

@@ -1,6 +1,6 @@
 """Features of networks trained on ImageNet, with weights from files: statistics and perceptual distances.
 
-Pictures are in the networks' units, [-1, 1], RGB or grey; the weights lie in the folder ``nets`` of the
+Images are in the networks' units, [-1, 1], RGB or grey; the weights lie in the folder ``nets`` of the
 data root ($GIBBSIAN_DATA or the user's cache) and are never fetched.
 """
 
@@ -32,7 +32,7 @@ def weights(file: str, network: str) -> dict[str, Tensor]:
 def colours(y: Tensor) -> Tensor:
     """``[B, 1 or 3, H, W]`` in [-1, 1] as RGB in [0, 255]; ValueError for other channels."""
     if y.shape[1] not in (1, 3):
-        raise ValueError(f"this network sees grey or RGB pictures, not {y.shape[1]} channels")
+        raise ValueError(f"this network sees grey or RGB images, not {y.shape[1]} channels")
     return (127.5 * (y + 1.0)).expand(-1, 3, -1, -1)
 
 
@@ -98,7 +98,7 @@ class SqueezeNet(nn.Module):
 
 STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)
 TAPS = (3, 5, 11)
-"""Blocks whose outputs a perceptual distance compares: 4, 8 and 16 times smaller than the picture."""
+"""Blocks whose outputs a perceptual distance compares: 4, 8 and 16 times smaller than the image."""
 
 
 def same(x: Tensor, layer: nn.Conv2d) -> Tensor:

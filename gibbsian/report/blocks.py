@@ -1,4 +1,4 @@
-"""What a page is made of: text, tables, pictures and folds in sections. Knows no run and no format.
+"""What a page is made of: text, tables, images and folds in sections. Knows no run and no format.
 
 ``render_html`` and ``render_markdown`` write a ``Page`` out; build one of these to show anything else.
 """
@@ -57,12 +57,12 @@ class PageImage:
 
     def __post_init__(self) -> None:
         if not self.alt.strip():
-            raise ValueError(f"picture {self.name!r} needs a text that says what is seen on it")
+            raise ValueError(f"image {self.name!r} needs a text that says what is seen on it")
 
 
 @dataclass(frozen=True)
 class ImageRow:
-    """Pictures side by side where there is room, below one caption."""
+    """Images side by side where there is room, below one caption."""
 
     items: tuple[PageImage, ...]
     caption: str

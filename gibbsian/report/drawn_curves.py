@@ -17,10 +17,10 @@ DATA, MODEL, GREY = "#1f5fa8", "#b93a08", "#4b5563"
 COLOURS = (DATA, MODEL, "#15803d", "#7e22ce", GREY, "#a16207")
 DASHES = ("-", "--", ":", "-.")
 WIDTH = 4.6
-"""Inches. One panel a picture, so that its letters are as large as the text on a phone too."""
+"""Inches. One panel an image, so that its letters are as large as the text on a phone too."""
 
 LONGEST = 56
-"""Letters of a label that fit on one line of a picture."""
+"""Letters of a label that fit on one line of an image."""
 
 LEVELS: Mapping[str, str] = {
     "log_z_lower": "log Z from below",
@@ -58,7 +58,7 @@ def number(value: float) -> str:
 
 
 def losses(record: Record) -> list[PageImage]:
-    """What each player descended and logged over the rounds, a picture per player."""
+    """What each player descended and logged over the rounds, an image per player."""
     pictures = []
     for player, series in _series(record.metrics).items():
         series = {name: points for name, points in series.items() if points}

@@ -1,4 +1,4 @@
-"""Pictures of what a model makes: samples, energies, landscape, latent plane. Each says what it shows."""
+"""Images of what a model makes: samples, energies, landscape, latent plane. Each says what it shows."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _sheet(name: str, title: str, images: NDArray, columns: int) -> PageImage:
     axes.axis("off")
     height, width = images.shape[2:]
     alt = (
-        f"{title}: {len(images)} pictures of {width} by {height} pixels; mean value "
+        f"{title}: {len(images)} images of {width} by {height} pixels; mean value "
         f"{number(float(images.mean()))}, standard deviation {number(float(images.std()))}."
     )
     return figure_image(figure, name, alt, "png")
@@ -96,7 +96,7 @@ def sample_sheet(images: NDArray, columns: int = 8) -> NDArray:
 
 
 def as_pictures(array: NDArray) -> NDArray:
-    """Rows of s^2 >= 16 numbers within [0, 1] as pictures ``[n, 1, s, s]``, everything else as it is."""
+    """Rows of s^2 >= 16 numbers within [0, 1] as images ``[n, 1, s, s]``, everything else as it is."""
     side = math.isqrt(array[0].size)
     bits = array.ndim == 2 and array.min() >= 0 and array.max() <= 1
     return (
@@ -161,7 +161,7 @@ def landscape(arrays: Arrays) -> list[PageImage]:
 
 
 def manifold(arrays: Arrays) -> list[PageImage]:
-    """What the model makes of a grid of its latent plane: pictures, or the images of the grid's lines."""
+    """What the model makes of a grid of its latent plane: images, or the images of the grid's lines."""
     if "manifold" not in arrays or arrays["manifold"][0].size == 1:
         return []
     x = arrays["manifold"]

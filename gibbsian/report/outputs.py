@@ -36,7 +36,7 @@ def check_output(path: Path, endings: Sequence[str], option: str = "--output") -
 def write_points(path: Path, x: Tensor, columns: int = 8, header: Sequence[str] = ()) -> None:
     """Write ``x [n, *event]`` as .npy, .npz (array ``x``), .csv (flattened rows) or .png.
 
-    A .png has ``columns`` pictures in a row, or is a scatter of the first two columns. A .csv begins with
+    A .png has ``columns`` images in a row, or is a scatter of the first two columns. A .csv begins with
     the names in ``header``, if any.
     """
     if path.suffix in IN_PARTS:
@@ -114,7 +114,7 @@ def _picture(buffer: io.BytesIO, array: np.ndarray, columns: int) -> None:
 
 
 def write_page(path: Path, page: Page) -> None:
-    """Write ``page`` as one .html file, or as .md with its pictures in ``STEM_figures/`` beside it."""
+    """Write ``page`` as one .html file, or as .md with its images in ``STEM_figures/`` beside it."""
     if path.suffix == ".html":
         write_atomic(path, render_html(page).encode())
         return

@@ -140,7 +140,7 @@ def run_sections(record: Record) -> Iterator[Section]:
 
 
 def _plain_sections(record: Record) -> Iterator[Section]:
-    """The same without pictures, of which hundreds take minutes."""
+    """The same without images, of which hundreds take minutes."""
     blocks = list(_results(record, drawn=False))
     command = f"gibbsian report {shlex.quote(str(record.path))} --output one.html"
     blocks.append(Prose("Curves, samples and energies of this run alone:", command))
@@ -218,7 +218,7 @@ def _training(record: Record) -> Iterator[Block]:
         resume = f"gibbsian train --resume {shlex.quote(str(record.path))}"
         yield Prose("No round was logged yet. This goes on with the run:", resume)
         return
-    yield ImageRow(tuple(told), "What each player descended and logged, a picture per player.")
+    yield ImageRow(tuple(told), "What each player descended and logged, an image per player.")
     if bounds:
         caption = "On batches and training weights: the way there, not the result."
         yield ImageRow(tuple(bounds), f"Bounds and estimates over the rounds. {caption}")

@@ -1,4 +1,4 @@
-"""A page as one HTML file that asks for nothing outside, or as Markdown with pictures beside it."""
+"""A page as one HTML file that asks for nothing outside, or as Markdown with images beside it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$&])|^(?=[-+=])")
 
 
 def render_html(page: Page) -> str:
-    """``page`` with style and pictures inside the file; every text is escaped."""
+    """``page`` with style and images inside the file; every text is escaped."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
@@ -30,12 +30,12 @@ def render_html(page: Page) -> str:
 
 
 def data_uri(picture: PageImage) -> str:
-    """The picture as an address that holds the picture itself."""
+    """The image as an address that holds the image itself."""
     return f"data:{MEDIA[picture.format]};base64,{base64.b64encode(picture.content).decode()}"
 
 
 def render_markdown(page: Page, folder: str) -> tuple[str, dict[str, bytes]]:
-    """``page`` as Markdown that shows pictures of ``folder``, and these: file name -> content."""
+    """``page`` as Markdown that shows images of ``folder``, and these: file name -> content."""
     files: dict[str, bytes] = {}
     parts = [f"# {escaped(page.title)}", escaped(page.lead)]
     for section in page.sections:
@@ -84,7 +84,7 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _free_name(picture: PageImage, files: dict[str, bytes]) -> str:
-    """The picture's file name, numbered where another run's has taken it."""
+    """The image's file name, numbered where another run's has taken it."""
     stem = re.sub(r"[^a-z0-9]+", "-", picture.name.lower()).strip("-") or "picture"
     name, number = f"{stem}.{picture.format}", 1
     while name in files:

@@ -83,7 +83,7 @@ def importance_ess(log_weight: Tensor) -> Tensor:
 
 
 def pareto_k(log_weight: Tensor) -> Tensor:
-    """Shape k of a generalised Pareto law fitted to the largest weights, ``[..., n] -> [...]``.
+    """Shape k of a generalised Pareto distribution fitted to the largest weights, ``[..., n] -> [...]``.
 
     Below 0.7 the mean of the weights converges at a practical rate (Vehtari, Simpson, Gelman, Yao,
     Gabry, 2024); the fit is Zhang and Stephens' (2009) with that paper's weak prior at 0.5, on

@@ -15,7 +15,7 @@ from gibbsian.core.numerics import jacobian, log_det_gram
 
 @dataclass(frozen=True)
 class Tilted:
-    """U(z) = beta E(G(z)) - log p0(z): the law of G(z) tilted by exp(-beta E)."""
+    """U(z) = beta E(G(z)) - log p0(z): the distribution of G(z) tilted by exp(-beta E)."""
 
     energy: Energy
     generator: Callable[[Tensor], Tensor]
@@ -59,7 +59,7 @@ def latent_energy(
 ) -> Energy:
     """The energy U on latent ``z [B, d]`` whose samples z give model samples G(z).
 
-    ``"tilted"``: U = beta E(G(z)) - log p0(z), where the model is the generator's law times
+    ``"tilted"``: U = beta E(G(z)) - log p0(z), where the model is the generator's distribution times
     exp(-E): generalized energy-based models, a discriminator's logit.
     ``"energy"``: U = beta E(G(z)) - 1/2 log det J^T J, J = dG/dz, where the energy alone models the
     data: VGAN, bidirectional bounds. By the area formula x = G(z) then has density proportional to

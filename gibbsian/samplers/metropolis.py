@@ -25,7 +25,7 @@ from gibbsian.samplers.potential import AnnealingPath, Evaluate, refuse_bounded
 
 @runtime_checkable
 class Proposal(Protocol):
-    """A law to draw from whose log-density is known, up to a constant."""
+    """A distribution to draw from whose log-density is known, up to a constant."""
 
     def sample(self, n: int, rng: Generator) -> Tensor:
         """``[n, *event]`` independent draws."""
@@ -42,7 +42,7 @@ def check_proposal(proposal: object) -> None:
         if not callable(getattr(proposal, name, None)):
             raise ValueError(
                 f"the proposal {type(proposal).__name__} has no {name}(...), so its draws cannot "
-                f"be {purpose}; pass a law with sample(n, rng) and log_density(x), such as "
+                f"be {purpose}; pass a distribution with sample(n, rng) and log_density(x), such as "
                 "gibbsian.core.measures.Gaussian"
             )
 

@@ -29,12 +29,12 @@ def invert_cdf(cdf: Map, low: float, high: float, iterations: int = 60) -> Map:
     """The inverse of a continuous distribution function on [low, high], by bisection.
 
     The interval halves ``iterations`` times. ``cdf`` need not be normalised: it is scaled so that
-    it runs from 0 at ``low`` to 1 at ``high``, which truncates the law to that interval.
+    it runs from 0 at ``low`` to 1 at ``high``, which truncates the distribution to that interval.
 
     Raises ValueError if ``cdf`` does not rise from ``low`` to ``high``.
 
     >>> median = invert_cdf(lambda x: 1 - torch.exp(-x), 0.0, 50.0)(torch.tensor([0.5]))
-    >>> f"{float(median):.4f}"  # of the exponential law: log 2
+    >>> f"{float(median):.4f}"  # of the exponential distribution: log 2
     '0.6931'
     """
     ends = cdf(torch.tensor([low, high], dtype=torch.float64))
@@ -58,7 +58,7 @@ def invert_cdf(cdf: Map, low: float, high: float, iterations: int = 60) -> Map:
 
 
 class TabulatedCDF:
-    """The law on an interval whose density is piecewise linear between tabulated values.
+    """The distribution on an interval whose density is piecewise linear between tabulated values.
 
     ``grid [n]``: increasing points; ``log_density [n]``: unnormalised, in nats. Event shape (1,).
     ``log_z`` is the log of the trapezoid sum, the normaliser of the table.
@@ -112,7 +112,7 @@ class TabulatedCDF:
 
 @dataclass(frozen=True)
 class Transformed:
-    """The law of y = forward(z), z from ``base``, by change of variables.
+    """The distribution of y = forward(z), z from ``base``, by change of variables.
 
     ``forward`` and ``inverse`` map ``[B, *event] -> [B, *event]`` row by row and are each other's
     inverse; the Jacobian is exact, by automatic differentiation: use it in few dimensions.

@@ -1,4 +1,4 @@
-"""Entropies of a generator's law against closed forms and brute force."""
+"""Entropies of a generator's distribution against closed forms and brute force."""
 
 import copy
 import math

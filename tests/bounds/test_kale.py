@@ -1,4 +1,4 @@
-"""The chain F <= L <= KL on laws that can be enumerated; the envelope gradient; weak convergence."""
+"""The chain F <= L <= KL on distributions that can be enumerated; the envelope gradient; weak convergence."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def test_masks():
     assert read_mask("left", square).view(4, 4)[:, :2].all()
     assert int(read_mask("right", square).sum()) == 8
     assert read_mask("bottom", colour)[:, 1].all() and not read_mask("bottom", colour)[:, 0].any()
-    with pytest.raises(ValueError, match="no pictures with halves"):
+    with pytest.raises(ValueError, match="no images with halves"):
         read_mask("top", unscaled((5,)))
 
 

@@ -175,10 +175,10 @@ def test_the_settings_of_a_comparison(stranger, capsys):
     """A comparison that stands in the folder brings its own rows."""
     (stranger / "out").mkdir()
     row = {"label": "mine", "method": "cd", "options": {"energy": "theirs:Net"}}
-    from gibbsian.experiments.compare.settings import ComparisonSettings, Contestant
+    from gibbsian.experiments.compare.settings import ComparisonSettings, MethodVariant
 
-    settings = ComparisonSettings("moons", (Contestant("cd", "cd"),), 1, 1.0).to_json()
-    settings["contestants"].append(row)
+    settings = ComparisonSettings("moons", (MethodVariant("cd", "cd"),), 1, 1.0).to_json()
+    settings["variants"].append(row)
     write_record(stranger / "out/comparison.json", settings)
     assert main([*COMPARE, "--methods", "cd"]) == 2
     assert not (stranger / "RAN").exists() and "theirs" not in sys.modules

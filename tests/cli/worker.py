@@ -25,7 +25,7 @@ DATA = {"bihm": "digits-4-binary", "super-resolution": "digits"}
 
 
 def small(name):
-    """Ten rounds of ``name`` on ring8 (or on pictures, or bits) with small networks."""
+    """Ten rounds of ``name`` on ring8 (or on images, or bits) with small networks."""
     config = default_config(name, DATA.get(name, "ring8"))
     sizes = {"width": 16, "experts": 8, "layers": "8,4", "channels": 4, "orientations": 2}
     changes = sized(config, sizes)

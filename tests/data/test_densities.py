@@ -58,7 +58,7 @@ def test_integrates_to_one_and_agrees_with_samples(name: str) -> None:
     assert abs(float(p.sum()) - 1) < 2e-6
     x = draws(name)
 
-    # Entropy, means and second moments: |z| < 5 for 6 numbers of 11 laws, false alarm 4e-5.
+    # Entropy, means and second moments: |z| < 5 for 6 numbers of 11 distributions, false alarm 4e-5.
     plogp = torch.where(p > 0, p * log_p, torch.zeros(()))
     expected = [plogp.sum(), *(p @ grid), *(p @ grid.square()), p @ grid.prod(1)]
     observed = [known_density(name).log_prob(x), *x.T, *x.square().T, x.prod(1)]
@@ -66,7 +66,7 @@ def test_integrates_to_one_and_agrees_with_samples(name: str) -> None:
         error = values.std() / DRAWS**0.5 + 1e-6  # the checkerboard's entropy has no error
         assert abs(values.mean() - truth) < 5 * error
 
-    # Counts in 10 x 10 blocks of cells: chi-square, false alarm 1e-7 per law.
+    # Counts in 10 x 10 blocks of cells: chi-square, false alarm 1e-7 per distribution.
     mass = p.reshape(10, n // 10, 10, n // 10).sum((1, 3)).flatten() * DRAWS
     half = PLANES[name][0]
     block = ((x + half) / (2 * half) * 10).floor().clamp(0, 9).long()

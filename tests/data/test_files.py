@@ -95,7 +95,7 @@ def test_images_in_a_folder_a_zip_or_alone(tmp_path: Path, mode: str) -> None:
         for path in sorted(folder.iterdir()):
             archive.write(path, f"top/{path.name}")
         archive.writestr("__MACOSX/top/._000.png", b"junk")
-        archive.writestr("top/readme.txt", b"not a picture")
+        archive.writestr("top/readme.txt", b"not an image")
     np.testing.assert_array_equal(files.read(tmp_path / "in.zip").x, rows.x)
     np.testing.assert_array_equal(files.read(folder / "002.png").x, rows.x[2:3])
     data = load_dataset(folder)

@@ -1,4 +1,4 @@
-"""Patches of photographs: where they come from, which pictures are held out, what is refused."""
+"""Patches of photographs: where they come from, which images are held out, what is refused."""
 
 import zipfile
 
@@ -12,7 +12,7 @@ from gibbsian.data.patches import HELD_OUT, cut, photographs, read_patches, spli
 
 
 def write(folder, name, height, width, mode="RGB"):
-    """A picture whose red is the row and green the column (grey: the row): patches say where they were."""
+    """An image whose red is the row and green the column (grey: the row): patches say where they were."""
     rows, columns = np.mgrid[:height, :width].astype(np.uint8)
     channels = [rows, columns, np.full_like(rows, sum(map(ord, name)) % 200)]
     array = np.stack(channels, 2) if mode == "RGB" else rows
@@ -55,7 +55,7 @@ def test_the_studies_pictures_are_held_out_by_name():
 
 
 def test_large_pictures_give_more_patches():
-    """Of 900 patches a share 1/10 from the smaller picture: 90, 5 sigma 45."""
+    """Of 900 patches a share 1/10 from the smaller image: 90, 5 sigma 45."""
     small, large = (
         np.zeros((1, 8, 17), np.uint8),
         np.ones((1, 17, 16), np.uint8),

@@ -11,7 +11,7 @@ from gibbsian import cli
 from gibbsian.config.config import Source
 from gibbsian.experiments import budgets
 from gibbsian.experiments.compare import ComparisonSettings, compare, entries
-from gibbsian.experiments.compare.settings import contestants_of
+from gibbsian.experiments.compare.settings import variants_of
 from gibbsian.experiments.sweep.objectives import SWEEP_OBJECTIVES, Setting, density
 from gibbsian.models.model import load
 from gibbsian.models.train import train_config
@@ -48,7 +48,7 @@ def test_a_comparison_trains_where_it_is_asked_to(tmp_path, monkeypatch):
         return 2
 
     monkeypatch.setattr(entries, "rounds_within", rounds_within)
-    rows = contestants_of("gan,vgan")
+    rows = variants_of("gan,vgan")
     settings = ComparisonSettings(
         "ring8", rows, seeds=1, samples=40, source=Source(max_rows=300), device=TYPE
     )
@@ -65,7 +65,7 @@ def test_a_comparison_trains_where_it_is_asked_to(tmp_path, monkeypatch):
 
 
 def test_a_comparison_on_a_device_that_is_not_there(tmp_path):
-    settings = ComparisonSettings("ring8", contestants_of("gan"), device=f"{TYPE}:7")
+    settings = ComparisonSettings("ring8", variants_of("gan"), device=f"{TYPE}:7")
     with pytest.raises(ValueError, match="is not there"):
         compare(tmp_path / "out", settings, 1, lambda line: None)
     assert not (tmp_path / "out").exists()

@@ -90,7 +90,7 @@ def test_intervals_hold(rng: torch.Generator, monkeypatch: pytest.MonkeyPatch) -
     truths = {
         "auroc": norm.cdf(SHIFT / math.sqrt(2)),
         "aupr_anomalous": population_area(),
-        "aupr_normal": population_area(),  # the two laws mirror each other
+        "aupr_normal": population_area(),  # the two distributions mirror each other
         "fpr95": norm.cdf(norm.ppf(0.95) - SHIFT),
     }
     held = dict.fromkeys(truths, 0)

@@ -125,8 +125,8 @@ def test_gaussian_kernels_are_unbiased_and_their_intervals_hold(
     """40 against 60 rows, cells fixed before running.
 
     z beyond 4.5: one false alarm in 150 000. Of 200 intervals of 95 % fewer than 172 hold with
-    probability 3e-7, of 92 % (the normal law is not quite right at 40 rows) with 1e-3. The claimed
-    spread may be too large, for equal laws by about a quarter.
+    probability 3e-7, of 92 % (the normal distribution is not quite right at 40 rows) with 1e-3. The claimed
+    spread may be too large, for equal distributions by about a quarter.
     """
     widths = (0.7, 1.5)
     found = [

@@ -136,7 +136,7 @@ def test_network_reaches_the_divergence_from_below() -> None:
 
 
 def test_network_is_measured_on_rows_it_has_not_seen() -> None:
-    """Of equal laws a big network learns the training rows by heart; its value stays below zero."""
+    """Of equal distributions a big network learns the training rows by heart; its value stays below zero."""
     x, y = (torch.randn(40, 2, generator=seeded(s)) for s in (0, 1))
     big = nn.Sequential(nn.Linear(2, 64), nn.ReLU(), nn.Linear(64, 1), nn.Flatten(0))
     found = kale_network(x, y, big, seeded(0), steps=80, batch=20, rate=2e-2)

@@ -1,4 +1,4 @@
-"""The estimators of log Z on weights whose law is known, and their intervals over many repetitions.
+"""The estimators of log Z on weights whose distribution is known, and their intervals over many repetitions.
 
 Coverage is tested over 2000 repetitions, whose 95 % interval misses 91.5-98 % with probability
 1e-9 if the true coverage is 95 %.

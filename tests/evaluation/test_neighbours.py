@@ -83,7 +83,7 @@ REPEATS = 80
 
 
 def test_perfect_samples_and_errors(rng: torch.Generator) -> None:
-    """Density 1 and the stated coverage in expectation, whatever the law: here an exponential one.
+    """Density 1 and the stated coverage in expectation, whatever the distribution: here an exponential one.
 
     z beyond 4.5: one false alarm in 150 000. The claimed spread is right within 40 %, of which 8 %
     are the noise of 80 repetitions.
@@ -103,7 +103,7 @@ def test_perfect_samples_and_errors(rng: torch.Generator) -> None:
 
 
 def test_errors_of_precision_and_recall(rng: torch.Generator) -> None:
-    """As above; between two shifted normal laws, where both are far from 0 and 1."""
+    """As above; between two shifted normal distributions, where both are far from 0 and 1."""
     found = [
         precision_recall(
             torch.randn(80, 3, generator=rng), torch.randn(60, 3, generator=rng) + 0.8, rng

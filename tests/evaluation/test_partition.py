@@ -257,7 +257,7 @@ def test_references_and_their_paths():
     torch.testing.assert_close(fitted.diagonal(), covariance.diagonal())
     torch.testing.assert_close(fitted[0, 1], covariance[0, 1] * 300 / 303)
     black = x.clone()
-    black[:, 1] = 0.0  # a constant coordinate still has a law to start from
+    black[:, 1] = 0.0  # a constant coordinate still has a distribution to start from
     assert torch.isfinite(normal_fit(black).from_data(black)).all()
     # exp(-U) of the fit's own log-density is the reference times Z = 1: V - U is the constant
     # -log_normaliser.

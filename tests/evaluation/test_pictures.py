@@ -1,4 +1,4 @@
-"""Measures of pictures against scikit-image, closed forms and quantiles."""
+"""Measures of images against scikit-image, closed forms and quantiles."""
 
 import math
 
@@ -12,7 +12,7 @@ from gibbsian.evaluation.metrics.image_quality import bootstrap
 
 
 def pair(seed=0, channels=1):
-    """Two pictures and noisy copies, ``[2, C, 24, 31]`` in [-1, 1], float64."""
+    """Two images and noisy copies, ``[2, C, 24, 31]`` in [-1, 1], float64."""
     rng = torch.Generator().manual_seed(seed)
     y = 2 * torch.rand(2, channels, 24, 31, generator=rng, dtype=torch.float64).cumsum(3) / 31 - 1
     noise = torch.randn(y.shape, generator=rng, dtype=y.dtype)

@@ -52,7 +52,7 @@ def test_error_of_a_difference_of_means() -> None:
 def test_tables_are_checked() -> None:
     x, y = checked_pair(torch.zeros(4, 2), torch.ones(3, 2), 3)
     assert x.dtype == y.dtype == torch.float64
-    with pytest.raises(ValueError, match="flatten pictures"):
+    with pytest.raises(ValueError, match="flatten images"):
         checked_pair(torch.zeros(4, 2, 2), torch.zeros(4, 2, 2), 1)
     with pytest.raises(ValueError, match="row 1 of the data is not finite"):
         checked_pair(torch.tensor([[0.0, 0.0], [math.nan, 0.0]]), torch.zeros(2, 2), 1)

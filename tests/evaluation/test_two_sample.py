@@ -50,7 +50,7 @@ def test_far_apart_is_seen_by_all(judge: str, rng: torch.Generator) -> None:
 
 
 def test_a_known_accuracy(rng: torch.Generator) -> None:
-    """Two normal laws a distance delta apart: no classifier beats Phi(delta / 2).
+    """Two normal distributions a distance delta apart: no classifier beats Phi(delta / 2).
 
     2000 rows train it to within 0.005 of that; 4.5 standard errors of 0.0098 on top.
     """

@@ -48,7 +48,7 @@ def corners() -> Tensor:
 def lower_of_c2(is_bound: bool = True) -> Estimate:
     x = corners()
     return variational_lower(
-        quadratic, PLANE, (x, -log_q(x)), is_bound=is_bound, how="a normal law"
+        quadratic, PLANE, (x, -log_q(x)), is_bound=is_bound, how="a normal distribution"
     )
 
 
@@ -68,7 +68,9 @@ def test_lower_side_has_the_closed_form() -> None:
 def test_lower_side_knows_its_error_and_its_measure() -> None:
     """Var of a quadratic in 2 normals: (1 - a c^2)^2; 40 000 draws know it to 3 %, within 15 %."""
     x = C * torch.randn(40_000, 2, generator=rng(), dtype=torch.float64)
-    lower = variational_lower(quadratic, PLANE, (x, -log_q(x)), is_bound=True, how="a normal law")
+    lower = variational_lower(
+        quadratic, PLANE, (x, -log_q(x)), is_bound=True, how="a normal distribution"
+    )
     assert lower.stderr == pytest.approx(abs(1 - A * C**2) / 200, rel=0.15)
     # 4.5 standard errors: a false alarm in 7e-6 of the seeds.
     assert abs(lower.value - LOWER) < 4.5 * lower.stderr
@@ -79,7 +81,9 @@ def test_lower_side_knows_its_error_and_its_measure() -> None:
         return quadratic(x) - 0.5 * x.square().sum(1)
 
     x = corners()
-    based = variational_lower(rest, base, (x, -log_q(x)), is_bound=True, how="a normal law")
+    based = variational_lower(
+        rest, base, (x, -log_q(x)), is_bound=True, how="a normal distribution"
+    )
     assert based.value == pytest.approx(LOWER - math.log(2 * math.pi), abs=1e-6)
 
 

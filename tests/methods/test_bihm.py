@@ -230,7 +230,7 @@ def codes(layers: Layers) -> Tensor:
 
 
 def deviation(layers: Layers, law: Tensor) -> float:
-    """Pearson's chi-square of the states against ``law [512]``, as a z-score; rare states pooled."""
+    """Pearson's chi-square of the states against ``distribution [512]``, as a z-score; rare states pooled."""
     counts = torch.bincount(codes(layers), minlength=512).double()
     expected = law * counts.sum()
     common = expected > 8
@@ -259,7 +259,7 @@ def test_gibbs_leaves_p_star_as_it_is(candidates: int, inner: int) -> None:
     """8000 exact draws of p*, their pseudo-marginal estimates warmed up, remain draws of p*.
 
     Chi-square over the 512 states below 5 in z (false alarm below 1e-5); any few candidates do. What
-    the published script leaves out, p(h_{L-1}|h_L), would be seen: its stationary law, by
+    the published script leaves out, p(h_{L-1}|h_L), would be seen: its stationary distribution, by
     enumeration of its top step, is further away than that.
     """
     method, rng = machine(), Generator().manual_seed(3)

@@ -92,7 +92,7 @@ def test_estimates_of_z_squared_are_unbiased() -> None:
 @torch.no_grad()
 @pytest.mark.parametrize("layers", MACHINES)
 def test_gibbs_leaves_p_star_as_it_is(layers: str) -> None:
-    """8000 draws of p* (off the grid within its cells) keep its law over 20 sweeps.
+    """8000 draws of p* (off the grid within its cells) keep its distribution over 20 sweeps.
 
     Chi-square of the four x and sixteen quantile classes of the Gaussian unit: below 5 in z.
     """

@@ -90,7 +90,7 @@ def test_rows_have_classes_of_their_own() -> None:
 def test_samples_of_a_class_are_its_gaussian() -> None:
     """400 samples a class, of the true energy: 4.5 standard errors of mean and variance.
 
-    The jump lets the pool find the weights of the modes; the walk on E(x|y) does not leave the law.
+    The jump lets the pool find the weights of the modes; the walk on E(x|y) does not leave the distribution.
     """
     method = cd(Mixture(), chains=2000, sample_steps=30)
     given = torch.arange(3).repeat(400)
@@ -104,7 +104,7 @@ def test_samples_of_a_class_are_its_gaussian() -> None:
 
 
 def test_a_pool_is_drawn_with_the_classes_probabilities() -> None:
-    """Chains that hardly move: the picked rows alone have the law p(x|y)."""
+    """Chains that hardly move: the picked rows alone have the distribution p(x|y)."""
     method = cd(Mixture(), chains=4000, step_size=1e-12, mh_scale=0.0, steps=1, sample_steps=1)
     method.chains.copy_(rows(4000, rng(5)).x)
     x = method.sample(1000, rng(2), torch.tensor(2)).squeeze(1)

@@ -87,7 +87,7 @@ def name(request):
 
 
 def draw(model, n, seed=0):
-    """Samples; of a picture where the model is of what a small picture leaves open."""
+    """Samples; of an image where the model is of what a small image leaves open."""
     given = torch.zeros(1, 4, 4) if model.method.conditional else None
     return model.sample(n, seed, given)
 

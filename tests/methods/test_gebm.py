@@ -326,7 +326,7 @@ def test_density_of_the_base_in_both_directions() -> None:
 
 
 def test_energy_over_its_measure() -> None:
-    """implicit: E against the generator's law; explicit: E - log q; proposal: the network's own."""
+    """implicit: E against the generator's distribution; explicit: E - log q; proposal: the network's own."""
     x = noise(9, 4)
     for base in BASES:
         method = gebm(base)
@@ -359,11 +359,11 @@ def test_log_partition_is_that_of_the_base_tilted_by_the_energy(base: str) -> No
     assert float(log_mean_exp(-E_base)) == pytest.approx(exact.lower.value, abs=0.06)
     implicit = gebm("implicit")
     undefined = log_partition(implicit.energy, implicit.measure, rng=rng)
-    assert isinstance(undefined, NotDefined) and "generator's law" in undefined.why
+    assert isinstance(undefined, NotDefined) and "generator's distribution" in undefined.why
 
 
 def test_latent_targets_are_the_same_law() -> None:
-    """At inverse temperature 1 the explicit model pulled back is the tilted latent law."""
+    """At inverse temperature 1 the explicit model pulled back is the tilted latent distribution."""
     implicit, explicit = gebm("implicit"), gebm("explicit")
     explicit.load_state_dict(implicit.state_dict())
     z = noise(6, 1)

@@ -77,7 +77,7 @@ def test_the_energy_is_the_squared_distance_of_statistics_and_what_inference_add
     truth = error.square().sum((1, 2, 3)) + 0.3 * total_variation(y)
     truth = truth + 0.7 * (downscale(y, 2) - x).square().sum((1, 2, 3))
     torch.testing.assert_close(method.energy_given(x)(y), truth)
-    one = method.energy_given(x[:1])(y)  # one picture, three proposals
+    one = method.energy_given(x[:1])(y)  # one image, three proposals
     torch.testing.assert_close(one[0], truth[0])
     assert torch.autograd.gradcheck(method.energy_given(x[:1]), y[:1].clone().requires_grad_())
 
@@ -255,7 +255,7 @@ def test_samples_of_any_size_given_a_small_picture() -> None:
     ).sample(2, rng(), x)
     expected = variational_inverse(x[None], 2, 0.1, 7)
     torch.testing.assert_close(variational, expected.expand(2, -1, -1, -1))
-    with pytest.raises(ValueError, match="samples a large picture given a small one"):
+    with pytest.raises(ValueError, match="samples a large image given a small one"):
         descent.sample(2, rng())
     with pytest.raises(ValueError, match=r"must have shape \[1, h, w\], not \[3, 6, 5\]"):
         descent.sample(2, rng(), x.expand(3, -1, -1))
@@ -287,7 +287,7 @@ def test_unusable_options(wrong: dict, words: str) -> None:
 
 
 def test_vectors_are_refused() -> None:
-    with pytest.raises(ValueError, match="needs pictures"):
+    with pytest.raises(ValueError, match="needs images"):
         SuperResolution(nn.Identity(), nn.Identity(), nn.Identity(), Box((2,), -1.0, 1.0))
 
 

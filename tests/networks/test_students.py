@@ -63,7 +63,7 @@ def test_mixture_is_a_mixture() -> None:
 
 
 def likelihood(student: VAEStudent, x: Tensor, z: Tensor) -> Tensor:
-    """log p(x|z) by torch's laws."""
+    """log p(x|z) by torch's distributions."""
     if student.likelihood == "bernoulli":
         logits = student.decoder(z)
         # torch's Bernoulli takes values in between as its cross-entropy, once its checks are off

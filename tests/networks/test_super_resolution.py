@@ -139,7 +139,7 @@ def test_an_untrained_predictor_predicts_that_the_estimate_is_right():
 
 def test_statistics_must_be_maps():
     assert statistics_space(Scattering(GREY, scales=3), GREY).shape == (25, 2, 2)
-    with pytest.raises(ValueError, match=r"must map pictures \[B, C, H, W\] to maps .* \[1, 256\]"):
+    with pytest.raises(ValueError, match=r"must map images \[B, C, H, W\] to maps .* \[1, 256\]"):
         statistics_space(nn.Flatten(), GREY)
 
 

@@ -114,7 +114,7 @@ def _plane() -> dict[str, np.ndarray]:
 
 
 def _digits() -> dict[str, np.ndarray]:
-    """A white picture of 4 x 4 among black ones."""
+    """A white image of 4 x 4 among black ones."""
     test = np.zeros((4, 1, 4, 4))
     test[0] = 1.0
     return {"test": test, "samples": np.flip(test, 0), "manifold": np.zeros((4, 1, 4, 4))}

@@ -1,4 +1,4 @@
-"""The same page as Markdown with its pictures beside it."""
+"""The same page as Markdown with its images beside it."""
 
 import re
 from itertools import pairwise

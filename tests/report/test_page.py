@@ -121,11 +121,9 @@ def test_bounds_of_log_z_are_drawn_together(plane):
 def test_pictures_of_data(three):
     told = "\n".join(three.alts)
     deviation = "standard deviation 0.433"  # a quarter is white: sqrt(3) / 4
-    assert f"held-out data: 4 pictures of 4 by 4 pixels; mean value 0.25, {deviation}." in told
-    assert (
-        f"samples of the model: 4 pictures of 4 by 4 pixels; mean value 0.25, {deviation}." in told
-    )
-    assert "the latent plane, 2 by 2 points: 4 pictures" in told
+    assert f"held-out data: 4 images of 4 by 4 pixels; mean value 0.25, {deviation}." in told
+    assert f"samples of the model: 4 images of 4 by 4 pixels; mean value 0.25, {deviation}." in told
+    assert "the latent plane, 2 by 2 points: 4 images" in told
 
 
 def test_what_a_page_says(plane):

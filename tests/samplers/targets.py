@@ -15,7 +15,7 @@ class CorrelatedGaussian:
 
     mean = torch.zeros(2)
     covariance = torch.tensor([[1.0, 0.8], [0.8, 1.0]])
-    # P(x_0 > 1.5) of a standard normal law.
+    # P(x_0 > 1.5) of a standard normal distribution.
     tail = (1.5, 0.5 * math.erfc(1.5 / math.sqrt(2)))
 
     def __call__(self, x: Tensor) -> Tensor:

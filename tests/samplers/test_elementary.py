@@ -58,7 +58,7 @@ def test_inverse_of_a_distribution_function_by_bisection() -> None:
     inverse = invert_cdf(torch.special.ndtr, -10.0, 10.0)
     u = torch.tensor([1e-6, 0.025, 0.5, 0.9], dtype=torch.float64)
     assert torch.allclose(inverse(u), torch.special.ndtri(u), rtol=1e-9, atol=1e-9)
-    # Unnormalised and cut off: the law truncated to [0, 1].
+    # Unnormalised and cut off: the distribution truncated to [0, 1].
     inverse = invert_cdf(lambda x: 7 * x.square(), 0.0, 1.0)
     assert torch.allclose(inverse(u), u.sqrt(), rtol=1e-9, atol=1e-12)
     with pytest.raises(ValueError, match="must rise"):

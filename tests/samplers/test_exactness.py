@@ -51,7 +51,7 @@ def test_exact_draws_stay_exact(name: str, target: str) -> None:
     law = TARGETS[target]
     rng = torch.Generator().manual_seed(1)
     kernel = kernels(law)[name]
-    if name == "parallel tempering":  # its hot replicas have to find their own law first
+    if name == "parallel tempering":  # its hot replicas have to find their own distribution first
         chains = run_chains(kernel, law.sample(10_000, rng), 150, rng, keep="last")
     else:
         chains = run_chains(kernel, law.sample(100_000, rng), 50, rng, keep="last")
@@ -106,7 +106,7 @@ def test_the_verdict_on_a_hard_funnel_is_not_converged() -> None:
 
 @pytest.mark.parametrize("name", ["random walk", "independence", "mala", "hmc"])
 def test_detailed_balance(name: str) -> None:
-    # From exact draws, (x, x') and (x', x) have the same law: E[f(x) g(x') - g(x) f(x')] = 0.
+    # From exact draws, (x, x') and (x', x) have the same distribution: E[f(x) g(x') - g(x) f(x')] = 0.
     # 4 kernels x 3 targets, at 4.5 standard errors: false alarm 8e-5.
     rng = torch.Generator().manual_seed(5)
     for law in TARGETS.values():

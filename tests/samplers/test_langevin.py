@@ -118,7 +118,7 @@ def test_aboba_turns_round_at_a_wall_of_nan() -> None:
 
 
 def test_aboba_is_of_second_order() -> None:
-    # From the exact law of (x, v) on an anharmonic potential one step changes E[f] by O(h^3):
+    # From the exact distribution of (x, v) on an anharmonic potential one step changes E[f] by O(h^3):
     # halving h divides the change by 8 (a first-order scheme: by 4). By quadrature over x, v and
     # the noise of the step, so that nothing is left to chance.
     def tilted(x: Tensor) -> Tensor:
@@ -155,7 +155,7 @@ def test_ula_reflects_at_the_walls() -> None:
     x0 = 4 * torch.rand(50_000, 2, generator=rng) - 2
     x = run_chains(ula(flat, 0.5, box=(-2.0, 2.0)), x0, 20, rng, keep="last").x
     assert x.abs().max() <= 2
-    # A flat energy keeps the uniform law: variance 4/3, kurtosis 1.8 (SE by 4.5 as above).
+    # A flat energy keeps the uniform distribution: variance 4/3, kurtosis 1.8 (SE by 4.5 as above).
     assert abs(float(x.square().mean()) - 4 / 3) < 4.5 * (0.8 * 16 / 9 / x.numel()) ** 0.5
 
 

@@ -1,4 +1,4 @@
-"""Latent targets of a generator: which law each leaves invariant."""
+"""Latent targets of a generator: which distribution each leaves invariant."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def steep_energy(x: Tensor) -> Tensor:
 def test_a_perfect_pair_is_invariant_under_its_target(
     generator: Callable[[Tensor], Tensor], energy: Callable[[Tensor], Tensor]
 ) -> None:
-    # The energy is the generator's own law: z ~ N(0, 1) must stay. Two comparisons of 40 000
+    # The energy is the generator's own distribution: z ~ N(0, 1) must stay. Two comparisons of 40 000
     # chains at 4.5 standard errors, twice: false alarm 3e-5.
     rng = torch.Generator().manual_seed(0)
     z0 = torch.randn(40_000, 1, generator=rng)

@@ -144,7 +144,7 @@ def test_walls_reject_and_are_no_divergence() -> None:
         chains = run_chains(kernel, torch.zeros(2000, 2), 60, seed(), keep="last")
         assert chains.x.abs().max() <= 1
         assert chains.divergences.sum() == 0
-        # A normal law cut to [-1, 1] has variance 0.29113; 4000 numbers, 4.5 standard errors.
+        # A normal distribution cut to [-1, 1] has variance 0.29113; 4000 numbers, 4.5 standard errors.
         assert abs(float(chains.x.square().mean()) - 0.29113) < 4.5 * 0.28 / 4000**0.5
 
 

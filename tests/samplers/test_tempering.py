@@ -168,7 +168,7 @@ def test_gap_moments_along_the_path():
 
 
 def test_a_support_smaller_than_the_base():
-    def half(x: Tensor) -> Tensor:  # the half-normal law: log Z_1 / Z_0 = -log 2
+    def half(x: Tensor) -> Tensor:  # the half-normal distribution: log Z_1 / Z_0 = -log 2
         return base(x).masked_fill(x[:, 0] < 0, math.inf)
 
     x = normal(20_000, shape=(1,))

@@ -94,7 +94,7 @@ def test_a_transform_s_gradients_are_laid_out_too() -> None:
 
 
 class Convolution(TrainingMethod):
-    """A convolution and a transposed one, trained to a picture's own values."""
+    """A convolution and a transposed one, trained to an image's own values."""
 
     players = {"only": ("down", "up")}
     networks = {}

@@ -1,4 +1,4 @@
-"""The settings each method starts from, on densities in the plane, on pictures and elsewhere."""
+"""The settings each method starts from, on densities in the plane, on images and elsewhere."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PLANE = {"width": 128, "depth": 2, "fourier": 64, "fourier_scale": 3.0, "confine
 def default_config(method: str, data: str, pictures: bool | None = None) -> Config:
     """The settings ``gibbsian train METHOD --data DATA`` starts from.
 
-    ``pictures``: whether the data are pictures, where more is known than their name.
+    ``images``: whether the data are images, where more is known than their name.
     """
     if pictures is None:
         pictures = holds_pictures(data)
@@ -115,7 +115,7 @@ def gebm(plane: bool) -> dict[str, Any]:
 def cd(plane: bool) -> dict[str, Any]:
     """Persistent contrastive divergence with adjusted Langevin steps, a decayed rate, averaged weights.
 
-    On pictures the steps are not adjusted (``ON_PICTURES``).
+    On images the steps are not adjusted (``ON_PICTURES``).
 
     In the plane one wide Metropolis step a round lets the chains cross between modes: with it the
     rate may be five times larger, and the weights of the modes come out right.
@@ -158,7 +158,7 @@ def bidirectional(plane: bool) -> dict[str, Any]:
     """The pairing that the study found best: encoder below, diffusion of the data above.
 
     In the plane a weight of 50 lets the upper bound outweigh the contrast with a generator that
-    cannot follow; on pictures the bound's own weight of 1 gave the better energies in trials.
+    cannot follow; on images the bound's own weight of 1 gave the better energies in trials.
     """
     settings = _game("energy", plane) | {
         "lower_bound": "encoder",
@@ -225,7 +225,7 @@ ON_PICTURES: Mapping[str, Mapping[str, Any]] = {
         "energy_l2": 1e-3,
     },
 }
-"""What differs on pictures. There the steps of adjusted chains are soon all rejected: the energy of the
+"""What differs on images. There the steps of adjusted chains are soon all rejected: the energy of the
 data falls, that of chains that stand still rises, and training runs away."""
 
 DEFAULTS: Mapping[str, Callable[[bool], dict[str, Any]]] = {

@@ -7,7 +7,7 @@ from gibbsian.config.recipes.defaults import Scale, default_config
 
 
 def image_vae(data: str, scale: Scale) -> Config:
-    """Grey pictures by a convolutional VAE with a Gaussian decoder: densities of dequantised values."""
+    """Grey images by a convolutional VAE with a Gaussian decoder: densities of dequantised values."""
     small = scale == "cpu"
     network = {"channels": 16 if small else 64}
     return replace(

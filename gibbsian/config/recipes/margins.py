@@ -13,7 +13,7 @@ def digits_ebgan(data: str, scale: Scale) -> Config:
     """EBGAN-PT, fully connected: the paper's best setting of its grid on MNIST, margin 10.
 
     At scale paper 5 layers of 800 units against one hidden layer of 1024, on 28x28 instead of the
-    paper's pictures padded to 32x32; at scale cpu a quarter of the units on 14x14, with the margin
+    paper's images padded to 32x32; at scale cpu a quarter of the units on 14x14, with the margin
     brought to that size.
     """
     small = scale == "cpu"
@@ -60,7 +60,7 @@ def ladder_ebgan(labelled_rows: int, scale: Scale) -> Config:
 
 
 def picture_ebgan(size: int, scale: Scale) -> Config:
-    """EBGAN-PT on a folder of square pictures (--data FOLDER), with the paper's auto-encoder and margin.
+    """EBGAN-PT on a folder of square images (--data FOLDER), with the paper's auto-encoder and margin.
 
     At scale paper an encoder (64)4c2s-(128)4c2s-(256)4c2s at 64 pixels, one halving more at 128 and
     256, its mirror back, and this project's generator of 128 channels at full size; at scale cpu a

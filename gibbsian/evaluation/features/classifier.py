@@ -1,4 +1,4 @@
-"""A small classifier of pictures: it labels samples, and its features measure distances between sets."""
+"""A small classifier of images: it labels samples, and its features measure distances between sets."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CHUNK = 2_000
 
 
 class Classifier(nn.Module):
-    """A convolutional trunk and a linear head on pictures in the user's units.
+    """A convolutional trunk and a linear head on images in the user's units.
 
     ``accuracy``: share of right labels among the test rows of the data it was trained on, 0 before.
     """
@@ -40,34 +40,34 @@ class Classifier(nn.Module):
         self.accuracy = 0.0
 
     def forward(self, u: Tensor) -> Tensor:
-        """Logits ``[B, classes]`` of pictures ``[B, C, H, W]`` in the networks' units."""
+        """Logits ``[B, classes]`` of images ``[B, C, H, W]`` in the networks' units."""
         logits: Tensor = self.head(self.trunk(u))
         return logits
 
     @torch.no_grad()
     def logits(self, x: Tensor) -> Tensor:
-        """Logits ``[N, classes]`` of pictures ``[N, C, H, W]`` in the user's units."""
+        """Logits ``[N, classes]`` of images ``[N, C, H, W]`` in the user's units."""
         parts = [self(self.transform.encode(part)) for part in x.split(CHUNK)]
         return torch.cat(parts)
 
     def labels(self, x: Tensor) -> Tensor:
-        """Class numbers ``[N]`` of pictures ``[N, C, H, W]`` in the user's units."""
+        """Class numbers ``[N]`` of images ``[N, C, H, W]`` in the user's units."""
         return self.logits(x).argmax(1)
 
     @torch.no_grad()
     def features(self, x: Tensor) -> Tensor:
-        """What the head reads, ``[N, width]``, of pictures ``[N, C, H, W]`` in the user's units."""
+        """What the head reads, ``[N, width]``, of images ``[N, C, H, W]`` in the user's units."""
         return torch.cat([self.trunk(self.transform.encode(part)) for part in x.split(CHUNK)])
 
     def stack_labels(self, x: Tensor) -> Tensor:
         """Mode numbers sum_c label(channel c) classes^c, ``[N]``, of stacks ``[N, C, H, W]``.
 
         For three digits d1 + 10 d2 + 100 d3, out of 1000. Raises ValueError unless the classifier is
-        one of grey pictures.
+        one of grey images.
         """
         if self.space.shape[0] != 1:
             raise ValueError(
-                f"stacks are labelled channel by channel, by a classifier of grey pictures; this one "
+                f"stacks are labelled channel by channel, by a classifier of grey images; this one "
                 f"takes {self.space.shape[0]} channels"
             )
         channels = [self.labels(x[:, c : c + 1]) for c in range(x.shape[1])]
@@ -75,7 +75,7 @@ class Classifier(nn.Module):
 
 
 Variation = Callable[[Tensor, Generator], Tensor]
-"""Pictures ``[B, C, H, W]`` in the networks' units to others of the same classes."""
+"""Images ``[B, C, H, W]`` in the networks' units to others of the same classes."""
 
 
 def train_classifier(
@@ -86,16 +86,16 @@ def train_classifier(
     rate: float = 1e-3,
     variation: Variation | None = None,
 ) -> Classifier:
-    """Fit a classifier to the training rows of labelled pictures; its accuracy is that on the test rows.
+    """Fit a classifier to the training rows of labelled images; its accuracy is that on the test rows.
 
-    Adam, the rate falling to zero along a cosine. With ``variation`` each step sees its pictures and
+    Adam, the rate falling to zero along a cosine. With ``variation`` each step sees its images and
     as many fresh variations of them with the same labels, half the loss each: samples of a learned
     transition, for instance (Zhai et al. 2016, section 7.3). Raises ValueError for data that are no
-    pictures or have no classes, and for fewer than one epoch.
+    images or have no classes, and for fewer than one epoch.
     """
     labels = data.targets.get("train")
     if data.space.kind != "image" or labels is None or labels.dtype != torch.int64:
-        raise ValueError(f"a classifier needs pictures with class labels; {data.name} has none")
+        raise ValueError(f"a classifier needs images with class labels; {data.name} has none")
     if epochs < 1:
         raise ValueError(f"the number of epochs must be at least 1, not {epochs}")
     classes = 1 + int(max(part.max() for part in data.targets.values()))

@@ -1,4 +1,4 @@
-"""Feature extractors by name, for pictures in the data's own units.
+"""Feature extractors by name, for images in the data's own units.
 
 None of them is the network that FID and KID are defined by, and no number here is called so.
 """
@@ -24,7 +24,7 @@ from gibbsian.networks import MobileNet, SqueezeNet
 from gibbsian.networks.user import build_user, load_user
 
 SIDE = 128
-"""Pictures are resized to this many pixels a side for networks of ImageNet, which know no smaller."""
+"""Images are resized to this many pixels a side for networks of ImageNet, which know no smaller."""
 LAST_BLOCK = 13
 PRETRAINED = ("squeezenet", "mobilenet")
 BUILT_IN = ("pixels", *PRETRAINED)
@@ -35,7 +35,7 @@ def build_extractor(name: str, transform: Transform) -> Extractor:
 
     - ``pixels``: the row itself, flattened; also for tables.
     - ``squeezenet``, ``mobilenet``: the last layer's maps, averaged over places (512 and 1024
-      features), of pictures resized to 128x128; their weights are files of the data root.
+      features), of images resized to 128x128; their weights are files of the data root.
     - a file written by ``gibbsian classifier``: what its head reads.
     - ``package.module:Class``: a module of one's own, from rows in the networks' units to ``[B, width]``,
       used in evaluation mode.
@@ -73,7 +73,7 @@ def _flat(x: Tensor) -> Tensor:
 def _pretrained(name: str, transform: Transform) -> Extractor:
     if len(transform.shape) != 3 or transform.mode not in ("pixels", "binary"):
         raise ValueError(
-            f"{name} sees pictures; these data have rows of shape {list(transform.shape)} "
+            f"{name} sees images; these data have rows of shape {list(transform.shape)} "
             "(use pixels, or a module of your own)"
         )
     network: nn.Module

@@ -18,7 +18,7 @@ Distance = Callable[[Tensor, Tensor], Estimate]
 
 @dataclass(frozen=True)
 class Extractor:
-    """Features of pictures or other rows, and who computes them.
+    """Features of images or other rows, and who computes them.
 
     ``function``: ``[B, *event] -> [B, width]``, without randomness. ``digest`` is a hash of its weights
     and preprocessing: two extractors with equal digests give equal features.

@@ -1,14 +1,14 @@
 """An upper bound on log Z in a generator's latent space, by the Gaussian log-Sobolev inequality.
 
 With h(z) = -E(G(z)) + log b(G(z)) - log p0(z) + log |det J|, E_{p0} h is Gibbs' lower side for q the
-law of G(z). On all of R^d the oscillation of h is infinite, since -log p0 = |z|^2 / 2 + ...; the
+distribution of G(z). On all of R^d the oscillation of h is infinite, since -log p0 = |z|^2 / 2 + ...; the
 statement is therefore made for the prior truncated to the ball |z| <= R, p_R = p0 / P_R there:
 
     log Z_R = log P_R + log E_{p_R} e^h <= log P_R + E_{p_R} h + 1/2 F(osc h) E_{p_R} |grad h|^2,
 
 Z_R the integral of exp(-E) b over the image of the ball, osc h the highest minus the lowest value on
 it, F(o) = (e^o - 1) / o <= e^o. Proof: with psi(t) = (1/t) log E e^{t (h - E h)}, the inequality for
-the tilted law (constant 1 on a convex set: Bakry and Emery 1985) gives
+the tilted distribution (constant 1 on a convex set: Bakry and Emery 1985) gives
 psi'(t) <= 1/2 E_tilt |grad h|^2 <= 1/2 e^{t osc h} E |grad h|^2; integrate over 0 < t < 1.
 """
 

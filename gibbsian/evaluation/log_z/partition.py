@@ -66,7 +66,7 @@ def log_partition(
     One to three dimensions, and few binary variables: quadrature or enumeration. Beyond, a mixture
     of Student t distributions is fitted to the points and bridged with the target (`mixture_log_z`);
     where none are given, sequential Monte Carlo finds some from a Box or a Gaussian base. Binary
-    vectors, a ``proposal`` (a normalised law to start from, with ``sample(n, rng)`` and
+    vectors, a ``proposal`` (a normalised distribution to start from, with ``sample(n, rng)`` and
     ``log_density(x)``, or a torch distribution), a ``kernel`` (makes a sampler of a ``Path``) or
     ``methods`` by name: the estimators named, all but quadrature by default, as `combine` joins them.
 
@@ -226,7 +226,7 @@ def _by_annealing(
     work: LogZEffort,
     rng: Generator,
 ) -> Interval | NotDefined:
-    """Estimators by name along the path from a simple law."""
+    """Estimators by name along the path from a simple distribution."""
     if points is None and samples is not None:
         # the fit and the estimate must not share draws
         points, samples = samples[::2], samples[1::2]

@@ -156,7 +156,9 @@ def kl_to_model(
     if isinstance(measure, Undefined):
         return NotDefined(measure.why)
     if isinstance(measure, Counting):
-        return NotDefined("quadrature compares densities; on binary vectors enumerate both laws")
+        return NotDefined(
+            "quadrature compares densities; on binary vectors enumerate both distributions"
+        )
     log_model = _model(energy, measure, device)
 
     def divergence(grid: Grid) -> tuple[float, float]:

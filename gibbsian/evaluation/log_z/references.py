@@ -1,4 +1,4 @@
-"""Normalised laws to start from, and the path from each to the density exp(-E(x)) b(x).
+"""Normalised distributions to start from, and the path from each to the density exp(-E(x)) b(x).
 
 Annealing happens in coordinates y in which the reference is simple: x = x(y), the path runs from
 V(y), minus the log of the reference's density up to ``log_normaliser``, to
@@ -28,7 +28,7 @@ from gibbsian.samplers.potential import AnnealingPath
 
 
 class Reference(ABC):
-    """A normalised law in coordinates y, and the map to the data's coordinates."""
+    """A normalised distribution in coordinates y, and the map to the data's coordinates."""
 
     runs: int
     log_normaliser: float
@@ -69,7 +69,7 @@ class HalfSquare:
 
 @dataclass(frozen=True)
 class Normal(Reference):
-    """y ~ N(0, I) and x = mean + factor y: a normal law per run, ``mean [runs, d]``."""
+    """y ~ N(0, I) and x = mean + factor y: a normal distribution per run, ``mean [runs, d]``."""
 
     mean: Tensor
     factor: Tensor
@@ -105,10 +105,10 @@ class Normal(Reference):
 
 
 def normal_fit(samples: Tensor, runs: int = 1) -> Normal:
-    """The normal law of ``samples [runs * m, *event]``, one fit per run.
+    """The normal distribution of ``samples [runs * m, *event]``, one fit per run.
 
     The off-diagonal part of the covariance is shrunk by the factor m / (m + d), so that few samples
-    in many dimensions still give a law to start from, and no variance is taken below 1e-4 of their
+    in many dimensions still give a distribution to start from, and no variance is taken below 1e-4 of their
     mean (a pixel that is always black). Raises ValueError for fewer than two samples a run, or
     samples that are all equal or not finite.
     """
@@ -123,7 +123,7 @@ def normal_fit(samples: Tensor, runs: int = 1) -> Normal:
     scale = variance.mean(-1, keepdim=True)
     if not bool(((scale > 0) & torch.isfinite(scale)).all()):
         raise ValueError(
-            "the samples are all equal or not finite, so no normal law fits them; pass other points"
+            "the samples are all equal or not finite, so no normal distribution fits them; pass other points"
         )
     floor = (1e-4 * scale - variance).clamp_min(0)
     covariance = (m * covariance + d * torch.diag_embed(variance)) / (m + d)
@@ -177,7 +177,7 @@ class FairCoins(Reference):
 
 @dataclass(frozen=True)
 class FromProposal(Reference):
-    """Any law with ``sample(n, rng)`` and a normalised ``log_density(x)``; y is x."""
+    """Any distribution with ``sample(n, rng)`` and a normalised ``log_density(x)``; y is x."""
 
     proposal: Proposal
     runs: int = 1
@@ -220,7 +220,7 @@ def reference_for(
     proposal: Proposal | Distribution | None,
     device: torch.device | str = "cpu",
 ) -> Reference:
-    """The law to start from: the proposal, else a normal fit, uniform, or fair coins.
+    """The distribution to start from: the proposal, else a normal fit, uniform, or fair coins.
 
     ``device``: where it is drawn from, if neither ``samples`` nor ``proposal`` says so.
     Raises ValueError on R^d with neither proposal nor samples.
@@ -241,7 +241,7 @@ def reference_for(
         return Normal(mean, measure.scale * factor, measure.shape)
     raise ValueError(
         "on R^d an estimate of log Z needs to know where to look: pass samples= (of the model or the "
-        "data) or proposal= (a law with sample(n, rng) and log_density(x))"
+        "data) or proposal= (a distribution with sample(n, rng) and log_density(x))"
     )
 
 

@@ -1,6 +1,6 @@
 """What a classifier thinks of samples: how sure it is, and how even the classes are.
 
-These look at one side only. A generator that draws one perfect picture per class gets the best marks;
+These look at one side only. A generator that draws one perfect image per class gets the best marks;
 give a Frechet distance beside them. Names: an Inception score needs the Inception network.
 """
 

@@ -2,7 +2,7 @@
 
 MMD^2 = E k(x, x') + E k(y, y') - 2 E k(x, y) (Gretton et al. 2012). With the cubic kernel on a network's
 features it is the kernel distance of Binkowski et al. (2018), called KID only with the Inception
-network. The unbiased estimate can be negative: it is so about half of the time for equal laws.
+network. The unbiased estimate can be negative: it is so about half of the time for equal distributions.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def mmd(x: Tensor, x_model: Tensor, kernel: Kernel, how: str) -> Estimate:
     """The U-statistic of MMD^2 for any ``kernel`` (Gretton et al. 2012, equation 3).
 
     The standard error is a jackknife's, less what a jackknife counts twice: the part of the variance
-    that comes from pairs, all there is when the laws are equal (Efron, Stein 1981). It needs no
+    that comes from pairs, all there is when the distributions are equal (Efron, Stein 1981). It needs no
     random numbers, and memory for 1024 rows of kernel values at a time. Near zero the estimate is
     not normal but skewed to the right: use a permutation test or a classifier to *decide*. Raises
     ValueError for fewer than four rows on a side, other shapes, or values that are not finite;

@@ -31,7 +31,7 @@ def gaussian_frechet(
 
 
 def frechet_distance(a: Tensor, b: Tensor, rng: Generator) -> Estimate:
-    """The distance between normal laws fitted to features ``a [N, d]`` and ``b [M, d]``.
+    """The distance between normal distributions fitted to features ``a [N, d]`` and ``b [M, d]``.
 
     It is biased upward by sampling, the more the fewer rows: compare numbers of equal N and M only.
     The error is the spread over 50 bootstraps of both samples. Raises ValueError for features of

@@ -1,6 +1,6 @@
-"""How near enlarged pictures are to the truth: in pixels, in structure, to a network, in texture.
+"""How near enlarged images are to the truth: in pixels, in structure, to a network, in texture.
 
-``y`` the truth and ``y_model``, both ``[B, C, H, W]`` in [-1, 1]; one number per picture.
+``y`` the truth and ``y_model``, both ``[B, C, H, W]`` in [-1, 1]; one number per image.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ WINDOW, SIGMA = 11, 1.5
 
 
 def psnr(y: Tensor, y_model: Tensor) -> Tensor:
-    """10 log10(peak^2 / mean squared error) in dB, ``[B]``; +inf for equal pictures."""
+    """10 log10(peak^2 / mean squared error) in dB, ``[B]``; +inf for equal images."""
     error = (y - y_model).square().mean((1, 2, 3))
     return 10 * torch.log10(PEAK**2 / error)
 
 
 def ssim(y: Tensor, y_model: Tensor) -> Tensor:
-    """Structural similarity, ``[B]``, 1 for equal pictures (Wang et al. 2004, equation 13).
+    """Structural similarity, ``[B]``, 1 for equal images (Wang et al. 2004, equation 13).
 
     The paper's Gaussian window of 11 pixels and constants (0.01 peak)^2 and (0.03 peak)^2; the mean
-    is over the windows that lie inside the picture, and over channels.
+    is over the windows that lie inside the image, and over channels.
     """
     batch, channels, height, width = y.shape
     if min(height, width) < WINDOW:
@@ -69,8 +69,8 @@ def perceptual_distance(
 def texture_distance(y: Tensor, y_model: Tensor) -> Tensor:
     """Wasserstein-1 distance of the laws of neighbouring pixels' differences, ``[B]``, in grey levels of 256.
 
-    All differences down and to the right of a picture are one sample. A blurred picture's are too
-    near 0; where they are in the picture does not matter (statistics of natural pictures: Huang,
+    All differences down and to the right of an image are one sample. A blurred image's are too
+    near 0; where they are in the image does not matter (statistics of natural images: Huang,
     Mumford 1999).
     """
     one, other = (

@@ -132,7 +132,7 @@ class Frechet(Metric[Estimate]):
 
 @final
 class OnFeatures(Metric[FeatureEstimate]):
-    """``metric`` on the features that ``extractor`` finds in pictures; the result says whose they are."""
+    """``metric`` on the features that ``extractor`` finds in images; the result says whose they are."""
 
     def __init__(self, extractor: Extractor, metric: Metric[Estimate]):
         self.extractor, self.metric = extractor, metric

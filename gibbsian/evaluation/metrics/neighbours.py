@@ -63,7 +63,7 @@ def density_coverage(x: Tensor, x_model: Tensor, rng: Generator, k: int = 5) -> 
     """Of samples ``x_model [M, d]`` for data ``x [N, d]`` (Naeem et al. 2020, equations 4, 5).
 
     Perfect samples have density 1 in expectation, and coverage ``diagnostics["perfect"]``, whatever
-    the law (their equation 9, about 1 - 2^-k for N = M); density may exceed 1 where samples crowd.
+    the distribution (their equation 9, about 1 - 2^-k for N = M); density may exceed 1 where samples crowd.
     Errors, memory and ValueErrors as ``precision_recall``.
     """
     x, x_model = _checked(x, x_model, k)
@@ -86,7 +86,7 @@ def density_coverage(x: Tensor, x_model: Tensor, rng: Generator, k: int = 5) -> 
 
 
 def perfect_coverage(n: int, m: int, k: int) -> float:
-    """Expected coverage of n rows by m samples of the same law: 1 - P(the k nearest are all data).
+    """Expected coverage of n rows by m samples of the same distribution: 1 - P(the k nearest are all data).
 
     >>> round(perfect_coverage(10_000, 10_000, 5), 4)
     0.9688

@@ -63,7 +63,7 @@ def auroc(normal: Tensor, anomalous: Tensor) -> Auroc:
     """P(anomalous > normal) + P(equal) / 2 from scores ``[n]`` and ``[m]``, by midranks.
 
     The standard error is that of DeLong, DeLong and Clarke-Pearson (1988) from midranks (Sun and
-    Xu, 2014): it holds for any law of the scores. Zero where the two sets do not overlap. Raises
+    Xu, 2014): it holds for any distribution of the scores. Zero where the two sets do not overlap. Raises
     ValueError for NaN scores or fewer than two on either side.
     """
     n, m = len(normal), len(anomalous)

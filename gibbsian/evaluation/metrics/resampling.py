@@ -20,7 +20,7 @@ def checked_pair(x: Tensor, x_model: Tensor, least: int) -> tuple[Tensor, Tensor
     if x.ndim != 2 or x_model.ndim != 2 or x.shape[1] != x_model.shape[1]:
         raise ValueError(
             f"data and samples must be two tables of equal width, not {list(x.shape)} and "
-            f"{list(x_model.shape)}; flatten pictures or give their features"
+            f"{list(x_model.shape)}; flatten images or give their features"
         )
     if min(len(x), len(x_model)) < least:
         raise ValueError(

@@ -1,7 +1,7 @@
 """Wasserstein distances of two samples: sliced, in one dimension, and exact through POT.
 
 W_p = (min over couplings of E |x - y|^p)^(1/p), |.| Euclidean, in the data's units; p is 1 or 2. Samples
-of one law have a distance above 0, in d dimensions of order n^(-1/d): compare equal numbers of rows
+of one distribution have a distance above 0, in d dimensions of order n^(-1/d): compare equal numbers of rows
 only, and beside the distance between two sets of data.
 """
 
@@ -87,7 +87,7 @@ def wasserstein(x: Tensor, x_model: Tensor, rng: Generator, p: Order = 2) -> Est
     One column needs no library; more are solved by POT's network simplex method (Bonneel et al. 2011)
     in 8 N M bytes, and in seconds for 2000 rows a side. The error is that of the dual potentials' means
     (del Barrio, Loubes 2019; in one column by comparing halves), about the mean of such distances, not
-    about the distance of the two laws, from which it is farther. Raises ValueError as
+    about the distance of the two distributions, from which it is farther. Raises ValueError as
     ``sliced_wasserstein`` and where the solver does not finish, ImportError naming the extra where
     POT is missing.
     """

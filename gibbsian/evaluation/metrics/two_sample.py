@@ -33,7 +33,7 @@ def classifier_two_sample(
     of the shorter are used, drawn from ``rng``; half of each trains, half is held out; columns are
     standardised by the training half. ``judge``: ``knn`` votes of the nearest sqrt(training rows),
     ``logistic`` regression, which sees means only, or ``mlp``, one hidden layer of 20. In
-    ``diagnostics``: ``p_value``, the exact binomial probability under equal laws of at least so many
+    ``diagnostics``: ``p_value``, the exact binomial probability under equal distributions of at least so many
     right, which is then at most a in a share a of cases; ``interval``, 95 % (Wilson) for the accuracy
     of this trained classifier; ``held_out``; ``few``, fewer than 100 of them. A weak classifier finds
     nothing: 0.5 says "not told apart by this one". Raises ValueError for tables that do not match,

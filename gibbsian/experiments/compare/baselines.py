@@ -94,7 +94,7 @@ class Bits:
 
 
 def fitted(data: Dataset) -> Normal | Bits:
-    """The normal law of the training rows; of binary data, independent bits (Laplace's rule)."""
+    """The normal distribution of the training rows; of binary data, independent bits (Laplace's rule)."""
     u = data.transform.encode(data.train, Generator().manual_seed(0)).flatten(1).double()
     if data.space.kind == "binary":
         return Bits((u.sum(0) + 1) / (len(u) + 2))

@@ -44,7 +44,7 @@ def summarise_comparison(out: Path, settings: ComparisonSettings) -> str:
 
 
 def rows_of(out: Path, settings: ComparisonSettings) -> list[Row]:
-    """References, then contestants in order; of those that have a run, whatever is done so far."""
+    """References, then variants in order; of those that have a run, whatever is done so far."""
     runs: dict[str, list[dict[str, object]]] = {}
     for cell in cells(settings):
         if cell.figures(out).exists():
@@ -80,7 +80,7 @@ def page_of(rows: Sequence[Row], out: Path, settings: ComparisonSettings) -> Pag
     shown = [name for name in COLUMNS if any(name in row.entries for row in rows)]
     done = sum(cell.figures(out).exists() for cell in cells(settings))
     lead = (
-        f"{len(settings.contestants)} methods, {counted(settings.seeds, 'seed')}, "
+        f"{len(settings.variants)} methods, {counted(settings.seeds, 'seed')}, "
         f"{settings.budget:g} CPU seconds of one thread for each run; {done} of "
         f"{len(cells(settings))} runs are done."
     )
@@ -142,7 +142,7 @@ def notes(rows: Sequence[Row], settings: ComparisonSettings) -> Iterator[Prose |
     )
     yield Prose(
         f"{FLOOR}: other real rows against the same test rows, which no distance can honestly fall below by "
-        "more than its error (recall can exceed it: a law that is too wide has much of it); "
+        "more than its error (recall can exceed it: a distribution that is too wide has much of it); "
         f"{TRIVIAL}: a Gaussian, of binary data independent bits, fitted in closed form. Figures of "
         f"samples are of {settings.samples} draws. Likelihoods are ranked by their lower side, among "
         "models of one measure; where upper and lower side differ much, the rank says little."
@@ -159,7 +159,7 @@ def notes(rows: Sequence[Row], settings: ComparisonSettings) -> Iterator[Prose |
 
 
 def panels(rows: Sequence[Row], shown: Sequence[str]) -> Iterator[ImageRow]:
-    """A picture per figure: a dot with its 95 % interval for each row."""
+    """An image per figure: a dot with its 95 % interval for each row."""
     drawn = [one for name in shown if (one := dots(rows, name)) is not None]
     if drawn:
         yield ImageRow(
@@ -192,12 +192,12 @@ def dots(rows: Sequence[Row], name: str) -> PageImage | None:
 
 
 def differences(rows: Sequence[Row], shown: Sequence[str]) -> Iterator[Fold]:
-    """Every pair of contestants, column by column, with the interval of their difference."""
-    contestants = [row for row in rows if not row.reference]
+    """Every pair of variants, column by column, with the interval of their difference."""
+    variants = [row for row in rows if not row.reference]
     for name in shown:
         lines = []
-        for k, a in enumerate(contestants):
-            for b in contestants[k + 1 :]:
+        for k, a in enumerate(variants):
+            for b in variants[k + 1 :]:
                 gap = difference(a, b, name)
                 if gap is not None:
                     interval = f"[{gap.low:.4g}, {gap.high:.4g}]"
@@ -212,7 +212,7 @@ def differences(rows: Sequence[Row], shown: Sequence[str]) -> Iterator[Fold]:
 
 
 def sheets(rows: Sequence[Row], out: Path, settings: ComparisonSettings) -> Iterator[ImageRow]:
-    """Test rows, then samples of each contestant's first sound run."""
+    """Test rows, then samples of each variant's first sound run."""
     first = True
     for row in rows:
         paths = [out / row.label / f"seed-{seed}" / "run" for seed in range(settings.seeds)]

@@ -24,7 +24,7 @@ from gibbsian.experiments.compare.measuring import Judge, judge_of, measured
 from gibbsian.experiments.compare.settings import (
     REFERENCES,
     ComparisonSettings,
-    Contestant,
+    MethodVariant,
     settle,
     standing,
 )
@@ -38,11 +38,11 @@ FEWEST = 10
 
 @dataclass(frozen=True)
 class Cell:
-    """One run: a contestant and a seed. Without a contestant it is a reference."""
+    """One run: a variant and a seed. Without a variant it is a reference."""
 
     label: str
     seed: int
-    contestant: Contestant | None
+    variant: MethodVariant | None
 
     def folder(self, out: Path) -> Path:
         """Where the run and its figures lie."""
@@ -57,9 +57,9 @@ def cells(settings: ComparisonSettings) -> list[Cell]:
     """Every run, references first and seed by seed, so that an early look compares all rows."""
     found = [Cell(label, seed, None) for label in REFERENCES for seed in range(settings.seeds)]
     return found + [
-        Cell(contestant.label, seed, contestant)
+        Cell(variant.label, seed, variant)
         for seed in range(settings.seeds)
-        for contestant in settings.contestants
+        for variant in settings.variants
     ]
 
 
@@ -72,9 +72,9 @@ def compare(out: Path, settings: ComparisonSettings, workers: int, log: Log) -> 
     check_workers(workers)
     device_of(settings.device)
     data = load_source(settings.data, settings.source)
-    for contestant in settings.contestants:
-        if contestant.options:
-            settings.config(contestant)
+    for variant in settings.variants:
+        if variant.options:
+            settings.config(variant)
     if len(data.test) < FEWEST:
         raise ValueError(
             f"{settings.data} has {len(data.test)} test rows, a tenth of all; a comparison needs at "
@@ -125,7 +125,7 @@ def run_cell(
 
     A method that does not suit the data and a run that is not finite are results.
     """
-    if cell.contestant is None:
+    if cell.variant is None:
         return {"figures": reference(cell.label, cell.seed, settings, data, judge)}
     run = Run(cell.folder(out) / "run")
     try:
@@ -133,7 +133,7 @@ def run_cell(
         if (run.path / "config.json").is_file():
             model = resume(run.path, dataset=data, trust_code=settings.trust_code)
         else:
-            config = settings.config(cell.contestant)
+            config = settings.config(cell.variant)
             rounds = rounds_of(cell.label, config, data, settings, out)
             training = {"rounds": rounds, "seed": cell.seed, "device": settings.device}
             begun = time.process_time()

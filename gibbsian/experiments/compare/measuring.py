@@ -42,13 +42,13 @@ class Judge:
 def judge_of(settings: ComparisonSettings, data: Dataset, out: Path) -> Judge:
     """The judge that ``settings.extractor`` names; ``auto``: a classifier of the data's own classes.
 
-    It is trained on the training rows once and kept in ``out``. Pictures without classes are compared
+    It is trained on the training rows once and kept in ``out``. Images without classes are compared
     by their pixels, tables by their columns in units of the training rows' standard deviations.
     """
     if data.space.kind != "image":
         if settings.extractor != "auto":
             raise ValueError(
-                f"{settings.extractor} sees pictures; the rows of {data.name} are compared column by "
+                f"{settings.extractor} sees images; the rows of {data.name} are compared column by "
                 "column, without --extractor"
             )
         return Judge(standardised(data), None, OF_VECTORS)

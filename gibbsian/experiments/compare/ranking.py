@@ -48,7 +48,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Row:
-    """A contestant or reference: its entries by column, what its runs cost, and what went wrong."""
+    """A variant or reference: its entries by column, what its runs cost, and what went wrong."""
 
     label: str
     entries: Mapping[str, Entry]
@@ -61,12 +61,12 @@ class Row:
 
     @property
     def ranked(self) -> bool:
-        """Whether it takes part: a contestant all of whose runs were sound."""
+        """Whether it takes part: a variant all of whose runs were sound."""
         return not self.reference and not self.failed
 
 
 def row_of(label: str, runs: Sequence[Mapping[str, Any]], reference: bool) -> Row:
-    """The row of a contestant's ``runs``, results as ``figures.json`` holds them."""
+    """The row of a variant's ``runs``, results as ``figures.json`` holds them."""
     sound = [run for run in runs if "failed" not in run]
     names = [name for name in COLUMNS if any(name in run["figures"] for run in sound)]
     found = {name: [run["figures"].get(name, {}) for run in sound] for name in names}
@@ -117,7 +117,7 @@ def difference(a: Row, b: Row, name: str) -> Difference | None:
 
 
 def quantile(x: Entry, y: Entry) -> float:
-    """Of Student's t with Welch's degrees of freedom; the normal law's for runs' own errors."""
+    """Of Student's t with Welch's degrees of freedom; the normal distribution's for runs' own errors."""
     parts = [(e.stderr**2, e.seeds - 1) for e in (x, y)]
     total = sum(v for v, _ in parts)
     below = sum(v * v / n for v, n in parts if n > 0)
@@ -132,7 +132,7 @@ def half_width(entry: Entry) -> float:
 
 
 def ranks(rows: Sequence[Row], name: str) -> dict[str, int]:
-    """Label -> 1 + how many contestants are clearly better.
+    """Label -> 1 + how many variants are clearly better.
 
     Contestants without the figure or with a run that failed have none; no one has where no difference
     between any two is clear, or none has an error.
@@ -140,24 +140,24 @@ def ranks(rows: Sequence[Row], name: str) -> dict[str, int]:
     if name in SHOWN_ONLY:
         return {}
     sign = 1.0 if COLUMNS[name].better == "high" else -1.0
-    contestants = [r for r in rows if r.ranked and r.entries.get(name, Entry()).defined]
+    variants = [r for r in rows if r.ranked and r.entries.get(name, Entry()).defined]
     found = {}
-    for row in contestants:
-        gaps = [difference(other, row, name) for other in contestants if other is not row]
+    for row in variants:
+        gaps = [difference(other, row, name) for other in variants if other is not row]
         found[row.label] = 1 + sum(g is not None and g.clear and sign * g.value > 0 for g in gaps)
     return found if max(found.values(), default=1) > 1 else {}
 
 
 def ranked(rows: Sequence[Row]) -> list[Row]:
-    """References first, then contestants by the mean place of their means in the figures of samples.
+    """References first, then variants by the mean place of their means in the figures of samples.
 
     Those are what all methods have. Places, unlike ranks, make no ties, so that a row whose runs differ
     much does not come first for being beaten clearly by none. Rows with a failed run come last.
     """
-    contestants = [row for row in rows if not row.reference]
-    places: dict[str, list[int]] = {row.label: [] for row in contestants}
+    variants = [row for row in rows if not row.reference]
+    places: dict[str, list[int]] = {row.label: [] for row in variants}
     for name, column in COLUMNS.items():
-        having = [r for r in contestants if r.ranked and r.entries.get(name, Entry()).defined]
+        having = [r for r in variants if r.ranked and r.entries.get(name, Entry()).defined]
         if column.about == "samples":
             sign = -1.0 if column.better == "high" else 1.0
             values = [sign * row.entries[name].value for row in having]
@@ -167,4 +167,4 @@ def ranked(rows: Sequence[Row]) -> list[Row]:
     def mean_place(row: Row) -> float:
         return mean(places[row.label]) if places[row.label] else math.inf
 
-    return [*(r for r in rows if r.reference), *sorted(contestants, key=mean_place)]
+    return [*(r for r in rows if r.reference), *sorted(variants, key=mean_place)]

@@ -1,4 +1,4 @@
-"""What a comparison is: contestants, the data and the time that all of them get."""
+"""What a comparison is: variants, the data and the time that all of them get."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gibbsian.experiments.sweep.space import applied
 from gibbsian.methods import TRAINING_METHODS
 
 FORMAT = 1
-FLOOR, TRIVIAL = "training data", "simplest law"
+FLOOR, TRIVIAL = "training data", "simplest distribution"
 REFERENCES = (FLOOR, TRIVIAL)
 """Rows that are no method: other real rows, and a Gaussian or independent bits."""
 SHARED = ("data", "source", "rounds", "seed", "device", "training.rounds", "training.seed")
@@ -27,7 +27,7 @@ LABEL = re.compile(r"[\w .,+()=-]+")
 
 
 @dataclass(frozen=True)
-class Contestant:
+class MethodVariant:
     """A row of the table: a method, and the options in which it differs from its defaults."""
 
     label: str
@@ -56,16 +56,16 @@ class Contestant:
 
 @dataclass(frozen=True)
 class ComparisonSettings:
-    """What makes two comparisons the same one; ``seeds`` and ``contestants`` may grow.
+    """What makes two comparisons the same one; ``seeds`` and ``variants`` may grow.
 
     ``budget``: CPU seconds of one thread for the training of each run, on a GPU seconds of the clock.
     ``device``: where the runs train and are measured. ``samples``: drawn of each
     model, and at most as many held-out rows are held against them. ``extractor``: the features in
-    which pictures are compared, as ``gibbsian.evaluation.features.extractors`` names them.
+    which images are compared, as ``gibbsian.evaluation.features.extractors`` names them.
     """
 
     data: str
-    contestants: tuple[Contestant, ...]
+    variants: tuple[MethodVariant, ...]
     seeds: int = 3
     budget: float = 60.0
     samples: int = 2_000
@@ -75,9 +75,9 @@ class ComparisonSettings:
     trust_code: bool = False
 
     def __post_init__(self) -> None:
-        if not self.contestants:
+        if not self.variants:
             raise ValueError("name at least one method to compare")
-        labels = [c.label for c in self.contestants]
+        labels = [c.label for c in self.variants]
         for label in labels:
             if labels.count(label) > 1:
                 raise ValueError(f"two rows are called {label!r}; give each a name of its own")
@@ -88,13 +88,13 @@ class ComparisonSettings:
         if self.samples < 20:
             raise ValueError(f"figures need at least 20 samples, not {self.samples}")
 
-    def config(self, contestant: Contestant) -> Config:
-        """The configuration of a contestant; ValueError where it does not suit the data."""
+    def config(self, variant: MethodVariant) -> Config:
+        """The configuration of a variant; ValueError where it does not suit the data."""
         base, origin = (
-            recipes.default_config(contestant.method, self.data),
-            f"row {contestant.label!r}",
+            recipes.default_config(variant.method, self.data),
+            f"row {variant.label!r}",
         )
-        config = applied(base, dict(contestant.options), origin, self.trust_code)
+        config = applied(base, dict(variant.options), origin, self.trust_code)
         return replace(config, source=asdict(self.source))
 
     def to_json(self) -> dict[str, Any]:
@@ -106,25 +106,25 @@ class ComparisonSettings:
     @classmethod
     def from_json(cls, entries: Mapping[str, Any], trust_code: bool = False) -> ComparisonSettings:
         """The inverse of ``to_json``; ValueError for entries that are no settings of this version."""
-        known = isinstance(entries, dict) and {"data", "contestants", "source", "format"}
+        known = isinstance(entries, dict) and {"data", "variants", "source", "format"}
         if not known or not known <= entries.keys():
             raise ValueError("comparison.json is damaged: it lacks what every comparison has")
         if entries["format"] != FORMAT:
             raise ValueError(
                 f"comparison.json has format {entries['format']}; this version reads {FORMAT}"
             )
-        rest = {k: v for k, v in entries.items() if k not in ("format", "contestants", "source")}
+        rest = {k: v for k, v in entries.items() if k not in ("format", "variants", "source")}
         try:
-            rows = tuple(Contestant(**row) for row in entries["contestants"])
+            rows = tuple(MethodVariant(**row) for row in entries["variants"])
             source = Source(**entries["source"])
-            return cls(contestants=rows, source=source, **rest, trust_code=trust_code)
+            return cls(variants=rows, source=source, **rest, trust_code=trust_code)
         except (TypeError, AttributeError) as error:
             raise ValueError(
                 f"comparison.json is damaged ({error}); restore it from a copy"
             ) from error
 
 
-def contestants_of(names: str, rows: Path | None = None) -> tuple[Contestant, ...]:
+def variants_of(names: str, rows: Path | None = None) -> tuple[MethodVariant, ...]:
     """Rows from ``names``, methods with commas between them or ``all``, and from a JSON file.
 
     The file maps the name of a row to {"method": NAME, option: value ...}. Raises ValueError for
@@ -132,7 +132,7 @@ def contestants_of(names: str, rows: Path | None = None) -> tuple[Contestant, ..
     """
     everything = [name for name, cls in TRAINING_METHODS.items() if not cls.conditional]
     listed = [name.strip() for name in names.split(",") if name.strip()]
-    found = [Contestant(name, name) for name in (everything if listed == ["all"] else listed)]
+    found = [MethodVariant(name, name) for name in (everything if listed == ["all"] else listed)]
     if rows is None:
         return tuple(found)
     if not rows.is_file():
@@ -144,7 +144,7 @@ def contestants_of(names: str, rows: Path | None = None) -> tuple[Contestant, ..
         if not isinstance(entry, dict) or not isinstance(entry.get("method"), str):
             raise ValueError(f'row {label!r} of {rows} must be like {{"method": "gan"}}')
         options = {name: value for name, value in entry.items() if name != "method"}
-        found.append(Contestant(label, entry["method"], options))
+        found.append(MethodVariant(label, entry["method"], options))
     return tuple(found)
 
 
@@ -172,21 +172,21 @@ def settle(out: Path, settings: ComparisonSettings) -> ComparisonSettings:
                         f"{getattr(settings, name)}; go on with it as it was or choose another --out"
                     )
             settings = _merged(there, settings, out)
-            for contestant in settings.contestants:
-                settings.config(contestant)  # a row that stood there may name code
+            for variant in settings.variants:
+                settings.config(variant)  # a row that stood there may name code
         write_record(path, settings.to_json())
     return settings
 
 
 def _merged(there: ComparisonSettings, here: ComparisonSettings, out: Path) -> ComparisonSettings:
-    rows = {c.label: c for c in there.contestants}
-    for contestant in here.contestants:
-        if rows.setdefault(contestant.label, contestant) != contestant:
+    rows = {c.label: c for c in there.variants}
+    for variant in here.variants:
+        if rows.setdefault(variant.label, variant) != variant:
             raise ValueError(
-                f"the row {contestant.label!r} of {out} has other options; give the new one another name"
+                f"the row {variant.label!r} of {out} has other options; give the new one another name"
             )
     values = vars(here) | {
-        "contestants": tuple(rows.values()),
+        "variants": tuple(rows.values()),
         "seeds": max(there.seeds, here.seeds),
     }
     return ComparisonSettings(**values)

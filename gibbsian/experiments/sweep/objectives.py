@@ -104,7 +104,7 @@ def judge_of(setting: Setting) -> Classifier:
     """The classifier; ValueError without one."""
     if setting.judge is None:
         raise ValueError(
-            "pictures are judged by a classifier: make one with `gibbsian classifier` and give it "
+            "images are judged by a classifier: make one with `gibbsian classifier` and give it "
             "by --classifier"
         )
     return setting.judge

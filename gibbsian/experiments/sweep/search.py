@@ -70,7 +70,7 @@ class SweepSettings:
         return applied(self.config, values, origin, self.trust_code)
 
     def judge(self) -> Classifier | None:
-        """The classifier that pictures are judged by."""
+        """The classifier that images are judged by."""
         return load_classifier(Path(self.classifier)) if self.classifier else None
 
     @property

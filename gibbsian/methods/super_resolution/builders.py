@@ -21,7 +21,7 @@ from gibbsian.networks.pretrained import SqueezeNet
 
 
 def small_picture(setting: Setting) -> DataSpace:
-    """A picture ``factor`` times smaller than the data's."""
+    """An image ``factor`` times smaller than the data's."""
     factor: int = setting.options["factor"]
     check_picture(setting.space.shape, factor)
     channels, height, width = setting.space.shape
@@ -29,7 +29,7 @@ def small_picture(setting: Setting) -> DataSpace:
 
 
 def maps_of_statistics(setting: Setting) -> DataSpace:
-    """What the statistics make of a picture."""
+    """What the statistics make of an image."""
     return statistics_space(setting.networks["sufficient_statistics"], setting.space)
 
 
@@ -45,13 +45,13 @@ UPSAMPLER = Role(
     returns=an_observation,
     demands=same_factor,
 )
-"""From small pictures to large ones."""
+"""From small images to large ones."""
 SUFFICIENT_STATISTICS = Role(
     "scattering",
     {"scattering": Scattering, "squeezenet": SqueezeNet, "identity": Identity},
     returns=None,
 )
-"""From pictures to maps of any number and size, which ``maps_of_statistics`` looks at."""
+"""From images to maps of any number and size, which ``maps_of_statistics`` looks at."""
 PREDICTOR = Role(
     "residual", {"residual": ResidualPredictor}, sees=maps_of_statistics, returns=what_it_sees
 )

@@ -1,4 +1,4 @@
-"""What is left open of a large picture by a small one: an energy of y given x = U(y)."""
+"""What is left open of a large image by a small one: an energy of y given x = U(y)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gibbsian.core.imaging import downscale, total_variation
 from gibbsian.core.numerics import call_frozen
 
 BOX = (-1.0, 1.0)
-"""Where pictures lie in the networks' units."""
+"""Where images lie in the networks' units."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,13 @@ class ConditionalEnergy:
 
 
 def check_picture(shape: tuple[int, ...], factor: int) -> None:
-    """ValueError unless ``shape`` is that of a picture (C, H, W) whose sides ``factor`` divides."""
+    """ValueError unless ``shape`` is that of an image (C, H, W) whose sides ``factor`` divides."""
     if len(shape) != 3:
         raise ValueError(
-            f"super-resolution needs pictures (C, H, W), not observations of shape {list(shape)}"
+            f"super-resolution needs images (C, H, W), not observations of shape {list(shape)}"
         )
     if shape[1] % factor or shape[2] % factor:
         raise ValueError(
-            f"pictures of {shape[1]}x{shape[2]} cannot be reduced by {factor}; choose another factor, "
+            f"images of {shape[1]}x{shape[2]} cannot be reduced by {factor}; choose another factor, "
             f"or patches whose side is a multiple of {factor}"
         )

@@ -28,10 +28,10 @@ Factor = Literal[2, 3, 4]
 
 
 class SuperResolution(TrainingMethod):
-    """Super-resolution: a small picture x is completed to y by a conditional Gibbs model.
+    """Super-resolution: a small image x is completed to y by a conditional Gibbs model.
 
     p(y|x) is proportional to exp(-|Phi(x) - Psi(y)|^2) with statistics Psi of a convolutional
-    network (Bruna, Sprechmann, LeCun 2016). The data are large pictures y; x = U(y) is made from
+    network (Bruna, Sprechmann, LeCun 2016). The data are large images y; x = U(y) is made from
     them by antialiased bicubic downscaling. The upsampler, a point estimate, learns y by least squares,
     Phi learns E[Psi(y)|x] by regression, as a correction of the estimate's own statistics; y is then inferred
     by descending the energy from the point estimate, whose missing texture the statistics ask for.
@@ -98,7 +98,7 @@ class SuperResolution(TrainingMethod):
         statistics_l2_from_start: float = 1.0,
     ):
         shape = tuple(measure.shape)
-        why = "the model is of a large picture given a small one; see energy_given"
+        why = "the model is of a large image given a small one; see energy_given"
         super().__init__(Undefined(shape, why))
         if factor not in get_args(Factor):
             raise ValueError(f"factor must be 2, 3 or 4, not {factor}")
@@ -283,19 +283,19 @@ class SuperResolution(TrainingMethod):
 
     @torch.no_grad()
     def sample(self, n: int, rng: Generator, given: Tensor | None = None) -> Tensor:
-        """``[n, C, f h, f w]``: n inferences of y given one small picture ``given [C, h, w]``.
+        """``[n, C, f h, f w]``: n inferences of y given one small image ``given [C, h, w]``.
 
         The point estimate and the variational baseline are the same n times. ValueError without a
-        picture, or for one with other channels.
+        image, or for one with other channels.
         """
         if given is None:
             raise ValueError(
-                "super-resolution samples a large picture given a small one; give it one, as "
+                "super-resolution samples a large image given a small one; give it one, as "
                 "`gibbsian upscale RUN photo.png` does"
             )
         channels = self.measure.shape[0]
         if given.ndim != 3 or given.shape[0] != channels:
             raise ValueError(
-                f"the small picture must have shape [{channels}, h, w], not {list(given.shape)}"
+                f"the small image must have shape [{channels}, h, w], not {list(given.shape)}"
             )
         return self.complete(given.expand(n, *given.shape), rng)

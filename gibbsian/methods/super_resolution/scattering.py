@@ -68,8 +68,8 @@ class Scattering(nn.Module):
 
     ``scales`` J, ``orientations`` L, ``order`` 1 or 2; for each of C channels 1 + J L maps, and
     L^2 J (J - 1) / 2 more at order 2 (Mallat 2012; Bruna, Mallat 2013). Correlations rather than
-    convolutions: a picture's wavelets and their mirror images have the same moduli. The wavelets
-    psi are parameters and start as Morlet's; the low-pass phi is fixed. Any size of picture will do.
+    convolutions: an image's wavelets and their mirror images have the same moduli. The wavelets
+    psi are parameters and start as Morlet's; the low-pass phi is fixed. Any size of image will do.
     ``[B, C, H, W] -> [B, K, ceil(H / 2^J), ceil(W / 2^J)]``.
 
     Args:

@@ -1,6 +1,6 @@
-"""Networks of super-resolution: from small pictures to large ones, and from statistics to statistics.
+"""Networks of super-resolution: from small images to large ones, and from statistics to statistics.
 
-Borders are continued by their last pixel, so that a picture's rim looks like the rest of it.
+Borders are continued by their last pixel, so that an image's rim looks like the rest of it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from gibbsian.networks.trunks import he, image_shape
 
 
 def convolution(before: int, after: int, size: int) -> nn.Conv2d:
-    """A convolution of odd kernel ``size`` that keeps the picture's size."""
+    """A convolution of odd kernel ``size`` that keeps the image's size."""
     return nn.Conv2d(before, after, size, padding=size // 2, padding_mode="replicate")
 
 
@@ -27,7 +27,7 @@ class SubPixel(nn.Module):
     ``[B, C, h, w] -> [B, C, f h, f w]``.
 
     Args:
-        factor: f, how much larger the pictures become.
+        factor: f, how much larger the images become.
         channels: channels of the first convolution.
         activation: non-linearity.
     """
@@ -66,10 +66,10 @@ class SRCNN(nn.Module):
     """Three convolutions, 9-5-5, of the bicubic interpolation (Dong et al. 2016).
 
     ``channels`` and half as many between them (the paper: 64 and 32), rectifiers; no skip
-    connection, so that it must learn the picture itself. ``[B, C, h, w] -> [B, C, f h, f w]``.
+    connection, so that it must learn the image itself. ``[B, C, h, w] -> [B, C, f h, f w]``.
 
     Args:
-        factor: f, how much larger the pictures become.
+        factor: f, how much larger the images become.
         channels: channels of the first convolution.
     """
 
@@ -145,13 +145,13 @@ class Identity(nn.Module):
 
 
 def statistics_space(network: nn.Module, space: DataSpace) -> DataSpace:
-    """What ``network`` makes of one picture of ``space``; ValueError unless maps ``[K, h, w]``."""
+    """What ``network`` makes of one image of ``space``; ValueError unless maps ``[K, h, w]``."""
     with torch.no_grad():
         found = network(torch.zeros(1, *space.shape))
     if not isinstance(found, Tensor) or found.ndim != 4 or len(found) != 1:
         what = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
         raise ValueError(
-            "the statistics network must map pictures [B, C, H, W] to maps [B, K, h, w]; it made "
-            f"{what} of one picture (a vector of statistics is K maps of 1x1)"
+            "the statistics network must map images [B, C, H, W] to maps [B, K, h, w]; it made "
+            f"{what} of one image (a vector of statistics is K maps of 1x1)"
         )
     return DataSpace(tuple(found.shape[1:]), "image")
