@@ -25,8 +25,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gibbsian.config.config import Config, replace
-from gibbsian.config.recipes import recipe
-from gibbsian.config.recipes.defaults import default
+from gibbsian.config.recipes import default_config, recipe
 from gibbsian.config.run_folder import new_run
 from gibbsian.core import PlayerUpdate, TrainingMethod
 from gibbsian.core.files import read_tensors, write_json
@@ -57,7 +56,9 @@ class Stopped(Exception):
 def configuration(name: str) -> Config:
     """The defaults of a method, or a recipe, on few rows and for few rounds."""
     config = (
-        recipe(name) if name not in TRAINING_METHODS else default(name, DATA.get(name, "ring8"))
+        recipe(name)
+        if name not in TRAINING_METHODS
+        else default_config(name, DATA.get(name, "ring8"))
     )
     training = {"rounds": 4, "log_every": 1, "save_every": 0, "ema": 0.0, "seed": 1}
     return replace(config, source={"max_rows": 1_000}, training=training)

@@ -31,28 +31,34 @@ from gibbsian.training.stepper import Stepper
 REPEATS = 7
 EIGHTH = "an eighth of the rows"
 BOUNDS: dict[str, dict[str, Any]] = {
-    "none (log-det)": {"lower_bound": "log-det", "upper_bound": "none"},
-    "none (singular, 2 iterations)": {"lower_bound": "singular", "upper_bound": "none"},
-    f"none (log-det, {EIGHTH})": {"lower_bound": "log-det", "upper_bound": "none"},
-    f"none (singular, 2 iterations, {EIGHTH})": {"lower_bound": "singular", "upper_bound": "none"},
-    "none (encoder)": {"lower_bound": "encoder", "upper_bound": "none"},
-    "none (InfoNCE)": {"lower_bound": "infonce", "upper_bound": "none"},
-    "gradient penalty (log-det)": {"lower_bound": "log-det", "upper_bound": "gradient-penalty"},
+    "none (log-det)": {"entropy_bound": "log-det", "energy_penalty": "none"},
+    "none (singular, 2 iterations)": {"entropy_bound": "singular", "energy_penalty": "none"},
+    f"none (log-det, {EIGHTH})": {"entropy_bound": "log-det", "energy_penalty": "none"},
+    f"none (singular, 2 iterations, {EIGHTH})": {
+        "entropy_bound": "singular",
+        "energy_penalty": "none",
+    },
+    "none (encoder)": {"entropy_bound": "encoder", "energy_penalty": "none"},
+    "none (InfoNCE)": {"entropy_bound": "infonce", "energy_penalty": "none"},
+    "gradient penalty (log-det)": {
+        "entropy_bound": "log-det",
+        "energy_penalty": "gradient-penalty",
+    },
     "gradient penalty (singular, 2 iterations)": {
-        "lower_bound": "singular",
-        "upper_bound": "gradient-penalty",
+        "entropy_bound": "singular",
+        "energy_penalty": "gradient-penalty",
     },
     f"gradient penalty (log-det, {EIGHTH})": {
-        "lower_bound": "log-det",
-        "upper_bound": "gradient-penalty",
+        "entropy_bound": "log-det",
+        "energy_penalty": "gradient-penalty",
     },
     f"gradient penalty (singular, 2 iterations, {EIGHTH})": {
-        "lower_bound": "singular",
-        "upper_bound": "gradient-penalty",
+        "entropy_bound": "singular",
+        "energy_penalty": "gradient-penalty",
     },
-    "denoising (encoder)": {"lower_bound": "encoder", "upper_bound": "denoising"},
-    "diffusion (encoder)": {"lower_bound": "encoder", "upper_bound": "diffusion"},
-    "zero-centred (log-det)": {"lower_bound": "log-det", "upper_bound": "zero-centred"},
+    "denoising (encoder)": {"entropy_bound": "encoder", "energy_penalty": "denoising"},
+    "diffusion (encoder)": {"entropy_bound": "encoder", "energy_penalty": "diffusion"},
+    "zero-centred (log-det)": {"entropy_bound": "log-det", "energy_penalty": "zero-centred"},
 }
 
 

@@ -23,8 +23,7 @@ import torch
 from benchmarks.command import Record, run_benchmark
 from benchmarks.kept import kept_bytes
 from gibbsian.config.config import Config, replace
-from gibbsian.config.recipes import recipe
-from gibbsian.config.recipes.defaults import default
+from gibbsian.config.recipes import default_config, recipe
 from gibbsian.core import Batch, DataSpace, PlayerUpdate, TrainingMethod
 from gibbsian.models.build import assemble, resolve
 
@@ -43,7 +42,7 @@ def contestants(name: str, ahead: Sequence[int]) -> dict[str, TrainingMethod]:
     """Name -> method; the first is the GAN that the others are compared with."""
     space = PLANE if name == "plane" else STACKS
     if name == "plane":
-        gan, lbt = default("gan", "ring8"), default("lbt", "ring8")
+        gan, lbt = default_config("gan", "ring8"), default_config("lbt", "ring8")
     else:
         gan, lbt = recipe("stacked-mnist-gan"), recipe("stacked-mnist-lbt")
     found = {"GAN": method_of(gan, space)}
@@ -51,7 +50,9 @@ def contestants(name: str, ahead: Sequence[int]) -> dict[str, TrainingMethod]:
         found[f"LBT-GAN / {K}"] = method_of(replace(lbt, unroll_steps=K, gan_only_rounds=0), space)
         if K > 2:
             segment = round(math.sqrt(K))
-            config = replace(lbt, unroll_steps=K, recompute_every=segment, gan_only_rounds=0)
+            config = replace(
+                lbt, unroll_steps=K, unroll_checkpoint_every=segment, gan_only_rounds=0
+            )
             found[f"LBT-GAN, segments / {K}"] = method_of(config, space)
         found[f"unrolled GAN / {K}"] = method_of(replace(gan, unroll_steps=K), space)
     implicit = replace(lbt, hypergradient="implicit", gan_only_rounds=0)

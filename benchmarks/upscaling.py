@@ -26,7 +26,7 @@ from torch import Generator
 
 from benchmarks.command import Record, run_benchmark
 from gibbsian.config.config import replace
-from gibbsian.config.recipes.defaults import default
+from gibbsian.config.recipes import default_config
 from gibbsian.core import DataSpace
 from gibbsian.data.photo import Picture
 from gibbsian.data.transforms import pixels
@@ -61,7 +61,7 @@ WIDTH, HEIGHT, STRIP = 4000, 3000, 400
 
 
 def model_of(way: str) -> Model:
-    config = replace(default("super-resolution", "photos"), factor=FACTOR, **WAYS[way])
+    config = replace(default_config("super-resolution", "photos"), factor=FACTOR, **WAYS[way])
     config = resolve(config, SPACE, torch.zeros(2, *SPACE.shape))
     method = assemble(config, SPACE)
     assert isinstance(method, SuperResolution)

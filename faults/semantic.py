@@ -125,8 +125,8 @@ FAULTS = [
     ),
     Fault(
         "gibbsian/methods/bidirectional.py",
-        "value + relu(gap - self.penalty_margin)",
-        "value - relu(gap - self.penalty_margin)",
+        "value + relu(gap - self.energy_penalty_margin)",
+        "value - relu(gap - self.energy_penalty_margin)",
         ("tests/methods/test_bidirectional.py::test_the_energy_descends_the_upper_bound",),
     ),
     Fault(
@@ -171,8 +171,8 @@ FAULTS = [
     ),
     Fault(
         "gibbsian/methods/super_resolution/completion.py",
-        "value + self.consistency_weight *",
-        "value - self.consistency_weight *",
+        "value + self.downscaling_consistency_weight *",
+        "value - self.downscaling_consistency_weight *",
         (
             "tests/methods/test_super_resolution.py::test_the_energy_is_the_squared_distance_of_statistics_and_what_inference_adds",
         ),
@@ -211,8 +211,8 @@ FAULTS = [
     ),
     Fault(
         "gibbsian/methods/experts.py",
-        "- data_surrogate_weight * entropy_data",
-        "+ data_surrogate_weight * entropy_data",
+        "- surrogate_entropy_weight * entropy_data",
+        "+ surrogate_entropy_weight * entropy_data",
         ("tests/methods/test_vgan.py::test_energy_descends_data_minus_samples_minus_regulariser",),
     ),
     Fault(
@@ -323,8 +323,8 @@ FAULTS = [
     ),
     Fault(
         "gibbsian/methods/super_resolution/method.py",
-        "+ self.statistics_l2_from_start * self",
-        "- self.statistics_l2_from_start * self",
+        "+ self.l2_to_initial_statistics * self",
+        "- self.l2_to_initial_statistics * self",
         (
             "tests/methods/test_super_resolution.py::test_fine_tuning_lowers_the_truth_and_raises_the_negatives",
         ),
@@ -462,8 +462,8 @@ FAULTS = [
     ),
     Fault(
         "gibbsian/methods/super_resolution/method.py",
-        "self.predictor(self.sufficient_statistics(estimate))",
-        "self.predictor(self.sufficient_statistics(estimate).detach())",
+        "self.statistics_predictor(self.sufficient_statistics(estimate))",
+        "self.statistics_predictor(self.sufficient_statistics(estimate).detach())",
         (
             "tests/methods/test_super_resolution.py::test_fine_tuning_lowers_the_truth_and_raises_the_negatives",
         ),
@@ -569,7 +569,7 @@ FAULTS = [
     ),
     Fault(
         "gibbsian/methods/vae.py",
-        'log_mean_exp(f) if self.estimator == "importance-weighted" else f',
+        'log_mean_exp(f) if self.gradient_estimator == "importance-weighted" else f',
         "f",
         ("tests/methods/test_vae.py::test_the_gradient_is_that_of_the_written_out_bound",),
     ),

@@ -66,7 +66,7 @@ def configured(
         box_half_width="none",
         training={"batch": BATCH, "device": "cpu", "save_every": 0},
         latent=latent,
-        estimator=estimator,
+        gradient_estimator=estimator,
         decoder=tanh,
         encoder=tanh,
         model_optimizer={"name": "adagrad", "lr": rate, "weight_decay": 1.0 / rows},

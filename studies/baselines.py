@@ -115,7 +115,7 @@ def failing(k: int, entropy: str, energy: str) -> Config:
         generator_steps=k,
         entropy=entropy,
         energy=energy,
-        data_surrogate_weight=1.0 if entropy == "surrogate" else 0.0,
+        surrogate_entropy_weight=1.0 if entropy == "surrogate" else 0.0,
         training={"rounds": 1_500},
     )
 

@@ -33,7 +33,7 @@ from torch import Tensor
 from gibbsian import data as datasets
 from gibbsian.bounds.upper import Points
 from gibbsian.config.config import Config, plain, replace
-from gibbsian.config.recipes.defaults import PLANE, default
+from gibbsian.config.recipes.defaults import PLANE, default_config
 from gibbsian.core import Interval, NonFiniteError, TrainingMethod
 from gibbsian.core.files import read_json
 from gibbsian.core.measures import Undefined
@@ -44,7 +44,7 @@ from gibbsian.methods.bidirectional import BidirectionalBounds
 from gibbsian.models.build import assemble, resolve
 from gibbsian.models.evaluate import model_kl
 from gibbsian.models.model import Model
-from gibbsian.samplers import adapt, constrained_energy, mala, run_chains
+from gibbsian.samplers import adapt_step_size, energy_with_base_measure, mala, run_chains
 from gibbsian.training import fit, start_training
 from gibbsian.training.checkpoints import Progress
 from studies.baselines import coverage, sample_error
@@ -77,15 +77,15 @@ def pairing(name: str, **options: Any) -> Config:
 def pairings(name: str) -> dict[str, Config]:
     """Row of the table -> configuration on the data set ``name``: the pairings and the baselines."""
     M = WEIGHTS[name]
-    rough = {"upper_bound": "denoising", "penalty_weight": M}
+    rough = {"energy_penalty": "denoising", "energy_penalty_weight": M}
     smooth = {
-        "upper_bound": "diffusion",
-        "penalty_weight": 50.0,
-        "diffusion_of": "data",
+        "energy_penalty": "diffusion",
+        "energy_penalty_weight": 50.0,
+        "diffusion_source": "data",
         "diffusion_noise_min": LOWEST[name],
     }
-    exact = {"lower_bound": "log-det", "latent": 2}
-    folded = {"upper_bound": "gradient-penalty", "penalty_weight": 0.1}
+    exact = {"entropy_bound": "log-det", "latent": 2}
+    folded = {"energy_penalty": "gradient-penalty", "energy_penalty_weight": 0.1}
     nets = {"generator": GENERATOR, "latent": 4}
     return {
         "log-det x gradient penalty": pairing(name, **exact, **folded),
@@ -93,21 +93,21 @@ def pairings(name: str) -> dict[str, Config]:
             name, **exact, **folded, generator={"depth": 3}
         ),
         "log-det x diffusion": pairing(name, **exact, **smooth),
-        "encoder x denoising": pairing(name, lower_bound="encoder", **rough),
-        "encoder x diffusion": pairing(name, lower_bound="encoder", **smooth),
+        "encoder x denoising": pairing(name, entropy_bound="encoder", **rough),
+        "encoder x diffusion": pairing(name, entropy_bound="encoder", **smooth),
         "zero-centred penalty": pairing(
-            name, **exact, upper_bound="zero-centred", penalty_weight=0.1
+            name, **exact, energy_penalty="zero-centred", energy_penalty_weight=0.1
         ),
-        "VGAN": replace(default("vgan", name), **nets),
+        "VGAN": replace(default_config("vgan", name), **nets),
         "Wasserstein GAN": replace(
-            default("gan", name),
+            default_config("gan", name),
             loss="wasserstein",
             gradient_penalty=0.1,
             r1_penalty=0.0,
             critic_steps=3,
             **nets,
         ),
-        "persistent CD": default("cd", name),
+        "persistent CD": default_config("cd", name),
     }
 
 
@@ -129,8 +129,8 @@ LONG = {BEST: 22_000, "persistent CD": 18_000}
 """Rounds of about 400 CPU-seconds."""
 STABILITY_ROUNDS = 1_500
 UNSTABLE = {
-    "lower bound only": {"upper_bound": "none"},
-    "zero-centred penalty": {"upper_bound": "zero-centred", "penalty_weight": 0.1},
+    "lower bound only": {"energy_penalty": "none"},
+    "zero-centred penalty": {"energy_penalty": "zero-centred", "energy_penalty_weight": 0.1},
 }
 
 
@@ -178,8 +178,10 @@ def refined(model: Model, n: int, seed: int) -> Tensor:
     method, rng = model.method, torch.Generator().manual_seed(seed)
     assert isinstance(method, HasEnergy)
     assert not isinstance(method.measure, Undefined)
-    kernel = mala(constrained_energy(method.energy, method.measure), 1e-3)
-    start = adapt(kernel, method.sample(n, rng), 200, rng, target_acceptance=0.57, scale=False)
+    kernel = mala(energy_with_base_measure(method.energy, method.measure), 1e-3)
+    start = adapt_step_size(
+        kernel, method.sample(n, rng), 200, rng, target_acceptance=0.57, scale=False
+    )
     return model.transform.decode(run_chains(kernel, start, 300, rng, keep="last").state.x)
 
 
@@ -232,17 +234,17 @@ def sides(method: BidirectionalBounds, rows: Tensor) -> dict[str, float]:
     for part in range(parts):
         x = rows[(part * 256) % len(rows) :][:256]
         z = method.prior.sample(len(x), rng)
-        starts = method.lower_bound.randomness(z, x.shape[1:], rng)
-        x_model, entropy = (a.detach() for a in method.lower_bound(method.generator, z, *starts))
+        starts = method.entropy_bound.randomness(z, x.shape[1:], rng)
+        x_model, entropy = (a.detach() for a in method.entropy_bound(method.generator, z, *starts))
         eps = torch.randn(x_model.shape, generator=rng)
         energy = method.energy(method.seen(x_model, eps)).detach()
         shrinkage = method.shrinkage(x_model[0].numel())
         lower += (float((entropy - energy).mean()) + shrinkage) / parts
-        if method.upper_bound is not None:
-            starts = method.upper_bound.randomness(x, z, rng)
+        if method.energy_penalty is not None:
+            starts = method.energy_penalty.randomness(x, z, rng)
             at = Points(x, z, x_model, method.generator(z).detach())
-            penalty = method.upper_bound.penalty(method.energy, method.generator, at, *starts)
-            gap += method.penalty_weight * float(penalty.detach()) / parts
+            penalty = method.energy_penalty.penalty(method.energy, method.generator, at, *starts)
+            gap += method.energy_penalty_weight * float(penalty.detach()) / parts
     return {"lower": lower, "upper": lower + gap}
 
 
@@ -256,7 +258,7 @@ def cells(quick: bool) -> dict[str, Callable[[], Result]]:
             group[f"{row} / {name} / {seed}"] = partial(measured, config, seed, ROUNDS[row], quick)
     for seed, name in itertools.product(range(10), ("moons", "grid25")):
         rivals = {
-            row: pairing(name, lower_bound="log-det", latent=2, **options)
+            row: pairing(name, entropy_bound="log-det", latent=2, **options)
             for row, options in UNSTABLE.items()
         }
         for row, config in {**rivals, BEST: pairings(name)[BEST]}.items():

@@ -32,7 +32,7 @@ from matplotlib.figure import Figure
 from gibbsian.core.files import read_json
 from gibbsian.experiments.compare import ComparisonSettings, compare, summarise_comparison
 from gibbsian.experiments.compare.columns import COLUMNS
-from gibbsian.experiments.compare.settings import REFERENCES, contestants_of
+from gibbsian.experiments.compare.settings import REFERENCES, variants_of
 from studies.harness import RESULTS, Result, Study, run_study
 
 DATA = ("ring8", "grid25", "digits", "protein")
@@ -66,7 +66,7 @@ def cell(data: str, quick: bool) -> Result:
     methods = "gan,vae" if quick else "all"
     settings = ComparisonSettings(
         data,
-        contestants_of(methods, None),
+        variants_of(methods, None),
         1 if quick else SEEDS,
         1.0 if quick else BUDGET,
         200 if quick else SAMPLES,

@@ -33,7 +33,7 @@ from gibbsian.core.files import read_json
 from gibbsian.core.protocols import HasEnergy
 from gibbsian.methods.experts import following_loss
 from gibbsian.models.train import train_config
-from gibbsian.networks import BoundedEnergy
+from gibbsian.networks import BoundedRangeEnergy
 from gibbsian.networks.energies import bernoulli_entropy
 from studies.harness import RESULTS, Result, Study, run_study
 
@@ -103,7 +103,7 @@ def objective(energy: nn.Module, x: Tensor) -> float:
 
 
 @torch.no_grad()
-def best_pair(energy: BoundedEnergy, points: Tensor) -> Tensor:
+def best_pair(energy: BoundedRangeEnergy, points: Tensor) -> Tensor:
     """The two of ``points [n, 2]`` that have the highest objective together, ``[2, 2]``."""
     s, E = energy.experts(points), energy(points)
     values = [
@@ -131,7 +131,7 @@ def two_points(seed: int, quick: bool) -> Result:
     model = train_config(replace(default_config("vgan", "ring8"), training=training), None, data)
     assert isinstance(model.method, HasEnergy) and data.density is not None
     energy, modes = model.method.energy, data.density.modes()
-    assert isinstance(energy, BoundedEnergy) and modes is not None
+    assert isinstance(energy, BoundedRangeEnergy) and modes is not None
     axis = torch.linspace(-SIDE, SIDE, GRID)
     grid = torch.cartesian_prod(axis, axis)
     pair = polished(energy, best_pair(energy, grid), POLISH)

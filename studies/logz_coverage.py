@@ -34,11 +34,11 @@ from torch import Generator, Tensor
 from gibbsian.core import Energy
 from gibbsian.core.measures import Counting, Measure, RealSpace
 from gibbsian.evaluation.log_z.annealing import (
-    Effort,
     Problem,
     default_binary_kernel,
     default_kernel,
 )
+from gibbsian.evaluation.log_z.effort import LogZEffort
 from gibbsian.evaluation.log_z.estimators import LARGE, LogZ, bridge, from_weights
 from gibbsian.evaluation.log_z.references import FairCoins, Reference, annealing_path, normal_fit
 from gibbsian.samplers import RBM
@@ -49,7 +49,7 @@ EASY_SEEDS, HARD_SEEDS = 1000, 200
 ABOVE_SHARE, FIRING_SHARE, BIAS_ERRORS = 0.70, 0.80, 3.0
 FIT_POINTS = 500
 CHUNK = 50  # repetitions in one batch
-EFFORT = Effort(draws=2048, run_particles=64)
+EFFORT = LogZEffort(draws=2048, run_particles=64)
 ESTIMATORS = ("importance", "ais", "reverse-ais", "bridge", "smc", "thermodynamic")
 FROM_BELOW = ("importance", "ais", "smc")
 Draw = Callable[[int, Generator], Tensor]
@@ -159,12 +159,12 @@ class Target:
 
     truth: Callable[[], Truth]
     easy: Sequence[str]
-    effort: Effort = EFFORT
+    effort: LogZEffort = EFFORT
     estimators: Sequence[str] = ESTIMATORS
 
 
 # Too few particles, temperatures and moves on purpose: here the warnings must fire.
-STARVED = Effort(
+STARVED = LogZEffort(
     draws=256, particles=64, runs=4, run_particles=32, pilot=64, moves=1, conditional_ess=0.5
 )
 ALL_BUT_REVERSE = tuple(name for name in ESTIMATORS if name != "reverse-ais")

@@ -30,7 +30,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import softplus
 
 from gibbsian.core import Energy
-from gibbsian.samplers import Chains, adapt, hmc, meads, run_chains
+from gibbsian.samplers import Chains, adapt_step_size, hmc, meads, run_chains
 from gibbsian.samplers.diagnostics import ess_bulk
 from gibbsian.samplers.meads import SelfTuned
 from studies.harness import Result, Study, run_study
@@ -132,7 +132,7 @@ def measure(name: str, seed: int, quick: bool) -> Result:
     result: Result = {"meads": efficiency(tuned.draws, gradients), "meads burn-in": BURN_IN}
     for length in LENGTHS:
         leapfrog = hmc(target.energy, 0.1, length, jitter=0.5)
-        warm = adapt(leapfrog, x0, WARM_UP, rng)
+        warm = adapt_step_size(leapfrog, x0, WARM_UP, rng)
         found = run_chains(leapfrog, warm, max(gradients // length, 40), rng)
         result[f"hmc {length}"] = efficiency(found.draws, found.evaluations)
         result[f"hmc {length} warm-up"] = WARM_UP * length

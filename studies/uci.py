@@ -115,7 +115,7 @@ def through_base(energy: FlowEnergy, watch: Watch, objective: str, seed: int) ->
         RealNVP(d),
         Gaussian((d,)),
         RealSpace((d,)),
-        objective=objective,
+        energy_objective=objective,
         base="proposal",
         base_samples=5,
         gradient_penalty=0.0,
@@ -139,7 +139,7 @@ def through_base(energy: FlowEnergy, watch: Watch, objective: str, seed: int) ->
 @torch.no_grad()
 def estimate(method: GEBM, z: Tensor) -> float:
     """log Z as the method knows it: A, or log mean exp over one batch of base samples."""
-    if method.objective == "kale":
+    if method.energy_objective == "kale":
         return float(method.A)
     y, log_q = method.base_points(z)
     return float(log_mean_exp(-(method.network_energy(y) + log_q)))

@@ -60,7 +60,7 @@ class ScaledFlow(Scaled):
 def vgan(generator, **changes):
     config = replace(
         recipes.default_config("vgan", "gaussian-2-0"),
-        **{"box_half_width": "none", "entropy": "none", "data_surrogate_weight": 0.0, **changes},
+        **{"box_half_width": "none", "entropy": "none", "surrogate_entropy_weight": 0.0, **changes},
         training={"rounds": 1, "device": "cpu"},
         generator_optimizer={"lr": 1e-30},
         energy_optimizer={"lr": 1e-30},
@@ -95,7 +95,7 @@ def test_the_generator_bounds_log_z_from_below(generator, standing):
 def test_a_flow_is_valued_by_its_own_volume():
     for generator, expected in ((ScaledFlow, LogDetEntropy), (Scaled, BarberAgakov)):
         method = vgan(generator(1.0))[0].method
-        method.lower_bound = BarberAgakov(method.prior, nn.Linear(2, 4), 0.1)
+        method.entropy_bound = BarberAgakov(method.prior, nn.Linear(2, 4), 0.1)
         assert type(entropy_of(method)) is expected
 
 

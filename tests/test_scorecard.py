@@ -63,7 +63,7 @@ def test_log_densities_of_a_perfect_model_are_the_true_ones():
 
 def test_percentiles_of_held_out_data_are_uniform():
     model, data = perfect()
-    percentile = score_rows(model, data.test[:2000], 0)[0]["percentile"]
+    percentile = score_rows(model, data.test[:2000], 0)[0]["energy_percentile"]
     # Mean of n = 2000 uniforms against an empirical distribution of 2000: sd 28.9 sqrt(2 / 2000) = 0.91;
     # 4.5 sd: false alarm 7e-6.
     assert abs(float(percentile.mean()) - 50) < 4.1
@@ -132,7 +132,7 @@ def test_refining_keeps_a_perfect_pair(kernel):
     config = replace(
         recipes.default_config("vgan", "gaussian-2-0"),
         entropy="none",
-        data_surrogate_weight=0.0,
+        surrogate_entropy_weight=0.0,
         box_half_width="none",
         training={"rounds": 1, "device": "cpu"},
         generator_optimizer={"lr": 1e-30},

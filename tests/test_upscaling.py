@@ -29,7 +29,7 @@ from gibbsian.models.upscaling import (
 
 NETS = {
     "upsampler": {"channels": 4},
-    "predictor": {"channels": 4},
+    "statistics_predictor": {"channels": 4},
     "sufficient_statistics": {"scales": 1, "orientations": 2},
 }
 
@@ -95,7 +95,7 @@ def test_tiles_of_a_descent_are_seamless():
     """Jumps across the tiles' edges are no larger than elsewhere: the ratio of mean steps."""
     picture = photo(1, 24, 40)
     smooth = torch.nn.functional.avg_pool2d(picture.values[None], 5, 1, 2)[0]
-    descent = model(inference_method="descent", inference_steps=5, start_noise=0.0)
+    descent = model(inference_method="descent", inference_steps=5, inference_start_noise=0.0)
     large = enlarge(descent, Picture(smooth, None, 256), rng(), tile=16).astype(int)[0]
     steps = np.abs(np.diff(large, axis=1)).mean(0)
     edges = [2 * begin for begin in places(40, 16)[1:]] + [

@@ -3,7 +3,7 @@
 Imports core only.
 """
 
-from gibbsian.bounds.diffusion import DiffusionPenalty
+from gibbsian.bounds.diffusion import DiffusionScorePenalty
 from gibbsian.bounds.entropy import Entropy, GeneratorDraws, LogDetEntropy, SingularValueEntropy
 from gibbsian.bounds.information import BarberAgakov, InfoNCE
 from gibbsian.bounds.singular import smallest_singular_value
@@ -12,7 +12,7 @@ from gibbsian.bounds.upper import DenoisingPenalty, GradientPenalty, ZeroCentred
 __all__ = [
     "BarberAgakov",
     "DenoisingPenalty",
-    "DiffusionPenalty",
+    "DiffusionScorePenalty",
     "Entropy",
     "GeneratorDraws",
     "GradientPenalty",

@@ -130,7 +130,7 @@ def sample(arguments: list[str]) -> int:
             raise ValueError(f"{TOGETHER}; this model was taught no classes to give instead")
         x = model.sample(args.num_samples, args.seed, read_labels(args.given))
     elif args.refine is None and args.output.suffix in IN_PARTS:
-        parts = model.sample_in_parts(args.num_samples, args.seed)
+        parts = model.sample_in_chunks(args.num_samples, args.seed)
         write_points_in_parts(args.output, args.num_samples, parts, _header(model))
         say(f"{args.num_samples} samples in {args.output}")
         return 0

@@ -8,11 +8,13 @@ from gibbsian.evaluation.log_z.directed import directed_log_likelihood
 from gibbsian.evaluation.log_z.effort import LogZEffort
 from gibbsian.evaluation.log_z.helmholtz_machines import bidirectional_log_likelihood
 from gibbsian.evaluation.log_z.likelihood import held_out_log_likelihood, log_prob_bounds
-from gibbsian.evaluation.log_z.log_sobolev import latent_log_sobolev_upper, latent_log_weight
+from gibbsian.evaluation.log_z.log_sobolev import latent_log_weight, log_z_upper_log_sobolev
 from gibbsian.evaluation.log_z.partition import log_partition
 from gibbsian.evaluation.log_z.quadrature import kl_to_model, log_partition_quadrature
-from gibbsian.evaluation.log_z.references import FromDistribution
-from gibbsian.evaluation.log_z.variational import strongly_convex_upper, variational_lower
+from gibbsian.evaluation.log_z.variational import (
+    log_z_lower_variational,
+    log_z_upper_strong_convexity,
+)
 from gibbsian.evaluation.metrics.class_scores import class_entropy, inception_type_score
 from gibbsian.evaluation.metrics.coverage import class_coverage, mode_coverage
 from gibbsian.evaluation.metrics.detection import (
@@ -44,7 +46,6 @@ from gibbsian.evaluation.metrics.two_sample import classifier_two_sample
 __all__ = [
     "METRICS",
     "Extractor",
-    "FromDistribution",
     "LogZEffort",
     "Metric",
     "OnFeatures",
@@ -68,12 +69,14 @@ __all__ = [
     "kale_network",
     "kernel_distance",
     "kl_to_model",
-    "latent_log_sobolev_upper",
     "latent_log_weight",
     "linear_probe",
     "log_partition",
     "log_partition_quadrature",
     "log_prob_bounds",
+    "log_z_lower_variational",
+    "log_z_upper_log_sobolev",
+    "log_z_upper_strong_convexity",
     "mmd",
     "mode_coverage",
     "pca_anomaly_score",
@@ -82,8 +85,6 @@ __all__ = [
     "psnr",
     "sliced_wasserstein",
     "ssim",
-    "strongly_convex_upper",
     "texture_distance",
-    "variational_lower",
     "wasserstein",
 ]

@@ -169,7 +169,7 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
             return scores_of_directed(self.model_, x)
         precise = in_double_precision(self.model_)
         u = precise.encode(x, dequantise=False)
-        return log_weights(precise, u, precise.scaled_energy(u)).double().numpy()
+        return log_weights(precise, u, precise.energy_of_scaled_rows(u)).double().numpy()
 
     def decision_function(self, X: ArrayLike) -> NDArray[np.float64]:
         """``score_samples(X) - offset_``: negative for outliers."""

@@ -14,7 +14,7 @@ from gibbsian.methods.checks import check_at_least, check_choice, check_positive
 from gibbsian.samplers import (
     ChainState,
     MarkovKernel,
-    constrained_energy,
+    energy_with_base_measure,
     mala,
     random_walk_metropolis,
     run_chains,
@@ -127,4 +127,4 @@ class LangevinSampler:
         """E(x) - log b(x); E itself where there is no base measure."""
         if isinstance(self.measure, Undefined | RealSpace):
             return energy
-        return constrained_energy(energy, self.measure)
+        return energy_with_base_measure(energy, self.measure)

@@ -34,13 +34,13 @@ class GEBM(TrainingMethod):
     ``sample`` are the base's.
 
     Args:
-        objective: kale learns A (unbiased gradients); donsker-varadhan takes the log of the batch
+        energy_objective: kale learns A (unbiased gradients); donsker-varadhan takes the log of the batch
             mean of exp(-E) in its place.
         base: implicit: E is relative to the generator's distribution, which needs no density. explicit: the
             same with an invertible generator, so that the model has the density q(x) exp(-E(x)) / Z.
             proposal: the network is an energy in its own right, exp(-E(x)) / Z, learned by
             maximum likelihood with an invertible generator as importance proposal.
-        base_weighting: self-normalised weighs base samples by softmax(-E) in the batch; learned by
+        base_sample_weights: self-normalised weighs base samples by softmax(-E) in the batch; learned by
             exp(-(E + A)), as in the first version of the paper.
         train_base: no-train-base leaves the generator as it is and trains the energy alone.
         base_samples: base samples per data row in the energy's steps.
@@ -49,7 +49,7 @@ class GEBM(TrainingMethod):
         burst_every_rounds: rounds between two bursts.
         log_z_init_batches: batches of base samples that A is computed from before round 0; 0 starts
             at 0.
-        gradient_transform: bounded makes 2g / (1 + g^2) of the energy's gradients and g / (1 - g) of
+        parameter_gradient_bound: bounded makes 2g / (1 + g^2) of the energy's gradients and g / (1 - g) of
             A's; none leaves them.
         energy_floor: energies are not let below minus this, where they have no gradient either; 0 for
             none.
@@ -75,54 +75,54 @@ class GEBM(TrainingMethod):
         prior: Gaussian,
         measure: Measure | Undefined,
         *,
-        objective: Literal["kale", "donsker-varadhan"] = "kale",
+        energy_objective: Literal["kale", "donsker-varadhan"] = "kale",
         base: Literal["implicit", "explicit", "proposal"] = "implicit",
-        base_weighting: Literal["self-normalised", "learned"] = "self-normalised",
+        base_sample_weights: Literal["self-normalised", "learned"] = "self-normalised",
         train_base: bool = True,
         base_samples: int = 1,
         energy_steps: int = 5,
         burst_energy_steps: int = 100,
         burst_every_rounds: int = 500,
         log_z_init_batches: int = 100,
-        gradient_transform: Literal["bounded", "none"] = "bounded",
+        parameter_gradient_bound: Literal["bounded", "none"] = "bounded",
         energy_floor: float = 0.0,
         gradient_penalty: float = 0.1,
         unit_gradient_penalty: float = 0.0,
         parameter_l2: float = 0.0,
     ):
-        check_choice("objective", objective, ("kale", "donsker-varadhan"))
+        check_choice("energy_objective", energy_objective, ("kale", "donsker-varadhan"))
         check_choice("base", base, ("implicit", "explicit", "proposal"))
-        check_choice("base_weighting", base_weighting, ("self-normalised", "learned"))
-        check_choice("gradient_transform", gradient_transform, ("bounded", "none"))
+        check_choice("base_sample_weights", base_sample_weights, ("self-normalised", "learned"))
+        check_choice("parameter_gradient_bound", parameter_gradient_bound, ("bounded", "none"))
         check_at_least("base_samples", base_samples, 1)
         check_at_least("energy_steps", energy_steps, 1)
         check_at_least("burst_energy_steps", burst_energy_steps, 1)
         check_at_least("burst_every_rounds", burst_every_rounds, 1)
         check_at_least("log_z_init_batches", log_z_init_batches, 0)
         check_weight("energy_floor", energy_floor)
-        if base_weighting == "learned" and objective != "kale":
+        if base_sample_weights == "learned" and energy_objective != "kale":
             raise ValueError(
-                "base_weighting learned weighs by the learned A, which objective donsker-varadhan has "
-                "not; use objective kale or base_weighting self-normalised"
+                "base_sample_weights learned weighs by the learned A, which energy_objective "
+                "donsker-varadhan has not; use energy_objective kale or base_sample_weights self-normalised"
             )
         super().__init__(measure_over_base(base, measure))
         if base != "implicit":
             as_invertible(generator)
         self.potential = energy
         self.generator = generator
-        self.A = nn.Parameter(torch.zeros(()), requires_grad=objective == "kale")
+        self.A = nn.Parameter(torch.zeros(()), requires_grad=energy_objective == "kale")
         self.prior = prior
         self.latent_target = "tilted" if base == "implicit" else "energy"
-        self.objective = objective
+        self.energy_objective = energy_objective
         self.base = base
-        self.base_weighting = base_weighting
+        self.base_sample_weights = base_sample_weights
         self.train_base = train_base
         self.base_samples = base_samples
         self.energy_steps = energy_steps
         self.burst_energy_steps = burst_energy_steps
         self.burst_every_rounds = burst_every_rounds
         self.log_z_init_batches = log_z_init_batches
-        self.gradient_transform = bounded if gradient_transform == "bounded" else None
+        self.parameter_gradient_bound = bounded if parameter_gradient_bound == "bounded" else None
         self.energy_floor = energy_floor
         self.smoothness = Smoothness(gradient_penalty, unit_gradient_penalty, parameter_l2)
         if not has_trainable(energy):
@@ -132,7 +132,7 @@ class GEBM(TrainingMethod):
                 "the generator has no parameters that can be trained; set train_base to False to "
                 "train the energy alone on it"
             )
-        moving = ("potential", "A") if objective == "kale" else ("potential",)
+        moving = ("potential", "A") if energy_objective == "kale" else ("potential",)
         players = {"energy": moving} | ({"base": ("generator",)} if train_base else {})
         self.players = players  # type: ignore[misc]  # only those who move
         if not train_base:
@@ -143,11 +143,17 @@ class GEBM(TrainingMethod):
         burst = self.train_base and index % self.burst_every_rounds == 0
         for step in range(self.burst_energy_steps if burst else self.energy_steps):
             x = next(data).x
-            if index == step == 0 and self.log_z_init_batches > 0 and self.objective == "kale":
+            if (
+                index == step == 0
+                and self.log_z_init_batches > 0
+                and self.energy_objective == "kale"
+            ):
                 self.initialise_A(len(x))
             z = self.prior.sample(self.base_samples * len(x), rng)
             mix = torch.rand(len(x), generator=rng, device=rng.device)
-            yield PlayerUpdate("energy", self.energy_loss, (x, z, mix), self.gradient_transform)
+            yield PlayerUpdate(
+                "energy", self.energy_loss, (x, z, mix), self.parameter_gradient_bound
+            )
         if self.train_base:
             x = next(data).x
             yield PlayerUpdate("base", self.base_loss, (x, self.prior.sample(len(x), rng)))
@@ -185,14 +191,14 @@ class GEBM(TrainingMethod):
             "log_Z": log_mean_exp(-E_base.detach()),
             "effective_share": effective_share(E_base.detach()),
         }
-        if self.objective == "kale":
+        if self.energy_objective == "kale":
             logs["A"] = self.A.detach().clone()
         penalty = self.smoothness(self.potential, self.network_energy, x, y[: len(x)], mix)
         return Loss(penalty - objective, logs)
 
     def value(self, E_data: Tensor, E_base: Tensor) -> Tensor:
         """F(E + A) or L(E), scalar."""
-        if self.objective == "kale":
+        if self.energy_objective == "kale":
             return kale(E_data, E_base, self.A)
         return donsker_varadhan(E_data, E_base)
 
@@ -205,7 +211,7 @@ class GEBM(TrainingMethod):
         y, log_q = self.base_points(z, moving=True)
         E_data = self.network_energy(x) + self.relative_to(x)
         E_base = self.network_energy(y) + log_q
-        if self.base_weighting == "learned":
+        if self.base_sample_weights == "learned":
             return Loss(kale(E_data, E_base, self.A))
         return Loss(donsker_varadhan(E_data, E_base))
 

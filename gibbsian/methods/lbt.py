@@ -65,7 +65,7 @@ class LearningByTeaching(TrainingMethod):
         gan_weight: lambda, of the generator's non-saturating GAN loss; 0 is LBT alone.
         r1_penalty: weight of |grad f|^2 / 2 of the critic at the data (Mescheder et al. 2018).
         gan_only_rounds: at the start, in which the GAN is trained alone.
-        recompute_every: s, keep only every s-th of the K steps and make the others again in the
+        unroll_checkpoint_every: s, keep only every s-th of the K steps and make the others again in the
             backward pass: less memory, more time; 0 keeps all.
     """
 
@@ -101,7 +101,7 @@ class LearningByTeaching(TrainingMethod):
         gan_weight: float = 0.1,
         r1_penalty: float = 0.0,
         gan_only_rounds: int = 0,
-        recompute_every: int = 0,
+        unroll_checkpoint_every: int = 0,
     ):
         super().__init__(measure)
         for name, count, least in (
@@ -109,7 +109,7 @@ class LearningByTeaching(TrainingMethod):
             ("student_repeats", student_repeats, 1),
             ("cg_steps", cg_steps, 1),
             ("gan_only_rounds", gan_only_rounds, 0),
-            ("recompute_every", recompute_every, 0),
+            ("unroll_checkpoint_every", unroll_checkpoint_every, 0),
         ):
             check_at_least(name, count, least)
         check_positive("student_lr", student_lr)
@@ -136,7 +136,7 @@ class LearningByTeaching(TrainingMethod):
         self.gan_weight = gan_weight
         self.r1_penalty = r1_penalty
         self.gan_only_rounds = gan_only_rounds
-        self.recompute_every = recompute_every
+        self.unroll_checkpoint_every = unroll_checkpoint_every
         self.noise = cast("Student", student).noise
         self.memory = AdamMemory(parameters_of(student).numel())
 
@@ -213,7 +213,9 @@ class LearningByTeaching(TrainingMethod):
         else:
             steps = list(zip(x_k.unflatten(0, z_k.shape[:2]), noise_k, strict=True))
             state = self.memory.state()
-            phi, _ = unroll(self.ignorance, self.ahead, phi, state, steps, self.recompute_every)
+            phi, _ = unroll(
+                self.ignorance, self.ahead, phi, state, steps, self.unroll_checkpoint_every
+            )
             taught = ignorance_of_data(phi)
         logs = {"log_likelihood": -taught.detach()}
         if self.gan_weight == 0:

@@ -40,7 +40,7 @@ class NoiseContrast(TrainingMethod):
 
     Args:
         noise_ratio: noise draws per row of data.
-        noise_std_scale: the noise has this many times the data's standard deviation.
+        nce_noise_std_scale: the noise has this many times the data's standard deviation.
         class_loss_weight: of -log p(y|x) of labelled data in the loss; needs an energy that
             classifies, such as joint, which then samples by class.
         sampler: of the chains that sample; none run in training.
@@ -55,18 +55,18 @@ class NoiseContrast(TrainingMethod):
         measure: Measure | Undefined,
         *,
         noise_ratio: int = 1,
-        noise_std_scale: float = 1.0,
+        nce_noise_std_scale: float = 1.0,
         class_loss_weight: float = 0.0,
         sampler: SamplerOptions = SamplerOptions(),
     ):
         super().__init__(measure)
         check_at_least("noise_ratio", noise_ratio, 1)
-        check_positive("noise_std_scale", noise_std_scale)
+        check_positive("nce_noise_std_scale", nce_noise_std_scale)
         check_classifier(energy, class_loss_weight)
         self.energy = energy
         self.A = nn.Parameter(torch.zeros(()))
         self.sampler = LangevinSampler(measure, sampler)
-        self.noise = FittedGaussian(measure, noise_std_scale)
+        self.noise = FittedGaussian(measure, nce_noise_std_scale)
         self.noise_ratio = noise_ratio
         self.class_loss_weight, self.by_class = class_loss_weight, class_loss_weight > 0
 

@@ -53,8 +53,8 @@ class ScoreMatching(TrainingMethod):
     mass modes hold that are far apart on the scale of sigma: no point between them says so.
 
     Args:
-        objective: denoising or sliced.
-        noise_std: standard deviation of the denoising objective's noise, in the networks' units.
+        score_objective: denoising or sliced.
+        denoising_noise_std: standard deviation of the denoising objective's noise, in the networks' units.
         class_loss_weight: of -log p(y|x) of labelled data in the loss; needs an energy that
             classifies, such as joint, which then samples by class.
         sampler: of the chains that sample; none run in training.
@@ -68,19 +68,19 @@ class ScoreMatching(TrainingMethod):
         energy: nn.Module,
         measure: Measure | Undefined,
         *,
-        objective: Literal["denoising", "sliced"] = "denoising",
-        noise_std: float = 0.1,
+        score_objective: Literal["denoising", "sliced"] = "denoising",
+        denoising_noise_std: float = 0.1,
         class_loss_weight: float = 0.0,
         sampler: SamplerOptions = SamplerOptions(),
     ):
         super().__init__(measure)
-        check_choice("objective", objective, ("denoising", "sliced"))
-        check_positive("noise_std", noise_std)
+        check_choice("score_objective", score_objective, ("denoising", "sliced"))
+        check_positive("denoising_noise_std", denoising_noise_std)
         check_classifier(energy, class_loss_weight)
         self.energy = energy
         self.sampler = LangevinSampler(measure, sampler)
-        self.objective = objective
-        self.noise_std = noise_std
+        self.score_objective = score_objective
+        self.denoising_noise_std = denoising_noise_std
         self.class_loss_weight, self.by_class = class_loss_weight, class_loss_weight > 0
 
     def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[PlayerUpdate]:
@@ -96,8 +96,8 @@ class ScoreMatching(TrainingMethod):
 
         Of classes ``target [B]`` of ``x`` the mean of -class_loss_weight log p(y|x) is added.
         """
-        if self.objective == "denoising":
-            value = denoising(self.checked, x, xi, self.noise_std)
+        if self.score_objective == "denoising":
+            value = denoising(self.checked, x, xi, self.denoising_noise_std)
         else:
             value = sliced(self.checked, x, xi)
         # No score knows the energy's constant: it is reached, as all a player has must be, and stays.

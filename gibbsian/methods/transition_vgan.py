@@ -49,7 +49,7 @@ class TransitionVGAN(TrainingMethod):
             reconstruction.
         transition_steps: per energy step, on the same batch.
         code_corruption_prob: probability that a number of the code is replaced by noise.
-        data_surrogate_weight: weight of the surrogate at the data in the energy's step; 0 for an energy
+        surrogate_entropy_weight: weight of the surrogate at the data in the energy's step; 0 for an energy
             without experts.
         sample_steps: transitions that samples have made.
     """
@@ -70,7 +70,7 @@ class TransitionVGAN(TrainingMethod):
         energy_weight: float = 0.01,
         transition_steps: int = 1,
         code_corruption_prob: float = 0.5,
-        data_surrogate_weight: float = 1.0,
+        surrogate_entropy_weight: float = 1.0,
         sample_steps: int = 9,
     ):
         super().__init__(measure)
@@ -79,10 +79,10 @@ class TransitionVGAN(TrainingMethod):
             raise ValueError(f"energy_weight must lie in [0, 1], not {energy_weight}")
         check_at_least("transition_steps", transition_steps, 1)
         check_probability("code_corruption_prob", code_corruption_prob)
-        check_weight("data_surrogate_weight", data_surrogate_weight)
+        check_weight("surrogate_entropy_weight", surrogate_entropy_weight)
         check_at_least("sample_steps", sample_steps, 1)
         released = loss_variant == "released-code"
-        check_experts(energy, released, data_surrogate_weight)
+        check_experts(energy, released, surrogate_entropy_weight)
         if released and not isinstance(measure, Box):
             raise ValueError(
                 "the released code's cross-entropy needs data in a box, such as images; use the "
@@ -99,7 +99,7 @@ class TransitionVGAN(TrainingMethod):
         self.energy_weight = energy_weight
         self.transition_steps = transition_steps
         self.code_corruption_prob = code_corruption_prob
-        self.data_surrogate_weight = data_surrogate_weight
+        self.surrogate_entropy_weight = surrogate_entropy_weight
         self.sample_steps = sample_steps
 
     @property
@@ -147,9 +147,9 @@ class TransitionVGAN(TrainingMethod):
         return nn.functional.binary_cross_entropy(grey.clamp(0, 1), target.clamp(0, 1))
 
     def energy_loss(self, x: Tensor, start: Tensor, mask: Tensor, u: Tensor) -> Loss:
-        """mean E(x) - mean E(x~) - data_surrogate_weight H~(data), x~ from ``start``; the step is still."""
+        """mean E(x) - mean E(x~) - weight H~(data), x~ from ``start``, the weight the option's; the step is still."""
         x_model = self.step(start, mask, u).detach()
-        return contrast_loss(self.energy, x, x_model, self.data_surrogate_weight)
+        return contrast_loss(self.energy, x, x_model, self.surrogate_entropy_weight)
 
     def step(self, x: Tensor, mask: Tensor, u: Tensor) -> Tensor:
         """x~ = Decode(h~), ``[B, *event]``, with batch statistics left alone."""

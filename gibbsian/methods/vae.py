@@ -30,12 +30,12 @@ class VAE(TrainingMethod):
     here and not probabilities of ink.
 
     Args:
-        estimator: of the bound: b (divergence from the prior in closed form) or a (all by sampling),
+        gradient_estimator: of the bound: b (divergence from the prior in closed form) or a (all by sampling),
             score-function (no derivative through z), importance-weighted (log of the mean weight
             of the samples, Burda et al. 2016), or wake-sleep, which is no bound's gradient.
         latent_samples: L, how many z are drawn per observation.
-        posterior: the family of q(z|x), z = m + s eps.
-        sample_means: hand out the mean of p(x|z) in place of a draw.
+        posterior_family: the family of q(z|x), z = m + s eps.
+        samples_are_means: hand out the mean of p(x|z) in place of a draw.
         fill_in_sweeps: of the chain that fills in what is missing of an observation.
     """
 
@@ -50,32 +50,32 @@ class VAE(TrainingMethod):
         prior: Gaussian,
         measure: Measure | Undefined,
         *,
-        estimator: Estimator = "b",
+        gradient_estimator: Estimator = "b",
         latent_samples: int = 1,
-        posterior: Posterior = "gaussian",
-        sample_means: bool = False,
+        posterior_family: Posterior = "gaussian",
+        samples_are_means: bool = False,
         fill_in_sweeps: int = 100,
     ):
         super().__init__(measure)
-        check_choice("estimator", estimator, get_args(Estimator))
+        check_choice("gradient_estimator", gradient_estimator, get_args(Estimator))
         check_at_least("latent_samples", latent_samples, 1)
-        check_choice("posterior", posterior, POSTERIORS)
+        check_choice("posterior_family", posterior_family, POSTERIORS)
         check_at_least("fill_in_sweeps", fill_in_sweeps, 1)
         self.decoder = decoder
         self.encoder = encoder
         self.prior = prior
         self.observation = observation_of(measure)
-        self.family = POSTERIORS[posterior]
-        self.estimator = estimator
+        self.family = POSTERIORS[posterior_family]
+        self.gradient_estimator = gradient_estimator
         self.latent_samples = latent_samples
-        self.sample_means = sample_means
+        self.samples_are_means = samples_are_means
         self.fill_in_sweeps = fill_in_sweeps
 
     def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[PlayerUpdate]:
         """One step of both networks on one batch (Algorithm 1)."""
         x = next(data).x
         eps = self.family.noise((self.latent_samples, len(x), *self.prior.shape), rng)
-        if self.estimator == "wake-sleep":
+        if self.gradient_estimator == "wake-sleep":
             dream = self.prior.sample(len(x), rng), self.observation.noise(len(x), rng)
             yield PlayerUpdate("model", self.wake_sleep_loss, (x, eps, *dream))
         else:
@@ -85,15 +85,15 @@ class VAE(TrainingMethod):
         """Minus the bound per observation, for noise ``eps [L, B, latent]``."""
         m, log_s = self.posterior(x)
         z = m + torch.exp(log_s) * eps
-        if self.estimator == "b":
+        if self.gradient_estimator == "b":
             reconstruction = self.log_likelihood(x, z).mean()
             divergence = self.family.divergence(m, log_s, self.prior).mean()
             logs = {"reconstruction": reconstruction.detach(), "divergence": divergence.detach()}
             return Loss(divergence - reconstruction, logs)
-        if self.estimator == "score-function":
+        if self.gradient_estimator == "score-function":
             return self.score_function_loss(x, z.detach(), m, log_s)
         f = self.log_joint(x, z) - self.family.log_prob(z, m, log_s)
-        value = log_mean_exp(f) if self.estimator == "importance-weighted" else f
+        value = log_mean_exp(f) if self.gradient_estimator == "importance-weighted" else f
         return Loss(-value.mean(), {"bound": value.detach().mean()})
 
     def score_function_loss(self, x: Tensor, z: Tensor, m: Tensor, log_s: Tensor) -> Loss:
@@ -158,13 +158,13 @@ class VAE(TrainingMethod):
         z = self.prior.sample(n, rng)
         x = self.drawn(z, rng)
         if given is None:
-            return x if not self.sample_means else self.means(z)
+            return x if not self.samples_are_means else self.means(z)
         observed = ~given.isnan()
         x = torch.where(observed, given, x)
         for _ in range(self.fill_in_sweeps):
             z = self.renewed(x, z, rng)
             x = torch.where(observed, given, self.drawn(z, rng))
-        if not self.sample_means:
+        if not self.samples_are_means:
             return x
         return torch.where(observed, given, self.means(z))
 

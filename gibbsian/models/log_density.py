@@ -25,7 +25,7 @@ from gibbsian.evaluation import (
     directed_log_likelihood,
     held_out_log_likelihood,
     log_partition,
-    variational_lower,
+    log_z_lower_variational,
 )
 from gibbsian.evaluation.log_z.boltzmann import machine_log_partition
 from gibbsian.evaluation.log_z.directed import mean_weights
@@ -148,7 +148,7 @@ def entropy_of(method: TrainingMethod) -> Entropy | None:
     Any distribution bounds log Z: an invertible generator is valued by its own volume, without output noise.
     """
     prior, generator = getattr(method, "prior", None), getattr(method, "generator", None)
-    lower = getattr(method, "lower_bound", None)
+    lower = getattr(method, "entropy_bound", None)
     if isinstance(lower, Entropy) and not isinstance(generator, Flow):
         return lower
     follows = isinstance(generator, Flow) or getattr(method, "latent_target", "") == "energy"
@@ -179,7 +179,9 @@ def generator_bound(model: Model, seed: int) -> Estimate | NotDefined | None:
         return NotDefined("the generator's Jacobian has lost rank")
     conditions = f", if {' and '.join(guarantee.conditions)}" if guarantee.conditions else ""
     how = f"the generator's distribution{conditions}"
-    return variational_lower(method.energy, measure, draws, is_bound=guarantee.proved, how=how)
+    return log_z_lower_variational(
+        method.energy, measure, draws, is_bound=guarantee.proved, how=how
+    )
 
 
 def log_prob_bounds(
@@ -197,7 +199,7 @@ def log_prob_bounds(
     if isinstance(found, NotDefined):
         raise ValueError(f"{model.config.method} has no log-density: log Z is {found}")
     u = model.encode(x, seed, dequantise)
-    return scaled_log_density(model, u, model.scaled_energy(u), found)
+    return scaled_log_density(model, u, model.energy_of_scaled_rows(u), found)
 
 
 def scaled_log_density(

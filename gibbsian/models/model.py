@@ -84,9 +84,9 @@ class Model:
     def sample(self, n: int, seed: int = 0, given: Tensor | None = None) -> Tensor:
         """Draw ``[n, *event]`` in the user's units."""
         limits.check("MEMORY", 4 * n * math.prod(self.space.shape), f"{n} samples would take")
-        return torch.cat(list(self.sample_in_parts(n, seed, given)))
+        return torch.cat(list(self.sample_in_chunks(n, seed, given)))
 
-    def sample_in_parts(
+    def sample_in_chunks(
         self, n: int, seed: int = 0, given: Tensor | None = None
     ) -> Iterator[Tensor]:
         """The same draws, ``DRAWN`` at a time from one generator; all at once for something given."""
@@ -134,9 +134,9 @@ class Model:
         """The same as a tensor."""
         if not isinstance(self.method, HasEnergy):
             raise ValueError(f"{self.config.method} has no energy")
-        return self.scaled_energy(self.encode(self.as_rows(x), seed, dequantise))
+        return self.energy_of_scaled_rows(self.encode(self.as_rows(x), seed, dequantise))
 
-    def scaled_energy(self, u: Tensor) -> Tensor:
+    def energy_of_scaled_rows(self, u: Tensor) -> Tensor:
         """Energies ``[n]`` of points ``u [n, *event]`` in the networks' units."""
         assert isinstance(self.method, HasEnergy)
         with torch.no_grad():
@@ -170,7 +170,7 @@ class Model:
 
         99 is stranger than 98. ValueError where there are no held-out energies.
         """
-        return like(self.percentile_of_energy(self._energies(x, seed)), x, "percentile")
+        return like(self.percentile_of_energy(self._energies(x, seed)), x, "energy_percentile")
 
     def percentile_of_energy(self, energies: Tensor) -> Tensor:
         """The same of rows whose ``energies [n]`` are known."""

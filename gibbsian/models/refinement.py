@@ -19,8 +19,8 @@ from gibbsian.samplers import (
     Chains,
     ChainState,
     MarkovKernel,
-    adapt,
-    constrained_energy,
+    adapt_step_size,
+    energy_with_base_measure,
     hmc,
     independence_metropolis,
     latent_energy,
@@ -82,12 +82,12 @@ def refine(
             raise ValueError(
                 "independence needs a generator's prior to propose from; use mala or hmc"
             )
-        target, x0 = constrained_energy(method.energy, method.measure), method.sample(n, rng)
+        target, x0 = energy_with_base_measure(method.energy, method.measure), method.sample(n, rng)
         target = target if inverse_temperature == 1 else TemperedEnergy(target, inverse_temperature)
     h = 0.01 if step_size is None else step_size
     chosen = _kernel(kernel, target, h, friction, pair)
     if step_size is None and kernel in TUNED:
-        found = adapt(
+        found = adapt_step_size(
             *(chosen, x0[:WARM_CHAINS], WARM_UP, rng),
             target_acceptance=TUNED[kernel],
             scale=False,

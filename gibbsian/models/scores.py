@@ -66,7 +66,7 @@ def _by_energy(
     for x in parts:
         model.check_shape(x)
         u = model.transform.encode(x.to(model.device), rng)
-        energy = model.scaled_energy(u)
+        energy = model.energy_of_scaled_rows(u)
         _check_numbers(energy, done)
         done += len(x)
         table = {"energy": energy}
@@ -74,5 +74,5 @@ def _by_energy(
             sides = scaled_log_density(model, u, energy, z)
             table["log_density_lower"], table["log_density_upper"] = sides
         if model.held_out is not None:
-            table["percentile"] = model.percentile_of_energy(energy)
+            table["energy_percentile"] = model.percentile_of_energy(energy)
         yield table

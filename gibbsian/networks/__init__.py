@@ -24,9 +24,9 @@ from gibbsian.networks.decoders import ConvDecoder, DenseDecoder
 from gibbsian.networks.discrete import Ising, Potts, RBMEnergy
 from gibbsian.networks.encoders import ConvEncoder, DenseEncoder
 from gibbsian.networks.energies import (
-    BoundedEnergy,
+    BoundedRangeEnergy,
     ConfinedEnergy,
-    JointEnergy,
+    JointClassEnergy,
     LinearEnergy,
     SigmoidOutputEnergy,
 )
@@ -64,7 +64,7 @@ __all__ = [
     "STUDENTS",
     "AutoEncoder",
     "AutoEncoderEnergy",
-    "BoundedEnergy",
+    "BoundedRangeEnergy",
     "ConfinedEnergy",
     "ConvDecoder",
     "ConvEncoder",
@@ -77,7 +77,7 @@ __all__ = [
     "FlowGenerator",
     "FlowStudent",
     "Ising",
-    "JointEnergy",
+    "JointClassEnergy",
     "LadderNetwork",
     "LinearEnergy",
     "MinibatchCritic",

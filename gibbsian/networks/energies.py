@@ -72,7 +72,7 @@ class ConfinedEnergy(HeadOnTrunk):
         return energy
 
 
-class JointEnergy(HeadOnTrunk):
+class JointClassEnergy(HeadOnTrunk):
     """E(x) = -log sum_y exp f_y(x) + |x|^2 / (2 sigma^2), sigma fixed: a classifier read as an energy.
 
     exp(f_y(x)) with the envelope is p(x, y) up to a constant (Grathwohl et al. 2020, equations 5 and
@@ -103,7 +103,7 @@ def bernoulli_entropy(s: Tensor) -> Tensor:
     return torch.special.entr(s) + torch.special.entr(1.0 - s)
 
 
-class BoundedEnergy(HeadOnTrunk):
+class BoundedRangeEnergy(HeadOnTrunk):
     """VGAN's product of K Bernoulli-entropy experts (Zhai et al. 2016, equation 8).
 
     s_j(x) = sigmoid(W_j . phi(x) + b_j) and E(x) = sum_j h(s_j(x)), h the entropy of a coin in
@@ -137,13 +137,13 @@ class SigmoidOutputEnergy(HeadOnTrunk):
     """E(x) = -log D(x), D = sigmoid(w . phi(x) + b): the GAN-like energy that VGAN is set against.
 
     E >= 0 with one minimum in the logit. D is its only expert, so that VGAN's surrogate can be
-    computed from it. Clipped like ``BoundedEnergy``, so E <= 9.21.
+    computed from it. Clipped like ``BoundedRangeEnergy``, so E <= 9.21.
     """
 
     confining: ClassVar[bool] = False
     bounded: ClassVar[bool] = True
-    clip: ClassVar[float] = BoundedEnergy.clip
-    highest: ClassVar[float] = -math.log(BoundedEnergy.clip)
+    clip: ClassVar[float] = BoundedRangeEnergy.clip
+    highest: ClassVar[float] = -math.log(BoundedRangeEnergy.clip)
 
     def experts(self, x: Tensor, t: Tensor | None = None) -> Tensor:
         """D(x), ``[B, 1]``, clipped."""

@@ -23,9 +23,9 @@ from gibbsian.networks.decoders import ConvDecoder, DenseDecoder
 from gibbsian.networks.discrete import Ising, RBMEnergy
 from gibbsian.networks.encoders import ConvEncoder, DenseEncoder
 from gibbsian.networks.energies import (
-    BoundedEnergy,
+    BoundedRangeEnergy,
     ConfinedEnergy,
-    JointEnergy,
+    JointClassEnergy,
     LinearEnergy,
     SigmoidOutputEnergy,
 )
@@ -63,14 +63,14 @@ def bounded(
     *,
     experts: int = 128,
     **trunk: Annotated[Any, timed_dense],
-) -> BoundedEnergy:
+) -> BoundedRangeEnergy:
     """VGAN's Bernoulli-entropy experts on dense layers.
 
     Args:
         experts: their number K.
     """
     check_counts(experts=experts)
-    return BoundedEnergy(timed_dense(space, **trunk), experts)
+    return BoundedRangeEnergy(timed_dense(space, **trunk), experts)
 
 
 def sigmoid(space: DataSpace, **trunk: Annotated[Any, timed_dense]) -> SigmoidOutputEnergy:
@@ -88,14 +88,14 @@ def conv_bounded(
     *,
     experts: int = 128,
     **trunk: Annotated[Any, timed_conv],
-) -> BoundedEnergy:
+) -> BoundedRangeEnergy:
     """VGAN's Bernoulli-entropy experts on convolutions, for images.
 
     Args:
         experts: their number K.
     """
     check_counts(experts=experts)
-    return BoundedEnergy(timed_conv(space, **trunk), experts)
+    return BoundedRangeEnergy(timed_conv(space, **trunk), experts)
 
 
 def joint(
@@ -104,7 +104,7 @@ def joint(
     classes: int = 10,
     confinement_std: float = 1.0,
     **trunk: Annotated[Any, timed_dense],
-) -> JointEnergy:
+) -> JointClassEnergy:
     """Logits of ``classes`` on dense layers as an energy, with a quadratic envelope.
 
     Args:
@@ -113,7 +113,7 @@ def joint(
     """
     check_counts(classes=classes)
     check_positive(confinement_std=confinement_std)
-    return JointEnergy(timed_dense(space, **trunk), classes, confinement_std)
+    return JointClassEnergy(timed_dense(space, **trunk), classes, confinement_std)
 
 
 def conv_joint(
@@ -122,7 +122,7 @@ def conv_joint(
     classes: int = 10,
     confinement_std: float = 1.0,
     **trunk: Annotated[Any, timed_conv],
-) -> JointEnergy:
+) -> JointClassEnergy:
     """Logits of ``classes`` on convolutions as an energy, with a quadratic envelope, for images.
 
     Args:
@@ -131,7 +131,7 @@ def conv_joint(
     """
     check_counts(classes=classes)
     check_positive(confinement_std=confinement_std)
-    return JointEnergy(timed_conv(space, **trunk), classes, confinement_std)
+    return JointClassEnergy(timed_conv(space, **trunk), classes, confinement_std)
 
 
 def rbm(space: DataSpace, *, hidden: int = 128) -> RBMEnergy:

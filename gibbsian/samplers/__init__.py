@@ -3,7 +3,7 @@
 Imports core only.
 """
 
-from gibbsian.samplers.adaptation import adapt
+from gibbsian.samplers.adaptation import adapt_step_size
 from gibbsian.samplers.binary import RBM, block_gibbs, discrete_mala, gibbs_with_gradients
 from gibbsian.samplers.chains import Chains, run_chains
 from gibbsian.samplers.checkerboard import checkerboard_gibbs
@@ -17,13 +17,13 @@ from gibbsian.samplers.latent import latent_energy
 from gibbsian.samplers.meads import meads
 from gibbsian.samplers.metropolis import independence_metropolis, random_walk_metropolis
 from gibbsian.samplers.parallel import Replicas, parallel_tempering
-from gibbsian.samplers.potential import AnnealingPath, constrained_energy, value_and_grad
+from gibbsian.samplers.potential import AnnealingPath, energy_with_base_measure, value_and_grad
 from gibbsian.samplers.rejection import rejection_sampling
 from gibbsian.samplers.summary import ChainSummary, summarise_chains
 from gibbsian.samplers.tempering import AnnealingSchedule, adapt_schedule, ais, smc
 from gibbsian.samplers.transform import (
     TabulatedCDF,
-    Transformed,
+    TransformedDistribution,
     inverse_transform_sampling,
     invert_cdf,
 )
@@ -39,15 +39,15 @@ __all__ = [
     "MarkovKernel",
     "Replicas",
     "TabulatedCDF",
-    "Transformed",
+    "TransformedDistribution",
     "TransitionInfo",
-    "adapt",
     "adapt_schedule",
+    "adapt_step_size",
     "ais",
     "block_gibbs",
     "checkerboard_gibbs",
-    "constrained_energy",
     "discrete_mala",
+    "energy_with_base_measure",
     "gibbs_with_gradients",
     "hmc",
     "importance_ess",

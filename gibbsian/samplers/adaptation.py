@@ -40,7 +40,7 @@ class DualAveraging:
         return DualAveraging(self.mu, error, log_h, torch.lerp(self.log_h_mean, log_h, t**-0.75), t)
 
 
-def adapt(
+def adapt_step_size(
     kernel: MarkovKernel[ChainState],
     x0: Tensor | ChainState,
     steps: int,

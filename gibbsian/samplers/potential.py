@@ -163,7 +163,7 @@ class Constrained:
         return self.energy(x) - self.measure.log_density(x)
 
 
-def constrained_energy(energy: Energy, measure: Measure) -> Energy:
+def energy_with_base_measure(energy: Energy, measure: Measure) -> Energy:
     """The energy under its base measure, for kernels with a Metropolis step.
 
     Outside a Box it is +inf, so such points are rejected. Unadjusted Langevin takes ``box`` instead

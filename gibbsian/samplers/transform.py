@@ -111,7 +111,7 @@ class TabulatedCDF:
 
 
 @dataclass(frozen=True)
-class Transformed:
+class TransformedDistribution:
     """The distribution of y = forward(z), z from ``base``, by change of variables.
 
     ``forward`` and ``inverse`` map ``[B, *event] -> [B, *event]`` row by row and are each other's

@@ -17,7 +17,7 @@ FEW: dict[str, dict[str, Any]] = {
     "bihm": {
         "latent_samples": 3,
         "gibbs_sweeps": 2,
-        "candidates": 2,
+        "gibbs_candidates": 2,
         "inner_latent_samples": 2,
     },
     "cd": {"chains": 32, "sampler": {"sample_steps": 10}},

@@ -199,7 +199,7 @@ def test_log_z_from_a_distribution_of_torch():
 def test_bounds_on_log_z():
     x = rows(200, 2).to(TYPE)
     entropy = torch.full((200,), 1 + math.log(2 * math.pi), device=TYPE)
-    below = evaluation.variational_lower(
+    below = evaluation.log_z_lower_variational(
         half_square, RealSpace((2,)), (x, entropy), is_bound=True, how="exact draws"
     )
     assert below.value == pytest.approx(math.log(2 * math.pi), abs=0.3)
@@ -207,11 +207,11 @@ def test_bounds_on_log_z():
     def log_q(x: Tensor) -> Tensor:
         return -half_square(x) - math.log(2 * math.pi)
 
-    above = evaluation.strongly_convex_upper(
+    above = evaluation.log_z_upper_strong_convexity(
         half_square, RealSpace((2,)), log_q, x, convexity=1.0, how="exact draws"
     )
     assert above.value == pytest.approx(math.log(2 * math.pi), abs=1e-3)
-    latent = evaluation.latent_log_sobolev_upper(half_square, 3.0, 2, rng_on(TYPE), draws=64)
+    latent = evaluation.log_z_upper_log_sobolev(half_square, 3.0, 2, rng_on(TYPE), draws=64)
     assert math.isfinite(latent.value)
 
 

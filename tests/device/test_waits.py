@@ -11,7 +11,7 @@ from gibbsian.models.train import train_config
 from gibbsian.samplers import (
     RBM,
     MarkovKernel,
-    adapt,
+    adapt_step_size,
     block_gibbs,
     discrete_mala,
     gibbs_with_gradients,
@@ -44,15 +44,15 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
     "cd, mala": ("cd", {"sampler": {"kernel": "mala"}, "reinit_prob": 0.2}),
     "bidirectional, log-det": (
         "bidirectional",
-        {"lower_bound": "log-det", "upper_bound": "gradient-penalty", "latent": 2},
+        {"entropy_bound": "log-det", "energy_penalty": "gradient-penalty", "latent": 2},
     ),
     "bidirectional, singular": (
         "bidirectional",
-        {"lower_bound": "singular", "upper_bound": "zero-centred", "latent": 2},
+        {"entropy_bound": "singular", "energy_penalty": "zero-centred", "latent": 2},
     ),
     "bidirectional, infonce": (
         "bidirectional",
-        {"lower_bound": "infonce", "upper_bound": "denoising"},
+        {"entropy_bound": "infonce", "energy_penalty": "denoising"},
     ),
     "ebgan, denoising": ("ebgan", {"denoising_noise_std": 0.1, "margin_decay": 5}),
     "gan, wasserstein": ("gan", {"loss": "wasserstein", "critic_steps": 2}),
@@ -62,10 +62,10 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
         "gebm",
         {"train_base": False, "unit_gradient_penalty": 0.1, "parameter_l2": 0.1},
     ),
-    "gebm, donsker-varadhan": ("gebm", {"objective": "donsker-varadhan"}),
+    "gebm, donsker-varadhan": ("gebm", {"energy_objective": "donsker-varadhan"}),
     "lbt, implicit": ("lbt", {"hypergradient": "implicit"}),
-    "lbt, segments": ("lbt", {"recompute_every": 1}),
-    "score-matching, sliced": ("score-matching", {"objective": "sliced"}),
+    "lbt, segments": ("lbt", {"unroll_checkpoint_every": 1}),
+    "score-matching, sliced": ("score-matching", {"score_objective": "sliced"}),
     "super-resolution, fine-tuned": ("super-resolution", {"fine_tune_start_round": 1}),
     "vae, several samples": ("vae", {"latent_samples": 3}),
 }
@@ -175,6 +175,6 @@ def test_warming_up_waits_for_nothing():
     kernel, rng = mala(half_square, 0.1), Generator(TYPE).manual_seed(4)
     state = kernel.init(reals(6, 2))
     with waits() as found:
-        state = adapt(kernel, state, 20, rng)
+        state = adapt_step_size(kernel, state, 20, rng)
     assert found.total == 0, str(found)
     assert state.step_size.device.type == state.scale.device.type == TYPE

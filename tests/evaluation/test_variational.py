@@ -13,10 +13,10 @@ from gibbsian.bounds import LogDetEntropy
 from gibbsian.core import Estimate, Interval
 from gibbsian.core.measures import Box, Gaussian, RealSpace
 from gibbsian.evaluation import (
-    latent_log_sobolev_upper,
     log_partition,
-    strongly_convex_upper,
-    variational_lower,
+    log_z_lower_variational,
+    log_z_upper_log_sobolev,
+    log_z_upper_strong_convexity,
 )
 from gibbsian.evaluation.log_z.effort import LogZEffort
 from gibbsian.evaluation.log_z.log_sobolev import ball, latent_log_weight, oscillation
@@ -47,7 +47,7 @@ def corners() -> Tensor:
 
 def lower_of_c2(is_bound: bool = True) -> Estimate:
     x = corners()
-    return variational_lower(
+    return log_z_lower_variational(
         quadratic, PLANE, (x, -log_q(x)), is_bound=is_bound, how="a normal distribution"
     )
 
@@ -68,7 +68,7 @@ def test_lower_side_has_the_closed_form() -> None:
 def test_lower_side_knows_its_error_and_its_measure() -> None:
     """Var of a quadratic in 2 normals: (1 - a c^2)^2; 40 000 draws know it to 3 %, within 15 %."""
     x = C * torch.randn(40_000, 2, generator=rng(), dtype=torch.float64)
-    lower = variational_lower(
+    lower = log_z_lower_variational(
         quadratic, PLANE, (x, -log_q(x)), is_bound=True, how="a normal distribution"
     )
     assert lower.stderr == pytest.approx(abs(1 - A * C**2) / 200, rel=0.15)
@@ -81,25 +81,25 @@ def test_lower_side_knows_its_error_and_its_measure() -> None:
         return quadratic(x) - 0.5 * x.square().sum(1)
 
     x = corners()
-    based = variational_lower(
+    based = log_z_lower_variational(
         rest, base, (x, -log_q(x)), is_bound=True, how="a normal distribution"
     )
     assert based.value == pytest.approx(LOWER - math.log(2 * math.pi), abs=1e-6)
 
 
 def test_strong_convexity_covers_the_gap() -> None:
-    upper = strongly_convex_upper(quadratic, PLANE, log_q, corners(), convexity=A, how="C2")
+    upper = log_z_upper_strong_convexity(quadratic, PLANE, log_q, corners(), convexity=A, how="C2")
     assert upper.diagnostics["fisher"] == pytest.approx(FISHER, abs=1e-6)
     assert upper.diagnostics["gap"] == pytest.approx(GAP, abs=1e-6)
     assert upper.value == pytest.approx(LOWER + GAP, abs=1e-6)
     assert (upper.side, upper.standing) == ("upper", "bound in expectation")
-    perturbed = strongly_convex_upper(
+    perturbed = log_z_upper_strong_convexity(
         quadratic, PLANE, log_q, corners(), convexity=A, oscillation=0.7, how="C2"
     )
     assert perturbed.diagnostics["gap"] == pytest.approx(GAP * math.exp(0.7), abs=1e-5)
     assert perturbed.value == pytest.approx(LOWER + GAP * math.exp(0.7), abs=1e-5)
     # With a Gaussian base the modulus is that of E - log b, and log Z falls by log(2 pi).
-    based = strongly_convex_upper(
+    based = log_z_upper_strong_convexity(
         lambda x: quadratic(x) - 0.5 * x.square().sum(1),
         Gaussian((2,)),
         log_q,
@@ -121,7 +121,7 @@ def test_between_modes_no_convexity_and_no_bound(mu: float, half_fisher: float) 
     gap = value = 0.0  # by quadrature, 0.1 apart: a mean over two equal draws is the value there
     for at in torch.arange(-9, 9, 0.1, dtype=torch.float64):
         x = at.expand(2, 1)
-        here = strongly_convex_upper(
+        here = log_z_upper_strong_convexity(
             partial(minus_log_mixture, left=0.5),
             LINE,
             lambda x: -minus_log_mixture(x, 0.9),
@@ -173,7 +173,7 @@ def test_latent_bound_on_five_generators(
     """4000 draws: 5 standard errors of the mean square, a false alarm in 6e-7 of the seeds each."""
     a, b, c = curve
     h = weight_of(Curve(a, b), c)
-    upper = latent_log_sobolev_upper(h, radius, 1, rng(), draws=4000, dtype=torch.float64)
+    upper = log_z_upper_log_sobolev(h, radius, 1, rng(), draws=4000, dtype=torch.float64)
     figures = upper.diagnostics
     assert figures["oscillation"] == pytest.approx(osc, abs=2e-4)
     z = ball(4000, radius, 1, rng(), torch.float64)
@@ -204,7 +204,7 @@ def test_at_radius_six_the_bound_is_vacuous(slope: float, gap: float, bound: flo
     def h(z: Tensor) -> Tensor:
         return 0.5 * (1 - slope) * z.square().sum(1)
 
-    upper = latent_log_sobolev_upper(h, 6.0, 1, rng(), draws=40_000, dtype=torch.float64)
+    upper = log_z_upper_log_sobolev(h, 6.0, 1, rng(), draws=40_000, dtype=torch.float64)
     figures = upper.diagnostics
     stated = 0.5 * figures["exp_oscillation"] * figures["squared_gradient"]
     assert stated == pytest.approx(bound, rel=0.04)  # the mean of 40 000 squares: 0.7 % error
@@ -217,7 +217,7 @@ def test_with_what_lies_outside_it_bounds_log_z() -> None:
     outside = 0.3 + math.log(math.sqrt(2 * math.pi) * math.erfc(3 / math.sqrt(2)))
     h = weight_of(Curve(1.0, 0.0), 0.0)
     within, whole = (
-        latent_log_sobolev_upper(h, 3.0, 1, rng(), outside=o, dtype=torch.float64)
+        log_z_upper_log_sobolev(h, 3.0, 1, rng(), outside=o, dtype=torch.float64)
         for o in (None, outside)
     )
     assert whole.standing == "bound in expectation" and within.standing == "estimate"
@@ -235,7 +235,7 @@ def test_oscillation_of_a_tilted_bowl(dim: int) -> None:
     assert torch.linalg.vector_norm(z, dim=1).max() <= 2.5
     found = oscillation(lambda z: z.square().sum(1) - 2 * z @ k, z, 2.5)
     assert found == pytest.approx(2.5**2 + 2 * 2.5 * 0.7 + 0.7**2, abs=1e-5)
-    upper = latent_log_sobolev_upper(
+    upper = log_z_upper_log_sobolev(
         lambda z: 0.1 * z.sum(1), 2.5, dim, rng(), outside=-50.0, dtype=torch.float64
     )
     assert ("by search" in upper.how) == (dim > 2) == (upper.standing == "estimate")
@@ -271,7 +271,7 @@ def test_sides_are_chosen_by_standing() -> None:
 
 def test_in_an_interval_by_quadrature_and_by_annealing() -> None:
     lower = lower_of_c2()
-    upper = strongly_convex_upper(quadratic, PLANE, log_q, corners(), convexity=A, how="C2")
+    upper = log_z_upper_strong_convexity(quadratic, PLANE, log_q, corners(), convexity=A, how="C2")
     given = {"gibbs": lower, "convexity": upper}
     exact = log_partition(quadratic, PLANE, rng=rng(), variational=given)
     assert isinstance(exact, Interval) and exact.lower == exact.upper
@@ -295,18 +295,20 @@ def test_in_an_interval_by_quadrature_and_by_annealing() -> None:
 def test_bad_input() -> None:
     x = corners()
     with pytest.raises(ValueError, match=r"one per draw, \[4\], not \[4, 1\]"):
-        variational_lower(quadratic, PLANE, (x, log_q(x)[:, None]), is_bound=True, how="q")
+        log_z_lower_variational(quadratic, PLANE, (x, log_q(x)[:, None]), is_bound=True, how="q")
     with pytest.raises(ValueError, match="at least two draws"):
-        variational_lower(quadratic, PLANE, (x[:1], log_q(x[:1])), is_bound=True, how="q")
+        log_z_lower_variational(quadratic, PLANE, (x[:1], log_q(x[:1])), is_bound=True, how="q")
     with pytest.raises(ValueError, match="4 of 4 draws lie outside"):
-        variational_lower(quadratic, Box((2,), 0.7, 1.0), (x, log_q(x)), is_bound=True, how="q")
+        log_z_lower_variational(
+            quadratic, Box((2,), 0.7, 1.0), (x, log_q(x)), is_bound=True, how="q"
+        )
     with pytest.raises(ValueError, match="convexity must be positive"):
-        strongly_convex_upper(quadratic, PLANE, log_q, x, convexity=0.0, how="q")
+        log_z_upper_strong_convexity(quadratic, PLANE, log_q, x, convexity=0.0, how="q")
     with pytest.raises(ValueError, match="oscillation must be finite"):
-        strongly_convex_upper(
+        log_z_upper_strong_convexity(
             quadratic, PLANE, log_q, x, convexity=1.0, oscillation=math.inf, how="q"
         )
     with pytest.raises(ValueError, match=r"take a radius of about 6\.5"):
-        latent_log_sobolev_upper(lambda z: z.sum(1), 1.0, 20, rng())
+        log_z_upper_log_sobolev(lambda z: z.sum(1), 1.0, 20, rng())
     with pytest.raises(ValueError, match="not finite on the ball"):
-        latent_log_sobolev_upper(lambda z: z.sum(1).log(), 2.0, 1, rng())
+        log_z_upper_log_sobolev(lambda z: z.sum(1).log(), 2.0, 1, rng())

@@ -60,7 +60,7 @@ def games() -> dict[str, TrainingMethod]:
         ),
         "denoising": ScoreMatching(build_energy("confined", PLANE, OPTIONS), RealSpace((2,))),
         "sliced": ScoreMatching(
-            build_energy("confined", PLANE, OPTIONS), RealSpace((2,)), objective="sliced"
+            build_energy("confined", PLANE, OPTIONS), RealSpace((2,)), score_objective="sliced"
         ),
         "nce": NoiseContrast(
             build_energy("bounded", BOXED, OPTIONS), Box((2,), -4.0, 4.0), noise_ratio=2

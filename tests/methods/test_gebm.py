@@ -103,7 +103,7 @@ def both_energies(method: GEBM, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
 def written_out(method: GEBM, x: Tensor, z: Tensor) -> Tensor:
     """F(E + A) or L(E)."""
     E_data, E_base = both_energies(method, x, z)
-    if method.objective == "kale":
+    if method.energy_objective == "kale":
         return -(E_data + method.A).mean() - (-(E_base + method.A)).exp().mean() + 1
     return -E_data.mean() - (-E_base).exp().mean().log()
 
@@ -111,7 +111,7 @@ def written_out(method: GEBM, x: Tensor, z: Tensor) -> Tensor:
 @pytest.mark.parametrize("base", BASES)
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_energy_ascends_the_objective(objective: str, base: str) -> None:
-    method = gebm(base, objective=objective, gradient_penalty=0.0, base_samples=2)
+    method = gebm(base, energy_objective=objective, gradient_penalty=0.0, base_samples=2)
     x, z, mix = noise(16, 1), noise(32, 2), uniform(16)
 
     def loss() -> Tensor:
@@ -153,7 +153,7 @@ def test_penalties() -> None:
 @pytest.mark.parametrize("base", BASES)
 @pytest.mark.parametrize("update", ["self-normalised", "learned"])
 def test_base_descends_the_divergence(update: str, base: str) -> None:
-    method = gebm(base, base_weighting=update)
+    method = gebm(base, base_sample_weights=update)
     x, z = noise(16, 1), noise(24, 2)
 
     def loss() -> Tensor:
@@ -203,7 +203,9 @@ def test_gradient_transforms() -> None:
 
 @pytest.mark.parametrize("transform", ["bounded", "none"])
 def test_only_the_energy_is_transformed(transform: str) -> None:
-    method = gebm(gradient_transform=transform, burst_energy_steps=2, log_z_init_batches=0).float()
+    method = gebm(
+        parameter_gradient_bound=transform, burst_energy_steps=2, log_z_init_batches=0
+    ).float()
     moves = list(method.round(0, Stream(8), torch.Generator().manual_seed(0)))
     chosen = bounded if transform == "bounded" else None
     assert [move.transform for move in moves] == [chosen, chosen, None]
@@ -443,7 +445,7 @@ def test_logs_are_what_they_say() -> None:
     assert torch.allclose(logs["kale"], written_out(method, x, z))
     assert torch.allclose(logs["log_Z"], (-E_base).exp().mean().log())
     assert torch.equal(logs["A"], method.A.detach())
-    assert "A" not in gebm(objective="donsker-varadhan").energy_loss(x, z, mix).logs
+    assert "A" not in gebm(energy_objective="donsker-varadhan").energy_loss(x, z, mix).logs
 
 
 def test_unusable_options() -> None:
@@ -458,8 +460,8 @@ def test_unusable_options() -> None:
         GEBM(Dense(), Affine(), PRIOR, Undefined((2,), "why"), base="proposal")
     with pytest.raises(ValueError, match="continuous data"):
         GEBM(Dense(), Affine(), PRIOR, Counting((2,)), base="explicit")
-    with pytest.raises(ValueError, match="objective kale or base_weighting"):
-        gebm(objective="donsker-varadhan", base_weighting="learned")
+    with pytest.raises(ValueError, match="energy_objective kale or base_sample_weights"):
+        gebm(energy_objective="donsker-varadhan", base_sample_weights="learned")
     for name in ("energy_steps", "burst_energy_steps", "burst_every_rounds", "base_samples"):
         with pytest.raises(ValueError, match=f"{name} must be a whole number of at least 1"):
             gebm(**{name: 0})

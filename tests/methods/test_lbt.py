@@ -141,7 +141,7 @@ def reference(method: LearningByTeaching, inputs: tuple[Tensor, ...], rate: floa
 def test_generator_loss_is_the_papers(student: str, segment: int) -> None:
     """Value and gradient, at the rate that is not the committed steps', from the live state of Adam."""
     method = lbt(
-        student, unroll_steps=4, student_lr=0.05, gan_weight=0.7, recompute_every=segment
+        student, unroll_steps=4, student_lr=0.05, gan_weight=0.7, unroll_checkpoint_every=segment
     ).double()
     settle(method)
     inputs = lesson(method)

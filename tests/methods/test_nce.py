@@ -258,7 +258,7 @@ def test_samples_start_at_the_noise_law() -> None:
 def test_unusable_options() -> None:
     for options, words in (
         ({"noise_ratio": 0}, "noise_ratio must be a whole number"),
-        ({"noise_std_scale": 0.0}, "noise_std_scale must be finite and positive"),
+        ({"nce_noise_std_scale": 0.0}, "nce_noise_std_scale must be finite and positive"),
         ({"step_size": 0.0}, "step_size must be finite and positive"),
         ({"steps": 0}, "steps must be a whole number"),
         ({"sample_steps": 0}, "sample_steps must be a whole number"),

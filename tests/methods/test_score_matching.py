@@ -140,7 +140,7 @@ def test_sliced_is_hyvarinen_s_objective_in_expectation() -> None:
 @pytest.mark.parametrize("objective", ["denoising", "sliced"])
 def test_gradients_are_those_of_the_objective(objective: str) -> None:
     energy, x, xi = Wavy(), normal(5, 0), normal(5, 1)
-    method = matching(energy, objective=objective, noise_std=0.5).double()
+    method = matching(energy, score_objective=objective, denoising_noise_std=0.5).double()
     points = x + 0.5 * xi
 
     def truth() -> Tensor:
@@ -171,7 +171,7 @@ def test_the_optimum_is_the_smoothed_data_or_the_data(objective: str, variance: 
     xi = normal(4000, 1)
     xi = (xi - xi.mean(0)) @ torch.linalg.inv(torch.linalg.cholesky(torch.cov(xi.T))).T
     energy = Quadratic([[1.5, 0.3], [0.0, 0.7]], [0.4, -0.3])
-    method = matching(energy, objective=objective, noise_std=0.5).double()
+    method = matching(energy, score_objective=objective, denoising_noise_std=0.5).double()
     solver = torch.optim.LBFGS(energy.parameters(), max_iter=60, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
@@ -198,7 +198,7 @@ def test_the_energy_s_constant_is_left_alone(objective: str) -> None:
         def forward(self, x: Tensor) -> Tensor:
             return super().forward(x) + self.c
 
-    method = matching(Shifted(), objective=objective)
+    method = matching(Shifted(), score_objective=objective)
     (move,) = method.round(0, Stream(6), rng())
     found = gradients(method, move)
     assert found["energy.c"] == 0 and found["energy.w"].abs().max() > 0
@@ -234,7 +234,7 @@ def test_samples_stay_in_a_box() -> None:
 
 def test_unusable_options() -> None:
     for options, words in (
-        ({"noise_std": 0.0}, "noise_std must be finite and positive"),
+        ({"denoising_noise_std": 0.0}, "denoising_noise_std must be finite and positive"),
         ({"step_size": 0.0}, "step_size must be finite and positive"),
         ({"steps": 0}, "steps must be a whole number"),
         ({"sample_steps": 0}, "sample_steps must be a whole number"),

@@ -45,7 +45,9 @@ def model(
         else build_named("sufficient_statistics", statistics, space, OPTIONS)
     )
     point = build_named("upsampler", "subpixel", space, OPTIONS)
-    predictor = build_named("predictor", "residual", statistics_space(psi, space), OPTIONS)
+    predictor = build_named(
+        "statistics_predictor", "residual", statistics_space(psi, space), OPTIONS
+    )
     method = SuperResolution(point, psi, predictor, Box(SHAPE, -1.0, 1.0), **options).double()
     if trained:
         with torch.no_grad():
@@ -67,11 +69,11 @@ def rng(seed: int = 0) -> torch.Generator:
 
 def phi(method: SuperResolution, x: Tensor) -> Tensor:
     """Phi(x), written out."""
-    return method.predictor(method.sufficient_statistics(method.upsampler(x).detach()))
+    return method.statistics_predictor(method.sufficient_statistics(method.upsampler(x).detach()))
 
 
 def test_the_energy_is_the_squared_distance_of_statistics_and_what_inference_adds() -> None:
-    method = model(total_variation_weight=0.3, consistency_weight=0.7)
+    method = model(total_variation_weight=0.3, downscaling_consistency_weight=0.7)
     x, y = downscale(pictures(3), 2), pictures(3, 1)
     error = (phi(method, x) - method.sufficient_statistics(y)) / method.squares.sqrt()
     truth = error.square().sum((1, 2, 3)) + 0.3 * total_variation(y)
@@ -84,7 +86,7 @@ def test_the_energy_is_the_squared_distance_of_statistics_and_what_inference_add
 
 def test_identity_statistics_are_least_squares() -> None:
     """p(y|x) = N(Phi(x), 1/2): the energy is |Phi(x) - y|^2 and descent ends at Phi(x)."""
-    method = model("identity", trained=False, start_noise=0.3, inference_step_size=1e-3)
+    method = model("identity", trained=False, inference_start_noise=0.3, inference_step_size=1e-3)
     x = downscale(pictures(2), 2)
     y = pictures(2, 1)
     expected = (upscale(x, 2) - y).square().sum((1, 2, 3))  # the untrained Phi
@@ -130,13 +132,15 @@ def test_point_and_predictor_descend_their_regressions() -> None:
         error = (phi(method, x) - method.sufficient_statistics(y)) / method.squares.sqrt()
         return error.square().sum() / error.numel()
 
-    check_gradient(method, "predictor", lambda: method.regression_loss(x, y).value, regression)
+    check_gradient(
+        method, "statistics_predictor", lambda: method.regression_loss(x, y).value, regression
+    )
 
 
 @pytest.mark.parametrize("negative", ["descent", "langevin"])
 def test_fine_tuning_lowers_the_truth_and_raises_the_negatives(negative: str) -> None:
     """Both players' gradients against the equation written out; the margin cuts one negative off."""
-    method = model("own", negative_sampler=negative, statistics_l2_from_start=0.3)
+    method = model("own", negative_sampler=negative, l2_to_initial_statistics=0.3)
     y, y_model = pictures(3), pictures(3, 1)
     x = downscale(y, 2)
 
@@ -160,7 +164,7 @@ def test_fine_tuning_lowers_the_truth_and_raises_the_negatives(negative: str) ->
 
     loss = method.fine_tuning_loss(x, y, y_model)
     assert torch.isclose(loss.value, truth())
-    for name in ("sufficient_statistics", "predictor"):
+    for name in ("sufficient_statistics", "statistics_predictor"):
         check_gradient(method, name, lambda: method.fine_tuning_loss(x, y, y_model).value, truth)
 
 
@@ -171,7 +175,7 @@ def test_the_loss_with_a_margin_is_bounded_below_and_without_one_is_not() -> Non
     values = []
     for negative in ("descent", "langevin"):
         method = model(
-            "identity", trained=False, negative_sampler=negative, statistics_l2_from_start=0.0
+            "identity", trained=False, negative_sampler=negative, l2_to_initial_statistics=0.0
         )
         for gain in (0.0, 0.1, 1.0, 100.0):
             with torch.no_grad():
@@ -191,7 +195,7 @@ def test_decay_pulls_back_to_the_start_and_is_zero_there() -> None:
 
 
 def test_negatives_are_no_longer_than_asked_and_without_gradients() -> None:
-    method = model(negative_steps=3, start_noise=0.0, inference_step_size=1e-4)
+    method = model(negative_steps=3, inference_start_noise=0.0, inference_step_size=1e-4)
     x = downscale(pictures(2), 2)
     y_model = method.negatives(x, 0, rng())
     energy = method.energy_given(x)
@@ -205,10 +209,10 @@ def test_stages_in_their_order() -> None:
     method = model(fine_tune_start_round=1).float()
     stream = Stream(3, SHAPE)
     first = play_on(method, method.round(0, stream, rng()), 1e-3)
-    assert [move.player for move in first] == ["upsampler", "predictor"]
+    assert [move.player for move in first] == ["upsampler", "statistics_predictor"]
     start = method.upsampler.state_dict()["layers.0.weight"].clone()
     second = play_on(method, method.round(1, stream, rng()), 1e-3)
-    assert [move.player for move in second] == ["sufficient_statistics", "predictor"]
+    assert [move.player for move in second] == ["sufficient_statistics", "statistics_predictor"]
     assert torch.equal(method.upsampler.state_dict()["layers.0.weight"], start)
     assert len(stream.taken) == 2 and torch.equal(second[0].inputs[1], stream.taken[1])
     never = model(fine_tune_start_round=0).float()

@@ -79,7 +79,7 @@ def test_transition_descends_its_reading(reading: str, rho: float) -> None:
 
 @pytest.mark.parametrize("regulariser", [0.0, 0.7])
 def test_energy_descends_data_minus_transitions_minus_regulariser(regulariser: float) -> None:
-    method = transition(data_surrogate_weight=regulariser)
+    method = transition(surrogate_entropy_weight=regulariser)
     x, start, (mask, u) = points(10, 1), points(8, 3), noise(8, 2)
 
     def truth() -> Tensor:
@@ -217,7 +217,7 @@ def test_capabilities() -> None:
         ({"energy_weight": 1.5}, r"energy_weight must lie in \[0, 1\]"),
         ({"transition_steps": 0}, "transition_steps must be a whole number"),
         ({"code_corruption_prob": 2.0}, "code_corruption_prob is a probability"),
-        ({"data_surrogate_weight": -1.0}, "data_surrogate_weight must be finite"),
+        ({"surrogate_entropy_weight": -1.0}, "surrogate_entropy_weight must be finite"),
         ({"sample_steps": 0}, "sample_steps must be a whole number"),
     ],
 )
@@ -235,7 +235,7 @@ def test_unfit_networks_and_measures() -> None:
     with pytest.raises(ValueError, match="encoder and decoder"):
         TransitionVGAN(bounded, nn.Linear(2, 2), RealSpace((2,)))
     confined = build_energy("confined", free, OPTIONS)
-    with pytest.raises(ValueError, match="data_surrogate_weight 0"):
+    with pytest.raises(ValueError, match="surrogate_entropy_weight 0"):
         TransitionVGAN(confined, autoencoder, RealSpace((2,)))
-    method = TransitionVGAN(confined, autoencoder, RealSpace((2,)), data_surrogate_weight=0.0)
+    method = TransitionVGAN(confined, autoencoder, RealSpace((2,)), surrogate_entropy_weight=0.0)
     assert method.transition_loss(torch.zeros(4, 2), *(n.float() for n in noise(4, 0))).value > 0

@@ -18,7 +18,7 @@ from gibbsian.networks import (
     CRITICS,
     ENERGIES,
     NETWORKS,
-    BoundedEnergy,
+    BoundedRangeEnergy,
     DenseTrunk,
     SigmoidOutputEnergy,
     build_network,
@@ -162,9 +162,9 @@ def test_a_joint_energy_sums_its_classes(name: str, rng: torch.Generator) -> Non
     assert energy(1e4 * x).min() > 1e6
 
 
-def with_logits(a: torch.Tensor) -> BoundedEnergy:
+def with_logits(a: torch.Tensor) -> BoundedRangeEnergy:
     """A bounded energy whose logits are ``a [K]`` at every point."""
-    energy = BoundedEnergy(DenseTrunk(PLANE, width=12), len(a)).double()
+    energy = BoundedRangeEnergy(DenseTrunk(PLANE, width=12), len(a)).double()
     with torch.no_grad():
         energy.head.weight.zero_()
         energy.head.bias.copy_(a)

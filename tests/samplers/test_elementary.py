@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 from gibbsian.core.measures import Gaussian
 from gibbsian.samplers import (
     TabulatedCDF,
-    Transformed,
+    TransformedDistribution,
     importance_ess,
     importance_sampling,
     independence_metropolis,
@@ -105,13 +105,15 @@ def test_bad_tables(grid: list[float], values: list[float], message: str) -> Non
 
 
 def test_change_of_variables() -> None:
-    law = Transformed(Gaussian((2,)), torch.exp, torch.log)
+    law = TransformedDistribution(Gaussian((2,)), torch.exp, torch.log)
     y = law.sample(7, torch.Generator().manual_seed(0)).double()
     expected = torch.distributions.LogNormal(0.0, 1.0).log_prob(y).sum(1)
     assert torch.allclose(law.log_density(y), expected)
     # A map that mixes coordinates: y = A z has the covariance A A^T.
     A = torch.tensor([[2.0, 0.5], [0.0, 1.0]], dtype=torch.float64)
-    mixed = Transformed(Gaussian((2,)), lambda z: z @ A.T, lambda y: y @ torch.linalg.inv(A).T)
+    mixed = TransformedDistribution(
+        Gaussian((2,)), lambda z: z @ A.T, lambda y: y @ torch.linalg.inv(A).T
+    )
     truth = torch.distributions.MultivariateNormal(torch.zeros(2).double(), A @ A.T)
     assert torch.allclose(mixed.log_density(y), truth.log_prob(y))
 

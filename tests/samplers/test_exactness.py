@@ -12,7 +12,7 @@ from gibbsian.core.measures import Gaussian
 from gibbsian.samplers import (
     AnnealingPath,
     MarkovKernel,
-    adapt,
+    adapt_step_size,
     hmc,
     independence_metropolis,
     mala,
@@ -99,7 +99,7 @@ def test_the_verdict_on_a_hard_funnel_is_not_converged() -> None:
     rng = torch.Generator().manual_seed(4)
     law = Funnel(width=3.0, dim=10)
     kernel = hmc(law, 0.3, 5, jitter=0.5)
-    warm = adapt(kernel, torch.randn(32, 10, generator=rng), 100, rng)
+    warm = adapt_step_size(kernel, torch.randn(32, 10, generator=rng), 100, rng)
     chains = run_chains(kernel, warm, 200, rng)
     assert chains.summary().verdict.startswith("not converged: ")
 

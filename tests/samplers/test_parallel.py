@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gibbsian.samplers import (
     AnnealingPath,
-    adapt,
+    adapt_step_size,
     hmc,
     mala,
     parallel_tempering,
@@ -99,7 +99,7 @@ def test_warm_up_reaches_its_target_and_finds_the_scale(kind: str, target: float
     }[kind]
     rng = torch.Generator().manual_seed(3)
     steps = 800 if kind == "random walk" else 300
-    state = adapt(kernel, torch.randn(128, 3), steps, rng, target_acceptance=target)
+    state = adapt_step_size(kernel, torch.randn(128, 3), steps, rng, target_acceptance=target)
     assert torch.allclose(state.scale.log(), torch.tensor([0.1, 1.0, 10.0]).log(), atol=0.2)
     chains = run_chains(kernel, state, 200, rng)
     assert abs(float(chains.acceptance.mean()) - target) < 0.06
@@ -111,7 +111,9 @@ def test_warm_up_of_each_temperature() -> None:
     inner = mala(far_wells, 0.2)
     kernel = parallel_tempering(inner, BETAS, step_power=0.0)  # the same step for all at first
     start = kernel.init(4 * torch.randn(64, 2, generator=rng))
-    warm = adapt(inner, start.inner, 200, rng, groups=5, scale=False, target_acceptance=0.6)
+    warm = adapt_step_size(
+        inner, start.inner, 200, rng, groups=5, scale=False, target_acceptance=0.6
+    )
     assert warm.step_size.shape == (5 * 64,)
     rates = run_chains(inner, warm, 100, rng).acceptance.reshape(5, 64).mean(1)
     assert (rates - 0.6).abs().max() < 0.1
@@ -136,10 +138,10 @@ def test_windows_double_and_leave_a_last_quarter() -> None:
 def test_warm_up_refuses_bad_input() -> None:
     rng, kernel, x0 = torch.Generator(), mala(stretched, 0.1), torch.zeros(6, 3)
     with pytest.raises(ValueError, match="at least 20 steps"):
-        adapt(kernel, x0, 5, rng)
+        adapt_step_size(kernel, x0, 5, rng)
     with pytest.raises(ValueError, match="lie in"):
-        adapt(kernel, x0, 50, rng, target_acceptance=1.0)
+        adapt_step_size(kernel, x0, 50, rng, target_acceptance=1.0)
     with pytest.raises(ValueError, match="accepts every step"):
-        adapt(ula(stretched, 0.1), x0, 50, rng)
+        adapt_step_size(ula(stretched, 0.1), x0, 50, rng)
     with pytest.raises(ValueError, match="equal groups"):
-        adapt(kernel, x0, 50, rng, groups=4)
+        adapt_step_size(kernel, x0, 50, rng, groups=4)

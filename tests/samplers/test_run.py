@@ -15,7 +15,7 @@ from gibbsian.samplers import (
     AnnealingPath,
     ChainState,
     MarkovKernel,
-    constrained_energy,
+    energy_with_base_measure,
     hmc,
     independence_metropolis,
     mala,
@@ -139,7 +139,7 @@ def test_progress_is_quiet_unless_a_terminal_asks(
 
 
 def test_walls_reject_and_are_no_divergence() -> None:
-    energy = constrained_energy(normal, Box((2,), -1.0, 1.0))
+    energy = energy_with_base_measure(normal, Box((2,), -1.0, 1.0))
     for kernel in (mala(energy, 0.5), random_walk_metropolis(energy, 1.0), hmc(energy, 0.5, 3)):
         chains = run_chains(kernel, torch.zeros(2000, 2), 60, seed(), keep="last")
         assert chains.x.abs().max() <= 1
@@ -172,7 +172,7 @@ def test_start_points_must_be_finite_and_fit() -> None:
     net = nn.Sequential(nn.Linear(3, 1), nn.Flatten(0))
     with pytest.raises(ValueError, match=r"cannot be evaluated at start points of shape \[4, 2\]"):
         run_chains(mala(net, 0.1), torch.zeros(4, 2), 5, seed())
-    box = constrained_energy(normal, Box((3,), -1.0, 1.0))
+    box = energy_with_base_measure(normal, Box((3,), -1.0, 1.0))
     with pytest.raises(ValueError, match=r"points of shape \[2\] do not fit the base measure"):
         run_chains(mala(box, 0.1), torch.zeros(4, 2), 5, seed())
     with pytest.raises(ValueError, match=r"energy of x0 is not finite .*inside the support"):
@@ -206,11 +206,11 @@ def test_a_bounded_energy_needs_a_box() -> None:
             make(energy, 0.1)
         with pytest.raises(ValueError, match="Squashed is bounded"):
             make(AnnealingPath(normal, energy), 0.1)
-        make(constrained_energy(energy, Box((2,), -1.0, 1.0)), 0.1)
+        make(energy_with_base_measure(energy, Box((2,), -1.0, 1.0)), 0.1)
     with pytest.raises(ValueError, match="Squashed is bounded"):
         underdamped(energy, 0.1, friction=1.0)
     with pytest.raises(ValueError, match="Squashed is bounded"):
-        constrained_energy(energy, RealSpace((2,)))
+        energy_with_base_measure(energy, RealSpace((2,)))
     ula(energy, 0.1, box=(-1.0, 1.0))
 
 

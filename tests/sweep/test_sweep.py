@@ -216,7 +216,7 @@ def test_figures_of_pictures() -> None:
     ("entries", "more", "words"),
     [
         ({"margin": {"low": 1, "high": 2}}, (), "a grid needs lists; margin is a range"),
-        ({}, ("--search", "random"), "give --num-trials"),
+        ({}, ("--search-strategy", "random"), "give --num-trials"),
         ({}, ("--data", "moons"), "no known modes to cover"),
         ({}, ("--objective", "i-prime"), "gibbsian classifier"),
         ({}, ("--objective", "kl"), "kl needs log Z, which is not defined"),

@@ -134,12 +134,12 @@ def cd(plane: bool) -> dict[str, Any]:
 
 def score_matching(plane: bool) -> dict[str, Any]:
     """Denoising score matching (Vincent 2011): little noise in the plane, and jumps in its samples."""
-    return _regressed(plane) | ({"noise_std": 0.05} if plane else {})
+    return _regressed(plane) | ({"denoising_noise_std": 0.05} if plane else {})
 
 
 def nce(plane: bool) -> dict[str, Any]:
     """NCE (Gutmann, Hyvarinen 2012): noise a little wider than the data, two draws per row."""
-    return _regressed(plane) | {"noise_ratio": 2, "noise_std_scale": 1.2}
+    return _regressed(plane) | {"noise_ratio": 2, "nce_noise_std_scale": 1.2}
 
 
 def _regressed(plane: bool) -> dict[str, Any]:
@@ -161,11 +161,11 @@ def bidirectional(plane: bool) -> dict[str, Any]:
     cannot follow; on images the bound's own weight of 1 gave the better energies in trials.
     """
     settings = _game("energy", plane) | {
-        "lower_bound": "encoder",
+        "entropy_bound": "encoder",
         "output_noise_std": 0.05,
-        "upper_bound": "diffusion",
-        "diffusion_of": "data",
-        "penalty_weight": 50.0 if plane else 1.0,
+        "energy_penalty": "diffusion",
+        "diffusion_source": "data",
+        "energy_penalty_weight": 50.0 if plane else 1.0,
         "encoder": {"depth": 3},
     }
     if not plane:
@@ -210,10 +210,10 @@ def super_resolution(plane: bool) -> dict[str, Any]:
     return {
         "training": {"rounds": 3_000, "batch": 16, "ema": 0.999},
         "upsampler_optimizer": adam,
-        "predictor_optimizer": adam,
+        "statistics_predictor_optimizer": adam,
         "sufficient_statistics_optimizer": adam | {"lr": 1e-4},
         "upsampler": {"channels": 64},
-        "predictor": {"depth": 1, "channels": 64},
+        "statistics_predictor": {"depth": 1, "channels": 64},
     }
 
 

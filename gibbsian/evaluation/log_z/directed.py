@@ -26,7 +26,7 @@ from gibbsian.evaluation.log_z.posterior import (
     LogLikelihood,
     posterior_likelihood,
 )
-from gibbsian.samplers import AnnealingPath, adapt, adapt_schedule, ais, hmc
+from gibbsian.samplers import AnnealingPath, adapt_schedule, adapt_step_size, ais, hmc
 
 LogWeights = Callable[[Tensor, int, Generator], Tensor]
 """``(x [B, *event], k, rng)`` to log p(x, z) / q(z|x) of k draws of q for each row, ``[k, B]``."""
@@ -94,7 +94,7 @@ def annealed(
     drawn = torch.multinomial(weights, chains, replacement=True, generator=rng)
     index = drawn + chains * torch.arange(len(x), device=rng.device)[:, None]
     at_posterior = hmc(joint.energy, 0.1, LEAPFROG, jitter=0.2)
-    moved = adapt(at_posterior, forward.x[index.flatten()], REFINED, rng, groups=len(x)).x
+    moved = adapt_step_size(at_posterior, forward.x[index.flatten()], REFINED, rng, groups=len(x)).x
     back = ais(kernel, moved, schedule, rng, reverse=True)
     return log_mean_exp(forward.log_weights, 1), -log_mean_exp(back.log_weights, 1)
 

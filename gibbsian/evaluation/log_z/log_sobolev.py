@@ -50,7 +50,7 @@ def latent_log_weight(
     return h
 
 
-def latent_log_sobolev_upper(
+def log_z_upper_log_sobolev(
     h: LogWeight,
     radius: float,
     dim: int,

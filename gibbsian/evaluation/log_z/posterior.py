@@ -20,7 +20,7 @@ from gibbsian.core.measures import Gaussian
 from gibbsian.core.numerics import log_mean_exp
 from gibbsian.evaluation.log_z.estimators import bridge
 from gibbsian.evaluation.log_z.student_mixture import log_student
-from gibbsian.samplers import adapt, hmc
+from gibbsian.samplers import adapt_step_size, hmc
 from gibbsian.samplers.draws import RELIABLE_K, importance_ess, pareto_k
 
 LogLikelihood = Callable[[Tensor, Tensor], Tensor]
@@ -216,7 +216,7 @@ def posterior_likelihood(
     drawn = torch.multinomial(weights, chains, replacement=True, generator=rng)
     start = z.gather(1, drawn[..., None].expand(-1, -1, z.shape[2])).flatten(0, 1)
     kernel = hmc(joint.energy, 0.1, 4, jitter=0.2)
-    state = adapt(kernel, start, warm_up, rng, groups=len(x))
+    state = adapt_step_size(kernel, start, warm_up, rng, groups=len(x))
     kept = []
     for _ in range(5):
         for _ in range(3):

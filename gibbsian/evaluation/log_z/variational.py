@@ -34,7 +34,7 @@ def mean_estimate(
     return Estimate(value, stderr, side, standing, how, diagnostics)
 
 
-def variational_lower(
+def log_z_lower_variational(
     energy: Energy,
     measure: Measure,
     draws: tuple[Tensor, Tensor],
@@ -72,7 +72,7 @@ def variational_lower(
     return mean_estimate(values, "lower", standing, f"variational bound, {how}", means)
 
 
-def strongly_convex_upper(
+def log_z_upper_strong_convexity(
     energy: Energy,
     measure: Measure,
     log_q: Callable[[Tensor], Tensor],

@@ -11,14 +11,14 @@ from gibbsian.methods.super_resolution.scattering import Scattering
 from gibbsian.methods.super_resolution.upsamplers import (
     SRCNN,
     Identity,
-    ResidualPredictor,
+    StatisticsPredictor,
     SubPixel,
 )
 
 __all__ = [
     "SRCNN",
     "Identity",
-    "ResidualPredictor",
     "Scattering",
+    "StatisticsPredictor",
     "SubPixel",
 ]

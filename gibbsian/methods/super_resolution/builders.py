@@ -13,7 +13,7 @@ from gibbsian.methods.super_resolution.scattering import Scattering
 from gibbsian.methods.super_resolution.upsamplers import (
     SRCNN,
     Identity,
-    ResidualPredictor,
+    StatisticsPredictor,
     SubPixel,
     statistics_space,
 )
@@ -53,6 +53,6 @@ SUFFICIENT_STATISTICS = Role(
 )
 """From images to maps of any number and size, which ``maps_of_statistics`` looks at."""
 PREDICTOR = Role(
-    "residual", {"residual": ResidualPredictor}, sees=maps_of_statistics, returns=what_it_sees
+    "residual", {"residual": StatisticsPredictor}, sees=maps_of_statistics, returns=what_it_sees
 )
 """From maps of statistics to such maps."""

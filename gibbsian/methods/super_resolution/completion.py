@@ -17,7 +17,7 @@ BOX = (-1.0, 1.0)
 class ConditionalEnergy:
     """E(y; x) = |Phi(x) - Psi(y)|^2 + a |grad y|_1 + b |U(y) - x|^2 of one or more x.
 
-    a: ``total_variation_weight``, b: ``consistency_weight``.
+    a: ``total_variation_weight``, b: ``downscaling_consistency_weight``.
     ``y [B, C, f h, f w] -> [B]``, for ``x [B or 1, C, h, w]`` with ``prediction`` Phi(x); both
     statistics are in units of ``scale``, their errors at the point estimate. -E is the log-density of
     y given x up to a constant, relative to Lebesgue measure on [-1, 1]^d.
@@ -29,7 +29,7 @@ class ConditionalEnergy:
     scale: Tensor
     factor: int
     total_variation_weight: float
-    consistency_weight: float
+    downscaling_consistency_weight: float
 
     def __call__(self, y: Tensor) -> Tensor:
         """``[B, C, f h, f w] -> [B]``."""
@@ -37,9 +37,11 @@ class ConditionalEnergy:
         value = error.square().flatten(1).sum(1)
         if self.total_variation_weight > 0:
             value = value + self.total_variation_weight * total_variation(y)
-        if self.consistency_weight > 0:
+        if self.downscaling_consistency_weight > 0:
             residual = downscale(y, self.factor) - self.x
-            value = value + self.consistency_weight * residual.square().flatten(1).sum(1)
+            value = value + self.downscaling_consistency_weight * residual.square().flatten(1).sum(
+                1
+            )
         return value
 
 

@@ -50,29 +50,29 @@ class SuperResolution(TrainingMethod):
         inference_step_size: h of the descent at first (it adapts) and of Langevin, y' = y - h grad E +
             noise, of samples and of negatives; a chain on photographs wants 1e-6, less than the squared
             errors of the statistics.
-        start_noise: standard deviation of what is added to the point estimate before the descent, so
-            that samples differ.
+        inference_start_noise: standard deviation of what is added to the point estimate before the
+            descent, so that samples differ.
         total_variation_weight: of the total variation of y in the inference, against textures of one
             pixel.
-        consistency_weight: of |U(y) - x|^2 in the inference.
+        downscaling_consistency_weight: of |U(y) - x|^2 in the inference.
         fine_tune_start_round: from which on statistics and predictor are fine-tuned and the upsampler
             stays; 0 for never.
         negative_sampler: of fine-tuning, from the same start: descent or langevin.
         negative_steps: of the descent or chain of a negative.
         margin: m of [m - E]^+, per statistic: up to which the energy of descent negatives is raised.
-        statistics_l2_from_start: weight of |theta - theta_0|^2, which holds fine-tuned statistics near
+        l2_to_initial_statistics: weight of |theta - theta_0|^2, which holds fine-tuned statistics near
             their start.
     """
 
     players: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "upsampler": ("upsampler",),
-        "predictor": ("predictor",),
+        "statistics_predictor": ("statistics_predictor",),
         "sufficient_statistics": ("sufficient_statistics",),
     }
     roles: ClassVar[Mapping[str, Role]] = {
         "upsampler": UPSAMPLER,
         "sufficient_statistics": SUFFICIENT_STATISTICS,
-        "predictor": PREDICTOR,
+        "statistics_predictor": PREDICTOR,
     }
     staged: ClassVar[tuple[str, ...]] = ("sufficient_statistics",)
     conditional: ClassVar[bool] = True
@@ -81,21 +81,21 @@ class SuperResolution(TrainingMethod):
         self,
         upsampler: nn.Module,
         sufficient_statistics: nn.Module,
-        predictor: nn.Module,
+        statistics_predictor: nn.Module,
         measure: Measure | Undefined,
         *,
         factor: Factor = 2,
         inference_method: Inference = "descent",
         inference_steps: int = 50,
         inference_step_size: float = 1e-5,
-        start_noise: float = 0.02,
+        inference_start_noise: float = 0.02,
         total_variation_weight: float = 0.0,
-        consistency_weight: float = 0.0,
+        downscaling_consistency_weight: float = 0.0,
         fine_tune_start_round: int = 0,
         negative_sampler: Negative = "descent",
         negative_steps: int = 10,
         margin: float = 1.0,
-        statistics_l2_from_start: float = 1.0,
+        l2_to_initial_statistics: float = 1.0,
     ):
         shape = tuple(measure.shape)
         why = "the model is of a large image given a small one; see energy_given"
@@ -108,23 +108,23 @@ class SuperResolution(TrainingMethod):
         check_at_least("fine_tune_start_round", fine_tune_start_round, 0)
         check_positive("inference_step_size", inference_step_size)
         check_positive("margin", margin)
-        check_weight("start_noise", start_noise)
+        check_weight("inference_start_noise", inference_start_noise)
         check_weight("total_variation_weight", total_variation_weight)
-        check_weight("consistency_weight", consistency_weight)
-        check_weight("statistics_l2_from_start", statistics_l2_from_start)
+        check_weight("downscaling_consistency_weight", downscaling_consistency_weight)
+        check_weight("l2_to_initial_statistics", l2_to_initial_statistics)
         self.upsampler = upsampler
         self.sufficient_statistics = sufficient_statistics
-        self.predictor = predictor
+        self.statistics_predictor = statistics_predictor
         self.factor = factor
         self.inference_step_size = inference_step_size
-        self.start_noise = start_noise
+        self.inference_start_noise = inference_start_noise
         self.total_variation_weight = total_variation_weight
-        self.consistency_weight = consistency_weight
+        self.downscaling_consistency_weight = downscaling_consistency_weight
         self.fine_tune_start_round = fine_tune_start_round
         self.negative_sampler = negative_sampler
         self.negative_steps = negative_steps
         self.margin = margin
-        self.statistics_l2_from_start = statistics_l2_from_start
+        self.l2_to_initial_statistics = l2_to_initial_statistics
         self.adjust(inference_method, inference_steps)
         with torch.no_grad():
             maps = call_frozen(sufficient_statistics, torch.zeros(1, *shape)).shape[1]
@@ -160,11 +160,11 @@ class SuperResolution(TrainingMethod):
         if self.fine_tune_start_round == 0 or index < self.fine_tune_start_round:
             yield PlayerUpdate("upsampler", self.upsampler_loss, (x, y))
             self.measure_errors(x, y, index)
-            yield PlayerUpdate("predictor", self.regression_loss, (x, y))
+            yield PlayerUpdate("statistics_predictor", self.regression_loss, (x, y))
         else:
             y_model = self.negatives(x, index, rng)
             yield PlayerUpdate("sufficient_statistics", self.fine_tuning_loss, (x, y, y_model))
-            yield PlayerUpdate("predictor", self.fine_tuning_loss, (x, y, y_model))
+            yield PlayerUpdate("statistics_predictor", self.fine_tuning_loss, (x, y, y_model))
 
     @torch.no_grad()
     def measure_errors(self, x: Tensor, y: Tensor, index: int) -> None:
@@ -186,14 +186,14 @@ class SuperResolution(TrainingMethod):
         with torch.no_grad():
             truth = call_frozen(self.sufficient_statistics, y)
             estimated = call_frozen(self.sufficient_statistics, call_frozen(self.upsampler, x))
-        error = (self.predictor(estimated) - truth) / self.scale
+        error = (self.statistics_predictor(estimated) - truth) / self.scale
         untrained = ((estimated - truth) / self.scale).square().mean()
         return Loss(error.square().mean(), {"untrained": untrained})
 
     def fine_tuning_loss(self, x: Tensor, y: Tensor, y_model: Tensor) -> Loss:
         """Stage 2: mean E(y; x) + mean [m - E(y_model; x)]^+ + weight |theta - theta_0|^2.
 
-        The weight is ``statistics_l2_from_start``, E is per statistic. With Langevin negatives
+        The weight is ``l2_to_initial_statistics``, E is per statistic. With Langevin negatives
         -mean E(y_model; x) takes the hinge's place: then it is the gradient of -log p(y|x), up to a
         constant factor and the chains' error; not bounded below.
         """
@@ -205,14 +205,14 @@ class SuperResolution(TrainingMethod):
             if self.negative_sampler == "descent"
             else -model.mean()
         )
-        value = truth.mean() + rest + self.statistics_l2_from_start * self.distance_from_start()
+        value = truth.mean() + rest + self.l2_to_initial_statistics * self.distance_from_start()
         logs = {"energy_data": truth.detach().mean(), "energy_model": model.detach().mean()}
         return Loss(value, logs)
 
     def predicted(self, x: Tensor) -> Tensor:
         """Phi(x), ``[B, C, h, w] -> [B, K, h', w']``: the predictor on the point estimate's statistics."""
         estimate = call_frozen(self.upsampler, x).detach()
-        prediction: Tensor = self.predictor(self.sufficient_statistics(estimate))
+        prediction: Tensor = self.statistics_predictor(self.sufficient_statistics(estimate))
         return prediction
 
     def per_statistic(self, prediction: Tensor, y: Tensor) -> Tensor:
@@ -238,7 +238,7 @@ class SuperResolution(TrainingMethod):
             self.scale,
             self.factor,
             self.total_variation_weight,
-            self.consistency_weight,
+            self.downscaling_consistency_weight,
         )
 
     @torch.no_grad()
@@ -246,7 +246,7 @@ class SuperResolution(TrainingMethod):
         """The point estimate and noise, within the box, ``[B, C, f h, f w]``."""
         y = call_frozen(self.upsampler, x)
         noise = torch.randn(y.shape, generator=rng, device=y.device, dtype=y.dtype)
-        return (y + self.start_noise * noise).clamp(*BOX)
+        return (y + self.inference_start_noise * noise).clamp(*BOX)
 
     def negatives(self, x: Tensor, index: int, rng: Generator) -> Tensor:
         """y_model ``[B, C, f h, f w]``; NonFiniteError where the energy is NaN or infinite."""

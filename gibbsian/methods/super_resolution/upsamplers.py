@@ -94,7 +94,7 @@ class SRCNN(nn.Module):
         return y
 
 
-class ResidualPredictor(nn.Module):
+class StatisticsPredictor(nn.Module):
     """Statistics of the truth from those of the point estimate: the same plus a correction.
 
     ``depth`` hidden 3x3 convolutions of ``channels`` and one that starts at 0: the untrained
