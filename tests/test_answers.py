@@ -82,7 +82,7 @@ def test_answers_come_in_the_kind_of_the_question(model, rows, frame):
     z = model.log_z()
     answers = {
         "energy": model.energy,
-        "percentile": model.percentile,
+        "energy_percentile": model.percentile,
         "log_prob": lambda x: model.log_prob(x, z=z),
         "log_prob_lower": lambda x: model.log_prob_bounds(x, z=z)[0],
     }

@@ -147,7 +147,7 @@ class TransitionVGAN(TrainingMethod):
         return nn.functional.binary_cross_entropy(grey.clamp(0, 1), target.clamp(0, 1))
 
     def energy_loss(self, x: Tensor, start: Tensor, mask: Tensor, u: Tensor) -> Loss:
-        """mean E(x) - mean E(x~) - weight H~(data), x~ from ``start``, the weight the option's; the step is still."""
+        """mean E(x) - mean E(x~) - weight H~(data), x~ from ``start``; the transition does not move."""
         x_model = self.step(start, mask, u).detach()
         return contrast_loss(self.energy, x, x_model, self.surrogate_entropy_weight)
 
