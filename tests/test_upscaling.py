@@ -221,7 +221,7 @@ def test_what_the_command_refuses(run, tmp_path, capsys):
         ),
         (
             [run, tmp_path / "clear.png", *out, "--inference-method", "variational"],
-            "needs a weight tv above 0",
+            "needs a total_variation_weight above 0",
         ),
     ):
         status, said = told(capsys, *words)

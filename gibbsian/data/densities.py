@@ -103,7 +103,7 @@ def known_density(name: str) -> Density:
 
     ValueError listing the names otherwise.
 
-    >>> float(density("gaussian-3-0").log_prob(torch.zeros(1, 3)))  # -1.5 log 2 pi
+    >>> float(known_density("gaussian-3-0").log_prob(torch.zeros(1, 3)))  # -1.5 log 2 pi
     -2.756815...
     """
     if name in DENSITIES:

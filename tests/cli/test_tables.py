@@ -95,15 +95,15 @@ def test_pictures_of_several_sizes(here, refused, capsys):
     )
     capsys.readouterr()
     assert main([*words, "--image-size", "8"]) == 0
-    assert json.loads(capsys.readouterr().out)["source"]["size"] == 8
+    assert json.loads(capsys.readouterr().out)["source"]["image_size"] == 8
 
 
 def test_a_configuration_of_before_has_neither(taught):
     values = read_json(taught / "run/config.json")["config"]
-    del values["source"]["size"], values["source"]["target"]
+    del values["source"]["image_size"], values["source"]["class_column"]
     source = from_json(values).source
     assert (source.image_size, source.class_column) == (0, None)
-    assert to_json(from_json(values))["source"].keys() >= {"size", "target"}
+    assert to_json(from_json(values))["source"].keys() >= {"image_size", "class_column"}
 
 
 def test_print_config_of_data_that_are_there_and_cannot_be_used(here, refused, capsys):

@@ -92,16 +92,16 @@ def test_a_run_left_in_its_folder_goes_on(tmp_path: Path, monkeypatch) -> None:
     class Killed(BaseException):
         pass
 
-    original = sweep_runs.OBJECTIVES["modes"].measure
+    original = sweep_runs.SWEEP_OBJECTIVES["modes"].measure
 
     def dies(*arguments):
         raise Killed
 
-    dead = sweep_runs.OBJECTIVES["modes"]._replace(measure=dies)
-    monkeypatch.setitem(sweep_runs.OBJECTIVES, "modes", dead)
+    dead = sweep_runs.SWEEP_OBJECTIVES["modes"]._replace(measure=dies)
+    monkeypatch.setitem(sweep_runs.SWEEP_OBJECTIVES, "modes", dead)
     with pytest.raises(Killed):
         sweep_runs.work(out, resumed.append)
-    monkeypatch.setitem(sweep_runs.OBJECTIVES, "modes", dead._replace(measure=original))
+    monkeypatch.setitem(sweep_runs.SWEEP_OBJECTIVES, "modes", dead._replace(measure=original))
     monkeypatch.setattr(sweep_runs, "train_config", dies)
     sweep_runs.work(out, resumed.append)
     assert len(resumed) == 1 and resumed[0].startswith("trial 0: modes")
