@@ -77,7 +77,7 @@ def test_the_number(folder: Path, capsys: pytest.CaptureFixture[str]):
 def test_evaluate_foretells_too(folder: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["train", "cd", "--data", "points.npy", *SMALL, "--out", "run"]) == 0
     capsys.readouterr()
-    assert main(["evaluate", "run", "--samples", "50", "--effort", "quick"]) == 0
+    assert main(["evaluate", "run", "--num-samples", "50", "--effort", "quick"]) == 0
     assert "log Z takes about" in capsys.readouterr().err
 
 
