@@ -97,7 +97,10 @@ def run_study(study: Study, argv: Sequence[str] | None = None) -> int:
         for done in as_completed(running):
             cell_name = running[done]
             results[cell_name] = done.result()
-            write_json(out, record | {"machine": machine(), "results": results})
+            write_json(
+                out,
+                record | {"about": study.about, "machine": machine(), "results": results},
+            )
             seconds = results[cell_name]["cpu_seconds"]
             left = len(missing) - sum(name in results for name in missing)
             print(

@@ -22,7 +22,9 @@ after every choice among estimators. Fixed before running:
   and, on tables of two independent pairs of columns, in four dimensions; the truth is a grid of the
   trained energy in double precision. Measured is log Z as `Model.evaluate` gives it (from training rows) and
   as `Model.log_z()` does (from samples of its own), 10 seeds each. The same limits hold for all of these
-  runs together and for every model, for needless warnings 20 %.
+  runs together and for every model, for needless warnings 20 %. A model of which half of the grid gives
+  another truth by more than 1e-3 nats has none and is not counted (added after the first look: contrastive
+  divergence had diverged on one table, its energy at -78,000, and half of the grid was off by 30 nats).
 - The final run was made once, not repeated: it was stopped and resumed, and what had been run was kept.
   The quick form takes one run per kind of points of one final target.
 """
@@ -43,7 +45,7 @@ from gibbsian.core.measures import Box, Counting
 from gibbsian.evaluation import log_partition
 from studies.harness import Result, Study, run_study
 from studies.logz_targets import FINAL, TUNING, Truth
-from studies.logz_trained import CALLS, MODELS, SEEDS, measure_model
+from studies.logz_trained import CALLS, GRID_ERROR, MODELS, SEEDS, measure_model
 
 VARIANTS = ("exact", "foreign", "scaled", "few")
 STAGES = {
@@ -232,7 +234,8 @@ def verdict(results: Mapping[str, Result]) -> dict[str, bool | float]:
 
 def verdict_of_models(results: Mapping[str, Result]) -> dict[str, bool | float]:
     """The conditions on what trained models say of themselves."""
-    cells = [results[key] for name in MODELS if (key := f"model: {name}") in results]
+    found = [results[key] for name in MODELS if (key := f"model: {name}") in results]
+    cells = [cell for cell in found if cell["grid_error"] <= GRID_ERROR]
     own = [[(row, cell["log_z"]) for call in CALLS for row in cell["rows"][call]] for cell in cells]
     pairs = [(row, z) for rows in own for row, z in rows if row]
     refused = sum(not row for rows in own for row, _ in rows)
@@ -283,8 +286,16 @@ def _of_models(results: Mapping[str, Result]) -> list[str]:
     ]
     for name in MODELS:
         cell = results.get(f"model: {name}", {"rows": {}})
-        lines += [_line(name, call, rows, cell["log_z"]) for call, rows in cell["rows"].items()]
-    error = max(results.get(f"model: {name}", {"grid_error": 0.0})["grid_error"] for name in MODELS)
+        for call, rows in cell["rows"].items():
+            if cell["grid_error"] <= GRID_ERROR:
+                lines.append(_line(name, call, rows, cell["log_z"]))
+            else:
+                warned = share(bool(row[4]) for row in rows if row)
+                lines.append(
+                    f"| {name} | {call} | {len(rows)} | no truth | | | {warned:.0%} | | | |"
+                )
+    errors = [results[key]["grid_error"] for name in MODELS if (key := f"model: {name}") in results]
+    error = max((error for error in errors if error <= GRID_ERROR), default=0.0)
     lines += ["", *_conditions(verdict_of_models(results))]
     return [
         *lines,

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from gibbsian.cli import main
+from tests.cli.conftest import SMALL
 
 ENERGIES = """
 import torch
@@ -71,6 +72,13 @@ def test_the_number(folder: Path, capsys: pytest.CaptureFixture[str]):
     low, high = found["lower"], found["upper"]
     assert low["value"] - 4 * low["stderr"] < truth < high["value"] + 4 * high["stderr"]  # 6e-5
     assert "seconds" in said.err
+
+
+def test_evaluate_foretells_too(folder: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["train", "cd", "--data", "points.npy", *SMALL, "--out", "run"]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", "run", "--num-samples", "50", "--effort", "quick"]) == 0
+    assert "log Z takes about" in capsys.readouterr().err
 
 
 def test_nothing_to_integrate(folder: Path, capsys: pytest.CaptureFixture[str]):

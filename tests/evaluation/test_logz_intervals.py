@@ -112,6 +112,11 @@ def test_verdict_of_trained_models():
     assert not found["silent misses of trained models are rare"]
     assert f"| {second} | log_z() | 1 |" in render(results)
     assert row_of(NotDefined("why"), 1.0) == []
+    unknown = {f"model: {first}": cell, f"model: {second}": {**worse, "grid_error": 0.1}}
+    assert (
+        verdict_of_models(unknown)["runs of trained models"] == 10
+    )  # a grid too coarse is no truth
+    assert f"| {second} | log_z() | 1 | no truth |" in render(unknown)
 
 
 def test_the_grid_of_a_trained_energy():
