@@ -65,7 +65,7 @@ def test_the_density_integrates_to_one_in_the_datas_units(cd):
 def test_a_box_is_the_support_and_holds_all_mass(vgan):
     law = as_distribution(vgan)
     box = law.support.base_constraint
-    low, high = box.entropy_bound.tolist(), box.energy_penalty.tolist()
+    low, high = box.lower_bound.tolist(), box.upper_bound.tolist()
     assert integral(law, low, high) == pytest.approx(1.0, abs=5e-3)
     inside = torch.tensor([[low[0] + 1e-3, high[1] - 1e-2], [low[0] - 1.0, high[1]]]).double()
     assert law.support.check(inside).tolist() == [True, False]

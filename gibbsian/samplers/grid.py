@@ -30,7 +30,7 @@ def log_partition_on_grid(
 
     Raises ValueError unless low < high, dim >= 1 and points >= 1.
 
-    >>> log_z, square = grid_sum(lambda x: x.square().sum(1) / 2, -9, 9, 1, 400, torch.square)
+    >>> log_z, square = log_partition_on_grid(lambda x: x.square().sum(1) / 2, -9, 9, 1, 400, torch.square)
     >>> f"{log_z:.4f}, {float(square):.4f}"  # log sqrt(2 pi), and the variance
     '0.9189, 1.0000'
     """
