@@ -24,7 +24,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "measure a trained model on held-out data",
     ),
     "report": (
-        "gibbsian.cli.model_commands:report",
+        "gibbsian.cli.reporting:report",
         "write one page about a run, or several side by side",
     ),
     "upscale": ("gibbsian.cli.upscale:upscale", "enlarge a photograph by a trained model"),
@@ -41,6 +41,9 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "list": ("gibbsian.cli.listing:list_", "show methods, data, recipes or networks"),
     "demo": ("gibbsian.cli.other_commands:demo", "train on handwritten digits and write a report"),
 }
+
+WITHOUT_TORCH = ("report",)
+"""Commands that read run folders only."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -83,6 +86,8 @@ def _run(arguments: list[str]) -> int:
     if arguments[0] == "--version":
         print(f"gibbsian {__version__}")
         return 0
+    if arguments[0] in WITHOUT_TORCH:
+        return _command(arguments[0])(arguments[1:])
     # PyTorch takes seconds to import, and what is above needs none of it.
     import torch
 

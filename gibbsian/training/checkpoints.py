@@ -17,8 +17,9 @@ from typing import Any
 from torch import Generator, Tensor
 
 from gibbsian.core import TrainingMethod
-from gibbsian.core.files import CorruptFileError, ForeignFileError, read_tensors, write_tensors
+from gibbsian.core.files import CorruptFileError
 from gibbsian.core.randomness import global_states, seed_device, seed_from, set_global_states
+from gibbsian.core.tensor_files import ForeignFileError, read_tensors, write_tensors
 from gibbsian.training import processes
 from gibbsian.training.optimizers import export_state, import_state
 from gibbsian.training.stepper import Stepper

@@ -10,8 +10,8 @@ import signal
 import pytest
 
 from gibbsian.cli import main
-from gibbsian.core.files import read_tensors, write_tensors
 from gibbsian.core.records import read_record, write_record
+from gibbsian.core.tensor_files import read_tensors, write_tensors
 from gibbsian.methods import TRAINING_METHODS
 from tests.cli.conftest import GAME, SMALL, contents, same
 

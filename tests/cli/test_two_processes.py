@@ -2,7 +2,7 @@
 
 import torch
 
-from gibbsian.core.files import read_tensors
+from gibbsian.core.tensor_files import read_tensors
 from gibbsian.methods import TRAINING_METHODS
 from gibbsian.models.model import load
 from tests.training.test_processes import torchrun
