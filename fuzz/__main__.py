@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         numbers = iter([wish.case]) if one else until(end, wish.cases)
         kinds: collections.Counter[str] = collections.Counter()
         statuses: collections.Counter[int] = collections.Counter()
-        spent: collections.Counter[str] = collections.Counter()
+        spent: dict[str, float] = collections.defaultdict(float)
         faults: list[Verdict] = []
         for verdict in campaign(wish.seed, numbers, corpus, Path(name), wish.jobs, wish.keep, one):
             kinds[verdict.kind] += 1
@@ -106,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"seed {wish.seed}: {total} cases in {time.monotonic() - begun:.0f} s")
     print("  of each kind:", ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items())))
     times = ", ".join(f"{spent[kind]:.0f} {kind}" for kind in sorted(kinds))
-    print(f"  processor seconds: {spent.total():.0f}, of these {times}")
+    print(f"  processor seconds: {sum(spent.values()):.0f}, of these {times}")
     print("  exit statuses:", ", ".join(f"{n} of {s}" for s, n in sorted(statuses.items())))
     found = collections.Counter(verdict.fault for verdict in faults)
     print("  faults:", ", ".join(f"{n} {fault}" for fault, n in found.items()) or "none")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gibbsian.core.records import line
+from gibbsian.report import metrics_log
 from gibbsian.report.metrics_log import FEWEST, PARTS, read_metrics
 
 RUN = "abc"
@@ -136,3 +137,12 @@ def test_a_flipped_bit_in_the_middle_is_named(tmp_path):
     (tmp_path / "m.jsonl").write_bytes(b"".join(lines))
     with pytest.raises(ValueError, match="line 10000 is not a logged round"):
         read_metrics(tmp_path / "m.jsonl", RUN)
+
+
+def test_few_lines_are_read_one_by_one(tmp_path, monkeypatch):
+    """What makes a million lines a second's work: only what is drawn becomes a mapping."""
+    read = []
+    row = metrics_log._row
+    monkeypatch.setattr(metrics_log, "_row", lambda *where: read.append(where) or row(*where))
+    read_metrics(write(tmp_path / "m.jsonl", noise(20_000)), RUN)
+    assert len(read) <= 5 * PARTS + 10  # two ends of two curves in each part, and its last line

@@ -222,6 +222,18 @@ def test_several_runs_side_by_side(three):
     )
 
 
+def test_pictures_do_not_grow_with_the_runs(tmp_path, monkeypatch):
+    """Of many runs what is drawn is the comparison: pictures of two hundred took minutes."""
+    drawn = []
+    monkeypatch.setattr(
+        report.drawn_curves, "picture", lambda figure, name, alt: drawn.append(name) or DOT
+    )
+    records = [read_record(write_run(tmp_path / f"run-{i}", arrays=False)) for i in range(20)]
+    page = run_page(records)
+    assert drawn == ["compared"]
+    assert len(page.sections) == 21
+
+
 def test_runs_on_the_same_data_are_drawn_on_one_scale(runs, tmp_path):
     one, two = (write_run(tmp_path / name / "plane", arrays=False) for name in ("a", "b" * 80))
     page = Reading(page_of(one, two))
