@@ -61,7 +61,11 @@ def read_record(path: Path) -> Record:
     check_format(entries, path)
     entries = unsealed(entries, path / "config.json", restore)
     config = entries.get("config")
-    if not fits(config, {"method": str, "data": str}) or not fits(config.get("training", {}), dict):
+    if (
+        not isinstance(config, dict)
+        or not fits(config, {"method": str, "data": str})
+        or not fits(config.get("training", {}), dict)
+    ):
         raise ValueError(f"{path} was not written by gibbsian; give the folder of a run")
     facts = {name: value for name, value in entries.items() if name not in ("config", "defaults")}
     for name in ("versions", "machine"):

@@ -226,7 +226,7 @@ def test_pictures_do_not_grow_with_the_runs(tmp_path, monkeypatch):
     """Of many runs what is drawn is the comparison: pictures of two hundred took minutes."""
     drawn = []
     monkeypatch.setattr(
-        report.drawn_curves, "picture", lambda figure, name, alt: drawn.append(name) or DOT
+        report.drawn_curves, "figure_image", lambda figure, name, alt: drawn.append(name) or DOT
     )
     records = [read_record(write_run(tmp_path / f"run-{i}", arrays=False)) for i in range(20)]
     page = run_page(records)
