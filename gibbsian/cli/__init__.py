@@ -53,11 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     with warnings.catch_warnings():
         warnings.showwarning = _warn
         try:
-            status = _run(arguments)
-            sys.stdout.flush()
+            status = _status(arguments)
+            sys.stdout.flush()  # what it does not take is an error here, and not at exit
             return status
-        except SystemExit as stop:  # after --help
-            return int(stop.code or 0)
         except KeyboardInterrupt:
             say("interrupted")
             return 130
@@ -77,6 +75,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             where = f" {error.filename}" if error.filename else ""
             why = f"cannot read or write{where}: {error.strerror or error}"
             return _fail(ValueError(f"{why}; check the path, its permissions and free space"), 2)
+
+
+def _status(arguments: list[str]) -> int:
+    """The exit status of the command, of its ``--help`` too."""
+    try:
+        return _run(arguments)
+    except SystemExit as stop:
+        return int(stop.code or 0)
 
 
 def _run(arguments: list[str]) -> int:

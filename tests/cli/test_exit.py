@@ -22,9 +22,10 @@ def test_bad_input_exits_with_2_and_one_line():
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
-def test_full_standard_output():
+@pytest.mark.parametrize("words", [("list", "methods"), ("report", "--help"), ("train", "-h")])
+def test_full_standard_output(words):
     with open("/dev/full", "w") as full:
-        done = gibbsian("list", "methods", stdout=full)
+        done = gibbsian(*words, stdout=full)
     assert done.returncode == 2
     assert done.stderr.startswith("gibbsian: error: cannot read or write: No space left on device;")
     assert len(done.stderr.splitlines()) == 1
