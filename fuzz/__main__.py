@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import contextlib
 import os
 import shutil
 import sys
@@ -53,7 +54,8 @@ def campaign(
         place = running.pop(pid)
         verdict = read_verdict(place)
         if keep is not None and (verdict.fault or keep_all):
-            shutil.copytree(place, keep / place.name, dirs_exist_ok=True, symlinks=True)
+            with contextlib.suppress(shutil.Error):  # of a pipe, which no copy can be
+                shutil.copytree(place, keep / place.name, dirs_exist_ok=True, symlinks=True)
         clear(place)
         yield verdict
 

@@ -113,12 +113,15 @@ def _run(arguments: list[str]) -> int:
 
 OUT_OF_MEMORY = ("allocate memory", "out of memory", "can't start new thread")
 """What PyTorch and Python say of it in a RuntimeError."""
+NO_PRIMITIVE = "could not create a primitive"
+"""What oneDNN says of it, and no more; of a convolution that it has not it says which."""
 
 
 def _is_memory(error: BaseException) -> bool:
     """Whether an allocation failed: PyTorch has a type for that on accelerators only."""
     said = str(error)
-    return isinstance(error, MemoryError) or any(words in said for words in OUT_OF_MEMORY)
+    told = said == NO_PRIMITIVE or any(words in said for words in OUT_OF_MEMORY)
+    return isinstance(error, MemoryError) or told
 
 
 def _discard_output() -> None:

@@ -49,7 +49,18 @@ def test_the_command_line_works_unchanged(tmp_path):
 def test_a_run_that_was_killed_while_its_first_files_were_written(tmp_path):
     """One process had written its file and the other had not: it goes on, to the same bits."""
     run, last = tmp_path / "run", [f"round-00000020.rank{rank}.safetensors" for rank in (0, 1)]
-    words = ("--data", "ring8", "--limit", "500", "--rounds", "20", "--batch", "32", "--out", run)
+    words = (
+        "--data",
+        "ring8",
+        "--max-rows",
+        "500",
+        "--rounds",
+        "20",
+        "--batch",
+        "32",
+        "--out",
+        run,
+    )
     done = torchrun(
         "gibbsian", "train", "cd", *map(str, words), "--chains", "32", "--device", "cpu"
     )
