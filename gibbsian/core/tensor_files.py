@@ -60,6 +60,8 @@ def read_tensors(path: Path, run: str | None = None) -> tuple[dict[str, Tensor],
 
     ForeignFileError where it is a part of another run than ``run``, if one is given.
     """
+    if path.exists() and not path.is_file():  # a pipe would be waited for without end
+        raise CorruptFileError(f"{path} is not a regular file")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
