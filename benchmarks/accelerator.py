@@ -28,7 +28,8 @@ from gibbsian.config.config import Config, replace
 from gibbsian.config.recipes import default_config, recipe
 from gibbsian.config.run_folder import new_run
 from gibbsian.core import PlayerUpdate, TrainingMethod
-from gibbsian.core.files import read_tensors, write_json
+from gibbsian.core.files import write_json
+from gibbsian.core.tensor_files import read_tensors
 from gibbsian.data import BatchStream
 from gibbsian.methods import TRAINING_METHODS
 from gibbsian.models.train import device_of, load_data, resume, train_config, untrained

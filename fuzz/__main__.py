@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import contextlib
 import os
 import shutil
 import sys
@@ -53,7 +54,8 @@ def campaign(
         place = running.pop(pid)
         verdict = read_verdict(place)
         if keep is not None and (verdict.fault or keep_all):
-            shutil.copytree(place, keep / place.name, dirs_exist_ok=True, symlinks=True)
+            with contextlib.suppress(shutil.Error):  # of a pipe, which no copy can be
+                shutil.copytree(place, keep / place.name, dirs_exist_ok=True, symlinks=True)
         clear(place)
         yield verdict
 
@@ -89,9 +91,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         numbers = iter([wish.case]) if one else until(end, wish.cases)
         kinds: collections.Counter[str] = collections.Counter()
         statuses: collections.Counter[int] = collections.Counter()
+        spent: dict[str, float] = collections.defaultdict(float)
         faults: list[Verdict] = []
         for verdict in campaign(wish.seed, numbers, corpus, Path(name), wish.jobs, wish.keep, one):
             kinds[verdict.kind] += 1
+            spent[verdict.kind] += verdict.seconds
             if kinds.total() % 100 == 0:
                 sys.stderr.write(f"{kinds.total()} cases, {len(faults)} faults\n")
             statuses.update(verdict.statuses)
@@ -103,6 +107,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     total = sum(kinds.values())
     print(f"seed {wish.seed}: {total} cases in {time.monotonic() - begun:.0f} s")
     print("  of each kind:", ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items())))
+    times = ", ".join(f"{spent[kind]:.0f} {kind}" for kind in sorted(kinds))
+    print(f"  processor seconds: {sum(spent.values()):.0f}, of these {times}")
     print("  exit statuses:", ", ".join(f"{n} of {s}" for s, n in sorted(statuses.items())))
     found = collections.Counter(verdict.fault for verdict in faults)
     print("  faults:", ", ".join(f"{n} {fault}" for fault, n in found.items()) or "none")

@@ -3,13 +3,15 @@
     python -m fuzz.crash [--kills 300] [--seed 0] [--only WORD] [--keep FOLDER]
 
 Kills (SIGKILL, to the process or to it and its workers) are spread over all methods, sweeps, comparisons,
-torchrun with two processes, and the moments at which a checkpoint is being written. A run is killed one
-to three times before it may end. Exit status 1 if one differs in a single bit or cannot go on.
+torchrun, two processes that train together, and the moments at which a checkpoint is being written. A run
+is killed one to three times before it may end; the kinds take turns. Exit status 1 if one differs in a
+single bit, cannot go on or hangs.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -21,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 from fuzz.corpus import SPACE, weights
-from fuzz.execute import end, execute, start, warm_up
+from fuzz.execute import NO_LIMITS, end, execute, start, warm_up
 
 DATA = {"bihm": "digits-4-binary", "super-resolution": "digits"}
 SMALL: Mapping[str, Any] = {
@@ -40,8 +42,9 @@ SMALL: Mapping[str, Any] = {
 TRAINING = {"rounds": 60, "batch": 32, "save_every": 5, "log_every": 5, "seed": 1, "device": "cpu"}
 WIDE = {"width": 700, "depth": 3}
 MOST = 150.0
-"""Seconds after which what was killed has to be done."""
+"""Seconds after which what was killed has to be done, if it takes but a few undisturbed."""
 DONE = "it was done before"
+HUNG = "HUNG"
 
 
 @dataclass(frozen=True)
@@ -117,16 +120,60 @@ def torchrun_job(folder: Path) -> Job:
 
 def torchrun(words: Sequence[str], folder: Path) -> int:
     """Start two processes that train together; the id of their group."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     run = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2")
-    command = (*run, "--master-port", str(port), "-m", "gibbsian", *words)
+    command = (*run, "--master-port", str(_free_port()), "-m", "gibbsian", *words)
     with (folder / ".err").open("wb") as err:
         started = subprocess.Popen(
             command, cwd=folder, stdout=subprocess.DEVNULL, stderr=err, start_new_session=True
         )
     return started.pid
+
+
+def processes_job(folder: Path) -> Job:
+    """The same run in processes that are what torchrun starts, without the seconds that it takes."""
+    return replace(torchrun_job(folder), name="processes", launch=two_processes)
+
+
+def two_processes(words: Sequence[str], folder: Path) -> int:
+    """Fork a process that starts two to train together and ends both where one fails; its group."""
+    leader = os.fork()
+    if leader == 0:
+        code = 70
+        try:
+            os.setpgid(0, 0)
+            code = _lead(words, folder)
+        finally:
+            os._exit(code)
+    with contextlib.suppress(PermissionError, ProcessLookupError):
+        os.setpgid(leader, leader)
+    return leader
+
+
+def _lead(words: Sequence[str], folder: Path) -> int:
+    """In the leader: status of the workers; those that are left die with the first that fails."""
+    common = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+    common["MASTER_PORT"] = str(_free_port())
+    workers = [
+        start(
+            words, folder, NO_LIMITS, common | {"RANK": rank, "LOCAL_RANK": rank}, group=os.getpid()
+        )
+        for rank in "01"
+    ]
+    code = 0
+    while workers:
+        worker, status = os.wait()
+        workers.remove(worker)
+        if status and not code:
+            code = abs(os.waitstatus_to_exitcode(status))
+            for other in workers:
+                os.kill(other, signal.SIGKILL)
+    return code
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
 
 
 def _resumed(command: Sequence[str]) -> Callable[[Path], Sequence[str]]:
@@ -210,10 +257,10 @@ def _models(place: Path) -> list[Path]:
     return sorted((place / "out").rglob("model.safetensors"))
 
 
-def wait(pid: int, job: Job) -> int:
-    """Exit status of a process, which is ended where it takes too long."""
+def wait(pid: int, job: Job, most: float) -> int | None:
+    """Exit status of a process; None where it took more than ``most`` seconds and was ended."""
     begun = time.monotonic()
-    while time.monotonic() - begun < MOST:
+    while time.monotonic() - begun < most:
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:
             end(pid)
@@ -221,7 +268,7 @@ def wait(pid: int, job: Job) -> int:
         time.sleep(0.01)
     end(pid)
     os.waitpid(pid, 0)
-    raise RuntimeError(f"{job.name} did not end within {MOST:.0f} s")
+    return None
 
 
 def kill(job: Job, words: Sequence[str], folder: Path, span: float, rng: random.Random) -> str:
@@ -245,7 +292,8 @@ def kill(job: Job, words: Sequence[str], folder: Path, span: float, rng: random.
     alone = rng.random()
     if workers and alone < 0.3:  # one worker dies, what started it sees to the rest
         os.kill(rng.choice(workers), signal.SIGKILL)
-        wait(pid, job)
+        if wait(pid, job, patience(span)) is None:
+            return f"one worker killed, and the rest {HUNG}"
         return "one worker killed"
     os.kill(pid, signal.SIGKILL)
     if alone < 0.6:
@@ -266,65 +314,71 @@ def _children(pid: int) -> list[int]:
     return [int(word) for word in path.read_text().split()] if path.exists() else []
 
 
-@dataclass
-class Tally:
-    """Runs that ended like the uninterrupted one, and all."""
-
-    equal: int = 0
-    kills: int = 0
-    runs: int = 0
+def patience(span: float) -> float:
+    """Seconds after which a command hangs that takes ``span`` undisturbed."""
+    return max(MOST, 20 * span)
 
 
-def crash(
-    job: Job, kills: int, seed: int, folder: Path, tell: Callable[[str], None], keep: Path | None
-) -> Tally:
-    """Kill ``job`` so many times, over runs of one to three kills each."""
-    whole = folder / f"{job.name.replace(' ', '-')}-whole"
-    whole.mkdir()
-    begun = time.monotonic()
-    status = wait(job.launch(job.command, whole), job)
-    if status:
-        raise RuntimeError(f"{job.name} failed without a kill: {status}")
-    span, expected = time.monotonic() - begun, job.left(whole)
-    tally, rng = Tally(), random.Random(f"{seed} {job.name}")
-    while tally.kills < kills:
-        place = folder / f"{job.name.replace(' ', '-')}-{tally.runs}"
+class Target:
+    """A job with what its undisturbed run has left, and the tally of the runs that were killed.
+
+    ``kills`` are still to be done. RuntimeError where the job fails without a kill.
+    """
+
+    def __init__(self, job: Job, kills: int, seed: int, folder: Path, keep: Path | None):
+        self.job, self.kills, self.folder, self.keep = job, kills, folder, keep
+        self.name = job.name.replace(" ", "-")
+        self.rng = random.Random(f"{seed} {job.name}")
+        self.whole = folder / f"{self.name}-whole"
+        self.whole.mkdir()
+        begun = time.monotonic()
+        status = wait(job.launch(job.command, self.whole), job, 10 * MOST)
+        if status != 0:
+            raise RuntimeError(f"{job.name} failed without a kill: {status}")
+        self.span, self.expected = time.monotonic() - begun, job.left(self.whole)
+        self.runs = self.killed = self.equal = 0
+
+    def run(self) -> str:
+        """Kill one run one to three times and let it end: what came of it, in words."""
+        job, place = self.job, self.folder / f"{self.name}-{self.runs}"
         place.mkdir()
         if job.prepare:
             job.prepare(place)
         told = []
-        for _ in range(min(kills - tally.kills, rng.choice((1, 1, 2, 3)))):
-            told.append(kill(job, job.again(place), place, span, rng))
+        for _ in range(min(self.kills, self.rng.choice((1, 1, 2, 3)))):
+            told.append(kill(job, job.again(place), place, self.span, self.rng))
             if told[-1] == DONE:
                 break
-            tally.kills += 1
+            self.kills -= 1
+            self.killed += 1
         for _ in range(2):  # a worker that was left alone may hold the last trial
-            status = wait(job.launch(job.again(place), place), job)
-        tally.runs += 1
-        same = status == 0 and job.left(place) == expected
-        tally.equal += same
-        verdict = "equal" if same else "DIFFERENT" if status == 0 else f"LOST (status {status})"
-        tell(f"{job.name}, run {tally.runs}: {'; '.join(told)}: {verdict}")
-        if keep is not None and not same:
-            shutil.copytree(place, keep / place.name, dirs_exist_ok=True)
-            shutil.copytree(whole, keep / whole.name, dirs_exist_ok=True)
+            status = wait(job.launch(job.again(place), place), job, patience(self.span))
+        verdict = f"LOST (status {status})" if status else HUNG if status is None else "DIFFERENT"
+        if status == 0 and job.left(place) == self.expected:
+            verdict = HUNG if any(HUNG in words for words in told) else "equal"
+        self.runs += 1
+        self.equal += verdict == "equal"
+        if self.keep is not None and verdict != "equal":
+            for folder in (place, self.whole):
+                shutil.copytree(folder, self.keep / folder.name, dirs_exist_ok=True)
         shutil.rmtree(place)
-    return tally
+        return f"{job.name}, run {self.runs}: {'; '.join(told)}: {verdict}"
 
 
 def jobs(folder: Path, only: str) -> Iterator[tuple[Job, int]]:
-    """Everything that is killed, and its share of the kills."""
-    for method in methods():
-        if only in method:
-            yield training_job(method, folder), 20
+    """Everything that is killed, and its share of the kills; what is rare and slow comes first."""
     for name, make, share in (
-        ("writing", writing_job, 20),
-        ("sweep", sweep_job, 12),
         ("compare", compare_job, 8),
-        ("torchrun", torchrun_job, 10),
+        ("torchrun", torchrun_job, 8),
+        ("sweep", sweep_job, 12),
+        ("processes", processes_job, 12),
+        ("writing", writing_job, 20),
     ):
         if only in name:
             yield make(folder), share
+    for method in methods():
+        if only in method:
+            yield training_job(method, folder), 20
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -338,19 +392,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--keep", type=Path, help="folder for runs that differ")
     wish = parser.parse_args(arguments)
     warm_up()
-    tallies = []
+    begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="crash-") as name:
         folder = Path(name)
         planned = list(jobs(folder, wish.only))
         shares = sum(share for _, share in planned)
+        targets = []
         for job, share in planned:
             count = max(1, round(wish.kills * share / shares))
-            tallies.append(crash(job, count, wish.seed, folder, _print, wish.keep))
-    runs, kills, equal = (
-        sum(getattr(t, field) for t in tallies) for field in ("runs", "kills", "equal")
+            targets.append(Target(job, count, wish.seed, folder, wish.keep))
+            _print(f"{job.name}: {targets[-1].span:.1f} s undisturbed, {count} kills to come")
+        while left := [target for target in targets if target.kills]:
+            for target in left:  # in turn, so that an interrupted campaign has seen them all
+                _print(target.run())
+    runs, killed, equal = (
+        sum(getattr(target, field) for target in targets) for field in ("runs", "killed", "equal")
     )
-    print(
-        f"seed {wish.seed}: {equal} of {runs} runs, killed {kills} times, equal the uninterrupted"
+    _print(
+        f"seed {wish.seed}: {equal} of {runs} runs, killed {killed} times, equal the uninterrupted; "
+        f"{time.monotonic() - begun:.0f} s"
     )
     return int(equal < runs)
 

@@ -55,7 +55,10 @@ class Limits:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a command ended: exit status (negative: the signal), what it said, whether it hung."""
+    """How a command ended: exit status (negative: the signal), what it said, whether it hung.
+
+    ``seconds``: of processor time, its own and that of processes it waited for.
+    """
 
     status: int
     seconds: float
@@ -89,23 +92,25 @@ def start(
     environment: Mapping[str, str] | None = None,
     out: int | None = None,
     err: int | None = None,
+    group: int = 0,
 ) -> int:
-    """Fork; the child runs ``gibbsian WORDS`` in ``folder``. Returns its process id and group.
+    """Fork; the child runs ``gibbsian WORDS`` in ``folder``. Returns its process id.
 
-    ``out`` and ``err``: descriptors that take what it says; nothing does without them.
+    ``out`` and ``err``: descriptors that take what it says; nothing does without them. ``group``: of
+    processes, that it joins; its own without one.
     """
     child = os.fork()
     if child == 0:
         code = 70
         try:
-            os.setpgid(0, 0)
+            os.setpgid(0, group)
             os.environ.update(environment or {})
             code = _run(list(words), folder, limits, out, err)
         finally:
             os._exit(code)
     # Both sides set the group: whichever comes first. The child may have done it, or be gone.
     with contextlib.suppress(PermissionError, ProcessLookupError):
-        os.setpgid(child, child)
+        os.setpgid(child, group or child)
     return child
 
 
@@ -123,7 +128,7 @@ def execute(words: Sequence[str], folder: Path, limits: Limits = NO_LIMITS) -> O
     said = [bytearray(), bytearray()]
     due, hung = sorted(limits.signals), False
     while True:
-        pid, status, _ = os.wait4(child, os.WNOHANG)
+        pid, status, used = os.wait4(child, os.WNOHANG)
         now = time.monotonic() - begun
         if pid:
             break
@@ -132,7 +137,7 @@ def execute(words: Sequence[str], folder: Path, limits: Limits = NO_LIMITS) -> O
         if now > PATIENCE and (now > WALL or _processor_seconds(child) > PATIENCE):
             hung = True
             end(child)
-            _, status, _ = os.wait4(child, 0)
+            _, status, used = os.wait4(child, 0)
             break
         _drain(pipes, said)
         time.sleep(0.001 if limits.signals else min(0.02, 0.002 + now / 50))
@@ -144,7 +149,7 @@ def execute(words: Sequence[str], folder: Path, limits: Limits = NO_LIMITS) -> O
         (folder / ".out").write_bytes(said[0])
     code = os.waitstatus_to_exitcode(status)
     texts = [content.decode(errors="replace") for content in said]
-    return Outcome(code, time.monotonic() - begun, *texts, hung)
+    return Outcome(code, used.ru_utime + used.ru_stime, *texts, hung)
 
 
 def _drain(pipes: Sequence[tuple[int, int]], said: Sequence[bytearray]) -> None:

@@ -24,7 +24,10 @@ NOT_NUMBERS = re.compile(r"(^|,)nan\b", re.M)
 
 @dataclass(frozen=True)
 class Verdict:
-    """A case by its number, and the fault that it found: ``fault`` is empty where there is none."""
+    """A case by its number, and the fault that it found: ``fault`` is empty where there is none.
+
+    ``seconds``: of processor time that its commands took.
+    """
 
     number: int
     kind: str

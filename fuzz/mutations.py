@@ -7,6 +7,7 @@ import json
 import random
 import re
 import struct
+import warnings
 import zipfile
 from collections.abc import Callable
 from typing import Any
@@ -431,7 +432,8 @@ def archive(rng: random.Random, content: bytes) -> tuple[bytes, str]:
     elif how == "folder":
         members.append(("folder/", b""))
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as target:
+    with warnings.catch_warnings(), zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as target:
+        warnings.simplefilter("ignore")  # of members with the same name, which are meant
         for one, data in members:
             target.writestr(zipfile.ZipInfo(one) if one in ("", ".") else one, data)
     made = buffer.getvalue()

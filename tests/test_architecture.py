@@ -18,6 +18,7 @@ import pytest
 
 import gibbsian
 from gibbsian.methods import TRAINING_METHODS
+from tests.report.folders import write_run
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "gibbsian"
@@ -223,6 +224,20 @@ def test_the_overview_needs_neither_torch_nor_matplotlib() -> None:
     seen = fresh_python(code)
     assert seen["status"] == 0
     assert not {"torch", "numpy", *HEAVY} & set(seen["modules"])
+
+
+def test_reports_need_no_torch(tmp_path: Path) -> None:
+    """It would be most of their time and memory."""
+    run = write_run(tmp_path / "run")
+    code = (
+        "import json, sys\n"
+        "from gibbsian.cli import main\n"
+        f"status = main(['report', {str(run)!r}, '--output', {str(tmp_path / 'page.html')!r}])\n"
+        "print(json.dumps({'modules': sorted(sys.modules), 'status': status}))"
+    )
+    seen = fresh_python(code)
+    assert seen["status"] == 0 and (tmp_path / "page.html").is_file()
+    assert not {"torch", "scipy", "sklearn"} & set(seen["modules"])
 
 
 def test_no_module_needs_an_extra() -> None:

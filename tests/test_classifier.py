@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from gibbsian import cli, data
-from gibbsian.core.files import CorruptFileError, write_tensors
+from gibbsian.core.files import CorruptFileError
+from gibbsian.core.tensor_files import write_tensors
 from gibbsian.evaluation import class_coverage
 from gibbsian.evaluation.features.classifier import (
     Classifier,

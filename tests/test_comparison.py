@@ -15,7 +15,7 @@ from scipy import stats
 from gibbsian.cli import main
 from gibbsian.cli.comparing import seconds
 from gibbsian.core import NonFiniteError
-from gibbsian.core.files import read_tensors
+from gibbsian.core.tensor_files import read_tensors
 from gibbsian.data import load_dataset
 from gibbsian.experiments.compare import ComparisonSettings, entries as runs
 from gibbsian.experiments.compare.baselines import fitted, reference

@@ -24,7 +24,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "measure a trained model on held-out data",
     ),
     "report": (
-        "gibbsian.cli.model_commands:report",
+        "gibbsian.cli.reporting:report",
         "write one page about a run, or several side by side",
     ),
     "upscale": ("gibbsian.cli.upscale:upscale", "enlarge a photograph by a trained model"),
@@ -42,6 +42,9 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "demo": ("gibbsian.cli.other_commands:demo", "train on handwritten digits and write a report"),
 }
 
+WITHOUT_TORCH = ("report",)
+"""Commands that read run folders only."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status: 0 done, 1 the run failed, 2 unusable input."""
@@ -50,11 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     with warnings.catch_warnings():
         warnings.showwarning = _warn
         try:
-            status = _run(arguments)
-            sys.stdout.flush()
+            status = _status(arguments)
+            sys.stdout.flush()  # what it does not take is an error here, and not at exit
             return status
-        except SystemExit as stop:  # after --help
-            return int(stop.code or 0)
         except KeyboardInterrupt:
             say("interrupted")
             return 130
@@ -76,6 +77,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _fail(ValueError(f"{why}; check the path, its permissions and free space"), 2)
 
 
+def _status(arguments: list[str]) -> int:
+    """The exit status of the command, of its ``--help`` too."""
+    try:
+        return _run(arguments)
+    except SystemExit as stop:
+        return int(stop.code or 0)
+
+
 def _run(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_overview())
@@ -83,6 +92,8 @@ def _run(arguments: list[str]) -> int:
     if arguments[0] == "--version":
         print(f"gibbsian {__version__}")
         return 0
+    if arguments[0] in WITHOUT_TORCH:
+        return _command(arguments[0])(arguments[1:])
     # PyTorch takes seconds to import, and what is above needs none of it.
     import torch
 
@@ -102,12 +113,15 @@ def _run(arguments: list[str]) -> int:
 
 OUT_OF_MEMORY = ("allocate memory", "out of memory", "can't start new thread")
 """What PyTorch and Python say of it in a RuntimeError."""
+NO_PRIMITIVE = "could not create a primitive"
+"""What oneDNN says of it, and no more; of a convolution that it has not it says which."""
 
 
 def _is_memory(error: BaseException) -> bool:
     """Whether an allocation failed: PyTorch has a type for that on accelerators only."""
     said = str(error)
-    return isinstance(error, MemoryError) or any(words in said for words in OUT_OF_MEMORY)
+    told = said == NO_PRIMITIVE or any(words in said for words in OUT_OF_MEMORY)
+    return isinstance(error, MemoryError) or told
 
 
 def _discard_output() -> None:

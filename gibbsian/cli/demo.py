@@ -17,7 +17,8 @@ from gibbsian.models.evaluate import evaluate_run
 from gibbsian.models.evaluation_record import render
 from gibbsian.models.train import load_data, train_config
 from gibbsian.report import run_page
-from gibbsian.report.outputs import write_page, write_points
+from gibbsian.report.outputs import write_points
+from gibbsian.report.page_files import write_page
 from gibbsian.report.record import read_record
 
 STORY = """

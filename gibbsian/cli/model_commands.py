@@ -1,4 +1,4 @@
-"""Commands on a trained model: ``sample``, ``score``, ``evaluate``, ``report``."""
+"""Commands on a trained model: ``sample``, ``score``, ``evaluate``."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from tyro.conf import Positional
 
 from gibbsian.cli.console import parse, say
 from gibbsian.cli.partition_function import foretell
-from gibbsian.config import recipes
-from gibbsian.config.config import to_json
 from gibbsian.config.run_folder import Run, open_run
 from gibbsian.core import progress
 from gibbsian.core.protocols import HasClasses, HasLatentTarget
@@ -35,16 +33,8 @@ from gibbsian.models.log_density import estimated_energy
 from gibbsian.models.model import CHUNK, KernelName, Model, load
 from gibbsian.models.scores import score_in_parts
 from gibbsian.models.train import device_of, load_data
-from gibbsian.report import run_page
-from gibbsian.report.outputs import (
-    IN_PARTS,
-    check_output,
-    write_page,
-    write_points,
-    write_points_in_parts,
-    write_tables,
-)
-from gibbsian.report.record import read_record
+from gibbsian.report.outputs import IN_PARTS, write_points, write_points_in_parts, write_tables
+from gibbsian.report.page_files import check_output
 from gibbsian.samplers.metadata import chain_metadata
 
 TOGETHER = "--given IMAGE and --mask MASK go together: what is there, and what of it stays"
@@ -281,30 +271,3 @@ def evaluate(arguments: list[str]) -> int:
         )
     print(json.dumps(figures, indent=2) if args.json else printable(render(figures)))
     return 0
-
-
-def report(arguments: list[str]) -> int:
-    """Write one page about runs: `report RUN... --output report.html` or `report.md`."""
-    args = parse(Report, arguments, "report")
-    check_output(args.output, (".html", ".md"))
-    records = []
-    for run in map(open_run, args.runs):
-        usual = recipes.default_config(*run.subject())
-        records.append(read_record(run.path, to_json(usual)))
-    write_page(args.output, run_page(records))
-    say(f"report in {args.output}")
-    return 0
-
-
-@dataclasses.dataclass(frozen=True)
-class Report:
-    """Write one page about a run, or about several side by side. Run folders are only read.
-
-    Args:
-        runs: folders of one or more runs; what `gibbsian evaluate` found is shown where there.
-        output: the page: a .html file that holds everything, or a .md file with images in a folder
-            beside it.
-    """
-
-    runs: Annotated[Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN...")]
-    output: Path = Path("report.html")

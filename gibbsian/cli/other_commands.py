@@ -14,7 +14,7 @@ from gibbsian import data
 from gibbsian.cli.console import parse
 from gibbsian.config.config import check_seed
 from gibbsian.evaluation.features.classifier import save_classifier, train_classifier
-from gibbsian.report.outputs import check_output
+from gibbsian.report.page_files import check_output
 
 
 def classifier(arguments: list[str]) -> int:

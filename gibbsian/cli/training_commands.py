@@ -16,8 +16,9 @@ from gibbsian.cli.train_options import fill
 from gibbsian.config import recipes
 from gibbsian.config.config import Config, from_json, method_class, replace, to_json
 from gibbsian.config.recipes.defaults import Scale
-from gibbsian.config.run_folder import check_format, default_path, new_run, open_run
+from gibbsian.config.run_folder import default_path, new_run, open_run
 from gibbsian.core.files import read_json
+from gibbsian.core.formats import check_format
 from gibbsian.methods import TRAINING_METHODS
 from gibbsian.models.train import load_data, resume, train_config, untrained
 from gibbsian.training import processes

@@ -15,7 +15,7 @@ from gibbsian.methods.super_resolution import Inference, SuperResolution
 from gibbsian.models.model import load
 from gibbsian.models.train import device_of
 from gibbsian.models.upscaling import TILE, enlarge
-from gibbsian.report.outputs import check_output
+from gibbsian.report.page_files import check_output
 
 
 @dataclasses.dataclass(frozen=True)

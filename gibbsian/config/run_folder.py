@@ -17,14 +17,13 @@ from typing import Any
 import torch
 
 from gibbsian import __version__
-from gibbsian.config import run_lock as locks
+from gibbsian.config import recipes, run_lock as locks
 from gibbsian.config.config import Config, from_json, to_json
 from gibbsian.core.files import CorruptFileError, read_json
+from gibbsian.core.formats import FORMAT, check_folder, check_format
 from gibbsian.core.records import unsealed, write_record
 from gibbsian.training import processes
 
-FORMAT = 2
-"""Raised when an older program could no longer read what is written; 1 is that of 0.1."""
 IDENTITY = re.compile("[0-9a-f]{16}")
 RESTORE = "restore it from a copy, or start a new run from it with `gibbsian train --config`"
 
@@ -65,13 +64,6 @@ class Run:
         path = self.path / "config.json"
         return from_json(self._entries()["config"], str(path), trust_code, given)
 
-    def subject(self) -> tuple[str, str]:
-        """The names of method and data, for who builds nothing: no network is looked at."""
-        values = self._entries()["config"]
-        if not isinstance(values, dict) or not {"method", "data"} <= values.keys():
-            raise CorruptFileError(f"{self.path / 'config.json'} is damaged: it names no method")
-        return str(values["method"]), str(values["data"])
-
     def identity(self) -> str:
         """The random id that every file of the run carries."""
         identity = self._entries().get("id")
@@ -83,24 +75,6 @@ class Run:
         entries = read_json(self.path / "config.json")
         check_format(entries, self.path)
         return unsealed(entries, self.path / "config.json", RESTORE)
-
-
-def check_format(entries: Any, path: Path) -> None:
-    """ValueError unless ``entries`` were written in the format of this version."""
-    if not isinstance(entries, dict) or "format" not in entries or "config" not in entries:
-        raise ValueError(f"{path} was not written by gibbsian; give the folder of a run")
-    if type(entries["format"]) is not int or entries["format"] < 1:
-        raise ValueError(f"{path} is damaged: its format is {entries['format']!r}, not a number")
-    if entries["format"] < FORMAT:
-        raise ValueError(
-            f"{path} was written by gibbsian 0.1, which knew no checksums and other option names; use it "
-            "with pip install gibbsian==0.1.0, or train it again"
-        )
-    if entries["format"] > FORMAT:
-        raise ValueError(
-            f"{path} was written by a newer gibbsian (format {entries['format']}; this one reads up "
-            f"to {FORMAT}); upgrade to read it"
-        )
 
 
 def versions() -> dict[str, str]:
@@ -123,11 +97,8 @@ def machine() -> dict[str, str]:
 
 def open_run(path: str | Path) -> Run:
     """The run at ``path``; ValueError naming what is missing if it is none."""
-    path = Path(path)
-    if not (path / "config.json").is_file():
-        what = "is not a run folder (it has no config.json)" if path.exists() else "does not exist"
-        raise ValueError(f"{path} {what}; give the folder that `gibbsian train --out` wrote")
-    return Run(path)
+    check_folder(Path(path))
+    return Run(Path(path))
 
 
 def new_run(path: Path) -> Run:
@@ -195,7 +166,7 @@ def claimed(run: Run | None) -> Iterator[None]:
 
 
 def write_config(run: Run, config: Config, identity: str) -> None:
-    """Create the folder and write the resolved configuration."""
+    """Create the folder and write the resolved configuration, and the settings the method starts from."""
     entries = {
         "format": FORMAT,
         "id": identity,
@@ -203,6 +174,7 @@ def write_config(run: Run, config: Config, identity: str) -> None:
         "machine": machine(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "config": to_json(config),
+        "defaults": to_json(recipes.default_config(config.method, config.data)),
     }
     write_record(run.path / "config.json", entries)
 

@@ -5,9 +5,8 @@ Nothing here knows how a gradient step is made, where data come from, or which m
 
 from __future__ import annotations
 
-import difflib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
@@ -166,20 +165,6 @@ def check_energy(value: Tensor, batch: int) -> Tensor:
             f"{list(value.shape)} (squeeze the last dimension if it is 1)"
         )
     return value
-
-
-def nearest(kind: str, name: str, known: Iterable[str]) -> ValueError:
-    """The error for an unknown ``name`` of some ``kind``: names the nearest known ones."""
-    return ValueError(f"unknown {kind} {name!r}; {did_you_mean(name, known)}")
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The ``known`` names nearest to ``name``; where none is near, all of a few or some of many."""
-    known = list(known)
-    close = difflib.get_close_matches(name, known, 3, 0.5)
-    if not close and len(known) > 12:
-        return f"there are {len(known)}, such as {', '.join(known[:6])}"
-    return f"did you mean {', '.join(close or known)}?"
 
 
 def standard_normal(n: int, dim: int, rng: Generator) -> Tensor:

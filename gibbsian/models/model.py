@@ -14,18 +14,13 @@ from torch import Generator, Tensor, nn
 
 from gibbsian import __version__
 from gibbsian.config.config import Config, check_seed, from_json, to_json
-from gibbsian.config.run_folder import FORMAT, check_format, open_run
+from gibbsian.config.run_folder import open_run
 from gibbsian.core import DataSpace, Interval, NotDefined, TrainingMethod, limits
-from gibbsian.core.files import (
-    CorruptFileError,
-    ForeignFileError,
-    read_json,
-    read_tensors,
-    write_atomic,
-    write_tensors,
-)
+from gibbsian.core.files import CorruptFileError, read_json, write_atomic
+from gibbsian.core.formats import FORMAT, check_format
 from gibbsian.core.protocols import HasEnergy
 from gibbsian.core.records import checksum, unsealed, write_record
+from gibbsian.core.tensor_files import ForeignFileError, read_tensors, write_tensors
 from gibbsian.data import Dataset
 from gibbsian.data.frames import Array, like, rows_of
 from gibbsian.data.queries import checked

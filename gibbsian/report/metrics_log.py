@@ -7,12 +7,14 @@ import json
 import math
 import operator
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from gibbsian.core.records import content_of
+from gibbsian.core.records import LINE_END, all_match, content_of
 from gibbsian.report.shapes import NUMBER, fits
 
 Row = Mapping[str, float]
@@ -35,18 +37,80 @@ def read_metrics(path: Path, identity: str) -> tuple[Row, ...]:
         first = file.readline()
         file.seek(0)
         size = os.fstat(file.fileno()).st_size / max(1, len(first)) / PARTS
-        number, last = 1, None
+        alike, number = _alike(first), 1
+        last: Row | None = None
         while lines := list(itertools.islice(file, max(FEWEST, math.ceil(size)))):
             if not lines[-1].endswith(b"\n"):
                 lines.pop()
-            rows = [_row(line, identity, path, n) for n, line in enumerate(lines, number)]
-            number += len(rows)
-            if rows:
-                kept += _extremes(rows, keep_first=not kept) if len(rows) > FEWEST else rows
-                last = rows[-1]
-    if last is not None and kept[-1] is not last:
-        kept.append(last)
-    return tuple(kept)
+            if not lines:
+                break
+            places = set(range(len(lines)))
+            if len(lines) > FEWEST:
+                found = _extremes(lines, alike, identity)
+                places = _looked_for(lines, identity, path, number) if found is None else found
+                places |= {0} if number == 1 else set()
+            rows = {
+                place: _row(lines[place], identity, path, number + place)
+                for place in sorted(places)
+            }
+            kept += rows.values()
+            number += len(lines)
+            end = len(lines) - 1
+            last = None if end in rows else _row(lines[end], identity, path, number - 1)
+    return tuple(kept) if last is None else (*kept, last)
+
+
+@dataclass(frozen=True)
+class Alike:
+    """How lines with the same names are read fast: ``curves`` give the numbers that are drawn."""
+
+    decoder: msgspec.json.Decoder[Any]
+    curves: tuple[operator.attrgetter[float], ...]
+
+
+def _alike(line: bytes) -> Alike | None:
+    """What reads lines with the names of ``line`` and no others; None if that is no row."""
+    try:
+        names = list(DECODER.decode(line[: -LINE_END - 1] + b"}"))
+    except msgspec.DecodeError:
+        return None
+    if "round" not in names:
+        return None
+    fields: list[tuple[str, type, Any]] = [("checksum", str, msgspec.field())]
+    fields += [(f"x{i}", float, msgspec.field(name=name)) for i, name in enumerate(names)]
+    try:
+        row = msgspec.defstruct("Row", fields, forbid_unknown_fields=True, gc=False)
+    except ValueError:  # a name with quotation marks
+        return None
+    curves = (operator.attrgetter(f"x{i}") for i, name in enumerate(names) if "/" in name)
+    return Alike(msgspec.json.Decoder(row), tuple(curves))
+
+
+def _extremes(lines: Sequence[bytes], alike: Alike | None, identity: str) -> set[int] | None:
+    """Where a curve is largest or smallest; None unless the lines are whole, alike and finite."""
+    if alike is None:
+        return None
+    try:
+        rows = list(map(alike.decoder.decode, lines))
+    except msgspec.DecodeError:
+        return None
+    if not all_match(lines, identity):
+        return None
+    places = set()
+    for curve in alike.curves:
+        values = list(map(curve, rows))
+        places |= {values.index(end) for end in (min(values), max(values))}
+    return places
+
+
+def _looked_for(lines: Sequence[bytes], identity: str, path: Path, number: int) -> set[int]:
+    """The same of any lines, one by one. ValueError naming a damaged one; the first has ``number``."""
+    rows = [_row(line, identity, path, n) for n, line in enumerate(lines, number)]
+    places: set[int] = set()
+    for name in set().union(*rows):
+        if "/" in name:
+            places |= _ends(rows, name)
+    return places
 
 
 def _row(line: bytes, identity: str, path: Path, number: int) -> Row:
@@ -71,28 +135,11 @@ def _damaged(path: Path, number: int) -> ValueError:
     )
 
 
-def _extremes(rows: Sequence[Row], keep_first: bool) -> Iterator[Row]:
-    """The rows, in order, where a curve is largest or smallest among its finite values."""
-    places = {0} if keep_first else set()
-    for name in set().union(*rows):
-        if "/" in name:
-            places |= _ends(rows, name)
-    return (rows[place] for place in sorted(places))
-
-
 def _ends(rows: Sequence[Row], name: str) -> set[int]:
-    """Where ``name`` is smallest and largest."""
-    try:
-        values = list(map(operator.itemgetter(name), rows))
-        places: Sequence[int] = range(len(rows))
-    except KeyError:  # a curve that is not logged in each round
-        places = [place for place, row in enumerate(rows) if name in row]
-        values = [rows[place][name] for place in places]
-    if not math.isfinite(sum(values)):
-        finite = [
-            (place, value)
-            for place, value in zip(places, values, strict=True)
-            if math.isfinite(value)
-        ]
-        places, values = [place for place, _ in finite], [value for _, value in finite]
-    return {places[values.index(end)] for end in (min(values), max(values))} if values else set()
+    """Where ``name`` is smallest and largest among its finite values."""
+    there = [
+        (row[name], place)
+        for place, row in enumerate(rows)
+        if name in row and math.isfinite(row[name])
+    ]
+    return {min(there)[1], max(there)[1]} if there else set()

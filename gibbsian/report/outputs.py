@@ -16,21 +16,7 @@ from torch import Tensor
 
 from gibbsian.core.files import replacing, write_atomic
 from gibbsian.core.text import cell
-from gibbsian.report import Page, render_html, render_markdown, sample_sheet
-from gibbsian.report.figures import as_pictures
-
-
-def check_output(path: Path, endings: Sequence[str], option: str = "--output") -> None:
-    """ValueError, naming ``option``, unless ``path`` has one of ``endings`` and its folder can hold it."""
-    if path.suffix not in endings:
-        raise ValueError(f"{option} must end in {' or '.join(endings)}, not be {path}")
-    if path.is_dir():
-        raise ValueError(f"{option} {path} is a folder; name a file")
-    if not path.parent.is_dir():
-        why = "is not a folder" if path.parent.exists() else "does not exist"
-        raise ValueError(f"{option} {path} cannot be written: {path.parent} {why}")
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise ValueError(f"{option} {path} cannot be written: {path.parent} is not writable")
+from gibbsian.report.figures import as_pictures, sample_sheet
 
 
 def write_points(path: Path, x: Tensor, columns: int = 8, header: Sequence[str] = ()) -> None:
@@ -111,18 +97,6 @@ def _picture(buffer: io.BytesIO, array: np.ndarray, columns: int) -> None:
         axes.scatter(array[:, 0], array[:, 1], s=size, alpha=0.5, linewidths=0)
         axes.set(xlabel="column 1", ylabel="column 2")
     FigureCanvasAgg(figure).print_png(buffer)
-
-
-def write_page(path: Path, page: Page) -> None:
-    """Write ``page`` as one .html file, or as .md with its images in ``STEM_figures/`` beside it."""
-    if path.suffix == ".html":
-        write_atomic(path, render_html(page).encode())
-        return
-    folder = path.with_name(f"{path.stem}_figures")
-    text, pictures = render_markdown(page, folder.name)
-    for name, content in pictures.items():
-        write_atomic(folder / name, content)
-    write_atomic(path, text.encode())
 
 
 def write_tables(path: Path | None, tables: Iterable[Mapping[str, Tensor]]) -> None:

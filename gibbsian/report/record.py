@@ -10,11 +10,13 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gibbsian.core.formats import check_folder, check_format
 from gibbsian.core.records import unsealed
 from gibbsian.report.metrics_log import read_metrics
 from gibbsian.report.shapes import ANOMALY, CHAINS, DRAWN, EVALUATION, SIDES, fits
@@ -30,7 +32,7 @@ class Record:
     start); ``metrics``: one mapping per logged round, thinned
     where there are very many; ``evaluation`` and ``arrays``: what `gibbsian
     evaluate` left, None and empty before; ``chains``: what `gibbsian sample --refine` left, by kernel;
-    ``defaults``: the settings the method starts from, where they are known.
+    ``defaults``: the settings the method starts from, where the run says so.
     """
 
     path: Path
@@ -48,25 +50,33 @@ class Record:
         return f"{self.config['method']} on {self.config['data']}"
 
 
-def read_record(path: Path, defaults: Mapping[str, Any] | None = None) -> Record:
-    """Read the run folder ``path``; ``defaults`` are the settings its method starts from.
+def read_record(path: Path) -> Record:
+    """Read the run folder ``path``.
 
     Raises ValueError in a sentence that names the file when it is no run folder or a file is damaged.
     """
-    if not (path / "config.json").is_file():
-        what = "is not a run folder (it has no config.json)" if path.exists() else "does not exist"
-        raise ValueError(f"{path} {what}; give the folder that `gibbsian train --out` wrote")
+    check_folder(path)
     restore = "restore it from a copy"
-    entries = unsealed(_json(path / "config.json", restore), path / "config.json", restore)
+    entries = _json(path / "config.json", restore)
+    check_format(entries, path)
+    entries = unsealed(entries, path / "config.json", restore)
     config = entries.get("config")
-    if not isinstance(config, dict) or not {"method", "data"} <= config.keys():
+    if (
+        not isinstance(config, dict)
+        or not fits(config, {"method": str, "data": str})
+        or not fits(config.get("training", {}), dict)
+    ):
         raise ValueError(f"{path} was not written by gibbsian; give the folder of a run")
-    facts = {name: value for name, value in entries.items() if name != "config"}
+    facts = {name: value for name, value in entries.items() if name not in ("config", "defaults")}
     for name in ("versions", "machine"):
         if not fits(facts.get(name, {}), {str: str}):
             raise ValueError(
                 f"{path / 'config.json'} is damaged: its {name} are not texts; restore it from a copy"
             )
+    if not fits(entries.get("defaults"), (NoneType, dict)):
+        raise ValueError(
+            f"{path / 'config.json'} is damaged: its defaults are no settings; {restore}"
+        )
     identity = str(facts.get("id", ""))
     again = f"`gibbsian evaluate {path}` writes it again"
     evaluation = path / "evaluation.json"
@@ -84,7 +94,7 @@ def read_record(path: Path, defaults: Mapping[str, Any] | None = None) -> Record
         found,
         _arrays(arrays, found["arrays"], again) if found is not None and arrays.is_file() else {},
         tuple(_chains(file, identity) for file in sorted((path / "samples").glob("chains-*.json"))),
-        defaults,
+        entries.get("defaults"),
     )
 
 

@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Generator, Tensor
 
 from gibbsian.core import TrainingMethod
-from gibbsian.core.files import CorruptFileError, ForeignFileError, read_tensors, write_tensors
+from gibbsian.core.files import CorruptFileError
 from gibbsian.core.randomness import global_states, seed_device, seed_from, set_global_states
+from gibbsian.core.tensor_files import ForeignFileError, read_tensors, write_tensors
 from gibbsian.training import processes
 from gibbsian.training.optimizers import export_state, import_state
 from gibbsian.training.stepper import Stepper
@@ -50,9 +52,10 @@ def rounds(folder: Path) -> list[int]:
     return sorted({int(m[1]) for m in found if m and m[2] == "0"}, reverse=True)
 
 
-def saved(folder: Path, index: int) -> bool:
-    """Whether this process's own file for round ``index`` is there (others may be ahead)."""
-    return _path(folder, index, processes.rank()).exists()
+def saved(folder: Path, index: int, device: torch.device) -> bool:
+    """Whether every process's file for round ``index`` is there (all processes must ask)."""
+    missing = not _path(folder, index, processes.rank()).exists()
+    return not processes.any_process(missing, device)
 
 
 @dataclass(frozen=True)
@@ -124,12 +127,15 @@ def restore_checkpoint(folder: Path, progress: Progress) -> None:
 
     Random numbers go on to the same bits on the type of device that wrote it. On another, whose
     generators have states of another kind, new ones are seeded from the old states, and a warning says
-    so. Raises ValueError when none is whole, when it was written by a newer version, by another run,
-    by another number of processes, in another round than its name says, or for other networks.
+    so. Where the run was killed while several processes wrote their first files, it begins anew, with the
+    bits it began with. Raises ValueError when none is whole, when it was written by a newer version, by
+    another run, by another number of processes, in another round than its name says, or for other
+    networks.
     """
     device = progress.stepper.device
-    for index in rounds(folder):
-        problem = ""
+    there = rounds(folder)
+    for index in there:
+        problem, damaged = "", False
         shared: dict[str, Tensor] = {}
         own: dict[str, Tensor] = {}
         facts: dict[str, Any] = {}
@@ -138,8 +144,10 @@ def restore_checkpoint(folder: Path, progress: Progress) -> None:
             _check_written_for_us(folder, facts)
             own, facts = read_tensors(_path(folder, index, processes.rank()), progress.run)
         except (CorruptFileError, FileNotFoundError) as error:
-            problem = str(error)
+            problem, damaged = str(error), isinstance(error, CorruptFileError)
         if processes.any_process(bool(problem), device):
+            if there == [0] and not processes.any_process(damaged, device):
+                return
             warnings.warn(
                 f"checkpoint of round {index} cannot be used ({problem or 'another process says so'}); "
                 "falling back to the one before",

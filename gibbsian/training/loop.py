@@ -120,13 +120,13 @@ def fit(
     NonFiniteError (the last good checkpoint stays), Interrupted (after saving) on SIGINT or SIGTERM,
     and, one round later, OSError where a checkpoint could not be written (the one before stays).
     """
-    if state is not None and not checkpoints.saved(state, progress.index):
+    device = progress.stepper.device
+    if state is not None and not checkpoints.saved(state, progress.index, device):
         checkpoints.save_checkpoint(state, progress)
     saved = progress.index
     if metrics is not None and processes.rank() == 0:
         metric_log.forget_after(metrics, progress.index, progress.run)
     begun, first = time.perf_counter(), progress.index
-    device = progress.stepper.device
     computing = arithmetic(options.float_precision, options.deterministic, device)
     threads, writer = _threads(options.threads), Writer(options.threads or torch.get_num_threads())
     bar = _bar(options.rounds, progress.index)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from gibbsian.cli import main
-from gibbsian.core.files import read_tensors
+from gibbsian.core.tensor_files import read_tensors
 
 NOTE = re.compile(r"^gibbsian: (?!error: )")
 SMALL = [

@@ -10,8 +10,8 @@ import signal
 import pytest
 
 from gibbsian.cli import main
-from gibbsian.core.files import read_tensors, write_tensors
 from gibbsian.core.records import read_record, write_record
+from gibbsian.core.tensor_files import read_tensors, write_tensors
 from gibbsian.methods import TRAINING_METHODS
 from tests.cli.conftest import GAME, SMALL, contents, same
 
@@ -40,6 +40,12 @@ def empty(path):
     path.write_bytes(b"")
 
 
+def pipe(path):
+    """Nobody writes to it: who reads it waits without end."""
+    path.unlink()
+    os.mkfifo(path)
+
+
 def move_data(path):
     """The data's position, which is not a tensor."""
     content = path.read_bytes()
@@ -66,7 +72,9 @@ def test_what_is_no_run(command, here, refused):
     assert re.search("not written by gibbsian|no saved model yet", refused(*words))
 
 
-@pytest.mark.parametrize("damage", [cut, flip, empty, move_data])
+@pytest.mark.parametrize(
+    "damage", [cut, flip, empty, move_data, *([pipe] if hasattr(os, "mkfifo") else [])]
+)
 def test_resume_falls_back_to_the_checkpoint_before_and_says_so(damage, run, trained, capsys):
     damage(run / NEW)
     assert main(["train", "--resume", "run"]) == 0

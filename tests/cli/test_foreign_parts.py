@@ -9,8 +9,8 @@ import pytest
 
 import gibbsian
 from gibbsian.cli import main
-from gibbsian.core.files import read_tensors, write_tensors
 from gibbsian.core.records import read_record, write_record
+from gibbsian.core.tensor_files import read_tensors, write_tensors
 from tests.cli.conftest import SMALL, same
 
 NEW, OLD = (f"state/round-0000000{i}.rank0.safetensors" for i in (4, 2))

@@ -7,8 +7,8 @@ import re
 import pytest
 
 from gibbsian.cli import main
-from gibbsian.core.files import read_tensors, write_tensors
 from gibbsian.core.records import checksum, read_record, write_record
+from gibbsian.core.tensor_files import read_tensors, write_tensors
 
 SAMPLE = ("sample", "run", "-n", "3", "--output", "x.csv")
 DEEP = json.loads("[" * 200 + "]" * 200)

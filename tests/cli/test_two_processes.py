@@ -2,7 +2,7 @@
 
 import torch
 
-from gibbsian.core.files import read_tensors
+from gibbsian.core.tensor_files import read_tensors
 from gibbsian.methods import TRAINING_METHODS
 from gibbsian.models.model import load
 from tests.training.test_processes import torchrun
@@ -44,3 +44,34 @@ def test_the_command_line_works_unchanged(tmp_path):
     state = {path.name for path in (run / "state").iterdir()}
     assert state == {f"round-000000{r}.rank{k}.safetensors" for r in ("00", "30") for k in (0, 1)}
     assert load(run).sample(3).shape == (3, 2)
+
+
+def test_a_run_that_was_killed_while_its_first_files_were_written(tmp_path):
+    """One process had written its file and the other had not: it goes on, to the same bits."""
+    run, last = tmp_path / "run", [f"round-00000020.rank{rank}.safetensors" for rank in (0, 1)]
+    words = (
+        "--data",
+        "ring8",
+        "--max-rows",
+        "500",
+        "--rounds",
+        "20",
+        "--batch",
+        "32",
+        "--out",
+        run,
+    )
+    done = torchrun(
+        "gibbsian", "train", "cd", *map(str, words), "--chains", "32", "--device", "cpu"
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    expected = [read_tensors(run / "state" / name)[0] for name in last]
+    for written in (0, 1):
+        for path in (run / "state").iterdir():
+            if path.name != f"round-00000000.rank{written}.safetensors":
+                path.unlink()
+        done = torchrun("gibbsian", "train", "--resume", str(run), timeout=150)
+        assert done.returncode == 0, done.stderr[-3000:]
+        for name, tensors in zip(last, expected, strict=True):
+            found, _ = read_tensors(run / "state" / name)
+            assert all(torch.equal(found[key], tensors[key]) for key in tensors)

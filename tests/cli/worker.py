@@ -7,7 +7,7 @@ import torch
 
 from gibbsian.config.config import replace
 from gibbsian.config.recipes import default_config
-from gibbsian.core.files import write_tensors
+from gibbsian.core.tensor_files import write_tensors
 from gibbsian.methods import TRAINING_METHODS
 from gibbsian.models import train as facade
 from gibbsian.training import processes

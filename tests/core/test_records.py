@@ -5,7 +5,16 @@ import json
 import pytest
 
 from gibbsian.core.files import CorruptFileError
-from gibbsian.core.records import checksum, line, parse_line, read_record, sealed, write_record
+from gibbsian.core.records import (
+    all_match,
+    checksum,
+    content_of,
+    line,
+    parse_line,
+    read_record,
+    sealed,
+    write_record,
+)
 from gibbsian.core.text import cell, printable
 
 ENTRIES = {"b": [1, 2.5, None, True], "a": {"x": "ü", "y": 1e-300}, "c": -0.0}
@@ -97,3 +106,18 @@ def test_cells_of_a_spreadsheet():
         "\\",
     ]
     assert cell("height (cm)") == "height (cm)"
+
+
+def test_lines_are_known_together_where_each_is():
+    """Each bit of one line among three, and other ends: the fast way says what the slow one says."""
+    good = [line({"round": i, "energy/loss": 0.5 / i}, "run") for i in (1, 2, 3)]
+    assert all_match(good, "run") and all_match([], "run") and not all_match(good, "other")
+    for place in range(8 * len(good[1])):
+        text = bytearray(good[1])
+        text[place // 8] ^= 1 << place % 8
+        known = text.endswith(b"\n") and content_of(bytes(text), "run") is not None
+        assert all_match([good[0], bytes(text), good[2]], "run") == known
+    upper = good[1][:-11] + good[1][-11:].upper()
+    for text in (b"", b"\n", b"{}\n", good[1][:-1], good[1][:-1] + b"\r\n", upper):
+        known = text.endswith(b"\n") and content_of(text, "run") is not None
+        assert all_match([good[0], text, good[2]], "run") == known

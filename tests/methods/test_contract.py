@@ -7,7 +7,6 @@ import torch
 
 from gibbsian.config import recipes
 from gibbsian.config.config import from_json, replace, to_json
-from gibbsian.core.files import read_tensors
 from gibbsian.core.protocols import (
     HasDecoder,
     HasEncoder,
@@ -18,6 +17,7 @@ from gibbsian.core.protocols import (
     HasLogWeights,
     HasOverlap,
 )
+from gibbsian.core.tensor_files import read_tensors
 from gibbsian.methods import TRAINING_METHODS
 from gibbsian.models import train as facade
 from gibbsian.models.model import load

@@ -12,8 +12,8 @@ from gibbsian import data
 from gibbsian.config import recipes
 from gibbsian.config.config import Config, replace
 from gibbsian.core import Batch, DataSpace
-from gibbsian.core.files import read_tensors
 from gibbsian.core.measures import Gaussian, RealSpace
+from gibbsian.core.tensor_files import read_tensors
 from gibbsian.methods import TRAINING_METHODS
 from gibbsian.methods.ebgan import EBGAN
 from gibbsian.methods.labelled import LabelledRows, classification_cost

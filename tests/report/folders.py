@@ -12,7 +12,7 @@ import numpy as np
 
 from gibbsian.config import recipes
 from gibbsian.config.config import replace, to_json
-from gibbsian.config.run_folder import FORMAT
+from gibbsian.core.formats import FORMAT
 from gibbsian.core.records import line, write_record
 
 EXACT = {"value": -1.5, "stderr": 0.0, "standing": "exact"}

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gibbsian.core.records import line
+from gibbsian.report import metrics_log
 from gibbsian.report.metrics_log import FEWEST, PARTS, read_metrics
 
 RUN = "abc"
@@ -111,3 +112,37 @@ def test_memory_does_not_grow_with_the_log(tmp_path):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 4e6  # the file alone has 7 MB, its rows as mappings 25
+
+
+def test_other_names_in_some_lines_hide_no_peak(tmp_path):
+    """Lines that are not like the first are read as well, though not as fast."""
+    rows = noise(20_000)
+    for place in range(0, 20_000, 7):
+        del rows[place]["b/x"]
+    rows[9_003]["b/x"] = 99.0
+    found = read_metrics(write(tmp_path / "m.jsonl", rows), RUN)
+    assert max(row.get("b/x", 0) for row in found) == 99.0 and found[-1] == rows[-1]
+
+
+def test_a_name_that_no_type_can_have(tmp_path):
+    rows = [{"round": i + 1, 'a"/\\loss': float(i)} for i in range(5_000)]
+    found = read_metrics(write(tmp_path / "m.jsonl", rows), RUN)
+    assert found[0] == rows[0] and found[-1] == rows[-1]
+
+
+def test_a_flipped_bit_in_the_middle_is_named(tmp_path):
+    """Also where the line is whole JSON with the right names, and would not have been drawn."""
+    lines = [line(row, RUN) for row in noise(20_000)]
+    lines[9_999] = lines[9_999].replace(b"9.5", b"9.4")
+    (tmp_path / "m.jsonl").write_bytes(b"".join(lines))
+    with pytest.raises(ValueError, match="line 10000 is not a logged round"):
+        read_metrics(tmp_path / "m.jsonl", RUN)
+
+
+def test_few_lines_are_read_one_by_one(tmp_path, monkeypatch):
+    """What makes a million lines a second's work: only what is drawn becomes a mapping."""
+    read = []
+    row = metrics_log._row
+    monkeypatch.setattr(metrics_log, "_row", lambda *where: read.append(where) or row(*where))
+    read_metrics(write(tmp_path / "m.jsonl", noise(20_000)), RUN)
+    assert len(read) <= 5 * PARTS + 10  # two ends of two curves in each part, and its last line

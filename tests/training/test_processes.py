@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from gibbsian.core.files import read_tensors
+from gibbsian.core.tensor_files import read_tensors
 from gibbsian.models.train import device_of
 from gibbsian.training import (
     OptimizerOptions,

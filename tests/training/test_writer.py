@@ -9,7 +9,7 @@ import threading
 import pytest
 import torch
 
-from gibbsian.core.files import read_tensors, write_tensors
+from gibbsian.core.tensor_files import read_tensors, write_tensors
 from gibbsian.training import checkpoints, fit, restore_checkpoint, start_training
 from gibbsian.training.writer import Writer
 from tests.training.test_resume import OPTIMIZERS, OPTIONS, everything

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from gibbsian.core.files import write_tensors
+from gibbsian.core.tensor_files import write_tensors
 from gibbsian.training import OptimizerOptions, TrainingOptions, fit, processes, start_training
 from gibbsian.training.optimizers import export_state
 from gibbsian.training.processes import process_group

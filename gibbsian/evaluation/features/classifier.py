@@ -11,9 +11,10 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from gibbsian.core import DataSpace, limits
-from gibbsian.core.files import CorruptFileError, read_tensors, write_tensors
+from gibbsian.core.files import CorruptFileError
 from gibbsian.core.randomness import kept_global, seed_global
 from gibbsian.core.signatures import options_of
+from gibbsian.core.tensor_files import read_tensors, write_tensors
 from gibbsian.data import BatchStream, Dataset
 from gibbsian.data.schema import space_of, transform_of
 from gibbsian.data.transforms import Transform

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from gibbsian.core import DataSpace, files, nearest
+from gibbsian.core import DataSpace, nearest, tensor_files
 from gibbsian.data.transforms import Transform
 from gibbsian.evaluation import Extractor
 from gibbsian.evaluation.features.classifier import load_classifier
@@ -63,7 +63,7 @@ def class_predictions(file: Path, transform: Transform) -> Extractor:
 
 def digest(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> str:
     """A hash, 32 hexadecimal digits, of named tensors and of JSON-able ``facts`` about preprocessing."""
-    return files.digest(tensors, json.dumps(facts, sort_keys=True))
+    return tensor_files.digest(tensors, json.dumps(facts, sort_keys=True))
 
 
 def _flat(x: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ from gibbsian.report import ImageRow, Page, PageImage, Prose, Section, Table, re
 from gibbsian.report.blocks import Fold
 from gibbsian.report.drawn_curves import figure_image
 from gibbsian.report.figures import samples
-from gibbsian.report.outputs import write_page
+from gibbsian.report.page_files import write_page
 from gibbsian.report.record import read_record
 
 NO_NUMBER = "not defined"
