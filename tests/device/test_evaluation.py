@@ -16,6 +16,11 @@ from gibbsian.core import Estimate, Interval
 from gibbsian.core.measures import Box, Counting, Gaussian, RealSpace
 from gibbsian.evaluation import METRICS, build_metric, log_partition
 from gibbsian.evaluation.log_z.effort import LogZEffort
+from gibbsian.evaluation.metrics.class_scores import clipped_kl_score
+from gibbsian.evaluation.metrics.detection import detection_scores
+from gibbsian.evaluation.metrics.discrepancy import median_bandwidths
+from gibbsian.evaluation.metrics.image_quality import bootstrap
+from gibbsian.evaluation.metrics.probe import Labelled
 from tests.device.pretend import TYPE
 
 DEVICES = ("cpu", TYPE)
@@ -69,16 +74,14 @@ def test_metrics_by_name(name):
 
 LABELS = torch.randint(4, (60,), generator=rng_on("cpu", 3))
 FUNCTIONS = {
-    "bootstrap": lambda d: evaluation.bootstrap(rows(50).to(d), rng_on(d)),
+    "bootstrap": lambda d: bootstrap(rows(50).to(d), rng_on(d)),
     "class_coverage": lambda d: evaluation.class_coverage(LABELS.to(d), 4),
     "class_entropy": lambda d: evaluation.class_entropy(LABELS.to(d), 4),
-    "clipped_kl_score": lambda d: evaluation.clipped_kl_score(
-        rows(60, 4).log_softmax(1).to(d), rng_on(d)
-    ),
+    "clipped_kl_score": lambda d: clipped_kl_score(rows(60, 4).log_softmax(1).to(d), rng_on(d)),
     "inception_type_score": lambda d: evaluation.inception_type_score(
         rows(60, 4).log_softmax(1).to(d), rng_on(d)
     ),
-    "detection_scores": lambda d: evaluation.detection_scores(
+    "detection_scores": lambda d: detection_scores(
         rows(40).to(d), rows(40, seed=2).to(d) + 1, rng_on(d)
     ),
     "kale_kernel": lambda d: evaluation.kale_kernel(
@@ -88,7 +91,7 @@ FUNCTIONS = {
         rows(40, 2).to(d), rows(40, 2, seed=2).to(d)
     ),
     "gaussian_mmd": lambda d: evaluation.gaussian_mmd(rows(40, 2).to(d), rows(40, 2, seed=2).to(d)),
-    "median_bandwidths": lambda d: evaluation.median_bandwidths(rows(40, 2).to(d)),
+    "median_bandwidths": lambda d: median_bandwidths(rows(40, 2).to(d)),
     "mode_coverage": lambda d: evaluation.mode_coverage(
         rows(60, 2).to(d), torch.tensor([[0.0, 0.0], [1.0, 1.0]], device=d), 0.5
     ),
@@ -108,7 +111,7 @@ FUNCTIONS = {
     ),
     "auroc": lambda d: evaluation.auroc(rows(30).to(d), rows(30, seed=2).to(d) + 1),
     "linear_probe": lambda d: evaluation.linear_probe(
-        *(evaluation.Labelled(rows(60, 3, seed=s).to(d), LABELS.to(d)) for s in (1, 2, 3))
+        *(Labelled(rows(60, 3, seed=s).to(d), LABELS.to(d)) for s in (1, 2, 3))
     ),
     "grid_sum": lambda d: samplers.log_partition_on_grid(
         half_square, -6, 6, 2, 40, torch.square, device=d
