@@ -5,7 +5,7 @@ the ratio is formed within a repeat, and its median is printed with the smallest
 sets of networks: the plane (three layers of 128 units, latent 2, batch 256) and pictures of 28x28
 (convolutions of 16 channels, latent 16, batch 64). Plain VGAN is the energy with K experts and the
 entropy surrogate. "An eighth of the rows" computes Jacobians at an eighth of the batch's latents
-(`--jacobian-batch`), whose mean is as unbiased as that over all. The aims: singular with 2 iterations,
+(`--jacobian-batch-size`), whose mean is as unbiased as that over all. The aims: singular with 2 iterations,
 and log-det at latent 16, at most 4.
 """
 
@@ -112,7 +112,7 @@ def measure(space: DataSpace, latent: int, batch: int, rounds: int) -> dict[str,
     for name, options in BOUNDS.items():
         rows = batch // 8 if EIGHTH in name else 0
         config = plain("bidirectional", "noise", images)
-        config = replace(config, jacobian_log_every=0, jacobian_batch=rows, **options, **nets)
+        config = replace(config, jacobian_log_every=0, jacobian_batch_size=rows, **options, **nets)
         if space.kind == "vector":
             config = replace(config, encoder=nets["energy"])
         plays[name] = player(config, x, space)

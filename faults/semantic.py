@@ -462,8 +462,8 @@ FAULTS = [
     ),
     Fault(
         "gibbsian/methods/super_resolution/method.py",
-        "self.statistics_predictor(self.sufficient_statistics(estimate))",
-        "self.statistics_predictor(self.sufficient_statistics(estimate).detach())",
+        "self.sufficient_statistics_predictor(statistics)",
+        "self.sufficient_statistics_predictor(statistics.detach())",
         (
             "tests/methods/test_super_resolution.py::test_fine_tuning_lowers_the_truth_and_raises_the_negatives",
         ),

@@ -67,7 +67,7 @@ DEEDS: Mapping[str, tuple[str, ...]] = {
     "report": ("report", "run", "--output", "report.html"),
     "sweep": (
         *("sweep", "ebgan", "--data", "ring8", "--search-space", "space.json", "--out", "sweep"),
-        *("--objective", "high-quality", "--num-samples", "50"),
+        *("--target-metric", "high-quality", "--num-samples", "50"),
     ),
 }
 """What is done with a run, or a sweep, whose result must not change in silence."""

@@ -37,7 +37,7 @@ DATA = {"bihm": "digits-4-binary", "super-resolution": "digits"}
 SMALL: Mapping[str, Any] = {
     **{"width": 16, "experts": 8, "layers": "8,4", "channels": 4, "orientations": 2, "fourier": 4},
     **{"chains": 32, "steps": 2, "sample_steps": 2, "negative_steps": 2},
-    **{"inference_steps": 2, "burst_energy_steps": 2, "fine_tune_start_round": 20},
+    **{"inference_steps": 2, "energy_burst_steps": 2, "fine_tune_start_round": 20},
 }
 TRAINING = {"rounds": 60, "batch": 32, "save_every": 5, "log_every": 5, "seed": 1, "device": "cpu"}
 WIDE = {"width": 700, "depth": 3}
@@ -203,7 +203,7 @@ def sweep_job(folder: Path) -> Job:
     path.write_text(json.dumps(space))
     command = (
         *("sweep", "ebgan", "--data", "ring8", "--search-space", str(path), "--out", "out"),
-        *("--objective", "high-quality", "--num-samples", "50", "--workers", "2"),
+        *("--target-metric", "high-quality", "--num-samples", "50", "--workers", "2"),
     )
 
     def left(place: Path) -> str:

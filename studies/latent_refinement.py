@@ -170,7 +170,7 @@ def on_pictures(name: str, quick: bool) -> Result:
     training |= {"rounds": 2, "batch": 16} if quick else {}
     config = replace(recipe(f"{name}-gebm", "cpu"), training=training)
     model = train(
-        replace(config, burst_energy_steps=2, log_z_init_batches=2) if quick else config, data
+        replace(config, energy_burst_steps=2, log_z_init_batches=2) if quick else config, data
     )
     judge = train_classifier(data, epochs=1, seed=0)
     tried, shown = (16, 32) if quick else (TRIED, SHOWN)

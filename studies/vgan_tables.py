@@ -127,7 +127,7 @@ def transition(rho: float) -> Config:
     return replace(
         default_config("transition-vgan", DIGITS),
         loss_variant="released-code",
-        energy_weight=rho,
+        energy_loss_share=rho,
         energy=TRUNK | {"experts": 128},
         autoencoder={"channels": 16, "code_dim": 64, "batch_norm": True, "activation": "relu"},
         training={"batch": 200, "ema": 0.0},

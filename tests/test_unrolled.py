@@ -23,7 +23,7 @@ from gibbsian.methods.unrolled import (
     unroll,
 )
 
-OPTIMIZERS = [SGD(0.1), Adam(0.1), Adam(0.1, eps_inside_root=False)]
+OPTIMIZERS = [SGD(0.1), Adam(0.1), Adam(0.1, adam_eps_inside_root=False)]
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -96,7 +96,7 @@ def test_adam_is_torch_s(betas: tuple[float, float]) -> None:
     start = noise(8)
     twin = nn.Parameter(start.clone())
     reference = torch.optim.Adam([twin], lr=0.02, betas=betas, eps=1e-8)
-    adam = Adam(0.02, betas, eps_inside_root=False)
+    adam = Adam(0.02, betas, adam_eps_inside_root=False)
     scale = torch.logspace(-10, 2, 8, dtype=torch.float64)
     phi, state = start, adam.start(start)
     for k in range(50):
@@ -112,7 +112,7 @@ def test_epsilon_inside_the_root_shortens_steps_of_small_gradients() -> None:
     """The first step of rate 1 at |g| = 1e-4: v = 1e-3 g^2, sqrt(1e-3) g / sqrt(v + eps) = 0.0316."""
     g, phi = torch.full((1,), 1e-4, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
     for inside, expected in ((True, 1e-3**0.5 * 1e-4 / (1e-11 + 1e-8) ** 0.5), (False, 1.0)):
-        adam = Adam(1.0, eps_inside_root=inside)
+        adam = Adam(1.0, adam_eps_inside_root=inside)
         self_optimized = adam.step(g, phi, *adam.start(phi))[0]
         assert self_optimized.item() == pytest.approx(-expected, rel=1e-3)
 
@@ -128,7 +128,7 @@ def test_the_bias_of_single_precision_is_removed_exactly() -> None:
 @pytest.mark.parametrize("inside", [True, False])
 def test_gradient_flows_through_m_and_not_through_v(inside: bool) -> None:
     """Against a twin whose v is a given constant; v must have no gradient, g and m must have one."""
-    adam = Adam(0.1, eps_inside_root=inside)
+    adam = Adam(0.1, adam_eps_inside_root=inside)
     g, m, phi = (noise(4, seed=s).requires_grad_() for s in range(3))
     v, t = noise(4, seed=4).square().requires_grad_(), torch.tensor(3.0, dtype=torch.float64)
     weights = noise(4, seed=5)

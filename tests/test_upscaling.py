@@ -29,7 +29,7 @@ from gibbsian.models.upscaling import (
 
 NETS = {
     "upsampler": {"channels": 4},
-    "statistics_predictor": {"channels": 4},
+    "sufficient_statistics_predictor": {"channels": 4},
     "sufficient_statistics": {"scales": 1, "orientations": 2},
 }
 

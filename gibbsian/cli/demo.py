@@ -16,7 +16,7 @@ from gibbsian.config.run_folder import new_run
 from gibbsian.models.evaluate import evaluate_run
 from gibbsian.models.evaluation_record import render
 from gibbsian.models.train import load_data, train_config
-from gibbsian.report import run_page
+from gibbsian.report import run_report_page
 from gibbsian.report.outputs import write_points
 from gibbsian.report.page_files import write_page
 from gibbsian.report.record import read_record
@@ -57,6 +57,6 @@ def _one(out: Path, quick: bool, name: str) -> str:
     model = train_config(config, run, dataset)
     figures = evaluate_run(model, dataset, 5_000, 0, (), run)
     write_points(run.samples / "drawn.png", model.sample(64))
-    write_page(out / f"{name}.html", run_page([read_record(run.path)]))
+    write_page(out / f"{name}.html", run_report_page([read_record(run.path)]))
     title = f"{config.method} on {config.data}, trained on {len(dataset.train)} rows"
     return f"{title}\n{render(figures)}"

@@ -10,7 +10,7 @@ import tyro
 from tyro.conf import Positional
 
 from gibbsian.cli.console import parse, say
-from gibbsian.report import run_page
+from gibbsian.report import run_report_page
 from gibbsian.report.page_files import check_output, write_page
 from gibbsian.report.record import read_record
 
@@ -19,7 +19,7 @@ def report(arguments: list[str]) -> int:
     """Write one page about runs: `report RUN... --output report.html` or `report.md`."""
     args = parse(Report, arguments, "report")
     check_output(args.output, (".html", ".md"))
-    write_page(args.output, run_page([read_record(run) for run in args.runs]))
+    write_page(args.output, run_report_page([read_record(run) for run in args.runs]))
     say(f"report in {args.output}")
     return 0
 

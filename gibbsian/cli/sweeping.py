@@ -33,7 +33,7 @@ class Sweep:
             is given.
         search_strategy: every combination, random ones, or ones that earlier results suggest.
         num_trials: how many, for random and bayes; may be raised when the sweep goes on.
-        objective: the figure to compare, on validation rows.
+        target_metric: the figure to compare, on validation rows.
         classifier: that judges images, as `gibbsian classifier` writes one.
         workers: processes at once, one thread each.
         num_samples: drawn from each model to measure it.
@@ -45,7 +45,7 @@ class Sweep:
     method: Annotated[Positional[str], tyro.conf.arg(metavar="METHOD")]
     data: Annotated[str, tyro.conf.arg(metavar="DATA")]
     search_space: Annotated[Path, tyro.conf.arg(metavar="FILE")]
-    objective: Annotated[str, tyro.conf.arg(metavar="NAME", help=f"one of {KNOWN}")]
+    target_metric: Annotated[str, tyro.conf.arg(metavar="NAME", help=f"one of {KNOWN}")]
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     search_strategy: Literal["grid", "random", "bayes"] = "grid"
     num_trials: Annotated[int, tyro.conf.arg(metavar="N")] = 0
@@ -57,14 +57,14 @@ class Sweep:
 
 
 def sweep_(arguments: list[str]) -> int:
-    """Search over settings: `sweep METHOD --data DATA --search-space FILE --objective NAME`."""
+    """Search over settings: `sweep METHOD --data DATA --search-space FILE --target-metric NAME`."""
     args = parse(Sweep, arguments, "sweep")
     method_class(args.method)
     settings = SweepSettings(
         recipes.default_config(args.method, args.data),
         read_search_space(args.search_space),
         args.search_strategy,
-        args.objective,
+        args.target_metric,
         args.num_samples,
         args.seed,
         None if args.classifier is None else str(args.classifier),

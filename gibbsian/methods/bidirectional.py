@@ -77,11 +77,11 @@ class BidirectionalBounds(TrainingMethod):
         energy_penalty_anneal_power: a of M's decline (1 + round / 2307)^-a; 0.55 is the authors' schedule, 0
             keeps M.
         gradient_penalty_power: p of the gradient penalty, at least 1.
-        penalise_random_direction: penalise the gradient along one random direction of the latent space,
+        penalise_one_random_direction: penalise the gradient along one random direction of the latent space,
             not the whole one.
         entropy_weight: weight of the entropy; 1 is the bound.
         lobpcg_iterations: LOBPCG steps of singular; each brings the value nearer to s_1, from above.
-        jacobian_batch: latents of each batch at which log-det, singular and the gradient penalty are
+        jacobian_batch_size: latents of each batch at which log-det, singular and the gradient penalty are
             computed, 0 for all; fewer cost less, and the mean stays unbiased.
         output_noise_std: of the noise on the generator's output; encoder, infonce and denoising need
             it, log-det and singular gain from it where the generator folds.
@@ -120,10 +120,10 @@ class BidirectionalBounds(TrainingMethod):
         energy_penalty_margin: float = 0.0,
         energy_penalty_anneal_power: float = 0.0,
         gradient_penalty_power: Annotated[float, RARE] = 2.0,
-        penalise_random_direction: Annotated[bool, RARE] = True,
+        penalise_one_random_direction: Annotated[bool, RARE] = True,
         entropy_weight: Annotated[float, RARE] = 1.0,
         lobpcg_iterations: Annotated[int, RARE] = 2,
-        jacobian_batch: Annotated[int, RARE] = 0,
+        jacobian_batch_size: Annotated[int, RARE] = 0,
         output_noise_std: float = 0.1,
         diffusion_schedule: Literal["preserving", "exploding"] = "preserving",
         diffusion_source: Literal["samples", "data"] = "samples",
@@ -139,7 +139,7 @@ class BidirectionalBounds(TrainingMethod):
         check_weight("energy_penalty_anneal_power", energy_penalty_anneal_power)
         check_weight("entropy_weight", entropy_weight)
         check_at_least("jacobian_log_every", jacobian_log_every, 0)
-        check_at_least("jacobian_batch", jacobian_batch, 0)
+        check_at_least("jacobian_batch_size", jacobian_batch_size, 0)
         if isinstance(measure, Counting):
             raise ValueError(
                 "bidirectional bounds are about entropies of continuous data; binary data cannot be "
@@ -155,7 +155,7 @@ class BidirectionalBounds(TrainingMethod):
         self.generator = generator
         self.prior = prior
         self.entropy_bound = entropy_of(
-            entropy_bound, prior, encoder, output_noise_std, lobpcg_iterations, jacobian_batch
+            entropy_bound, prior, encoder, output_noise_std, lobpcg_iterations, jacobian_batch_size
         )
         self.energy_penalty: Upper | None = None
         match energy_penalty:
@@ -163,7 +163,7 @@ class BidirectionalBounds(TrainingMethod):
                 self.energy_penalty = GradientPenalty(
                     self.entropy_bound,
                     power=gradient_penalty_power,
-                    projected=penalise_random_direction,
+                    projected=penalise_one_random_direction,
                 )
                 warn_of_flat_volumes(generator)
             case "denoising":

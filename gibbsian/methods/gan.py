@@ -117,7 +117,7 @@ class GAN(TrainingMethod):
         self.unroll_steps = unroll_steps
         if unroll_steps > 0:
             check_no_batch_norm("the critic that unroll_steps looks through", critic)
-            self.ahead = Adam(unroll_lr, eps_inside_root=False)
+            self.ahead = Adam(unroll_lr, adam_eps_inside_root=False)
             self.memory = AdamMemory(parameters_of(critic).numel())
         if getattr(critic, "rows_interact", False):
             why = "its critic compares the observations of a batch and is no function of one"

@@ -45,8 +45,8 @@ class GEBM(TrainingMethod):
         train_base: no-train-base leaves the generator as it is and trains the energy alone.
         base_samples: base samples per data row in the energy's steps.
         energy_steps: energy steps per base step.
-        burst_energy_steps: energy steps in round 0 and in every ``burst_every_rounds``-th round.
-        burst_every_rounds: rounds between two bursts.
+        energy_burst_steps: energy steps in round 0 and in every ``rounds_between_energy_bursts``-th round.
+        rounds_between_energy_bursts: rounds between two bursts.
         log_z_init_batches: batches of base samples that A is computed from before round 0; 0 starts
             at 0.
         parameter_gradient_bound: bounded makes 2g / (1 + g^2) of the energy's gradients and g / (1 - g) of
@@ -81,8 +81,8 @@ class GEBM(TrainingMethod):
         train_base: bool = True,
         base_samples: int = 1,
         energy_steps: int = 5,
-        burst_energy_steps: int = 100,
-        burst_every_rounds: int = 500,
+        energy_burst_steps: int = 100,
+        rounds_between_energy_bursts: int = 500,
         log_z_init_batches: int = 100,
         parameter_gradient_bound: Literal["bounded", "none"] = "bounded",
         energy_floor: float = 0.0,
@@ -96,8 +96,8 @@ class GEBM(TrainingMethod):
         check_choice("parameter_gradient_bound", parameter_gradient_bound, ("bounded", "none"))
         check_at_least("base_samples", base_samples, 1)
         check_at_least("energy_steps", energy_steps, 1)
-        check_at_least("burst_energy_steps", burst_energy_steps, 1)
-        check_at_least("burst_every_rounds", burst_every_rounds, 1)
+        check_at_least("energy_burst_steps", energy_burst_steps, 1)
+        check_at_least("rounds_between_energy_bursts", rounds_between_energy_bursts, 1)
         check_at_least("log_z_init_batches", log_z_init_batches, 0)
         check_weight("energy_floor", energy_floor)
         if base_sample_weights == "learned" and energy_objective != "kale":
@@ -119,8 +119,8 @@ class GEBM(TrainingMethod):
         self.train_base = train_base
         self.base_samples = base_samples
         self.energy_steps = energy_steps
-        self.burst_energy_steps = burst_energy_steps
-        self.burst_every_rounds = burst_every_rounds
+        self.energy_burst_steps = energy_burst_steps
+        self.rounds_between_energy_bursts = rounds_between_energy_bursts
         self.log_z_init_batches = log_z_init_batches
         self.parameter_gradient_bound = bounded if parameter_gradient_bound == "bounded" else None
         self.energy_floor = energy_floor
@@ -140,8 +140,8 @@ class GEBM(TrainingMethod):
 
     def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[PlayerUpdate]:
         """Energy steps, each on fresh data, noise and segments between them; then one of the base."""
-        burst = self.train_base and index % self.burst_every_rounds == 0
-        for step in range(self.burst_energy_steps if burst else self.energy_steps):
+        burst = self.train_base and index % self.rounds_between_energy_bursts == 0
+        for step in range(self.energy_burst_steps if burst else self.energy_steps):
             x = next(data).x
             if (
                 index == step == 0

@@ -53,10 +53,10 @@ class LearningByTeaching(TrainingMethod):
 
     Args:
         unroll_steps: K, student steps that the generator looks ahead.
-        student_repeats: n, the student is trained by n K steps per round.
+        student_trainings_per_round: n, the student is trained by n K steps per round.
         student_lr: rate of the student's Adam where the generator looks ahead.
         student_lr_multiplier: the student is trained at this many times that rate.
-        eps_inside_root: Adam's step a m / sqrt(v + eps) as in the authors' code, otherwise the
+        adam_eps_inside_root: Adam's step a m / sqrt(v + eps) as in the authors' code, otherwise the
             usual a m / (sqrt(v) + eps).
         hypergradient: unrolled through K steps, or the implicit function's: its limit for a student at
             its optimum, by conjugate gradients.
@@ -64,7 +64,7 @@ class LearningByTeaching(TrainingMethod):
         hessian_damping: added to the student's Hessian, implicit only.
         gan_weight: lambda, of the generator's non-saturating GAN loss; 0 is LBT alone.
         r1_penalty: weight of |grad f|^2 / 2 of the critic at the data (Mescheder et al. 2018).
-        gan_only_rounds: at the start, in which the GAN is trained alone.
+        gan_warmup_rounds: at the start, in which the GAN is trained alone.
         unroll_checkpoint_every: s, keep only every s-th of the K steps and make the others again in the
             backward pass: less memory, more time; 0 keeps all.
     """
@@ -91,24 +91,24 @@ class LearningByTeaching(TrainingMethod):
         measure: Measure | Undefined,
         *,
         unroll_steps: int = 5,
-        student_repeats: int = 2,
+        student_trainings_per_round: int = 2,
         student_lr: float = 1e-4,
         student_lr_multiplier: float = 3.0,
-        eps_inside_root: bool = True,
+        adam_eps_inside_root: bool = True,
         hypergradient: Literal["unrolled", "implicit"] = "unrolled",
         cg_steps: int = 10,
         hessian_damping: float = 1.0,
         gan_weight: float = 0.1,
         r1_penalty: float = 0.0,
-        gan_only_rounds: int = 0,
+        gan_warmup_rounds: int = 0,
         unroll_checkpoint_every: int = 0,
     ):
         super().__init__(measure)
         for name, count, least in (
             ("unroll_steps", unroll_steps, 1),
-            ("student_repeats", student_repeats, 1),
+            ("student_trainings_per_round", student_trainings_per_round, 1),
             ("cg_steps", cg_steps, 1),
-            ("gan_only_rounds", gan_only_rounds, 0),
+            ("gan_warmup_rounds", gan_warmup_rounds, 0),
             ("unroll_checkpoint_every", unroll_checkpoint_every, 0),
         ):
             check_at_least(name, count, least)
@@ -118,24 +118,26 @@ class LearningByTeaching(TrainingMethod):
         check_weight("hessian_damping", hessian_damping)
         check_weight("gan_weight", gan_weight)
         check_weight("r1_penalty", r1_penalty)
-        if gan_only_rounds > 0 and gan_weight == 0:
+        if gan_warmup_rounds > 0 and gan_weight == 0:
             raise ValueError(
-                "gan_only_rounds train the GAN alone; give gan_weight, or gan_only_rounds 0"
+                "gan_warmup_rounds train the GAN alone; give gan_weight, or gan_warmup_rounds 0"
             )
         self.generator = generator
         self.student = student
         self.critic = critic
         self.prior = prior
         self.unroll_steps = unroll_steps
-        self.student_repeats = student_repeats
-        self.ahead = Adam(student_lr, eps_inside_root=eps_inside_root)
-        self.committed = Adam(student_lr_multiplier * student_lr, eps_inside_root=eps_inside_root)
+        self.student_trainings_per_round = student_trainings_per_round
+        self.ahead = Adam(student_lr, adam_eps_inside_root=adam_eps_inside_root)
+        self.committed = Adam(
+            student_lr_multiplier * student_lr, adam_eps_inside_root=adam_eps_inside_root
+        )
         self.hypergradient = hypergradient
         self.cg_steps = cg_steps
         self.hessian_damping = hessian_damping
         self.gan_weight = gan_weight
         self.r1_penalty = r1_penalty
-        self.gan_only_rounds = gan_only_rounds
+        self.gan_warmup_rounds = gan_warmup_rounds
         self.unroll_checkpoint_every = unroll_checkpoint_every
         self.noise = cast("Student", student).noise
         self.memory = AdamMemory(parameters_of(student).numel())
@@ -143,9 +145,9 @@ class LearningByTeaching(TrainingMethod):
     def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[PlayerUpdate]:
         """n K committed student steps, one critic step, one generator step (authors' code)."""
         x = next(data).x
-        n, teaches = len(x), index >= self.gan_only_rounds
+        n, teaches = len(x), index >= self.gan_warmup_rounds
         if teaches:
-            for _ in range(self.student_repeats * self.unroll_steps):
+            for _ in range(self.student_trainings_per_round * self.unroll_steps):
                 lesson = (self.prior.sample(n, rng), standard_normal(n, self.noise, rng))
                 yield PlayerUpdate("student", self.student_loss, lesson, transform=self.commit)
         if self.gan_weight > 0:

@@ -37,15 +37,15 @@ class TransitionVGAN(TrainingMethod):
     q(x~) is the data's distribution moved by p(x~|x). As long as x~ stays near x, the entropy of q is about
     that of the data, a constant, and the bound of VGAN can do without it (Zhai, Cheng, Feris, Zhang
     2016, section 5, equation 10): one-step contrastive divergence with a learned step. An
-    ``energy_weight`` rho of 0 is an auto-encoder that ignores the energy, 1 a step that may forget
+    ``energy_loss_share`` rho of 0 is an auto-encoder that ignores the energy, 1 a step that may forget
     where it came from.
 
     Args:
         loss_variant: equation-10 weighs mean E(x~) against the summed square error, on the same rows;
             released-code weighs mean E(x~) - H~ against the binary cross-entropy per pixel, and
             starts at the second half of a batch whose first half is the positive phase. The same
-            energy_weight means different things in the two.
-        energy_weight: rho, weight of the energy in the transition's loss; 1 - rho is that of the
+            energy_loss_share means different things in the two.
+        energy_loss_share: rho, weight of the energy in the transition's loss; 1 - rho is that of the
             reconstruction.
         transition_steps: per energy step, on the same batch.
         code_corruption_prob: probability that a number of the code is replaced by noise.
@@ -67,7 +67,7 @@ class TransitionVGAN(TrainingMethod):
         measure: Measure | Undefined,
         *,
         loss_variant: Literal["equation-10", "released-code"] = "equation-10",
-        energy_weight: float = 0.01,
+        energy_loss_share: float = 0.01,
         transition_steps: int = 1,
         code_corruption_prob: float = 0.5,
         surrogate_entropy_weight: float = 1.0,
@@ -75,8 +75,8 @@ class TransitionVGAN(TrainingMethod):
     ):
         super().__init__(measure)
         check_choice("loss_variant", loss_variant, ("equation-10", "released-code"))
-        if not 0 <= energy_weight <= 1:
-            raise ValueError(f"energy_weight must lie in [0, 1], not {energy_weight}")
+        if not 0 <= energy_loss_share <= 1:
+            raise ValueError(f"energy_loss_share must lie in [0, 1], not {energy_loss_share}")
         check_at_least("transition_steps", transition_steps, 1)
         check_probability("code_corruption_prob", code_corruption_prob)
         check_weight("surrogate_entropy_weight", surrogate_entropy_weight)
@@ -96,7 +96,7 @@ class TransitionVGAN(TrainingMethod):
         self.energy = energy
         self.autoencoder = autoencoder
         self.loss_variant = loss_variant
-        self.energy_weight = energy_weight
+        self.energy_loss_share = energy_loss_share
         self.transition_steps = transition_steps
         self.code_corruption_prob = code_corruption_prob
         self.surrogate_entropy_weight = surrogate_entropy_weight
@@ -134,7 +134,7 @@ class TransitionVGAN(TrainingMethod):
         x_model = self.halves.decoder(mask_noise(h, mask, u))
         error = self.reconstruction_error(self.halves.decoder(h), x)
         follow = following_loss(self.energy, x_model, self.loss_variant == "released-code")
-        value = self.energy_weight * follow.value + (1.0 - self.energy_weight) * error
+        value = self.energy_loss_share * follow.value + (1.0 - self.energy_loss_share) * error
         return Loss(value, {**follow.logs, "reconstruction": error.detach()})
 
     def reconstruction_error(self, back: Tensor, x: Tensor) -> Tensor:

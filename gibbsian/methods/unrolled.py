@@ -67,7 +67,7 @@ class SGD:
 class Adam:
     """Adam (Kingma, Ba 2015) whose step is differentiable in m but not in v (Du et al. 2020, code).
 
-    State: m ``[P]``, v ``[P]`` and t (0-d). With ``eps_inside_root`` the step is
+    State: m ``[P]``, v ``[P]`` and t (0-d). With ``adam_eps_inside_root`` the step is
     a_t m / sqrt(v + eps), a_t = rate sqrt(1 - b2^t) / (1 - b1^t), which is smaller than Adam's
     wherever the root mean square of g is below 1e-4 (at the start, where v is still (1 - b2) g^2,
     below about 1e-3); otherwise it is that of ``torch.optim.Adam``.
@@ -76,7 +76,7 @@ class Adam:
     rate: float
     betas: tuple[float, float] = (0.5, 0.999)
     eps: float = 1e-8
-    eps_inside_root: bool = True
+    adam_eps_inside_root: bool = True
 
     def start(self, phi: Tensor) -> tuple[Tensor, ...]:
         """m = v = 0, t = 0."""
@@ -91,7 +91,7 @@ class Adam:
         t = t + 1
         # 1 - b^t without cancellation: with b2 = 0.999 single precision would lose four digits.
         first, second = -torch.expm1(t * math.log(b1)), -torch.expm1(t * math.log(b2))
-        if self.eps_inside_root:
+        if self.adam_eps_inside_root:
             direction = second.sqrt() * m / torch.sqrt(v + self.eps)
         else:
             direction = m / (v.sqrt() / second.sqrt() + self.eps)

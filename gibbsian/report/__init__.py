@@ -6,7 +6,7 @@ Imports core only.
 from gibbsian.report.blocks import ImageRow, Page, PageImage, Prose, Section, Table
 from gibbsian.report.drawn_curves import figure_image, interval_chart
 from gibbsian.report.figures import sample_sheet
-from gibbsian.report.pages import run_page
+from gibbsian.report.pages import run_report_page
 from gibbsian.report.render import render_html, render_markdown
 
 __all__ = [
@@ -20,6 +20,6 @@ __all__ = [
     "interval_chart",
     "render_html",
     "render_markdown",
-    "run_page",
+    "run_report_page",
     "sample_sheet",
 ]

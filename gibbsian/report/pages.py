@@ -20,7 +20,7 @@ LIKELIHOOD = {"log-likelihood": "the model", "between": "p*", "entropy": "the tr
 """Keys of an evaluation's values that are drawn together, and what they are called there."""
 
 
-def run_page(records: Sequence[Record]) -> Page:
+def run_report_page(records: Sequence[Record]) -> Page:
     """The page about these runs; a comparison comes first where there are several.
 
     Raises ValueError without runs, or if one is given twice.

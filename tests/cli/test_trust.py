@@ -117,7 +117,7 @@ SWEEP = [
         "moons",
         "--search-space",
         "space.json",
-        "--objective",
+        "--target-metric",
         "log-likelihood",
     ),
     *("--out", "out"),

@@ -17,7 +17,7 @@ from tests.nets import sized
 
 FEW = {
     "cd": {"chains": 32, "sampler": {"steps": 2, "sample_steps": 2}},
-    "gebm": {"burst_energy_steps": 5},
+    "gebm": {"energy_burst_steps": 5},
 }
 FEW["super-resolution"] = {"fine_tune_start_round": 5, "negative_steps": 2}
 FEW |= {name: {"sampler": {"sample_steps": 2, "steps": 2}} for name in ("score-matching", "nce")}

@@ -26,7 +26,7 @@ def test_a_sweep(objective, tmp_path, capsys):
     shared = {"rounds": [2, 3], "batch": [32], "max_rows": [300], "device": [TYPE]}
     (tmp_path / "space.json").write_text(json.dumps(shared | WIDTHS))
     words = ["sweep", "vgan", "--data", "ring8", "--search-space", str(tmp_path / "space.json")]
-    words += ["--out", str(tmp_path / "out"), "--objective", objective, "--num-samples", "50"]
+    words += ["--out", str(tmp_path / "out"), "--target-metric", objective, "--num-samples", "50"]
     assert cli.main(words) == 0
     assert "2 trials done, 0 failed" in capsys.readouterr().out
     assert load(tmp_path / "out/trials/00000/run", device=TYPE).device.type == TYPE

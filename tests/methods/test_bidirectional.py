@@ -72,7 +72,7 @@ def test_the_energy_descends_the_upper_bound() -> None:
     method = pair(
         energy_penalty_weight=3.0,
         energy_penalty_margin=0.05,
-        penalise_random_direction=False,
+        penalise_one_random_direction=False,
         output_noise_std=0.0,
     ).double()
     x, z = noise(0, 12, 3), noise(1, 12, 2)

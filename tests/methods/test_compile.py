@@ -53,7 +53,7 @@ def games() -> dict[str, TrainingMethod]:
             prior,
             nowhere,
             unroll_steps=2,
-            student_repeats=1,
+            student_trainings_per_round=1,
         ),
         "cd": ContrastiveDivergence(
             build_energy("confined", PLANE, OPTIONS), RealSpace((2,)), chains=8, energy_l2=0.1

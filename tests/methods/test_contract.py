@@ -72,7 +72,7 @@ def small(name, **training):
     if name == "super-resolution":
         changes |= {"fine_tune_start_round": 1, "inference_steps": 2, "negative_steps": 2}
     if name == "gebm":
-        changes |= {"burst_energy_steps": 3, "energy_steps": 2, "log_z_init_batches": 2}
+        changes |= {"energy_burst_steps": 3, "energy_steps": 2, "log_z_init_batches": 2}
     config = replace(config, source={"max_rows": 500}, training=SMALL | training, **changes)
     return config
 

@@ -204,7 +204,7 @@ def test_gradient_transforms() -> None:
 @pytest.mark.parametrize("transform", ["bounded", "none"])
 def test_only_the_energy_is_transformed(transform: str) -> None:
     method = gebm(
-        parameter_gradient_bound=transform, burst_energy_steps=2, log_z_init_batches=0
+        parameter_gradient_bound=transform, energy_burst_steps=2, log_z_init_batches=0
     ).float()
     moves = list(method.round(0, Stream(8), torch.Generator().manual_seed(0)))
     chosen = bounded if transform == "bounded" else None
@@ -237,7 +237,7 @@ def test_floor() -> None:
 @pytest.mark.parametrize("index", [0, 1, 3, 4])
 def test_schedule_with_bursts(index: int) -> None:
     method = gebm(
-        energy_steps=2, burst_energy_steps=5, burst_every_rounds=3, base_samples=3
+        energy_steps=2, energy_burst_steps=5, rounds_between_energy_bursts=3, base_samples=3
     ).float()
     stream = Stream(8)
     moves = list(method.round(index, stream, torch.Generator().manual_seed(index)))
@@ -254,7 +254,7 @@ def test_schedule_with_bursts(index: int) -> None:
 
 
 def test_A_starts_at_the_log_partition_of_the_first_batches() -> None:
-    method = gebm(burst_energy_steps=1).float()
+    method = gebm(energy_burst_steps=1).float()
     log_Z = log_mean_exp(-method.potential(base_of(method)(noise(200_000, 0).float())))
     found: list[float] = []
     for seed in (0, 1):  # the same whatever the process's own noise
@@ -276,7 +276,7 @@ def test_a_base_that_is_not_trained_stays_as_it_is() -> None:
     generator = nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2))
     generator.requires_grad_(False)
     method = GEBM(
-        Dense(), generator, PRIOR, PLANE, train_base=False, burst_energy_steps=9, energy_steps=2
+        Dense(), generator, PRIOR, PLANE, train_base=False, energy_burst_steps=9, energy_steps=2
     )
     before = {name: value.clone() for name, value in generator.state_dict().items()}
     moves = descend(method, method.round(0, Stream(8), torch.Generator().manual_seed(0)), 0.1)
@@ -294,7 +294,7 @@ def test_a_frozen_generator_through_the_front_door() -> None:
     def trained(**more: object) -> Model:
         networks = {"generator": generator}
         return train(
-            "gebm", x, networks=networks, training=training, latent=2, burst_energy_steps=2, **more
+            "gebm", x, networks=networks, training=training, latent=2, energy_burst_steps=2, **more
         )
 
     with pytest.raises(ValueError, match="set train_base to False"):
@@ -310,7 +310,7 @@ def test_a_frozen_generator_through_the_front_door() -> None:
 
 def test_base_moves_and_samples_leave_batch_statistics_alone() -> None:
     generator = nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2))
-    method = GEBM(Dense(), generator, PRIOR, PLANE, burst_energy_steps=1)
+    method = GEBM(Dense(), generator, PRIOR, PLANE, energy_burst_steps=1)
     energy_move, base_move = method.round(0, Stream(8), torch.Generator().manual_seed(0))
     buffers = {name: b.clone() for name, b in method.named_buffers()}
     gradients(method, energy_move)
@@ -462,7 +462,12 @@ def test_unusable_options() -> None:
         GEBM(Dense(), Affine(), PRIOR, Counting((2,)), base="explicit")
     with pytest.raises(ValueError, match="energy_objective kale or base_sample_weights"):
         gebm(energy_objective="donsker-varadhan", base_sample_weights="learned")
-    for name in ("energy_steps", "burst_energy_steps", "burst_every_rounds", "base_samples"):
+    for name in (
+        "energy_steps",
+        "energy_burst_steps",
+        "rounds_between_energy_bursts",
+        "base_samples",
+    ):
         with pytest.raises(ValueError, match=f"{name} must be a whole number of at least 1"):
             gebm(**{name: 0})
     for name in ("energy_floor", "gradient_penalty", "unit_gradient_penalty", "parameter_l2"):

@@ -64,7 +64,7 @@ def settle(method: LearningByTeaching) -> None:
 def test_order_of_moves() -> None:
     """n K student moves on fresh samples, one critic move, one generator move; at first no student."""
     method, rng, stream = (
-        lbt(unroll_steps=3, student_repeats=2, gan_only_rounds=1),
+        lbt(unroll_steps=3, student_trainings_per_round=2, gan_warmup_rounds=1),
         torch.Generator().manual_seed(0),
         Stream(8),
     )
@@ -87,7 +87,7 @@ def test_order_of_moves() -> None:
 def test_committed_steps_are_adam_s_at_the_leading_rate() -> None:
     """Through the trainer, against torch's Adam at lead times the rate, to the last digits."""
     method = lbt(
-        unroll_steps=3, student_lr=0.01, student_lr_multiplier=3.0, eps_inside_root=False
+        unroll_steps=3, student_lr=0.01, student_lr_multiplier=3.0, adam_eps_inside_root=False
     ).double()
     twin = build_student("vae", PLANE, OPTIONS).double()
     twin.load_state_dict(method.student.state_dict())
@@ -282,7 +282,7 @@ def test_a_student_of_two_moments_teaches_two_moments() -> None:
         student={"name": "mixture", "components": 1},
         student_lr=0.03,
         unroll_steps=2,
-        student_repeats=2,
+        student_trainings_per_round=2,
         gan_weight=0.0,
         generator={"width": 32, "depth": 1},
         generator_optimizer={"lr": 1e-2, "lr_schedule": "cosine", "clip_grad_norm": 0.0},
@@ -332,14 +332,14 @@ def test_a_student_of_one_s_own_must_say_how_much_noise_it_takes() -> None:
 def test_unusable_options() -> None:
     for wrong in (
         {"unroll_steps": 0},
-        {"student_repeats": 0},
+        {"student_trainings_per_round": 0},
         {"student_lr": 0.0},
         {"student_lr_multiplier": -1.0},
-        {"gan_only_rounds": -1},
+        {"gan_warmup_rounds": -1},
     ):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             lbt(**wrong)
-    with pytest.raises(ValueError, match="gan_only_rounds train the GAN alone"):
-        lbt(gan_weight=0.0, gan_only_rounds=3)
+    with pytest.raises(ValueError, match="gan_warmup_rounds train the GAN alone"):
+        lbt(gan_weight=0.0, gan_warmup_rounds=3)
     with pytest.raises(ValueError, match="unconditionally"):
         lbt().sample(2, torch.Generator(), given=torch.zeros(2))

@@ -46,7 +46,7 @@ def model(
     )
     point = build_named("upsampler", "subpixel", space, OPTIONS)
     predictor = build_named(
-        "statistics_predictor", "residual", statistics_space(psi, space), OPTIONS
+        "sufficient_statistics_predictor", "residual", statistics_space(psi, space), OPTIONS
     )
     method = SuperResolution(point, psi, predictor, Box(SHAPE, -1.0, 1.0), **options).double()
     if trained:
@@ -69,7 +69,9 @@ def rng(seed: int = 0) -> torch.Generator:
 
 def phi(method: SuperResolution, x: Tensor) -> Tensor:
     """Phi(x), written out."""
-    return method.statistics_predictor(method.sufficient_statistics(method.upsampler(x).detach()))
+    return method.sufficient_statistics_predictor(
+        method.sufficient_statistics(method.upsampler(x).detach())
+    )
 
 
 def test_the_energy_is_the_squared_distance_of_statistics_and_what_inference_adds() -> None:
@@ -133,7 +135,10 @@ def test_point_and_predictor_descend_their_regressions() -> None:
         return error.square().sum() / error.numel()
 
     check_gradient(
-        method, "statistics_predictor", lambda: method.regression_loss(x, y).value, regression
+        method,
+        "sufficient_statistics_predictor",
+        lambda: method.regression_loss(x, y).value,
+        regression,
     )
 
 
@@ -164,7 +169,7 @@ def test_fine_tuning_lowers_the_truth_and_raises_the_negatives(negative: str) ->
 
     loss = method.fine_tuning_loss(x, y, y_model)
     assert torch.isclose(loss.value, truth())
-    for name in ("sufficient_statistics", "statistics_predictor"):
+    for name in ("sufficient_statistics", "sufficient_statistics_predictor"):
         check_gradient(method, name, lambda: method.fine_tuning_loss(x, y, y_model).value, truth)
 
 
@@ -209,10 +214,13 @@ def test_stages_in_their_order() -> None:
     method = model(fine_tune_start_round=1).float()
     stream = Stream(3, SHAPE)
     first = play_on(method, method.round(0, stream, rng()), 1e-3)
-    assert [move.player for move in first] == ["upsampler", "statistics_predictor"]
+    assert [move.player for move in first] == ["upsampler", "sufficient_statistics_predictor"]
     start = method.upsampler.state_dict()["layers.0.weight"].clone()
     second = play_on(method, method.round(1, stream, rng()), 1e-3)
-    assert [move.player for move in second] == ["sufficient_statistics", "statistics_predictor"]
+    assert [move.player for move in second] == [
+        "sufficient_statistics",
+        "sufficient_statistics_predictor",
+    ]
     assert torch.equal(method.upsampler.state_dict()["layers.0.weight"], start)
     assert len(stream.taken) == 2 and torch.equal(second[0].inputs[1], stream.taken[1])
     never = model(fine_tune_start_round=0).float()

@@ -58,7 +58,7 @@ def moved(method: TransitionVGAN, x: Tensor, mask: Tensor, u: Tensor) -> Tensor:
 @pytest.mark.parametrize("rho", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("reading", READINGS)
 def test_transition_descends_its_reading(reading: str, rho: float) -> None:
-    method = transition(loss_variant=reading, energy_weight=rho)
+    method = transition(loss_variant=reading, energy_loss_share=rho)
     x, (mask, u) = points(10, 1), noise(10, 2)
 
     def truth() -> Tensor:
@@ -214,7 +214,10 @@ def test_capabilities() -> None:
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"energy_weight": 1.5}, r"energy_weight must lie in \[0, 1\]"),
+        (
+            {"energy_loss_share": 1.5},
+            r"energy_loss_share must lie in \[0, 1\]",
+        ),
         ({"transition_steps": 0}, "transition_steps must be a whole number"),
         ({"code_corruption_prob": 2.0}, "code_corruption_prob is a probability"),
         ({"surrogate_entropy_weight": -1.0}, "surrogate_entropy_weight must be finite"),

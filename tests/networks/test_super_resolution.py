@@ -133,7 +133,10 @@ def test_point_networks_enlarge_and_the_sub_pixel_one_starts_as_the_interpolatio
 
 def test_an_untrained_predictor_predicts_that_the_estimate_is_right():
     network = build_named(
-        "statistics_predictor", "residual", DataSpace((7, 4, 4), "image"), dict(channels=4)
+        "sufficient_statistics_predictor",
+        "residual",
+        DataSpace((7, 4, 4), "image"),
+        dict(channels=4),
     )
     maps = torch.rand(2, 7, 3, 5)
     assert torch.equal(network(maps), maps)

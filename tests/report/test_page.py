@@ -12,7 +12,7 @@ from gibbsian.cli import main
 from gibbsian.config.config import to_json
 from gibbsian.config.recipes import default_config
 from gibbsian.core.records import line, read_record as read_sealed, write_record
-from gibbsian.report import ImageRow, Page, PageImage, Prose, Section, Table, run_page
+from gibbsian.report import ImageRow, Page, PageImage, Prose, Section, Table, run_report_page
 from gibbsian.report.blocks import Fold
 from gibbsian.report.record import read_record
 from tests.cli.conftest import contents
@@ -26,7 +26,7 @@ DOT = PageImage("dot", b"<svg/>", "svg", 10, 10, "a dot")
 
 
 def page_of(*runs) -> str:
-    return report.render_html(run_page([read_record(run) for run in runs]))
+    return report.render_html(run_report_page([read_record(run) for run in runs]))
 
 
 @pytest.fixture(scope="module")
@@ -229,7 +229,7 @@ def test_pictures_do_not_grow_with_the_runs(tmp_path, monkeypatch):
         report.drawn_curves, "figure_image", lambda figure, name, alt: drawn.append(name) or DOT
     )
     records = [read_record(write_run(tmp_path / f"run-{i}", arrays=False)) for i in range(20)]
-    page = run_page(records)
+    page = run_report_page(records)
     assert drawn == ["compared"]
     assert len(page.sections) == 21
 
@@ -327,7 +327,7 @@ def test_whatever_is_damaged_no_other_error_comes(file, tmp_path, monkeypatch):
                 at[place[-1]] = wrong
             write_record(run / file, damaged)
             try:
-                run_page([read_record(run)])
+                run_report_page([read_record(run)])
             except ValueError as error:
                 refused += 1
                 assert str(run) in str(error)

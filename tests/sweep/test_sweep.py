@@ -49,7 +49,7 @@ def space(tmp_path: Path) -> Path:
 
 def command(space: Path, out: Path, *more: str) -> list[str]:
     words = ["sweep", "ebgan", "--data", "ring8", "--search-space", str(space), "--out", str(out)]
-    return [*words, "--objective", "high-quality", "--num-samples", "100", *more]
+    return [*words, "--target-metric", "high-quality", "--num-samples", "100", *more]
 
 
 def test_a_grid_of_runs(space: Path, tmp_path: Path, capsys, monkeypatch) -> None:
@@ -218,8 +218,8 @@ def test_figures_of_pictures() -> None:
         ({"margin": {"low": 1, "high": 2}}, (), "a grid needs lists; margin is a range"),
         ({}, ("--search-strategy", "random"), "give --num-trials"),
         ({}, ("--data", "moons"), "no known modes to cover"),
-        ({}, ("--objective", "i-prime"), "gibbsian classifier"),
-        ({}, ("--objective", "kl"), "kl needs log Z, which is not defined"),
+        ({}, ("--target-metric", "i-prime"), "gibbsian classifier"),
+        ({}, ("--target-metric", "kl"), "kl needs log Z, which is not defined"),
         ({}, ("--classifier", "gone.safetensors"), "gone.safetensors"),
         ({}, ("--workers", "0"), "workers must be at least 1"),
     ],

@@ -210,10 +210,10 @@ def super_resolution(plane: bool) -> dict[str, Any]:
     return {
         "training": {"rounds": 3_000, "batch": 16, "ema": 0.999},
         "upsampler_optimizer": adam,
-        "statistics_predictor_optimizer": adam,
+        "sufficient_statistics_predictor_optimizer": adam,
         "sufficient_statistics_optimizer": adam | {"lr": 1e-4},
         "upsampler": {"channels": 64},
-        "statistics_predictor": {"depth": 1, "channels": 64},
+        "sufficient_statistics_predictor": {"depth": 1, "channels": 64},
     }
 
 

@@ -27,6 +27,9 @@ def enlarged_photographs(factor: int, scale: Scale) -> Config:
         inference_steps=30,
         sufficient_statistics={"name": "squeezenet", "depth": 2},
         upsampler={"channels": 64 if small else 256},
-        statistics_predictor={"depth": 1 if small else 2, "channels": 64 if small else 256},
+        sufficient_statistics_predictor={
+            "depth": 1 if small else 2,
+            "channels": 64 if small else 256,
+        },
         fine_tune_start_round=0 if small else 90_000,
     )

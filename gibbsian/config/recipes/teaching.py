@@ -19,7 +19,7 @@ def plane_lbt(data: str, scale: Scale) -> Config:
         config,
         training={"rounds": 2_000_000 if fine else 1_000_000, "batch": 2048 if fine else 512},
         latent=256,
-        student_repeats=3 if fine else 2,
+        student_trainings_per_round=3 if fine else 2,
         generator=tanh,
         critic=tanh | {"fourier": 0},
         generator_optimizer=adam | {"lr": 1e-3},
@@ -52,9 +52,9 @@ def image_lbt(data: str, scale: Scale) -> Config:
         },
         student_lr=3e-3 if small else 1e-4,
         unroll_steps=1 if small else 5,
-        student_repeats=1 if small else 3,
+        student_trainings_per_round=1 if small else 3,
         gan_weight=1.0,
-        gan_only_rounds=0 if small else 3_000,
+        gan_warmup_rounds=0 if small else 3_000,
         generator_optimizer={"clip_grad_norm": 0.0},
     )
 

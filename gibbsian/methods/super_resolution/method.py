@@ -66,13 +66,13 @@ class SuperResolution(TrainingMethod):
 
     players: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "upsampler": ("upsampler",),
-        "statistics_predictor": ("statistics_predictor",),
+        "sufficient_statistics_predictor": ("sufficient_statistics_predictor",),
         "sufficient_statistics": ("sufficient_statistics",),
     }
     roles: ClassVar[Mapping[str, Role]] = {
         "upsampler": UPSAMPLER,
         "sufficient_statistics": SUFFICIENT_STATISTICS,
-        "statistics_predictor": PREDICTOR,
+        "sufficient_statistics_predictor": PREDICTOR,
     }
     staged: ClassVar[tuple[str, ...]] = ("sufficient_statistics",)
     conditional: ClassVar[bool] = True
@@ -81,7 +81,7 @@ class SuperResolution(TrainingMethod):
         self,
         upsampler: nn.Module,
         sufficient_statistics: nn.Module,
-        statistics_predictor: nn.Module,
+        sufficient_statistics_predictor: nn.Module,
         measure: Measure | Undefined,
         *,
         factor: Factor = 2,
@@ -114,7 +114,7 @@ class SuperResolution(TrainingMethod):
         check_weight("l2_to_initial_statistics", l2_to_initial_statistics)
         self.upsampler = upsampler
         self.sufficient_statistics = sufficient_statistics
-        self.statistics_predictor = statistics_predictor
+        self.sufficient_statistics_predictor = sufficient_statistics_predictor
         self.factor = factor
         self.inference_step_size = inference_step_size
         self.inference_start_noise = inference_start_noise
@@ -160,11 +160,13 @@ class SuperResolution(TrainingMethod):
         if self.fine_tune_start_round == 0 or index < self.fine_tune_start_round:
             yield PlayerUpdate("upsampler", self.upsampler_loss, (x, y))
             self.measure_errors(x, y, index)
-            yield PlayerUpdate("statistics_predictor", self.regression_loss, (x, y))
+            yield PlayerUpdate("sufficient_statistics_predictor", self.regression_loss, (x, y))
         else:
             y_model = self.negatives(x, index, rng)
             yield PlayerUpdate("sufficient_statistics", self.fine_tuning_loss, (x, y, y_model))
-            yield PlayerUpdate("statistics_predictor", self.fine_tuning_loss, (x, y, y_model))
+            yield PlayerUpdate(
+                "sufficient_statistics_predictor", self.fine_tuning_loss, (x, y, y_model)
+            )
 
     @torch.no_grad()
     def measure_errors(self, x: Tensor, y: Tensor, index: int) -> None:
@@ -186,7 +188,7 @@ class SuperResolution(TrainingMethod):
         with torch.no_grad():
             truth = call_frozen(self.sufficient_statistics, y)
             estimated = call_frozen(self.sufficient_statistics, call_frozen(self.upsampler, x))
-        error = (self.statistics_predictor(estimated) - truth) / self.scale
+        error = (self.sufficient_statistics_predictor(estimated) - truth) / self.scale
         untrained = ((estimated - truth) / self.scale).square().mean()
         return Loss(error.square().mean(), {"untrained": untrained})
 
@@ -212,7 +214,8 @@ class SuperResolution(TrainingMethod):
     def predicted(self, x: Tensor) -> Tensor:
         """Phi(x), ``[B, C, h, w] -> [B, K, h', w']``: the predictor on the point estimate's statistics."""
         estimate = call_frozen(self.upsampler, x).detach()
-        prediction: Tensor = self.statistics_predictor(self.sufficient_statistics(estimate))
+        statistics = self.sufficient_statistics(estimate)
+        prediction: Tensor = self.sufficient_statistics_predictor(statistics)
         return prediction
 
     def per_statistic(self, prediction: Tensor, y: Tensor) -> Tensor:
