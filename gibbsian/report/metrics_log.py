@@ -30,7 +30,8 @@ def read_metrics(path: Path, identity: str) -> tuple[Row, ...]:
 
     Of a log longer than ``PARTS * FEWEST`` rows: the first, the last, and in each of ``PARTS`` parts
     those where a curve, which is what has a slash in its name, is largest or smallest. A last line
-    without its end is still being written and is left out. ValueError naming a damaged line.
+    without its end is still being written and is left out. ValueError naming a line that is damaged or
+    not of a later round than the one before it.
     """
     kept: list[Row] = []
     with path.open("rb") as file:
@@ -38,6 +39,7 @@ def read_metrics(path: Path, identity: str) -> tuple[Row, ...]:
         file.seek(0)
         size = os.fstat(file.fileno()).st_size / max(1, len(first)) / PARTS
         alike, number = _alike(first), 1
+        before = -math.inf
         last: Row | None = None
         while lines := list(itertools.islice(file, max(FEWEST, math.ceil(size)))):
             if not lines[-1].endswith(b"\n"):
@@ -49,14 +51,18 @@ def read_metrics(path: Path, identity: str) -> tuple[Row, ...]:
                 found = _extremes(lines, alike, identity)
                 places = _looked_for(lines, identity, path, number) if found is None else found
                 places |= {0} if number == 1 else set()
+            ends = {0, len(lines) - 1}
             rows = {
                 place: _row(lines[place], identity, path, number + place)
-                for place in sorted(places)
+                for place in sorted(places | ends)
             }
-            kept += rows.values()
+            for place, row in rows.items():
+                if row["round"] <= before:
+                    raise _out_of_order(path, number + place)
+                before = row["round"]
+            kept += (rows[place] for place in sorted(places))
             number += len(lines)
-            end = len(lines) - 1
-            last = None if end in rows else _row(lines[end], identity, path, number - 1)
+            last = None if len(lines) - 1 in places else rows[len(lines) - 1]
     return tuple(kept) if last is None else (*kept, last)
 
 
@@ -65,6 +71,7 @@ class Alike:
     """How lines with the same names are read fast: ``curves`` give the numbers that are drawn."""
 
     decoder: msgspec.json.Decoder[Any]
+    round: operator.attrgetter[float]
     curves: tuple[operator.attrgetter[float], ...]
 
 
@@ -83,18 +90,20 @@ def _alike(line: bytes) -> Alike | None:
     except ValueError:  # a name with quotation marks
         return None
     curves = (operator.attrgetter(f"x{i}") for i, name in enumerate(names) if "/" in name)
-    return Alike(msgspec.json.Decoder(row), tuple(curves))
+    index = operator.attrgetter(f"x{names.index('round')}")
+    return Alike(msgspec.json.Decoder(row), index, tuple(curves))
 
 
 def _extremes(lines: Sequence[bytes], alike: Alike | None, identity: str) -> set[int] | None:
-    """Where a curve is largest or smallest; None unless the lines are whole, alike and finite."""
+    """Where a curve is largest or smallest; None unless the lines are whole, alike, finite and in order."""
     if alike is None:
         return None
     try:
         rows = list(map(alike.decoder.decode, lines))
     except msgspec.DecodeError:
         return None
-    if not all_match(lines, identity):
+    rounds = list(map(alike.round, rows))
+    if not all(map(operator.lt, rounds, rounds[1:])) or not all_match(lines, identity):
         return None
     places = set()
     for curve in alike.curves:
@@ -106,6 +115,9 @@ def _extremes(lines: Sequence[bytes], alike: Alike | None, identity: str) -> set
 def _looked_for(lines: Sequence[bytes], identity: str, path: Path, number: int) -> set[int]:
     """The same of any lines, one by one. ValueError naming a damaged one; the first has ``number``."""
     rows = [_row(line, identity, path, n) for n, line in enumerate(lines, number)]
+    for n, (earlier, later) in enumerate(itertools.pairwise(rows), number + 1):
+        if later["round"] <= earlier["round"]:
+            raise _out_of_order(path, n)
     places: set[int] = set()
     for name in set().union(*rows):
         if "/" in name:
@@ -132,6 +144,13 @@ def _damaged(path: Path, number: int) -> ValueError:
     return ValueError(
         f"{path} is damaged: line {number} is not a logged round; take the line out, or restore the "
         "file from a copy"
+    )
+
+
+def _out_of_order(path: Path, number: int) -> ValueError:
+    return ValueError(
+        f"{path} is damaged: line {number} is no later round than the line before it; take out what stands "
+        "twice, or restore the file from a copy"
     )
 
 

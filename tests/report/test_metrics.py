@@ -98,6 +98,15 @@ def test_a_line_of_another_type_is_named(value, tmp_path):
         read_metrics(path, RUN)
 
 
+@pytest.mark.parametrize("n", [5, 40_000])
+@pytest.mark.parametrize("place", [0.0, 0.5, 1.0])
+def test_a_line_that_stands_twice_is_named(n, place, tmp_path):
+    rows, at = noise(n), int(place * (n - 1))
+    path = write(tmp_path / "m.jsonl", rows[: at + 1] + rows[at:])
+    with pytest.raises(ValueError, match=rf"line {at + 2} is no later round"):
+        read_metrics(path, RUN)
+
+
 def test_a_line_that_is_being_written_is_left_out(tmp_path):
     for n in (5, 20_000):
         path = write(tmp_path / "m.jsonl", noise(n))
@@ -145,4 +154,4 @@ def test_few_lines_are_read_one_by_one(tmp_path, monkeypatch):
     row = metrics_log._row
     monkeypatch.setattr(metrics_log, "_row", lambda *where: read.append(where) or row(*where))
     read_metrics(write(tmp_path / "m.jsonl", noise(20_000)), RUN)
-    assert len(read) <= 5 * PARTS + 10  # two ends of two curves in each part, and its last line
+    assert len(read) <= 6 * PARTS + 10  # two ends of two curves in each part, and its last line
