@@ -154,4 +154,6 @@ def test_few_lines_are_read_one_by_one(tmp_path, monkeypatch):
     row = metrics_log._row
     monkeypatch.setattr(metrics_log, "_row", lambda *where: read.append(where) or row(*where))
     read_metrics(write(tmp_path / "m.jsonl", noise(20_000)), RUN)
-    assert len(read) <= 6 * PARTS + 10  # two ends of two curves in each part, and its last line
+    assert (
+        len(read) <= 6 * PARTS + 10
+    )  # two ends of two curves in each part, its first and last lines
