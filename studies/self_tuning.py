@@ -11,8 +11,8 @@ L = 10 is the default, and L from {5, 10, 20, 40, 80} with the most effective dr
 finds who tries all five. Then come 2 000 gradients, but at least 40 steps. The efficiency is the smallest
 bulk effective sample size of all coordinates and their squares, per chain and 1 000 gradients after the
 warm-up, the mean of three seeds, of which
-two have been run so far and one of the logistic regression. Fixed before the first run, which had one seed: MEADS
-*pays* where it has
+two have been run so far and one of the logistic regression. Fixed before the first run, which had one seed:
+MEADS *pays* where it has
 more than HMC with L = 10; it becomes a kernel of ``gibbsian sample --refine`` only if it does on every
 target.
 """
