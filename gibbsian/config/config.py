@@ -56,7 +56,7 @@ def load_method(spec: str) -> type[TrainingMethod]:
     cls = import_named(spec, "method")
     if not (isinstance(cls, type) and issubclass(cls, TrainingMethod)):
         raise ValueError(
-            f"{spec} is no method; it must name a class derived from gibbsian.core.Method"
+            f"{spec} is no method; it must name a class derived from gibbsian.core.TrainingMethod"
         )
     for attribute in ("players", "roles"):
         if not hasattr(cls, attribute):

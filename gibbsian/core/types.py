@@ -22,7 +22,7 @@ Energy = Callable[[Tensor], Tensor]
 """E: ``[B, *event] -> [B]``, low where the model is probable."""
 
 Gradients = Mapping[str, Tensor]
-"""Parameter name (as in ``Method.named_parameters``) -> gradient."""
+"""Parameter name (as in ``TrainingMethod.named_parameters``) -> gradient."""
 
 
 @dataclass(frozen=True)

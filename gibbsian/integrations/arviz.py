@@ -13,7 +13,7 @@ from gibbsian.samplers import Chains
 def to_inference_data(chains: Chains[Any], name: str = "x") -> Any:
     """An ``arviz.InferenceData``: the draws as variable ``name`` of its group ``posterior``.
 
-    Where ``run`` was told to ``record``, the group ``sample_stats`` says of each draw how it came
+    Where ``run_chains`` was told to ``record``, the group ``sample_stats`` says of each draw how it came
     about: ``acceptance_rate``, ``diverging`` and ``step_size``, all under ArviZ's names. Raises
     ImportError, naming the extra, where ArviZ is not installed.
     """

@@ -155,7 +155,7 @@ def build_network(role: str, name: str, options: Mapping[str, Any], **known: Any
 def build_from(
     networks: Mapping[str, Builder], role: str, name: str, options: Mapping[str, Any], **known: Any
 ) -> nn.Module:
-    """As ``build``, from builders by name."""
+    """As ``build_network``, from builders by name."""
     if "latent" in known and known["latent"] < 1:
         article = "an" if role[0] in "aeiou" else "a"
         raise ValueError(

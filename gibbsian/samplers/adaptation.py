@@ -50,7 +50,7 @@ def adapt_step_size(
     scale: bool = True,
     groups: int = 1,
 ) -> ChainState:
-    """Warm up: ``steps`` steps that tune step size and scale; the state to ``run`` from.
+    """Warm up: ``steps`` steps that tune step size and scale; the state to ``run_chains`` from.
 
     The mean acceptance of all chains drives dual averaging to ``target_acceptance`` (near 0.57 for
     MALA, 0.65 to 0.8 for HMC, 0.23 to 0.44 for random walks). With ``scale`` the scale becomes the

@@ -34,7 +34,7 @@ class RBM:
     """E(v, h) = -a.v - b.h - v W h on joint states x = (v, h) (Smolensky, 1986; Hinton, 2002).
 
     ``weight [n_visible, n_hidden]`` W, ``visible_bias`` a, ``hidden_bias`` b. It is linear in its
-    parameters, so that a ``AnnealingPath`` between two RBMs is at every beta an RBM again.
+    parameters, so that an ``AnnealingPath`` between two RBMs is at every beta an RBM again.
     """
 
     weight: Tensor
@@ -86,7 +86,7 @@ def block_gibbs(
     rbm, base = (path.energy, path.base) if path else (energy, None)
     if not isinstance(rbm, RBM) or not isinstance(base, RBM | None):
         raise ValueError(
-            "block Gibbs sampling needs the conditionals of an RBM, or of a Path between two; use "
+            "block Gibbs sampling needs the conditionals of an RBM, or of an AnnealingPath between two; use "
             "gibbs_with_gradients or discrete_mala for another energy on binary vectors"
         )
     evaluate = Evaluate(energy, gradient=False)

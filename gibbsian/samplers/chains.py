@@ -1,4 +1,4 @@
-"""Running a kernel: ``run`` and what it returns, ``Chains``."""
+"""Running a kernel: ``run_chains`` and what it returns, ``Chains``."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from gibbsian.samplers.summary import ChainSummary, summarise_chains
 class Chains(Generic[S]):
     """The draws of many chains and how they went.
 
-    ``draws [kept, chains, *event]``; ``state``: the last one, from which ``run`` can go on;
+    ``draws [kept, chains, *event]``; ``state``: the last one, from which ``run_chains`` can go on;
     ``acceptance [chains]``: mean acceptance probability; ``divergences [chains]``: how many
-    proposals were broken (``Info.diverging``); ``evaluations``: energy or gradient evaluations per
+    proposals were broken (``TransitionInfo.diverging``); ``evaluations``: energy or gradient evaluations per
     chain in all; ``superchains``: how many groups of chains shared their start, 0 for none.
-    ``record``: where ``run`` was asked for it, per kept draw ``[kept, chains]`` the ``acceptance_rate``
+    ``record``: where ``run_chains`` was asked for it, per draw ``[kept, chains]`` the ``acceptance_rate``
     of the steps since the draw before, whether one of them was ``diverging``, and the ``step_size``
     (NaN for kernels without). ``start_std [*event]``: the spread of the start points, None for one
     chain; ``exact``: whether the kernel keeps its target.

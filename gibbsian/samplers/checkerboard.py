@@ -32,7 +32,8 @@ def checkerboard_gibbs(
     For energies that are linear in the state of each site, with no term that joins two sites of one
     colour, such as Ising and Potts lattices: minus the gradient is then the log-odds of a site's states
     given all other sites. ``colours``: booleans that broadcast to an event. States are bits, or with
-    ``categories`` one-hot along the first axis of an event, ``[B, q, *sites]``. Along a ``Path`` both
+    ``categories`` one-hot along the first axis of an event, ``[B, q, *sites]``. Along an ``AnnealingPath``
+    both
     ends must be such energies. Two gradients a step.
     """
     evaluate = Evaluate(energy)

@@ -75,7 +75,7 @@ def sir(
     """Sampling-importance-resampling (Rubin, 1988): n of the candidates, by weight.
 
     As the number of candidates grows the draws become exact; ``candidates`` of at least 10 n is
-    usual. They are not independent where candidates repeat. ``log_z`` is that of ``importance``.
+    usual. They are not independent where candidates repeat. ``log_z`` is that of ``importance_sampling``.
     """
     weighted = importance_sampling(energy, proposal, candidates, rng)
     assert weighted.log_weight is not None

@@ -52,7 +52,7 @@ class ChainState:
     kernel uses none); ``step_size`` h and ``beta``, each 0-d or ``[B]``; ``scale``, 0-d or
     ``[*event]``: the length of each coordinate (the inverse mass matrix is diag(scale^2));
     ``velocity [B, *event]`` of kinetic Langevin; ``base [B]`` and ``base_grad``: V(x) and its
-    gradient on a ``AnnealingPath``.
+    gradient on an ``AnnealingPath``.
     """
 
     x: Tensor
@@ -127,7 +127,7 @@ class TransitionInfo:
 
 @dataclass(frozen=True, slots=True)
 class MarkovKernel(Generic[S]):
-    """``init(x0 [B, *event]) -> state`` and ``step(state, rng) -> (state, Info)``, both pure.
+    """``init(x0 [B, *event]) -> state`` and ``step(state, rng) -> (state, TransitionInfo)``, both pure.
 
     Where ``noise(state, rng)`` and ``move(state, noise)`` are given, a step is one after the other.
     ``exact``: whether a step leaves the target invariant, which unadjusted kernels do not.

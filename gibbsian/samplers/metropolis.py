@@ -87,7 +87,7 @@ def independence_metropolis(
     """Independence Metropolis-Hastings (Hastings, 1970): x' ~ q whatever x is. Exact.
 
     Accepted with probability min(1, w(x') / w(x)), w = exp(-Phi) / q. One energy evaluation and two
-    of q a step. The MH-GAN is this kernel on a ``pullback`` with the latent prior as proposal.
+    of q a step. The MH-GAN is this kernel on a ``latent_energy`` with the latent prior as proposal.
 
     Raises ValueError if the proposal has no density.
     """

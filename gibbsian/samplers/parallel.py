@@ -32,12 +32,12 @@ def parallel_tempering(
     ``betas``: R inverse temperatures, falling from 1. One step moves every replica by ``kernel`` at
     its own beta, then exchanges the neighbours (0,1), (2,3), ... and after them (1,2), (3,4), ...
     Neighbours i, j exchange with probability min(1, exp((beta_i - beta_j) (g_i - g_j))), where
-    g = ``energy_gap``. Along a ``AnnealingPath`` the hottest replicas sample its base, and beta may end at
-    0. ``Info.swaps [R - 1]``: mean acceptance per pair; aim at 0.2 or more everywhere.
+    g = ``energy_gap``. Along an ``AnnealingPath`` the hottest replicas sample its base, and beta may end at
+    0. ``TransitionInfo.swaps [R - 1]``: mean acceptance per pair; aim at 0.2 or more everywhere.
 
     The step size at beta is the kernel's times beta^-step_power, at most 100 times: 1 suits
-    Langevin, 1/2 HMC and random walks, 0 a ``AnnealingPath``. To tune one per temperature, warm up the inner
-    state: ``adapt(kernel, start.inner, steps, rng, groups=R, scale=False)``.
+    Langevin, 1/2 HMC and random walks, 0 an ``AnnealingPath``. To tune one per temperature, warm up the inner
+    state: ``adapt_step_size(kernel, start.inner, steps, rng, groups=R, scale=False)``.
 
     Raises ValueError unless betas fall strictly from 1 to a value >= 0.
     """

@@ -1,4 +1,4 @@
-"""Annealed importance sampling and sequential Monte Carlo along a ``AnnealingPath`` from V to U.
+"""Annealed importance sampling and sequential Monte Carlo along an ``AnnealingPath`` from V to U.
 
 Both start at exact draws from exp(-V) and estimate log Z_1 / Z_0, Z_0 and Z_1 the integrals of
 exp(-V) and exp(-U). ``runs`` independent repetitions of n particles each share one batch of

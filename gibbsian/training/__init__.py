@@ -1,6 +1,6 @@
 """How one move is made; the loop; checkpoints; processes; loggers.
 
-Knows only Method: imports core alone.
+Knows only TrainingMethod: imports core alone.
 """
 
 from gibbsian.training.checkpoints import restore_checkpoint, save_checkpoint

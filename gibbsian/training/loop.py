@@ -117,7 +117,7 @@ def fit(
     with each logged row, whether or not there is a file. Checkpoints are copied between two rounds
     and written by a thread while the next are played. ``on_save`` is called by process 0 at each: it
     takes its own copy and returns what that thread calls once the checkpoint is written. Raises
-    NonFiniteError (the last good checkpoint stays), Interrupted (after saving) on SIGINT or SIGTERM,
+    NonFiniteError (the last good checkpoint stays), TrainingInterrupted (after saving) on SIGINT or SIGTERM,
     and, one round later, OSError where a checkpoint could not be written (the one before stays).
     """
     device = progress.stepper.device
@@ -209,8 +209,8 @@ def _round(progress: Progress, options: TrainingOptions) -> dict[str, Tensor]:
     still = set(progress.method.players) - moved - set(progress.method.staged)
     if progress.index == 0 and still:
         raise ValueError(
-            f"player {min(still)!r} does not move in the first round: yield a Move of it in `round`, or "
-            "name it in `staged` if its turn comes later"
+            f"player {min(still)!r} does not move in the first round: yield a PlayerUpdate of it in `round`, "
+            "or name it in `staged` if its turn comes later"
         )
     if progress.average:
         parameters = [p.detach() for p in progress.method.parameters()]

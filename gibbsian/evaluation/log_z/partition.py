@@ -60,14 +60,15 @@ def log_partition(
     is (the data will do). ``samples [N, *event]``: draws of the model itself, which serve as such
     points too; ``exact`` says that they are independent and exact, and makes the upper side a bound in
     expectation. ``effort``: quick, normal or high, or its numbers. ``variational``: further estimates
-    by name (`variational_lower`, `strongly_convex_upper`, `latent_log_sobolev_upper`), which `join`
+    by name (`log_z_lower_variational`, `log_z_upper_strong_convexity`,
+    `log_z_upper_log_sobolev`), which `join`
     puts beside these.
 
     One to three dimensions, and few binary variables: quadrature or enumeration. Beyond, a mixture
     of Student t distributions is fitted to the points and bridged with the target (`mixture_log_z`);
     where none are given, sequential Monte Carlo finds some from a Box or a Gaussian base. Binary
     vectors, a ``proposal`` (a normalised distribution to start from, with ``sample(n, rng)`` and
-    ``log_density(x)``, or a torch distribution), a ``kernel`` (makes a sampler of a ``Path``) or
+    ``log_density(x)``, or a torch distribution), a ``kernel`` (makes a sampler of an ``AnnealingPath``) or
     ``methods`` by name: the estimators named, all but quadrature by default, as `combine` joins them.
 
     The lower side is a bound in expectation, the upper one an estimate unless samples are exact. All
