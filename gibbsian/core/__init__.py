@@ -41,16 +41,24 @@ __all__ = [
     "TrainingMethod",
 ]
 
-OF_NAMES = ("did_you_mean", "nearest")
-OF_TYPES = ("Energy", "Gradients", "Side", "Standing", "check_energy", "standard_normal")
+HOMES = {name: "names" for name in ("did_you_mean", "nearest")} | {
+    name: "types"
+    for name in (
+        *__all__,
+        "Energy",
+        "Gradients",
+        "Side",
+        "Standing",
+        "check_energy",
+        "standard_normal",
+    )
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name in OF_NAMES:
-        return getattr(importlib.import_module("gibbsian.core.names"), name)
-    if name in OF_TYPES or name in __all__:
-        return getattr(importlib.import_module("gibbsian.core.types"), name)
-    raise AttributeError(f"module 'gibbsian.core' has no attribute {name!r}")
+    if name not in HOMES:
+        raise AttributeError(f"module 'gibbsian.core' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"gibbsian.core.{HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

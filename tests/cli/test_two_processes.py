@@ -1,5 +1,7 @@
 """``gibbsian train`` under torchrun: two processes end with the same bits, except local buffers."""
 
+from pathlib import Path
+
 import torch
 
 from gibbsian.core.tensor_files import read_tensors
@@ -22,23 +24,26 @@ def test_every_method_in_two_processes(tmp_path):
         assert any(key.startswith("optimizer/") for key in one)
 
 
+def trained(run: Path, rounds: int) -> tuple[str, ...]:
+    """A short run of cd, as words of a command."""
+    data = ("--data", "ring8", "--max-rows", "500", "--batch", "32", "--chains", "32")
+    return (
+        "gibbsian",
+        "train",
+        "cd",
+        *data,
+        "--rounds",
+        str(rounds),
+        "--out",
+        str(run),
+        "--device",
+        "cpu",
+    )
+
+
 def test_the_command_line_works_unchanged(tmp_path):
     run = tmp_path / "run"
-    words = (
-        "--data",
-        "ring8",
-        "--max-rows",
-        "500",
-        "--rounds",
-        "30",
-        "--batch",
-        "32",
-        "--out",
-        run,
-    )
-    done = torchrun(
-        "gibbsian", "train", "cd", *map(str, words), "--chains", "32", "--device", "cpu"
-    )
+    done = torchrun(*trained(run, rounds=30))
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stderr.count("model saved in") == 1
     state = {path.name for path in (run / "state").iterdir()}
@@ -49,21 +54,7 @@ def test_the_command_line_works_unchanged(tmp_path):
 def test_a_run_that_was_killed_while_its_first_files_were_written(tmp_path):
     """One process had written its file and the other had not: it goes on, to the same bits."""
     run, last = tmp_path / "run", [f"round-00000020.rank{rank}.safetensors" for rank in (0, 1)]
-    words = (
-        "--data",
-        "ring8",
-        "--max-rows",
-        "500",
-        "--rounds",
-        "20",
-        "--batch",
-        "32",
-        "--out",
-        run,
-    )
-    done = torchrun(
-        "gibbsian", "train", "cd", *map(str, words), "--chains", "32", "--device", "cpu"
-    )
+    done = torchrun(*trained(run, rounds=20))
     assert done.returncode == 0, done.stderr[-3000:]
     expected = [read_tensors(run / "state" / name)[0] for name in last]
     for written in (0, 1):
