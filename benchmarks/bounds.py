@@ -31,34 +31,40 @@ from gibbsian.training.stepper import Stepper
 REPEATS = 7
 EIGHTH = "an eighth of the rows"
 BOUNDS: dict[str, dict[str, Any]] = {
-    "none (log-det)": {"entropy_bound": "log-det", "energy_penalty": "none"},
-    "none (singular, 2 iterations)": {"entropy_bound": "singular", "energy_penalty": "none"},
-    f"none (log-det, {EIGHTH})": {"entropy_bound": "log-det", "energy_penalty": "none"},
-    f"none (singular, 2 iterations, {EIGHTH})": {
-        "entropy_bound": "singular",
-        "energy_penalty": "none",
+    "none (log-det)": {"entropy_lower_bound": "log-det", "upper_bound_penalty": "none"},
+    "none (singular, 2 iterations)": {
+        "entropy_lower_bound": "singular",
+        "upper_bound_penalty": "none",
     },
-    "none (encoder)": {"entropy_bound": "encoder", "energy_penalty": "none"},
-    "none (InfoNCE)": {"entropy_bound": "infonce", "energy_penalty": "none"},
+    f"none (log-det, {EIGHTH})": {"entropy_lower_bound": "log-det", "upper_bound_penalty": "none"},
+    f"none (singular, 2 iterations, {EIGHTH})": {
+        "entropy_lower_bound": "singular",
+        "upper_bound_penalty": "none",
+    },
+    "none (encoder)": {"entropy_lower_bound": "encoder", "upper_bound_penalty": "none"},
+    "none (InfoNCE)": {"entropy_lower_bound": "infonce", "upper_bound_penalty": "none"},
     "gradient penalty (log-det)": {
-        "entropy_bound": "log-det",
-        "energy_penalty": "gradient-penalty",
+        "entropy_lower_bound": "log-det",
+        "upper_bound_penalty": "gradient-penalty",
     },
     "gradient penalty (singular, 2 iterations)": {
-        "entropy_bound": "singular",
-        "energy_penalty": "gradient-penalty",
+        "entropy_lower_bound": "singular",
+        "upper_bound_penalty": "gradient-penalty",
     },
     f"gradient penalty (log-det, {EIGHTH})": {
-        "entropy_bound": "log-det",
-        "energy_penalty": "gradient-penalty",
+        "entropy_lower_bound": "log-det",
+        "upper_bound_penalty": "gradient-penalty",
     },
     f"gradient penalty (singular, 2 iterations, {EIGHTH})": {
-        "entropy_bound": "singular",
-        "energy_penalty": "gradient-penalty",
+        "entropy_lower_bound": "singular",
+        "upper_bound_penalty": "gradient-penalty",
     },
-    "denoising (encoder)": {"entropy_bound": "encoder", "energy_penalty": "denoising"},
-    "diffusion (encoder)": {"entropy_bound": "encoder", "energy_penalty": "diffusion"},
-    "zero-centred (log-det)": {"entropy_bound": "log-det", "energy_penalty": "zero-centred"},
+    "denoising (encoder)": {"entropy_lower_bound": "encoder", "upper_bound_penalty": "denoising"},
+    "diffusion (encoder)": {"entropy_lower_bound": "encoder", "upper_bound_penalty": "diffusion"},
+    "zero-centred (log-det)": {
+        "entropy_lower_bound": "log-det",
+        "upper_bound_penalty": "zero-centred",
+    },
 }
 
 
@@ -98,9 +104,9 @@ def settings(space: DataSpace, latent: int) -> dict[str, Any]:
     """Networks and latent dimension of both contestants."""
     if space.kind == "vector":
         net = {"width": 128, "depth": 3}
-        return {"latent": latent, "energy": net, "generator": net}
+        return {"latent_dim": latent, "energy": net, "generator": net}
     net = {"channels": 16}
-    return {"latent": latent, "energy": net, "generator": net}
+    return {"latent_dim": latent, "energy": net, "generator": net}
 
 
 def measure(space: DataSpace, latent: int, batch: int, rounds: int) -> dict[str, list[float]]:

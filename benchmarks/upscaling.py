@@ -38,22 +38,22 @@ from gibbsian.models.upscaling import enlarge
 FACTOR = 3
 SPACE = DataSpace((1, 48, 48), "image", (-1.0, 1.0))
 WAYS: Mapping[str, Mapping[str, Any]] = {
-    "point estimate": {"inference_method": "point"},
+    "point estimate": {"upscaling_method": "point"},
     "TV, 300 steps": {
-        "inference_method": "variational",
+        "upscaling_method": "variational",
         "total_variation_weight": 0.001,
-        "inference_steps": 300,
+        "upscaling_steps": 300,
     },
-    "scattering, order 1, 10 steps": {"inference_steps": 10},
-    "scattering, order 1, 50 steps": {"inference_steps": 50},
-    "scattering, order 2, 50 steps": {"inference_steps": 50, "sufficient_statistics": {"order": 2}},
+    "scattering, order 1, 10 steps": {"upscaling_steps": 10},
+    "scattering, order 1, 50 steps": {"upscaling_steps": 50},
+    "scattering, order 2, 50 steps": {"upscaling_steps": 50, "sufficient_statistics": {"order": 2}},
     "SqueezeNet, stage 2, 50 steps": {
-        "inference_steps": 50,
+        "upscaling_steps": 50,
         "sufficient_statistics": {"name": "squeezenet", "depth": 2},
     },
     "scattering, order 1, Langevin, 50 steps": {
-        "inference_steps": 50,
-        "inference_method": "langevin",
+        "upscaling_steps": 50,
+        "upscaling_method": "langevin",
     },
 }
 SIDE, REPEATS = 120, 3
@@ -94,7 +94,7 @@ def peak(way: str, height: int, width: int) -> float:
     picture = photograph(3, height // FACTOR, width // FACTOR)
     model = model_of(way)
     assert isinstance(model.method, SuperResolution)
-    model.method.adjust(inference_steps=2)
+    model.method.adjust(upscaling_steps=2)
     enlarge(model, picture, Generator().manual_seed(0))
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 

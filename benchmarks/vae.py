@@ -35,7 +35,7 @@ from gibbsian.core import DataSpace
 from gibbsian.evaluation.log_z.directed import mean_weights
 from gibbsian.methods import VAE
 from gibbsian.models.build import assemble
-from gibbsian.training import fit, start_training
+from gibbsian.training import fit, prepare_training
 
 REPEATS, SEEDS = 5, 3
 ROWS, HELD_OUT, BATCH, RATE = 10_000, 1_000, 100, 1e-3
@@ -48,7 +48,7 @@ def configured(data: str, seed: int) -> Config:
     return replace(
         plain("vae", data),
         training={"batch": BATCH, "seed": seed, "device": "cpu", "save_every": 0},
-        latent=20,
+        latent_dim=20,
         decoder=tanh,
         encoder=tanh,
         model_optimizer={"name": "adam", "lr": RATE},
@@ -59,7 +59,7 @@ def ours(method: VAE, config: Config, data: Any, rows: int) -> Epoch:
     """One epoch of the loop."""
     stream = datasets.BatchStream(data.train[:rows], data.transform, BATCH, config.training.seed)
     optimizer = {"model": config.model_optimizer}  # type: ignore[attr-defined]
-    progress = start_training(method, optimizer, config.training, stream)
+    progress = prepare_training(method, optimizer, config.training, stream)
 
     def epoch() -> object:
         rounds = progress.index + rows // BATCH

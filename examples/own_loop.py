@@ -14,8 +14,12 @@ from gibbsian.networks import build_energy
 steps = 20 if "--quick" in sys.argv else 1_000
 torch.manual_seed(0)  # the network's first weights
 moons, rng = known_density("moons"), torch.Generator().manual_seed(0)
-energy = build_energy("confined", DataSpace((2,), "vector"), fourier=64, confinement_std=2.0)
-method = ContrastiveDivergence(energy, RealSpace((2,)), sampler=SamplerOptions(mh_scale=1.0))
+energy = build_energy(
+    "confined", DataSpace((2,), "vector"), fourier_features=64, confinement_std=2.0
+)
+method = ContrastiveDivergence(
+    energy, RealSpace((2,)), sampler=SamplerOptions(metropolis_step_std=1.0)
+)
 optimizer = torch.optim.Adam(energy.parameters(), 1e-3)
 x_model = method.noise_points(512, rng)
 for _ in range(steps):

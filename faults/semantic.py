@@ -125,8 +125,8 @@ FAULTS = [
     ),
     Fault(
         "gibbsian/methods/bidirectional.py",
-        "value + relu(gap - self.energy_penalty_margin)",
-        "value - relu(gap - self.energy_penalty_margin)",
+        "value + relu(gap - self.upper_bound_penalty_margin)",
+        "value - relu(gap - self.upper_bound_penalty_margin)",
         ("tests/methods/test_bidirectional.py::test_the_energy_descends_the_upper_bound",),
     ),
     Fault(
@@ -557,7 +557,7 @@ FAULTS = [
     ),
     Fault(
         "gibbsian/methods/lbt.py",
-        "Loss(self.gan_weight * non_saturating",
+        "Loss(self.gan_loss_weight * non_saturating",
         "Loss(non_saturating",
         ("tests/methods/test_lbt.py::test_generator_loss_is_the_papers",),
     ),
@@ -569,7 +569,7 @@ FAULTS = [
     ),
     Fault(
         "gibbsian/methods/vae.py",
-        'log_mean_exp(f) if self.gradient_estimator == "importance-weighted" else f',
+        'log_mean_exp(f) if self.elbo_gradient_estimator == "importance-weighted" else f',
         "f",
         ("tests/methods/test_vae.py::test_the_gradient_is_that_of_the_written_out_bound",),
     ),

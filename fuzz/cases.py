@@ -142,7 +142,17 @@ def given(rng: random.Random, corpus: Corpus, folder: Path) -> Case:
     more = rng.choice(
         (("--mask", "left"), ("--mask", "picture.png"), ("--latent-traversal", "3"), ())
     )
-    words = ("sample", "run", "-n", "2", "--output", "out.png", "--given", "picture.png", *more)
+    words = (
+        "sample",
+        "run",
+        "-n",
+        "2",
+        "--output",
+        "out.png",
+        "--condition-on",
+        "picture.png",
+        *more,
+    )
     return Case("given", what, (Step((*words, "--device", "cpu")),))
 
 

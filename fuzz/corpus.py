@@ -39,14 +39,14 @@ RUNS: Mapping[str, tuple[str, ...]] = {
             "8",
             "--sampler.steps",
             "2",
-            "--sampler.sample-steps",
+            "--sampler.sampling-steps",
             "2",
         ),
         *("--energy.width", "8"),
     ),
     "game": (
         *("vgan", "--data", "ring8", "--max-rows", "300", "--energy.width", "8"),
-        *("--generator.width", "8", "--energy.fourier", "4"),
+        *("--generator.width", "8", "--energy.fourier-features", "4"),
     ),
     "pictures": ("vae", "--data", "pictures.zip"),
 }
@@ -58,7 +58,7 @@ DEEDS: Mapping[str, tuple[str, ...]] = {
     "score": ("score", "run", "ROWS", "--output", "scores.csv", "--device", "cpu"),
     "sample": ("sample", "run", "-n", "8", "--output", "samples.npy", "--device", "cpu"),
     "refine": (
-        *("sample", "run", "-n", "4", "--refine", "mala", "--steps", "20"),
+        *("sample", "run", "-n", "4", "--refine", "mala", "--mcmc-steps", "20"),
         *("--output", "samples.npy", "--device", "cpu"),
     ),
     "resume": ("train", "--resume", "run", "--rounds", "6", "--device", "cpu"),

@@ -35,9 +35,16 @@ from fuzz.execute import NO_LIMITS, end, execute, start, warm_up
 
 DATA = {"bihm": "digits-4-binary", "super-resolution": "digits"}
 SMALL: Mapping[str, Any] = {
-    **{"width": 16, "experts": 8, "layers": "8,4", "channels": 4, "orientations": 2, "fourier": 4},
-    **{"chains": 32, "steps": 2, "sample_steps": 2, "negative_steps": 2},
-    **{"inference_steps": 2, "energy_burst_steps": 2, "fine_tune_start_round": 20},
+    **{
+        "width": 16,
+        "num_experts": 8,
+        "layer_sizes": "8,4",
+        "channels": 4,
+        "orientations": 2,
+        "fourier_features": 4,
+    },
+    **{"chains": 32, "steps": 2, "sampling_steps": 2, "negative_steps": 2},
+    **{"upscaling_steps": 2, "energy_burst_steps": 2, "fine_tune_start_round": 20},
 }
 TRAINING = {"rounds": 60, "batch": 32, "save_every": 5, "log_every": 5, "seed": 1, "device": "cpu"}
 WIDE = {"width": 700, "depth": 3}

@@ -44,7 +44,7 @@ from gibbsian.evaluation.log_z.posterior import posterior_likelihood
 from gibbsian.methods import VAE
 from gibbsian.methods.mcem import MonteCarloEM
 from gibbsian.models.build import assemble, whole
-from gibbsian.training import fit, start_training
+from gibbsian.training import fit, prepare_training
 from gibbsian.training.checkpoints import Progress
 from studies.harness import RESULTS, Result, Study, run_study
 
@@ -65,8 +65,8 @@ def configured(
         plain("vae", data),
         box_half_width="none",
         training={"batch": BATCH, "device": "cpu", "save_every": 0},
-        latent=latent,
-        gradient_estimator=estimator,
+        latent_dim=latent,
+        elbo_gradient_estimator=estimator,
         decoder=tanh,
         encoder=tanh,
         model_optimizer={"name": "adagrad", "lr": rate, "weight_decay": 1.0 / rows},
@@ -81,7 +81,7 @@ def begun(method: TrainingMethod, config: Config, data: Dataset, seed: int) -> P
             parameter.copy_(STD * torch.randn(parameter.shape, generator=rng))
     stream = BatchStream(data.train, data.transform, BATCH, seed)
     training = dataclasses.replace(config.training, seed=seed)
-    return start_training(method, {"model": getattr(config, "model_optimizer")}, training, stream)  # noqa: B009
+    return prepare_training(method, {"model": getattr(config, "model_optimizer")}, training, stream)  # noqa: B009
 
 
 def marks(progress: Progress, config: Config, seen: tuple[int, ...]) -> Iterator[int]:

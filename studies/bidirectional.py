@@ -45,7 +45,7 @@ from gibbsian.models.build import assemble, resolve
 from gibbsian.models.evaluate import model_kl
 from gibbsian.models.model import Model
 from gibbsian.samplers import adapt_step_size, energy_with_base_measure, mala, run_chains
-from gibbsian.training import fit, start_training
+from gibbsian.training import fit, prepare_training
 from gibbsian.training.checkpoints import Progress
 from studies.baselines import coverage, sample_error
 from studies.harness import RESULTS, Result, Study, run_study
@@ -55,7 +55,7 @@ SEEDS = range(3)
 MARKS = 8
 DRAWS = 4_096
 SAMPLES = 25_000
-GENERATOR = {"depth": 3, "fourier": 32, "fourier_scale": 2.0}
+GENERATOR = {"depth": 3, "fourier_features": 32, "fourier_scale": 2.0}
 ADAM = {"lr": 1e-3, "betas": (0.5, 0.9), "lr_schedule": "cosine"}
 
 
@@ -65,7 +65,7 @@ def pairing(name: str, **options: Any) -> Config:
         "energy": PLANE,
         "generator": GENERATOR,
         "encoder": {"depth": 3},
-        "latent": 4,
+        "latent_dim": 4,
         "output_noise_std": 0.03 if name == "grid25" else 0.05,
         "energy_optimizer": ADAM,
         "generator_optimizer": ADAM,
@@ -77,26 +77,26 @@ def pairing(name: str, **options: Any) -> Config:
 def pairings(name: str) -> dict[str, Config]:
     """Row of the table -> configuration on the data set ``name``: the pairings and the baselines."""
     M = WEIGHTS[name]
-    rough = {"energy_penalty": "denoising", "energy_penalty_weight": M}
+    rough = {"upper_bound_penalty": "denoising", "upper_bound_penalty_weight": M}
     smooth = {
-        "energy_penalty": "diffusion",
-        "energy_penalty_weight": 50.0,
-        "diffusion_source": "data",
-        "diffusion_noise_min": LOWEST[name],
+        "upper_bound_penalty": "diffusion",
+        "upper_bound_penalty_weight": 50.0,
+        "diffused_points": "data",
+        "score_matching_noise_min": LOWEST[name],
     }
-    exact = {"entropy_bound": "log-det", "latent": 2}
-    folded = {"energy_penalty": "gradient-penalty", "energy_penalty_weight": 0.1}
-    nets = {"generator": GENERATOR, "latent": 4}
+    exact = {"entropy_lower_bound": "log-det", "latent_dim": 2}
+    folded = {"upper_bound_penalty": "gradient-penalty", "upper_bound_penalty_weight": 0.1}
+    nets = {"generator": GENERATOR, "latent_dim": 4}
     return {
         "log-det x gradient penalty": pairing(name, **exact, **folded),
         "the same, no Fourier features in G": pairing(
             name, **exact, **folded, generator={"depth": 3}
         ),
         "log-det x diffusion": pairing(name, **exact, **smooth),
-        "encoder x denoising": pairing(name, entropy_bound="encoder", **rough),
-        "encoder x diffusion": pairing(name, entropy_bound="encoder", **smooth),
+        "encoder x denoising": pairing(name, entropy_lower_bound="encoder", **rough),
+        "encoder x diffusion": pairing(name, entropy_lower_bound="encoder", **smooth),
         "zero-centred penalty": pairing(
-            name, **exact, energy_penalty="zero-centred", energy_penalty_weight=0.1
+            name, **exact, upper_bound_penalty="zero-centred", upper_bound_penalty_weight=0.1
         ),
         "VGAN": replace(default_config("vgan", name), **nets),
         "Wasserstein GAN": replace(
@@ -129,8 +129,11 @@ LONG = {BEST: 22_000, "persistent CD": 18_000}
 """Rounds of about 400 CPU-seconds."""
 STABILITY_ROUNDS = 1_500
 UNSTABLE = {
-    "lower bound only": {"energy_penalty": "none"},
-    "zero-centred penalty": {"energy_penalty": "zero-centred", "energy_penalty_weight": 0.1},
+    "lower bound only": {"upper_bound_penalty": "none"},
+    "zero-centred penalty": {
+        "upper_bound_penalty": "zero-centred",
+        "upper_bound_penalty_weight": 0.1,
+    },
 }
 
 
@@ -149,7 +152,7 @@ def measured(config: Config, seed: int, rounds: int, quick: bool) -> Result:
     method = assemble(config, data.space)
     optimizers = {player: getattr(config, f"{player}_optimizer") for player in method.players}
     stream = BatchStream(data.train, data.transform, config.training.batch, seed)
-    progress = start_training(method, optimizers, config.training, stream)
+    progress = prepare_training(method, optimizers, config.training, stream)
     record = Trajectory(config, data, rows)
     begun = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
@@ -234,17 +237,21 @@ def sides(method: BidirectionalBounds, rows: Tensor) -> dict[str, float]:
     for part in range(parts):
         x = rows[(part * 256) % len(rows) :][:256]
         z = method.prior.sample(len(x), rng)
-        starts = method.entropy_bound.randomness(z, x.shape[1:], rng)
-        x_model, entropy = (a.detach() for a in method.entropy_bound(method.generator, z, *starts))
+        starts = method.entropy_lower_bound.randomness(z, x.shape[1:], rng)
+        x_model, entropy = (
+            a.detach() for a in method.entropy_lower_bound(method.generator, z, *starts)
+        )
         eps = torch.randn(x_model.shape, generator=rng)
         energy = method.energy(method.seen(x_model, eps)).detach()
         shrinkage = method.shrinkage(x_model[0].numel())
         lower += (float((entropy - energy).mean()) + shrinkage) / parts
-        if method.energy_penalty is not None:
-            starts = method.energy_penalty.randomness(x, z, rng)
+        if method.upper_bound_penalty is not None:
+            starts = method.upper_bound_penalty.randomness(x, z, rng)
             at = Points(x, z, x_model, method.generator(z).detach())
-            penalty = method.energy_penalty.penalty(method.energy, method.generator, at, *starts)
-            gap += method.energy_penalty_weight * float(penalty.detach()) / parts
+            penalty = method.upper_bound_penalty.penalty(
+                method.energy, method.generator, at, *starts
+            )
+            gap += method.upper_bound_penalty_weight * float(penalty.detach()) / parts
     return {"lower": lower, "upper": lower + gap}
 
 
@@ -258,7 +265,7 @@ def cells(quick: bool) -> dict[str, Callable[[], Result]]:
             group[f"{row} / {name} / {seed}"] = partial(measured, config, seed, ROUNDS[row], quick)
     for seed, name in itertools.product(range(10), ("moons", "grid25")):
         rivals = {
-            row: pairing(name, entropy_bound="log-det", latent=2, **options)
+            row: pairing(name, entropy_lower_bound="log-det", latent_dim=2, **options)
             for row, options in UNSTABLE.items()
         }
         for row, config in {**rivals, BEST: pairings(name)[BEST]}.items():

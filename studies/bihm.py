@@ -42,7 +42,7 @@ from gibbsian.data.masks import HALVES, half
 from gibbsian.evaluation.log_z.helmholtz_machines import overlap
 from gibbsian.methods import BiHM
 from gibbsian.models.train import train_config
-from gibbsian.report.figures import sample_sheet
+from gibbsian.report.figures import sample_grid_image
 from studies.harness import RESULTS, Result, Study, run_study
 
 ROUNDS = {"binarized-mnist": 10_000, "ocr-letters": 3_000, "dna": 1_000}
@@ -61,14 +61,14 @@ def configured(method: str, data: str) -> Config:
         return replace(
             default_config("vae", data),
             training={"batch": 100, "ema": 0.0},
-            latent=50,
+            latent_dim=50,
             decoder=tanh,
             encoder=tanh,
         )
     return replace(
         default_config("bihm", data),
         training_algorithm=method.lower(),
-        belief_network={"layers": LAYERS.get(data, FEW_LAYERS)},
+        belief_network={"layer_sizes": LAYERS.get(data, FEW_LAYERS)},
         parameter_l1=1e-3,
     )
 
@@ -133,7 +133,7 @@ def pictures(model: BiHM, x: Tensor, seed: int) -> Result:
     """Means after Gibbs sampling ``[SAMPLES, d]``, and test digits filled in, every mask's in turn."""
     rng = torch.Generator().manual_seed(seed)
     model.samples_are_means, model.gibbs_sweeps = True, SWEEPS
-    model.gibbs_candidates, model.inner_latent_samples = 10, 5
+    model.gibbs_candidates, model.sampler_importance_samples = 10, 5
     filled = []
     for name in HALVES:
         kept = half(name, (SIDE**2,))
@@ -263,7 +263,7 @@ def draw(results: Mapping[str, Result], path: Any) -> None:
     titles = (f"p(x|h_1) after {SWEEPS} Gibbs sweeps", "kept, then four chains; one mask a row")
     sheets = (("samples", 8), ("filled", (1 + CHAINS) * DIGITS))
     for axis, title, (name, columns) in zip(axes, titles, sheets, strict=True):
-        axis.imshow(sample_sheet(unpacked(shown[0][name]), columns), cmap="gray")
+        axis.imshow(sample_grid_image(unpacked(shown[0][name]), columns), cmap="gray")
         axis.set(title=title)
         axis.set_axis_off()
     figure.savefig(path, dpi=130)

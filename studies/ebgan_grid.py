@@ -88,7 +88,7 @@ def configuration(family: str, number: int) -> Config:
     plain = {"lr_schedule": "constant", "lr": rate, "betas": (0.9, 0.999)}
     return replace(
         default_config("gan" if side == "critic" else "ebgan", DATA),
-        latent=32,
+        latent_dim=32,
         generator=relu | {"name": "mlp", "depth": depth, "width": width},
         generator_optimizer=plain | {"name": ours},
         training={"batch": 64, "seed": 0, "ema": 0.0},

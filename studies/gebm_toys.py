@@ -66,8 +66,8 @@ def curve(seed: int, quick: bool) -> Result:
     n, steps = (200, 20) if quick else (SAMPLES, 500)
     torch.manual_seed(seed)
     nets = [{"generator": CurveGenerator()} for _ in range(2)]
-    gan = train(configured("gan", seed, quick, latent=1), data, networks=nets[0])
-    gebm = train(configured("gebm", seed, quick, latent=1), data, networks=nets[1])
+    gan = train(configured("gan", seed, quick, latent_dim=1), data, networks=nets[0])
+    gebm = train(configured("gebm", seed, quick, latent_dim=1), data, networks=nets[1])
     cd = train(configured("cd", seed, quick), data)
     ebm = likelihood(CurveEnergy(SIGMA), x, rng, 5 if quick else 3_000)
     refined, chains = refine(gebm, n, "mala", steps, seed=seed)
@@ -111,11 +111,11 @@ def surface(seed: int, quick: bool) -> Result:
         "gebm",
         seed,
         quick,
-        latent=3,
+        latent_dim=3,
         train_base=False,
         energy_steps=1,
         gradient_penalty=1e-3,
-        energy={"fourier": 0},
+        energy={"fourier_features": 0},
     )
     config = replace(config, training={"batch": 1_000})
     data = datasets.from_array(pool[rows], name="surface", scaling="none")

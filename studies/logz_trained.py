@@ -53,7 +53,7 @@ class PairsEnergy(nn.Module):
         super().__init__()
         plane = DataSpace((2,), "vector")
         self.parts = nn.ModuleList(
-            ConfinedEnergy(DenseTrunk(plane, fourier=64, fourier_scale=3.0), 2.0)
+            ConfinedEnergy(DenseTrunk(plane, fourier_features=64, fourier_scale=3.0), 2.0)
             for _ in range(pairs)
         )
 

@@ -50,7 +50,7 @@ FEW, MANY = range(3), range(5)
 def mixture(components: int) -> dict[str, Any]:
     """Options of a student that is a mixture of Gaussians."""
     net = {"name": "mixture", "components": components}
-    return {"student": net, "student_lr": 1e-2, "gan_weight": 1.0}
+    return {"student": net, "student_lr": 1e-2, "gan_loss_weight": 1.0}
 
 
 Configure = Callable[[str], Config]
@@ -80,7 +80,7 @@ def contestants() -> dict[str, tuple[Configure, Sequence[int]]]:
         "VGAN": (partial(default_config, "vgan"), FEW),
         "bidirectional": (partial(default_config, "bidirectional"), FEW),
         "GEBM": (partial(default_config, "gebm"), FEW),
-        "LBT alone": (varied(lbt, gan_weight=0.0), FEW),
+        "LBT alone": (varied(lbt, gan_loss_weight=0.0), FEW),
         "LBT-GAN, VAE": (partial(default_config, "lbt"), FEW),
     }
 

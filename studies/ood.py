@@ -26,7 +26,7 @@ from gibbsian.config.config import Config, replace
 from gibbsian.config.recipes import default_config, recipe
 from gibbsian.core import NonFiniteError
 from gibbsian.core.protocols import HasEnergy
-from gibbsian.data import Dataset, corruptions
+from gibbsian.data import Dataset, corrupted_copies
 from gibbsian.evaluation import frechet_distance, gaussian_anomaly_score, pca_anomaly_score
 from gibbsian.evaluation.features.classifier import Classifier, train_classifier
 from gibbsian.evaluation.metrics.out_of_distribution import auroc_table
@@ -51,7 +51,7 @@ LANGEVIN = {
 
 def contestants(name: str) -> dict[str, tuple[Config, int]]:
     """Row -> configuration and rounds."""
-    nets = {"generator": CHANNELS, "latent": 16}
+    nets = {"generator": CHANNELS, "latent_dim": 16}
     bounds = default_config("bidirectional", name)
     adversarial = default_config("gan", name)
     return {
@@ -131,7 +131,7 @@ def areas(scores: Mapping[str, Callable[[Tensor], Tensor]], name: str, data: Dat
         SETS[name]: datasets.load_dataset(SETS[name], seed=0).test[:ROWS],
         "OCR letters": letters(data),
     }
-    strange |= corruptions(test, data.space, rng, data.train[:20_000].std(0))
+    strange |= corrupted_copies(test, data.space, rng, data.train[:20_000].std(0))
     table = auroc_table(scores, test, strange)
     return {s: {n: [a.value, a.stderr] for n, a in c.items()} for s, c in table.cells.items()}
 
@@ -174,7 +174,7 @@ def on_digits(method: str, quick: bool) -> Result:
             energy=nets,
             generator={"channels": 8},
             encoder=nets,
-            latent=8,
+            latent_dim=8,
             training={"batch": 128},
         )
         rounds = 2_500

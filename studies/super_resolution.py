@@ -62,7 +62,7 @@ MODELS: Mapping[str, Mapping[str, Any]] = {
     "fine-tuned, Langevin": {
         "sufficient_statistics": "scattering",
         "negative_sampler": "langevin",
-        "inference_step_size": 1e-6,
+        "upscaling_step_size": 1e-6,
     },
 }
 ROWS = ("bicubic", "TV", "point", *MODELS)
@@ -98,15 +98,15 @@ def training_folder() -> Path:
 
 def held_out() -> dict[str, Tensor]:
     """Name -> the middle of each held-out picture's brightness, in order of name."""
-    found = photographs(folder_of("photos"), grey=True)
+    found = photographs(folder_of("photos"), greyscale=True)
     for name in FROM_LIBRARY:
-        found |= photographs(library()[name], grey=True)
+        found |= photographs(library()[name], greyscale=True)
     return {name: middle(found[name]) for name in sorted(HELD_OUT)}
 
 
 def validation() -> Tensor:
     """The middles of the pictures of which the data set makes its validation patches."""
-    found = photographs(training_folder(), grey=True)
+    found = photographs(training_folder(), greyscale=True)
     return torch.stack([middle(found[name]) for name in split(list(found))["valid"]])
 
 
@@ -162,7 +162,7 @@ def baselines(factor: int, quick: bool) -> Result:
 
 def sampled(method: SuperResolution, x: Tensor, steps: int, seed: int) -> Tensor:
     """One inference per small picture, two at a time."""
-    method.adjust(inference_steps=steps)
+    method.adjust(upscaling_steps=steps)
     rng = Generator().manual_seed(seed)
     return torch.cat([method.complete(part, rng) for part in x.split(2)])
 
@@ -173,9 +173,9 @@ def trained(factor: int, model: str, seed: int, quick: bool) -> Result:
     tuned = model.startswith("fine-tuned")
     config = replace(
         default_config("super-resolution", str(training_folder())),
-        source={"patch_size": 48, "grey": True, "max_rows": 64 if quick else 4_000},
+        source={"patch_size": 48, "greyscale": True, "max_rows": 64 if quick else 4_000},
         training={"rounds": rounds + tuning * tuned, "seed": seed, "device": "cpu"},
-        factor=factor,
+        upscaling_factor=factor,
         fine_tune_start_round=rounds if tuned else 0,
         **MODELS[model],
     )

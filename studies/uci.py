@@ -29,7 +29,7 @@ from gibbsian.core.measures import Gaussian, RealSpace
 from gibbsian.core.numerics import log_mean_exp
 from gibbsian.data import BatchStream
 from gibbsian.methods import GEBM
-from gibbsian.training import OptimizerOptions, TrainingOptions, start_training
+from gibbsian.training import OptimizerOptions, TrainingOptions, prepare_training
 from studies.harness import Result, Study, run_study
 from studies.real_nvp import FlowEnergy, RealNVP
 
@@ -116,15 +116,15 @@ def through_base(energy: FlowEnergy, watch: Watch, objective: str, seed: int) ->
         Gaussian((d,)),
         RealSpace((d,)),
         energy_objective=objective,
-        base="proposal",
-        base_samples=5,
+        base_distribution="proposal",
+        base_samples_per_row=5,
         gradient_penalty=0.0,
         parameter_l2=1e-4,
     )
     data = datasets.from_array(watch.rows["train"], scaling="none")
     stream = BatchStream(watch.rows["train"], data.transform, 100, seed)
     options = TrainingOptions(seed=seed, device="cpu")
-    progress = start_training(method, {"energy": ADAM, "base": ADAM}, options, stream)
+    progress = prepare_training(method, {"energy": ADAM, "base": ADAM}, options, stream)
     z = method.prior.sample(500, torch.Generator().manual_seed(seed))
     begun = time.process_time()
     while watch.marks < MARKS:

@@ -52,7 +52,7 @@ LABELS, EPOCHS = 1_000, 60
 PLAIN = "no augmentation"
 OPPONENT = {"VGAN": "energy", "GAN": "critic"}
 TRUNK = {"channels": 16, "width": 256, "activation": "relu"}
-EXPERTS = {"VGAN": {"experts": 100}, "GAN": {}}
+EXPERTS = {"VGAN": {"num_experts": 100}, "GAN": {}}
 
 PUBLISHED = """
 Published, in percent (Zhai et al. 2016): table 1 on CIFAR-10 at 32x32, four times the channels, 100 epochs:
@@ -69,7 +69,7 @@ def learner(method: str, k: int, rate: float) -> Config:
         side: TRUNK | EXPERTS[method],
         f"{side}_optimizer": {"lr": rate},
         "generator": {"channels": 32, "batch_norm": True, "activation": "relu"},
-        "latent": 64,
+        "latent_dim": 64,
         "training": {"batch": 100},
     }
     return replace(default_config(method.lower(), PICTURES), **changes)
@@ -127,8 +127,8 @@ def transition(rho: float) -> Config:
     return replace(
         default_config("transition-vgan", DIGITS),
         loss_variant="released-code",
-        energy_loss_share=rho,
-        energy=TRUNK | {"experts": 128},
+        energy_loss_weight=rho,
+        energy=TRUNK | {"num_experts": 128},
         autoencoder={"channels": 16, "code_dim": 64, "batch_norm": True, "activation": "relu"},
         training={"batch": 200, "ema": 0.0},
     )

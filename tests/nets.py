@@ -50,27 +50,29 @@ def build_belief_network(name: str, space: DataSpace, options: Mapping[str, Any]
 
 
 def latent_network(
-    role: str, name: str, space: DataSpace, latent: int, options: Mapping[str, Any]
+    role: str, name: str, space: DataSpace, latent_dim: int, options: Mapping[str, Any]
 ) -> nn.Module:
-    return build_network(role, name, fitting(role, name, options), space=space, latent=latent)
+    return build_network(
+        role, name, fitting(role, name, options), space=space, latent_dim=latent_dim
+    )
 
 
 def build_generator(
-    name: str, space: DataSpace, latent: int, options: Mapping[str, Any]
+    name: str, space: DataSpace, latent_dim: int, options: Mapping[str, Any]
 ) -> nn.Module:
-    return latent_network("generator", name, space, latent, options)
+    return latent_network("generator", name, space, latent_dim, options)
 
 
 def build_encoder(
-    name: str, space: DataSpace, latent: int, options: Mapping[str, Any]
+    name: str, space: DataSpace, latent_dim: int, options: Mapping[str, Any]
 ) -> nn.Module:
-    return latent_network("encoder", name, space, latent, options)
+    return latent_network("encoder", name, space, latent_dim, options)
 
 
 def build_decoder(
-    name: str, space: DataSpace, latent: int, options: Mapping[str, Any]
+    name: str, space: DataSpace, latent_dim: int, options: Mapping[str, Any]
 ) -> nn.Module:
-    return latent_network("decoder", name, space, latent, options)
+    return latent_network("decoder", name, space, latent_dim, options)
 
 
 def sized(config: Config, sizes: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -183,7 +183,7 @@ def test_a_comparison_survives_a_kill_and_adds_methods(
     assert main([*COMMAND.replace("0.2s", "0.3s").split(), "--out", str(out)]) == 2
     assert "another budget, 0.2 instead of 0.3" in capsys.readouterr().err
     (out / "comparison.json").write_text('{"format": 1}')
-    assert main([*COMMAND.split(), "--page-only", "--out", str(out)]) == 2
+    assert main([*COMMAND.split(), "--report-only", "--out", str(out)]) == 2
     assert "comparison.json is damaged" in capsys.readouterr().err
 
 
@@ -209,11 +209,11 @@ def test_a_run_that_fails_is_a_result(tmp_path: Path, monkeypatch: pytest.Monkey
         ("--methods gan --num-seeds 0", "number of seeds must be at least 1"),
         ("--methods gan --num-samples 3", "at least 20 samples"),
         ("--methods gan --workers 0", "number of workers must be at least 1"),
-        ("--methods gan --extractor squeezenet", "sees images"),
+        ("--methods gan --feature-extractor squeezenet", "sees images"),
         ("--methods gan --method-variants nowhere.json", "there is no file nowhere.json"),
         ("--methods ,", "name at least one method"),
         ("--methods gan --max-rows 60", "a comparison needs at least 10"),
-        ("--page-only", "holds no comparison to show"),
+        ("--report-only", "holds no comparison to show"),
     ],
 )
 def test_what_cannot_be_compared_is_said(

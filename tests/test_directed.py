@@ -105,7 +105,7 @@ def test_a_helmholtz_machine_reports_log_p_log_p_star_and_log_z():
     config = replace(
         recipes.default_config("bihm", "digits-4-binary"),
         training={"rounds": 3, "device": "cpu"},
-        belief_network={"layers": "6,3"},
+        belief_network={"layer_sizes": "6,3"},
         gibbs_sweeps=2,
     )
     model, data = train(config), load_data(config)

@@ -30,7 +30,7 @@ def plane():
 
 @pytest.fixture(scope="module")
 def cd(plane):
-    return train("cd", plane, chains=64, sampler={"steps": 2, "sample_steps": 4}, energy=NET)
+    return train("cd", plane, chains=64, sampler={"steps": 2, "sampling_steps": 4}, energy=NET)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,9 @@ def vgan(plane):
 @pytest.fixture(scope="module")
 def wide():
     rng = np.random.default_rng(0)
-    return train("cd", rng.normal(size=(60, 5)), chains=16, sampler={"sample_steps": 4}, energy=NET)
+    return train(
+        "cd", rng.normal(size=(60, 5)), chains=16, sampler={"sampling_steps": 4}, energy=NET
+    )
 
 
 def integral(law, low, high):

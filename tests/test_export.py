@@ -66,7 +66,7 @@ def test_refining_chains_go_to_a_file_that_arviz_opens(tmp_path, capsys):
     arviz = pytest.importorskip("arviz")
     folder, points, file = tmp_path / "run", tmp_path / "x.npy", tmp_path / "chains.nc"
     assert main(["train", "cd", "--data", "moons", *SMALL, "--out", str(folder)]) == 0
-    words = ["sample", str(folder), "-n", "5", "--steps", "40", "--output", str(points)]
+    words = ["sample", str(folder), "-n", "5", "--mcmc-steps", "40", "--output", str(points)]
     refined = [
         *words,
         "--refine",

@@ -47,7 +47,7 @@ def model(tmp_path_factory):
         training={"rounds": 2, "device": "cpu"},
         source={"data_root": str(secret)},
         chains=8,
-        sampler={"steps": 2, "sample_steps": 2},
+        sampler={"steps": 2, "sampling_steps": 2},
     )
 
 

@@ -31,7 +31,7 @@ def runs(tmp_path_factory):
             if method == "vae"
             else {"generator": SMALL, "critic": SMALL}
         )
-        gibbsian.train(method, data, out=folder / name, training=OPTIONS, latent=latent, **nets)
+        gibbsian.train(method, data, out=folder / name, training=OPTIONS, latent_dim=latent, **nets)
     Image.fromarray(np.full((4, 4), 200, np.uint8)).save(folder / "digit.png")
     return folder
 
@@ -82,7 +82,7 @@ def test_on_the_command_line(runs, capsys):
         "--latent-traversal",
         "4",
     ]
-    assert main([*rows, "--given", str(runs / "digit.png")]) == 0
+    assert main([*rows, "--condition-on", str(runs / "digit.png")]) == 0
     assert np.load(runs / "rows.npy").shape == (12, 16)
     assert "12 latent points, 4 in a row" in capsys.readouterr().err
 
@@ -112,7 +112,7 @@ def test_a_report_shows_the_plane(runs):
         ("plane", ["--latent-grid", "1"], "2 to 100 points"),
         ("plane", ["--latent-grid", "5", "--latent-traversal", "5"], "one at a time"),
         ("plane", ["--latent-traversal", "5", "--mask", "top"], "takes no --refine"),
-        ("gan", ["--latent-traversal", "5", "--given", "row.npy"], "has no encoder"),
+        ("gan", ["--latent-traversal", "5", "--condition-on", "row.npy"], "has no encoder"),
     ],
 )
 def test_what_does_not_fit(runs, capsys, monkeypatch, run, words, why):

@@ -95,7 +95,7 @@ def test_the_generator_bounds_log_z_from_below(generator, standing):
 def test_a_flow_is_valued_by_its_own_volume():
     for generator, expected in ((ScaledFlow, LogDetEntropy), (Scaled, BarberAgakov)):
         method = vgan(generator(1.0))[0].method
-        method.entropy_bound = BarberAgakov(method.prior, nn.Linear(2, 4), 0.1)
+        method.entropy_lower_bound = BarberAgakov(method.prior, nn.Linear(2, 4), 0.1)
         assert type(entropy_of(method)) is expected
 
 
@@ -134,7 +134,7 @@ def test_scored_rows_have_no_say_in_log_z(monkeypatch):
         return NotDefined("not asked")
 
     monkeypatch.setattr(gibbsian.models.log_density, "log_partition", record)
-    model = cd("gaussian-5-0", sampler={"sample_steps": 5})
+    model = cd("gaussian-5-0", sampler={"sampling_steps": 5})
     for x in (torch.zeros(5, 5), 1e3 + torch.zeros(5, 5)):
         score_rows(model, x, 0)
     assert torch.equal(seen[0], seen[1])
@@ -183,7 +183,7 @@ def test_log_p_star_is_in_the_user_s_units() -> None:
             "bihm",
             scale * x,
             training={"rounds": 1, "device": "cpu"},
-            belief_network={"layers": "3,2"},
+            belief_network={"layer_sizes": "3,2"},
         )
         z = log_z(model, None, 0)
         assert isinstance(z, Interval)

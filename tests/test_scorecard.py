@@ -16,7 +16,7 @@ from gibbsian.models.evaluate import evaluate_run, log_z, model_kl
 from gibbsian.models.refinement import refine
 from gibbsian.models.scores import score_rows
 from gibbsian.models.train import load_data, train
-from gibbsian.report import sample_sheet
+from gibbsian.report import sample_grid_image
 
 
 class Perfect(nn.Module):
@@ -160,7 +160,7 @@ def test_refining_keeps_a_perfect_pair(kernel):
 
 def test_a_sheet_holds_every_image_once():
     images = torch.arange(5.0).view(5, 1, 1, 1).expand(5, 1, 2, 3).numpy()
-    sheet = sample_sheet(images, columns=2)
+    sheet = sample_grid_image(images, columns=2)
     assert sheet.shape == (3 * 3 - 1, 2 * 4 - 1)
     for k in range(5):
         top, left = k // 2 * 3, k % 2 * 4

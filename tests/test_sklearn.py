@@ -18,8 +18,12 @@ from gibbsian.core import Interval
 from gibbsian.integrations.scikit_learn import DensityEstimator, OutlierDetector, config_for
 
 FEW = {"rounds": 3, "random_state": 0}
-ABLE = {"chains": 64, "energy": {"width": 64, "fourier": 32, "fourier_scale": 2.0}}
-SMALL = {"chains": 64, "sampler": {"sample_steps": 40}, "energy": {"width": 16, "fourier": 0}}
+ABLE = {"chains": 64, "energy": {"width": 64, "fourier_features": 32, "fourier_scale": 2.0}}
+SMALL = {
+    "chains": 64,
+    "sampler": {"sampling_steps": 40},
+    "energy": {"width": 16, "fourier_features": 0},
+}
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -4,7 +4,7 @@ Imports core only.
 """
 
 from gibbsian.bounds.diffusion import DiffusionScorePenalty
-from gibbsian.bounds.entropy import Entropy, GeneratorDraws, LogDetEntropy, SingularValueEntropy
+from gibbsian.bounds.entropy import Entropy, GeneratorSamples, LogDetEntropy, SingularValueEntropy
 from gibbsian.bounds.information import BarberAgakov, InfoNCE
 from gibbsian.bounds.singular import smallest_singular_value
 from gibbsian.bounds.upper import DenoisingPenalty, GradientPenalty, ZeroCentredPenalty
@@ -14,7 +14,7 @@ __all__ = [
     "DenoisingPenalty",
     "DiffusionScorePenalty",
     "Entropy",
-    "GeneratorDraws",
+    "GeneratorSamples",
     "GradientPenalty",
     "InfoNCE",
     "LogDetEntropy",

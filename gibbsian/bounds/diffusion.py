@@ -49,7 +49,9 @@ class DiffusionScorePenalty(Upper):
         source: Literal["samples", "data"] = "samples",
     ):
         if not 0 < low < high < math.inf:
-            raise ValueError(f"noise levels must satisfy 0 < low < high, not {low} and {high}")
+            raise ValueError(
+                f"0 < score_matching_noise_min < score_matching_noise_max is needed, not {low} and {high}"
+            )
         self.low, self.high, self.schedule, self.source = low, high, schedule, source
 
     @property

@@ -22,7 +22,7 @@ from gibbsian.core.numerics import log_det_gram, value_and_jacobian
 from gibbsian.core.protocols import Flow
 
 
-class GeneratorDraws(NamedTuple):
+class GeneratorSamples(NamedTuple):
     """Samples ``x [B, *event]`` of q and terms ``entropy [R]`` (nats) that average to H(q).
 
     R = B, or fewer where the entropy is computed on a part of the rows only.
@@ -49,7 +49,7 @@ class Entropy(nn.Module, ABC):
         """What ``forward`` needs besides ``z [B, d]``; ``shape`` is the event shape of x."""
 
     @abstractmethod
-    def forward(self, generator: nn.Module, z: Tensor, *randomness: Tensor) -> GeneratorDraws:
+    def forward(self, generator: nn.Module, z: Tensor, *randomness: Tensor) -> GeneratorSamples:
         """Samples and entropy terms, differentiable in the generator's parameters and in z."""
 
     @abstractmethod
@@ -99,9 +99,9 @@ class Volume(Entropy):
     def __init__(self, prior: Gaussian, noise: float = 0.0, rows: int = 0):
         super().__init__(prior)
         if not 0 <= noise < math.inf:
-            raise ValueError(f"noise must be finite and not negative, not {noise}")
+            raise ValueError(f"output_noise_std must be finite and not negative, not {noise}")
         if rows < 0:
-            raise ValueError(f"rows must be a count, or 0 for all, not {rows}")
+            raise ValueError(f"jacobian_batch_size must be a count, or 0 for all, not {rows}")
         self.noise, self.rows = noise, rows
 
     def part(self, a: Tensor) -> Tensor:
@@ -147,11 +147,11 @@ class LogDetEntropy(Volume):
         """eps ``[B, *event]`` if there is output noise."""
         return self._eps(z, shape, rng)
 
-    def forward(self, generator: nn.Module, z: Tensor, *randomness: Tensor) -> GeneratorDraws:
+    def forward(self, generator: nn.Module, z: Tensor, *randomness: Tensor) -> GeneratorSamples:
         """x = G(z) + sigma eps and -log p0(z) + 1/2 log det(J^T J + sigma^2 I) + what lies across."""
         if isinstance(generator, Flow):
             x, log_volume = generator.forward_with_log_det(z)
-            return GeneratorDraws(
+            return GeneratorSamples(
                 self._with_noise(x, randomness), log_volume - self.prior.log_density(z)
             )
         part = self.part(z)
@@ -165,7 +165,7 @@ class LogDetEntropy(Volume):
             blur = self.noise * torch.eye(J.shape[2], dtype=J.dtype, device=J.device)
             J = torch.cat([J, blur.expand(len(J), -1, -1)], dim=1)
         entropy = 0.5 * log_det_gram(J) + across - self.prior.log_density(part)
-        return GeneratorDraws(self._with_noise(x, randomness), entropy)
+        return GeneratorSamples(self._with_noise(x, randomness), entropy)
 
     def guarantee(self, generator: nn.Module, dim: int) -> Guarantee:
         """A bound for a flow; otherwise if G is injective."""
@@ -187,7 +187,7 @@ class SingularValueEntropy(Volume):
     ):
         super().__init__(prior, noise, rows)
         if iterations is not None and iterations < 0:
-            raise ValueError(f"iterations must not be negative, not {iterations}")
+            raise ValueError(f"lobpcg_iterations must not be negative, not {iterations}")
         self.iterations = iterations
 
     def randomness(self, z: Tensor, shape: tuple[int, ...], rng: Generator) -> tuple[Tensor, ...]:
@@ -196,7 +196,7 @@ class SingularValueEntropy(Volume):
         pair = torch.randn(2, *start, generator=rng, device=rng.device, dtype=z.dtype)
         return pair[0], pair[1], *self._eps(z, shape, rng)
 
-    def forward(self, generator: nn.Module, z: Tensor, *randomness: Tensor) -> GeneratorDraws:
+    def forward(self, generator: nn.Module, z: Tensor, *randomness: Tensor) -> GeneratorSamples:
         """x = G(z) + sigma eps and -log p0(z) + (d/2) log(mu(z)^2 + sigma^2) + what lies across."""
         v, p, *eps = randomness
         part = self.part(z)
@@ -207,7 +207,7 @@ class SingularValueEntropy(Volume):
         check_dimensions(z.shape[1], x[0].numel())
         log_volume = 0.5 * z.shape[1] * torch.log(mu.square() + self.noise**2)
         entropy = log_volume + self._across(x[0].numel()) - self.prior.log_density(part)
-        return GeneratorDraws(self._with_noise(x, tuple(eps)), entropy)
+        return GeneratorSamples(self._with_noise(x, tuple(eps)), entropy)
 
     def guarantee(self, generator: nn.Module, dim: int) -> Guarantee:
         """A bound if G is injective and the iterations have converged."""

@@ -12,7 +12,7 @@ from abc import abstractmethod
 import torch
 from torch import Generator, Tensor, nn
 
-from gibbsian.bounds.entropy import Entropy, GeneratorDraws
+from gibbsian.bounds.entropy import Entropy, GeneratorSamples
 from gibbsian.bounds.guarantees import Guarantee
 from gibbsian.core.measures import Gaussian
 from gibbsian.core.numerics import log_normal
@@ -31,8 +31,8 @@ class Information(Entropy):
         super().__init__(prior)
         if not 0 < noise < math.inf:
             raise ValueError(
-                f"the information between x and z is finite only with output noise; noise must be "
-                f"positive, not {noise}"
+                f"the information between x and z is finite only with output noise; "
+                f"output_noise_std must be positive, not {noise}"
             )
         self.encoder = encoder
         self.noise = noise
@@ -41,12 +41,12 @@ class Information(Entropy):
         """eps ``[B, *event]``."""
         return (torch.randn(len(z), *shape, generator=rng, device=rng.device, dtype=z.dtype),)
 
-    def forward(self, generator: nn.Module, z: Tensor, *randomness: Tensor) -> GeneratorDraws:
+    def forward(self, generator: nn.Module, z: Tensor, *randomness: Tensor) -> GeneratorSamples:
         """x = G(z) + sigma eps and (D/2) log(2 pi e sigma^2) + a bound on I(x; z)."""
         x = generator(z) + self.noise * randomness[0]
         mean, log_variance = self.encoder(x).chunk(2, dim=1)
         of_noise = 0.5 * x[0].numel() * math.log(2 * math.pi * math.e * self.noise**2)
-        return GeneratorDraws(
+        return GeneratorSamples(
             x, of_noise + self.information(z, mean, log_variance.clamp(*LOG_VARIANCES))
         )
 

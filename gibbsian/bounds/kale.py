@@ -1,4 +1,4 @@
-"""KALE: lower bounds on KL(P || B) from an energy and draws of both laws, with or without a learned A.
+"""KALE: lower bounds on KL(P || B) from an energy and draws of both, with or without a learned A.
 
 Q is the distribution exp(-E(x) - A) dB(x), low energy where P is. For every E and A
 

@@ -75,7 +75,7 @@ class GradientPenalty(Upper):
                 "or diffusion penalty above"
             )
         if not 1 <= power < math.inf:
-            raise ValueError(f"the penalty's power must be at least 1, not {power}")
+            raise ValueError(f"gradient_penalty_power must be at least 1, not {power}")
         self.entropy, self.power, self.projected = entropy, power, projected
 
     def randomness(self, x: Tensor, z: Tensor, rng: Generator) -> tuple[Tensor, ...]:
@@ -135,7 +135,7 @@ class DenoisingPenalty(Upper):
     def __init__(self, noise: float):
         if not 0 < noise < math.inf:
             raise ValueError(
-                f"the denoising penalty needs output noise: noise must be positive, not {noise}"
+                f"the denoising penalty needs output noise: output_noise_std must be positive, not {noise}"
             )
         self.noise = noise
 

@@ -35,11 +35,11 @@ class Compare:
         out: folder of the comparison; runs/compare-DATA if none is given.
         workers: processes at once, one thread each.
         num_samples: drawn of each model, and at most as many test rows are held against them.
-        extractor: features in which images are compared: squeezenet, mobilenet, pixels, a file by
+        feature_extractor: features in which images are compared: squeezenet, mobilenet, pixels, a file by
             `gibbsian classifier`, or package.module:Class. auto trains a classifier of the data's
             classes, or takes pixels where there are none.
         device: where to train and measure: cpu, cuda, cuda:1 or auto; on a GPU the budget is the clock's.
-        page_only: only write the page again about what is done so far.
+        report_only: only write the page again about what is done so far.
         trust_code: import code that a row names as package.module:Class; it runs with all your rights.
     """
 
@@ -51,9 +51,9 @@ class Compare:
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     workers: Annotated[int, tyro.conf.arg(metavar="N")] = 1
     num_samples: Annotated[int, tyro.conf.arg(metavar="N")] = 2_000
-    extractor: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
+    feature_extractor: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
     device: Annotated[str, tyro.conf.arg(metavar="DEVICE")] = "cpu"
-    page_only: bool = False
+    report_only: bool = False
     trust_code: bool = False
     source: tyro.conf.OmitArgPrefixes[Source] = dataclasses.field(default_factory=Source)
 
@@ -67,7 +67,7 @@ def compare_(arguments: list[str]) -> int:
         args.num_seeds,
         seconds(args.time_per_run),
         args.num_samples,
-        args.extractor,
+        args.feature_extractor,
         args.source,
         str(device_of(args.device)),
         args.trust_code,
@@ -76,14 +76,14 @@ def compare_(arguments: list[str]) -> int:
     out = args.out or Path("runs") / f"compare-{name}"
     died = 0
     try:
-        if not args.page_only:
+        if not args.report_only:
             died = compare(out, settings, args.workers, say)
     finally:  # a look at what is done so far, also after an interruption
         if (out / "comparison.json").is_file():
             print(printable(summarise_comparison(out, standing(out))), end="")
             say(f"the page is {out / 'comparison.html'}")
-    if args.page_only and not (out / "comparison.json").is_file():
-        raise ValueError(f"{out} holds no comparison to show; leave out --page-only to begin one")
+    if args.report_only and not (out / "comparison.json").is_file():
+        raise ValueError(f"{out} holds no comparison to show; leave out --report-only to begin one")
     if died:
         say(f"error: {died} of {args.workers} workers ended early; the same command goes on")
     return int(died > 0)

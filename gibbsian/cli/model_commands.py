@@ -37,7 +37,7 @@ from gibbsian.report.outputs import IN_PARTS, write_points, write_points_in_part
 from gibbsian.report.page_files import check_output
 from gibbsian.samplers.metadata import chain_metadata
 
-TOGETHER = "--given IMAGE and --mask MASK go together: what is there, and what of it stays"
+TOGETHER = "--condition-on IMAGE and --mask MASK go together: what is there, and what of it stays"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Sample:
         output: where to: .png (images, or a scatter), .npz, .npy or .csv, in the data's units.
         num_samples: how many; at least 1.
         seed: of the draws.
-        given: a file with one observation of which a part is kept and the rest filled in; or, for a
+        condition_on: a file with one observation of which a part is kept and the rest filled in; or, for a
             model that was taught classes, a class number or a file with one per sample.
         mask: what is kept: the top, left, bottom or right half of an image, or a file with an entry
             per number, not zero where kept.
@@ -58,7 +58,7 @@ class Sample:
             the prior's mean or about the code of what is given.
         refine: improve the samples by Markov chains: in the generator's latent space where the
             method declares a target there, otherwise in data space.
-        steps: of each chain.
+        mcmc_steps: steps of each chain.
         step_size: of the chains; mala and hmc find their own if none is given.
         inverse_temperature: above 1 is colder than the model.
         friction: of the underdamped kernel.
@@ -75,12 +75,12 @@ class Sample:
     output: Path
     num_samples: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 64
     seed: int = 0
-    given: Annotated[str | None, tyro.conf.arg(metavar="CLASS|IMAGE")] = None
+    condition_on: Annotated[str | None, tyro.conf.arg(metavar="CLASS|IMAGE")] = None
     mask: Annotated[str | None, tyro.conf.arg(metavar="MASK")] = None
     latent_grid: int | None = None
     latent_traversal: int | None = None
     refine: KernelName | None = None
-    steps: int = 1_000
+    mcmc_steps: int = 1_000
     step_size: float | None = None
     inverse_temperature: float = 1.0
     friction: float = 1.0
@@ -105,20 +105,20 @@ def sample(arguments: list[str]) -> int:
             )
     if args.latent_grid is not None or args.latent_traversal is not None:
         return _walk(args)
-    if args.given is None and args.mask is not None:
+    if args.condition_on is None and args.mask is not None:
         raise ValueError(TOGETHER)
-    if args.given is not None and args.refine is not None:
+    if args.condition_on is not None and args.refine is not None:
         raise ValueError("--refine does not know what is given; leave out one of them")
     model = load(args.run, device=device_of(args.device), trust_code=args.trust_code)
-    if args.given is not None and args.mask is not None:
+    if args.condition_on is not None and args.mask is not None:
         kept = read_mask(args.mask, model.transform)
         x = model.fill_in(
-            args.num_samples, read_observation(args.given, model.transform), kept, args.seed
+            args.num_samples, read_observation(args.condition_on, model.transform), kept, args.seed
         )
-    elif args.given is not None:
+    elif args.condition_on is not None:
         if not (isinstance(model.method, HasClasses) and model.method.by_class):
             raise ValueError(f"{TOGETHER}; this model was taught no classes to give instead")
-        x = model.sample(args.num_samples, args.seed, read_labels(args.given))
+        x = model.sample(args.num_samples, args.seed, read_labels(args.condition_on))
     elif args.refine is None and args.output.suffix in IN_PARTS:
         parts = model.sample_in_chunks(args.num_samples, args.seed)
         write_points_in_parts(args.output, args.num_samples, parts, _header(model))
@@ -130,7 +130,7 @@ def sample(arguments: list[str]) -> int:
         x, chains = model.refine(
             args.num_samples,
             args.refine,
-            args.steps,
+            args.mcmc_steps,
             seed=args.seed,
             step_size=args.step_size,
             inverse_temperature=args.inverse_temperature,
@@ -163,7 +163,7 @@ def _keep(args: Sample, identity: str, facts: dict[str, Any]) -> None:
         say(f"warning: diagnostics of the chains are not kept: {args.run} is not writable")
         return
     file = Run(args.run).samples / f"chains-{args.refine}.json"
-    write_record(file, {"run": identity, "steps": args.steps, "seed": args.seed, **facts})
+    write_record(file, {"run": identity, "steps": args.mcmc_steps, "seed": args.seed, **facts})
 
 
 def _walk(args: Sample) -> int:
@@ -172,16 +172,20 @@ def _walk(args: Sample) -> int:
         raise ValueError(
             "--latent-grid and --latent-traversal are two images; ask for one at a time"
         )
-    if args.refine is not None or args.mask is not None or (args.given and args.latent_grid):
+    if args.refine is not None or args.mask is not None or (args.condition_on and args.latent_grid):
         raise ValueError(
-            "a walk through the latent space takes no --refine, --mask or, on a plane, --given"
+            "a walk through the latent space takes no --refine, --mask or, on a plane, --condition-on"
         )
     model = load(args.run, device=device_of(args.device), trust_code=args.trust_code)
     if args.latent_grid is not None:
         columns, x = args.latent_grid, manifold(model, args.latent_grid)
     else:
         assert args.latent_traversal is not None
-        like = None if args.given is None else read_observation(args.given, model.transform)
+        like = (
+            None
+            if args.condition_on is None
+            else read_observation(args.condition_on, model.transform)
+        )
         columns, x = args.latent_traversal, traverse(model, args.latent_traversal, like, args.seed)
     write_points(args.output, x, columns, _header(model))
     say(f"{len(x)} latent points, {columns} in a row, in {args.output}")
@@ -238,7 +242,7 @@ class Evaluate:
     Args:
         run: folder of the run.
         json: print the figures as JSON.
-        require_metrics: quantities that must exist, such as log-z: without them the command fails.
+        fail_if_metric_missing: quantities that must exist, such as log-z: without them the command fails.
         num_samples: how many samples to draw for coverage and images.
         effort: spent on log Z beyond three dimensions: quick, normal or high.
         seed: of samples, corruptions and estimates.
@@ -248,7 +252,7 @@ class Evaluate:
 
     run: Annotated[Positional[Path], tyro.conf.arg(metavar="RUN")]
     json: bool = False
-    require_metrics: tuple[str, ...] = ()
+    fail_if_metric_missing: tuple[str, ...] = ()
     num_samples: int = 10_000
     effort: Amount = "normal"
     seed: int = 0
@@ -264,10 +268,16 @@ def evaluate(arguments: list[str]) -> int:
     data = load_data(model.config)
     energy = estimated_energy(model)
     if energy is not None:
-        foretell(energy, model.encode(data.train[:SEEN], args.seed), args.effort)
+        foretell(energy, model.to_network_units(data.train[:SEEN], args.seed), args.effort)
     with progress.shown():
         figures = evaluate_run(
-            model, data, args.num_samples, args.seed, args.require_metrics, run, effort=args.effort
+            model,
+            data,
+            args.num_samples,
+            args.seed,
+            args.fail_if_metric_missing,
+            run,
+            effort=args.effort,
         )
     print(json.dumps(figures, indent=2) if args.json else printable(render(figures)))
     return 0

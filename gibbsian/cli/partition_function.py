@@ -33,7 +33,7 @@ class LogZ:
     Args:
         energy: package.module:name of a function that maps points [n, dim] to energies [n].
         dim: how many numbers one point has.
-        samples: file of points where the mass is, one a row: CSV, npy, npz or Parquet.
+        samples_file: file of points where the mass is, one a row: CSV, npy, npz or Parquet.
         box_half_width: the integral is over [-B, B]^dim instead of all of R^dim.
         effort: quick, normal or high; the interval is the narrower.
         seed: of all randomness.
@@ -43,7 +43,7 @@ class LogZ:
 
     energy: Annotated[Positional[str], tyro.conf.arg(metavar="MODULE:NAME")]
     dim: int
-    samples: Path | None = None
+    samples_file: Path | None = None
     box_half_width: float | None = None
     effort: Amount = "normal"
     seed: int = 0
@@ -52,7 +52,7 @@ class LogZ:
 
 
 def log_z_(arguments: list[str]) -> int:
-    """log Z of an energy: `log-z package.module:energy --dim 10 --samples points.csv`."""
+    """log Z of an energy: `log-z package.module:energy --dim 10 --samples-file points.csv`."""
     args = parse(LogZ, arguments, "log-z")
     check_seed(args.seed)
     if args.dim < 1:
@@ -62,7 +62,9 @@ def log_z_(arguments: list[str]) -> int:
     torch.set_num_threads(1)
     device = device_of(args.device)
     energy = named_energy(args.energy)
-    samples = None if args.samples is None else torch.tensor(read(args.samples).x).to(device)
+    samples = (
+        None if args.samples_file is None else torch.tensor(read(args.samples_file).x).to(device)
+    )
     box = None if args.box_half_width is None else (-args.box_half_width, args.box_half_width)
     if args.dim > 3 and samples is not None and samples.ndim == 2 and samples.shape[1] == args.dim:
         check_callable(energy, RealSpace((args.dim,)), device)

@@ -28,8 +28,8 @@ class Upscale:
         output: where to, .png or .jpg; with several samples their numbers are put before the ending.
         num_samples: how many, each an image that may have been; at least 1.
         seed: of the samples.
-        inference_method: in place of the one the model was trained with: point is the fastest.
-        inference_steps: of the inference, in place of the model's.
+        upscaling_method: in place of the one the model was trained with: point is the fastest.
+        upscaling_steps: of the inference, in place of the model's.
         tile_size: side of the pieces that are enlarged at a time, in pixels of the photograph.
         device: where to compute.
         trust_code: import code that the run names as package.module:Class; it runs with all your rights.
@@ -40,8 +40,8 @@ class Upscale:
     output: Path
     num_samples: int = 1
     seed: int = 0
-    inference_method: Inference | None = None
-    inference_steps: int | None = None
+    upscaling_method: Inference | None = None
+    upscaling_steps: int | None = None
     tile_size: int = TILE
     device: str = "auto"
     trust_code: bool = False
@@ -53,7 +53,7 @@ def upscale(arguments: list[str]) -> int:
     check_output(args.output, (".png", ".jpg", ".jpeg"))
     for option, count in (
         ("num-samples", args.num_samples),
-        ("inference-steps", args.inference_steps),
+        ("inference-steps", args.upscaling_steps),
     ):
         if count is not None and count < 1:
             raise ValueError(f"--{option} must be at least 1, not {count}")
@@ -63,7 +63,7 @@ def upscale(arguments: list[str]) -> int:
         kind = "transparency" if picture.alpha is not None else "16 bits"
         raise ValueError(f"{args.photo} has {kind}, which .jpg cannot hold; use --output FILE.png")
     if isinstance(model.method, SuperResolution):
-        model.method.adjust(args.inference_method, args.inference_steps)
+        model.method.adjust(args.upscaling_method, args.upscaling_steps)
     rng = model.rng(args.seed)
     for number in range(1, args.num_samples + 1):
         large = enlarge(model, picture, rng, args.tile_size, progress=True)

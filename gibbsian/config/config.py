@@ -74,7 +74,7 @@ class Source:
         max_rows: use at most this many rows; 0 uses all.
         split_seed: seed of the train / validation / test split, and of patches.
         patch_size: side of square patches to cut out of photographs of any sizes; 0 takes images whole.
-        grey: take only the brightness of the patches.
+        greyscale: take only the brightness of the patches.
         image_size: bring images to this many pixels on each side; 0 takes them as they are.
         class_column: name or number of the column that holds classes, which are not modelled.
     """
@@ -84,7 +84,7 @@ class Source:
     max_rows: int = 0
     split_seed: Annotated[int, RARE] = 0
     patch_size: Annotated[int, RARE] = 0
-    grey: Annotated[bool, RARE] = False
+    greyscale: Annotated[bool, RARE] = False
     image_size: Annotated[int, RARE] = 0
     class_column: str | None = None
 
@@ -120,7 +120,7 @@ class Config:
     """What a run is told. A method's options, networks and optimizers are attributes too.
 
     ``box_half_width``: of the box a bounded energy of vectors lives on, in scaled units, auto or none.
-    ``options``: of the method, and ``latent``, the dimension of the latent space, where it has one.
+    ``options``: of the method, and ``latent_dim``, the dimension of the latent space, where it has one.
     ``networks`` by role; ``optimizers`` by player, each called ``PLAYER_optimizer`` elsewhere.
     """
 
@@ -148,9 +148,9 @@ LATENT = Option(int, 16, "dimension of the generator's latent space")
 
 
 def method_options(cls: type[TrainingMethod]) -> Mapping[str, Option]:
-    """The options of a method, and ``latent`` where a network of it has a latent space."""
+    """The options of a method, and ``latent_dim`` where a network of it has a latent space."""
     latent = any(role.latent for role in cls.roles.values())
-    return {**options_of(cls), **({"latent": LATENT} if latent else {})}
+    return {**options_of(cls), **({"latent_dim": LATENT} if latent else {})}
 
 
 def builder_of(method: str, role: str, name: str) -> Builder:

@@ -25,7 +25,7 @@ class HasLogProb(Protocol):
 
 @runtime_checkable
 class HasEncoder(Protocol):
-    """Capability: ``encode(x)``, ``[B, *event] -> [B, latent]``."""
+    """Capability: ``encode(x)``, ``[B, *event] -> [B, latent_dim]``."""
 
     def encode(self, x: Tensor) -> Tensor: ...
 
@@ -132,7 +132,7 @@ class HasMeans(Protocol):
 
 @runtime_checkable
 class HasGenerator(Protocol):
-    """Capability: a latent space with ``prior`` and ``generator(z)``, ``[B, latent] -> [B, *event]``."""
+    """Capability: a latent space with ``prior`` and ``generator(z)``, ``[B, latent_dim] -> [B, *event]``."""
 
     prior: Gaussian
 

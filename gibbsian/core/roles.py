@@ -85,7 +85,7 @@ class Role:
 
     ``default``: the network's name, on images ``images`` ("": the same). ``networks``: builders by
     name, or the name of a group of ``gibbsian.networks.NETWORKS``; a builder takes ``space``, with
-    ``latent`` the dimension of the latent space too, and keyword-only options. ``sees``: the space it is
+    ``latent_dim`` the dimension of the latent space too, and keyword-only options. ``sees``: the space it is
     built for. ``inputs``: shapes per row of what it is called with. ``returns``: the shape per row
     of its output, None where ``sees`` of another role looks at it; ``output`` says it in words.
     ``demands``: options that the method's own options ask of the network. ``trained``: refuse one

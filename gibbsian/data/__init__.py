@@ -3,7 +3,7 @@
 Imports core only.
 """
 
-from gibbsian.data.corruptions import corruptions
+from gibbsian.data.corruptions import corrupted_copies
 from gibbsian.data.dataset import Dataset, from_array, load_dataset
 from gibbsian.data.densities import known_density
 from gibbsian.data.named import dataset_names
@@ -12,7 +12,7 @@ from gibbsian.data.streams import BatchStream
 __all__ = [
     "BatchStream",
     "Dataset",
-    "corruptions",
+    "corrupted_copies",
     "dataset_names",
     "from_array",
     "known_density",

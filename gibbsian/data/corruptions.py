@@ -11,7 +11,7 @@ NOISES = (0.1, 0.3, 1.0)
 FLIPS = (0.01, 0.05, 0.2)
 
 
-def corruptions(x: Tensor, space: DataSpace, rng: Generator, std: Tensor) -> dict[str, Tensor]:
+def corrupted_copies(x: Tensor, space: DataSpace, rng: Generator, std: Tensor) -> dict[str, Tensor]:
     """Name -> corrupted copy of ``x [B, *event]``; ``std [*event]`` is that of the training data.
 
     Gaussian noise of 0.1, 0.3 and 1 times ``std``, for images kept within the range of ``x``; for

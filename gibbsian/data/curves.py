@@ -27,7 +27,7 @@ Curve = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class NoisyCurve(Density):
-    """``x = (c_k(t) + noise * normal - centre) / spread`` with the arm k uniform and t of law ``mass``.
+    """``x = (c_k(t) + noise * normal - centre) / spread`` k uniform, t distributed as ``mass``.
 
     ``mass``: density of t on ``interval``; ``quantile``: its inverse distribution function.
     ``nodes_per_noise``: quadrature nodes per noise standard deviation of arc length.

@@ -58,7 +58,7 @@ def load_dataset(
     image_size: int | None = None,
     dequantise: bool = True,
     patch_size: int = 0,
-    grey: bool = False,
+    greyscale: bool = False,
     class_column: str | None = None,
 ) -> Dataset:
     """The data set called ``source``, or the one in the file or folder at that path.
@@ -68,7 +68,7 @@ def load_dataset(
     units already, images always go to [-1, 1]. ``max_rows``: at most this many rows altogether.
     ``image_size``: bring images to that many pixels a side. ``dequantise``: add noise to grid-valued columns.
     ``patch_size``: cut squares of that side out of photographs of any sizes (``max_rows`` of them for
-    training, 4000 if none is given), as they are or ``grey``; ``photos`` is a folder of a root.
+    training, 4000 if none is given), as they are or ``greyscale``; ``photos`` is a folder of a root.
     ``class_column``: name, or number from 1, of the column of a table that holds classes: it leaves
     ``x`` for ``targets``.
     Raises ValueError, one sentence with the remedy, on anything unusable.
@@ -79,20 +79,20 @@ def load_dataset(
         raise ValueError(f"the limit on rows must be at least {FEWEST}, not {max_rows}")
     name = str(source)
     built_in = isinstance(source, str) and (is_density(source) or named.is_named(source))
-    if class_column is not None and (built_in or patch_size or grey):
+    if class_column is not None and (built_in or patch_size or greyscale):
         raise ValueError(
             f"{name} takes no --class-column: that is a column of a .csv or .parquet file"
         )
     if image_size is not None and (
-        built_in or patch_size or grey or not readers.holds_images(Path(name))
+        built_in or patch_size or greyscale or not readers.holds_images(Path(name))
     ):
         raise ValueError(
             f"{name} takes no --image-size: that is for the images of a folder or zip, taken whole; "
             "sets with a name have it there, as in mnist-14"
         )
-    if patch_size or grey:
+    if patch_size or greyscale:
         return _patches(
-            name, photographs.folder_of(source, data_root), patch_size, grey, seed, max_rows
+            name, photographs.folder_of(source, data_root), patch_size, greyscale, seed, max_rows
         )
     if isinstance(source, str) and is_density(source):
         return _drawn(name, known_density(name), seed, max_rows)
@@ -127,7 +127,9 @@ def from_array(
     return _split(name, rows, seed, scaling, None, dequantise)
 
 
-def _patches(name: str, path: Path, side: int, grey: bool, seed: int, limit: int | None) -> Dataset:
+def _patches(
+    name: str, path: Path, side: int, greyscale: bool, seed: int, limit: int | None
+) -> Dataset:
     """Patches of photographs; whole images are held out."""
     if side < 4:
         raise ValueError(
@@ -136,7 +138,7 @@ def _patches(name: str, path: Path, side: int, grey: bool, seed: int, limit: int
     if not path.exists():
         raise ValueError(f"{path} does not exist; patches are cut from a folder or zip of images")
     count = photographs.PATCHES if limit is None else limit
-    rows = photographs.read_patches(path, side, count, seed, grey)
+    rows = photographs.read_patches(path, side, count, seed, greyscale)
     return _split(name, rows, seed, "none", None, True)
 
 

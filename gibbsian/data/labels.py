@@ -27,7 +27,9 @@ def read_labels(given: str) -> Tensor:
             )
         return torch.tensor(int(given))
     if not Path(given).is_file():
-        raise ValueError(f"--given takes a class number or a file with one per row, not {given!r}")
+        raise ValueError(
+            f"--condition-on takes a class number or a file with one per row, not {given!r}"
+        )
     x = torch.tensor(arranged(readers.read(Path(given)), given).x).double()
     if x.numel() != len(x) or bool(((x != x.round()) | (x.abs() >= 10**DIGITS)).any()):
         raise ValueError(f"{given} must hold one class, a whole number, per row")

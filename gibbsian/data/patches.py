@@ -40,7 +40,7 @@ def folder_of(source: str | Path, root: Path | None = None) -> Path:
     )
 
 
-def photographs(path: Path, grey: bool = False) -> dict[str, np.ndarray]:
+def photographs(path: Path, greyscale: bool = False) -> dict[str, np.ndarray]:
     """Name without ending -> image ``[C, H, W]`` uint8, in order of name, from a folder, zip or file.
 
     Grey on request (luma of BT.601) or where all are, otherwise RGB. ValueError as ``read_images``.
@@ -48,7 +48,7 @@ def photographs(path: Path, grey: bool = False) -> dict[str, np.ndarray]:
     pictures = {name: opened(content, f"{name} in {path}") for name, content in contents(path)}
     if not pictures:
         raise ValueError(f"{path} holds no images ({', '.join(SUFFIXES)})")
-    mode = "L" if grey or all(picture.mode == "L" for picture in pictures.values()) else "RGB"
+    mode = "L" if greyscale or all(picture.mode == "L" for picture in pictures.values()) else "RGB"
     arrays = {name: np.asarray(picture.convert(mode)) for name, picture in pictures.items()}
     return {
         PurePosixPath(name).with_suffix("").as_posix(): array[None]
@@ -88,13 +88,13 @@ def cut(pictures: list[np.ndarray], n: int, side: int, rng: np.random.Generator)
     return np.stack(found)
 
 
-def read_patches(path: Path, side: int, n: int, seed: int, grey: bool = False) -> Rows:
+def read_patches(path: Path, side: int, n: int, seed: int, greyscale: bool = False) -> Rows:
     """``n`` patches for training, an eighth as many each for validation and test: ``[N, C, side, side]``.
 
     Whole images are held out, so that no test patch overlaps one of training. Raises ValueError for
     an image smaller than a patch, naming it.
     """
-    pictures = photographs(path, grey)
+    pictures = photographs(path, greyscale)
     for name, picture in pictures.items():
         if min(picture.shape[1:]) < side:
             raise ValueError(

@@ -3,12 +3,15 @@
 Imports bounds, samplers and core; feature extractors also networks and data.
 """
 
-from gibbsian.evaluation.features.feature_protocols import Extractor
+from gibbsian.evaluation.features.feature_protocols import FeatureExtractor
 from gibbsian.evaluation.log_z.directed import directed_log_likelihood
 from gibbsian.evaluation.log_z.effort import LogZEffort
 from gibbsian.evaluation.log_z.helmholtz_machines import bidirectional_log_likelihood
 from gibbsian.evaluation.log_z.likelihood import held_out_log_likelihood, log_prob_bounds
-from gibbsian.evaluation.log_z.log_sobolev import latent_log_weight, log_z_upper_log_sobolev
+from gibbsian.evaluation.log_z.log_sobolev import (
+    latent_log_importance_weight,
+    log_z_upper_log_sobolev,
+)
 from gibbsian.evaluation.log_z.partition import log_partition
 from gibbsian.evaluation.log_z.quadrature import kl_to_model, log_partition_quadrature
 from gibbsian.evaluation.log_z.variational import (
@@ -18,7 +21,7 @@ from gibbsian.evaluation.log_z.variational import (
 from gibbsian.evaluation.metrics.class_scores import class_entropy, inception_type_score
 from gibbsian.evaluation.metrics.coverage import class_coverage, mode_coverage
 from gibbsian.evaluation.metrics.detection import (
-    area_under_roc,
+    auroc_estimate,
     average_precision,
     false_positive_rate,
 )
@@ -31,7 +34,7 @@ from gibbsian.evaluation.metrics.image_quality import (
     texture_distance,
 )
 from gibbsian.evaluation.metrics.kale_divergence import kale_kernel, kale_network
-from gibbsian.evaluation.metrics.metric import Metric, OnFeatures
+from gibbsian.evaluation.metrics.metric import FeatureMetric, Metric
 from gibbsian.evaluation.metrics.metric_names import METRICS, build_metric
 from gibbsian.evaluation.metrics.neighbours import density_coverage, precision_recall
 from gibbsian.evaluation.metrics.out_of_distribution import (
@@ -45,12 +48,12 @@ from gibbsian.evaluation.metrics.two_sample import classifier_two_sample
 
 __all__ = [
     "METRICS",
-    "Extractor",
+    "FeatureExtractor",
+    "FeatureMetric",
     "LogZEffort",
     "Metric",
-    "OnFeatures",
-    "area_under_roc",
     "auroc",
+    "auroc_estimate",
     "average_precision",
     "bidirectional_log_likelihood",
     "build_metric",
@@ -69,7 +72,7 @@ __all__ = [
     "kale_network",
     "kernel_distance",
     "kl_to_model",
-    "latent_log_weight",
+    "latent_log_importance_weight",
     "linear_probe",
     "log_partition",
     "log_partition_quadrature",

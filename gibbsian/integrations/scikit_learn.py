@@ -41,7 +41,10 @@ def few_rounds_of_cd(share: float) -> dict[str, Any]:
 
     The wide Metropolis step keeps it stable at that rate.
     """
-    return {"sampler": {"mh_scale": 1.0}, "energy_optimizer": {"lr": 1e-3 / max(share, 0.1)}}
+    return {
+        "sampler": {"metropolis_step_std": 1.0},
+        "energy_optimizer": {"lr": 1e-3 / max(share, 0.1)},
+    }
 
 
 FEW_ROUNDS: Mapping[str, Callable[[float], dict[str, Any]]] = {"cd": few_rounds_of_cd}
@@ -168,8 +171,8 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
         if isinstance(self.model_.method, HasLogWeights):
             return scores_of_directed(self.model_, x)
         precise = in_double_precision(self.model_)
-        u = precise.encode(x, dequantise=False)
-        return log_weights(precise, u, precise.energy_of_scaled_rows(u)).double().numpy()
+        u = precise.to_network_units(x, dequantise=False)
+        return log_weights(precise, u, precise.energy_in_network_units(u)).double().numpy()
 
     def decision_function(self, X: ArrayLike) -> NDArray[np.float64]:
         """``score_samples(X) - offset_``: negative for outliers."""

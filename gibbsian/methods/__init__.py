@@ -16,7 +16,7 @@ from gibbsian.methods.ebgan import EBGAN
 from gibbsian.methods.gan import GAN
 from gibbsian.methods.gebm import GEBM
 from gibbsian.methods.lbt import LearningByTeaching
-from gibbsian.methods.nce import NoiseContrast
+from gibbsian.methods.nce import NoiseContrastiveEstimation
 from gibbsian.methods.score_matching import ScoreMatching
 from gibbsian.methods.super_resolution import SuperResolution
 from gibbsian.methods.transition_vgan import TransitionVGAN
@@ -35,7 +35,7 @@ TRAINING_METHODS: Mapping[str, type[TrainingMethod]] = {
     "vae": VAE,
     "bihm": BiHM,
     "score-matching": ScoreMatching,
-    "nce": NoiseContrast,
+    "nce": NoiseContrastiveEstimation,
     "super-resolution": SuperResolution,
 }
 
@@ -50,7 +50,7 @@ __all__ = [
     "BidirectionalBounds",
     "ContrastiveDivergence",
     "LearningByTeaching",
-    "NoiseContrast",
+    "NoiseContrastiveEstimation",
     "SamplerOptions",
     "ScoreMatching",
     "SuperResolution",

@@ -42,18 +42,18 @@ class BitSampler:
 
     def __post_init__(self) -> None:
         options = self.options
-        if options.mh_scale != 0:
+        if options.metropolis_step_std != 0:
             raise ValueError(
-                "mh_scale is the width of a step on real numbers; on bits leave it at 0"
+                "sampler.metropolis_step_std is the width of a step on real numbers; on bits leave it at 0"
             )
         if options.kernel == "ula":
             raise ValueError(
-                "unadjusted Langevin steps need real numbers; on bits use the kernel gibbs or mala"
+                "unadjusted Langevin steps need real numbers; on bits use sampler.kernel gibbs or mala"
             )
         if options.kernel == "mala" and options.step_size < SMALLEST_STEP:
             raise ValueError(
-                f"discrete MALA of step_size {options.step_size:g} flips no bits; take {SMALLEST_STEP:g} "
-                "or more, such as 0.3, or the kernel gibbs, which has none"
+                f"discrete MALA of sampler.step_size {options.step_size:g} flips no bits; take "
+                f"{SMALLEST_STEP:g} or more, such as 0.3, or sampler.kernel gibbs, which has none"
             )
 
     def start(self, n: int, rng: Generator) -> Tensor:
@@ -68,8 +68,8 @@ class BitSampler:
         return self.moved(energy, x0, self.options.steps, rng)
 
     def sample(self, energy: Energy, x0: Tensor, rng: Generator) -> Tensor:
-        """``x0 [n, *event]`` after ``sample_steps`` steps."""
-        return self.moved(energy, x0, self.options.sample_steps, rng)
+        """``x0 [n, *event]`` after ``sampling_steps`` steps."""
+        return self.moved(energy, x0, self.options.sampling_steps, rng)
 
     def moved(self, energy: Energy, x0: Tensor, steps: int, rng: Generator) -> Tensor:
         """``x0 [n, *event]`` after that many steps."""

@@ -32,26 +32,26 @@ class SamplerOptions:
         kernel: ula takes every step, mala accepts or rejects it (no bias from the step size); gibbs is
             for bits, in blocks for rbm and ising, else one bit a step, chosen by the gradient; auto is
             gibbs on bits and mala elsewhere.
-        mh_scale: standard deviation of one random-walk Metropolis step at the end of each round,
+        metropolis_step_std: standard deviation of one random-walk Metropolis step at the end of each round,
             which crosses between modes; 0 for none, as on bits.
-        sample_steps: steps before a chain is handed out as a sample, in whole rounds.
+        sampling_steps: steps before a chain is handed out as a sample, in whole rounds.
         noise_scale: 1 samples exp(-E), other values exp(-E / noise_scale^2).
     """
 
     steps: int = 5
     step_size: float = 0.01
     kernel: Literal["auto", "ula", "mala", "gibbs"] = "auto"
-    mh_scale: float = 0.0
-    sample_steps: int = 500
+    metropolis_step_std: float = 0.0
+    sampling_steps: int = 500
     noise_scale: Annotated[float, RARE] = 1.0
 
     def __post_init__(self) -> None:
-        check_at_least("steps", self.steps, 1)
-        check_positive("step_size", self.step_size)
-        check_choice("kernel", self.kernel, ("auto", "ula", "mala", "gibbs"))
-        check_weight("mh_scale", self.mh_scale)
-        check_positive("noise_scale", self.noise_scale)
-        check_at_least("sample_steps", self.sample_steps, 1)
+        check_at_least("sampler.steps", self.steps, 1)
+        check_positive("sampler.step_size", self.step_size)
+        check_choice("sampler.kernel", self.kernel, ("auto", "ula", "mala", "gibbs"))
+        check_weight("sampler.metropolis_step_std", self.metropolis_step_std)
+        check_positive("sampler.noise_scale", self.noise_scale)
+        check_at_least("sampler.sampling_steps", self.sampling_steps, 1)
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class LangevinSampler:
                 "cannot be used with it"
             )
         if self.options.kernel == "gibbs":
-            raise ValueError("the kernel gibbs is for bits; use mala or ula on real numbers")
+            raise ValueError("sampler.kernel gibbs is for bits; use mala or ula on real numbers")
 
     def start(self, n: int, rng: Generator) -> Tensor:
         """``[n, *event]``: uniform on a box, otherwise standard normal."""
@@ -90,17 +90,17 @@ class LangevinSampler:
         state = run_chains(
             self.langevin(energy), self.inside(x0), options.steps, rng, keep="last"
         ).state
-        if options.mh_scale == 0:
+        if options.metropolis_step_std == 0:
             return state.x
-        wide = random_walk_metropolis(self.target(energy), options.mh_scale)
+        wide = random_walk_metropolis(self.target(energy), options.metropolis_step_std)
         # The energies are known: another start would evaluate them again, and look at them.
-        state = state.replace(grad=None, step_size=options.mh_scale)
+        state = state.replace(grad=None, step_size=options.metropolis_step_std)
         return run_chains(wide, state, 1, rng, keep="last").state.x
 
     def sample(self, energy: Energy, x0: Tensor, rng: Generator) -> Tensor:
-        """``x0 [n, *event]`` after ``sample_steps`` Langevin steps or a few more, in whole rounds."""
+        """``x0 [n, *event]`` after ``sampling_steps`` Langevin steps or a few more, in whole rounds."""
         x = x0
-        for _ in range(-(-self.options.sample_steps // self.options.steps)):
+        for _ in range(-(-self.options.sampling_steps // self.options.steps)):
             x = self.step(energy, x, rng)
         return x
 

@@ -53,7 +53,7 @@ PIECEWISE_LINEAR = nn.ReLU | nn.LeakyReLU | nn.PReLU
 
 def noise_levels(options: Mapping[str, Any]) -> Mapping[str, Any]:
     """The diffusion bound needs an energy of point and noise level."""
-    return {"time": True} if options["energy_penalty"] == "diffusion" else {}
+    return {"time": True} if options["upper_bound_penalty"] == "diffusion" else {}
 
 
 class BidirectionalBounds(TrainingMethod):
@@ -67,15 +67,16 @@ class BidirectionalBounds(TrainingMethod):
     in ``claims``.
 
     Args:
-        entropy_bound: the generator's entropy: log-det (exact Jacobian, d forward products), singular (d
-            log s_1 by LOBPCG), encoder (Barber-Agakov) or infonce, both of which add output noise.
-        energy_penalty: the energy's penalty: gradient-penalty (with log-det or singular), denoising (at
+        entropy_lower_bound: the generator's entropy: log-det (exact Jacobian, d forward products),
+            singular (d log s_1 by LOBPCG), encoder (Barber-Agakov) or infonce, which
+            both add output noise.
+        upper_bound_penalty: the energy's penalty: gradient-penalty (with log-det or singular), denoising (at
             noisy samples), diffusion (over noise levels), zero-centred (at the data: the baseline)
             or none (the lower bound alone).
-        energy_penalty_weight: M, the weight of the penalty; 1 is the bound's own for diffusion.
-        energy_penalty_margin: m, only the excess of M P over it counts.
-        energy_penalty_anneal_power: a of M's decline (1 + round / 2307)^-a; 0.55 is the authors' schedule, 0
-            keeps M.
+        upper_bound_penalty_weight: M, the weight of the penalty; 1 is the bound's own for diffusion.
+        upper_bound_penalty_margin: m, only the excess of M P over it counts.
+        upper_bound_penalty_anneal_power: a of M's decline (1 + round / 2307)^-a; 0.55 is the
+            authors' schedule, 0 keeps M.
         gradient_penalty_power: p of the gradient penalty, at least 1.
         penalise_one_random_direction: penalise the gradient along one random direction of the latent space,
             not the whole one.
@@ -86,18 +87,18 @@ class BidirectionalBounds(TrainingMethod):
         output_noise_std: of the noise on the generator's output; encoder, infonce and denoising need
             it, log-det and singular gain from it where the generator folds.
         diffusion_schedule: of diffusion: preserving or exploding variance.
-        diffusion_source: what diffusion diffuses: samples (gap to the generator's law) or data (a bound on
+        diffused_points: what diffusion diffuses: samples (gap to the generator's law) or data (a bound on
             the negative log-likelihood itself).
-        diffusion_noise_min: smallest noise-to-signal ratio of diffusion: the model is of data with that
+        score_matching_noise_min: smallest noise-to-signal ratio of diffusion: the model is of data with that
             noise.
-        diffusion_noise_max: largest noise-to-signal ratio of diffusion.
+        score_matching_noise_max: largest noise-to-signal ratio of diffusion.
         jacobian_log_every: rounds between two measurements of exact and approximate Jacobian terms on
             64 latents, for the log; 0 for none.
     """
 
     players: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "energy": ("energy",),
-        "generator": ("generator", "entropy_bound"),
+        "generator": ("generator", "entropy_lower_bound"),
     }
     roles: ClassVar[Mapping[str, Role]] = {
         "energy": ENERGY.but(demands=noise_levels),
@@ -114,11 +115,11 @@ class BidirectionalBounds(TrainingMethod):
         prior: Gaussian,
         measure: Measure | Undefined,
         *,
-        entropy_bound: Lower = "log-det",
-        energy_penalty: Penalty = "gradient-penalty",
-        energy_penalty_weight: float = 0.1,
-        energy_penalty_margin: float = 0.0,
-        energy_penalty_anneal_power: float = 0.0,
+        entropy_lower_bound: Lower = "log-det",
+        upper_bound_penalty: Penalty = "gradient-penalty",
+        upper_bound_penalty_weight: float = 0.1,
+        upper_bound_penalty_margin: float = 0.0,
+        upper_bound_penalty_anneal_power: Annotated[float, RARE] = 0.0,
         gradient_penalty_power: Annotated[float, RARE] = 2.0,
         penalise_one_random_direction: Annotated[bool, RARE] = True,
         entropy_weight: Annotated[float, RARE] = 1.0,
@@ -126,17 +127,17 @@ class BidirectionalBounds(TrainingMethod):
         jacobian_batch_size: Annotated[int, RARE] = 0,
         output_noise_std: float = 0.1,
         diffusion_schedule: Literal["preserving", "exploding"] = "preserving",
-        diffusion_source: Literal["samples", "data"] = "samples",
-        diffusion_noise_min: float = 0.05,
-        diffusion_noise_max: Annotated[float, RARE] = 5.0,
+        diffused_points: Literal["samples", "data"] = "samples",
+        score_matching_noise_min: Annotated[float, RARE] = 0.05,
+        score_matching_noise_max: Annotated[float, RARE] = 5.0,
         jacobian_log_every: Annotated[int, RARE] = 100,
     ):
         super().__init__(measure)
-        check_choice("entropy_bound", entropy_bound, get_args(Lower))
-        check_choice("energy_penalty", energy_penalty, get_args(Penalty))
-        check_weight("energy_penalty_weight", energy_penalty_weight)
-        check_weight("energy_penalty_margin", energy_penalty_margin)
-        check_weight("energy_penalty_anneal_power", energy_penalty_anneal_power)
+        check_choice("entropy_lower_bound", entropy_lower_bound, get_args(Lower))
+        check_choice("upper_bound_penalty", upper_bound_penalty, get_args(Penalty))
+        check_weight("upper_bound_penalty_weight", upper_bound_penalty_weight)
+        check_weight("upper_bound_penalty_margin", upper_bound_penalty_margin)
+        check_weight("upper_bound_penalty_anneal_power", upper_bound_penalty_anneal_power)
         check_weight("entropy_weight", entropy_weight)
         check_at_least("jacobian_log_every", jacobian_log_every, 0)
         check_at_least("jacobian_batch_size", jacobian_batch_size, 0)
@@ -145,59 +146,66 @@ class BidirectionalBounds(TrainingMethod):
                 "bidirectional bounds are about entropies of continuous data; binary data cannot be "
                 "used with them"
             )
-        if entropy_bound in ("log-det", "singular") and prior.shape[0] > math.prod(measure.shape):
+        if entropy_lower_bound in ("log-det", "singular") and prior.shape[0] > math.prod(
+            measure.shape
+        ):
             raise ValueError(
-                f"entropy_bound {entropy_bound} is about a generator's volume, and one from "
-                f"{prior.shape[0]} to {math.prod(measure.shape)} dimensions has none; give --latent "
-                f"{math.prod(measure.shape)} or less, or use entropy_bound encoder"
+                f"entropy_lower_bound {entropy_lower_bound} is about a generator's volume, and one from "
+                f"{prior.shape[0]} to {math.prod(measure.shape)} dimensions has none; give --latent-dim "
+                f"{math.prod(measure.shape)} or less, or use entropy_lower_bound encoder"
             )
         self.energy = energy
         self.generator = generator
         self.prior = prior
-        self.entropy_bound = entropy_of(
-            entropy_bound, prior, encoder, output_noise_std, lobpcg_iterations, jacobian_batch_size
+        self.entropy_lower_bound = entropy_of(
+            entropy_lower_bound,
+            prior,
+            encoder,
+            output_noise_std,
+            lobpcg_iterations,
+            jacobian_batch_size,
         )
-        self.energy_penalty: Upper | None = None
-        match energy_penalty:
+        self.upper_bound_penalty: Upper | None = None
+        match upper_bound_penalty:
             case "gradient-penalty":
-                self.energy_penalty = GradientPenalty(
-                    self.entropy_bound,
+                self.upper_bound_penalty = GradientPenalty(
+                    self.entropy_lower_bound,
                     power=gradient_penalty_power,
                     projected=penalise_one_random_direction,
                 )
                 warn_of_flat_volumes(generator)
             case "denoising":
-                self.energy_penalty = DenoisingPenalty(output_noise_std)
+                self.upper_bound_penalty = DenoisingPenalty(output_noise_std)
             case "diffusion":
-                self.energy_penalty = DiffusionScorePenalty(
-                    low=diffusion_noise_min,
-                    high=diffusion_noise_max,
+                self.upper_bound_penalty = DiffusionScorePenalty(
+                    low=score_matching_noise_min,
+                    high=score_matching_noise_max,
                     schedule=diffusion_schedule,
-                    source=diffusion_source,
+                    source=diffused_points,
                 )
                 check_time(energy)
             case "zero-centred":
-                self.energy_penalty = ZeroCentredPenalty()
-        self.energy_penalty_weight = energy_penalty_weight
-        self.energy_penalty_margin = energy_penalty_margin
-        self.energy_penalty_anneal_power = energy_penalty_anneal_power
+                self.upper_bound_penalty = ZeroCentredPenalty()
+        self.upper_bound_penalty_weight = upper_bound_penalty_weight
+        self.upper_bound_penalty_margin = upper_bound_penalty_margin
+        self.upper_bound_penalty_anneal_power = upper_bound_penalty_anneal_power
         self.entropy_weight = entropy_weight
         volumes = isinstance(
-            self.entropy_bound, LogDetEntropy | SingularValueEntropy
+            self.entropy_lower_bound, LogDetEntropy | SingularValueEntropy
         ) and not isinstance(generator, Flow)
         self.jacobian_log_every = jacobian_log_every if volumes else 0
         self.register_buffer("probed", torch.zeros(len(PROBED)))
         self.probed: Tensor
-        if isinstance(self.entropy_bound, LogDetEntropy | SingularValueEntropy):
+        if isinstance(self.entropy_lower_bound, LogDetEntropy | SingularValueEntropy):
             self.latent_target = "energy"
 
     def claims(self) -> tuple[Guarantee, Guarantee]:
         """What the lower value and the upper value of log Z are worth in this pairing."""
-        lower = self.entropy_bound.guarantee(self.generator, math.prod(self.measure.shape))
+        lower = self.entropy_lower_bound.guarantee(self.generator, math.prod(self.measure.shape))
         upper = (
             Guarantee("neither", "log Z")
-            if self.energy_penalty is None
-            else self.energy_penalty.guarantee()
+            if self.upper_bound_penalty is None
+            else self.upper_bound_penalty.guarantee()
         )
         return lower, upper
 
@@ -207,16 +215,20 @@ class BidirectionalBounds(TrainingMethod):
         z = self.prior.sample(len(x), rng)
         M = x.new_full(
             (),
-            self.energy_penalty_weight
-            * (1.0 + index / ANNEALING) ** -self.energy_penalty_anneal_power,
+            self.upper_bound_penalty_weight
+            * (1.0 + index / ANNEALING) ** -self.upper_bound_penalty_anneal_power,
         )
         eps = torch.randn(3, *x.shape, generator=rng, device=rng.device)
-        starts = () if self.energy_penalty is None else self.energy_penalty.randomness(x, z, rng)
+        starts = (
+            ()
+            if self.upper_bound_penalty is None
+            else self.upper_bound_penalty.randomness(x, z, rng)
+        )
         yield PlayerUpdate("energy", self.energy_loss, (x, z, eps, M, *starts))
         if self.jacobian_log_every and index % self.jacobian_log_every == 0:
             self.probed.copy_(self.volumes(rng))
         z = self.prior.sample(len(x), rng)
-        starts = self.entropy_bound.randomness(z, x.shape[1:], rng)
+        starts = self.entropy_lower_bound.randomness(z, x.shape[1:], rng)
         eps = torch.randn(x.shape, generator=rng, device=rng.device)
         yield PlayerUpdate("generator", self.generator_loss, (z, eps, self.probed.clone(), *starts))
 
@@ -226,21 +238,21 @@ class BidirectionalBounds(TrainingMethod):
         ``eps [3, B, *event]``: of the output noise and of the first level, for data and samples.
         """
         clean = call_frozen(self.generator, z).detach()
-        x_model = clean + self.entropy_bound.noise * eps[0]
+        x_model = clean + self.entropy_lower_bound.noise * eps[0]
         of_data = check_energy(self.energy(self.seen(x, eps[1])), len(x)).mean()
         of_model = check_energy(self.energy(self.seen(x_model, eps[2])), len(z)).mean()
         value = of_data - of_model
         logs = {"energy_data": of_data.detach(), "energy_model": of_model.detach()}
-        if self.energy_penalty is not None:
+        if self.upper_bound_penalty is not None:
             at = Points(x, z, x_model, clean)
-            gap = M * self.energy_penalty.penalty(self.energy, self.generator, at, *starts)
-            value = value + relu(gap - self.energy_penalty_margin)
+            gap = M * self.upper_bound_penalty.penalty(self.energy, self.generator, at, *starts)
+            value = value + relu(gap - self.upper_bound_penalty_margin)
             logs["gap"] = gap.detach()
         return Loss(value, logs)
 
     def generator_loss(self, z: Tensor, eps: Tensor, probed: Tensor, *starts: Tensor) -> Loss:
         """mean E(x_model) - entropy_weight H(q): minus the lower bound on log Z."""
-        x_model, entropy = self.entropy_bound(self.generator, z, *starts)
+        x_model, entropy = self.entropy_lower_bound(self.generator, z, *starts)
         energy = check_energy(self.energy(self.seen(x_model, eps)), len(z)).mean()
         H = entropy.mean()
         lower = H + self.shrinkage(x_model[0].numel()) - energy
@@ -251,22 +263,22 @@ class BidirectionalBounds(TrainingMethod):
 
     def seen(self, x: Tensor, eps: Tensor) -> Tensor:
         """``x`` as the energy at t = 0 knows it: with the diffusion's smallest noise."""
-        if not isinstance(self.energy_penalty, DiffusionScorePenalty):
+        if not isinstance(self.upper_bound_penalty, DiffusionScorePenalty):
             return x
-        return self.energy_penalty.noisy(x, torch.zeros(len(x), device=x.device), eps)
+        return self.upper_bound_penalty.noisy(x, torch.zeros(len(x), device=x.device), eps)
 
     def shrinkage(self, dim: int) -> float:
         """What ``seen`` takes from the entropy at most: D log alpha_0, as noise only adds to it."""
-        if not isinstance(self.energy_penalty, DiffusionScorePenalty):
+        if not isinstance(self.upper_bound_penalty, DiffusionScorePenalty):
             return 0.0
-        return dim * float(self.energy_penalty.levels(torch.zeros(1))[0].log())
+        return dim * float(self.upper_bound_penalty.levels(torch.zeros(1))[0].log())
 
     @torch.no_grad()
     def volumes(self, rng: Generator) -> Tensor:
         """Means over 64 latents of sum_i log s_i, d log s_1, and d log mu as LOBPCG has it."""
         z = self.prior.sample(PROBE_ROWS, rng)
         v, p = torch.randn(2, *z.shape, generator=rng, device=rng.device)
-        iterations = getattr(self.entropy_bound, "iterations", 2)
+        iterations = getattr(self.entropy_lower_bound, "iterations", 2)
         with evaluating(self.generator):
             J = jacobian(self.generator, z)
             mu = smallest_singular_value(self.generator, z, v, p, iterations)[1]
@@ -279,9 +291,11 @@ class BidirectionalBounds(TrainingMethod):
         """``[n, *event]``: the generator's samples, with its output noise if it has one."""
         refuse_given(given)
         x = call_frozen(self.generator, self.prior.sample(n, rng))
-        if self.entropy_bound.noise == 0:
+        if self.entropy_lower_bound.noise == 0:
             return x
-        return x + self.entropy_bound.noise * torch.randn(x.shape, generator=rng, device=rng.device)
+        return x + self.entropy_lower_bound.noise * torch.randn(
+            x.shape, generator=rng, device=rng.device
+        )
 
 
 def entropy_of(

@@ -45,7 +45,7 @@ class BiHM(TrainingMethod):
             ancestral draws), or ancestral: draws of p, the model of rws.
         gibbs_sweeps: of the Gibbs sampler.
         gibbs_candidates: new values of a layer that a Gibbs step weighs, or draws of p per sample of sir.
-        inner_latent_samples: draws of q behind each estimate of p~*(x) in the samplers.
+        sampler_importance_samples: draws of q behind each estimate of p~*(x) in the samplers.
         samples_are_means: hand out not a draw of x but its mean given the first hidden layer, which of bits
             are their probabilities.
     """
@@ -65,7 +65,7 @@ class BiHM(TrainingMethod):
         sampler: Literal["gibbs", "sir", "ancestral"] = "gibbs",
         gibbs_sweeps: int = 20,
         gibbs_candidates: int = 10,
-        inner_latent_samples: int = 5,
+        sampler_importance_samples: int = 5,
         samples_are_means: bool = False,
     ):
         super().__init__(measure)
@@ -79,7 +79,7 @@ class BiHM(TrainingMethod):
             ("latent_samples", latent_samples, 2),
             ("gibbs_sweeps", gibbs_sweeps, 1),
             ("gibbs_candidates", gibbs_candidates, 1),
-            ("inner_latent_samples", inner_latent_samples, 1),
+            ("sampler_importance_samples", sampler_importance_samples, 1),
         ):
             check_at_least(name, count, least)
         check_weight("parameter_l1", parameter_l1)
@@ -91,7 +91,7 @@ class BiHM(TrainingMethod):
         self.sampler = sampler
         self.gibbs_sweeps = gibbs_sweeps
         self.gibbs_candidates = gibbs_candidates
-        self.inner_latent_samples = inner_latent_samples
+        self.sampler_importance_samples = sampler_importance_samples
         self.samples_are_means = samples_are_means
 
     @property
@@ -177,7 +177,7 @@ class BiHM(TrainingMethod):
             x = torch.where(observed, given.flatten(), layers[0])
             layers = sample_q(self.layers, x, uniforms(self.layers.sizes[1:], (n,), rng))[0]
         if self.sampler == "gibbs":
-            chain = Gibbs(self.layers, self.gibbs_candidates, self.inner_latent_samples)
+            chain = Gibbs(self.layers, self.gibbs_candidates, self.sampler_importance_samples)
             state = chain.start(layers, rng)
             for _ in range(self.gibbs_sweeps):
                 state = chain.sweep(state, rng, observed)
@@ -191,7 +191,9 @@ class BiHM(TrainingMethod):
     def begin(self, n: int, rng: Generator) -> Layers:
         """Ancestral draws of p, or those of them that resampling takes."""
         if self.sampler == "sir":
-            return resampled(self.layers, n, self.gibbs_candidates, self.inner_latent_samples, rng)
+            return resampled(
+                self.layers, n, self.gibbs_candidates, self.sampler_importance_samples, rng
+            )
         return sample_p(self.layers, uniforms(self.layers.sizes, (n,), rng))
 
 

@@ -30,8 +30,9 @@ class ContrastiveDivergence(TrainingMethod):
     the data batch (CD-k, Hinton 2002) or at noise (short-run, Nijkamp et al. 2019). Only chains
     that mix make the gradient right; CD-k and short runs are biased even with exact kernels, and
     unadjusted Langevin adds a bias of order step_size. Langevin steps do not cross between distant
-    modes: in few dimensions one wide Metropolis step per round (``sampler.mh_scale``) does, and sets
-    the modes' weights right. On a box no chain leaves it: ula reflects at the walls, the others reject.
+    modes: in few dimensions one wide Metropolis step per round
+    (``sampler.metropolis_step_std``) does, and sets the modes' weights right. On a box no chain
+    leaves it: ula reflects at the walls, the others reject.
     On bits the chains are Gibbs samplers instead (``sampler.kernel``).
 
     Args:
@@ -59,7 +60,7 @@ class ContrastiveDivergence(TrainingMethod):
         reinit_prob: float = 0.0,
         energy_l2: float = 0.0,
         class_loss_weight: float = 0.0,
-        sampler: SamplerOptions = SamplerOptions(steps=10, sample_steps=200),
+        sampler: SamplerOptions = SamplerOptions(steps=10, sampling_steps=200),
     ):
         super().__init__(measure)
         check_choice("chain_init", chain_init, ("persistent", "data", "noise"))
@@ -135,7 +136,7 @@ class ContrastiveDivergence(TrainingMethod):
 
     @torch.no_grad()
     def sample(self, n: int, rng: Generator, given: Tensor | None = None) -> Tensor:
-        """``[n, *event]``: chains moved on by ``sample_steps`` steps.
+        """``[n, *event]``: chains moved on by ``sampling_steps`` steps.
 
         They start at persistent chains picked at random (with replacement when n exceeds their
         number; at zero before the first round), otherwise at noise. ``given``: a class number, or

@@ -70,7 +70,7 @@ class EBGAN(TrainingMethod):
             the paper's EBGAN-PT has 0.1.
         denoising_noise_std: of the Gaussian noise on the data that the auto-encoder must undo,
             in the networks' units.
-        labelled_rows: number of training rows whose classes the energy is told, the first of the
+        num_labelled_rows: number of training rows whose classes the energy is told, the first of the
             split; 0 for none. Needs an energy that classifies, such as the ladder.
         class_loss_weight: of the classification cost of these rows in the energy's loss.
     """
@@ -96,7 +96,7 @@ class EBGAN(TrainingMethod):
         margin_decay: int = 0,
         pull_away: float = 0.0,
         denoising_noise_std: float = 0.0,
-        labelled_rows: int = 0,
+        num_labelled_rows: int = 0,
         class_loss_weight: float = 1.0,
     ):
         why = "an EBGAN's energy separates data from samples; it is not minus a log-density"
@@ -115,12 +115,12 @@ class EBGAN(TrainingMethod):
                 "denoising needs an energy with a method denoise(x, noisy), such as an "
                 "auto-encoder; otherwise use denoising_noise_std 0"
             )
-        check_at_least("labelled_rows", labelled_rows, 0)
+        check_at_least("num_labelled_rows", num_labelled_rows, 0)
         check_weight("class_loss_weight", class_loss_weight)
-        if labelled_rows > 0 and not isinstance(energy, HasLogits):
+        if num_labelled_rows > 0 and not isinstance(energy, HasLogits):
             raise ValueError(
-                "labelled_rows needs an energy that classifies, with a method logits(x), such as the "
-                "ladder; otherwise use labelled_rows 0"
+                "num_labelled_rows needs an energy that classifies, with a method logits(x), such as the "
+                "ladder; otherwise use num_labelled_rows 0"
             )
         self.energy = energy
         self.generator = generator
@@ -130,7 +130,7 @@ class EBGAN(TrainingMethod):
         self.pull_away = pull_away
         self.denoising_noise_std = denoising_noise_std
         self.class_loss_weight = class_loss_weight
-        self.labelled = LabelledRows(labelled_rows, measure.shape)
+        self.labelled = LabelledRows(num_labelled_rows, measure.shape)
 
     def margin_at(self, index: int) -> float:
         """m in round ``index``."""
@@ -182,7 +182,7 @@ class EBGAN(TrainingMethod):
         return Loss(value, logs)
 
     def generator_loss(self, z: Tensor) -> Loss:
-        """mean E(G(z)) + pull_away f_PT(codes of G(z)), ``z [B, latent]``; the energy is still."""
+        """mean E(G(z)) + pull_away f_PT(codes of G(z)), ``z [B, latent_dim]``; the energy is still."""
         x_model = self.generator(z)
         value = check_energy(call_frozen(self.energy, x_model), len(z)).mean()
         logs = {"energy_model": value.detach()}

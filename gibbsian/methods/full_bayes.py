@@ -1,4 +1,4 @@
-"""Full variational Bayes (Kingma, Welling 2014, appendix F): a law of the decoder's weights as well."""
+"""Full variational Bayes (Kingma, Welling 2014, appendix F): of the decoder's weights as well."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class FullBayes(TrainingMethod):
     def bound_loss(self, x: Tensor, eps: Tensor, zeta: Tensor) -> Loss:
         """Minus the bound per observation, both divergences in closed form.
 
-        ``eps [B, latent]`` and ``zeta [P]`` are the noise of z and of theta.
+        ``eps [B, latent_dim]`` and ``zeta [P]`` are the noise of z and of theta.
         """
         m, log_s = location_and_log_scale(self.encoder(x))
         theta = self.theta + torch.exp(self.log_s) * zeta

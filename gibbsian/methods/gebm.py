@@ -36,21 +36,22 @@ class GEBM(TrainingMethod):
     Args:
         energy_objective: kale learns A (unbiased gradients); donsker-varadhan takes the log of the batch
             mean of exp(-E) in its place.
-        base: implicit: E is relative to the generator's distribution, which needs no density. explicit: the
-            same with an invertible generator, so that the model has the density q(x) exp(-E(x)) / Z.
-            proposal: the network is an energy in its own right, exp(-E(x)) / Z, learned by
-            maximum likelihood with an invertible generator as importance proposal.
-        base_sample_weights: self-normalised weighs base samples by softmax(-E) in the batch; learned by
+        base_distribution: implicit: E is relative to the generator's distribution, which needs no
+            density. explicit: the same with an invertible generator, so that the model has the
+            density q(x) exp(-E(x)) / Z. proposal: the network is an energy in its own right,
+            exp(-E(x)) / Z, learned by maximum likelihood with an invertible generator as
+            importance proposal.
+        base_importance_weights: self-normalised weighs base samples by softmax(-E) in the batch; learned by
             exp(-(E + A)), as in the first version of the paper.
         train_base: no-train-base leaves the generator as it is and trains the energy alone.
-        base_samples: base samples per data row in the energy's steps.
+        base_samples_per_row: base samples per data row in the energy's steps.
         energy_steps: energy steps per base step.
         energy_burst_steps: energy steps in round 0 and in every ``rounds_between_energy_bursts``-th round.
         rounds_between_energy_bursts: rounds between two bursts.
         log_z_init_batches: batches of base samples that A is computed from before round 0; 0 starts
             at 0.
-        parameter_gradient_bound: bounded makes 2g / (1 + g^2) of the energy's gradients and g / (1 - g) of
-            A's; none leaves them.
+        parameter_gradient_transform: bounded makes 2g / (1 + g^2) of the energy's gradients and
+            g / (1 - g) of A's; none leaves them.
         energy_floor: energies are not let below minus this, where they have no gradient either; 0 for
             none.
         gradient_penalty: weight of mean |grad E|^2 between data and base samples.
@@ -76,53 +77,60 @@ class GEBM(TrainingMethod):
         measure: Measure | Undefined,
         *,
         energy_objective: Literal["kale", "donsker-varadhan"] = "kale",
-        base: Literal["implicit", "explicit", "proposal"] = "implicit",
-        base_sample_weights: Literal["self-normalised", "learned"] = "self-normalised",
+        base_distribution: Literal["implicit", "explicit", "proposal"] = "implicit",
+        base_importance_weights: Literal["self-normalised", "learned"] = "self-normalised",
         train_base: bool = True,
-        base_samples: int = 1,
+        base_samples_per_row: int = 1,
         energy_steps: int = 5,
         energy_burst_steps: int = 100,
         rounds_between_energy_bursts: int = 500,
         log_z_init_batches: int = 100,
-        parameter_gradient_bound: Literal["bounded", "none"] = "bounded",
+        parameter_gradient_transform: Literal["bounded", "none"] = "bounded",
         energy_floor: float = 0.0,
         gradient_penalty: float = 0.1,
         unit_gradient_penalty: float = 0.0,
         parameter_l2: float = 0.0,
     ):
         check_choice("energy_objective", energy_objective, ("kale", "donsker-varadhan"))
-        check_choice("base", base, ("implicit", "explicit", "proposal"))
-        check_choice("base_sample_weights", base_sample_weights, ("self-normalised", "learned"))
-        check_choice("parameter_gradient_bound", parameter_gradient_bound, ("bounded", "none"))
-        check_at_least("base_samples", base_samples, 1)
+        check_choice("base_distribution", base_distribution, ("implicit", "explicit", "proposal"))
+        check_choice(
+            "base_importance_weights", base_importance_weights, ("self-normalised", "learned")
+        )
+        check_choice(
+            "parameter_gradient_transform", parameter_gradient_transform, ("bounded", "none")
+        )
+        check_at_least("base_samples_per_row", base_samples_per_row, 1)
         check_at_least("energy_steps", energy_steps, 1)
         check_at_least("energy_burst_steps", energy_burst_steps, 1)
         check_at_least("rounds_between_energy_bursts", rounds_between_energy_bursts, 1)
         check_at_least("log_z_init_batches", log_z_init_batches, 0)
         check_weight("energy_floor", energy_floor)
-        if base_sample_weights == "learned" and energy_objective != "kale":
+        if base_importance_weights == "learned" and energy_objective != "kale":
             raise ValueError(
-                "base_sample_weights learned weighs by the learned A, which energy_objective "
-                "donsker-varadhan has not; use energy_objective kale or base_sample_weights self-normalised"
+                "base_importance_weights learned weighs by the learned A, which energy_objective "
+                "donsker-varadhan has not; use energy_objective kale or base_importance_weights "
+                "self-normalised"
             )
-        super().__init__(measure_over_base(base, measure))
-        if base != "implicit":
+        super().__init__(measure_over_base(base_distribution, measure))
+        if base_distribution != "implicit":
             as_invertible(generator)
         self.potential = energy
         self.generator = generator
         self.A = nn.Parameter(torch.zeros(()), requires_grad=energy_objective == "kale")
         self.prior = prior
-        self.latent_target = "tilted" if base == "implicit" else "energy"
+        self.latent_target = "tilted" if base_distribution == "implicit" else "energy"
         self.energy_objective = energy_objective
-        self.base = base
-        self.base_sample_weights = base_sample_weights
+        self.base_distribution = base_distribution
+        self.base_importance_weights = base_importance_weights
         self.train_base = train_base
-        self.base_samples = base_samples
+        self.base_samples_per_row = base_samples_per_row
         self.energy_steps = energy_steps
         self.energy_burst_steps = energy_burst_steps
         self.rounds_between_energy_bursts = rounds_between_energy_bursts
         self.log_z_init_batches = log_z_init_batches
-        self.parameter_gradient_bound = bounded if parameter_gradient_bound == "bounded" else None
+        self.parameter_gradient_transform = (
+            bounded if parameter_gradient_transform == "bounded" else None
+        )
         self.energy_floor = energy_floor
         self.smoothness = Smoothness(gradient_penalty, unit_gradient_penalty, parameter_l2)
         if not has_trainable(energy):
@@ -149,10 +157,10 @@ class GEBM(TrainingMethod):
                 and self.energy_objective == "kale"
             ):
                 self.initialise_A(len(x))
-            z = self.prior.sample(self.base_samples * len(x), rng)
+            z = self.prior.sample(self.base_samples_per_row * len(x), rng)
             mix = torch.rand(len(x), generator=rng, device=rng.device)
             yield PlayerUpdate(
-                "energy", self.energy_loss, (x, z, mix), self.parameter_gradient_bound
+                "energy", self.energy_loss, (x, z, mix), self.parameter_gradient_transform
             )
         if self.train_base:
             x = next(data).x
@@ -211,19 +219,19 @@ class GEBM(TrainingMethod):
         y, log_q = self.base_points(z, moving=True)
         E_data = self.network_energy(x) + self.relative_to(x)
         E_base = self.network_energy(y) + log_q
-        if self.base_sample_weights == "learned":
+        if self.base_importance_weights == "learned":
             return Loss(kale(E_data, E_base, self.A))
         return Loss(donsker_varadhan(E_data, E_base))
 
     def base_points(self, z: Tensor, moving: bool = False) -> tuple[Tensor, Tensor | float]:
         """y = G(z) and what makes the network's energy relative to the base: log q(y) or 0."""
-        if self.base == "proposal":
+        if self.base_distribution == "proposal":
             return draw_with_log_density(as_invertible(self.generator), self.prior, z)
         return self.generator(z) if moving else call_frozen(self.generator, z), 0.0
 
     def relative_to(self, x: Tensor) -> Tensor | float:
         """The same at data: log q(x) ``[N]`` or 0."""
-        if self.base == "proposal":
+        if self.base_distribution == "proposal":
             return log_density(as_invertible(self.generator), self.prior, x)
         return 0.0
 
@@ -238,7 +246,7 @@ class GEBM(TrainingMethod):
         For an explicit base E(x) - log q(x), so that the model has density exp(-energy(x)) / Z.
         """
         E = self.network_energy(x)
-        if self.base == "explicit":
+        if self.base_distribution == "explicit":
             return E - log_density(as_invertible(self.generator), self.prior, x)
         return E
 

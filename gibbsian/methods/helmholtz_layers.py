@@ -1,7 +1,7 @@
 """Two directed models of the same layers, p top down and q bottom up: draws and log-probabilities.
 
 ``layers`` is always (x, h_1, ..., h_L), each ``[..., n_l]``, of bits or Gaussian units. The
-conditional law of a layer is told by its parameters a: n logits of bits, or 2 n numbers, means and then
+conditional distribution of a layer is given by parameters a: n logits of bits, or 2 n numbers, means, then
 log-variances.
 """
 
@@ -44,7 +44,7 @@ def drawn(a: Tensor, u: Tensor) -> Tensor:
 
 
 def means_of(a: Tensor, like: Tensor) -> Tensor:
-    """Means ``[..., n]`` of units of the law of parameters ``a``, as many as ``like [..., n]`` has."""
+    """Means ``[..., n]`` of units with parameters ``a``, as many as ``like [..., n]`` has."""
     return torch.sigmoid(a) if a.shape[-1] == like.shape[-1] else a.chunk(2, -1)[0]
 
 

@@ -1,4 +1,4 @@
-"""The law of a generator as a base: its density, where it has one, and the measure of what it carries."""
+"""A generator's distribution as a base: its density, where it has one, and the measure of what it carries."""
 
 from __future__ import annotations
 

@@ -28,7 +28,9 @@ class LabelledRows(nn.Module):
     def keep(self, batch: Batch) -> None:
         """Remember the labelled rows of ``batch``; ValueError if it has no classes."""
         if batch.target is None or batch.target.dtype != torch.int64:
-            raise ValueError("labelled_rows needs data with classes; use labelled_rows 0 for these")
+            raise ValueError(
+                "num_labelled_rows needs data with classes; use num_labelled_rows 0 for these"
+            )
         place = batch.index.clamp(max=self.count)
         self.x[place] = batch.x.to(self.x.dtype)
         self.target[place] = batch.target

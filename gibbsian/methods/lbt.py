@@ -48,21 +48,21 @@ class LearningByTeaching(TrainingMethod):
     The student M, a density estimator, sees samples only: phi* = argmax E_z log p_M(G(z); phi). The
     generator maximises E_data log p_M(x; phi*), reached through the student's K next steps, which
     are differentiated. With a student rich enough that is maximum likelihood for the generator, the
-    divergence that punishes dropped modes. A GAN term of weight ``gan_weight`` (LBT-GAN) repairs
+    divergence that punishes dropped modes. A GAN term of weight ``gan_loss_weight`` (LBT-GAN) repairs
     what a weak student cannot see: both terms are smallest where the generator's distribution is the data's.
 
     Args:
         unroll_steps: K, student steps that the generator looks ahead.
-        student_trainings_per_round: n, the student is trained by n K steps per round.
+        student_steps_per_unroll_step: n, the student is trained by n K steps per round.
         student_lr: rate of the student's Adam where the generator looks ahead.
         student_lr_multiplier: the student is trained at this many times that rate.
         adam_eps_inside_root: Adam's step a m / sqrt(v + eps) as in the authors' code, otherwise the
             usual a m / (sqrt(v) + eps).
         hypergradient: unrolled through K steps, or the implicit function's: its limit for a student at
             its optimum, by conjugate gradients.
-        cg_steps: of the conjugate gradients, implicit only.
+        conjugate_gradient_steps: of the conjugate gradients, implicit only.
         hessian_damping: added to the student's Hessian, implicit only.
-        gan_weight: lambda, of the generator's non-saturating GAN loss; 0 is LBT alone.
+        gan_loss_weight: lambda, of the generator's non-saturating GAN loss; 0 is LBT alone.
         r1_penalty: weight of |grad f|^2 / 2 of the critic at the data (Mescheder et al. 2018).
         gan_warmup_rounds: at the start, in which the GAN is trained alone.
         unroll_checkpoint_every: s, keep only every s-th of the K steps and make the others again in the
@@ -91,14 +91,14 @@ class LearningByTeaching(TrainingMethod):
         measure: Measure | Undefined,
         *,
         unroll_steps: int = 5,
-        student_trainings_per_round: int = 2,
+        student_steps_per_unroll_step: int = 2,
         student_lr: float = 1e-4,
         student_lr_multiplier: float = 3.0,
         adam_eps_inside_root: bool = True,
         hypergradient: Literal["unrolled", "implicit"] = "unrolled",
-        cg_steps: int = 10,
+        conjugate_gradient_steps: int = 10,
         hessian_damping: float = 1.0,
-        gan_weight: float = 0.1,
+        gan_loss_weight: float = 0.1,
         r1_penalty: float = 0.0,
         gan_warmup_rounds: int = 0,
         unroll_checkpoint_every: int = 0,
@@ -106,8 +106,8 @@ class LearningByTeaching(TrainingMethod):
         super().__init__(measure)
         for name, count, least in (
             ("unroll_steps", unroll_steps, 1),
-            ("student_trainings_per_round", student_trainings_per_round, 1),
-            ("cg_steps", cg_steps, 1),
+            ("student_steps_per_unroll_step", student_steps_per_unroll_step, 1),
+            ("conjugate_gradient_steps", conjugate_gradient_steps, 1),
             ("gan_warmup_rounds", gan_warmup_rounds, 0),
             ("unroll_checkpoint_every", unroll_checkpoint_every, 0),
         ):
@@ -116,26 +116,26 @@ class LearningByTeaching(TrainingMethod):
         check_positive("student_lr_multiplier", student_lr_multiplier)
         check_choice("hypergradient", hypergradient, ("unrolled", "implicit"))
         check_weight("hessian_damping", hessian_damping)
-        check_weight("gan_weight", gan_weight)
+        check_weight("gan_loss_weight", gan_loss_weight)
         check_weight("r1_penalty", r1_penalty)
-        if gan_warmup_rounds > 0 and gan_weight == 0:
+        if gan_warmup_rounds > 0 and gan_loss_weight == 0:
             raise ValueError(
-                "gan_warmup_rounds train the GAN alone; give gan_weight, or gan_warmup_rounds 0"
+                "gan_warmup_rounds train the GAN alone; give gan_loss_weight, or gan_warmup_rounds 0"
             )
         self.generator = generator
         self.student = student
         self.critic = critic
         self.prior = prior
         self.unroll_steps = unroll_steps
-        self.student_trainings_per_round = student_trainings_per_round
+        self.student_steps_per_unroll_step = student_steps_per_unroll_step
         self.ahead = Adam(student_lr, adam_eps_inside_root=adam_eps_inside_root)
         self.committed = Adam(
             student_lr_multiplier * student_lr, adam_eps_inside_root=adam_eps_inside_root
         )
         self.hypergradient = hypergradient
-        self.cg_steps = cg_steps
+        self.conjugate_gradient_steps = conjugate_gradient_steps
         self.hessian_damping = hessian_damping
-        self.gan_weight = gan_weight
+        self.gan_loss_weight = gan_loss_weight
         self.r1_penalty = r1_penalty
         self.gan_warmup_rounds = gan_warmup_rounds
         self.unroll_checkpoint_every = unroll_checkpoint_every
@@ -147,10 +147,10 @@ class LearningByTeaching(TrainingMethod):
         x = next(data).x
         n, teaches = len(x), index >= self.gan_warmup_rounds
         if teaches:
-            for _ in range(self.student_trainings_per_round * self.unroll_steps):
+            for _ in range(self.student_steps_per_unroll_step * self.unroll_steps):
                 lesson = (self.prior.sample(n, rng), standard_normal(n, self.noise, rng))
                 yield PlayerUpdate("student", self.student_loss, lesson, transform=self.commit)
-        if self.gan_weight > 0:
+        if self.gan_loss_weight > 0:
             yield PlayerUpdate("critic", self.critic_loss, (x, self.prior.sample(n, rng)))
         z = self.prior.sample(n, rng)
         if not teaches:
@@ -191,7 +191,7 @@ class LearningByTeaching(TrainingMethod):
     def adversarial_loss(self, z: Tensor) -> Loss:
         """lambda times the non-saturating loss at ``G(z)``."""
         f = check_energy(call_frozen(self.critic, self.generator(z)), len(z))
-        return Loss(self.gan_weight * non_saturating(f))
+        return Loss(self.gan_loss_weight * non_saturating(f))
 
     def generator_loss(
         self, x: Tensor, noise: Tensor, z_k: Tensor, noise_k: Tensor, z: Tensor
@@ -210,7 +210,12 @@ class LearningByTeaching(TrainingMethod):
         if self.hypergradient == "implicit":
             shown = (x_k, noise_k.flatten(0, 1))
             taught = implicit(
-                self.ignorance, ignorance_of_data, phi, shown, self.cg_steps, self.hessian_damping
+                self.ignorance,
+                ignorance_of_data,
+                phi,
+                shown,
+                self.conjugate_gradient_steps,
+                self.hessian_damping,
             )
         else:
             steps = list(zip(x_k.unflatten(0, z_k.shape[:2]), noise_k, strict=True))
@@ -220,7 +225,7 @@ class LearningByTeaching(TrainingMethod):
             )
             taught = ignorance_of_data(phi)
         logs = {"log_likelihood": -taught.detach()}
-        if self.gan_weight == 0:
+        if self.gan_loss_weight == 0:
             return Loss(taught, logs)
         return Loss(self.adversarial_loss(z).value + taught, logs)
 

@@ -81,7 +81,7 @@ class MonteCarloEM(TrainingMethod):
             yield PlayerUpdate("model", self.model_loss, (batch.x, z))
 
     def advance(self, x: Tensor, z: Tensor, rng: Generator) -> Tensor:
-        """``steps`` HMC steps of p(z|x) from ``z [B, latent]``, detached; tunes the step size."""
+        """``steps`` HMC steps of p(z|x) from ``z [B, latent_dim]``, detached; tunes the step size."""
         kernel = hmc(partial(self.energy, x), float(self.log_step_size.exp()), self.leapfrog)
         chains = run_chains(kernel, z, self.steps, rng, keep="last")
         missed = chains.acceptance.mean() - self.acceptance

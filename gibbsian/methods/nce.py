@@ -29,7 +29,7 @@ def logistic_loss(G_data: Tensor, G_noise: Tensor, nu: float) -> Tensor:
     return softplus(log_nu - G_data).mean() + nu * softplus(G_noise - log_nu).mean()
 
 
-class NoiseContrast(TrainingMethod):
+class NoiseContrastiveEstimation(TrainingMethod):
     """Noise-contrastive estimation: logistic regression between data and noise of known density.
 
     log p(x) = -E(x) + log b(x) - A with A a parameter like any other; the classifier whose logit is
@@ -128,7 +128,7 @@ class NoiseContrast(TrainingMethod):
 
     @torch.no_grad()
     def sample(self, n: int, rng: Generator, given: Tensor | None = None) -> Tensor:
-        """``[n, *event]``: chains from the noise law. ``given``: class numbers, if it was taught any."""
+        """``[n, *event]``: chains from the noise. ``given``: class numbers, if it was taught any."""
         return draw(
             self.energy, self.sampler, self.noise.sample, n, rng, self.class_loss_weight, given
         )

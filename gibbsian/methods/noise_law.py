@@ -1,4 +1,4 @@
-"""A noise law fitted to the data as they come: a Gaussian, on a box one that is cut off at its walls."""
+"""A noise distribution fitted to the data as they come: a Gaussian, on a box one cut off at its walls."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def logistic_log_density(eps: Tensor) -> Tensor:
 
 
 def location_and_log_scale(parameters: Tensor) -> tuple[Tensor, Tensor]:
-    """m and log s, ``[B, latent]`` each, of an encoder's means and log-variances ``[B, 2 latent]``."""
+    """m and log s, ``[B, latent_dim]`` each, of means and log-variances ``[B, 2 latent_dim]``."""
     m, log_variance = parameters.chunk(2, dim=1)
     return m, 0.5 * log_variance
 
@@ -79,7 +79,7 @@ class LocationScale:
         return (self.log_density((z - m) * torch.exp(-log_s)) - log_s).sum(-1)
 
     def divergence(self, m: Tensor, log_s: Tensor, prior: Gaussian) -> Tensor:
-        """KL(q || prior) in closed form, ``[B, latent] -> [B]``.
+        """KL(q || prior) in closed form, ``[B, latent_dim] -> [B]``.
 
         The cross-entropy to a Gaussian needs q's mean and variance only; for a Gaussian q and a
         standard normal prior this is -1/2 sum (1 + log s^2 - m^2 - s^2) (equation 10).

@@ -37,21 +37,21 @@ class TransitionVGAN(TrainingMethod):
     q(x~) is the data's distribution moved by p(x~|x). As long as x~ stays near x, the entropy of q is about
     that of the data, a constant, and the bound of VGAN can do without it (Zhai, Cheng, Feris, Zhang
     2016, section 5, equation 10): one-step contrastive divergence with a learned step. An
-    ``energy_loss_share`` rho of 0 is an auto-encoder that ignores the energy, 1 a step that may forget
+    ``energy_loss_weight`` rho of 0 is an auto-encoder that ignores the energy, 1 a step that may forget
     where it came from.
 
     Args:
         loss_variant: equation-10 weighs mean E(x~) against the summed square error, on the same rows;
             released-code weighs mean E(x~) - H~ against the binary cross-entropy per pixel, and
             starts at the second half of a batch whose first half is the positive phase. The same
-            energy_loss_share means different things in the two.
-        energy_loss_share: rho, weight of the energy in the transition's loss; 1 - rho is that of the
+            energy_loss_weight means different things in the two.
+        energy_loss_weight: rho, weight of the energy in the transition's loss; 1 - rho is that of the
             reconstruction.
-        transition_steps: per energy step, on the same batch.
+        transition_updates: per energy step, on the same batch.
         code_corruption_prob: probability that a number of the code is replaced by noise.
         surrogate_entropy_weight: weight of the surrogate at the data in the energy's step; 0 for an energy
             without experts.
-        sample_steps: transitions that samples have made.
+        sampling_steps: transitions that samples have made.
     """
 
     players: ClassVar[Mapping[str, tuple[str, ...]]] = {
@@ -67,20 +67,20 @@ class TransitionVGAN(TrainingMethod):
         measure: Measure | Undefined,
         *,
         loss_variant: Literal["equation-10", "released-code"] = "equation-10",
-        energy_loss_share: float = 0.01,
-        transition_steps: int = 1,
+        energy_loss_weight: float = 0.01,
+        transition_updates: int = 1,
         code_corruption_prob: float = 0.5,
         surrogate_entropy_weight: float = 1.0,
-        sample_steps: int = 9,
+        sampling_steps: int = 9,
     ):
         super().__init__(measure)
         check_choice("loss_variant", loss_variant, ("equation-10", "released-code"))
-        if not 0 <= energy_loss_share <= 1:
-            raise ValueError(f"energy_loss_share must lie in [0, 1], not {energy_loss_share}")
-        check_at_least("transition_steps", transition_steps, 1)
+        if not 0 <= energy_loss_weight <= 1:
+            raise ValueError(f"energy_loss_weight must lie in [0, 1], not {energy_loss_weight}")
+        check_at_least("transition_updates", transition_updates, 1)
         check_probability("code_corruption_prob", code_corruption_prob)
         check_weight("surrogate_entropy_weight", surrogate_entropy_weight)
-        check_at_least("sample_steps", sample_steps, 1)
+        check_at_least("sampling_steps", sampling_steps, 1)
         released = loss_variant == "released-code"
         check_experts(energy, released, surrogate_entropy_weight)
         if released and not isinstance(measure, Box):
@@ -96,11 +96,11 @@ class TransitionVGAN(TrainingMethod):
         self.energy = energy
         self.autoencoder = autoencoder
         self.loss_variant = loss_variant
-        self.energy_loss_share = energy_loss_share
-        self.transition_steps = transition_steps
+        self.energy_loss_weight = energy_loss_weight
+        self.transition_updates = transition_updates
         self.code_corruption_prob = code_corruption_prob
         self.surrogate_entropy_weight = surrogate_entropy_weight
-        self.sample_steps = sample_steps
+        self.sampling_steps = sampling_steps
 
     @property
     def halves(self) -> CodedTransition:
@@ -118,7 +118,7 @@ class TransitionVGAN(TrainingMethod):
             if half == 0:
                 raise ValueError("loss_variant released-code splits a batch: use at least 2 rows")
             x, start = x[:half], x[half : 2 * half]
-        for _ in range(self.transition_steps):
+        for _ in range(self.transition_updates):
             yield PlayerUpdate("transition", self.transition_loss, (start, *self.noise(start, rng)))
         yield PlayerUpdate("energy", self.energy_loss, (x, start, *self.noise(start, rng)))
 
@@ -134,7 +134,7 @@ class TransitionVGAN(TrainingMethod):
         x_model = self.halves.decoder(mask_noise(h, mask, u))
         error = self.reconstruction_error(self.halves.decoder(h), x)
         follow = following_loss(self.energy, x_model, self.loss_variant == "released-code")
-        value = self.energy_loss_share * follow.value + (1.0 - self.energy_loss_share) * error
+        value = self.energy_loss_weight * follow.value + (1.0 - self.energy_loss_weight) * error
         return Loss(value, {**follow.logs, "reconstruction": error.detach()})
 
     def reconstruction_error(self, back: Tensor, x: Tensor) -> Tensor:
@@ -166,7 +166,7 @@ class TransitionVGAN(TrainingMethod):
 
     @torch.no_grad()
     def sample(self, n: int, rng: Generator, given: Tensor | None = None) -> Tensor:
-        """``[n, *event]``: the ends of chains of ``sample_steps`` transitions.
+        """``[n, *event]``: the ends of chains of ``sampling_steps`` transitions.
 
         They start at the rows of ``given``, used in turn, or where a code of noise alone decodes to.
         """
@@ -175,4 +175,4 @@ class TransitionVGAN(TrainingMethod):
             start = call_frozen(self.halves.decoder, u)
         else:
             start = given[torch.arange(n, device=given.device) % len(given)]
-        return self.chain(start, self.sample_steps, rng)[-1]
+        return self.chain(start, self.sampling_steps, rng)[-1]

@@ -30,9 +30,9 @@ class VAE(TrainingMethod):
     here and not probabilities of ink.
 
     Args:
-        gradient_estimator: of the bound: b (divergence from the prior in closed form) or a (all by sampling),
-            score-function (no derivative through z), importance-weighted (log of the mean weight
-            of the samples, Burda et al. 2016), or wake-sleep, which is no bound's gradient.
+        elbo_gradient_estimator: of the bound: b (divergence from the prior in closed form) or a
+            (all by sampling), score-function (no derivative through z), importance-weighted (log of the
+            mean weight of the samples, Burda et al. 2016), or wake-sleep, which is no bound's gradient.
         latent_samples: L, how many z are drawn per observation.
         posterior_family: the family of q(z|x), z = m + s eps.
         samples_are_means: hand out the mean of p(x|z) in place of a draw.
@@ -50,14 +50,14 @@ class VAE(TrainingMethod):
         prior: Gaussian,
         measure: Measure | Undefined,
         *,
-        gradient_estimator: Estimator = "b",
+        elbo_gradient_estimator: Estimator = "b",
         latent_samples: int = 1,
         posterior_family: Posterior = "gaussian",
         samples_are_means: bool = False,
         fill_in_sweeps: int = 100,
     ):
         super().__init__(measure)
-        check_choice("gradient_estimator", gradient_estimator, get_args(Estimator))
+        check_choice("elbo_gradient_estimator", elbo_gradient_estimator, get_args(Estimator))
         check_at_least("latent_samples", latent_samples, 1)
         check_choice("posterior_family", posterior_family, POSTERIORS)
         check_at_least("fill_in_sweeps", fill_in_sweeps, 1)
@@ -66,7 +66,7 @@ class VAE(TrainingMethod):
         self.prior = prior
         self.observation = observation_of(measure)
         self.family = POSTERIORS[posterior_family]
-        self.gradient_estimator = gradient_estimator
+        self.elbo_gradient_estimator = elbo_gradient_estimator
         self.latent_samples = latent_samples
         self.samples_are_means = samples_are_means
         self.fill_in_sweeps = fill_in_sweeps
@@ -75,7 +75,7 @@ class VAE(TrainingMethod):
         """One step of both networks on one batch (Algorithm 1)."""
         x = next(data).x
         eps = self.family.noise((self.latent_samples, len(x), *self.prior.shape), rng)
-        if self.gradient_estimator == "wake-sleep":
+        if self.elbo_gradient_estimator == "wake-sleep":
             dream = self.prior.sample(len(x), rng), self.observation.noise(len(x), rng)
             yield PlayerUpdate("model", self.wake_sleep_loss, (x, eps, *dream))
         else:
@@ -85,15 +85,15 @@ class VAE(TrainingMethod):
         """Minus the bound per observation, for noise ``eps [L, B, latent]``."""
         m, log_s = self.posterior(x)
         z = m + torch.exp(log_s) * eps
-        if self.gradient_estimator == "b":
+        if self.elbo_gradient_estimator == "b":
             reconstruction = self.log_likelihood(x, z).mean()
             divergence = self.family.divergence(m, log_s, self.prior).mean()
             logs = {"reconstruction": reconstruction.detach(), "divergence": divergence.detach()}
             return Loss(divergence - reconstruction, logs)
-        if self.gradient_estimator == "score-function":
+        if self.elbo_gradient_estimator == "score-function":
             return self.score_function_loss(x, z.detach(), m, log_s)
         f = self.log_joint(x, z) - self.family.log_prob(z, m, log_s)
-        value = log_mean_exp(f) if self.gradient_estimator == "importance-weighted" else f
+        value = log_mean_exp(f) if self.elbo_gradient_estimator == "importance-weighted" else f
         return Loss(-value.mean(), {"bound": value.detach().mean()})
 
     def score_function_loss(self, x: Tensor, z: Tensor, m: Tensor, log_s: Tensor) -> Loss:
@@ -120,7 +120,7 @@ class VAE(TrainingMethod):
         return Loss(-(wake.mean() + sleep.mean()), logs)
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Location m and log-scale log s of q(z|x), ``[B, latent]`` each."""
+        """Location m and log-scale log s of q(z|x), ``[B, latent_dim]`` each."""
         return location_and_log_scale(self.encoder(x))
 
     def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
@@ -135,7 +135,7 @@ class VAE(TrainingMethod):
         return log_prior + self.log_likelihood(x, z)
 
     def decoded(self, x: Tensor, z: Tensor) -> Tensor:
-        """log p(x|z) of ``x [B, *event]``, ``z [B, latent]``, ``[B]``."""
+        """log p(x|z) of ``x [B, *event]``, ``z [B, latent_dim]``, ``[B]``."""
         return self.log_likelihood(x, z[None])[0]
 
     @torch.no_grad()
@@ -146,7 +146,7 @@ class VAE(TrainingMethod):
         return self.log_joint(x, z) - self.family.log_prob(z, m, log_s)
 
     def encode(self, x: Tensor) -> Tensor:
-        """The means of q(z|x), ``[B, latent]``."""
+        """The means of q(z|x), ``[B, latent_dim]``."""
         return self.posterior(x)[0]
 
     @torch.no_grad()
@@ -169,11 +169,11 @@ class VAE(TrainingMethod):
         return torch.where(observed, given, self.means(z))
 
     def means(self, z: Tensor) -> Tensor:
-        """The means of p(x|z), ``[B, latent] -> [B, *event]``; of bits their probabilities."""
+        """The means of p(x|z), ``[B, latent_dim] -> [B, *event]``; of bits their probabilities."""
         return self.observation.mean(call_frozen(self.decoder, z))
 
     def drawn(self, z: Tensor, rng: Generator) -> Tensor:
-        """x ~ p(x|z), ``[B, latent] -> [B, *event]``."""
+        """x ~ p(x|z), ``[B, latent_dim] -> [B, *event]``."""
         return self.observation.draw(
             call_frozen(self.decoder, z), self.observation.noise(len(z), rng)
         )

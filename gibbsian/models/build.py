@@ -104,7 +104,7 @@ def assemble(
     with kept_global(), limits.counted():
         seed_global(config.training.seed)
         parts: dict[str, Any] = {}
-        setting = Setting(space, config.options.get("latent", 0), config.options, parts)
+        setting = Setting(space, config.options.get("latent_dim", 0), config.options, parts)
         for name, role in cls.roles.items():
             with blaming(f"what the {name} network sees"):
                 seen[name] = role.sees(setting)
@@ -120,14 +120,14 @@ def assemble(
         energy = parts.get("energy")
         measure = whole(space) if cls.directed else measure_of(energy, space)
         prior = {"prior": Gaussian((setting.latent,))} if setting.latent else {}
-        options = {name: v for name, v in config.options.items() if name != "latent"}
+        options = {name: v for name, v in config.options.items() if name != "latent_dim"}
         return cls(**parts, **prior, measure=measure, **options)
 
 
 def _network(config: Config, role: str, space: DataSpace, latent: int) -> nn.Module:
     name, options = config.networks[role].name, config.networks[role].options
     declared = method_class(config.method).roles[role]
-    known = {"space": space} | ({"latent": latent} if declared.latent else {})
+    known = {"space": space} | ({"latent_dim": latent} if declared.latent else {})
     with limits.counted(), blaming(f"your own network {name}") if ":" in name else nullcontext():
         return build_from(networks_of(declared), role, name, options, **known)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from gibbsian.config.run_folder import Run
 from gibbsian.core import Estimate, Interval, NotDefined
 from gibbsian.core.protocols import HasEnergy, HasLogits, HasLogWeights, HasOverlap
-from gibbsian.data import Dataset, corruptions
+from gibbsian.data import Dataset, corrupted_copies
 from gibbsian.evaluation import (
     gaussian_anomaly_score,
     kl_to_model,
@@ -83,7 +83,7 @@ def evaluate(
     on log Z.
     """
     test = data.test[:HELD_OUT]
-    near = model.encode(data.train[:SEEN], seed)
+    near = model.to_network_units(data.train[:SEEN], seed)
     arrays: dict[str, Tensor] = {"test": test}
     bound = generator_bound(model, seed)
     z = log_z(model, near, seed, bound, effort)
@@ -178,7 +178,7 @@ def model_kl(model: Model, data: Dataset, z: Interval | NotDefined) -> Estimate 
     def log_p(u: Tensor) -> Tensor:
         return density.log_prob(transform.decode(u)) - transform.log_jacobian
 
-    method, near = model.method, model.encode(data.train[:SEEN])
+    method, near = model.method, model.to_network_units(data.train[:SEEN])
     return kl_to_model(log_p, method.energy, method.measure, near=near, device=model.device)
 
 
@@ -196,7 +196,7 @@ def _anomaly(
 ) -> AurocTable:
     """AUROC of the energy between held-out rows and graded corruptions, beside plain baselines."""
     rng = torch.Generator().manual_seed(seed)  # the rows are on the CPU wherever the model is
-    corrupted = corruptions(test, data.space, rng, data.train.std(0))
+    corrupted = corrupted_copies(test, data.space, rng, data.train.std(0))
     fresh = placed(assemble(model.config, model.space), model.device)
     untrained = Model(fresh, model.config, model.space, model.transform)
     scores = {"energy": model.energy, "Gaussian": gaussian_anomaly_score(data.train)}

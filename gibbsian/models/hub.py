@@ -71,7 +71,7 @@ def model_card(
         )
     cls = method_class(config.method)
     about = (cls.__doc__ or "").strip().splitlines()[0]
-    options = {k: v for k, v in config.options.items() if k != "latent"}
+    options = {k: v for k, v in config.options.items() if k != "latent_dim"}
     training = asdict(config.training)
     parts = [
         "---",

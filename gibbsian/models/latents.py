@@ -41,7 +41,7 @@ def manifold(model: Model, side: int) -> Tensor:
     if prior.shape != (2,):
         raise ValueError(
             f"a manifold is drawn of a latent plane; this model has {prior.shape[0]} coordinates: "
-            "train it with --latent 2, or look at them one by one with --latent-traversal"
+            "train it with --latent-dim 2, or look at them one by one with --latent-traversal"
         )
     axis = quantiles(prior, side)
     up, right = torch.meshgrid(axis.flip(0), axis, indexing="ij")
@@ -59,7 +59,7 @@ def traverse(model: Model, steps: int, x: Tensor | None = None, seed: int = 0) -
     start = torch.zeros(latent)
     if x is not None:
         if not isinstance(model.method, HasEncoder):
-            raise ValueError(f"{model.config.method} has no encoder; leave out --given")
+            raise ValueError(f"{model.config.method} has no encoder; leave out --condition-on")
         u = model.transform.encode(x[None].to(model.device), model.rng(seed))
         with torch.no_grad():
             start = model.method.encode(u)[0].cpu()

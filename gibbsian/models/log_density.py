@@ -143,12 +143,12 @@ def learned_log_z(model: Model) -> Estimate | None:
 
 
 def entropy_of(method: TrainingMethod) -> Entropy | None:
-    """How the entropy of the generator's law is known; None where that law has no part in the energy.
+    """How the generator's entropy is known; None where its distribution has no part in the energy.
 
     Any distribution bounds log Z: an invertible generator is valued by its own volume, without output noise.
     """
     prior, generator = getattr(method, "prior", None), getattr(method, "generator", None)
-    lower = getattr(method, "entropy_bound", None)
+    lower = getattr(method, "entropy_lower_bound", None)
     if isinstance(lower, Entropy) and not isinstance(generator, Flow):
         return lower
     follows = isinstance(generator, Flow) or getattr(method, "latent_target", "") == "energy"
@@ -198,8 +198,8 @@ def log_prob_bounds(
     found = log_z(model, seed=seed) if z is None else z
     if isinstance(found, NotDefined):
         raise ValueError(f"{model.config.method} has no log-density: log Z is {found}")
-    u = model.encode(x, seed, dequantise)
-    return scaled_log_density(model, u, model.energy_of_scaled_rows(u), found)
+    u = model.to_network_units(x, seed, dequantise)
+    return scaled_log_density(model, u, model.energy_in_network_units(u), found)
 
 
 def scaled_log_density(
@@ -231,7 +231,7 @@ def mean_log_likelihood(
     if isinstance(z, NotDefined):
         return z
     assert isinstance(method, HasEnergy) and not isinstance(method.measure, Undefined)
-    u = model.encode(x, seed)
+    u = model.to_network_units(x, seed)
     found = held_out_log_likelihood(method.energy, method.measure, z, u)
     if isinstance(found, NotDefined):
         return found

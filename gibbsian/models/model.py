@@ -106,10 +106,10 @@ class Model:
             raise ValueError(
                 "the mask must keep a part of the observation and leave a part to fill in"
             )
-        u = self.encode(x[None], seed)[0]
+        u = self.to_network_units(x[None], seed)[0]
         return self.sample(n, seed, u.masked_fill(~kept.to(self.device), torch.nan))
 
-    def encode(self, x: Tensor, seed: int = 0, dequantise: bool = True) -> Tensor:
+    def to_network_units(self, x: Tensor, seed: int = 0, dequantise: bool = True) -> Tensor:
         """Rows ``x [n, *event]`` of the user's units in the networks' units, where the networks are.
 
         Integer data are dequantised with noise from ``seed``, or stay at the value itself.
@@ -129,16 +129,18 @@ class Model:
         """The same as a tensor."""
         if not isinstance(self.method, HasEnergy):
             raise ValueError(f"{self.config.method} has no energy")
-        return self.energy_of_scaled_rows(self.encode(self.as_rows(x), seed, dequantise))
+        return self.energy_in_network_units(
+            self.to_network_units(self.to_tensor(x), seed, dequantise)
+        )
 
-    def energy_of_scaled_rows(self, u: Tensor) -> Tensor:
+    def energy_in_network_units(self, u: Tensor) -> Tensor:
         """Energies ``[n]`` of points ``u [n, *event]`` in the networks' units."""
         assert isinstance(self.method, HasEnergy)
         with torch.no_grad():
             found = torch.cat([self.method.energy(part) for part in u.split(CHUNK)]).cpu()
         return found if found.dtype == torch.float64 else found.float()
 
-    def as_rows(self, x: Any) -> Tensor:
+    def to_tensor(self, x: Any) -> Tensor:
         """``x`` as a tensor ``[n, *event]`` in the user's units.
 
         ValueError naming what is unlike the training data: shape, columns, values; or not finite.
@@ -160,7 +162,7 @@ class Model:
                 f"have shape {list(x.shape[1:])}"
             )
 
-    def percentile(self, x: Array, seed: int = 0) -> Array:
+    def energy_percentile(self, x: Array, seed: int = 0) -> Array:
         """Share (0-100) of held-out rows whose energy is at most that of each row of ``x``.
 
         99 is stranger than 98. ValueError where there are no held-out energies.
@@ -184,7 +186,7 @@ class Model:
         """
         from gibbsian.models import log_density  # these functions are of a Model
 
-        points = None if data is None else self.encode(self.as_rows(data), seed)
+        points = None if data is None else self.to_network_units(self.to_tensor(data), seed)
         return log_density.log_z(self, points, seed)
 
     def log_prob(self, x: Array, *, z: Interval | NotDefined | None = None, seed: int = 0) -> Array:
@@ -196,7 +198,7 @@ class Model:
         from gibbsian.models import log_density
 
         found = log_density.exact_log_z(self, z, seed)
-        sides = log_density.log_prob_bounds(self, self.as_rows(x), found, seed)
+        sides = log_density.log_prob_bounds(self, self.to_tensor(x), found, seed)
         return like(sides[0], x, "log_prob")
 
     def log_prob_bounds(
@@ -216,7 +218,7 @@ class Model:
         """
         from gibbsian.models import log_density
 
-        sides = log_density.log_prob_bounds(self, self.as_rows(x), z, seed, dequantise)
+        sides = log_density.log_prob_bounds(self, self.to_tensor(x), z, seed, dequantise)
         return like(sides[0], x, "log_prob_lower"), like(sides[1], x, "log_prob_upper")
 
     def evaluate(self, data: Dataset | Any, *, samples: int = 10_000, seed: int = 0) -> Evaluation:
@@ -228,7 +230,9 @@ class Model:
         """
         from gibbsian.models.evaluate import evaluate, held_out_data
 
-        found = data if isinstance(data, Dataset) else held_out_data(self, self.as_rows(data), seed)
+        found = (
+            data if isinstance(data, Dataset) else held_out_data(self, self.to_tensor(data), seed)
+        )
         return evaluate(self, found, samples, seed)
 
     def refine(

@@ -66,7 +66,7 @@ def _by_energy(
     for x in parts:
         model.check_shape(x)
         u = model.transform.encode(x.to(model.device), rng)
-        energy = model.energy_of_scaled_rows(u)
+        energy = model.energy_in_network_units(u)
         _check_numbers(energy, done)
         done += len(x)
         table = {"energy": energy}

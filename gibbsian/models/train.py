@@ -36,8 +36,8 @@ from gibbsian.training import (
     TrainingCallback,
     checkpoints,
     fit,
+    prepare_training,
     processes,
-    start_training,
 )
 from gibbsian.training.checkpoints import Progress
 from gibbsian.training.processes import process_group
@@ -79,7 +79,7 @@ def load_source(data: str, source: Source) -> Dataset:
         column_scaling=source.column_scaling,
         max_rows=source.max_rows or None,
         patch_size=source.patch_size,
-        grey=source.grey,
+        greyscale=source.greyscale,
         image_size=source.image_size or None,
         class_column=source.class_column,
     )
@@ -248,7 +248,7 @@ def _prepare(
         player: as_they_are if player in method.self_optimized else config.optimizers[player]
         for player in method.players
     }
-    return start_training(method, optimizers, config.training, stream)
+    return prepare_training(method, optimizers, config.training, stream)
 
 
 def _copied(progress: Progress) -> TrainingMethod:

@@ -37,7 +37,7 @@ def enlarge(
         )
     if tile < 2 * OVERLAP:
         raise ValueError(f"a tile needs a side of at least {2 * OVERLAP} pixels, not {tile}")
-    f, (channels, height, width) = method.factor, picture.values.shape
+    f, (channels, height, width) = method.upscaling_factor, picture.values.shape
     spare = (0, max(0, tile - width), 0, max(0, tile - height))
     small = pad(picture.values[None], spare, mode="replicate")[0]
     rows, columns = places(small.shape[1], tile), places(small.shape[2], tile)
@@ -90,7 +90,7 @@ def completed(method: SuperResolution, units: Transform, v: Tensor, rng: Generat
     matrix = torch.tensor(BT601, device=v.device)
     bright, colours = torch.einsum("ij,bjhw->bihw", matrix, v).split([1, 2], 1)
     y = from_units(method.complete(to_units(bright, units), rng), units)
-    both = torch.cat([y, bicubic(colours, method.factor)], 1)
+    both = torch.cat([y, bicubic(colours, method.upscaling_factor)], 1)
     return torch.einsum("ij,bjhw->bihw", torch.linalg.inv(matrix), both)
 
 

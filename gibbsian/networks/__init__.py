@@ -19,9 +19,9 @@ from gibbsian.networks.autoencoders import (
     AutoEncoder,
     AutoEncoderEnergy,
 )
-from gibbsian.networks.beliefs import SigmoidBeliefs
+from gibbsian.networks.beliefs import SigmoidBeliefNetwork
 from gibbsian.networks.decoders import ConvDecoder, DenseDecoder
-from gibbsian.networks.discrete import Ising, Potts, RBMEnergy
+from gibbsian.networks.discrete import IsingEnergy, PottsEnergy, RBMEnergy
 from gibbsian.networks.encoders import ConvEncoder, DenseEncoder
 from gibbsian.networks.energies import (
     BoundedRangeEnergy,
@@ -76,16 +76,16 @@ __all__ = [
     "DenseTrunk",
     "FlowGenerator",
     "FlowStudent",
-    "Ising",
+    "IsingEnergy",
     "JointClassEnergy",
     "LadderNetwork",
     "LinearEnergy",
     "MinibatchCritic",
     "MixtureStudent",
     "MobileNet",
-    "Potts",
+    "PottsEnergy",
     "RBMEnergy",
-    "SigmoidBeliefs",
+    "SigmoidBeliefNetwork",
     "SigmoidOutputEnergy",
     "SqueezeNet",
     "VAEStudent",
@@ -124,19 +124,19 @@ def build_autoencoder(name: str, space: DataSpace, **options: Any) -> nn.Module:
     return build_network("autoencoder", name, options, space=space)
 
 
-def build_generator(name: str, space: DataSpace, latent: int, **options: Any) -> nn.Module:
-    """The generator ``name`` from ``[B, latent]`` to ``space``; names as for ``build_energy``."""
-    return build_network("generator", name, options, space=space, latent=latent)
+def build_generator(name: str, space: DataSpace, latent_dim: int, **options: Any) -> nn.Module:
+    """The generator ``name`` from ``[B, latent_dim]`` to ``space``; names as for ``build_energy``."""
+    return build_network("generator", name, options, space=space, latent_dim=latent_dim)
 
 
-def build_encoder(name: str, space: DataSpace, latent: int, **options: Any) -> nn.Module:
-    """The encoder ``name`` from ``space`` to ``[B, 2 latent]``; names as for ``build_energy``."""
-    return build_network("encoder", name, options, space=space, latent=latent)
+def build_encoder(name: str, space: DataSpace, latent_dim: int, **options: Any) -> nn.Module:
+    """The encoder ``name`` from ``space`` to ``[B, 2 latent_dim]``; names as for ``build_energy``."""
+    return build_network("encoder", name, options, space=space, latent_dim=latent_dim)
 
 
-def build_decoder(name: str, space: DataSpace, latent: int, **options: Any) -> nn.Module:
-    """The decoder ``name`` from ``[B, latent]`` to a law on ``space``; names as for ``build_energy``."""
-    return build_network("decoder", name, options, space=space, latent=latent)
+def build_decoder(name: str, space: DataSpace, latent_dim: int, **options: Any) -> nn.Module:
+    """The decoder ``name`` from ``[B, latent_dim]`` to p(x|z) on ``space``; names as for ``build_energy``."""
+    return build_network("decoder", name, options, space=space, latent_dim=latent_dim)
 
 
 def build_belief_network(name: str, space: DataSpace, **options: Any) -> nn.Module:
@@ -156,10 +156,10 @@ def build_from(
     networks: Mapping[str, Builder], role: str, name: str, options: Mapping[str, Any], **known: Any
 ) -> nn.Module:
     """As ``build_network``, from builders by name."""
-    if "latent" in known and known["latent"] < 1:
+    if "latent_dim" in known and known["latent_dim"] < 1:
         article = "an" if role[0] in "aeiou" else "a"
         raise ValueError(
-            f"{article} {role} needs a latent dimension of at least 1, not {known['latent']}"
+            f"{article} {role} needs a latent dimension of at least 1, not {known['latent_dim']}"
         )
     builder = network_builder(networks, role, name)
     check_options(f"the {role} network {name}", builder, options)

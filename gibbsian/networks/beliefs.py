@@ -20,7 +20,7 @@ So are log-variances of Gaussian units.
 """
 
 
-def layer_sizes(spec: str, dim: int) -> tuple[tuple[int, ...], tuple[bool, ...]]:
+def parse_layer_sizes(spec: str, dim: int) -> tuple[tuple[int, ...], tuple[bool, ...]]:
     """Sizes of the hidden layers, and which are Gaussian: ``300,200,10g``, or ``4x-5l-20``.
 
     The first form lists them from the data upwards, g for Gaussian units; the second is five layers of
@@ -37,7 +37,7 @@ def layer_sizes(spec: str, dim: int) -> tuple[tuple[int, ...], tuple[bool, ...]]
         sizes = []
     if not sizes or min(sizes) < 1:
         raise ValueError(
-            f"layers must be sizes from the data upwards such as 200,100,50, or 200,100,10g with "
+            f"layer_sizes must be sizes from the data upwards such as 200,100,50, or 200,100,10g with "
             f"Gaussian units, or 4x-5l-20, not {spec!r}"
         )
     gaussian = [word.endswith("g") for word in spec.split(",")] if "," in spec else None
@@ -83,14 +83,14 @@ def widen(net: nn.Module, gaussian: bool, logit_init_scale: float) -> None:
         scaled.mul_(0.1 if gaussian else logit_init_scale)
 
 
-class SigmoidBeliefs(nn.Module):
+class SigmoidBeliefNetwork(nn.Module):
     """p(x, h) = p(h_L) prod p(h_l | h_{l+1}) and q(h|x) = prod q(h_l | h_{l-1}), h_0 = x.
 
     ``sizes``: of x, h_1, ..., h_L. A layer is of bits, or of Gaussian units with a mean and a variance that
     depend on the layer above (below, in q); ``gaussian`` says which. x is of bits where the data are.
 
     Args:
-        layers: sizes of layers of bits from the data upwards, as 200,100,50, or 200,100,10g where g
+        layer_sizes: sizes of layers of bits from the data upwards, as 200,100,50, or 200,100,10g where g
             makes a layer Gaussian, or 4x-5l-20: five, geometrically spaced from 4 times the data's
             size down to 20.
         deterministic_layers: tanh layers inside each conditional.
@@ -103,7 +103,7 @@ class SigmoidBeliefs(nn.Module):
         self,
         space: DataSpace,
         *,
-        layers: str = "200,100,50,20",
+        layer_sizes: str = "200,100,50,20",
         deterministic_layers: int = 0,
         logit_init_scale: float = 2.0,
     ):
@@ -114,7 +114,7 @@ class SigmoidBeliefs(nn.Module):
             )
         check_positive(logit_init_scale=logit_init_scale)
         dim = math.prod(space.shape)
-        hidden, normal = layer_sizes(layers, dim)
+        hidden, normal = parse_layer_sizes(layer_sizes, dim)
         self.sizes, self.gaussian = (dim, *hidden), (space.kind != "binary", *normal)
         first = torch.zeros(2 * hidden[-1]) if normal[-1] else torch.full((hidden[-1],), -1.0)
         self.prior = nn.Parameter(first)

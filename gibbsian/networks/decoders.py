@@ -1,4 +1,4 @@
-"""Decoders p(x|z): ``[B, latent]`` to the parameters of a distribution of x.
+"""Decoders p(x|z): ``[B, latent_dim]`` to the parameters of a distribution of x.
 
 Of binary data the logits of independent bits, ``[B, *event]``; of other data the means and
 log-variances of independent Gaussians, ``[B, 2, *event]``, the means squashed into the space's box
@@ -44,18 +44,18 @@ class DenseDecoder(nn.Module):
     def __init__(
         self,
         space: DataSpace,
-        latent: int,
+        latent_dim: int,
         *,
         init_std: Annotated[float, RARE] = 0.0,
         **body: Annotated[Any, DenseGenerator],
     ):
         super().__init__()
         self.space = space
-        self.body = DenseGenerator(parameter_space(space), latent, **body)
+        self.body = DenseGenerator(parameter_space(space), latent_dim, **body)
         draw_normal(self, init_std)
 
     def forward(self, z: Tensor) -> Tensor:
-        """``[B, latent]`` to logits ``[B, *event]``, or to ``[B, 2, *event]``."""
+        """``[B, latent_dim]`` to logits ``[B, *event]``, or to ``[B, 2, *event]``."""
         return arranged(self.body(z), self.space)
 
 
@@ -70,16 +70,16 @@ class ConvDecoder(nn.Module):
     def __init__(
         self,
         space: DataSpace,
-        latent: int,
+        latent_dim: int,
         *,
         init_std: Annotated[float, RARE] = 0.0,
         **body: Annotated[Any, ConvGenerator],
     ):
         super().__init__()
         self.space = space
-        self.body = ConvGenerator(parameter_space(space), latent, **body)
+        self.body = ConvGenerator(parameter_space(space), latent_dim, **body)
         draw_normal(self, init_std)
 
     def forward(self, z: Tensor) -> Tensor:
-        """``[B, latent] -> [B, 2, C, H, W]``."""
+        """``[B, latent_dim] -> [B, 2, C, H, W]``."""
         return arranged(self.body(z), self.space)

@@ -133,7 +133,7 @@ class Lattice(nn.Module):
         return (site + torch.arange(columns, device=self.field.device)) % 2 == 0
 
 
-class Ising(nn.Module):
+class IsingEnergy(nn.Module):
     """E(x) = -sum_i b_i s_i - sum over neighbours of J_ij s_i s_j, spins s = 2 x - 1 (Ising, 1925).
 
     ``shape`` [d] is a chain and [1, H, W] a grid; ``sides`` (H, W) says how events that were flattened lie
@@ -190,7 +190,7 @@ class Ising(nn.Module):
         return self.lattice.colours().reshape(self.shape)
 
 
-class Potts(nn.Module):
+class PottsEnergy(nn.Module):
     """E(x) = -sum_i b_i(x_i) - sum over neighbours of J_ij [x_i = x_j] on q categories (Potts, 1952).
 
     Events are one-hot, ``[q, H, W]``, or ``[q, d]`` on a chain. ``field [q]`` b, zero if not given, and

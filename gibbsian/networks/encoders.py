@@ -1,4 +1,4 @@
-"""Encoders q(z|x): ``[B, *event] -> [B, 2 latent]``, means, then log-variances, of a Gaussian in z."""
+"""Encoders q(z|x): ``[B, *event] -> [B, 2 latent_dim]``, means, then log-variances, of a Gaussian in z."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ class DenseEncoder(nn.Module):
     def __init__(
         self,
         space: DataSpace,
-        latent: int,
+        latent_dim: int,
         *,
         init_std: Annotated[float, RARE] = 0.0,
         **trunk: Annotated[Any, DenseTrunk],
     ):
         super().__init__()
         self.trunk = DenseTrunk(space, **trunk)
-        self.head = nn.Linear(self.trunk.features, 2 * latent)
+        self.head = nn.Linear(self.trunk.features, 2 * latent_dim)
         draw_normal(self, init_std)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[B, *event] -> [B, 2 latent]``."""
+        """``[B, *event] -> [B, 2 latent_dim]``."""
         parameters: Tensor = self.head(self.trunk(x))
         return parameters
 
@@ -50,17 +50,17 @@ class ConvEncoder(nn.Module):
     def __init__(
         self,
         space: DataSpace,
-        latent: int,
+        latent_dim: int,
         *,
         init_std: Annotated[float, RARE] = 0.0,
         **trunk: Annotated[Any, ConvTrunk],
     ):
         super().__init__()
         self.trunk = ConvTrunk(space, **trunk)
-        self.head = nn.Linear(self.trunk.features, 2 * latent)
+        self.head = nn.Linear(self.trunk.features, 2 * latent_dim)
         draw_normal(self, init_std)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[B, C, H, W] -> [B, 2 latent]``."""
+        """``[B, C, H, W] -> [B, 2 latent_dim]``."""
         parameters: Tensor = self.head(self.trunk(x))
         return parameters

@@ -35,7 +35,7 @@ class FlowGenerator(nn.Module):
     def __init__(
         self,
         space: DataSpace,
-        latent: int,
+        latent_dim: int,
         *,
         width: int = 128,
         depth: int = 2,
@@ -50,10 +50,10 @@ class FlowGenerator(nn.Module):
                 "the flow network needs zuko; install it with pip install 'gibbsian[flows]'"
             ) from error
         size = math.prod(space.shape)
-        if latent != size:
+        if latent_dim != size:
             raise ValueError(
                 f"a flow is invertible: its latent dimension must be that of an observation, {size}, "
-                f"not {latent} (--latent {size})"
+                f"not {latent_dim} (--latent-dim {size})"
             )
         self.shape, self.box = space.shape, space.box
         self.spline = NSF(
@@ -66,16 +66,16 @@ class FlowGenerator(nn.Module):
         ).transform
 
     def forward(self, z: Tensor) -> Tensor:
-        """``[B, latent] -> [B, *event]``."""
+        """``[B, latent_dim] -> [B, *event]``."""
         return squash(self.spline()(z).view(-1, *self.shape), self.box)
 
     def forward_with_log_det(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """``[B, latent]`` to x ``[B, *event]`` and log |det dx/dz| ``[B]``."""
+        """``[B, latent_dim]`` to x ``[B, *event]`` and log |det dx/dz| ``[B]``."""
         a, log_det = self.spline().call_and_ladj(z)
         return squash(a.view(-1, *self.shape), self.box), log_det + self.log_slope(a)
 
     def inverse_with_log_det(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """``[B, *event]`` to z ``[B, latent]`` and log |det dz/dx| ``[B]``.
+        """``[B, *event]`` to z ``[B, latent_dim]`` and log |det dz/dx| ``[B]``.
 
         Rounding puts samples on the edge of the box, which has no pre-image: coordinates nearer to
         it than four roundings are taken to lie that far inside. ValueError beyond the edge.

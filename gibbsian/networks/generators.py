@@ -1,4 +1,4 @@
-"""Generators G: ``[B, latent] -> [B, *event]``, squashed into the space's box where it has one."""
+"""Generators G: ``[B, latent_dim] -> [B, *event]``, squashed into the space's box where it has one."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class DenseGenerator(nn.Module):
         width: units of each hidden layer.
         depth: number of hidden layers.
         activation: non-linearity; smooth ones suit Jacobians and latent sampling.
-        fourier: number of random frequencies of z appended as sines and cosines; 0 for none.
+        fourier_features: number of random frequencies of z appended as sines and cosines; 0 for none.
         fourier_scale: standard deviation of these frequencies, in radians per unit of z.
         batch_norm: normalise the hidden layers by batch.
     """
@@ -41,12 +41,12 @@ class DenseGenerator(nn.Module):
     def __init__(
         self,
         space: DataSpace,
-        latent: int,
+        latent_dim: int,
         *,
         width: int = 128,
         depth: int = 2,
         activation: Activation = "silu",
-        fourier: int = 0,
+        fourier_features: int = 0,
         fourier_scale: Annotated[float, RARE] = 2.0,
         batch_norm: bool = False,
     ):
@@ -54,8 +54,8 @@ class DenseGenerator(nn.Module):
         check_counts(width=width, depth=depth)
         self.shape, self.box = space.shape, space.box
         layers: list[nn.Module] = []
-        latent = append_fourier(layers, latent, fourier, fourier_scale)
-        for before, after in pairwise([latent] + [width] * depth):
+        latent_dim = append_fourier(layers, latent_dim, fourier_features, fourier_scale)
+        for before, after in pairwise([latent_dim] + [width] * depth):
             layers.append(nn.Linear(before, after, bias=not batch_norm))
             if batch_norm:
                 layers.append(nn.BatchNorm1d(after))
@@ -63,7 +63,7 @@ class DenseGenerator(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Linear(width, math.prod(space.shape)))
 
     def forward(self, z: Tensor) -> Tensor:
-        """``[B, latent] -> [B, *event]``."""
+        """``[B, latent_dim] -> [B, *event]``."""
         return squash(self.layers(z).view(-1, *self.shape), self.box)
 
 
@@ -82,7 +82,7 @@ class ConvGenerator(nn.Module):
     def __init__(
         self,
         space: DataSpace,
-        latent: int,
+        latent_dim: int,
         *,
         channels: int = 32,
         activation: Activation = "silu",
@@ -96,7 +96,9 @@ class ConvGenerator(nn.Module):
         counts = [channels * min(4, 2**i) for i in range(steps, -1, -1)]
         self.box = space.box
         self.start = (counts[0], *self.sizes[0])
-        self.dense = nn.Sequential(nn.Linear(latent, math.prod(self.start)), activate(activation))
+        self.dense = nn.Sequential(
+            nn.Linear(latent_dim, math.prod(self.start)), activate(activation)
+        )
         self.doublings = nn.ModuleList()
         for before, after in pairwise(counts):
             block: list[nn.Module] = [nn.ConvTranspose2d(before, after, 4, stride=2, padding=1)]
@@ -108,7 +110,7 @@ class ConvGenerator(nn.Module):
         glorot(self.head)
 
     def forward(self, z: Tensor) -> Tensor:
-        """``[B, latent] -> [B, C, H, W]``."""
+        """``[B, latent_dim] -> [B, C, H, W]``."""
         x = self.dense(z).view(-1, *self.start)
         for doubling, (height, width) in zip(self.doublings, self.sizes[1:], strict=True):
             x = doubling(x)[..., :height, :width]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gibbsian.core import DataSpace
-from gibbsian.networks.beliefs import layer_sizes
+from gibbsian.networks.beliefs import parse_layer_sizes
 from gibbsian.networks.options import check_counts
 
 
@@ -36,7 +36,7 @@ class Combinator(nn.Module):
 class LadderNetwork(nn.Module):
     """E(x) = |x^ - x|^2, x^ from a noisy encoder, a decoder and lateral connections between them.
 
-    Upwards, with dense layers of ``layers`` units and ``classes`` at the top:
+    Upwards, with dense layers of ``layer_sizes`` units and ``classes`` at the top:
 
         z~_0 = x + noise,  z~_l = norm(W_l h~_{l-1}) + noise,  h~_l = relu(z~_l + b_l),
 
@@ -47,7 +47,7 @@ class LadderNetwork(nn.Module):
     training only; batch normalisation then makes E a function of its batch, and of x alone afterwards.
 
     Args:
-        layers: sizes of the hidden layers from the data upwards, as 1000,500,250.
+        layer_sizes: sizes of the hidden layers from the data upwards, as 1000,500,250.
         classes: number of classes that the top tells apart.
         noise: standard deviation of the noise at every layer.
     """
@@ -59,7 +59,7 @@ class LadderNetwork(nn.Module):
         self,
         space: DataSpace,
         *,
-        layers: str = "200,100,50,20",
+        layer_sizes: str = "200,100,50,20",
         classes: int = 10,
         noise: float = 0.3,
     ):
@@ -68,9 +68,9 @@ class LadderNetwork(nn.Module):
         if not 0 <= noise < math.inf:
             raise ValueError(f"noise must be finite and not negative, not {noise}")
         dim = math.prod(space.shape)
-        hidden, gaussian = layer_sizes(layers, dim)
+        hidden, gaussian = parse_layer_sizes(layer_sizes, dim)
         if any(gaussian):
-            raise ValueError(f"a ladder has no Gaussian units; leave out the g in {layers!r}")
+            raise ValueError(f"a ladder has no Gaussian units; leave out the g in {layer_sizes!r}")
         widths = [dim, *hidden, classes]
         self.noise = noise
         self.up = nn.ModuleList(nn.Linear(a, b, bias=False) for a, b in pairwise(widths))

@@ -18,9 +18,9 @@ from gibbsian.networks.autoencoders import (
     dense_autoencoder,
     dense_energy,
 )
-from gibbsian.networks.beliefs import SigmoidBeliefs
+from gibbsian.networks.beliefs import SigmoidBeliefNetwork
 from gibbsian.networks.decoders import ConvDecoder, DenseDecoder
-from gibbsian.networks.discrete import Ising, RBMEnergy
+from gibbsian.networks.discrete import IsingEnergy, RBMEnergy
 from gibbsian.networks.encoders import ConvEncoder, DenseEncoder
 from gibbsian.networks.energies import (
     BoundedRangeEnergy,
@@ -61,16 +61,16 @@ def confined(
 def bounded(
     space: DataSpace,
     *,
-    experts: int = 128,
+    num_experts: int = 128,
     **trunk: Annotated[Any, timed_dense],
 ) -> BoundedRangeEnergy:
     """VGAN's Bernoulli-entropy experts on dense layers.
 
     Args:
-        experts: their number K.
+        num_experts: their number K.
     """
-    check_counts(experts=experts)
-    return BoundedRangeEnergy(timed_dense(space, **trunk), experts)
+    check_counts(num_experts=num_experts)
+    return BoundedRangeEnergy(timed_dense(space, **trunk), num_experts)
 
 
 def sigmoid(space: DataSpace, **trunk: Annotated[Any, timed_dense]) -> SigmoidOutputEnergy:
@@ -86,16 +86,16 @@ def conv(space: DataSpace, **trunk: Annotated[Any, timed_conv]) -> LinearEnergy:
 def conv_bounded(
     space: DataSpace,
     *,
-    experts: int = 128,
+    num_experts: int = 128,
     **trunk: Annotated[Any, timed_conv],
 ) -> BoundedRangeEnergy:
     """VGAN's Bernoulli-entropy experts on convolutions, for images.
 
     Args:
-        experts: their number K.
+        num_experts: their number K.
     """
-    check_counts(experts=experts)
-    return BoundedRangeEnergy(timed_conv(space, **trunk), experts)
+    check_counts(num_experts=num_experts)
+    return BoundedRangeEnergy(timed_conv(space, **trunk), num_experts)
 
 
 def joint(
@@ -144,7 +144,7 @@ def rbm(space: DataSpace, *, hidden: int = 128) -> RBMEnergy:
     return RBMEnergy(space.shape, hidden)
 
 
-def ising(space: DataSpace, *, lattice: str = "") -> Ising:
+def ising(space: DataSpace, *, lattice: str = "") -> IsingEnergy:
     """An Ising lattice with a coupling for every pair of neighbours and a field at every site, for bits.
 
     Args:
@@ -152,13 +152,13 @@ def ising(space: DataSpace, *, lattice: str = "") -> Ising:
     """
     refuse_real(space, "ising")
     if not lattice:
-        return Ising(space.shape)
+        return IsingEnergy(space.shape)
     sides = lattice.split("x")
     if len(sides) != 2 or not all(side.isdecimal() for side in sides):
         raise ValueError(
             f"lattice is rows x columns, such as 4x4, or empty for a chain, not {lattice!r}"
         )
-    return Ising(space.shape, sides=(int(sides[0]), int(sides[1])))
+    return IsingEnergy(space.shape, sides=(int(sides[0]), int(sides[1])))
 
 
 def refuse_real(space: DataSpace, name: str) -> None:
@@ -255,7 +255,7 @@ AUTOENCODERS: Mapping[str, Builder] = {
     "conv": conv_autoencoder,
 }
 
-BELIEF_NETWORKS: Mapping[str, Builder] = {"sigmoid": SigmoidBeliefs}
+BELIEF_NETWORKS: Mapping[str, Builder] = {"sigmoid": SigmoidBeliefNetwork}
 
 STUDENTS: Mapping[str, Builder] = {
     "vae": VAEStudent,

@@ -44,7 +44,7 @@ class VAEStudent(nn.Module):
         width: units of each hidden layer of encoder and decoder.
         depth: number of hidden layers of each.
         activation: non-linearity; smooth ones suit unrolling.
-        fourier: number of random frequencies appended to the inputs of both; 0 for none.
+        fourier_features: number of random frequencies appended to the inputs of both; 0 for none.
         fourier_scale: standard deviation of these frequencies.
     """
 
@@ -58,7 +58,7 @@ class VAEStudent(nn.Module):
         width: int = 128,
         depth: int = 2,
         activation: Activation = "silu",
-        fourier: int = 0,
+        fourier_features: int = 0,
         fourier_scale: Annotated[float, RARE] = 2.0,
     ):
         super().__init__()
@@ -71,10 +71,13 @@ class VAEStudent(nn.Module):
                 "a bernoulli likelihood needs data in a box, such as images; use gaussian"
             )
         sizes: dict[str, Any] = {"width": width, "depth": depth, "activation": activation}
-        fourier_features: dict[str, Any] = {"fourier": fourier, "fourier_scale": fourier_scale}
-        self.encoder = DenseEncoder(space, code_dim, **sizes, **fourier_features)
+        fourier: dict[str, Any] = {
+            "fourier_features": fourier_features,
+            "fourier_scale": fourier_scale,
+        }
+        self.encoder = DenseEncoder(space, code_dim, **sizes, **fourier)
         unboxed = replace(space, box=None)
-        self.decoder = DenseGenerator(unboxed, code_dim, **sizes, **fourier_features)
+        self.decoder = DenseGenerator(unboxed, code_dim, **sizes, **fourier)
         self.box, self.variance = space.box, variance
         self.likelihood, self.noise = likelihood, code_dim
 

@@ -79,14 +79,14 @@ class Fourier(nn.Module):
         return torch.cat([x, phase.cos(), phase.sin()], dim=1)
 
 
-def append_fourier(layers: list[nn.Module], dim: int, fourier: int, scale: float) -> int:
-    """Append ``fourier`` random frequencies of vectors ``[B, dim]`` to ``layers``; the new width."""
-    if fourier < 0:
-        raise ValueError(f"fourier must be 0 (none) or a count, not {fourier}")
+def append_fourier(layers: list[nn.Module], dim: int, fourier_features: int, scale: float) -> int:
+    """Append ``fourier_features`` random frequencies of vectors ``[B, dim]`` to ``layers``; the new width."""
+    if fourier_features < 0:
+        raise ValueError(f"fourier_features must be 0 (none) or a count, not {fourier_features}")
     check_positive(fourier_scale=scale)
-    if fourier == 0:
+    if fourier_features == 0:
         return dim
-    features = Fourier(dim, fourier, scale)
+    features = Fourier(dim, fourier_features, scale)
     layers.append(features)
     return features.features
 
@@ -144,7 +144,7 @@ class DenseTrunk(nn.Module):
         width: units of each hidden layer.
         depth: number of hidden layers.
         activation: non-linearity; smooth ones suit Langevin sampling and Jacobians.
-        fourier: number of random frequencies appended as sines and cosines; 0 for none.
+        fourier_features: number of random frequencies appended as sines and cosines; 0 for none.
         fourier_scale: standard deviation of these frequencies, in radians per unit of the input.
         dropout: share of the hidden units that each training step leaves out.
     """
@@ -158,7 +158,7 @@ class DenseTrunk(nn.Module):
         width: int = 128,
         depth: int = 2,
         activation: Activation = "silu",
-        fourier: int = 0,
+        fourier_features: int = 0,
         fourier_scale: Annotated[float, RARE] = 2.0,
         dropout: Annotated[float, RARE] = 0.0,
     ):
@@ -167,7 +167,7 @@ class DenseTrunk(nn.Module):
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout is a share and must lie in [0, 1), not {dropout}")
         layers: list[nn.Module] = [nn.Flatten()]
-        dim = append_fourier(layers, math.prod(space.shape), fourier, fourier_scale)
+        dim = append_fourier(layers, math.prod(space.shape), fourier_features, fourier_scale)
         self.first = len(layers)
         for index, (before, after) in enumerate(pairwise([dim] + [width] * depth)):
             layers.append(nn.Linear(before, after))

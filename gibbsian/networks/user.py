@@ -29,7 +29,7 @@ def load_user(spec: str) -> type[nn.Module]:
 def build_user(
     spec: str, cls: type[nn.Module], options: Mapping[str, Any], **known: Any
 ) -> nn.Module:
-    """An instance of ``cls``, given what it has parameters for of ``known`` (``space``, ``latent``).
+    """An instance of ``cls``, given what it has parameters for of ``known`` (``space``, ``latent_dim``).
 
     Raises ValueError when its constructor wants something else.
     """

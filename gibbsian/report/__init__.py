@@ -3,9 +3,9 @@
 Imports core only.
 """
 
-from gibbsian.report.blocks import ImageRow, Page, PageImage, Prose, Section, Table
+from gibbsian.report.blocks import ImageRow, Page, PageImage, Section, Table, TextBlock
 from gibbsian.report.drawn_curves import figure_image, interval_chart
-from gibbsian.report.figures import sample_sheet
+from gibbsian.report.figures import sample_grid_image
 from gibbsian.report.pages import run_report_page
 from gibbsian.report.render import render_html, render_markdown
 
@@ -13,13 +13,13 @@ __all__ = [
     "ImageRow",
     "Page",
     "PageImage",
-    "Prose",
     "Section",
     "Table",
+    "TextBlock",
     "figure_image",
     "interval_chart",
     "render_html",
     "render_markdown",
     "run_report_page",
-    "sample_sheet",
+    "sample_grid_image",
 ]

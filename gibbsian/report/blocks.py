@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 
 
 @dataclass(frozen=True)
-class Prose:
+class TextBlock:
     """A paragraph, and below it, if there is one, a command to type. ``warning`` sets it apart."""
 
     text: str
@@ -74,11 +74,11 @@ class Fold:
     """Blocks that are shown on demand."""
 
     summary: str
-    blocks: tuple[Prose | Table, ...]
+    blocks: tuple[TextBlock | Table, ...]
     kind: ClassVar[str] = "fold"
 
 
-Block = Prose | Table | ImageRow | Fold
+Block = TextBlock | Table | ImageRow | Fold
 
 
 @dataclass(frozen=True)

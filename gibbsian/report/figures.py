@@ -71,7 +71,7 @@ def _columns(x: NDArray) -> str:
 def _sheet(name: str, title: str, images: NDArray, columns: int) -> PageImage:
     """A sheet of ``images [n, C, H, W]``."""
     figure, axes = _panel(title, WIDTH)
-    sheet = sample_sheet(images, columns)
+    sheet = sample_grid_image(images, columns)
     axes.imshow(sheet, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axes.axis("off")
     height, width = images.shape[2:]
@@ -82,7 +82,7 @@ def _sheet(name: str, title: str, images: NDArray, columns: int) -> PageImage:
     return figure_image(figure, name, alt, "png")
 
 
-def sample_sheet(images: NDArray, columns: int = 8) -> NDArray:
+def sample_grid_image(images: NDArray, columns: int = 8) -> NDArray:
     """Images ``[N, C, H, W]`` tiled on one sheet ``[rows H, columns W(, 3)]`` with values in [0, 1]."""
     n, c, h, w = images.shape
     low, high = float(images.min()), float(images.max())

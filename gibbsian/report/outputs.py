@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gibbsian.core.files import replacing, write_atomic
 from gibbsian.core.text import cell
-from gibbsian.report.figures import as_pictures, sample_sheet
+from gibbsian.report.figures import as_pictures, sample_grid_image
 
 
 def write_points(path: Path, x: Tensor, columns: int = 8, header: Sequence[str] = ()) -> None:
@@ -80,7 +80,7 @@ def _picture(buffer: io.BytesIO, array: np.ndarray, columns: int) -> None:
     if array.ndim == 4:
         from PIL import Image
 
-        sheet = np.round(255 * sample_sheet(array, columns)).astype(np.uint8)
+        sheet = np.round(255 * sample_grid_image(array, columns)).astype(np.uint8)
         height, width = sheet.shape[:2]
         factor = max(1, 512 // max(height, width))
         image = Image.fromarray(sheet).resize(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gibbsian.report import drawn_curves as curves, figures
-from gibbsian.report.blocks import Block, ImageRow, Page, PageImage, Prose, Section, Table
+from gibbsian.report.blocks import Block, ImageRow, Page, PageImage, Section, Table, TextBlock
 from gibbsian.report.record import Record
 from gibbsian.report.settings_section import environment, settings
 
@@ -40,7 +40,7 @@ def run_report_page(records: Sequence[Record]) -> Page:
     for label, record in zip(labels, records, strict=True):
         inner = tuple(run_sections(record) if few else _plain_sections(record))
         title = f"{label}: {record.model_name}"
-        sections.append(Section(title, (Prose(_lead(record)),), inner))
+        sections.append(Section(title, (TextBlock(_lead(record)),), inner))
     lead = f"{', '.join(labels[:-1])} and {labels[-1]}: side by side first, then one by one."
     return Page(f"{len(records)} runs", lead, tuple(sections))
 
@@ -82,11 +82,11 @@ def comparison(records: Sequence[Record], labels: Sequence[str]) -> Section:
     if any(record.evaluation is None for record in records):
         waiting = [record.path for record in records if record.evaluation is None]
         command = "\n".join(f"gibbsian evaluate {shlex.quote(str(path))}" for path in waiting)
-        blocks.append(Prose("Figures of the runs that are not evaluated come from:", command))
+        blocks.append(TextBlock("Figures of the runs that are not evaluated come from:", command))
     first, *others = [(r.config["data"], r.config.get("source")) for r in records]
     if any(other != first for other in others):
         blocks.append(
-            Prose(
+            TextBlock(
                 "These runs saw different data or splits: their likelihoods and errors do not compare.",
                 warning=True,
             )
@@ -100,7 +100,9 @@ def comparison(records: Sequence[Record], labels: Sequence[str]) -> Section:
         if drawn is not None:
             blocks.append(ImageRow((drawn,), "Lower to upper estimate, with 95 % intervals."))
     blocks.append(
-        Prose("log Z is in each model's own scaled units and is no measure of how good a model is.")
+        TextBlock(
+            "log Z is in each model's own scaled units and is no measure of how good a model is."
+        )
     )
     return Section("Side by side", tuple(blocks))
 
@@ -143,7 +145,7 @@ def _plain_sections(record: Record) -> Iterator[Section]:
     """The same without images, of which hundreds take minutes."""
     blocks = list(_results(record, drawn=False))
     command = f"gibbsian report {shlex.quote(str(record.path))} --output one.html"
-    blocks.append(Prose("Curves, samples and energies of this run alone:", command))
+    blocks.append(TextBlock("Curves, samples and energies of this run alone:", command))
     yield Section("Results", tuple(blocks))
     yield settings(record)
     yield environment(record)
@@ -152,13 +154,13 @@ def _plain_sections(record: Record) -> Iterator[Section]:
 def _results(record: Record, drawn: bool = True) -> Iterator[Block]:
     evaluation = record.evaluation
     if evaluation is None:
-        yield Prose(
+        yield TextBlock(
             "This run was not evaluated. log Z, likelihoods, samples and energies come from:",
             f"gibbsian evaluate {shlex.quote(str(record.path))}",
         )
         return
     for warning in evaluation["warnings"]:
-        yield Prose(f"Warning: {warning}", warning=True)
+        yield TextBlock(f"Warning: {warning}", warning=True)
     rows = tuple((str(name), str(text)) for name, text in evaluation["rows"].items())
     yield Table("What was measured, with errors and standing", ("quantity", "value"), rows)
     if drawn and (pictures := tuple(_intervals(record))):
@@ -216,7 +218,7 @@ def _training(record: Record) -> Iterator[Block]:
     told, bounds = curves.losses(record), curves.bounds(record)
     if not told:
         resume = f"gibbsian train --resume {shlex.quote(str(record.path))}"
-        yield Prose("No round was logged yet. This goes on with the run:", resume)
+        yield TextBlock("No round was logged yet. This goes on with the run:", resume)
         return
     yield ImageRow(tuple(told), "What each player descended and logged, an image per player.")
     if bounds:
@@ -227,14 +229,14 @@ def _training(record: Record) -> Iterator[Block]:
 def _chains(record: Record) -> Iterator[Block]:
     if not record.chains:
         refine = "sample {} --refine hmc -n 64 --output refined.npz"
-        yield Prose(
+        yield TextBlock(
             "No chains were run on this model. Where its method declares a target, this keeps their "
             "diagnostics here:",
             f"gibbsian {refine.format(shlex.quote(str(record.path)))}",
         )
     for chains in record.chains:
-        yield Prose(f"{chains['kernel']}: {chains['head']}.")
-        yield Prose(f"{chains['verdict']}.", warning=chains["verdict"] != "converged")
+        yield TextBlock(f"{chains['kernel']}: {chains['head']}.")
+        yield TextBlock(f"{chains['verdict']}.", warning=chains["verdict"] != "converged")
         if chains["rows"]:
             names = ("coordinate", "mean", "std", "mcse", "ess_bulk", "ess_tail", "r_hat")
             rows = tuple(

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from gibbsian.report.blocks import Block, Fold, ImageRow, Page, PageImage, Prose, Section, Table
+from gibbsian.report.blocks import Block, Fold, ImageRow, Page, PageImage, Section, Table, TextBlock
 
 MEDIA = {"png": "image/png", "svg": "image/svg+xml"}
 SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$&])|^(?=[-+=])")
@@ -58,7 +58,7 @@ def _section(section: Section, level: int, folder: str, files: dict[str, bytes])
 
 def _block(block: Block, folder: str, files: dict[str, bytes]) -> Iterator[str]:
     match block:
-        case Prose():
+        case TextBlock():
             yield f"> **{escaped(block.text)}**" if block.warning else escaped(block.text)
             if block.command:
                 yield "\n".join(f"    {line}" for line in block.command.splitlines())

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gibbsian.report.blocks import Fold, Prose, Section, Table
+from gibbsian.report.blocks import Fold, Section, Table, TextBlock
 from gibbsian.report.record import Record
 
 
@@ -25,7 +25,7 @@ def settings(record: Record) -> Section:
     table = Table("All settings, resolved", ("setting", "value"), tuple(everything.items()))
     fold = Fold(f"All {len(everything)} settings", (table,))
     if record.defaults is None:
-        return Section("Configuration", (Prose("Every setting of the run, resolved."), fold))
+        return Section("Configuration", (TextBlock("Every setting of the run, resolved."), fold))
     usual = dict(flat(record.defaults))
     chosen = tuple(
         (name, value, usual.get(name, "no default"))
@@ -33,7 +33,7 @@ def settings(record: Record) -> Section:
         if value != usual.get(name)
     )
     if not chosen:
-        return Section("Configuration", (Prose("Every setting is the method's default."), fold))
+        return Section("Configuration", (TextBlock("Every setting is the method's default."), fold))
     caption = "Settings that are not the defaults of this method on these data"
     return Section(
         "Configuration", (Table(caption, ("setting", "this run", "default"), chosen), fold)

@@ -7,7 +7,7 @@ from gibbsian.samplers.adaptation import adapt_step_size
 from gibbsian.samplers.binary import RBM, block_gibbs, discrete_mala, gibbs_with_gradients
 from gibbsian.samplers.chains import Chains, run_chains
 from gibbsian.samplers.checkerboard import checkerboard_gibbs
-from gibbsian.samplers.draws import Draws, importance_ess, pareto_k
+from gibbsian.samplers.draws import WeightedSamples, importance_ess, pareto_k
 from gibbsian.samplers.grid import log_partition_on_grid
 from gibbsian.samplers.hmc import hmc
 from gibbsian.samplers.importance import importance_sampling, resample, sir
@@ -20,7 +20,7 @@ from gibbsian.samplers.parallel import Replicas, parallel_tempering
 from gibbsian.samplers.potential import AnnealingPath, energy_with_base_measure, value_and_grad
 from gibbsian.samplers.rejection import rejection_sampling
 from gibbsian.samplers.summary import ChainSummary, summarise_chains
-from gibbsian.samplers.tempering import AnnealingSchedule, adapt_schedule, ais, smc
+from gibbsian.samplers.tempering import AnnealingSchedule, adapt_annealing_schedule, ais, smc
 from gibbsian.samplers.transform import (
     TabulatedCDF,
     TransformedDistribution,
@@ -35,13 +35,13 @@ __all__ = [
     "ChainState",
     "ChainSummary",
     "Chains",
-    "Draws",
     "MarkovKernel",
     "Replicas",
     "TabulatedCDF",
     "TransformedDistribution",
     "TransitionInfo",
-    "adapt_schedule",
+    "WeightedSamples",
+    "adapt_annealing_schedule",
     "adapt_step_size",
     "ais",
     "block_gibbs",

@@ -17,7 +17,7 @@ RELIABLE_K = 0.7
 
 
 @dataclass(frozen=True)
-class Draws:
+class WeightedSamples:
     """Independent draws, exact or weighted.
 
     ``x [n, *event]``; ``ess``: how many independent exact draws they are worth; ``verdict``: in

@@ -14,13 +14,15 @@ from torch import Generator, Tensor
 
 from gibbsian.core import Energy, Estimate
 from gibbsian.core.numerics import as_double, log_mean_exp_with_error, widest_float
-from gibbsian.samplers.draws import Draws, importance_ess, pareto_k, reliability
+from gibbsian.samplers.draws import WeightedSamples, importance_ess, pareto_k, reliability
 from gibbsian.samplers.metropolis import Proposal, check_proposal
 
 Scheme = Literal["multinomial", "stratified", "systematic"]
 
 
-def importance_sampling(energy: Energy, proposal: Proposal, n: int, rng: Generator) -> Draws:
+def importance_sampling(
+    energy: Energy, proposal: Proposal, n: int, rng: Generator
+) -> WeightedSamples:
     """``n`` draws of the proposal weighed to stand for exp(-E) / Z_p.
 
     ``log_z`` is log (Z_p / Z_q), by Jensen a lower bound in expectation; it is log Z_p where the
@@ -41,7 +43,7 @@ def importance_sampling(energy: Energy, proposal: Proposal, n: int, rng: Generat
     diagnostics = {"ess": ess} | ({"k_hat": float(pareto_k(log_weight))} if n >= 25 else {})
     how = "importance sampling"
     log_z = Estimate(float(value), float(error), "lower", "bound in expectation", how, diagnostics)
-    return Draws(x, ess, reliability(log_weight), log_weight, log_z)
+    return WeightedSamples(x, ess, reliability(log_weight), log_weight, log_z)
 
 
 def resample(log_weight: Tensor, n: int, rng: Generator, scheme: Scheme = "systematic") -> Tensor:
@@ -71,7 +73,7 @@ def sir(
     n: int,
     rng: Generator,
     scheme: Scheme = "multinomial",
-) -> Draws:
+) -> WeightedSamples:
     """Sampling-importance-resampling (Rubin, 1988): n of the candidates, by weight.
 
     As the number of candidates grows the draws become exact; ``candidates`` of at least 10 n is
@@ -82,4 +84,4 @@ def sir(
     index = resample(weighted.log_weight, n, rng, scheme)
     ess = 1 / (1 / n + 1 / weighted.ess)
     verdict = f"{weighted.verdict} (approximate draws)"
-    return Draws(weighted.x[index], ess, verdict, log_z=weighted.log_z)
+    return WeightedSamples(weighted.x[index], ess, verdict, log_z=weighted.log_z)

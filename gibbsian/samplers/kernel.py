@@ -1,11 +1,11 @@
-"""What a Markov chain sampler is: a State, an Info, and a Kernel of ``init`` and ``step``.
+"""A Markov chain sampler: ``ChainState``, ``TransitionInfo`` and ``MarkovKernel``, of ``init`` and ``step``.
 
 A kernel leaves the density proportional to exp(-Phi(x)) invariant, where Phi is the *potential*
 
     Phi(x) = beta U(x)                          for an energy U,
     Phi(x) = (1 - beta) V(x) + beta U(x)        for ``AnnealingPath(V, U)``, the geometric path from V to U.
 
-The inverse temperature beta, the step size h and the diagonal scale are tensors of the State; U, V
+The inverse temperature beta, the step size h and the diagonal scale are tensors of the ``ChainState``; U, V
 and their gradients at x are carried there apart from beta. Annealing is therefore
 ``state.replace(beta=...)``: it costs no evaluation at all, and the increment of an importance
 log-weight is ``-(new_beta - beta) * state.energy_gap``.

@@ -8,7 +8,7 @@ import torch
 from torch import Generator
 
 from gibbsian.core import Energy, Estimate
-from gibbsian.samplers.draws import Draws
+from gibbsian.samplers.draws import WeightedSamples
 from gibbsian.samplers.metropolis import Proposal, check_proposal
 
 
@@ -21,7 +21,7 @@ def rejection_sampling(
     *,
     batch: int = 4096,
     max_proposals: int = 100_000_000,
-) -> Draws:
+) -> WeightedSamples:
     """``n`` exact draws of exp(-E) / Z_p under the envelope k q(x) >= exp(-E(x)) (von Neumann, 1951).
 
     A proposal z ~ q is kept if log u <= -E(z) - log k - log q(z). The acceptance probability is
@@ -59,7 +59,7 @@ def rejection_sampling(
     log_z = Estimate(
         log_k + math.log(a), error, "both", "estimate", "rejection sampling", diagnostics
     )
-    return Draws(torch.cat(kept)[:n], float(n), "exact", log_z=log_z, acceptance=a)
+    return WeightedSamples(torch.cat(kept)[:n], float(n), "exact", log_z=log_z, acceptance=a)
 
 
 def rounding(dtype: torch.dtype) -> float:

@@ -4,7 +4,7 @@ Both start at exact draws from exp(-V) and estimate log Z_1 / Z_0, Z_0 and Z_1 t
 exp(-V) and exp(-U). ``runs`` independent repetitions of n particles each share one batch of
 ``runs * n`` chains, run by run; every run has its own temperatures and step sizes.
 
-The schedule comes from a pilot (``adapt_schedule``) and is fixed afterwards: the estimate of
+The schedule comes from a pilot (``adapt_annealing_schedule``) and is fixed afterwards: the estimate of
 Z_1 / Z_0 is then unbiased, which one that adapts to its own particles is not.
 """
 
@@ -62,7 +62,7 @@ class AnnealedParticles:
     evaluations: int
 
 
-def adapt_schedule(
+def adapt_annealing_schedule(
     kernel: MarkovKernel[ChainState],
     x0: Tensor,
     rng: Generator,

@@ -9,7 +9,7 @@ from gibbsian.training.loop import (
     TrainingInterrupted,
     TrainingOptions,
     fit,
-    start_training,
+    prepare_training,
 )
 from gibbsian.training.optimizers import OptimizerOptions
 
@@ -19,7 +19,7 @@ __all__ = [
     "TrainingInterrupted",
     "TrainingOptions",
     "fit",
+    "prepare_training",
     "restore_checkpoint",
     "save_checkpoint",
-    "start_training",
 ]

@@ -85,7 +85,7 @@ class TrainingInterrupted(Exception):
     """The run was asked to stop by a signal and has saved its state; ``args[0]`` is the signal."""
 
 
-def start_training(
+def prepare_training(
     method: TrainingMethod,
     optimizers: Mapping[str, OptimizerOptions],
     options: TrainingOptions,

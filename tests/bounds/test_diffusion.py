@@ -105,5 +105,5 @@ def test_the_last_level_s_divergence_is_bounded(schedule):
 
 
 def test_refuses_unordered_levels():
-    with pytest.raises(ValueError, match="low < high"):
+    with pytest.raises(ValueError, match="score_matching_noise_min < "):
         DiffusionScorePenalty(low=1.0, high=0.5)

@@ -157,5 +157,5 @@ def test_refuses_what_makes_no_sense():
         GradientPenalty(encoder)
     with pytest.raises(ValueError, match="power"):
         GradientPenalty(LogDetEntropy(PRIOR), power=0.5)
-    with pytest.raises(ValueError, match="noise must be positive"):
+    with pytest.raises(ValueError, match="output_noise_std must be positive"):
         DenoisingPenalty(0.0)

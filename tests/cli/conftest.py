@@ -27,8 +27,8 @@ SMALL = [
         "--device",
         "cpu",
     ),
-    *("--chains", "16", "--sampler.steps", "2", "--sampler.sample-steps", "2"),
-    *("--energy.width", "8", "--energy.fourier", "4"),
+    *("--chains", "16", "--sampler.steps", "2", "--sampler.sampling-steps", "2"),
+    *("--energy.width", "8", "--energy.fourier-features", "4"),
 ]
 NETWORK = """
 import torch

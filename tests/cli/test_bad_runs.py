@@ -221,13 +221,17 @@ def test_quantities_that_do_not_exist(here, refused):
     """A bounded energy without a box has no log Z, a GAN no density, an MLP no target to refine."""
     vgan = ("train", "vgan", "--data", "moons", *GAME, "--energy.width", "8")
     assert main([*vgan, "--box-half-width", "none", "--out", "bounded"]) == 0
-    sentence = refused("evaluate", "bounded", "--num-samples", "50", "--require-metrics", "log-z")
+    sentence = refused(
+        "evaluate", "bounded", "--num-samples", "50", "--fail-if-metric-missing", "log-z"
+    )
     assert re.search(
         r"log-z is not defined: .* no finite integral .* \(--box-half-width 4\)", sentence
     )
     gan = ("train", "gan", "--data", "moons", *GAME, "--critic.width", "8")
     assert main([*gan, "--out", "gan"]) == 0
-    sentence = refused("evaluate", "gan", "--num-samples", "50", "--require-metrics", "log-z")
+    sentence = refused(
+        "evaluate", "gan", "--num-samples", "50", "--fail-if-metric-missing", "log-z"
+    )
     assert "the critic of a GAN is not the energy of a density" in sentence
     assert main([*TRAIN, "--energy", "mlp"]) == 0
     sentence = refused("sample", "new", "--refine", "mala", "--output", "x.csv")

@@ -1,4 +1,4 @@
-"""``gibbsian sample RUN --given CLASS``: samples of one class, by a model that was taught them."""
+"""``gibbsian sample RUN --condition-on CLASS``: samples of one class, by a model that was taught them."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def runs(tmp_path_factory):
             source={"max_rows": 200},
             energy={"name": energy, size: 4},
             class_loss_weight=classify,
-            sampler={"steps": 1, "sample_steps": 1},
+            sampler={"steps": 1, "sampling_steps": 1},
         )
     np.save(folder / "labels.npy", np.array([[1], [3], [3]]))
     np.save(folder / "halves.npy", np.array([[0.5], [1.5], [2.0]]))
@@ -33,7 +33,7 @@ def runs(tmp_path_factory):
 def test_one_class_or_one_for_each(runs, capsys, monkeypatch):
     monkeypatch.chdir(runs)
     for given in ("3", "labels.npy"):
-        words = ["sample", "taught", "-n", "3", "--given", given, "--output", "x.npy"]
+        words = ["sample", "taught", "-n", "3", "--condition-on", given, "--output", "x.npy"]
         assert main(words) == 0
         assert np.load("x.npy").shape == (3, 1, 8, 8)
 
@@ -41,12 +41,12 @@ def test_one_class_or_one_for_each(runs, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (["taught", "--given", "10"], "numbered from 0 to 9"),
-        (["taught", "--given", "three"], "a class number or a file"),
-        (["taught", "--given", "halves.npy"], "a whole number, per row"),
-        (["taught", "--given", "labels.npy", "-n", "4"], "one for each of 4 samples"),
-        (["taught", "--given", "3", "--refine", "hmc"], "leave out one"),
-        (["plain", "--given", "3"], "was taught no classes"),
+        (["taught", "--condition-on", "10"], "numbered from 0 to 9"),
+        (["taught", "--condition-on", "three"], "a class number or a file"),
+        (["taught", "--condition-on", "halves.npy"], "a whole number, per row"),
+        (["taught", "--condition-on", "labels.npy", "-n", "4"], "one for each of 4 samples"),
+        (["taught", "--condition-on", "3", "--refine", "hmc"], "leave out one"),
+        (["plain", "--condition-on", "3"], "was taught no classes"),
     ],
 )
 def test_what_does_not_fit(runs, capsys, monkeypatch, words, why):
@@ -58,7 +58,7 @@ def test_what_does_not_fit(runs, capsys, monkeypatch, words, why):
 
 def test_evaluate_shows_the_log_z_that_training_learned(tmp_path, capsys):
     options = {"rounds": 2, "batch": 32, "device": "cpu"}
-    settings = {"sampler": {"steps": 1, "sample_steps": 1}, "energy": {"width": 8}}
+    settings = {"sampler": {"steps": 1, "sampling_steps": 1}, "energy": {"width": 8}}
     model = gibbsian.train("nce", "ring8", out=tmp_path / "run", training=options, **settings)
     assert main(["evaluate", str(tmp_path / "run"), "--num-samples", "50"]) == 0
     (row,) = [line for line in capsys.readouterr().out.splitlines() if "training learned" in line]

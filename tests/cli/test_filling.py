@@ -1,4 +1,4 @@
-"""``gibbsian sample RUN --given IMAGE --mask MASK``: what is kept stays, the rest is drawn."""
+"""``gibbsian sample RUN --condition-on IMAGE --mask MASK``: what is kept stays, the rest is drawn."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def run(tmp_path_factory):
         "digits-4-binary",
         out=folder / "bits",
         training=options,
-        belief_network={"layers": "8,4"},
+        belief_network={"layer_sizes": "8,4"},
         gibbs_sweeps=3,
     )
     picture = np.zeros((4, 4), np.uint8)
@@ -31,7 +31,7 @@ def run(tmp_path_factory):
 
 
 def test_the_kept_half_stays(run, capsys):
-    words = ["sample", str(run / "bits"), "-n", "6", "--given", str(run / "digit.png")]
+    words = ["sample", str(run / "bits"), "-n", "6", "--condition-on", str(run / "digit.png")]
     assert main([*words, "--mask", "top", "--output", str(run / "filled.npy")]) == 0
     x = np.load(run / "filled.npy").reshape(6, 4, 4)
     assert (x[:, 0] == 1).all() and (x[:, 1] == 0).all() and set(np.unique(x)) <= {0, 1}
@@ -44,14 +44,20 @@ def test_the_kept_half_stays(run, capsys):
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (["--given", "digit.png"], "go together"),
+        (["--condition-on", "digit.png"], "go together"),
         (["--mask", "top"], "go together"),
-        (["--given", "digit.png", "--mask", "middle"], "one of top, left, bottom, right or a file"),
-        (["--given", "digit.png", "--mask", "top", "--refine", "hmc"], "leave out one"),
-        (["--given", "digit.png", "--mask", "ones.npy"], "leave a part to fill in"),
-        (["--given", "digit.png", "--mask", "three.npy"], "has 3 entries; an observation has 16"),
-        (["--given", "two.npy", "--mask", "top"], "holds 2 observations"),
-        (["--given", "large.png", "--mask", "top"], "this model is of 16 bits"),
+        (
+            ["--condition-on", "digit.png", "--mask", "middle"],
+            "one of top, left, bottom, right or a file",
+        ),
+        (["--condition-on", "digit.png", "--mask", "top", "--refine", "hmc"], "leave out one"),
+        (["--condition-on", "digit.png", "--mask", "ones.npy"], "leave a part to fill in"),
+        (
+            ["--condition-on", "digit.png", "--mask", "three.npy"],
+            "has 3 entries; an observation has 16",
+        ),
+        (["--condition-on", "two.npy", "--mask", "top"], "holds 2 observations"),
+        (["--condition-on", "large.png", "--mask", "top"], "this model is of 16 bits"),
     ],
 )
 def test_what_does_not_fit(run, capsys, monkeypatch, words, why):

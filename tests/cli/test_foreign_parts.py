@@ -190,7 +190,7 @@ def test_the_arrays_of_another_evaluation(evaluated, refused):
 
 @pytest.mark.parametrize("file", ["evaluation.json", "samples/chains-mala.json"])
 def test_figures_of_another_run(file, evaluated, twin, refused):
-    words = ("-n", "4", "--refine", "mala", "--steps", "20", "--output", "x.csv")
+    words = ("-n", "4", "--refine", "mala", "--mcmc-steps", "20", "--output", "x.csv")
     assert main(["sample", "run", *words]) == 0
     entries = read_record(evaluated / file)
     write_record(evaluated / file, entries | {"run": read_record(twin / "config.json")["id"]})
@@ -199,7 +199,20 @@ def test_figures_of_another_run(file, evaluated, twin, refused):
 
 def test_changed_chains(run, refused):
     assert (
-        main(["sample", "run", "-n", "4", "--refine", "mala", "--steps", "20", "--output", "x.csv"])
+        main(
+            [
+                "sample",
+                "run",
+                "-n",
+                "4",
+                "--refine",
+                "mala",
+                "--mcmc-steps",
+                "20",
+                "--output",
+                "x.csv",
+            ]
+        )
         == 0
     )
     path = next((run / "samples").glob("chains-*.json"))

@@ -138,7 +138,7 @@ SIZES = [
     ("--energy.width", 10**9),
     ("--energy.width", 10**30),
     ("--energy.depth", 10**7),
-    ("--energy.fourier", 10**12),
+    ("--energy.fourier-features", 10**12),
     ("--chains", 10**12),
 ]
 

@@ -64,7 +64,7 @@ def run(*arguments: str) -> int:
 def test_the_number(folder: Path, capsys: pytest.CaptureFixture[str]):
     assert run("some_energies:bowl", "--dim", "2") == 0
     assert capsys.readouterr().out == "log Z = 1.838 (exact)\n"
-    common = ("--dim", "5", "--samples", "points.npy", "--effort", "quick", "--json")
+    common = ("--dim", "5", "--samples-file", "points.npy", "--effort", "quick", "--json")
     assert run("some_energies:jump", *common) == 0
     said = capsys.readouterr()
     found = json.loads(said.out)
@@ -82,7 +82,7 @@ def test_evaluate_foretells_too(folder: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_nothing_to_integrate(folder: Path, capsys: pytest.CaptureFixture[str]):
-    assert run("some_energies:constant", "--dim", "5", "--samples", "points.npy") == 0
+    assert run("some_energies:constant", "--dim", "5", "--samples-file", "points.npy") == 0
     assert "log Z is not defined: the energy does not confine on R^5" in capsys.readouterr().out
     assert run("some_energies:constant", "--dim", "2", "--box-half-width", "3") == 0
     assert f"log Z = {2 * math.log(6) - 3:.4g}" in capsys.readouterr().out
@@ -90,7 +90,13 @@ def test_nothing_to_integrate(folder: Path, capsys: pytest.CaptureFixture[str]):
 
 BAD = {
     ("some_energies:bowl", "--dim", "0"): "--dim must be at least 1; got 0",
-    ("some_energies:broken", "--dim", "5", "--samples", "points.npy"): "the energy is NaN at row",
+    (
+        "some_energies:broken",
+        "--dim",
+        "5",
+        "--samples-file",
+        "points.npy",
+    ): "the energy is NaN at row",
     ("some_energies:half", "--dim", "5"): "the energy is NaN at x = [",
     ("some_energies:half", "--dim", "5", "--box-half-width", "2"): "the energy is NaN at x = [",
     ("some_energies:broken", "--dim", "2"): "NaN or minus infinity at x =",
@@ -99,7 +105,7 @@ BAD = {
         "some_energies:rows",
         "--dim",
         "5",
-        "--samples",
+        "--samples-file",
         "points.npy",
     ): "one number per row",
     ("some_energies:number", "--dim", "5"): "must return a tensor; this one returned float",
@@ -118,7 +124,7 @@ BAD = {
         "some_energies:bowl",
         "--dim",
         "4",
-        "--samples",
+        "--samples-file",
         "points.npy",
     ): "do not fit points of shape [4]",
     (

@@ -125,7 +125,7 @@ def test_refused(name, modules, refused):
 
 
 def test_a_generator_of_the_wrong_shape(modules, refused):
-    words = ("train", "vgan", "--data", "moons", "--latent", "2", "--generator", "mine:Net")
+    words = ("train", "vgan", "--data", "moons", "--latent-dim", "2", "--generator", "mine:Net")
     sentence = refused(*words, "--out", "new")
     assert r"the generator returns [] per row, but one observation is [2]" in sentence
 
@@ -141,7 +141,10 @@ def test_from_the_command_line_to_samples_scores_and_figures(modules, capsys):
     assert main(["score", "new", "x.csv", TRUST]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 6
     assert (
-        main(["evaluate", "new", "--num-samples", "100", "--require-metrics", "log-z", TRUST]) == 0
+        main(
+            ["evaluate", "new", "--num-samples", "100", "--fail-if-metric-missing", "log-z", TRUST]
+        )
+        == 0
     )
     assert re.search(r"log Z = \d", capsys.readouterr().out)
     assert main(["train", "--resume", "new", "--rounds", "6", TRUST]) == 0
@@ -164,7 +167,7 @@ def test_an_instance_in_python(here):
         source={"max_rows": 200},
         training={"rounds": 2, "batch": 32, "device": "cpu"},
         chains=16,
-        sampler={"steps": 2, "sample_steps": 2},
+        sampler={"steps": 2, "sampling_steps": 2},
     )
     model = gibbsian.train(config, out="run", networks={"energy": Instance(7)})
     loaded = gibbsian.load("run", networks={"energy": Instance(7)})

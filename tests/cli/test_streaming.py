@@ -42,7 +42,7 @@ def table(tmp_path_factory) -> Path:
         "8",
         "--sampler.steps",
         "2",
-        "--sampler.sample-steps",
+        "--sampler.sampling-steps",
         "2",
         "--energy.width",
         "8",

@@ -47,7 +47,7 @@ def test_scoring_takes_rows_with_or_without_their_classes(taught, here):
 
 def test_samples_carry_the_names_of_the_columns_and_are_read_back(taught, here, capsys):
     run = str(taught / "run")
-    assert main(["sample", run, "-n", "5", "--given", "1", "--output", "x.csv"]) == 0
+    assert main(["sample", run, "-n", "5", "--condition-on", "1", "--output", "x.csv"]) == 0
     lines = (here / "x.csv").read_text().splitlines()
     assert lines[0] == '"height, m",2020' and len(lines) == 6
     assert main(["score", run, "x.csv", "--output", "scores.csv"]) == 0
@@ -116,7 +116,7 @@ def test_print_config_of_data_that_are_there_and_cannot_be_used(here, refused, c
 
 
 def test_class_numbers_of_many_digits(taught, here, refused):
-    words = ("sample", taught / "run", "-n", "2", "--output", "y.csv", "--given")
+    words = ("sample", taught / "run", "-n", "2", "--output", "y.csv", "--condition-on")
     for digits in (20, 5000):
         sentence = refused(*words, "9" * digits)
         assert "at most 9 digits" in sentence and len(sentence) < 150

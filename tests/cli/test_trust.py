@@ -128,7 +128,7 @@ COMPARE = ["compare", "--data", "moons", "--num-seeds", "1", "--time-per-run", "
 def fixed(**options):
     """A space of one point of small settings."""
     small = {"max_rows": [200], "batch": [32], "rounds": [4], "chains": [16], "sampler.steps": [2]}
-    return json.dumps(small | {"sampler.sample_steps": [2], "device": ["cpu"]} | options)
+    return json.dumps(small | {"sampler.sampling_steps": [2], "device": ["cpu"]} | options)
 
 
 @pytest.mark.parametrize("value", [["theirs:Net"], ["mlp", "theirs:Net"]])

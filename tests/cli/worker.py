@@ -16,18 +16,18 @@ from gibbsian.training.processes import process_group
 from tests.nets import sized
 
 FEW = {
-    "cd": {"chains": 32, "sampler": {"steps": 2, "sample_steps": 2}},
+    "cd": {"chains": 32, "sampler": {"steps": 2, "sampling_steps": 2}},
     "gebm": {"energy_burst_steps": 5},
 }
 FEW["super-resolution"] = {"fine_tune_start_round": 5, "negative_steps": 2}
-FEW |= {name: {"sampler": {"sample_steps": 2, "steps": 2}} for name in ("score-matching", "nce")}
+FEW |= {name: {"sampler": {"sampling_steps": 2, "steps": 2}} for name in ("score-matching", "nce")}
 DATA = {"bihm": "digits-4-binary", "super-resolution": "digits"}
 
 
 def small(name):
     """Ten rounds of ``name`` on ring8 (or on images, or bits) with small networks."""
     config = default_config(name, DATA.get(name, "ring8"))
-    sizes = {"width": 16, "experts": 8, "layers": "8,4", "channels": 4, "orientations": 2}
+    sizes = {"width": 16, "num_experts": 8, "layer_sizes": "8,4", "channels": 4, "orientations": 2}
     changes = sized(config, sizes)
     changes |= FEW.get(name, {})
     training = {"rounds": 10, "batch": 32, "device": "cpu"}

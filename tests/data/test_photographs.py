@@ -75,7 +75,7 @@ def test_load_cuts_by_seed_grey_or_in_colour(folder):
         first.train, data.load_dataset(folder, patch_size=8, max_rows=40, seed=4).train
     )
     assert any("for test: picture0, picture8" in note for note in first.notes)
-    assert data.load_dataset(folder, patch_size=8, max_rows=40, grey=True).train.shape == (
+    assert data.load_dataset(folder, patch_size=8, max_rows=40, greyscale=True).train.shape == (
         40,
         1,
         8,
@@ -97,7 +97,7 @@ def test_what_is_refused(folder, monkeypatch, tmp_path_factory):
     with pytest.raises(ValueError, match=r"picture0 in .* is 30x20, smaller than a patch of 24x24"):
         data.load_dataset(folder, patch_size=24)
     with pytest.raises(ValueError, match="at least 4 pixels, not 0; try --patch-size"):
-        data.load_dataset(folder, grey=True)
+        data.load_dataset(folder, greyscale=True)
     with pytest.raises(ValueError, match="does not exist"):
         data.load_dataset(folder / "nothing", patch_size=8)
     empty = tmp_path_factory.mktemp("empty")

@@ -18,20 +18,20 @@ FEW: dict[str, dict[str, Any]] = {
         "latent_samples": 3,
         "gibbs_sweeps": 2,
         "gibbs_candidates": 2,
-        "inner_latent_samples": 2,
+        "sampler_importance_samples": 2,
     },
-    "cd": {"chains": 32, "sampler": {"sample_steps": 10}},
+    "cd": {"chains": 32, "sampler": {"sampling_steps": 10}},
     "gebm": {"energy_burst_steps": 2, "energy_steps": 2, "log_z_init_batches": 2},
-    "lbt": {"unroll_steps": 2, "student_trainings_per_round": 1},
-    "nce": {"sampler": {"sample_steps": 10}},
-    "score-matching": {"sampler": {"sample_steps": 10}},
-    "super-resolution": {"inference_steps": 3, "negative_steps": 2},
-    "transition-vgan": {"sample_steps": 3},
+    "lbt": {"unroll_steps": 2, "student_steps_per_unroll_step": 1},
+    "nce": {"sampler": {"sampling_steps": 10}},
+    "score-matching": {"sampler": {"sampling_steps": 10}},
+    "super-resolution": {"upscaling_steps": 3, "negative_steps": 2},
+    "transition-vgan": {"sampling_steps": 3},
     "vae": {"fill_in_sweeps": 2},
 }
 """Of what a method does often by default, little."""
 DATA = {"bihm": "digits-4-binary", "super-resolution": "digits"}
-NETWORK = {"width": 16, "experts": 8, "layers": "8,4", "channels": 4, "orientations": 2}
+NETWORK = {"width": 16, "num_experts": 8, "layer_sizes": "8,4", "channels": 4, "orientations": 2}
 NAMES = sorted(TRAINING_METHODS)
 NOT_ENLARGING = [name for name in NAMES if name != "super-resolution"]
 

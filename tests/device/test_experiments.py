@@ -18,7 +18,7 @@ from gibbsian.models.train import train_config
 from tests.device.pretend import TYPE
 from tests.device.small import data_of, small
 
-WIDTHS = {"generator.width": [8], "energy.width": [8], "energy.experts": [8]}
+WIDTHS = {"generator.width": [8], "energy.width": [8], "energy.num_experts": [8]}
 
 
 @pytest.mark.parametrize("objective", ["kl", "high-quality"])

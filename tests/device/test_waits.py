@@ -39,20 +39,27 @@ LOOKS = {
 """How often the host waits in a round, where it is not never."""
 
 VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
-    "cd, cd-k": ("cd", {"chain_init": "data", "sampler": {"mh_scale": 0.0, "kernel": "ula"}}),
+    "cd, cd-k": (
+        "cd",
+        {"chain_init": "data", "sampler": {"metropolis_step_std": 0.0, "kernel": "ula"}},
+    ),
     "cd, short runs": ("cd", {"chain_init": "noise", "energy_l2": 0.1}),
     "cd, mala": ("cd", {"sampler": {"kernel": "mala"}, "reinit_prob": 0.2}),
     "bidirectional, log-det": (
         "bidirectional",
-        {"entropy_bound": "log-det", "energy_penalty": "gradient-penalty", "latent": 2},
+        {
+            "entropy_lower_bound": "log-det",
+            "upper_bound_penalty": "gradient-penalty",
+            "latent_dim": 2,
+        },
     ),
     "bidirectional, singular": (
         "bidirectional",
-        {"entropy_bound": "singular", "energy_penalty": "zero-centred", "latent": 2},
+        {"entropy_lower_bound": "singular", "upper_bound_penalty": "zero-centred", "latent_dim": 2},
     ),
     "bidirectional, infonce": (
         "bidirectional",
-        {"entropy_bound": "infonce", "energy_penalty": "denoising"},
+        {"entropy_lower_bound": "infonce", "upper_bound_penalty": "denoising"},
     ),
     "ebgan, denoising": ("ebgan", {"denoising_noise_std": 0.1, "margin_decay": 5}),
     "gan, wasserstein": ("gan", {"loss": "wasserstein", "critic_steps": 2}),

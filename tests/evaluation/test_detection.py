@@ -11,7 +11,7 @@ from scipy.stats import binomtest, norm
 from sklearn.metrics import average_precision_score, roc_curve
 from torch import Tensor
 
-from gibbsian.evaluation import area_under_roc, auroc, average_precision, false_positive_rate
+from gibbsian.evaluation import auroc, auroc_estimate, average_precision, false_positive_rate
 from gibbsian.evaluation.metrics.detection import detection_scores
 
 
@@ -110,7 +110,7 @@ def test_intervals_hold(rng: torch.Generator, monkeypatch: pytest.MonkeyPatch) -
 
 def test_the_auroc_is_the_same_with_an_interval(rng: torch.Generator) -> None:
     normal, anomalous = draw(rng, 99), draw(rng, 120, 1.0)
-    found, plain = area_under_roc(normal, anomalous), auroc(normal, anomalous)
+    found, plain = auroc_estimate(normal, anomalous), auroc(normal, anomalous)
     assert (found.value, found.stderr) == (plain.value, plain.stderr)
     low, high = found.diagnostics["interval"]
     assert (low, high) == plain.interval and low < plain.value < high

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gibbsian.evaluation.log_z.enumeration import exact_log_partition, lattice_log_partition
-from gibbsian.networks import Ising, Potts, RBMEnergy
+from gibbsian.networks import IsingEnergy, PottsEnergy, RBMEnergy
 
 
 def value(energy: object) -> float:
@@ -47,7 +47,7 @@ def one_hot(shape: tuple[int, ...]) -> Tensor:
 @pytest.mark.parametrize("periodic", [False, True])
 @pytest.mark.parametrize("shape", [(5,), (1, 3, 3), (1, 4, 4), (1, 3, 5), (1, 4, 3), (1, 1, 7)])
 def test_ising_against_brute_force(shape: tuple[int, ...], periodic: bool) -> None:
-    energy = scrambled(Ising(shape, periodic=periodic))
+    energy = scrambled(IsingEnergy(shape, periodic=periodic))
     assert value(energy) == pytest.approx(brute_force(energy, bits(shape)), abs=1e-9)
 
 
@@ -55,13 +55,13 @@ def test_ising_against_brute_force(shape: tuple[int, ...], periodic: bool) -> No
 @pytest.mark.parametrize("shape", [(3, 4), (3, 3, 3), (4, 3, 2), (2, 3, 4)])
 def test_potts_against_brute_force(shape: tuple[int, ...], periodic: bool) -> None:
     periodic = periodic and 2 not in shape[1:]
-    energy = scrambled(Potts(shape, coupling=0.0, periodic=periodic))
+    energy = scrambled(PottsEnergy(shape, coupling=0.0, periodic=periodic))
     assert value(energy) == pytest.approx(brute_force(energy, one_hot(shape)), abs=1e-9)
 
 
 def test_a_wide_lattice_without_couplings_across_is_its_chains() -> None:
     """20 columns: log Z of independent chains is 20 times that of one, (2 cosh J)^(n - 1) 2."""
-    energy = Ising((1, 24, 20), coupling=0.3, learned=False).double()
+    energy = IsingEnergy((1, 24, 20), coupling=0.3, learned=False).double()
     energy.lattice.horizontal.zero_()
     one = math.log(2) + 23 * math.log(2 * math.cosh(0.3))
     assert value(energy) == pytest.approx(20 * one, abs=1e-5)
@@ -73,7 +73,7 @@ def test_onsager_is_approached() -> None:
     Corrections fall as exp(-10 / correlation length), the length 1.4 here: under 1e-2 of 1e-3.
     """
     k, n = 0.3, 400
-    energy = Ising((1, 40, 10), coupling=k, periodic=True, learned=False)
+    energy = IsingEnergy((1, 40, 10), coupling=k, periodic=True, learned=False)
     angle = (torch.arange(n, dtype=torch.float64) + 0.5) * (math.pi / n)
     a, b = math.cosh(2 * k) ** 2, math.sinh(2 * k)
     inside = a - b * (angle.cos()[:, None] + angle.cos())
@@ -107,6 +107,6 @@ def test_the_sum_over_a_chain_has_the_gradient_of_a_correlation() -> None:
 
 def test_too_long_sums_are_left_to_others() -> None:
     assert exact_log_partition(RBMEnergy((30,), 21)) is None
-    assert exact_log_partition(Ising((1, 21, 21))) is None
-    assert exact_log_partition(Ising((1, 12, 12), periodic=True)) is None
+    assert exact_log_partition(IsingEnergy((1, 21, 21))) is None
+    assert exact_log_partition(IsingEnergy((1, 12, 12), periodic=True)) is None
     assert exact_log_partition(nn.Linear(4, 1)) is None

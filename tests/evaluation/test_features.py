@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gibbsian.evaluation import Extractor, kernel_distance
+from gibbsian.evaluation import FeatureExtractor, kernel_distance
 from gibbsian.evaluation.features.feature_protocols import FeatureEstimate, on_features
 
 
@@ -24,8 +24,8 @@ def logarithm(x: Tensor) -> Tensor:
     return x.flatten(1).log()
 
 
-DOUBLED = Extractor("doubled", doubled, 4, "0123456789")
-OTHER = Extractor("other", doubled, 4, "9876543210")
+DOUBLED = FeatureExtractor("doubled", doubled, 4, "0123456789")
+OTHER = FeatureExtractor("other", doubled, 4, "9876543210")
 
 
 def pictures(n: int) -> Tensor:
@@ -67,6 +67,6 @@ def test_two_kinds_of_numbers_are_not_compared_either() -> None:
 
 def test_features_that_are_not_what_was_promised() -> None:
     with pytest.raises(ValueError, match=r"shape \[3, 4\]; it returned \[3\]"):
-        Extractor("summed", summed, 4, "00")(pictures(3))
+        FeatureExtractor("summed", summed, 4, "00")(pictures(3))
     with pytest.raises(ValueError, match="not finite"):
-        Extractor("log", logarithm, 4, "00")(pictures(3))
+        FeatureExtractor("log", logarithm, 4, "00")(pictures(3))

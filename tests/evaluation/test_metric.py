@@ -8,14 +8,14 @@ from torch import Tensor
 
 from gibbsian.evaluation import (
     METRICS,
-    Extractor,
+    FeatureExtractor,
     build_metric,
     frechet_distance,
     inception_type_score,
     precision_recall,
     sliced_wasserstein,
 )
-from gibbsian.evaluation.metrics.metric import Frechet, Metric, OnFeatures, Rows
+from gibbsian.evaluation.metrics.metric import FeatureMetric, Frechet, Metric, Rows
 
 NAMES = ["frechet", *METRICS]
 OF_SCORES = {"auroc", "aupr-anomalous", "aupr-normal", "fpr95"}
@@ -127,15 +127,15 @@ def halved(x: Tensor) -> Tensor:
 
 def test_on_features(rng: torch.Generator) -> None:
     pictures = torch.randn(50, 1, 2, 2, generator=rng)
-    extractor = Extractor("halved", halved, 4, "ab" * 16)
-    metric = OnFeatures(extractor, build_metric("kernel"))
+    extractor = FeatureExtractor("halved", halved, 4, "ab" * 16)
+    metric = FeatureMetric(extractor, build_metric("kernel"))
     found = fed(metric, pictures, pictures[:30] + 1, 8).compute()
     direct = fed(build_metric("kernel"), halved(pictures), halved(pictures[:30] + 1), 100).compute()
     assert (found.estimate, found.digest) == (direct, "ab" * 16)
     assert set(metric.state) == {"real", "model"}
-    metric.merge(fed(OnFeatures(extractor, build_metric("kernel")), pictures, pictures, 50))
+    metric.merge(fed(FeatureMetric(extractor, build_metric("kernel")), pictures, pictures, 50))
     assert len(metric.state["real"]) == 100
-    other = OnFeatures(Extractor("other", halved, 4, "cd" * 16), build_metric("kernel"))
+    other = FeatureMetric(FeatureExtractor("other", halved, 4, "cd" * 16), build_metric("kernel"))
     with pytest.raises(ValueError, match="one extractor"):
         metric.merge(other)
     metric.reset()

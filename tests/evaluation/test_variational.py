@@ -19,7 +19,7 @@ from gibbsian.evaluation import (
     log_z_upper_strong_convexity,
 )
 from gibbsian.evaluation.log_z.effort import LogZEffort
-from gibbsian.evaluation.log_z.log_sobolev import ball, latent_log_weight, oscillation
+from gibbsian.evaluation.log_z.log_sobolev import ball, latent_log_importance_weight, oscillation
 from gibbsian.evaluation.log_z.variational import join
 
 # Checklist C2: E = a |x|^2 / 2 and q = N(0, c^2 I) in the plane.
@@ -152,7 +152,9 @@ def wavy(x: Tensor, c: float = 0.0) -> Tensor:
 
 
 def weight_of(G: nn.Module, c: float):
-    return latent_log_weight(partial(wavy, c=c), LINE, partial(LogDetEntropy(Gaussian((1,))), G))
+    return latent_log_importance_weight(
+        partial(wavy, c=c), LINE, partial(LogDetEntropy(Gaussian((1,))), G)
+    )
 
 
 # (a, b, c), radius -> gap log Z_R - log P_R - E h, osc h, E |grad h|^2, by quadrature of D3's cases.

@@ -29,7 +29,7 @@ UPPER = ("gradient-penalty", "denoising", "diffusion", "zero-centred", "none")
 def pair(**options: object) -> BidirectionalBounds:
     torch.manual_seed(0)
     energy = build_energy(
-        "confined", SPACE, TIMED if options.get("energy_penalty") == "diffusion" else OPTIONS
+        "confined", SPACE, TIMED if options.get("upper_bound_penalty") == "diffusion" else OPTIONS
     )
     return BidirectionalBounds(
         energy,
@@ -54,7 +54,7 @@ def sensible(lower: str, upper: str) -> bool:
     ("lower", "upper"), [p for p in itertools.product(LOWER, UPPER) if sensible(*p)]
 )
 def test_every_pairing_moves_each_player_by_its_own_bound(lower: str, upper: str) -> None:
-    method = pair(entropy_bound=lower, energy_penalty=upper)
+    method = pair(entropy_lower_bound=lower, upper_bound_penalty=upper)
     rng = torch.Generator().manual_seed(1)
     moves = method.round(0, Stream(16, (3,)), rng)
     first, second = next(moves), next(moves)
@@ -70,8 +70,8 @@ def test_every_pairing_moves_each_player_by_its_own_bound(lower: str, upper: str
 def test_the_energy_descends_the_upper_bound() -> None:
     """mean E(x) - mean E(G(z)) + max(M/2 mean |J^T grad E - a|^2 - m, 0), written out."""
     method = pair(
-        energy_penalty_weight=3.0,
-        energy_penalty_margin=0.05,
+        upper_bound_penalty_weight=3.0,
+        upper_bound_penalty_margin=0.05,
         penalise_one_random_direction=False,
         output_noise_std=0.0,
     ).double()
@@ -102,8 +102,8 @@ def test_the_energy_descends_the_upper_bound() -> None:
 
 def test_a_gap_within_the_margin_is_not_penalised() -> None:
     tight, loose = (
-        pair(energy_penalty_margin=0.0, energy_penalty_weight=1.0),
-        pair(energy_penalty_margin=1e6, energy_penalty_weight=1.0),
+        pair(upper_bound_penalty_margin=0.0, upper_bound_penalty_weight=1.0),
+        pair(upper_bound_penalty_margin=1e6, upper_bound_penalty_weight=1.0),
     )
     values = []
     for method in (tight, loose):
@@ -130,7 +130,7 @@ def test_the_generator_ascends_the_lower_bound() -> None:
 
 
 def test_an_annealed_weight_follows_its_schedule() -> None:
-    method = pair(energy_penalty_weight=0.0099, energy_penalty_anneal_power=0.55)
+    method = pair(upper_bound_penalty_weight=0.0099, upper_bound_penalty_anneal_power=0.55)
 
     def weight(index: int) -> float:
         move = next(method.round(index, Stream(4, (3,)), torch.Generator().manual_seed(0)))
@@ -142,7 +142,7 @@ def test_an_annealed_weight_follows_its_schedule() -> None:
 
 
 def test_diffusion_looks_at_noisy_data_and_time() -> None:
-    method = pair(energy_penalty="diffusion", diffusion_noise_min=0.5)
+    method = pair(upper_bound_penalty="diffusion", score_matching_noise_min=0.5)
     x, eps = torch.zeros(4, 3), torch.ones(4, 3)
     torch.testing.assert_close(method.seen(x, eps), eps * 0.5 / math.sqrt(1.25))
     assert torch.equal(pair().seen(x, eps), x)
@@ -153,7 +153,7 @@ def test_diffusion_looks_at_noisy_data_and_time() -> None:
             nn.Linear(3, 4),
             PRIOR,
             RealSpace((3,)),
-            energy_penalty="diffusion",
+            upper_bound_penalty="diffusion",
         )
 
 
@@ -161,10 +161,10 @@ def test_diffusion_looks_at_noisy_data_and_time() -> None:
 def test_denoising_is_least_where_the_energy_is_that_of_the_noisy_samples(lower: str) -> None:
     """G = 0, sigma = 1: samples are N(0, I), and of E = |x|^2 / 2v the penalty prefers v = 1."""
     method = pair(
-        entropy_bound=lower,
-        energy_penalty="denoising",
+        entropy_lower_bound=lower,
+        upper_bound_penalty="denoising",
         output_noise_std=1.0,
-        energy_penalty_weight=1.0,
+        upper_bound_penalty_weight=1.0,
     )
     with torch.no_grad():
         for p in method.generator.parameters():
@@ -192,31 +192,33 @@ class Bowl(nn.Module):
 def test_a_shrinking_diffusion_is_taken_off_the_lower_value() -> None:
     assert pair().shrinkage(3) == 0.0
     exploding = pair(
-        energy_penalty="diffusion", diffusion_noise_min=0.5, diffusion_schedule="exploding"
+        upper_bound_penalty="diffusion",
+        score_matching_noise_min=0.5,
+        diffusion_schedule="exploding",
     )
     assert exploding.shrinkage(3) == 0.0
-    assert pair(energy_penalty="diffusion", diffusion_noise_min=0.5).shrinkage(3) == pytest.approx(
-        -1.5 * math.log(1.25)
-    )
+    assert pair(upper_bound_penalty="diffusion", score_matching_noise_min=0.5).shrinkage(
+        3
+    ) == pytest.approx(-1.5 * math.log(1.25))
 
 
 @pytest.mark.parametrize("lower", ["log-det", "singular"])
 def test_a_latent_space_larger_than_the_data_s_has_no_volume(lower: str) -> None:
     generator = build_generator("mlp", SPACE, 5, OPTIONS)
     energy = build_energy("confined", SPACE, OPTIONS)
-    with pytest.raises(ValueError, match="--latent 3"):
+    with pytest.raises(ValueError, match="--latent-dim 3"):
         BidirectionalBounds(
             energy,
             generator,
             nn.Linear(3, 10),
             Gaussian((5,)),
             RealSpace((3,)),
-            entropy_bound=lower,
+            entropy_lower_bound=lower,
         )
 
 
 def test_samples_carry_the_output_noise() -> None:
-    method = pair(entropy_bound="encoder", energy_penalty="none", output_noise_std=2.0)
+    method = pair(entropy_lower_bound="encoder", upper_bound_penalty="none", output_noise_std=2.0)
     with torch.no_grad():
         for p in method.generator.parameters():
             p.zero_()
@@ -226,21 +228,27 @@ def test_samples_carry_the_output_noise() -> None:
 
 
 def test_capabilities_and_claims_depend_on_the_pairing() -> None:
-    jacobians, information = pair(), pair(entropy_bound="encoder", energy_penalty="denoising")
+    jacobians, information = (
+        pair(),
+        pair(entropy_lower_bound="encoder", upper_bound_penalty="denoising"),
+    )
     assert isinstance(jacobians, HasLatentTarget) and jacobians.latent_target == "energy"
     assert not isinstance(information, HasLatentTarget)
     assert information.claims()[0].proved and not jacobians.claims()[0].proved
-    assert [claim.side for claim in pair(energy_penalty="none").claims()] == ["lower", "neither"]
+    assert [claim.side for claim in pair(upper_bound_penalty="none").claims()] == [
+        "lower",
+        "neither",
+    ]
 
 
 def test_the_probe_is_logged_and_brackets_the_singular_values() -> None:
-    method = pair(entropy_bound="singular", energy_penalty="none", lobpcg_iterations=1)
+    method = pair(entropy_lower_bound="singular", upper_bound_penalty="none", lobpcg_iterations=1)
     rng = torch.Generator().manual_seed(0)
     moves = list(method.round(0, Stream(8, (3,)), rng))
     logs = method.generator_loss(*moves[1].inputs).logs
     assert logs["d_log_s1"] <= logs["d_log_mu"] + 1e-4
     assert logs["d_log_s1"] <= logs["sum_log_s"]
-    silent = pair(entropy_bound="singular", energy_penalty="none", jacobian_log_every=0)
+    silent = pair(entropy_lower_bound="singular", upper_bound_penalty="none", jacobian_log_every=0)
     assert "sum_log_s" not in silent.generator_loss(*moves[1].inputs).logs
 
 
@@ -262,15 +270,26 @@ def test_piecewise_linear_generators_are_warned_of() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"energy_penalty_weight": -1.0}, "energy_penalty_weight"),
+        ({"upper_bound_penalty_weight": -1.0}, "upper_bound_penalty_weight"),
         ({"gradient_penalty_power": 0.5}, "power"),
-        ({"entropy_bound": "encoder", "output_noise_std": 0.0, "energy_penalty": "none"}, "noise"),
-        ({"entropy_bound": "encoder"}, "information bounds do not give"),
         (
-            {"energy_penalty": "diffusion", "diffusion_noise_min": 3.0, "diffusion_noise_max": 1.0},
-            "low < high",
+            {
+                "entropy_lower_bound": "encoder",
+                "output_noise_std": 0.0,
+                "upper_bound_penalty": "none",
+            },
+            "noise",
         ),
-        ({"entropy_bound": "singular", "lobpcg_iterations": -1}, "iterations"),
+        ({"entropy_lower_bound": "encoder"}, "information bounds do not give"),
+        (
+            {
+                "upper_bound_penalty": "diffusion",
+                "score_matching_noise_min": 3.0,
+                "score_matching_noise_max": 1.0,
+            },
+            "score_matching_noise_min < ",
+        ),
+        ({"entropy_lower_bound": "singular", "lobpcg_iterations": -1}, "iterations"),
     ],
 )
 def test_unusable_options_are_refused_in_a_sentence(options: dict, words: str) -> None:

@@ -22,7 +22,7 @@ from gibbsian.methods.helmholtz_layers import (
     sample_q,
     uniforms,
 )
-from gibbsian.networks import SigmoidBeliefs
+from gibbsian.networks import SigmoidBeliefNetwork
 from tests.methods.play import Stream, check_gradient, descend, gradients
 from tests.nets import build_belief_network
 
@@ -33,7 +33,7 @@ BITS = torch.tensor([0.0, 1.0], dtype=torch.float64)
 def machine(seed: int = 0, strength: float = 1.5, **options: object) -> BiHM:
     """Random weights of this standard deviation, so that p and q are far apart."""
     space = DataSpace((4,), "binary", (0.0, 1.0))
-    beliefs = build_belief_network("sigmoid", space, dict(layers="3,2")).double()
+    beliefs = build_belief_network("sigmoid", space, dict(layer_sizes="3,2")).double()
     rng = Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in beliefs.parameters():
@@ -300,7 +300,7 @@ def test_gibbs_gets_there_from_ancestral_draws() -> None:
 
 def test_filling_in_has_the_conditional_law() -> None:
     """x_1 = 1, x_3 = 0 given: the rest has p*(x, h | x_1, x_3)."""
-    method = machine(gibbs_sweeps=25, gibbs_candidates=5, inner_latent_samples=2)
+    method = machine(gibbs_sweeps=25, gibbs_candidates=5, sampler_importance_samples=2)
     given = torch.tensor([1.0, math.nan, 0.0, math.nan], dtype=torch.float64)
     every = states(*SIZES)
     agrees = (every[:, 0] == 1) & (every[:, 2] == 0)
@@ -348,7 +348,7 @@ def test_samples_follow_the_sampler() -> None:
 def test_layers_start_as_released() -> None:
     """Biases -1; weights uniform within sqrt(6 / (n_in + n_out)) / n_in; sizes from their spec."""
     space = DataSpace((20,), "binary", (0.0, 1.0))
-    net = SigmoidBeliefs(space, layers="30,10", deterministic_layers=1)
+    net = SigmoidBeliefNetwork(space, layer_sizes="30,10", deterministic_layers=1)
     assert net.sizes == (20, 30, 10) and (net.prior == -1).all()
     assert [layer.out_features for layer in net.p[0] if hasattr(layer, "bias")] == [25, 20]
     for half in (net.p, net.q):
@@ -357,7 +357,7 @@ def test_layers_start_as_released() -> None:
             bound = math.sqrt(6 / (n_in + n_out)) / n_in
             assert (linear.bias == -1).all()
             assert 0.9 * bound < linear.weight.abs().max() <= bound
-    spaced = SigmoidBeliefs(space, layers="4x-5l-5")
+    spaced = SigmoidBeliefNetwork(space, layer_sizes="4x-5l-5")
     assert spaced.sizes == (20, 80, 40, 20, 10, 5)
     extreme = torch.sigmoid(spaced.up(1, 1e9 * torch.ones(20)).double())  # no tanh in between
     assert extreme.min() >= 0.99e-6 and extreme.max() <= 1 - 0.99e-6
@@ -384,5 +384,5 @@ def test_capabilities_and_unusable_options() -> None:
     assert isinstance(method, HasLogWeights) and isinstance(method, HasOverlap)
     with pytest.raises(ValueError, match="latent_samples must be a whole number of at least 2"):
         machine(latent_samples=1)
-    with pytest.raises(ValueError, match="layers must be sizes"):
-        SigmoidBeliefs(DataSpace((4,), "binary"), layers="3;2")
+    with pytest.raises(ValueError, match="layer_sizes must be sizes"):
+        SigmoidBeliefNetwork(DataSpace((4,), "binary"), layer_sizes="3;2")

@@ -13,7 +13,7 @@ from gibbsian.core.measures import Box, Counting, RealSpace
 from gibbsian.methods.bihm import BiHM
 from gibbsian.methods.helmholtz_chain import Gibbs
 from gibbsian.methods.helmholtz_layers import Layers, drawn, log_p, log_q, means_of, uniforms
-from gibbsian.networks import SigmoidBeliefs
+from gibbsian.networks import SigmoidBeliefNetwork
 from tests.nets import build_belief_network
 
 BITS = torch.tensor([0.0, 1.0], dtype=torch.float64)
@@ -25,7 +25,7 @@ MACHINES = ["1g", "2,1g", "1g,1"]
 
 def strangers(space: DataSpace, layers: str, seed: int = 0, strength: float = 0.8) -> nn.Module:
     """Layers with random weights, so that p and q are far apart."""
-    beliefs = build_belief_network("sigmoid", space, dict(layers=layers)).double()
+    beliefs = build_belief_network("sigmoid", space, dict(layer_sizes=layers)).double()
     rng = Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in beliefs.parameters():
@@ -138,7 +138,7 @@ def test_units_are_drawn_from_their_law() -> None:
 
 
 def test_layers_are_named_and_start_near_the_standard_normal() -> None:
-    net = SigmoidBeliefs(DataSpace((20,), "binary", (0.0, 1.0)), layers="30,10g,4g")
+    net = SigmoidBeliefNetwork(DataSpace((20,), "binary", (0.0, 1.0)), layer_sizes="30,10g,4g")
     assert net.sizes == (20, 30, 10, 4) and net.gaussian == (False, False, True, True)
     assert len(net.top()) == 8 and (net.top() == 0).all()
     a = net.up(2, torch.ones(5, 30))
@@ -146,8 +146,8 @@ def test_layers_are_named_and_start_near_the_standard_normal() -> None:
     assert net.down(1, torch.ones(5, 10)).shape == (5, 30)
     wild = net.up(2, 1e9 * torch.ones(30))[10:]
     assert wild.abs().max() < 14, "log-variances are held"
-    with pytest.raises(ValueError, match="layers must be sizes"):
-        SigmoidBeliefs(DataSpace((4,), "binary"), layers="3,g")
+    with pytest.raises(ValueError, match="layer_sizes must be sizes"):
+        SigmoidBeliefNetwork(DataSpace((4,), "binary"), layer_sizes="3,g")
 
 
 def real_machine() -> BiHM:
@@ -211,9 +211,9 @@ def test_gibbs_leaves_the_law_of_a_real_observation_as_it_is() -> None:
 def test_a_machine_of_real_numbers_starts_away_from_the_point_where_layers_are_strangers() -> None:
     """Logits of q(h_1|x) are large, log-variances of p(x|h_1) near 0; means are handed out as asked."""
     torch.manual_seed(0)
-    net = SigmoidBeliefs(
+    net = SigmoidBeliefNetwork(
         DataSpace((2,), "vector"),
-        layers="200,100",
+        layer_sizes="200,100",
         deterministic_layers=1,
         logit_init_scale=8.0,
     )

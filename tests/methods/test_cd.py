@@ -26,7 +26,7 @@ def rng(seed: int = 0) -> torch.Generator:
 def cd(
     energy: nn.Module | None = None, measure: object = LINE, **options: object
 ) -> TrainingMethod:
-    defaults = {"kernel": "ula", "steps": 10, "sample_steps": 200}
+    defaults = {"kernel": "ula", "steps": 10, "sampling_steps": 200}
     settings = with_sampler(**(defaults | options))
     return ContrastiveDivergence(energy or Quadratic(2.0, -1.0), measure, **settings)
 
@@ -212,7 +212,7 @@ def test_jumps_set_the_weights_of_distant_modes_right() -> None:
     settings = {"kernel": "mala", "chains": 2000, "steps": 1, "step_size": 0.02}
     still = negatives(cd(TwoWells(), **settings), 30, Stream(4, (1,)), rng())
     assert abs((still < 0).float().mean().item() - 0.5) < 0.05
-    crossing = cd(TwoWells(), **settings, mh_scale=8.0)
+    crossing = cd(TwoWells(), **settings, metropolis_step_std=8.0)
     x = negatives(crossing, 100, Stream(4, (1,)), rng())
     assert abs((x < 0).float().mean().item() - 0.8) < 0.04
 
@@ -220,7 +220,12 @@ def test_jumps_set_the_weights_of_distant_modes_right() -> None:
 def test_jumps_know_the_temperature() -> None:
     """Still Langevin steps, jumps only: variance noise^2 / a. 4.5 standard errors are 7 %."""
     method = cd(
-        Quadratic(2.0, 0.0), chains=4000, steps=1, step_size=STILL, mh_scale=1.0, noise_scale=0.5
+        Quadratic(2.0, 0.0),
+        chains=4000,
+        steps=1,
+        step_size=STILL,
+        metropolis_step_std=1.0,
+        noise_scale=0.5,
     )
     assert negatives(method, 60, Stream(4, (1,)), rng()).var().item() == pytest.approx(
         0.125, rel=0.07
@@ -238,14 +243,20 @@ def test_chains_never_leave_a_box(kernel: str, start: str) -> None:
     measure = Box((1,), -1.0, 1.0)
     energy = Quadratic(0.0, -1.0)
     method = cd(
-        energy, measure, kernel=kernel, chain_init=start, chains=4000, steps=100, mh_scale=0.5
+        energy,
+        measure,
+        kernel=kernel,
+        chain_init=start,
+        chains=4000,
+        steps=100,
+        metropolis_step_std=0.5,
     )
     x = negatives(method, 2, Stream(4000, (1,)), rng())
     assert x.abs().max() <= 1
     assert abs(x.mean().item() - (1 / math.tanh(1) - 1)) < 0.045
     wild = cd(energy, measure, kernel=kernel, chain_init=start, step_size=3.0)
     assert negatives(wild, 2, Stream(16, (1,)), rng()).abs().max() <= 1
-    beyond = cd(energy, measure, kernel=kernel, chain_init="data", mh_scale=0.5)
+    beyond = cd(energy, measure, kernel=kernel, chain_init="data", metropolis_step_std=0.5)
     stream = Stream(200, (1,))
     assert negatives(beyond, 1, stream, rng()).abs().max() <= 1
     assert stream.taken[0].abs().max() > 1
@@ -261,7 +272,7 @@ def test_a_gaussian_base_counts_in_the_chains_target(kernel: str) -> None:
 
 
 def test_an_energy_without_a_measure_can_be_trained() -> None:
-    method = cd(measure=Undefined((2,), "no envelope"), kernel="mala", mh_scale=1.0)
+    method = cd(measure=Undefined((2,), "no envelope"), kernel="mala", metropolis_step_std=1.0)
     assert torch.isfinite(negatives(method, 2, Stream(4), rng())).all()
 
 
@@ -295,7 +306,7 @@ def test_samples_come_from_the_chains() -> None:
 def test_samples_are_moved_on_before_they_are_handed_out(start: str) -> None:
     """Even untrained chains: 4000 samples of N(1/2, 1/2 / (1 - h)), 4.5 standard errors."""
     energy = Quadratic(2.0, -1.0)
-    method = cd(energy, chain_init=start, chains=10, steps=30, step_size=0.05, sample_steps=100)
+    method = cd(energy, chain_init=start, chains=10, steps=30, step_size=0.05, sampling_steps=100)
     x = method.sample(4000, rng())
     assert energy.calls == 4 * 31  # whole rounds
     assert abs(x.mean().item() - 0.5) < 4.5 * math.sqrt(0.53 / 4000)
@@ -312,7 +323,7 @@ def test_a_broken_energy_stops_the_round_by_name() -> None:
 def test_rounds_are_reproducible_from_their_generator() -> None:
     results = []
     for _ in range(2):
-        method = cd(measure=PLANE, kernel="mala", reinit_prob=0.1, mh_scale=1.0)
+        method = cd(measure=PLANE, kernel="mala", reinit_prob=0.1, metropolis_step_std=1.0)
         results.append(negatives(method, 3, Stream(4), rng(5)))
     assert torch.equal(*results)
 
@@ -326,12 +337,12 @@ def test_unusable_options() -> None:
     for options, words in (
         ({"chains": 0}, "chains must be a whole number"),
         ({"steps": 0}, "steps must be a whole number"),
-        ({"sample_steps": 0}, "sample_steps must be a whole number"),
+        ({"sampling_steps": 0}, "sampling_steps must be a whole number"),
         ({"step_size": 0.0}, "step_size must be finite and positive"),
         ({"noise_scale": -1.0}, "noise_scale must be finite and positive"),
         ({"reinit_prob": 1.5}, "probability"),
         ({"energy_l2": -1.0}, "energy_l2 must be finite"),
-        ({"mh_scale": math.inf}, "mh_scale must be finite"),
+        ({"metropolis_step_std": math.inf}, "metropolis_step_std must be finite"),
     ):
         with pytest.raises(ValueError, match=words):
             cd(**options)

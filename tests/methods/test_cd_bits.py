@@ -17,7 +17,7 @@ from gibbsian.evaluation.log_z.enumeration import exact_log_partition
 from gibbsian.methods import TRAINING_METHODS
 from gibbsian.methods._langevin import SamplerOptions
 from gibbsian.methods.cd import ContrastiveDivergence
-from gibbsian.networks import Ising, RBMEnergy
+from gibbsian.networks import IsingEnergy, RBMEnergy
 from gibbsian.samplers import RBM
 
 FOUR = Counting((4,))
@@ -43,7 +43,7 @@ def scrambled(energy: nn.Module) -> nn.Module:
 
 ENERGIES = {
     "rbm": lambda: scrambled(RBMEnergy((4,), 3)),
-    "ising": lambda: scrambled(Ising((4,), sides=(2, 2))),
+    "ising": lambda: scrambled(IsingEnergy((4,), sides=(2, 2))),
     "other": Smooth,
 }
 
@@ -171,7 +171,7 @@ def test_samples_come_from_the_model(digits: tuple[RBMEnergy, Tensor]) -> None:
     """The mean energy of 4000 samples against its exact mean, 4.5 standard errors."""
     energy, _ = digits
     method = ContrastiveDivergence(
-        energy, Counting((16,)), chain_init="noise", sampler=SamplerOptions(sample_steps=300)
+        energy, Counting((16,)), chain_init="noise", sampler=SamplerOptions(sampling_steps=300)
     )
     x = method.sample(4000, rng(3))
     with torch.no_grad():
@@ -189,7 +189,7 @@ def test_kernels_of_the_other_kind_are_refused() -> None:
     with pytest.raises(ValueError, match="gibbs is for bits"):
         ContrastiveDivergence(Smooth(), RealSpace((4,)), sampler=SamplerOptions(kernel="gibbs"))
     with pytest.raises(ValueError, match="leave it at 0"):
-        ContrastiveDivergence(energy, FOUR, sampler=SamplerOptions(mh_scale=1.0))
+        ContrastiveDivergence(energy, FOUR, sampler=SamplerOptions(metropolis_step_std=1.0))
     with pytest.raises(ValueError, match="flips no bits"):
         ContrastiveDivergence(energy, FOUR, sampler=SamplerOptions(kernel="mala"))
     assert TRAINING_METHODS["cd"] is ContrastiveDivergence

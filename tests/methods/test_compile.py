@@ -12,13 +12,13 @@ from gibbsian.methods import (
     VGAN,
     ContrastiveDivergence,
     LearningByTeaching,
-    NoiseContrast,
+    NoiseContrastiveEstimation,
     ScoreMatching,
 )
 from tests.methods.play import Stream, gradients
 from tests.nets import build_energy, build_generator, build_student
 
-OPTIONS = dict(width=8, depth=1, experts=4, batch_norm=True)
+OPTIONS = dict(width=8, depth=1, num_experts=4, batch_norm=True)
 PLANE, BOXED = DataSpace((2,), "vector"), DataSpace((2,), "vector", (-4.0, 4.0))
 
 
@@ -53,7 +53,7 @@ def games() -> dict[str, TrainingMethod]:
             prior,
             nowhere,
             unroll_steps=2,
-            student_trainings_per_round=1,
+            student_steps_per_unroll_step=1,
         ),
         "cd": ContrastiveDivergence(
             build_energy("confined", PLANE, OPTIONS), RealSpace((2,)), chains=8, energy_l2=0.1
@@ -62,7 +62,7 @@ def games() -> dict[str, TrainingMethod]:
         "sliced": ScoreMatching(
             build_energy("confined", PLANE, OPTIONS), RealSpace((2,)), score_objective="sliced"
         ),
-        "nce": NoiseContrast(
+        "nce": NoiseContrastiveEstimation(
             build_energy("bounded", BOXED, OPTIONS), Box((2,), -4.0, 4.0), noise_ratio=2
         ),
     }

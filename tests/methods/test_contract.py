@@ -61,16 +61,16 @@ TABLE = {
 def small(name, **training):
     """A configuration of ``name`` that plays three rounds in well under a second."""
     config = recipes.default_config(name, DATA.get(name, "ring8"))
-    sizes = {"width": 16, "experts": 8, "layers": "8,4", "channels": 4, "orientations": 2}
+    sizes = {"width": 16, "num_experts": 8, "layer_sizes": "8,4", "channels": 4, "orientations": 2}
     changes = sized(config, sizes)
     if name == "cd":
-        changes |= {"chains": 64, "sampler": {"steps": 2, "sample_steps": 2}}
+        changes |= {"chains": 64, "sampler": {"steps": 2, "sampling_steps": 2}}
     if name in ("score-matching", "nce"):
-        changes |= {"sampler": {"sample_steps": 2, "steps": 2}}
+        changes |= {"sampler": {"sampling_steps": 2, "steps": 2}}
     if name == "bihm":
         changes |= {"latent_samples": 3, "gibbs_sweeps": 2}
     if name == "super-resolution":
-        changes |= {"fine_tune_start_round": 1, "inference_steps": 2, "negative_steps": 2}
+        changes |= {"fine_tune_start_round": 1, "upscaling_steps": 2, "negative_steps": 2}
     if name == "gebm":
         changes |= {"energy_burst_steps": 3, "energy_steps": 2, "log_z_init_batches": 2}
     config = replace(config, source={"max_rows": 500}, training=SMALL | training, **changes)

@@ -72,7 +72,9 @@ class Affine(nn.Module):
 
 def gebm(base: str = "implicit", confinement_std: float = 0.3, **options: object) -> GEBM:
     """A small game on the plane in float64, on an affine base; A is away from its optimum."""
-    method = GEBM(Dense(confinement_std), Affine(), PRIOR, PLANE, base=base, **options).double()
+    method = GEBM(
+        Dense(confinement_std), Affine(), PRIOR, PLANE, base_distribution=base, **options
+    ).double()
     with torch.no_grad():
         method.A.fill_(0.2 if method.A.requires_grad else 0.0)
     return method
@@ -95,7 +97,7 @@ def both_energies(method: GEBM, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
     """E at data and at base samples, written out: for a proposal E = r + log q."""
     y = base_of(method)(z)
     E_data, E_base = method.potential(x), method.potential(y)
-    if method.base == "proposal":
+    if method.base_distribution == "proposal":
         E_data, E_base = E_data + base_of(method).log_prob(x), E_base + base_of(method).log_prob(y)
     return E_data, E_base
 
@@ -111,7 +113,7 @@ def written_out(method: GEBM, x: Tensor, z: Tensor) -> Tensor:
 @pytest.mark.parametrize("base", BASES)
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_energy_ascends_the_objective(objective: str, base: str) -> None:
-    method = gebm(base, energy_objective=objective, gradient_penalty=0.0, base_samples=2)
+    method = gebm(base, energy_objective=objective, gradient_penalty=0.0, base_samples_per_row=2)
     x, z, mix = noise(16, 1), noise(32, 2), uniform(16)
 
     def loss() -> Tensor:
@@ -153,7 +155,7 @@ def test_penalties() -> None:
 @pytest.mark.parametrize("base", BASES)
 @pytest.mark.parametrize("update", ["self-normalised", "learned"])
 def test_base_descends_the_divergence(update: str, base: str) -> None:
-    method = gebm(base, base_sample_weights=update)
+    method = gebm(base, base_importance_weights=update)
     x, z = noise(16, 1), noise(24, 2)
 
     def loss() -> Tensor:
@@ -204,7 +206,7 @@ def test_gradient_transforms() -> None:
 @pytest.mark.parametrize("transform", ["bounded", "none"])
 def test_only_the_energy_is_transformed(transform: str) -> None:
     method = gebm(
-        parameter_gradient_bound=transform, energy_burst_steps=2, log_z_init_batches=0
+        parameter_gradient_transform=transform, energy_burst_steps=2, log_z_init_batches=0
     ).float()
     moves = list(method.round(0, Stream(8), torch.Generator().manual_seed(0)))
     chosen = bounded if transform == "bounded" else None
@@ -237,7 +239,7 @@ def test_floor() -> None:
 @pytest.mark.parametrize("index", [0, 1, 3, 4])
 def test_schedule_with_bursts(index: int) -> None:
     method = gebm(
-        energy_steps=2, energy_burst_steps=5, rounds_between_energy_bursts=3, base_samples=3
+        energy_steps=2, energy_burst_steps=5, rounds_between_energy_bursts=3, base_samples_per_row=3
     ).float()
     stream = Stream(8)
     moves = list(method.round(index, stream, torch.Generator().manual_seed(index)))
@@ -294,7 +296,13 @@ def test_a_frozen_generator_through_the_front_door() -> None:
     def trained(**more: object) -> Model:
         networks = {"generator": generator}
         return train(
-            "gebm", x, networks=networks, training=training, latent=2, energy_burst_steps=2, **more
+            "gebm",
+            x,
+            networks=networks,
+            training=training,
+            latent_dim=2,
+            energy_burst_steps=2,
+            **more,
         )
 
     with pytest.raises(ValueError, match="set train_base to False"):
@@ -305,7 +313,7 @@ def test_a_frozen_generator_through_the_front_door() -> None:
     assert all(torch.equal(value, after[name]) for name, value in before.items())
     assert set(method.players) == {"energy"}
     with pytest.raises(ValueError, match=r"player 'generator' .* has no parameters to train"):
-        train("gan", x, networks={"generator": generator}, training=training, latent=2)
+        train("gan", x, networks={"generator": generator}, training=training, latent_dim=2)
 
 
 def test_base_moves_and_samples_leave_batch_statistics_alone() -> None:
@@ -407,7 +415,12 @@ def test_a_known_log_partition_is_learned() -> None:
     flow = RealNVP(2, hidden=8, blocks=2)
     energy = FlowEnergy(flow, 2)
     base = Affine()
-    options = {"base": "proposal", "train_base": False, "energy_steps": 1, "base_samples": 20}
+    options = {
+        "base_distribution": "proposal",
+        "train_base": False,
+        "energy_steps": 1,
+        "base_samples_per_row": 20,
+    }
     method = GEBM(energy, base, PRIOR, PLANE, gradient_penalty=0.0, **options)
     rng = torch.Generator().manual_seed(0)
     stream = Stream(64)
@@ -455,18 +468,18 @@ def test_unusable_options() -> None:
     with pytest.raises(ValueError, match="energy has no parameters"):
         GEBM(Dense().requires_grad_(False), still, PRIOR, PLANE, train_base=False)
     with pytest.raises(ValueError, match="use an invertible generator"):
-        GEBM(Dense(), nn.Linear(2, 2), PRIOR, PLANE, base="explicit")
+        GEBM(Dense(), nn.Linear(2, 2), PRIOR, PLANE, base_distribution="explicit")
     with pytest.raises(ValueError, match="needs an energy with a normaliser"):
-        GEBM(Dense(), Affine(), PRIOR, Undefined((2,), "why"), base="proposal")
+        GEBM(Dense(), Affine(), PRIOR, Undefined((2,), "why"), base_distribution="proposal")
     with pytest.raises(ValueError, match="continuous data"):
-        GEBM(Dense(), Affine(), PRIOR, Counting((2,)), base="explicit")
-    with pytest.raises(ValueError, match="energy_objective kale or base_sample_weights"):
-        gebm(energy_objective="donsker-varadhan", base_sample_weights="learned")
+        GEBM(Dense(), Affine(), PRIOR, Counting((2,)), base_distribution="explicit")
+    with pytest.raises(ValueError, match="energy_objective kale or base_importance_weights"):
+        gebm(energy_objective="donsker-varadhan", base_importance_weights="learned")
     for name in (
         "energy_steps",
         "energy_burst_steps",
         "rounds_between_energy_bursts",
-        "base_samples",
+        "base_samples_per_row",
     ):
         with pytest.raises(ValueError, match=f"{name} must be a whole number of at least 1"):
             gebm(**{name: 0})
@@ -483,6 +496,6 @@ def test_a_generator_of_another_shape() -> None:
 
 def test_explicit_keeps_a_box_and_needs_no_confinement() -> None:
     box = Box((2,), -3.0, 3.0)
-    assert GEBM(Dense(), Affine(), PRIOR, box, base="explicit").measure == box
-    loose = GEBM(Dense(), Affine(), PRIOR, Undefined((2,), "why"), base="explicit")
+    assert GEBM(Dense(), Affine(), PRIOR, box, base_distribution="explicit").measure == box
+    loose = GEBM(Dense(), Affine(), PRIOR, Undefined((2,), "why"), base_distribution="explicit")
     assert loose.measure == PLANE

@@ -63,7 +63,7 @@ def ladder_game(**options: object) -> EBGAN:
     network = dict(layers="5", classes=3, noise=0.0, width=6)
     energy = build_energy("ladder", PLANE, network)
     generator = build_generator("mlp", PLANE, 2, network)
-    return EBGAN(energy, generator, Gaussian((2,)), RealSpace((2,)), labelled_rows=4, **options)
+    return EBGAN(energy, generator, Gaussian((2,)), RealSpace((2,)), num_labelled_rows=4, **options)
 
 
 def test_the_energy_s_loss_has_the_weighted_cost_on_top() -> None:
@@ -86,16 +86,16 @@ def test_the_energy_s_loss_has_the_weighted_cost_on_top() -> None:
 def test_labels_need_an_energy_that_classifies() -> None:
     energy, generator = build_energy("mlp", PLANE, dict()), nn.Linear(2, 2)
     with pytest.raises(ValueError, match="logits"):
-        EBGAN(energy, generator, Gaussian((2,)), RealSpace((2,)), labelled_rows=4)
+        EBGAN(energy, generator, Gaussian((2,)), RealSpace((2,)), num_labelled_rows=4)
 
 
 def digits(labels: int, rounds: int, layers: str) -> Config:
     return replace(
         recipes.recipe("mnist-ladder-100"),
         data="digits",
-        labelled_rows=labels,
+        num_labelled_rows=labels,
         margin_decay=rounds // 3,
-        energy={"layers": layers},
+        energy={"layer_sizes": layers},
         training={"rounds": rounds, "device": "cpu", "save_every": 1 if rounds < 9 else 0},
     )
 

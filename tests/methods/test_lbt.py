@@ -64,7 +64,7 @@ def settle(method: LearningByTeaching) -> None:
 def test_order_of_moves() -> None:
     """n K student moves on fresh samples, one critic move, one generator move; at first no student."""
     method, rng, stream = (
-        lbt(unroll_steps=3, student_trainings_per_round=2, gan_warmup_rounds=1),
+        lbt(unroll_steps=3, student_steps_per_unroll_step=2, gan_warmup_rounds=1),
         torch.Generator().manual_seed(0),
         Stream(8),
     )
@@ -80,7 +80,7 @@ def test_order_of_moves() -> None:
     assert all(torch.equal(moves[i].inputs[0], stream.taken[1]) for i in (6, 7))
     for move in moves:
         gradients(method, move)
-    alone = [move.player for move in lbt(gan_weight=0.0).round(0, stream, rng)]
+    alone = [move.player for move in lbt(gan_loss_weight=0.0).round(0, stream, rng)]
     assert alone == ["student"] * 10 + ["generator"]
 
 
@@ -133,7 +133,7 @@ def reference(method: LearningByTeaching, inputs: tuple[Tensor, ...], rate: floa
         phi = [p - a_t * a / (b + 1e-8).sqrt() for p, a, b in zip(phi, m, v, strict=True)]
     f = method.critic(method.generator(z))
     gan = -torch.sigmoid(f).log().mean()
-    return method.gan_weight * gan - log_p(phi, x, noise_x)
+    return method.gan_loss_weight * gan - log_p(phi, x, noise_x)
 
 
 @pytest.mark.parametrize("student", ["vae", "mixture"])
@@ -141,7 +141,11 @@ def reference(method: LearningByTeaching, inputs: tuple[Tensor, ...], rate: floa
 def test_generator_loss_is_the_papers(student: str, segment: int) -> None:
     """Value and gradient, at the rate that is not the committed steps', from the live state of Adam."""
     method = lbt(
-        student, unroll_steps=4, student_lr=0.05, gan_weight=0.7, unroll_checkpoint_every=segment
+        student,
+        unroll_steps=4,
+        student_lr=0.05,
+        gan_loss_weight=0.7,
+        unroll_checkpoint_every=segment,
     ).double()
     settle(method)
     inputs = lesson(method)
@@ -158,7 +162,7 @@ def test_generator_loss_is_the_papers(student: str, segment: int) -> None:
 
 def test_generator_gradient_against_finite_differences() -> None:
     """Where v is so large that it does not change, the gradient stopped in it is no loss."""
-    method = lbt(unroll_steps=3, student_lr=300.0, gan_weight=0.5).double()
+    method = lbt(unroll_steps=3, student_lr=300.0, gan_loss_weight=0.5).double()
     settle(method)
     method.memory.v.fill_(1e8)
     method.memory.t.fill_(1e6)
@@ -205,7 +209,7 @@ def balanced(method: LearningByTeaching, mu: float) -> tuple[Tensor, ...]:
 
 def test_severed_samples_teach_nothing() -> None:
     for severed in (True, False):
-        method = lbt(Unit(0.3), Shift(1.0, severed), gan_weight=0.0).double()
+        method = lbt(Unit(0.3), Shift(1.0, severed), gan_loss_weight=0.0).double()
         value = method.generator_loss(*lesson(method)).value
         (gradient,) = torch.autograd.grad(value, method.generator.theta)
         assert (gradient.abs().max().item() == 0) == severed
@@ -215,7 +219,9 @@ def test_nothing_to_teach_where_the_laws_agree() -> None:
     """p_G = p_D and phi = phi*: the gradient is 0; a wrong theta is drawn to the data from either side."""
     for gradient in ("unrolled", "implicit"):
         for theta, sign in ((0.7, 0), (0.2, -1), (1.5, 1)):
-            method = lbt(Unit(theta), Shift(theta), gan_weight=0.0, hypergradient=gradient).double()
+            method = lbt(
+                Unit(theta), Shift(theta), gan_loss_weight=0.0, hypergradient=gradient
+            ).double()
             value = method.generator_loss(*balanced(method, 0.7)).value
             (slope,) = torch.autograd.grad(value, method.generator.theta)
             if sign == 0:
@@ -230,7 +236,7 @@ def test_implicit_gradient_of_a_gaussian_student() -> None:
         method = lbt(
             Unit(0.25),
             Shift(0.25),
-            gan_weight=0.0,
+            gan_loss_weight=0.0,
             hypergradient="implicit",
             hessian_damping=damping,
         ).double()
@@ -282,8 +288,8 @@ def test_a_student_of_two_moments_teaches_two_moments() -> None:
         student={"name": "mixture", "components": 1},
         student_lr=0.03,
         unroll_steps=2,
-        student_trainings_per_round=2,
-        gan_weight=0.0,
+        student_steps_per_unroll_step=2,
+        gan_loss_weight=0.0,
         generator={"width": 32, "depth": 1},
         generator_optimizer={"lr": 1e-2, "lr_schedule": "cosine", "clip_grad_norm": 0.0},
     )
@@ -332,7 +338,7 @@ def test_a_student_of_one_s_own_must_say_how_much_noise_it_takes() -> None:
 def test_unusable_options() -> None:
     for wrong in (
         {"unroll_steps": 0},
-        {"student_trainings_per_round": 0},
+        {"student_steps_per_unroll_step": 0},
         {"student_lr": 0.0},
         {"student_lr_multiplier": -1.0},
         {"gan_warmup_rounds": -1},
@@ -340,6 +346,6 @@ def test_unusable_options() -> None:
         with pytest.raises(ValueError, match=next(iter(wrong))):
             lbt(**wrong)
     with pytest.raises(ValueError, match="gan_warmup_rounds train the GAN alone"):
-        lbt(gan_weight=0.0, gan_warmup_rounds=3)
+        lbt(gan_loss_weight=0.0, gan_warmup_rounds=3)
     with pytest.raises(ValueError, match="unconditionally"):
         lbt().sample(2, torch.Generator(), given=torch.zeros(2))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from gibbsian.core import Batch, TrainingMethod
 from gibbsian.core.measures import Box, Counting, Gaussian, RealSpace, Undefined
 from gibbsian.core.protocols import HasLearnedLogZ
-from gibbsian.methods.nce import NoiseContrast, logistic_loss
+from gibbsian.methods.nce import NoiseContrastiveEstimation, logistic_loss
 from gibbsian.methods.noise_law import FittedGaussian
 from tests.methods.play import Quadratic, Stream, check_gradient, gradients, player, with_sampler
 
@@ -27,7 +27,9 @@ def rng(seed: int = 0) -> torch.Generator:
 def nce(
     energy: nn.Module | None = None, measure: object = LINE, **options: object
 ) -> TrainingMethod:
-    return NoiseContrast(energy or Quadratic(1.0, 0.0), measure, **with_sampler(**options))
+    return NoiseContrastiveEstimation(
+        energy or Quadratic(1.0, 0.0), measure, **with_sampler(**options)
+    )
 
 
 def normal(*size: int, seed: int = 0) -> Tensor:
@@ -239,7 +241,7 @@ def test_rows_outside_a_box_are_moved_onto_its_walls() -> None:
 
 def test_samples_are_those_of_the_energy() -> None:
     """MALA from the noise law to N(1, 1/4): 3000 chains, 4.5 standard errors of mean and variance."""
-    method = nce(Quadratic(4.0, -4.0), PLANE, step_size=0.1, steps=10, sample_steps=45)
+    method = nce(Quadratic(4.0, -4.0), PLANE, step_size=0.1, steps=10, sampling_steps=45)
     x = method.sample(3000, rng())
     assert method.energy.calls == 5 * 11  # whole rounds of ten steps
     assert x.shape == (3000, 2) and not x.requires_grad
@@ -248,7 +250,7 @@ def test_samples_are_those_of_the_energy() -> None:
 
 
 def test_samples_start_at_the_noise_law() -> None:
-    method = nce(measure=PLANE, step_size=1e-12, steps=1, sample_steps=1)
+    method = nce(measure=PLANE, step_size=1e-12, steps=1, sampling_steps=1)
     method.noise.mean.fill_(7.0)
     method.noise.second.copy_(50.0 * torch.eye(2) + 49.0 * (1 - torch.eye(2)))
     x = method.sample(2000, rng())
@@ -261,7 +263,7 @@ def test_unusable_options() -> None:
         ({"nce_noise_std_scale": 0.0}, "nce_noise_std_scale must be finite and positive"),
         ({"step_size": 0.0}, "step_size must be finite and positive"),
         ({"steps": 0}, "steps must be a whole number"),
-        ({"sample_steps": 0}, "sample_steps must be a whole number"),
+        ({"sampling_steps": 0}, "sampling_steps must be a whole number"),
         ({"class_loss_weight": 1.0}, "energy that classifies"),
     ):
         with pytest.raises(ValueError, match=words):

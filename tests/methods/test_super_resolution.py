@@ -88,7 +88,7 @@ def test_the_energy_is_the_squared_distance_of_statistics_and_what_inference_add
 
 def test_identity_statistics_are_least_squares() -> None:
     """p(y|x) = N(Phi(x), 1/2): the energy is |Phi(x) - y|^2 and descent ends at Phi(x)."""
-    method = model("identity", trained=False, inference_start_noise=0.3, inference_step_size=1e-3)
+    method = model("identity", trained=False, upscaling_start_noise=0.3, upscaling_step_size=1e-3)
     x = downscale(pictures(2), 2)
     y = pictures(2, 1)
     expected = (upscale(x, 2) - y).square().sum((1, 2, 3))  # the untrained Phi
@@ -107,9 +107,9 @@ def test_langevin_samples_of_identity_statistics_have_the_gibbs_law_s_moments() 
     method = model(
         "identity",
         trained=False,
-        inference_method="langevin",
-        inference_steps=120,
-        inference_step_size=h,
+        upscaling_method="langevin",
+        upscaling_steps=120,
+        upscaling_step_size=h,
     )
     method.squares.fill_(0.02)
     x = downscale(pictures(1), 2)
@@ -200,7 +200,7 @@ def test_decay_pulls_back_to_the_start_and_is_zero_there() -> None:
 
 
 def test_negatives_are_no_longer_than_asked_and_without_gradients() -> None:
-    method = model(negative_steps=3, inference_start_noise=0.0, inference_step_size=1e-4)
+    method = model(negative_steps=3, upscaling_start_noise=0.0, upscaling_step_size=1e-4)
     x = downscale(pictures(2), 2)
     y_model = method.negatives(x, 0, rng())
     energy = method.energy_given(x)
@@ -255,15 +255,15 @@ def test_units_of_statistics_are_their_errors_at_the_updated_point_estimate() ->
 
 def test_samples_of_any_size_given_a_small_picture() -> None:
     x = pictures(1)[0, :, :6, :5]
-    descent = model(inference_steps=5)
+    descent = model(upscaling_steps=5)
     y = descent.sample(3, rng(), x)
     assert y.shape == (3, 1, 12, 10) and not y.requires_grad and y.abs().max() <= 1
     assert not torch.equal(y[0], y[1])
     assert torch.equal(y, descent.sample(3, rng(), x))
-    point = model(inference_method="point").sample(2, rng(), x)
+    point = model(upscaling_method="point").sample(2, rng(), x)
     assert torch.equal(point[0], point[1])
     variational = model(
-        inference_method="variational", total_variation_weight=0.1, inference_steps=7
+        upscaling_method="variational", total_variation_weight=0.1, upscaling_steps=7
     ).sample(2, rng(), x)
     expected = variational_inverse(x[None], 2, 0.1, 7)
     torch.testing.assert_close(variational, expected.expand(2, -1, -1, -1))
@@ -282,10 +282,10 @@ def test_capabilities() -> None:
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"factor": 3}, "8x8 cannot be reduced by 3"),
-        ({"inference_method": "variational"}, "needs a total_variation_weight above 0"),
-        ({"inference_steps": 0}, "inference_steps must be a whole number"),
-        ({"inference_step_size": 0.0}, "inference_step_size must be finite and positive"),
+        ({"upscaling_factor": 3}, "8x8 cannot be reduced by 3"),
+        ({"upscaling_method": "variational"}, "needs a total_variation_weight above 0"),
+        ({"upscaling_steps": 0}, "upscaling_steps must be a whole number"),
+        ({"upscaling_step_size": 0.0}, "upscaling_step_size must be finite and positive"),
         ({"margin": 0.0}, "margin must be finite and positive"),
         (
             {"total_variation_weight": -1.0},

@@ -43,7 +43,7 @@ class LinearDecoder(nn.Module):
         return law.log_prob(x)
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean ``[B, latent]`` and covariance of p(z|x)."""
+        """Mean ``[B, latent_dim]`` and covariance of p(z|x)."""
         precision = torch.eye(LATENT, dtype=x.dtype) + self.W.T @ (self.W / self.v.exp()[:, None])
         covariance = precision.inverse()
         return ((x - self.b) / self.v.exp()) @ self.W @ covariance, covariance
@@ -90,7 +90,7 @@ def elbo(method: VAE, x: Tensor) -> Tensor:
 @pytest.mark.parametrize("estimator", ["a", "b", "score-function"])
 def test_the_bound_is_the_closed_form(estimator: str) -> None:
     """Mean over 20 000 draws within 4.5 standard errors (false alarm 7e-6), below the evidence."""
-    method, x = linear(gradient_estimator=estimator, latent_samples=20_000), rows(5)
+    method, x = linear(elbo_gradient_estimator=estimator, latent_samples=20_000), rows(5)
     eps = normal(20_000, 5, LATENT)
     loss = method.bound_loss(x, eps)
     value = -loss.value if estimator == "b" else loss.logs["bound"]
@@ -120,7 +120,7 @@ def test_estimators_agree_in_gradient_and_b_has_the_smallest_variance() -> None:
     truth = linear()
     exact = torch.cat(torch.autograd.grad(elbo(truth, x).mean(), [*truth.encoder.parameters()][1:]))
     for estimator in ("b", "a", "score-function"):
-        method = linear(gradient_estimator=estimator)
+        method = linear(elbo_gradient_estimator=estimator)
         many = x.repeat(n, 1)
         method.encoder = Given(truth.encoder(many))
         loss = method.bound_loss(many, normal(1, 4 * n, LATENT))
@@ -137,7 +137,7 @@ def test_estimators_agree_in_gradient_and_b_has_the_smallest_variance() -> None:
 def test_the_importance_weighted_bound_rises_to_the_evidence() -> None:
     """L_1 < L_5 < L_50 <= log p(x), each step by more than 4 standard errors."""
     x = rows(3)
-    method = linear(gradient_estimator="importance-weighted")
+    method = linear(elbo_gradient_estimator="importance-weighted")
     evidence, values = method.decoder.evidence(x).mean().item(), []
     for k in (1, 5, 50):
         eps = normal(2_000, k, 3, LATENT, seed=k)
@@ -166,7 +166,7 @@ def test_weights_average_to_the_evidence() -> None:
 @pytest.mark.parametrize("estimator", ["a", "b", "importance-weighted"])
 def test_the_gradient_is_that_of_the_written_out_bound(estimator: str) -> None:
     method, x, eps = (
-        linear(gradient_estimator=estimator, latent_samples=3),
+        linear(elbo_gradient_estimator=estimator, latent_samples=3),
         rows(6),
         normal(3, 6, LATENT),
     )
@@ -195,7 +195,7 @@ def test_the_gradient_is_that_of_the_written_out_bound(estimator: str) -> None:
 
 
 def test_wake_reaches_the_decoder_and_sleep_the_encoder() -> None:
-    method, x = linear(gradient_estimator="wake-sleep"), rows(6)
+    method, x = linear(elbo_gradient_estimator="wake-sleep"), rows(6)
     eps, z, noise = normal(1, 6, LATENT), normal(6, LATENT, seed=5), normal(6, D, seed=6)
     m, log_s = (t.detach() for t in method.posterior(x))
     wake_z = m + log_s.exp() * eps
@@ -266,7 +266,9 @@ def test_a_round_is_one_move_of_everything(kind: str, estimator: str) -> None:
     measure = Counting((2,)) if kind == "binary" else RealSpace((2,))
     decoder = build_decoder("mlp", space, LATENT, options)
     encoder = build_encoder("mlp", space, LATENT, options)
-    method = VAE(decoder, encoder, PRIOR, measure, gradient_estimator=estimator, latent_samples=2)
+    method = VAE(
+        decoder, encoder, PRIOR, measure, elbo_gradient_estimator=estimator, latent_samples=2
+    )
     stream = Stream(8)
     moves = list(method.round(0, stream, Generator().manual_seed(0)))
     assert [move.player for move in moves] == ["model"] and len(stream.taken) == 1

@@ -17,7 +17,7 @@ from tests.methods.play import Stream, check_gradient, descend, gradients, playe
 from tests.nets import build_energy, build_generator
 
 K = 6
-OPTIONS = dict(width=8, depth=1, experts=K, activation="tanh")
+OPTIONS = dict(width=8, depth=1, num_experts=K, activation="tanh")
 PRIOR = Gaussian((3,))
 
 
@@ -228,7 +228,7 @@ def test_the_energy_meets_the_updated_generator() -> None:
 
 
 def test_energy_move_leaves_batch_statistics_alone() -> None:
-    options = dict(width=8, batch_norm=True, experts=K)
+    options = dict(width=8, batch_norm=True, num_experts=K)
     space = DataSpace((2,), "vector", (-4.0, 4.0))
     generator = build_generator("mlp", space, 3, options)
     energy = build_energy("bounded", space, options)

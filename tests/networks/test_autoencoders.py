@@ -88,7 +88,7 @@ def test_codes_lie_in_the_cube_and_reconstructions_in_the_box(name: str, batch_n
 
 
 def test_images_get_convolutions() -> None:
-    config = replace(default_config("ebgan", "digits"), latent=3)
+    config = replace(default_config("ebgan", "digits"), latent_dim=3)
     image = resolve(config, IMAGE, torch.zeros(4, *IMAGE.shape))
     assert (image.energy.name, image.generator.name) == ("conv-autoencoder", "conv")
     assert type(assemble(image, IMAGE).energy.encoder).__name__ == "ConvCode"

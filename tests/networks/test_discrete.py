@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gibbsian.core import DataSpace
-from gibbsian.networks import Ising, Potts, RBMEnergy, build_energy
+from gibbsian.networks import IsingEnergy, PottsEnergy, RBMEnergy, build_energy
 from gibbsian.samplers import RBM
 
 
@@ -59,7 +59,7 @@ def test_gradients_of_the_rbm_energy_by_finite_differences() -> None:
             assert found[place].item() == pytest.approx((ends[0] - ends[1]) / 2e-5, abs=1e-7)
 
 
-def by_loops(energy: Ising, x: Tensor, rows: int, columns: int, periodic: bool) -> float:
+def by_loops(energy: IsingEnergy, x: Tensor, rows: int, columns: int, periodic: bool) -> float:
     """The Ising energy of one configuration, pair by pair."""
     s = 2 * x.reshape(rows, columns) - 1
     lattice, total = energy.lattice, 0.0
@@ -75,8 +75,8 @@ def by_loops(energy: Ising, x: Tensor, rows: int, columns: int, periodic: bool) 
 @pytest.mark.parametrize("periodic", [False, True])
 @pytest.mark.parametrize("shape", [(5,), (1, 3, 4)])
 def test_ising_energy_is_the_sum_over_pairs(shape: tuple[int, ...], periodic: bool) -> None:
-    energy = scrambled(Ising(shape, periodic=periodic))
-    assert isinstance(energy, Ising)
+    energy = scrambled(IsingEnergy(shape, periodic=periodic))
+    assert isinstance(energy, IsingEnergy)
     rows, columns = (shape[0], 1) if len(shape) == 1 else shape[1:]
     x = states(shape)[::37]
     expected = [by_loops(energy, row, rows, columns, periodic) for row in x]
@@ -85,7 +85,7 @@ def test_ising_energy_is_the_sum_over_pairs(shape: tuple[int, ...], periodic: bo
 
 def test_ising_is_linear_in_every_site() -> None:
     """The gradient is what flipping a bit changes, which checkerboard sampling relies on."""
-    energy = scrambled(Ising((1, 2, 3)))
+    energy = scrambled(IsingEnergy((1, 2, 3)))
     x = states((1, 2, 3)).requires_grad_()
     (slope,) = torch.autograd.grad(energy(x).sum(), x)
     for site in range(6):
@@ -98,43 +98,43 @@ def test_ising_is_linear_in_every_site() -> None:
 def test_two_categories_are_an_ising_lattice_of_half_the_coupling() -> None:
     x = states((1, 3, 2))
     one_hot = torch.cat([1 - x, x], 1)
-    potts = Potts((2, 3, 2), coupling=0.8, field=torch.tensor([0.3, -0.2])).double()(one_hot)
-    ising = Ising((1, 3, 2), coupling=0.4, field=-0.25, learned=False).double()(x)
+    potts = PottsEnergy((2, 3, 2), coupling=0.8, field=torch.tensor([0.3, -0.2])).double()(one_hot)
+    ising = IsingEnergy((1, 3, 2), coupling=0.4, field=-0.25, learned=False).double()(x)
     assert torch.allclose(potts - ising, (potts - ising)[0].expand(64), atol=1e-6)
 
 
 def test_flattened_bits_lie_on_the_lattice_that_is_asked_for() -> None:
     grid = build_energy("ising", DataSpace((6,), "binary"), lattice="2x3")
-    assert isinstance(grid, Ising)
+    assert isinstance(grid, IsingEnergy)
     assert grid.lattice.horizontal.shape == (2, 2) and grid.lattice.vertical.shape == (1, 3)
     chain = build_energy("ising", DataSpace((6,), "binary"))
-    assert isinstance(chain, Ising) and chain.lattice.vertical.shape == (5, 1)
+    assert isinstance(chain, IsingEnergy) and chain.lattice.vertical.shape == (5, 1)
     assert chain(torch.zeros(3, 6)).shape == (3,)
     hidden = build_energy("rbm", DataSpace((6,), "binary"), hidden=9)
     assert isinstance(hidden, RBMEnergy) and hidden.weight.shape == (6, 9)
 
 
 def test_colours_are_no_neighbours() -> None:
-    colours = Ising((1, 4, 6), periodic=True).colours()[0]
+    colours = IsingEnergy((1, 4, 6), periodic=True).colours()[0]
     for dim in (0, 1):
         assert (colours != colours.roll(1, dim)).all()
     with pytest.raises(ValueError, match="no checkerboard pattern"):
-        Ising((1, 3, 4), periodic=True).colours()
+        IsingEnergy((1, 3, 4), periodic=True).colours()
 
 
 def test_bad_input() -> None:
     with pytest.raises(ValueError, match="at least one hidden unit"):
         RBMEnergy((4,), 0)
     with pytest.raises(ValueError, match="is a chain"):
-        Ising((3, 4, 4))
+        IsingEnergy((3, 4, 4))
     with pytest.raises(ValueError, match="sides of at least 3"):
-        Ising((1, 2, 4), periodic=True)
+        IsingEnergy((1, 2, 4), periodic=True)
     with pytest.raises(ValueError, match="does not hold events of 16 bits"):
-        Ising((16,), sides=(4, 5))
+        IsingEnergy((16,), sides=(4, 5))
     with pytest.raises(ValueError, match="q >= 2"):
-        Potts((1, 3, 3), coupling=1.0)
+        PottsEnergy((1, 3, 3), coupling=1.0)
     with pytest.raises(ValueError, match="one value per category"):
-        Potts((3, 3, 3), coupling=1.0, field=torch.zeros(2))
+        PottsEnergy((3, 3, 3), coupling=1.0, field=torch.zeros(2))
     with pytest.raises(ValueError, match="rows x columns"):
         build_energy("ising", DataSpace((6,), "binary"), lattice="two")
     for name in ("rbm", "ising"):

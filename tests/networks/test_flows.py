@@ -117,7 +117,9 @@ def test_edges_of_the_box() -> None:
 
 
 def test_what_cannot_be_built(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ValueError, match=r"must be that of an observation, 2, not 16 \(--latent 2"):
+    with pytest.raises(
+        ValueError, match=r"must be that of an observation, 2, not 16 \(--latent-dim 2"
+    ):
         build_generator("flow", SPACES["plane"], 16, SMALL)
     monkeypatch.setitem(sys.modules, "zuko.flows", None)
     with pytest.raises(ValueError, match=r"gibbsian\[flows\]"):

@@ -13,7 +13,7 @@ from gibbsian.networks.ladder import Combinator
 from tests.nets import build_energy
 
 SPACE = DataSpace((3,), "vector")
-OPTIONS = dict(layers="4", classes=2, noise=0.5)
+OPTIONS = dict(layer_sizes="4", classes=2, noise=0.5)
 
 
 @pytest.fixture(autouse=True)
@@ -85,7 +85,7 @@ def test_noise_in_training_only() -> None:
     assert torch.equal(ladder(x), ladder(x))
     one_by_one = torch.cat([ladder(row[None]) for row in x])
     torch.testing.assert_close(ladder(x), one_by_one)
-    silent = stirred(dict(layers="4", classes=2, noise=0.0))
+    silent = stirred(dict(layer_sizes="4", classes=2, noise=0.0))
     assert torch.equal(silent.logits(x), silent.logits(x))
 
 
@@ -101,7 +101,7 @@ def test_the_noise_at_each_layer_has_the_asked_deviation() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "words"), [({"layers": "4,2g"}, "Gaussian"), ({"noise": -0.1}, "noise")]
+    ("wrong", "words"), [({"layer_sizes": "4,2g"}, "Gaussian"), ({"noise": -0.1}, "noise")]
 )
 def test_unusable_options(wrong: dict, words: str) -> None:
     with pytest.raises(ValueError, match=words):

@@ -29,7 +29,7 @@ from gibbsian.networks.trunks import he
 from gibbsian.networks.user import build_user, load_user
 from tests.nets import build_critic, build_energy, build_generator
 
-SMALL = dict(width=12, experts=10, channels=4)
+SMALL = dict(width=12, num_experts=10, channels=4)
 PLANE = DataSpace((2,), "vector")
 
 
@@ -84,7 +84,7 @@ def test_generators_make_images_in_the_box(
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_activation_and_depth_makes_an_energy_of_vectors(activation: str) -> None:
     for depth in (1, 3):
-        options = dict(width=8, depth=depth, activation=activation, fourier=3)
+        options = dict(width=8, depth=depth, activation=activation, fourier_features=3)
         energy = build_energy("mlp", PLANE, options)
         linear = [layer for layer in energy.modules() if isinstance(layer, nn.Linear)]
         assert len(linear) == depth + 1
@@ -232,7 +232,7 @@ def test_he_weights_have_variance_two_over_fan_in() -> None:
 
 
 def test_fourier_features_are_cosines_and_sines(rng: torch.Generator) -> None:
-    trunk = DenseTrunk(PLANE, width=4, fourier=400, fourier_scale=3.0)
+    trunk = DenseTrunk(PLANE, width=4, fourier_features=400, fourier_scale=3.0)
     features = trunk.layers[1]
     x = torch.randn(2, 2, generator=rng)
     phase = x @ features.W.T
@@ -247,9 +247,9 @@ def test_fourier_features_are_cosines_and_sines(rng: torch.Generator) -> None:
     [
         ({"name": "mlp", "width": 0}, "width must be at least 1"),
         ({"name": "mlp", "depth": 0}, "depth must be at least 1"),
-        ({"name": "bounded", "experts": 0}, "experts must be at least 1"),
+        ({"name": "bounded", "num_experts": 0}, "num_experts must be at least 1"),
         ({"name": "conv", "channels": -1}, "channels must be at least 1"),
-        ({"name": "mlp", "fourier": -1}, "fourier must be 0"),
+        ({"name": "mlp", "fourier_features": -1}, "fourier_features must be 0"),
         ({"name": "mlp", "fourier_scale": 0.0}, "fourier_scale must be positive"),
         ({"name": "confined", "confinement_std": math.nan}, "confinement_std must be positive"),
         ({"name": "confined", "kernels": 3}, "no option 'kernels'; it has confinement_std, time,"),
@@ -304,9 +304,9 @@ class Plain(nn.Module):
         return self.head(x).squeeze(1)
 
 class Sized(nn.Module):
-    def __init__(self, space, latent=7, *, colours: int = 3):
+    def __init__(self, space, latent_dim=7, *, colours: int = 3):
         super().__init__()
-        self.space, self.latent, self.colours = space, latent, colours
+        self.space, self.latent_dim, self.colours = space, latent_dim, colours
 
 class Demanding(nn.Module):
     def __init__(self, colour):
@@ -333,12 +333,12 @@ def test_user_classes_are_found_in_the_current_directory(module: str) -> None:
     assert load_user(f"{module}:Plain")()(torch.zeros(3, 2)).shape == (3,)
     sized = build_user(f"{module}:Sized", load_user(f"{module}:Sized"), {}, space=PLANE)
     assert sized.space is PLANE
-    assert sized.latent == 7
+    assert sized.latent_dim == 7
     assert sized.colours == 3
     of_three = build_generator(f"{module}:Sized", PLANE, 4, {"colours": 5})
-    assert (of_three.latent, of_three.colours) == (4, 5)
+    assert (of_three.latent_dim, of_three.colours) == (4, 5)
     with pytest.raises(ValueError, match=r"no option 'colour' .*; it has colours"):
-        build_network("generator", f"{module}:Sized", {"colour": 5}, space=PLANE, latent=4)
+        build_network("generator", f"{module}:Sized", {"colour": 5}, space=PLANE, latent_dim=4)
     assert build_energy(f"{module}:Plain", PLANE, SMALL)(torch.zeros(1, 2)).shape == (1,)
 
 

@@ -16,7 +16,7 @@ from gibbsian.core.paths import roots
 from gibbsian.methods.super_resolution.scattering import (
     FREQUENCY,
     WIDTH,
-    Scattering,
+    ScatteringStatistics,
     gaussian,
     morlet,
 )
@@ -75,7 +75,7 @@ def test_the_low_pass_is_a_gaussian_of_sum_one():
 def test_first_order_maps_of_a_wave_are_half_the_frequency_response():
     """cos = (e + e*)/2 and the wavelet answers to one of the two; away from the border."""
     options = dict(scales=2, orientations=8, order=1)
-    network = Scattering(DataSpace((1, 48, 48), "image"), **options).double()
+    network = ScatteringStatistics(DataSpace((1, 48, 48), "image"), **options).double()
     angle = 2 * math.pi / 8
     maps = network(wave(FREQUENCY / 2, angle))
     assert maps.shape == (1, 1 + 2 * 8, 12, 12)
@@ -92,7 +92,7 @@ def test_first_order_maps_of_a_wave_are_half_the_frequency_response():
 def test_second_order_sees_a_modulated_wave_where_first_order_averages_it():
     """The modulus of a fast wave whose strength varies slowly varies so; only order 2 says how fast."""
     options = dict(scales=2, orientations=4, order=2)
-    network = Scattering(DataSpace((1, 48, 48), "image"), **options).double()
+    network = ScatteringStatistics(DataSpace((1, 48, 48), "image"), **options).double()
     fast = wave(FREQUENCY, 0.0)
     slow = 1 + wave(FREQUENCY / 2, math.pi / 2)
     plain, modulated = network(fast)[0, :, 4:8, 4:8], network(fast * slow)[0, :, 4:8, 4:8]
@@ -119,7 +119,7 @@ def test_scattering_counts_sizes_shifts_and_learns():
 def test_point_networks_enlarge_and_the_sub_pixel_one_starts_as_the_interpolation():
     x = torch.rand(2, 3, 5, 4)
     for factor in (2, 3, 4):
-        options = dict(factor=factor, channels=4)
+        options = dict(upscaling_factor=factor, channels=4)
         network = build_named("upsampler", "subpixel", COLOUR, options)
         assert torch.equal(network(x), upscale(x, factor))
         assert build_named("upsampler", "srcnn", COLOUR, options)(x).shape == (
@@ -143,14 +143,17 @@ def test_an_untrained_predictor_predicts_that_the_estimate_is_right():
 
 
 def test_statistics_must_be_maps():
-    assert statistics_space(Scattering(GREY, scales=3), GREY).shape == (25, 2, 2)
+    assert statistics_space(ScatteringStatistics(GREY, scales=3), GREY).shape == (25, 2, 2)
     with pytest.raises(ValueError, match=r"must map images \[B, C, H, W\] to maps .* \[1, 256\]"):
         statistics_space(nn.Flatten(), GREY)
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"order": 3}, "order of a scattering"), ({"factor": 0}, "factor must be")],
+    [
+        ({"order": 3}, "order of a scattering"),
+        ({"upscaling_factor": 0}, "upscaling_factor must be"),
+    ],
 )
 def test_unusable_options(options, words):
     with pytest.raises(ValueError, match=words):

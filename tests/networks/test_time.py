@@ -13,8 +13,8 @@ from gibbsian.networks import ENERGIES
 from gibbsian.networks.trunks import Time
 from tests.nets import build_energy
 
-SMALL = dict(width=12, experts=10, channels=4, activation="tanh")
-TIMED = dict(width=12, experts=10, channels=4, activation="tanh", fourier=3, time=True)
+SMALL = dict(width=12, num_experts=10, channels=4, activation="tanh")
+TIMED = dict(width=12, num_experts=10, channels=4, activation="tanh", fourier_features=3, time=True)
 IMAGE = DataSpace((1, 8, 8), "image", (-1.0, 1.0))
 
 

@@ -70,7 +70,7 @@ def test_positions(shape):
 def test_refining_leaves_them_in_the_run_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["train", "cd", "--data", "moons", *SMALL, "--out", "run"]) == 0
-    words = ["-n", "8", "--refine", "langevin", "--steps", "20", "--output", "x.csv"]
+    words = ["-n", "8", "--refine", "langevin", "--mcmc-steps", "20", "--output", "x.csv"]
     assert main(["sample", "run", *words]) == 0
     assert main(["sample", "run/model", *words]) == 0
     assert [file.name for file in (tmp_path / "run/samples").iterdir()] == ["chains-langevin.json"]

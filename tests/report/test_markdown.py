@@ -4,7 +4,7 @@ import re
 from itertools import pairwise
 
 from gibbsian.cli import main
-from gibbsian.report import ImageRow, Page, PageImage, Prose, Section, Table, render_markdown
+from gibbsian.report import ImageRow, Page, PageImage, Section, Table, TextBlock, render_markdown
 from gibbsian.report.blocks import Fold
 from tests.report.folders import write_run
 
@@ -28,11 +28,11 @@ def test_pictures_lie_beside_the_page(tmp_path):
 def test_tables_and_texts_hold_no_markup():
     evil = "a|b\n<b>*x*</b> `c` [d](e) $f$ _g_ # h &amp;"
     table = Table(evil, ("", "v|w"), ((evil, "1 ± 2"), ("-", "+")))
-    fold = Fold("more", (Prose("hidden"),))
+    fold = Fold("more", (TextBlock("hidden"),))
     dot = PageImage("../Dot <", b"x", "png", 1, 1, evil)
     blocks = (
         table,
-        Prose("- no list", "gibbsian list\n  data"),
+        TextBlock("- no list", "gibbsian list\n  data"),
         fold,
         ImageRow((dot, dot), "dots"),
     )

@@ -10,8 +10,14 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
-from gibbsian.networks import Ising, Potts
-from gibbsian.samplers import AnnealingPath, adapt_schedule, ais, checkerboard_gibbs, run_chains
+from gibbsian.networks import IsingEnergy, PottsEnergy
+from gibbsian.samplers import (
+    AnnealingPath,
+    adapt_annealing_schedule,
+    ais,
+    checkerboard_gibbs,
+    run_chains,
+)
 
 CHAINS = 20_000
 
@@ -39,7 +45,7 @@ def p_value(index: Tensor, log_weight: Tensor) -> float:
 # Three p-values, each below 1e-5 by chance with 1e-5.
 @pytest.mark.parametrize("beta", [1.0, 0.5])
 def test_ising_frequencies_equal_enumeration(beta: float) -> None:
-    energy = Ising((1, 2, 3))
+    energy = IsingEnergy((1, 2, 3))
     for parameter in energy.parameters():
         nn.init.normal_(parameter, std=0.6)
     kernel = checkerboard_gibbs(energy, energy.colours(), beta=beta)
@@ -53,7 +59,7 @@ def test_ising_frequencies_equal_enumeration(beta: float) -> None:
 
 
 def test_potts_frequencies_equal_enumeration() -> None:
-    energy = Potts((3, 2, 2), coupling=0.9, field=torch.tensor([0.4, 0.0, -0.3]))
+    energy = PottsEnergy((3, 2, 2), coupling=0.9, field=torch.tensor([0.4, 0.0, -0.3]))
     states = one_hot(3, 4).reshape(-1, 3, 2, 2)
     kernel = checkerboard_gibbs(energy, energy.colours(), categories=True)
     x0 = states[torch.randint(81, (CHAINS,), generator=rng())]
@@ -75,13 +81,13 @@ def test_log_z_of_a_potts_lattice_from_both_sides() -> None:
 
     The truth by enumeration lies within 4.5 standard errors of both: false alarm 1e-5.
     """
-    energy = Potts((3, 3, 2), coupling=0.8)
+    energy = PottsEnergy((3, 3, 2), coupling=0.8)
     states = one_hot(3, 6).reshape(-1, 3, 3, 2)
     log_weight = -energy(states).double()
     truth = float(log_weight.logsumexp(0)) - 6 * math.log(3)
     kernel = checkerboard_gibbs(AnnealingPath(flat, energy), energy.colours(), categories=True)
     start = states[torch.randint(729, (2000,), generator=rng())]
-    schedule = adapt_schedule(kernel, start[:200], rng(1))
+    schedule = adapt_annealing_schedule(kernel, start[:200], rng(1))
     forward = ais(kernel, start, schedule, rng(2)).log_weights[0]
     draws = states[torch.multinomial(log_weight.softmax(0), 2000, True, generator=rng(3))]
     backward = -ais(kernel, draws, schedule, rng(4), reverse=True).log_weights[0]
@@ -93,7 +99,7 @@ def test_log_z_of_a_potts_lattice_from_both_sides() -> None:
 
 
 def test_bad_input() -> None:
-    energy = Potts((3, 2, 2), coupling=1.0)
+    energy = PottsEnergy((3, 2, 2), coupling=1.0)
     kernel = checkerboard_gibbs(energy, energy.colours(), categories=True)
     with pytest.raises(ValueError, match="one-hot"):
         kernel.init(torch.ones(2, 3, 2, 2))

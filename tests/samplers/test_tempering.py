@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from gibbsian.samplers import AnnealingPath, hmc, mala, random_walk_metropolis
-from gibbsian.samplers.tempering import AnnealingSchedule, adapt_schedule, ais, smc
+from gibbsian.samplers.tempering import AnnealingSchedule, adapt_annealing_schedule, ais, smc
 
 LAM, MEAN, DIM = 2.0, 0.7, 3
 TRUTH = -0.5 * DIM * math.log(LAM)
@@ -97,7 +97,7 @@ def test_moves_tighten_the_weights():
 def test_the_schedule_keeps_its_promises():
     runs, n, wanted = 3, 1000, 0.9
     kernel = mala(PATH, 1e-3)  # far too small a step on purpose
-    schedule = adapt_schedule(
+    schedule = adapt_annealing_schedule(
         kernel, normal(runs * n), rng(), runs=runs, conditional_ess=wanted, target_acceptance=0.7
     )
     betas = schedule.betas
@@ -116,7 +116,9 @@ def test_the_schedule_keeps_its_promises():
         assert min(forward, back) == pytest.approx(wanted, abs=0.03)
     passed = ais(kernel, normal(runs * n, seed=9), schedule, rng(2))
     assert float(passed.acceptance.mean()) == pytest.approx(0.7, abs=0.08)
-    finer = adapt_schedule(kernel, normal(runs * n), rng(), runs=runs, conditional_ess=0.99)
+    finer = adapt_annealing_schedule(
+        kernel, normal(runs * n), rng(), runs=runs, conditional_ess=0.99
+    )
     assert len(finer.betas) > 2 * len(betas)
 
 
@@ -185,7 +187,7 @@ def test_image_events_purity_and_reproducibility():
     x = normal(60, shape=shape)
     before = x.clone()
     kernel = hmc(PATH, 0.2, 3)
-    schedules = [adapt_schedule(kernel, x, rng(4), runs=2) for _ in range(2)]
+    schedules = [adapt_annealing_schedule(kernel, x, rng(4), runs=2) for _ in range(2)]
     torch.testing.assert_close(schedules[0].betas, schedules[1].betas, rtol=0, atol=0)
     passes = [smc(kernel, x, schedules[0], rng(5)) for _ in range(2)]
     assert torch.equal(passes[0].x, passes[1].x) and passes[0].x.shape == x.shape
@@ -194,8 +196,10 @@ def test_image_events_purity_and_reproducibility():
 
 def test_bad_input():
     with pytest.raises(ValueError, match=r"\(0, 1\)"):
-        adapt_schedule(mala(PATH, 0.1), normal(20), rng(), conditional_ess=1.0)
+        adapt_annealing_schedule(mala(PATH, 0.1), normal(20), rng(), conditional_ess=1.0)
     with pytest.raises(ValueError, match="more than 2 temperatures"):
-        adapt_schedule(mala(PATH, 0.1), normal(20), rng(), conditional_ess=0.99, max_temperatures=2)
+        adapt_annealing_schedule(
+            mala(PATH, 0.1), normal(20), rng(), conditional_ess=0.99, max_temperatures=2
+        )
     with pytest.raises(ValueError, match="row"):
         ais(mala(PATH, 0.1), torch.full((4, DIM), math.nan), power_schedule(2, 0.1), rng())

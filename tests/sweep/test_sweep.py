@@ -36,7 +36,7 @@ SMALL = {
     "device": ["cpu"],
     "generator.width": [8],
     "energy.width": [8],
-    "energy.fourier": [0],
+    "energy.fourier_features": [0],
 }
 
 

@@ -10,7 +10,7 @@ from torch import Generator, Tensor, nn
 
 from gibbsian.core import Batch, Loss, PlayerUpdate, TrainingMethod
 from gibbsian.core.measures import RealSpace
-from gibbsian.training import OptimizerOptions, TrainingOptions, fit, start_training
+from gibbsian.training import OptimizerOptions, TrainingOptions, fit, prepare_training
 from gibbsian.training.arithmetic import arithmetic, channels_last, check_precision
 from gibbsian.training.optimizers import execution, export_state, import_state
 from gibbsian.training.stepper import Stepper
@@ -159,7 +159,7 @@ def test_tf32_is_refused_where_it_is_not(monkeypatch: pytest.MonkeyPatch) -> Non
             check_precision("tf32", device)
         check_precision("bfloat16", device)
     with pytest.raises(ValueError, match=r"this run is on cpu; leave it out"):
-        start_training(
+        prepare_training(
             Quadratic(),
             {"only": OptimizerOptions()},
             TrainingOptions(float_precision="tf32"),
@@ -213,7 +213,8 @@ def test_deterministic_changes_nothing_on_the_cpu() -> None:
     for deterministic in (False, True):
         method, options = Quadratic(), TrainingOptions(rounds=3, deterministic=deterministic)
         fit(
-            start_training(method, {"only": OptimizerOptions()}, options, CountingStream()), options
+            prepare_training(method, {"only": OptimizerOptions()}, options, CountingStream()),
+            options,
         )
         found.append(method.theta.detach().clone())
     assert torch.equal(*found)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from gibbsian.core import NonFiniteError, PlayerUpdate
-from gibbsian.training import OptimizerOptions, TrainingOptions, fit, start_training
+from gibbsian.training import OptimizerOptions, TrainingOptions, fit, prepare_training
 from gibbsian.training.stepper import Stepper, player_parameters
 from tests.training.toys import CountingStream, Quadratic, Seesaw
 
@@ -64,7 +64,7 @@ def test_non_finite_is_found_before_the_transform_and_named(spoils, tmp_path):
     method = Seesaw(poison=7, spoils=spoils)
     options = TrainingOptions(rounds=20, log_every=5, save_every=5)
     optimizers = {"left": SGD, "right": SGD}
-    progress = start_training(method, optimizers, options, CountingStream())
+    progress = prepare_training(method, optimizers, options, CountingStream())
     with pytest.raises(NonFiniteError, match=r"player 'left' is not finite in round 7"):
         fit(progress, options, tmp_path / "state")
     kept = sorted(path.name for path in (tmp_path / "state").iterdir())
@@ -89,7 +89,7 @@ def test_schedules(schedule, warmup, values):
 def test_the_rate_follows_its_schedule_in_training():
     method = Quadratic()
     options = TrainingOptions(rounds=4)
-    progress = start_training(
+    progress = prepare_training(
         method,
         {"only": OptimizerOptions("sgd", 1.0, lr_schedule="linear")},
         options,

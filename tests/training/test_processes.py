@@ -15,9 +15,9 @@ from gibbsian.training import (
     TrainingOptions,
     checkpoints,
     fit,
+    prepare_training,
     processes,
     restore_checkpoint,
-    start_training,
 )
 from tests.training.toys import CountingStream, Quadratic
 
@@ -127,7 +127,7 @@ def test_processes_ask_each_other_now_and_then_and_not_every_round(monkeypatch):
     monkeypatch.setattr(processes, "average_", lambda tensors: None)
     monkeypatch.setattr(processes, "any_process", any_process)
     options = TrainingOptions(rounds=35)
-    progress = start_training(
+    progress = prepare_training(
         Quadratic(), {"only": OptimizerOptions("sgd")}, options, CountingStream()
     )
     fit(progress, options)
@@ -148,7 +148,7 @@ def test_processes_ask_each_other_now_and_then_and_not_every_round(monkeypatch):
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_run_is_resumed_by_as_many_as_trained_it(before, now, words, rank, tmp_path, monkeypatch):
     options = TrainingOptions(rounds=1)
-    progress = start_training(
+    progress = prepare_training(
         Quadratic(), {"only": OptimizerOptions("sgd")}, options, CountingStream()
     )
     monkeypatch.setattr(processes, "barrier", lambda: None)

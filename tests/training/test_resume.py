@@ -15,8 +15,8 @@ from gibbsian.training import (
     TrainingInterrupted,
     TrainingOptions,
     fit,
+    prepare_training,
     restore_checkpoint,
-    start_training,
 )
 from tests.training.toys import CountingStream, Seesaw
 
@@ -29,7 +29,7 @@ OPTIMIZERS = {
 
 def fresh():
     torch.manual_seed(0)
-    return start_training(Seesaw(), OPTIMIZERS, OPTIONS, CountingStream())
+    return prepare_training(Seesaw(), OPTIMIZERS, OPTIONS, CountingStream())
 
 
 def everything(progress):

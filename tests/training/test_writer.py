@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from gibbsian.core.tensor_files import read_tensors, write_tensors
-from gibbsian.training import checkpoints, fit, restore_checkpoint, start_training
+from gibbsian.training import checkpoints, fit, prepare_training, restore_checkpoint
 from gibbsian.training.writer import Writer
 from tests.training.test_resume import OPTIMIZERS, OPTIONS, everything
 from tests.training.toys import CountingStream, Seesaw
@@ -21,7 +21,7 @@ PATIENCE = 60
 
 def fresh():
     torch.manual_seed(0)
-    return start_training(Seesaw(), OPTIMIZERS, OPTIONS, CountingStream())
+    return prepare_training(Seesaw(), OPTIMIZERS, OPTIONS, CountingStream())
 
 
 @pytest.fixture

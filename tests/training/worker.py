@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from gibbsian.core.tensor_files import write_tensors
-from gibbsian.training import OptimizerOptions, TrainingOptions, fit, processes, start_training
+from gibbsian.training import OptimizerOptions, TrainingOptions, fit, prepare_training, processes
 from gibbsian.training.optimizers import export_state
 from gibbsian.training.processes import process_group
 from tests.training.toys import CountingStream, Quadratic, Seesaw
@@ -21,7 +21,7 @@ def main(folder: Path) -> None:
             "right": OptimizerOptions("sgd", 0.05, momentum=0.9),
         }
         stream = CountingStream(shift=float(processes.rank()))
-        progress = start_training(Seesaw(), optimizers, options, stream)
+        progress = prepare_training(Seesaw(), optimizers, options, stream)
         fit(progress, options, folder / "state")
         held = dict(progress.method.state_dict()) | {"rng": progress.rng.get_state()}
         for player, optimizer in progress.stepper.optimizers.items():
@@ -33,7 +33,7 @@ def main(folder: Path) -> None:
 def _one_step(stream: CountingStream) -> torch.Tensor:
     """theta after one SGD step of rate 1 on |theta - mean x|^2 / 2: the mean over all processes."""
     method, options = Quadratic(), TrainingOptions(rounds=1)
-    fit(start_training(method, {"only": OptimizerOptions("sgd", 1.0)}, options, stream), options)
+    fit(prepare_training(method, {"only": OptimizerOptions("sgd", 1.0)}, options, stream), options)
     return method.theta.detach()
 
 

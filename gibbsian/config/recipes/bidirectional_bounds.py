@@ -13,7 +13,7 @@ def plane_bounds(data: str, scale: Scale) -> Config:
     return replace(
         default_config("bidirectional", data),
         training={"rounds": rounds},
-        diffusion_noise_min=smallest,
+        score_matching_noise_min=smallest,
     )
 
 
@@ -28,10 +28,10 @@ def published_bounds(data: str, scale: Scale) -> Config:
     return replace(
         plain("bidirectional", data),
         training={"rounds": 5_000 if scale == "cpu" else 150_001, "batch": 200},
-        latent=2,
+        latent_dim=2,
         output_noise_std=0.0,
-        energy_penalty_weight=1e-3,
-        energy_penalty_margin=1.0,
+        upper_bound_penalty_weight=1e-3,
+        upper_bound_penalty_margin=1.0,
         energy=network,
         generator=network | {"batch_norm": True},
         energy_optimizer=adam,
@@ -49,7 +49,7 @@ def image_bounds(data: str, scale: Scale) -> Config:
         return replace(
             default_config("bidirectional", data),
             training={"rounds": 1_500, "batch": 64},
-            latent=16,
+            latent_dim=16,
             energy={"channels": 8},
             generator={"channels": 8},
             encoder={"channels": 8},
@@ -58,10 +58,10 @@ def image_bounds(data: str, scale: Scale) -> Config:
     return replace(
         plain("bidirectional", data),
         training={"rounds": 203_000, "batch": 64, "ema": 0.999},
-        entropy_bound="singular",
-        latent=128,
+        entropy_lower_bound="singular",
+        latent_dim=128,
         output_noise_std=0.0,
-        energy_penalty_weight=1e-3,
+        upper_bound_penalty_weight=1e-3,
         energy={"channels": 64, "activation": "silu"},
         generator={"channels": 64, "activation": "silu", "batch_norm": True},
         energy_optimizer=adam,

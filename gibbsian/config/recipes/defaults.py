@@ -11,7 +11,13 @@ from gibbsian.data.named import holds_pictures
 
 Scale = Literal["cpu", "paper"]
 
-PLANE = {"width": 128, "depth": 2, "fourier": 64, "fourier_scale": 3.0, "confinement_std": 2.0}
+PLANE = {
+    "width": 128,
+    "depth": 2,
+    "fourier_features": 64,
+    "fourier_scale": 3.0,
+    "confinement_std": 2.0,
+}
 """Energies and critics on the densities: without Fourier features an MLP learns ring8 as a ring."""
 
 
@@ -50,7 +56,7 @@ def vgan(plane: bool) -> dict[str, Any]:
     """VGAN (Zhai et al. 2016): the energy ten times slower than the generator that must follow it."""
     settings = _game("energy", plane)
     settings["energy_optimizer"] = settings["energy_optimizer"] | {"lr": 1e-4}
-    return settings | ({"energy": PLANE | {"experts": 64}} if plane else {})
+    return settings | ({"energy": PLANE | {"num_experts": 64}} if plane else {})
 
 
 def lbt(plane: bool) -> dict[str, Any]:
@@ -69,7 +75,7 @@ def _game(opponent: str, plane: bool) -> dict[str, Any]:
         f"{opponent}_optimizer": adam,
         "generator": {"depth": 3},
     }
-    return settings | ({opponent: PLANE, "latent": 2} if plane else {})
+    return settings | ({opponent: PLANE, "latent_dim": 2} if plane else {})
 
 
 def ebgan(plane: bool) -> dict[str, Any]:
@@ -89,8 +95,8 @@ def transition_vgan(plane: bool) -> dict[str, Any]:
         "energy_optimizer": adam | {"lr": 1e-4},
     }
     if plane:
-        settings |= {"energy": PLANE | {"experts": 64}}
-        settings |= {"autoencoder": {"depth": 3, "fourier": 16, "code_dim": 2}}
+        settings |= {"energy": PLANE | {"num_experts": 64}}
+        settings |= {"autoencoder": {"depth": 3, "fourier_features": 16, "code_dim": 2}}
     return settings
 
 
@@ -108,7 +114,7 @@ def gebm(plane: bool) -> dict[str, Any]:
         "energy_floor": 10.0,
     }
     if plane:
-        settings |= {"energy": PLANE, "latent": 2, "gradient_penalty": 1e-3}
+        settings |= {"energy": PLANE, "latent_dim": 2, "gradient_penalty": 1e-3}
     return settings
 
 
@@ -124,7 +130,7 @@ def cd(plane: bool) -> dict[str, Any]:
         "training": {"rounds": 4_000, "ema": 0.999},
         "energy_optimizer": {"lr": 1e-3, "lr_schedule": "cosine"},
         "chains": 512,
-        "sampler": {"steps": 5, "mh_scale": 1.0 if plane else 0.0},
+        "sampler": {"steps": 5, "metropolis_step_std": 1.0 if plane else 0.0},
     }
     if plane:
         settings["training"]["batch"] = 512
@@ -150,7 +156,7 @@ def _regressed(plane: bool) -> dict[str, Any]:
     }
     if plane:
         settings["training"]["batch"] = 512
-        settings |= {"energy": PLANE, "sampler": {"mh_scale": 1.0}}
+        settings |= {"energy": PLANE, "sampler": {"metropolis_step_std": 1.0}}
     return settings
 
 
@@ -161,17 +167,17 @@ def bidirectional(plane: bool) -> dict[str, Any]:
     cannot follow; on images the bound's own weight of 1 gave the better energies in trials.
     """
     settings = _game("energy", plane) | {
-        "entropy_bound": "encoder",
+        "entropy_lower_bound": "encoder",
         "output_noise_std": 0.05,
-        "energy_penalty": "diffusion",
-        "diffusion_source": "data",
-        "energy_penalty_weight": 50.0 if plane else 1.0,
+        "upper_bound_penalty": "diffusion",
+        "diffused_points": "data",
+        "upper_bound_penalty_weight": 50.0 if plane else 1.0,
         "encoder": {"depth": 3},
     }
     if not plane:
-        return settings | {"diffusion_noise_min": 0.2}
-    curves = {"depth": 3, "fourier": 32, "fourier_scale": 2.0}
-    return settings | {"latent": 4, "generator": curves}
+        return settings | {"score_matching_noise_min": 0.2}
+    curves = {"depth": 3, "fourier_features": 32, "fourier_scale": 2.0}
+    return settings | {"latent_dim": 4, "generator": curves}
 
 
 def vae(plane: bool) -> dict[str, Any]:
@@ -182,7 +188,7 @@ def vae(plane: bool) -> dict[str, Any]:
     }
     if plane:
         network = {"width": 128, "depth": 3}
-        settings |= {"latent": 2, "decoder": network, "encoder": network}
+        settings |= {"latent_dim": 2, "decoder": network, "encoder": network}
     return settings
 
 
@@ -196,7 +202,7 @@ def bihm(plane: bool) -> dict[str, Any]:
         settings |= {
             "model_optimizer": {"lr": 2e-3},
             "belief_network": {
-                "layers": "50,20",
+                "layer_sizes": "50,20",
                 "deterministic_layers": 1,
                 "logit_init_scale": 8.0,
             },

@@ -13,7 +13,7 @@ def image_vae(data: str, scale: Scale) -> Config:
     return replace(
         default_config("vae", data),
         training={"rounds": 3_000 if small else 100_000, "batch": 100},
-        latent=16 if small else 64,
+        latent_dim=16 if small else 64,
         decoder=network,
         encoder=network,
     )
@@ -25,7 +25,7 @@ def binary_vae(data: str, scale: Scale) -> Config:
     return replace(
         default_config("vae", data),
         training={"rounds": 5_000 if scale == "cpu" else 1_000_000, "batch": 100},
-        latent=20,
+        latent_dim=20,
         decoder=network,
         encoder=network,
     )
@@ -43,7 +43,7 @@ def published_vae(data: str, scale: Scale) -> Config:
     return replace(
         plain("vae", data),
         training={"rounds": 30_000 if scale == "cpu" else 1_000_000, "batch": 100},
-        latent=10 if faces else 20,
+        latent_dim=10 if faces else 20,
         decoder=network,
         encoder=network,
         model_optimizer={"name": "adagrad", "lr": 0.02},
@@ -65,7 +65,7 @@ def binary_bihm(data: str, layers: str, scale: Scale) -> Config:
     return replace(
         default_config("bihm", data),
         training={"rounds": 10_000 if scale == "cpu" else 500_000, "batch": 100},
-        belief_network={"layers": layers},
+        belief_network={"layer_sizes": layers},
         latent_samples=10,
         parameter_l1=1e-3,
     )

@@ -8,7 +8,7 @@ from gibbsian.config.recipes.defaults import Scale, default_config
 
 def line_gebm(scale: Scale) -> Config:
     """A curve whose mass varies along it, from a one-dimensional latent space."""
-    return replace(default_config("gebm", "line"), latent=1, training={"rounds": 3_000})
+    return replace(default_config("gebm", "line"), latent_dim=1, training={"rounds": 3_000})
 
 
 def red_wine_gebm(scale: Scale) -> Config:
@@ -16,12 +16,12 @@ def red_wine_gebm(scale: Scale) -> Config:
     return replace(
         default_config("gebm", "wine-quality-red"),
         training={"rounds": 1_000 if scale == "cpu" else 20_000, "batch": 100},
-        base="proposal",
+        base_distribution="proposal",
         energy={"name": "confined", "confinement_std": 3.0},
         energy_optimizer={"lr": 1e-3},
         generator={"name": "flow", "width": 64, "depth": 1},
-        latent=11,
-        base_samples=5,
+        latent_dim=11,
+        base_samples_per_row=5,
         energy_floor=0.0,
     )
 
@@ -36,6 +36,6 @@ def gebm_images(data: str, scale: Scale) -> Config:
         energy=network,
         generator=network | {"activation": "relu", "batch_norm": True},
         energy_optimizer={"lr_schedule": "cosine" if small else "linear"},
-        latent=32 if small else 100,
+        latent_dim=32 if small else 100,
         gradient_penalty=1.0,
     )

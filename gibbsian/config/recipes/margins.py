@@ -21,14 +21,14 @@ def digits_ebgan(data: str, scale: Scale) -> Config:
     return replace(
         default_config("ebgan", f"{data}-14" if small else data),
         training={"rounds": 4_000 if small else 50_000, "batch": 64 if small else 128},
-        latent=32 if small else 100,
+        latent_dim=32 if small else 100,
         margin=5.0 if small else 10.0,
         generator=relu | {"name": "mlp", "depth": 4, "width": 200 if small else 800},
         energy=relu | {"name": "autoencoder", "depth": 1, "width": 256 if small else 1024},
     )
 
 
-def ladder_ebgan(labelled_rows: int, scale: Scale) -> Config:
+def ladder_ebgan(num_labelled_rows: int, scale: Scale) -> Config:
     """EBGAN whose energy is a ladder network told a few classes of MNIST, the margin falling to 0.
 
     At scale paper the sizes of Zhao, Mathieu and LeCun (2017, section 4.2): a margin of 16 that falls to
@@ -43,16 +43,16 @@ def ladder_ebgan(labelled_rows: int, scale: Scale) -> Config:
     return replace(
         default_config("ebgan", "mnist-14" if small else "mnist"),
         training={"rounds": 3 * game, "batch": 100, "ema": 0.0},
-        latent=32 if small else 100,
+        latent_dim=32 if small else 100,
         margin=4.0 if small else 16.0,
         margin_decay=game,
         pull_away=0.0,
-        labelled_rows=labelled_rows,
+        num_labelled_rows=num_labelled_rows,
         class_loss_weight=0.784,
         generator=relu | {"name": "mlp", "depth": 3, "width": 128 if small else 512},
         energy={
             "name": "ladder",
-            "layers": "250,125,60,60,60" if small else "1000,500,250,250,250",
+            "layer_sizes": "250,125,60,60,60" if small else "1000,500,250,250,250",
         },
         energy_optimizer=adam | {"lr": 2e-3 if small else 5e-4},
         generator_optimizer=adam | {"lr": 1e-3 if small else 2.5e-4},
@@ -71,7 +71,7 @@ def picture_ebgan(size: int, scale: Scale) -> Config:
     return replace(
         default_config("ebgan", f"pictures-{size}"),
         training={"rounds": 500 if small else 100_000, "batch": 16 if small else 128},
-        latent=100,
+        latent_dim=100,
         margin=MARGINS[size],
         generator={
             "name": "conv",

@@ -19,12 +19,12 @@ def enlarged_photographs(factor: int, scale: Scale) -> Config:
         default_config("super-resolution", "photos"),
         source={
             "patch_size": 48 if small else 96,
-            "grey": small,
+            "greyscale": small,
             "max_rows": 4_000 if small else 20_000,
         },
         training={"rounds": rounds, "batch": 16 if small else 64},
-        factor=factor,
-        inference_steps=30,
+        upscaling_factor=factor,
+        upscaling_steps=30,
         sufficient_statistics={"name": "squeezenet", "depth": 2},
         upsampler={"channels": 64 if small else 256},
         sufficient_statistics_predictor={

@@ -18,15 +18,15 @@ def plane_lbt(data: str, scale: Scale) -> Config:
     return replace(
         config,
         training={"rounds": 2_000_000 if fine else 1_000_000, "batch": 2048 if fine else 512},
-        latent=256,
-        student_trainings_per_round=3 if fine else 2,
+        latent_dim=256,
+        student_steps_per_unroll_step=3 if fine else 2,
         generator=tanh,
-        critic=tanh | {"fourier": 0},
+        critic=tanh | {"fourier_features": 0},
         generator_optimizer=adam | {"lr": 1e-3},
         critic_optimizer=adam | {"lr": 1e-4},
         student_lr=1e-4,
         r1_penalty=0.0,
-        gan_weight=0.1,
+        gan_loss_weight=0.1,
     )
 
 
@@ -52,8 +52,8 @@ def image_lbt(data: str, scale: Scale) -> Config:
         },
         student_lr=3e-3 if small else 1e-4,
         unroll_steps=1 if small else 5,
-        student_trainings_per_round=1 if small else 3,
-        gan_weight=1.0,
+        student_steps_per_unroll_step=1 if small else 3,
+        gan_loss_weight=1.0,
         gan_warmup_rounds=0 if small else 3_000,
         generator_optimizer={"clip_grad_norm": 0.0},
     )
@@ -67,7 +67,7 @@ def image_gan(data: str, scale: Scale, method: str = "gan") -> Config:
     return replace(
         default_config(method, f"{data}-14" if small else data),
         training={"rounds": 5_000 if small else 300_000, "batch": 128 if small else 512},
-        latent=64 if small else 256,
+        latent_dim=64 if small else 256,
         r1_penalty=0.0,
         generator={
             "name": "conv",

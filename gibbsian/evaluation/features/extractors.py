@@ -18,7 +18,7 @@ from torch.nn.functional import interpolate
 
 from gibbsian.core import DataSpace, nearest, tensor_files
 from gibbsian.data.transforms import Transform
-from gibbsian.evaluation import Extractor
+from gibbsian.evaluation import FeatureExtractor
 from gibbsian.evaluation.features.classifier import load_classifier
 from gibbsian.networks import MobileNet, SqueezeNet
 from gibbsian.networks.user import build_user, load_user
@@ -30,7 +30,7 @@ PRETRAINED = ("squeezenet", "mobilenet")
 BUILT_IN = ("pixels", *PRETRAINED)
 
 
-def build_extractor(name: str, transform: Transform) -> Extractor:
+def build_extractor(name: str, transform: Transform) -> FeatureExtractor:
     """The extractor ``name`` of data rows ``[B, *transform.shape]`` in the data's units.
 
     - ``pixels``: the row itself, flattened; also for tables.
@@ -44,7 +44,7 @@ def build_extractor(name: str, transform: Transform) -> Extractor:
     """
     if name == "pixels":
         width = int(torch.Size(transform.shape).numel())
-        return Extractor("pixels", _flat, width, digest({}, {"name": name}))
+        return FeatureExtractor("pixels", _flat, width, digest({}, {"name": name}))
     if name in PRETRAINED:
         return _pretrained(name, transform)
     if ":" in name and not Path(name).exists():
@@ -56,7 +56,7 @@ def build_extractor(name: str, transform: Transform) -> Extractor:
     raise nearest("feature extractor", name, BUILT_IN)
 
 
-def class_predictions(file: Path, transform: Transform) -> Extractor:
+def class_predictions(file: Path, transform: Transform) -> FeatureExtractor:
     """log p(y|x) of the classifier in ``file``, for an Inception-type score; ValueErrors as above."""
     return _classifiers(str(file), transform, head=True)
 
@@ -70,7 +70,7 @@ def _flat(x: Tensor) -> Tensor:
     return x.flatten(1)
 
 
-def _pretrained(name: str, transform: Transform) -> Extractor:
+def _pretrained(name: str, transform: Transform) -> FeatureExtractor:
     if len(transform.shape) != 3 or transform.mode not in ("pixels", "binary"):
         raise ValueError(
             f"{name} sees images; these data have rows of shape {list(transform.shape)} "
@@ -85,7 +85,7 @@ def _pretrained(name: str, transform: Transform) -> Extractor:
     network.eval().requires_grad_(False)
     facts = {"name": name, "side": SIDE, "transform": transform.to_config()}
     function = partial(_pooled, network=network, transform=transform)
-    return Extractor(name, function, width, digest(network.state_dict(), facts))
+    return FeatureExtractor(name, function, width, digest(network.state_dict(), facts))
 
 
 def _pooled(x: Tensor, network: nn.Module, transform: Transform) -> Tensor:
@@ -97,7 +97,7 @@ def _pooled(x: Tensor, network: nn.Module, transform: Transform) -> Tensor:
     return last.mean((2, 3))
 
 
-def _users(name: str, transform: Transform) -> Extractor:
+def _users(name: str, transform: Transform) -> FeatureExtractor:
     space = DataSpace(transform.shape, "vector" if len(transform.shape) == 1 else "image")
     if transform.mode == "binary":
         space = replace(space, kind="binary")
@@ -110,7 +110,7 @@ def _users(name: str, transform: Transform) -> Extractor:
             f"returned {list(found.shape)}"
         )
     facts = {"name": name, "transform": transform.to_config()}
-    return Extractor(name, function, found.shape[1], digest(network.state_dict(), facts))
+    return FeatureExtractor(name, function, found.shape[1], digest(network.state_dict(), facts))
 
 
 def _encoded(x: Tensor, network: nn.Module, transform: Transform) -> Tensor:
@@ -118,7 +118,7 @@ def _encoded(x: Tensor, network: nn.Module, transform: Transform) -> Tensor:
     return features
 
 
-def _classifiers(file: str, transform: Transform, head: bool = False) -> Extractor:
+def _classifiers(file: str, transform: Transform, head: bool = False) -> FeatureExtractor:
     classifier = load_classifier(Path(file))
     if classifier.space.shape != transform.shape:
         raise ValueError(
@@ -131,7 +131,7 @@ def _classifiers(file: str, transform: Transform, head: bool = False) -> Extract
     width = classifier.trunk.features
     if head:
         function, width = partial(_log_classes, logits=classifier.logits), classifier.classes
-    return Extractor(file, function, width, digest(classifier.state_dict(), facts))
+    return FeatureExtractor(file, function, width, digest(classifier.state_dict(), facts))
 
 
 def _log_classes(x: Tensor, logits: Callable[[Tensor], Tensor]) -> Tensor:

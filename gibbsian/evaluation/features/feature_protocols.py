@@ -17,7 +17,7 @@ Distance = Callable[[Tensor, Tensor], Estimate]
 
 
 @dataclass(frozen=True)
-class Extractor:
+class FeatureExtractor:
     """Features of images or other rows, and who computes them.
 
     ``function``: ``[B, *event] -> [B, width]``, without randomness. ``digest`` is a hash of its weights
@@ -102,7 +102,7 @@ class FeatureEstimate:
 
 
 def on_features(
-    extractor: Extractor, distance: Distance, x: Tensor, x_model: Tensor
+    extractor: FeatureExtractor, distance: Distance, x: Tensor, x_model: Tensor
 ) -> FeatureEstimate:
     """``distance`` between the features of data ``x [N, *event]`` and of samples ``x_model [M, *event]``."""
     found = distance(extractor(x), extractor(x_model))

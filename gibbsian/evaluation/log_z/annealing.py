@@ -31,7 +31,7 @@ from gibbsian.samplers.potential import AnnealingPath
 from gibbsian.samplers.tempering import (
     AnnealedParticles,
     AnnealingSchedule,
-    adapt_schedule,
+    adapt_annealing_schedule,
     ais,
     smc,
 )
@@ -77,7 +77,7 @@ class Problem:
 
     def schedule(self, rng: Generator) -> AnnealingSchedule:
         """Temperatures and step sizes from a pilot, per repetition."""
-        return adapt_schedule(
+        return adapt_annealing_schedule(
             self.kernel(self.path),
             self.reference.draw(self.effort.pilot, rng),
             rng,

@@ -26,7 +26,7 @@ from gibbsian.evaluation.log_z.posterior import (
     LogLikelihood,
     posterior_likelihood,
 )
-from gibbsian.samplers import AnnealingPath, adapt_schedule, adapt_step_size, ais, hmc
+from gibbsian.samplers import AnnealingPath, adapt_annealing_schedule, adapt_step_size, ais, hmc
 
 LogWeights = Callable[[Tensor, int, Generator], Tensor]
 """``(x [B, *event], k, rng)`` to log p(x, z) / q(z|x) of k draws of q for each row, ``[k, B]``."""
@@ -88,7 +88,9 @@ def annealed(
     path = AnnealingPath(joint.base, joint.energy)
     kernel = hmc(path, 0.1, LEAPFROG)
     pilot = joint.draw(chains, rng)
-    schedule = adapt_schedule(kernel, pilot, rng, runs=len(x), conditional_ess=conditional_ess)
+    schedule = adapt_annealing_schedule(
+        kernel, pilot, rng, runs=len(x), conditional_ess=conditional_ess
+    )
     forward = ais(kernel, joint.draw(chains, rng), schedule, rng)
     weights = forward.log_weights.softmax(1).to(rng.device)
     drawn = torch.multinomial(weights, chains, replacement=True, generator=rng)

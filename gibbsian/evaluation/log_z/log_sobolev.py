@@ -34,7 +34,7 @@ STARTS, CLIMB = 16, 40
 """Points from which the extremes of h are climbed to, and steps."""
 
 
-def latent_log_weight(
+def latent_log_importance_weight(
     energy: Energy, measure: Measure, draw: Callable[[Tensor], tuple[Tensor, Tensor]]
 ) -> LogWeight:
     """h(z) = -E(x) + log b(x) + entropy term, ``[B, d] -> [B]``.

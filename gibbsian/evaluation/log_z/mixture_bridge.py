@@ -45,7 +45,7 @@ from gibbsian.evaluation.log_z.folds import (
 )
 from gibbsian.evaluation.log_z.propriety import bottomless, improper
 from gibbsian.evaluation.log_z.student_mixture import StudentMixture, single
-from gibbsian.samplers import adapt_schedule, ais, importance_ess, mala, pareto_k
+from gibbsian.samplers import adapt_annealing_schedule, ais, importance_ess, mala, pareto_k
 from gibbsian.samplers.potential import AnnealingPath
 
 LEAST, MOST = 20, 1000
@@ -60,7 +60,7 @@ def annealed(
     """Log weights of AIS from the mixture, ``[n]``, and of reverse AIS from the held-out, ``[m]``."""
     kernel = mala(AnnealingPath(MinusLog(fold.mixture), potential), 0.1)
     pilot, _ = _live(fold, potential, effort.pilot, rng)
-    schedule = adapt_schedule(
+    schedule = adapt_annealing_schedule(
         kernel, pilot, rng, conditional_ess=effort.conditional_ess, moves=effort.moves,
         max_temperatures=effort.max_temperatures,
     )  # fmt: skip

@@ -24,7 +24,7 @@ from gibbsian.samplers import adapt_step_size, hmc
 from gibbsian.samplers.draws import RELIABLE_K, importance_ess, pareto_k
 
 LogLikelihood = Callable[[Tensor, Tensor], Tensor]
-"""``(x [B, *event], z [B, latent])`` to log p(x|z), ``[B]``."""
+"""``(x [B, *event], z [B, latent_dim])`` to log p(x|z), ``[B]``."""
 
 MODES, CANDIDATES, ASCENT = 16, 512, 200
 """Starts of the ascent per row, prior draws that half of them are the best of, and its steps."""

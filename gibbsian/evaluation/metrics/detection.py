@@ -35,14 +35,14 @@ class Detection(NamedTuple):
 def detection_scores(normal: Tensor, anomalous: Tensor, rng: Generator) -> Detection:
     """All of these from scores ``normal [n]`` and ``anomalous [m]``; ValueErrors as ``auroc``."""
     return Detection(
-        area_under_roc(normal, anomalous),
+        auroc_estimate(normal, anomalous),
         average_precision(normal, anomalous, rng, "anomalous"),
         average_precision(normal, anomalous, rng, "normal"),
         false_positive_rate(normal, anomalous, rng),
     )
 
 
-def area_under_roc(normal: Tensor, anomalous: Tensor) -> Estimate:
+def auroc_estimate(normal: Tensor, anomalous: Tensor) -> Estimate:
     """``auroc`` as an Estimate, with ``diagnostics["interval"]`` (95 %, log-odds of DeLong's error)."""
     found = auroc(normal, anomalous)
     few = min(len(normal), len(anomalous)) < FEW

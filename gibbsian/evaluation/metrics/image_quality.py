@@ -67,7 +67,7 @@ def perceptual_distance(
 
 
 def texture_distance(y: Tensor, y_model: Tensor) -> Tensor:
-    """Wasserstein-1 distance of the laws of neighbouring pixels' differences, ``[B]``, in grey levels of 256.
+    """Wasserstein-1 distance of neighbouring pixels' differences, ``[B]``, in grey levels of 256.
 
     All differences down and to the right of an image are one sample. A blurred image's are too
     near 0; where they are in the image does not matter (statistics of natural images: Huang,

@@ -14,7 +14,7 @@ import torch
 from torch import Generator, Tensor
 
 from gibbsian.core import Estimate
-from gibbsian.evaluation.features.feature_protocols import Extractor, FeatureEstimate
+from gibbsian.evaluation.features.feature_protocols import FeatureEstimate, FeatureExtractor
 from gibbsian.evaluation.metrics.moments import Moments, frechet_of_moments
 
 Number = TypeVar("Number", Estimate, FeatureEstimate)
@@ -131,10 +131,10 @@ class Frechet(Metric[Estimate]):
 
 
 @final
-class OnFeatures(Metric[FeatureEstimate]):
+class FeatureMetric(Metric[FeatureEstimate]):
     """``metric`` on the features that ``extractor`` finds in images; the result says whose they are."""
 
-    def __init__(self, extractor: Extractor, metric: Metric[Estimate]):
+    def __init__(self, extractor: FeatureExtractor, metric: Metric[Estimate]):
         self.extractor, self.metric = extractor, metric
 
     @property
@@ -152,7 +152,7 @@ class OnFeatures(Metric[FeatureEstimate]):
         self.metric.reset()
 
     def merge(self, other: Metric[FeatureEstimate]) -> None:
-        if not isinstance(other, OnFeatures) or other.extractor.digest != self.extractor.digest:
+        if not isinstance(other, FeatureMetric) or other.extractor.digest != self.extractor.digest:
             raise ValueError("only metrics on the features of one extractor can be merged")
         self.metric.merge(other.metric)
 

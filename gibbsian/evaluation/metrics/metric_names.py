@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 from gibbsian.core import Estimate, nearest
 from gibbsian.evaluation.metrics.class_scores import inception_type_score
 from gibbsian.evaluation.metrics.detection import (
-    area_under_roc,
+    auroc_estimate,
     average_precision,
     false_positive_rate,
 )
@@ -50,7 +50,7 @@ def _coverage(x: Tensor, x_model: Tensor, rng: Generator, k: int = 5) -> Estimat
 
 
 def _auroc(normal: Tensor, anomalous: Tensor, rng: Generator) -> Estimate:
-    return area_under_roc(normal, anomalous)
+    return auroc_estimate(normal, anomalous)
 
 
 def _inception_type(_: Tensor, log_p: Tensor, rng: Generator) -> Estimate:

@@ -1,4 +1,4 @@
-"""Rows that are no method: how far real rows are from real rows, and what a law in closed form reaches."""
+"""Rows that are no method: real rows against real rows, and distributions in closed form."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from gibbsian.core.numerics import log_normal_dense
-from gibbsian.data import Dataset, corruptions
+from gibbsian.data import Dataset, corrupted_copies
 from gibbsian.evaluation import gaussian_anomaly_score
 from gibbsian.evaluation.metrics.out_of_distribution import auroc_table
 from gibbsian.experiments.compare.measuring import Figures, Judge, mean_auroc, of_samples
@@ -39,7 +39,7 @@ def reference(
     if data.density is not None:
         figures["kl"] = mean_figure(data.density.log_prob(test) - log_p)
     if data.space.kind != "binary":
-        corrupted = corruptions(test, data.space, rng, data.train.std(0))
+        corrupted = corrupted_copies(test, data.space, rng, data.train.std(0))
         cells = auroc_table({"Gaussian": gaussian_anomaly_score(data.train)}, test, corrupted).cells
         figures["auroc"] = mean_auroc(
             {name: (a.value, a.stderr) for name, a in cells["Gaussian"].items()}
@@ -63,7 +63,7 @@ def floor(
 
 @dataclass(frozen=True)
 class Normal:
-    """A normal law in the networks' units, of flattened rows: ``mean [d]``, Cholesky ``factor [d, d]``."""
+    """A normal distribution of flattened rows (networks' units): ``mean [d]``, Cholesky ``factor [d, d]``."""
 
     mean: Tensor
     factor: Tensor

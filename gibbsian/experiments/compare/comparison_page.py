@@ -23,7 +23,7 @@ from gibbsian.experiments.compare.ranking import (
     row_of,
 )
 from gibbsian.experiments.compare.settings import FLOOR, REFERENCES, TRIVIAL, ComparisonSettings
-from gibbsian.report import ImageRow, Page, PageImage, Prose, Section, Table, render_markdown
+from gibbsian.report import ImageRow, Page, PageImage, Section, Table, TextBlock, render_markdown
 from gibbsian.report.blocks import Fold
 from gibbsian.report.drawn_curves import figure_image
 from gibbsian.report.figures import samples
@@ -131,16 +131,16 @@ def format_value(entry: Entry) -> str:
     return f"{entry.value:.4g}{error}"
 
 
-def notes(rows: Sequence[Row], settings: ComparisonSettings) -> Iterator[Prose | Fold]:
+def notes(rows: Sequence[Row], settings: ComparisonSettings) -> Iterator[TextBlock | Fold]:
     """How to read the table."""
-    yield Prose(
+    yield TextBlock(
         "A rank is one more than the number of methods that are clearly better: whose 95 % interval of "
         "the difference (Welch) leaves out 0. Methods with the same rank are not told apart; a column in "
         "which no two are has no ranks, and neither has a method with a failed run. Rows are in order of "
         "the mean place of their means in the figures of samples, which all methods have. No "
         "correction for many comparisons is made."
     )
-    yield Prose(
+    yield TextBlock(
         f"{FLOOR}: other real rows against the same test rows, which no distance can honestly fall below by "
         "more than its error (recall can exceed it: a distribution that is too wide has much of it); "
         f"{TRIVIAL}: a Gaussian, of binary data independent bits, fitted in closed form. Figures of "

@@ -15,7 +15,7 @@ from gibbsian.config.run_folder import Run
 from gibbsian.core import Estimate
 from gibbsian.core.locks import FileLock
 from gibbsian.data import Dataset
-from gibbsian.evaluation import Extractor, build_metric, mode_coverage
+from gibbsian.evaluation import FeatureExtractor, build_metric, mode_coverage
 from gibbsian.evaluation.features.classifier import save_classifier, train_classifier
 from gibbsian.evaluation.features.extractors import build_extractor, class_predictions, digest
 from gibbsian.experiments.compare.settings import ComparisonSettings
@@ -34,8 +34,8 @@ OF_VECTORS = ("sliced-wasserstein", "mmd", "two-sample", "precision", "recall")
 class Judge:
     """Who sees the samples: features of rows, and class probabilities where a classifier gives them."""
 
-    features: Extractor
-    classes: Extractor | None
+    features: FeatureExtractor
+    classes: FeatureExtractor | None
     metrics: tuple[str, ...]
 
 
@@ -49,7 +49,7 @@ def judge_of(settings: ComparisonSettings, data: Dataset, out: Path) -> Judge:
         if settings.extractor != "auto":
             raise ValueError(
                 f"{settings.extractor} sees images; the rows of {data.name} are compared column by "
-                "column, without --extractor"
+                "column, without --feature-extractor"
             )
         return Judge(standardised(data), None, OF_VECTORS)
     labels = data.targets.get("train")
@@ -64,7 +64,7 @@ def judge_of(settings: ComparisonSettings, data: Dataset, out: Path) -> Judge:
     return Judge(build_extractor(name, data.transform), None, OF_PICTURES)
 
 
-def standardised(data: Dataset) -> Extractor:
+def standardised(data: Dataset) -> FeatureExtractor:
     """Columns in units of the training rows' standard deviations."""
     x = data.train.flatten(1).double()
     mean, std = x.mean(0), x.std(0)
@@ -74,7 +74,7 @@ def standardised(data: Dataset) -> Extractor:
         return (rows.flatten(1).double() - mean) / std
 
     facts = {"name": "columns", "rows": len(x)}
-    return Extractor(
+    return FeatureExtractor(
         "standardised columns", function, x.shape[1], digest({"mean": mean, "std": std}, facts)
     )
 

@@ -126,7 +126,7 @@ def quantile(x: Entry, y: Entry) -> float:
 
 
 def half_width(entry: Entry) -> float:
-    """Half of the mean's 95 % interval: Student's t over seeds, the normal law's for a run's own error."""
+    """Half of the mean's 95 % interval: Student's t over seeds, normal for a run's own error."""
     freedom = entry.seeds - 1 if entry.seeds > 1 else math.inf
     return entry.stderr * float(student_t.ppf(0.5 + CONFIDENCE / 2, freedom))
 

@@ -50,7 +50,7 @@ class MethodVariant:
                 )
         if method_class(self.method).conditional:
             raise ValueError(
-                f"{self.method} samples only given something, so it cannot be compared with laws of x"
+                f"{self.method} samples only given something, so it is not compared with models of x"
             )
 
 

@@ -7,18 +7,18 @@ from gibbsian.methods.super_resolution.method import (
     Inference as Inference,
     SuperResolution as SuperResolution,
 )
-from gibbsian.methods.super_resolution.scattering import Scattering
+from gibbsian.methods.super_resolution.scattering import ScatteringStatistics
 from gibbsian.methods.super_resolution.upsamplers import (
     SRCNN,
     Identity,
     StatisticsPredictor,
-    SubPixel,
+    SubPixelUpsampler,
 )
 
 __all__ = [
     "SRCNN",
     "Identity",
-    "Scattering",
+    "ScatteringStatistics",
     "StatisticsPredictor",
-    "SubPixel",
+    "SubPixelUpsampler",
 ]

@@ -9,20 +9,20 @@ from typing import Any
 from gibbsian.core import DataSpace
 from gibbsian.core.roles import Role, Setting, an_observation, what_it_sees
 from gibbsian.methods.super_resolution.completion import check_picture
-from gibbsian.methods.super_resolution.scattering import Scattering
+from gibbsian.methods.super_resolution.scattering import ScatteringStatistics
 from gibbsian.methods.super_resolution.upsamplers import (
     SRCNN,
     Identity,
     StatisticsPredictor,
-    SubPixel,
+    SubPixelUpsampler,
     statistics_space,
 )
 from gibbsian.networks.pretrained import SqueezeNet
 
 
 def small_picture(setting: Setting) -> DataSpace:
-    """An image ``factor`` times smaller than the data's."""
-    factor: int = setting.options["factor"]
+    """An image ``upscaling_factor`` times smaller than the data's."""
+    factor: int = setting.options["upscaling_factor"]
     check_picture(setting.space.shape, factor)
     channels, height, width = setting.space.shape
     return dataclasses.replace(setting.space, shape=(channels, height // factor, width // factor))
@@ -34,13 +34,13 @@ def maps_of_statistics(setting: Setting) -> DataSpace:
 
 
 def same_factor(options: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The upsampler enlarges by the method's ``factor``."""
-    return {"factor": options["factor"]}
+    """The upsampler enlarges by the method's ``upscaling_factor``."""
+    return {"upscaling_factor": options["upscaling_factor"]}
 
 
 UPSAMPLER = Role(
     "subpixel",
-    {"subpixel": SubPixel, "srcnn": SRCNN},
+    {"subpixel": SubPixelUpsampler, "srcnn": SRCNN},
     sees=small_picture,
     returns=an_observation,
     demands=same_factor,
@@ -48,7 +48,7 @@ UPSAMPLER = Role(
 """From small images to large ones."""
 SUFFICIENT_STATISTICS = Role(
     "scattering",
-    {"scattering": Scattering, "squeezenet": SqueezeNet, "identity": Identity},
+    {"scattering": ScatteringStatistics, "squeezenet": SqueezeNet, "identity": Identity},
     returns=None,
 )
 """From images to maps of any number and size, which ``maps_of_statistics`` looks at."""

@@ -42,15 +42,15 @@ class SuperResolution(TrainingMethod):
     then needs its margin) or Langevin samples (the honest gradient, as far as the chains mix).
 
     Args:
-        factor: how much larger y is than x in each direction.
-        inference_method: what a sample is: the end of a descent from the point estimate or of a
+        upscaling_factor: how much larger y is than x in each direction.
+        upscaling_method: what a sample is: the end of a descent from the point estimate or of a
             Langevin chain started there, the point estimate itself, or the variational baseline
             argmin 1/2 |U(y) - x|^2 + total_variation_weight |grad y|_1, which needs no training.
-        inference_steps: of the descent, the chain or the variational baseline.
-        inference_step_size: h of the descent at first (it adapts) and of Langevin, y' = y - h grad E +
+        upscaling_steps: of the descent, the chain or the variational baseline.
+        upscaling_step_size: h of the descent at first (it adapts) and of Langevin, y' = y - h grad E +
             noise, of samples and of negatives; a chain on photographs wants 1e-6, less than the squared
             errors of the statistics.
-        inference_start_noise: standard deviation of what is added to the point estimate before the
+        upscaling_start_noise: standard deviation of what is added to the point estimate before the
             descent, so that samples differ.
         total_variation_weight: of the total variation of y in the inference, against textures of one
             pixel.
@@ -84,11 +84,11 @@ class SuperResolution(TrainingMethod):
         sufficient_statistics_predictor: nn.Module,
         measure: Measure | Undefined,
         *,
-        factor: Factor = 2,
-        inference_method: Inference = "descent",
-        inference_steps: int = 50,
-        inference_step_size: float = 1e-5,
-        inference_start_noise: float = 0.02,
+        upscaling_factor: Factor = 2,
+        upscaling_method: Inference = "descent",
+        upscaling_steps: int = 50,
+        upscaling_step_size: float = 1e-5,
+        upscaling_start_noise: float = 0.02,
         total_variation_weight: float = 0.0,
         downscaling_consistency_weight: float = 0.0,
         fine_tune_start_round: int = 0,
@@ -100,24 +100,24 @@ class SuperResolution(TrainingMethod):
         shape = tuple(measure.shape)
         why = "the model is of a large image given a small one; see energy_given"
         super().__init__(Undefined(shape, why))
-        if factor not in get_args(Factor):
-            raise ValueError(f"factor must be 2, 3 or 4, not {factor}")
-        check_picture(shape, factor)
+        if upscaling_factor not in get_args(Factor):
+            raise ValueError(f"upscaling_factor must be 2, 3 or 4, not {upscaling_factor}")
+        check_picture(shape, upscaling_factor)
         check_choice("negative_sampler", negative_sampler, get_args(Negative))
         check_at_least("negative_steps", negative_steps, 1)
         check_at_least("fine_tune_start_round", fine_tune_start_round, 0)
-        check_positive("inference_step_size", inference_step_size)
+        check_positive("upscaling_step_size", upscaling_step_size)
         check_positive("margin", margin)
-        check_weight("inference_start_noise", inference_start_noise)
+        check_weight("upscaling_start_noise", upscaling_start_noise)
         check_weight("total_variation_weight", total_variation_weight)
         check_weight("downscaling_consistency_weight", downscaling_consistency_weight)
         check_weight("l2_to_initial_statistics", l2_to_initial_statistics)
         self.upsampler = upsampler
         self.sufficient_statistics = sufficient_statistics
         self.sufficient_statistics_predictor = sufficient_statistics_predictor
-        self.factor = factor
-        self.inference_step_size = inference_step_size
-        self.inference_start_noise = inference_start_noise
+        self.upscaling_factor = upscaling_factor
+        self.upscaling_step_size = upscaling_step_size
+        self.upscaling_start_noise = upscaling_start_noise
         self.total_variation_weight = total_variation_weight
         self.downscaling_consistency_weight = downscaling_consistency_weight
         self.fine_tune_start_round = fine_tune_start_round
@@ -125,7 +125,7 @@ class SuperResolution(TrainingMethod):
         self.negative_steps = negative_steps
         self.margin = margin
         self.l2_to_initial_statistics = l2_to_initial_statistics
-        self.adjust(inference_method, inference_steps)
+        self.adjust(upscaling_method, upscaling_steps)
         with torch.no_grad():
             maps = call_frozen(sufficient_statistics, torch.zeros(1, *shape)).shape[1]
         self.register_buffer("squares", torch.ones(maps, 1, 1))
@@ -134,19 +134,19 @@ class SuperResolution(TrainingMethod):
             self.register_buffer(f"start_{number}", theta.detach().clone())
 
     def adjust(
-        self, inference_method: Inference | None = None, inference_steps: int | None = None
+        self, upscaling_method: Inference | None = None, upscaling_steps: int | None = None
     ) -> None:
         """Infer in another way from now on, or for another number of steps; None leaves it as it is."""
-        if inference_method is not None:
-            check_choice("inference_method", inference_method, get_args(Inference))
-            if inference_method == "variational" and self.total_variation_weight == 0:
+        if upscaling_method is not None:
+            check_choice("upscaling_method", upscaling_method, get_args(Inference))
+            if upscaling_method == "variational" and self.total_variation_weight == 0:
                 raise ValueError(
                     "the variational inference needs a total_variation_weight above 0, such as 0.01"
                 )
-            self.inference_method: Inference = inference_method
-        if inference_steps is not None:
-            check_at_least("inference_steps", inference_steps, 1)
-            self.inference_steps = inference_steps
+            self.upscaling_method: Inference = upscaling_method
+        if upscaling_steps is not None:
+            check_at_least("upscaling_steps", upscaling_steps, 1)
+            self.upscaling_steps = upscaling_steps
 
     @property
     def scale(self) -> Tensor:
@@ -156,7 +156,7 @@ class SuperResolution(TrainingMethod):
     def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[PlayerUpdate]:
         """Upsampler and predictor on one batch; once fine-tuning, statistics and predictor."""
         y = next(data).x
-        x = downscale(y, self.factor)
+        x = downscale(y, self.upscaling_factor)
         if self.fine_tune_start_round == 0 or index < self.fine_tune_start_round:
             yield PlayerUpdate("upsampler", self.upsampler_loss, (x, y))
             self.measure_errors(x, y, index)
@@ -239,7 +239,7 @@ class SuperResolution(TrainingMethod):
             x,
             self.predicted(x),
             self.scale,
-            self.factor,
+            self.upscaling_factor,
             self.total_variation_weight,
             self.downscaling_consistency_weight,
         )
@@ -249,7 +249,7 @@ class SuperResolution(TrainingMethod):
         """The point estimate and noise, within the box, ``[B, C, f h, f w]``."""
         y = call_frozen(self.upsampler, x)
         noise = torch.randn(y.shape, generator=rng, device=y.device, dtype=y.dtype)
-        return (y + self.inference_start_noise * noise).clamp(*BOX)
+        return (y + self.upscaling_start_noise * noise).clamp(*BOX)
 
     def negatives(self, x: Tensor, index: int, rng: Generator) -> Tensor:
         """y_model ``[B, C, f h, f w]``; NonFiniteError where the energy is NaN or infinite."""
@@ -266,22 +266,22 @@ class SuperResolution(TrainingMethod):
     ) -> Tensor:
         """Where the descent or the Langevin chain from ``start`` ends, ``[B, C, f h, f w]``."""
         if how == "descent":
-            return descend(energy, start, steps, self.inference_step_size, BOX)
-        chain = ula(energy, self.inference_step_size, box=BOX)
+            return descend(energy, start, steps, self.upscaling_step_size, BOX)
+        chain = ula(energy, self.upscaling_step_size, box=BOX)
         return run_chains(chain, start, steps, rng, keep="last").state.x
 
     @torch.no_grad()
     def complete(self, x: Tensor, rng: Generator) -> Tensor:
         """One y for each row of ``x [B, C, h, w]``, of any size, ``[B, C, f h, f w]``."""
-        if self.inference_method == "variational":
+        if self.upscaling_method == "variational":
             return variational_inverse(
-                x, self.factor, self.total_variation_weight, self.inference_steps, BOX
+                x, self.upscaling_factor, self.total_variation_weight, self.upscaling_steps, BOX
             )
-        if self.inference_method == "point":
+        if self.upscaling_method == "point":
             return call_frozen(self.upsampler, x).clamp(*BOX)
         energy = self.energy_given(x)
         return self.inferred(
-            energy, self.start(x, rng), self.inference_method, self.inference_steps, rng
+            energy, self.start(x, rng), self.upscaling_method, self.upscaling_steps, rng
         )
 
     @torch.no_grad()

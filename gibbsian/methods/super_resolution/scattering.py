@@ -63,7 +63,7 @@ def filtered(x: Tensor, kernel: Tensor, stride: int) -> Tensor:
     return found.reshape(batch, channels * len(kernel), *found.shape[2:])
 
 
-class Scattering(nn.Module):
+class ScatteringStatistics(nn.Module):
     """S y = [y*phi, |y*psi_j,l|*phi, ||y*psi_j,l|*psi_j',l'|*phi with j' > j], subsampled by 2^J.
 
     ``scales`` J, ``orientations`` L, ``order`` 1 or 2; for each of C channels 1 + J L maps, and

@@ -19,7 +19,7 @@ def convolution(before: int, after: int, size: int) -> nn.Conv2d:
     return nn.Conv2d(before, after, size, padding=size // 2, padding_mode="replicate")
 
 
-class SubPixel(nn.Module):
+class SubPixelUpsampler(nn.Module):
     """Bicubic interpolation plus a correction made at low resolution and shuffled into pixels.
 
     Convolutions 5-3-3 with ``channels``, half as many, and C f^2 channels (Shi et al. 2016); the
@@ -27,7 +27,7 @@ class SubPixel(nn.Module):
     ``[B, C, h, w] -> [B, C, f h, f w]``.
 
     Args:
-        factor: f, how much larger the images become.
+        upscaling_factor: f, how much larger the images become.
         channels: channels of the first convolution.
         activation: non-linearity.
     """
@@ -36,30 +36,30 @@ class SubPixel(nn.Module):
         self,
         space: DataSpace,
         *,
-        factor: int = 2,
+        upscaling_factor: int = 2,
         channels: int = 32,
         activation: Activation = "silu",
     ):
         super().__init__()
-        check_counts(factor=factor, channels=channels)
+        check_counts(upscaling_factor=upscaling_factor, channels=channels)
         planes = image_shape(space)[0]
-        self.factor = factor
+        self.upscaling_factor = upscaling_factor
         wide, narrow = channels, max(1, channels // 2)
-        last = convolution(narrow, planes * self.factor**2, 3)
+        last = convolution(narrow, planes * self.upscaling_factor**2, 3)
         self.layers = nn.Sequential(
             convolution(planes, wide, 5),
             activate(activation),
             convolution(wide, narrow, 3),
             activate(activation),
             last,
-            nn.PixelShuffle(self.factor),
+            nn.PixelShuffle(self.upscaling_factor),
         )
         he(self.layers)
         nn.init.zeros_(last.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, C, h, w] -> [B, C, f h, f w]``."""
-        return upscale(x, self.factor) + self.layers(x)
+        return upscale(x, self.upscaling_factor) + self.layers(x)
 
 
 class SRCNN(nn.Module):
@@ -69,15 +69,15 @@ class SRCNN(nn.Module):
     connection, so that it must learn the image itself. ``[B, C, h, w] -> [B, C, f h, f w]``.
 
     Args:
-        factor: f, how much larger the images become.
+        upscaling_factor: f, how much larger the images become.
         channels: channels of the first convolution.
     """
 
-    def __init__(self, space: DataSpace, *, factor: int = 2, channels: int = 32):
+    def __init__(self, space: DataSpace, *, upscaling_factor: int = 2, channels: int = 32):
         super().__init__()
-        check_counts(factor=factor, channels=channels)
+        check_counts(upscaling_factor=upscaling_factor, channels=channels)
         planes = image_shape(space)[0]
-        self.factor = factor
+        self.upscaling_factor = upscaling_factor
         wide, narrow = channels, max(1, channels // 2)
         self.layers = nn.Sequential(
             convolution(planes, wide, 9),
@@ -90,7 +90,7 @@ class SRCNN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, C, h, w] -> [B, C, f h, f w]``."""
-        y: Tensor = self.layers(upscale(x, self.factor))
+        y: Tensor = self.layers(upscale(x, self.upscaling_factor))
         return y
 
 
@@ -151,7 +151,7 @@ def statistics_space(network: nn.Module, space: DataSpace) -> DataSpace:
     if not isinstance(found, Tensor) or found.ndim != 4 or len(found) != 1:
         what = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
         raise ValueError(
-            "the statistics network must map images [B, C, H, W] to maps [B, K, h, w]; it made "
+            "the network of sufficient statistics must map images [B, C, H, W] to maps [B, K, h, w]; it made "
             f"{what} of one image (a vector of statistics is K maps of 1x1)"
         )
     return DataSpace(tuple(found.shape[1:]), "image")
