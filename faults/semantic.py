@@ -223,14 +223,14 @@ FAULTS = [
     ),
     Fault(
         "gibbsian/methods/gan.py",
-        "value + self.gradient_penalty * penalty",
-        "value - self.gradient_penalty * penalty",
+        "value + self.gradient_penalty_weight * penalty",
+        "value - self.gradient_penalty_weight * penalty",
         ("tests/methods/test_gan.py::test_wasserstein_penalty_of_a_linear_critic",),
     ),
     Fault(
         "gibbsian/methods/gan.py",
-        "value + 0.5 * self.r1_penalty",
-        "value - 0.5 * self.r1_penalty",
+        "value + 0.5 * self.r1_penalty_weight",
+        "value - 0.5 * self.r1_penalty_weight",
         ("tests/methods/test_gan.py::test_r1_is_taken_at_the_data",),
     ),
     Fault(
@@ -317,8 +317,8 @@ FAULTS = [
     ),
     Fault(
         "gibbsian/methods/smoothness.py",
-        "value + self.gradient_penalty * slopes",
-        "value - self.gradient_penalty * slopes",
+        "value + self.gradient_penalty_weight * slopes",
+        "value - self.gradient_penalty_weight * slopes",
         ("tests/methods/test_gebm.py::test_penalties",),
     ),
     Fault(
@@ -414,8 +414,8 @@ FAULTS = [
     ),
     Fault(
         "gibbsian/methods/gan.py",
-        "value + self.gradient_penalty * penalty",
-        "value + self.gradient_penalty * penalty.detach()",
+        "value + self.gradient_penalty_weight * penalty",
+        "value + self.gradient_penalty_weight * penalty.detach()",
         ("tests/methods/test_gan.py::test_wasserstein_penalty_of_a_linear_critic",),
     ),
     Fault(

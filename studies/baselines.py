@@ -46,8 +46,8 @@ def contestants() -> dict[str, Callable[[str], Config]]:
         "Wasserstein GAN (penalty)": lambda name: replace(
             default_config("gan", name),
             loss="wasserstein",
-            gradient_penalty=0.1,
-            r1_penalty=0.0,
+            gradient_penalty_weight=0.1,
+            r1_penalty_weight=0.0,
             critic_steps=3,
         ),
     }

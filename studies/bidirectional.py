@@ -102,8 +102,8 @@ def pairings(name: str) -> dict[str, Config]:
         "Wasserstein GAN": replace(
             default_config("gan", name),
             loss="wasserstein",
-            gradient_penalty=0.1,
-            r1_penalty=0.0,
+            gradient_penalty_weight=0.1,
+            r1_penalty_weight=0.0,
             critic_steps=3,
             **nets,
         ),

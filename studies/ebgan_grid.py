@@ -97,7 +97,7 @@ def configuration(family: str, number: int) -> Config:
             f"{side}_optimizer": plain | {"name": theirs},
         },
         **(
-            {"r1_penalty": 0.0}
+            {"r1_penalty_weight": 0.0}
             if side == "critic"
             else {"margin": MARGIN, "pull_away": pull(family)}
         ),

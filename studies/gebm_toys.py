@@ -114,7 +114,7 @@ def surface(seed: int, quick: bool) -> Result:
         latent_dim=3,
         train_base=False,
         energy_steps=1,
-        gradient_penalty=1e-3,
+        gradient_penalty_weight=1e-3,
         energy={"fourier_features": 0},
     )
     config = replace(config, training={"batch": 1_000})

@@ -50,7 +50,7 @@ FEW, MANY = range(3), range(5)
 def mixture(components: int) -> dict[str, Any]:
     """Options of a student that is a mixture of Gaussians."""
     net = {"name": "mixture", "components": components}
-    return {"student": net, "student_lr": 1e-2, "gan_loss_weight": 1.0}
+    return {"student": net, "unrolled_student_lr": 1e-2, "gan_loss_weight": 1.0}
 
 
 Configure = Callable[[str], Config]
@@ -74,7 +74,13 @@ def contestants() -> dict[str, tuple[Configure, Sequence[int]]]:
         "unrolled GAN, 10": (varied(gan, unroll_steps=10), FEW),
         "PacGAN, 2": (varied(gan, packing=2), FEW),
         "Wasserstein GAN": (
-            varied(gan, loss="wasserstein", gradient_penalty=0.1, r1_penalty=0.0, critic_steps=3),
+            varied(
+                gan,
+                loss="wasserstein",
+                gradient_penalty_weight=0.1,
+                r1_penalty_weight=0.0,
+                critic_steps=3,
+            ),
             FEW,
         ),
         "VGAN": (partial(default_config, "vgan"), FEW),
@@ -138,7 +144,9 @@ def cells(quick: bool) -> dict[str, Callable[[], Result]]:
     aims = {
         "GAN": default_config("gan", "grid100"),
         "LBT-GAN, mixture of 200": replace(fine, **mixture(200)),
-        "LBT-GAN, flow": replace(fine, student={"name": "flow", "width": 64}, student_lr=1e-3),
+        "LBT-GAN, flow": replace(
+            fine, student={"name": "flow", "width": 64}, unrolled_student_lr=1e-3
+        ),
     }
     for method, config in aims.items():
         runs[f"{method} / grid100 / 0"] = partial(measured, config, 0, quick, LONG)

@@ -65,8 +65,8 @@ def contestants(name: str) -> dict[str, tuple[Config, int]]:
             replace(
                 adversarial,
                 loss="wasserstein",
-                gradient_penalty=10.0,
-                r1_penalty=0.0,
+                gradient_penalty_weight=10.0,
+                r1_penalty_weight=0.0,
                 critic_steps=3,
                 critic=CHANNELS,
                 **nets,

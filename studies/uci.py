@@ -118,7 +118,7 @@ def through_base(energy: FlowEnergy, watch: Watch, objective: str, seed: int) ->
         energy_objective=objective,
         base_distribution="proposal",
         base_samples_per_row=5,
-        gradient_penalty=0.0,
+        gradient_penalty_weight=0.0,
         parameter_l2=1e-4,
     )
     data = datasets.from_array(watch.rows["train"], scaling="none")

@@ -71,9 +71,9 @@ def test_refining_chains_go_to_a_file_that_arviz_opens(tmp_path, capsys):
         *words,
         "--refine",
         "mala",
-        "--step-size-decay",
+        "--mcmc-step-size-decay",
         "0.1",
-        "--step-size-decay-every",
+        "--mcmc-steps-per-decay",
         "20",
     ]
     assert main([*refined, "--chains-file", str(file)]) == 0

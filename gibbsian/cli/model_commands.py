@@ -59,12 +59,12 @@ class Sample:
         refine: improve the samples by Markov chains: in the generator's latent space where the
             method declares a target there, otherwise in data space.
         mcmc_steps: steps of each chain.
-        step_size: of the chains; mala and hmc find their own if none is given.
+        mcmc_step_size: of the chains; mala and hmc find their own if none is given.
         inverse_temperature: above 1 is colder than the model.
         friction: of the underdamped kernel.
-        step_size_decay: what the step size is multiplied by every ``step_size_decay_every`` steps; 1
+        mcmc_step_size_decay: what the step size is multiplied by every ``mcmc_steps_per_decay`` steps; 1
             keeps it.
-        step_size_decay_every: steps between two such cuts.
+        mcmc_steps_per_decay: steps between two such cuts.
         chains_file: also write the refining chains, about 100 draws of each with acceptance and divergences,
             to this .nc file, which ArviZ opens.
         device: where to compute.
@@ -81,11 +81,11 @@ class Sample:
     latent_traversal: int | None = None
     refine: KernelName | None = None
     mcmc_steps: int = 1_000
-    step_size: float | None = None
+    mcmc_step_size: float | None = None
     inverse_temperature: float = 1.0
     friction: float = 1.0
-    step_size_decay: float = 1.0
-    step_size_decay_every: int = 200
+    mcmc_step_size_decay: float = 1.0
+    mcmc_steps_per_decay: int = 200
     chains_file: Path | None = None
     device: str = "auto"
     trust_code: bool = False
@@ -95,8 +95,8 @@ def sample(arguments: list[str]) -> int:
     """Draw from a trained model: `sample RUN -n 64 --output samples.png`."""
     args = parse(Sample, arguments, "sample")
     check_output(args.output, (".png", ".npz", ".npy", ".csv"))
-    if args.step_size is not None and not 0 < args.step_size < math.inf:
-        raise ValueError(f"--step-size must be positive, not {args.step_size}")
+    if args.mcmc_step_size is not None and not 0 < args.mcmc_step_size < math.inf:
+        raise ValueError(f"--mcmc-step-size must be positive, not {args.mcmc_step_size}")
     if args.chains_file is not None:
         check_output(args.chains_file, (".nc",), "--chains-file")
         if args.refine is None:
@@ -132,11 +132,11 @@ def sample(arguments: list[str]) -> int:
             args.refine,
             args.mcmc_steps,
             seed=args.seed,
-            step_size=args.step_size,
+            step_size=args.mcmc_step_size,
             inverse_temperature=args.inverse_temperature,
             friction=args.friction,
-            decay=args.step_size_decay,
-            decay_every=args.step_size_decay_every,
+            decay=args.mcmc_step_size_decay,
+            decay_every=args.mcmc_steps_per_decay,
             progress=True,
         )
         say(str(chains))

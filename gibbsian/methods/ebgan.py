@@ -64,7 +64,7 @@ class EBGAN(TrainingMethod):
     Args:
         margin: m, on the energy's scale: an auto-encoder's norm, not a mean square. Too small
             drops modes, too large is unstable.
-        margin_decay: rounds over which m falls linearly to 0, where the generator stops and the
+        margin_decay_rounds: rounds over which m falls linearly to 0, where the generator stops and the
             energy learns the data alone; 0 keeps m.
         pull_away: weight of the pulling-away term of the samples' codes in the generator's loss;
             the paper's EBGAN-PT has 0.1.
@@ -93,7 +93,7 @@ class EBGAN(TrainingMethod):
         measure: Measure | Undefined,
         *,
         margin: float = 10.0,
-        margin_decay: int = 0,
+        margin_decay_rounds: int = 0,
         pull_away: float = 0.0,
         denoising_noise_std: float = 0.0,
         num_labelled_rows: int = 0,
@@ -102,7 +102,7 @@ class EBGAN(TrainingMethod):
         why = "an EBGAN's energy separates data from samples; it is not minus a log-density"
         super().__init__(Undefined(measure.shape, why))
         check_positive("margin", margin)
-        check_at_least("margin_decay", margin_decay, 0)
+        check_at_least("margin_decay_rounds", margin_decay_rounds, 0)
         check_weight("pull_away", pull_away)
         check_weight("denoising_noise_std", denoising_noise_std)
         if pull_away > 0 and not hasattr(energy, "encoder"):
@@ -126,7 +126,7 @@ class EBGAN(TrainingMethod):
         self.generator = generator
         self.prior = prior
         self.margin = margin
-        self.margin_decay = margin_decay
+        self.margin_decay_rounds = margin_decay_rounds
         self.pull_away = pull_away
         self.denoising_noise_std = denoising_noise_std
         self.class_loss_weight = class_loss_weight
@@ -134,9 +134,9 @@ class EBGAN(TrainingMethod):
 
     def margin_at(self, index: int) -> float:
         """m in round ``index``."""
-        if self.margin_decay == 0:
+        if self.margin_decay_rounds == 0:
             return self.margin
-        return self.margin * max(0.0, 1.0 - index / self.margin_decay)
+        return self.margin * max(0.0, 1.0 - index / self.margin_decay_rounds)
 
     def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[PlayerUpdate]:
         """One step of the energy, then one of the generator as long as the margin is not 0."""

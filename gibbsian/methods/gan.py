@@ -61,9 +61,9 @@ class GAN(TrainingMethod):
     Args:
         loss: minimax and non-saturating (Goodfellow et al. 2014) or wasserstein (Arjovsky et al.
             2017).
-        gradient_penalty: weight of (|grad f| - 1)^2 between data and samples, wasserstein only (Gulrajani
-            et al. 2017).
-        r1_penalty: weight of |grad f|^2 / 2 at the data, any loss (Mescheder et al. 2018).
+        gradient_penalty_weight: weight of (|grad f| - 1)^2 between data and samples, wasserstein
+            only (Gulrajani et al. 2017).
+        r1_penalty_weight: weight of |grad f|^2 / 2 at the data, any loss (Mescheder et al. 2018).
         critic_steps: critic steps per generator step, each on fresh data; wasserstein needs more
             than one, usually 5.
         packing: m, observations that the critic judges together, all data or all samples (PacGAN,
@@ -91,8 +91,8 @@ class GAN(TrainingMethod):
         measure: Measure | Undefined,
         *,
         loss: Literal["minimax", "non-saturating", "wasserstein"] = "non-saturating",
-        gradient_penalty: float = 10.0,
-        r1_penalty: float = 0.0,
+        gradient_penalty_weight: float = 10.0,
+        r1_penalty_weight: float = 0.0,
         critic_steps: int = 1,
         packing: int = 1,
         unroll_steps: int = 0,
@@ -100,8 +100,8 @@ class GAN(TrainingMethod):
     ):
         super().__init__(measure)
         check_choice("loss", loss, GAMES)
-        check_weight("gradient_penalty", gradient_penalty)
-        check_weight("r1_penalty", r1_penalty)
+        check_weight("gradient_penalty_weight", gradient_penalty_weight)
+        check_weight("r1_penalty_weight", r1_penalty_weight)
         check_at_least("critic_steps", critic_steps, 1)
         check_at_least("packing", packing, 1)
         check_at_least("unroll_steps", unroll_steps, 0)
@@ -110,8 +110,8 @@ class GAN(TrainingMethod):
         self.generator = generator
         self.prior = prior
         self.game = GAMES[loss]
-        self.gradient_penalty = 0.0 if self.game.logits else gradient_penalty
-        self.r1_penalty = r1_penalty
+        self.gradient_penalty_weight = 0.0 if self.game.logits else gradient_penalty_weight
+        self.r1_penalty_weight = r1_penalty_weight
         self.critic_steps = critic_steps
         self.packing = packing
         self.unroll_steps = unroll_steps
@@ -170,12 +170,12 @@ class GAN(TrainingMethod):
         f_data, f_model = f(x), f(x_model)
         value = self.game.critic(f_data, f_model)
         logs = {"f_data": f_data.detach().mean(), "f_model": f_model.detach().mean()}
-        if self.gradient_penalty > 0:
+        if self.gradient_penalty_weight > 0:
             penalty = one_centred_penalty(f, x, x_model, mix)
-            value = value + self.gradient_penalty * penalty
+            value = value + self.gradient_penalty_weight * penalty
             logs["penalty"] = penalty.detach()
-        if self.r1_penalty > 0:
-            value = value + 0.5 * self.r1_penalty * zero_centred_penalty(f, x)
+        if self.r1_penalty_weight > 0:
+            value = value + 0.5 * self.r1_penalty_weight * zero_centred_penalty(f, x)
         return Loss(value, logs)
 
     def generator_loss(self, z: Tensor) -> Loss:

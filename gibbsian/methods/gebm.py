@@ -54,8 +54,8 @@ class GEBM(TrainingMethod):
             g / (1 - g) of A's; none leaves them.
         energy_floor: energies are not let below minus this, where they have no gradient either; 0 for
             none.
-        gradient_penalty: weight of mean |grad E|^2 between data and base samples.
-        unit_gradient_penalty: weight of mean (|grad E| - 1)^2 there.
+        gradient_penalty_weight: weight of mean |grad E|^2 between data and base samples.
+        unit_gradient_penalty_weight: weight of mean (|grad E| - 1)^2 there.
         parameter_l2: weight of the mean square of the energy's parameters.
     """
 
@@ -87,8 +87,8 @@ class GEBM(TrainingMethod):
         log_z_init_batches: int = 100,
         parameter_gradient_transform: Literal["bounded", "none"] = "bounded",
         energy_floor: float = 0.0,
-        gradient_penalty: float = 0.1,
-        unit_gradient_penalty: float = 0.0,
+        gradient_penalty_weight: float = 0.1,
+        unit_gradient_penalty_weight: float = 0.0,
         parameter_l2: float = 0.0,
     ):
         check_choice("energy_objective", energy_objective, ("kale", "donsker-varadhan"))
@@ -132,7 +132,9 @@ class GEBM(TrainingMethod):
             bounded if parameter_gradient_transform == "bounded" else None
         )
         self.energy_floor = energy_floor
-        self.smoothness = Smoothness(gradient_penalty, unit_gradient_penalty, parameter_l2)
+        self.smoothness = Smoothness(
+            gradient_penalty_weight, unit_gradient_penalty_weight, parameter_l2
+        )
         if not has_trainable(energy):
             raise ValueError("the energy has no parameters that can be trained")
         if train_base and not has_trainable(generator):

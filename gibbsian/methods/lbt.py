@@ -54,7 +54,7 @@ class LearningByTeaching(TrainingMethod):
     Args:
         unroll_steps: K, student steps that the generator looks ahead.
         student_steps_per_unroll_step: n, the student is trained by n K steps per round.
-        student_lr: rate of the student's Adam where the generator looks ahead.
+        unrolled_student_lr: rate of the student's Adam where the generator looks ahead.
         student_lr_multiplier: the student is trained at this many times that rate.
         adam_eps_inside_root: Adam's step a m / sqrt(v + eps) as in the authors' code, otherwise the
             usual a m / (sqrt(v) + eps).
@@ -63,7 +63,7 @@ class LearningByTeaching(TrainingMethod):
         conjugate_gradient_steps: of the conjugate gradients, implicit only.
         hessian_damping: added to the student's Hessian, implicit only.
         gan_loss_weight: lambda, of the generator's non-saturating GAN loss; 0 is LBT alone.
-        r1_penalty: weight of |grad f|^2 / 2 of the critic at the data (Mescheder et al. 2018).
+        r1_penalty_weight: weight of |grad f|^2 / 2 of the critic at the data (Mescheder et al. 2018).
         gan_warmup_rounds: at the start, in which the GAN is trained alone.
         unroll_checkpoint_every: s, keep only every s-th of the K steps and make the others again in the
             backward pass: less memory, more time; 0 keeps all.
@@ -92,14 +92,14 @@ class LearningByTeaching(TrainingMethod):
         *,
         unroll_steps: int = 5,
         student_steps_per_unroll_step: int = 2,
-        student_lr: float = 1e-4,
+        unrolled_student_lr: float = 1e-4,
         student_lr_multiplier: float = 3.0,
         adam_eps_inside_root: bool = True,
         hypergradient: Literal["unrolled", "implicit"] = "unrolled",
         conjugate_gradient_steps: int = 10,
         hessian_damping: float = 1.0,
         gan_loss_weight: float = 0.1,
-        r1_penalty: float = 0.0,
+        r1_penalty_weight: float = 0.0,
         gan_warmup_rounds: int = 0,
         unroll_checkpoint_every: int = 0,
     ):
@@ -112,12 +112,12 @@ class LearningByTeaching(TrainingMethod):
             ("unroll_checkpoint_every", unroll_checkpoint_every, 0),
         ):
             check_at_least(name, count, least)
-        check_positive("student_lr", student_lr)
+        check_positive("unrolled_student_lr", unrolled_student_lr)
         check_positive("student_lr_multiplier", student_lr_multiplier)
         check_choice("hypergradient", hypergradient, ("unrolled", "implicit"))
         check_weight("hessian_damping", hessian_damping)
         check_weight("gan_loss_weight", gan_loss_weight)
-        check_weight("r1_penalty", r1_penalty)
+        check_weight("r1_penalty_weight", r1_penalty_weight)
         if gan_warmup_rounds > 0 and gan_loss_weight == 0:
             raise ValueError(
                 "gan_warmup_rounds train the GAN alone; give gan_loss_weight, or gan_warmup_rounds 0"
@@ -128,15 +128,15 @@ class LearningByTeaching(TrainingMethod):
         self.prior = prior
         self.unroll_steps = unroll_steps
         self.student_steps_per_unroll_step = student_steps_per_unroll_step
-        self.ahead = Adam(student_lr, adam_eps_inside_root=adam_eps_inside_root)
+        self.ahead = Adam(unrolled_student_lr, adam_eps_inside_root=adam_eps_inside_root)
         self.committed = Adam(
-            student_lr_multiplier * student_lr, adam_eps_inside_root=adam_eps_inside_root
+            student_lr_multiplier * unrolled_student_lr, adam_eps_inside_root=adam_eps_inside_root
         )
         self.hypergradient = hypergradient
         self.conjugate_gradient_steps = conjugate_gradient_steps
         self.hessian_damping = hessian_damping
         self.gan_loss_weight = gan_loss_weight
-        self.r1_penalty = r1_penalty
+        self.r1_penalty_weight = r1_penalty_weight
         self.gan_warmup_rounds = gan_warmup_rounds
         self.unroll_checkpoint_every = unroll_checkpoint_every
         self.noise = cast("Student", student).noise
@@ -177,11 +177,11 @@ class LearningByTeaching(TrainingMethod):
         return Loss(-check_energy(self.student(x_model, noise), len(z)).mean())
 
     def critic_loss(self, x: Tensor, z: Tensor) -> Loss:
-        """The cross-entropy of logits f, plus half of r1_penalty times the penalty at the data."""
+        """The cross-entropy of logits f, plus half of r1_penalty_weight times the penalty at the data."""
         x_model = call_frozen(self.generator, z).detach()
         value = cross_entropy(self.values(x), self.values(x_model))
-        if self.r1_penalty > 0:
-            value = value + 0.5 * self.r1_penalty * zero_centred_penalty(self.values, x)
+        if self.r1_penalty_weight > 0:
+            value = value + 0.5 * self.r1_penalty_weight * zero_centred_penalty(self.values, x)
         return Loss(value)
 
     def values(self, x: Tensor) -> Tensor:

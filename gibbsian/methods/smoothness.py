@@ -22,12 +22,12 @@ class Smoothness:
     common Lipschitz constant (Arbel, Zhou, Gretton 2021, section 3.1).
     """
 
-    gradient_penalty: float
-    unit_gradient_penalty: float
+    gradient_penalty_weight: float
+    unit_gradient_penalty_weight: float
     parameter_l2: float
 
     def __post_init__(self) -> None:
-        for name in ("gradient_penalty", "unit_gradient_penalty", "parameter_l2"):
+        for name in ("gradient_penalty_weight", "unit_gradient_penalty_weight", "parameter_l2"):
             check_weight(name, getattr(self, name))
 
     def __call__(
@@ -38,12 +38,14 @@ class Smoothness:
         ``x``, ``y``: ``[N, *event]``, data and base samples; ``mix [N]``: uniform.
         """
         value = x.new_zeros(())
-        if self.gradient_penalty > 0:
+        if self.gradient_penalty_weight > 0:
             a = mix.view(-1, *[1] * (x.dim() - 1))
             slopes = zero_centred_penalty(energy, a * x + (1.0 - a) * y)
-            value = value + self.gradient_penalty * slopes
-        if self.unit_gradient_penalty > 0:
-            value = value + self.unit_gradient_penalty * one_centred_penalty(energy, x, y, mix)
+            value = value + self.gradient_penalty_weight * slopes
+        if self.unit_gradient_penalty_weight > 0:
+            value = value + self.unit_gradient_penalty_weight * one_centred_penalty(
+                energy, x, y, mix
+            )
         if self.parameter_l2 > 0:
             weights = nn.utils.parameters_to_vector(network.parameters())
             value = value + self.parameter_l2 * weights.square().mean()

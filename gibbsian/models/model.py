@@ -27,6 +27,7 @@ from gibbsian.data.queries import checked
 from gibbsian.data.rows import arranged
 from gibbsian.data.schema import check_reference, space_of, transform_of
 from gibbsian.data.transforms import Transform
+from gibbsian.evaluation.log_z.effort import Amount
 from gibbsian.models.build import assemble
 from gibbsian.models.evaluation_record import Evaluation
 from gibbsian.models.hub import Hub, model_card, upload, without_folders
@@ -178,16 +179,19 @@ class Model:
         )
         return 100.0 * rank / len(self.held_out)
 
-    def log_z(self, data: Any = None, *, seed: int = 0) -> Interval | NotDefined:
+    def log_z(
+        self, data: Any = None, *, seed: int = 0, effort: Amount = "normal"
+    ) -> Interval | NotDefined:
         """log Z of the energy over its declared base, in the networks' units, from both sides.
 
         ``data [n, *event]``: rows in the user's units that show where the mass is; without them the
-        model's samples and the spread of its training data do.
+        model's samples and the spread of its training data do. ``effort``: quick, normal or high; the
+        interval is narrower for more.
         """
         from gibbsian.models import log_density  # these functions are of a Model
 
         points = None if data is None else self.to_network_units(self.to_tensor(data), seed)
-        return log_density.log_z(self, points, seed)
+        return log_density.log_z(self, points, seed, effort=effort)
 
     def log_prob(self, x: Array, *, z: Interval | NotDefined | None = None, seed: int = 0) -> Array:
         """Exact log-densities ``[n]`` of ``x [n, *event]``, in nats and the user's units.
@@ -221,19 +225,26 @@ class Model:
         sides = log_density.log_prob_bounds(self, self.to_tensor(x), z, seed, dequantise)
         return like(sides[0], x, "log_prob_lower"), like(sides[1], x, "log_prob_upper")
 
-    def evaluate(self, data: Dataset | Any, *, samples: int = 10_000, seed: int = 0) -> Evaluation:
+    def evaluate(
+        self,
+        data: Dataset | Any,
+        *,
+        samples: int = 10_000,
+        seed: int = 0,
+        effort: Amount = "normal",
+    ) -> Evaluation:
         """Every figure that exists for this model on held-out data, with its error and standing.
 
         ``data``: a Dataset, of which the test rows are measured, or rows ``[n, *event]`` that were not
         trained on, of which half are measured and half fit the plain baselines of anomaly scores.
-        ``samples``: how many to draw for coverage.
+        ``samples``: how many to draw for coverage. ``effort``: spent on log Z, quick, normal or high.
         """
         from gibbsian.models.evaluate import evaluate, held_out_data
 
         found = (
             data if isinstance(data, Dataset) else held_out_data(self, self.to_tensor(data), seed)
         )
-        return evaluate(self, found, samples, seed)
+        return evaluate(self, found, samples, seed, effort=effort)
 
     def refine(
         self, n: int, kernel: KernelName = "mala", steps: int = 1_000, **settings: Any

@@ -3,14 +3,14 @@
 Imports core only.
 """
 
-from gibbsian.report.blocks import ImageRow, Page, PageImage, Section, Table, TextBlock
+from gibbsian.report.blocks import ImageStrip, Page, PageImage, Section, Table, TextBlock
 from gibbsian.report.drawn_curves import figure_image, interval_chart
 from gibbsian.report.figures import sample_grid_image
 from gibbsian.report.pages import run_report_page
 from gibbsian.report.render import render_html, render_markdown
 
 __all__ = [
-    "ImageRow",
+    "ImageStrip",
     "Page",
     "PageImage",
     "Section",

@@ -61,7 +61,7 @@ class PageImage:
 
 
 @dataclass(frozen=True)
-class ImageRow:
+class ImageStrip:
     """Images side by side where there is room, below one caption."""
 
     items: tuple[PageImage, ...]
@@ -78,7 +78,7 @@ class Fold:
     kind: ClassVar[str] = "fold"
 
 
-Block = TextBlock | Table | ImageRow | Fold
+Block = TextBlock | Table | ImageStrip | Fold
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gibbsian.report import drawn_curves as curves, figures
-from gibbsian.report.blocks import Block, ImageRow, Page, PageImage, Section, Table, TextBlock
+from gibbsian.report.blocks import Block, ImageStrip, Page, PageImage, Section, Table, TextBlock
 from gibbsian.report.record import Record
 from gibbsian.report.settings_section import environment, settings
 
@@ -98,7 +98,7 @@ def comparison(records: Sequence[Record], labels: Sequence[str]) -> Section:
         ]
         drawn = curves.interval_chart("compared", "held-out log-likelihood, nats a row", values)
         if drawn is not None:
-            blocks.append(ImageRow((drawn,), "Lower to upper estimate, with 95 % intervals."))
+            blocks.append(ImageStrip((drawn,), "Lower to upper estimate, with 95 % intervals."))
     blocks.append(
         TextBlock(
             "log Z is in each model's own scaled units and is no measure of how good a model is."
@@ -165,7 +165,7 @@ def _results(record: Record, drawn: bool = True) -> Iterator[Block]:
     yield Table("What was measured, with errors and standing", ("quantity", "value"), rows)
     if drawn and (pictures := tuple(_intervals(record))):
         caption = "Each bar goes from the lower to the upper estimate; whiskers are 95 % intervals."
-        yield ImageRow(pictures, caption)
+        yield ImageStrip(pictures, caption)
     anomaly = _anomaly(record)
     if anomaly:
         columns = ("score", *(str(name) for name in anomaly["columns"]))
@@ -211,7 +211,7 @@ def _looks(record: Record) -> Iterator[Section]:
         ),
     ):
         if drawn:
-            yield Section(title, (ImageRow(tuple(drawn), caption),))
+            yield Section(title, (ImageStrip(tuple(drawn), caption),))
 
 
 def _training(record: Record) -> Iterator[Block]:
@@ -220,10 +220,10 @@ def _training(record: Record) -> Iterator[Block]:
         resume = f"gibbsian train --resume {shlex.quote(str(record.path))}"
         yield TextBlock("No round was logged yet. This goes on with the run:", resume)
         return
-    yield ImageRow(tuple(told), "What each player descended and logged, an image per player.")
+    yield ImageStrip(tuple(told), "What each player descended and logged, an image per player.")
     if bounds:
         caption = "On batches and training weights: the way there, not the result."
-        yield ImageRow(tuple(bounds), f"Bounds and estimates over the rounds. {caption}")
+        yield ImageStrip(tuple(bounds), f"Bounds and estimates over the rounds. {caption}")
 
 
 def _chains(record: Record) -> Iterator[Block]:
@@ -246,7 +246,7 @@ def _chains(record: Record) -> Iterator[Block]:
             yield Table(caption, names, rows)
         drawn = curves.traces(chains)
         if drawn is not None:
-            yield ImageRow((drawn,), "The least settled coordinate along the first chains.")
+            yield ImageStrip((drawn,), "The least settled coordinate along the first chains.")
 
 
 def _cell(value: float | None) -> str:

@@ -10,7 +10,16 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from gibbsian.report.blocks import Block, Fold, ImageRow, Page, PageImage, Section, Table, TextBlock
+from gibbsian.report.blocks import (
+    Block,
+    Fold,
+    ImageStrip,
+    Page,
+    PageImage,
+    Section,
+    Table,
+    TextBlock,
+)
 
 MEDIA = {"png": "image/png", "svg": "image/svg+xml"}
 SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$&])|^(?=[-+=])")
@@ -66,7 +75,7 @@ def _block(block: Block, folder: str, files: dict[str, bytes]) -> Iterator[str]:
             lines = [_row(block.columns), f"|{'---|' * len(block.columns)}"]
             yield f"{escaped(block.caption)}:"
             yield "\n".join([*lines, *(_row(row) for row in block.rows)])
-        case ImageRow():
+        case ImageStrip():
             for picture in block.items:
                 name = _free_name(picture, files)
                 files[name] = picture.content

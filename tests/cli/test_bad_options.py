@@ -89,11 +89,17 @@ SAMPLE = ("sample", "run", "--output", "x.csv")
         ((*SAMPLE, "--device", "cuda:77"), "this machine has cpu"),
         ((*SAMPLE, "--refine", "mla"), "'mla' for argument '--refine'.*'mala'"),
         (
-            (*SAMPLE, "--refine", "mala", "--step-size", "0"),
-            "--step-size must be positive, not 0.0",
+            (*SAMPLE, "--refine", "mala", "--mcmc-step-size", "0"),
+            "--mcmc-step-size must be positive, not 0.0",
         ),
-        ((*SAMPLE, "--refine", "hmc", "--step-size", "-1"), "--step-size must be positive"),
-        ((*SAMPLE, "--refine", "langevin", "--step-size", "nan"), "--step-size must be positive"),
+        (
+            (*SAMPLE, "--refine", "hmc", "--mcmc-step-size", "-1"),
+            "--mcmc-step-size must be positive",
+        ),
+        (
+            (*SAMPLE, "--refine", "langevin", "--mcmc-step-size", "nan"),
+            "--mcmc-step-size must be positive",
+        ),
         ((*SAMPLE, "--refine", "hmc", "--mcmc-steps", "0"), "at least 1 sample and 20 steps"),
         ((*SAMPLE, "--refine", "mala", "-n", "0"), "at least 1 sample and 20 steps"),
         (("sample", "run", "--output", "x.docx"), "--output must end in .png or .npz"),

@@ -141,7 +141,9 @@ def test_network_is_measured_on_rows_it_has_not_seen() -> None:
     big = nn.Sequential(nn.Linear(2, 64), nn.ReLU(), nn.Linear(64, 1), nn.Flatten(0))
     found = kale_network(x, y, big, seeded(0), steps=80, batch=20, rate=2e-2)
     assert found.value < -0.1
-    flat = kale_network(x, y, big, seeded(0), steps=40, batch=20, rate=2e-2, gradient_penalty=100.0)
+    flat = kale_network(
+        x, y, big, seeded(0), steps=40, batch=20, rate=2e-2, gradient_penalty_weight=100.0
+    )
     assert abs(flat.value) < 0.05
 
 

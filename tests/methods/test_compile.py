@@ -37,7 +37,7 @@ def games() -> dict[str, TrainingMethod]:
             prior,
             nowhere,
             loss="wasserstein",
-            r1_penalty=1.0,
+            r1_penalty_weight=1.0,
         ),
         "unrolled": GAN(
             build_energy("mlp", PLANE, OPTIONS),

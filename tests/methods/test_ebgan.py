@@ -247,7 +247,7 @@ def test_one_step_of_each_player_on_one_batch() -> None:
 
 
 def test_the_margin_falls_to_zero_and_the_generator_stops_there() -> None:
-    method, stream = ebgan(margin=2.0, margin_decay=4).float(), Stream(5)
+    method, stream = ebgan(margin=2.0, margin_decay_rounds=4).float(), Stream(5)
     margins, players = [], []
     for index in range(6):
         moves = list(method.round(index, stream, torch.Generator().manual_seed(0)))
@@ -326,7 +326,7 @@ def test_capabilities_and_samples() -> None:
     ("wrong", "words"),
     [
         ({"margin": 0.0}, "margin must be finite and positive"),
-        ({"margin_decay": -1}, "margin_decay must be a whole number"),
+        ({"margin_decay_rounds": -1}, "margin_decay_rounds must be a whole number"),
         ({"pull_away": -0.1}, "pull_away must be finite"),
         ({"denoising_noise_std": -0.1}, "denoising_noise_std must be finite"),
     ],

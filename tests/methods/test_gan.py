@@ -55,7 +55,7 @@ def generator_truth(method: GAN, loss: str, z: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_critic_loss(loss: str) -> None:
-    method = gan(loss=loss, gradient_penalty=0.0)
+    method = gan(loss=loss, gradient_penalty_weight=0.0)
     x, z, mix = noise(16, 2, 0), noise(16, 3, 1), mixture(16)
 
     def truth() -> Tensor:
@@ -95,7 +95,7 @@ def test_minimax_and_non_saturating_pull_the_same_way() -> None:
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_only_the_mover_is_reached(loss: str) -> None:
-    method = gan(loss=loss, r1_penalty=1.0)
+    method = gan(loss=loss, r1_penalty_weight=1.0)
     value = method.critic_loss(noise(8, 2, 0), noise(8, 3, 1), mixture(8)).value
     assert reached(value, method.critic)
     assert not reached(value, method.generator)
@@ -116,7 +116,7 @@ class Linear(nn.Module):
 @pytest.mark.parametrize("weight", [0.0, 1.0, 10.0])
 def test_wasserstein_penalty_of_a_linear_critic(weight: float) -> None:
     """f = w . x with |w| = 5 pays weight (5 - 1)^2 and its gradient gains 2 weight 4 w / 5."""
-    method = gan(Linear(), loss="wasserstein", gradient_penalty=weight)
+    method = gan(Linear(), loss="wasserstein", gradient_penalty_weight=weight)
     x, z, mix = noise(16, 2, 0), noise(16, 3, 1), mixture(16)
     loss = method.critic_loss(x, z, mix)
     bare = critic_truth(method, "wasserstein", x, z)
@@ -140,7 +140,7 @@ class Quadratic(nn.Module):
 
 def test_wasserstein_penalty_lies_between_data_and_samples() -> None:
     """f = a |x|^2 / 2 has gradient norm a |x|, which tells where the penalty was taken."""
-    method = gan(Quadratic(), loss="wasserstein", gradient_penalty=1.0)
+    method = gan(Quadratic(), loss="wasserstein", gradient_penalty_weight=1.0)
     x, z, mix = noise(16, 2, 0), noise(16, 3, 1), mixture(16)
     points = mix[:, None] * x + (1 - mix)[:, None] * method.generator(z)
     expected = (1.5 * points.norm(dim=1) - 1).square().mean()
@@ -154,14 +154,14 @@ def test_r1_is_taken_at_the_data(loss: str) -> None:
     torch.manual_seed(0)
     plain = gan(Quadratic(), loss=loss)
     torch.manual_seed(0)
-    smooth = gan(Quadratic(), loss=loss, r1_penalty=0.6)
+    smooth = gan(Quadratic(), loss=loss, r1_penalty_weight=0.6)
     gap = smooth.critic_loss(x, z, mix).value - plain.critic_loss(x, z, mix).value
     expected = 0.3 * (1.5 * x).square().sum(1).mean()
     assert gap.item() == pytest.approx(expected.item())
 
 
 def test_logit_games_have_no_wasserstein_penalty() -> None:
-    method = gan(Quadratic(), loss="minimax", gradient_penalty=10.0)
+    method = gan(Quadratic(), loss="minimax", gradient_penalty_weight=10.0)
     x, z = noise(16, 2, 0), noise(16, 3, 1)
     loss = method.critic_loss(x, z, mixture(16))
     assert torch.allclose(loss.value, critic_truth(method, "minimax", x, z))
@@ -255,10 +255,10 @@ def test_batch_normalisation_is_refused_in_what_is_unrolled() -> None:
 def test_unusable_options() -> None:
     with pytest.raises(ValueError, match="critic_steps must be a whole number"):
         gan(critic_steps=0)
-    with pytest.raises(ValueError, match="gradient_penalty must be finite"):
-        gan(gradient_penalty=-1.0)
-    with pytest.raises(ValueError, match="r1_penalty must be finite"):
-        gan(r1_penalty=float("nan"))
+    with pytest.raises(ValueError, match="gradient_penalty_weight must be finite"):
+        gan(gradient_penalty_weight=-1.0)
+    with pytest.raises(ValueError, match="r1_penalty_weight must be finite"):
+        gan(r1_penalty_weight=float("nan"))
     with pytest.raises(ValueError, match="unconditionally"):
         gan().sample(2, torch.Generator(), given=torch.zeros(2))
 
@@ -287,11 +287,11 @@ def packed(m: int, **options: object) -> GAN:
 def test_a_packed_game_is_the_game_on_groups(loss: str) -> None:
     """Losses and penalties of the critic on joined rows; fresh mixing weights, one per group."""
     method, x, z = (
-        packed(3, loss=loss, r1_penalty=0.5, gradient_penalty=2.0),
+        packed(3, loss=loss, r1_penalty_weight=0.5, gradient_penalty_weight=2.0),
         noise(12, 2, 0),
         noise(12, 3, 1),
     )
-    twin = gan(method.critic, loss=loss, r1_penalty=0.5, gradient_penalty=2.0)
+    twin = gan(method.critic, loss=loss, r1_penalty_weight=0.5, gradient_penalty_weight=2.0)
     joined = method.generator(z).view(4, 6)
     expected = twin.contest(method.critic, x.view(4, 6), joined, mixture(4)).value
     assert method.critic_loss(x, z, mixture(4)).value.item() == pytest.approx(expected.item())
@@ -323,7 +323,7 @@ def test_energy_of_a_packed_critic_is_the_log_ratio_of_one() -> None:
 
 def test_unrolled_generator_loss_is_that_of_metz() -> None:
     """Against Adam written out with autograd, from the live moments, v constant, data and noise the same."""
-    method = gan(unroll_steps=3, unroll_lr=0.05, r1_penalty=0.3)
+    method = gan(unroll_steps=3, unroll_lr=0.05, r1_penalty_weight=0.3)
     memory = method.memory
     memory.m.copy_(0.1 * noise(len(memory.m), 1, 2).squeeze(1))
     memory.v.copy_(noise(len(memory.v), 1, 3).squeeze(1).square() + 0.01)

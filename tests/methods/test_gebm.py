@@ -113,7 +113,9 @@ def written_out(method: GEBM, x: Tensor, z: Tensor) -> Tensor:
 @pytest.mark.parametrize("base", BASES)
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_energy_ascends_the_objective(objective: str, base: str) -> None:
-    method = gebm(base, energy_objective=objective, gradient_penalty=0.0, base_samples_per_row=2)
+    method = gebm(
+        base, energy_objective=objective, gradient_penalty_weight=0.0, base_samples_per_row=2
+    )
     x, z, mix = noise(16, 1), noise(32, 2), uniform(16)
 
     def loss() -> Tensor:
@@ -131,7 +133,11 @@ def test_energy_ascends_the_objective(objective: str, base: str) -> None:
 
 def test_penalties() -> None:
     """I = ||psi||^2 / d, mean |grad E|^2 and mean (|grad E| - 1)^2 between data and base."""
-    weights = {"gradient_penalty": 0.7, "unit_gradient_penalty": 0.3, "parameter_l2": 2.0}
+    weights = {
+        "gradient_penalty_weight": 0.7,
+        "unit_gradient_penalty_weight": 0.3,
+        "parameter_l2": 2.0,
+    }
     method, x, z, mix = gebm(**weights), noise(8, 1), noise(8, 2), uniform(8)
 
     @torch.enable_grad()
@@ -421,7 +427,7 @@ def test_a_known_log_partition_is_learned() -> None:
         "energy_steps": 1,
         "base_samples_per_row": 20,
     }
-    method = GEBM(energy, base, PRIOR, PLANE, gradient_penalty=0.0, **options)
+    method = GEBM(energy, base, PRIOR, PLANE, gradient_penalty_weight=0.0, **options)
     rng = torch.Generator().manual_seed(0)
     stream = Stream(64)
     optimizer = torch.optim.Adam(method.parameters(), 1e-3, betas=(0.5, 0.9))
@@ -483,7 +489,12 @@ def test_unusable_options() -> None:
     ):
         with pytest.raises(ValueError, match=f"{name} must be a whole number of at least 1"):
             gebm(**{name: 0})
-    for name in ("energy_floor", "gradient_penalty", "unit_gradient_penalty", "parameter_l2"):
+    for name in (
+        "energy_floor",
+        "gradient_penalty_weight",
+        "unit_gradient_penalty_weight",
+        "parameter_l2",
+    ):
         with pytest.raises(ValueError, match=f"{name} must be finite"):
             gebm(**{name: -1.0})
 

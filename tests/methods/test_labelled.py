@@ -94,7 +94,7 @@ def digits(labels: int, rounds: int, layers: str) -> Config:
         recipes.recipe("mnist-ladder-100"),
         data="digits",
         num_labelled_rows=labels,
-        margin_decay=rounds // 3,
+        margin_decay_rounds=rounds // 3,
         energy={"layer_sizes": layers},
         training={"rounds": rounds, "device": "cpu", "save_every": 1 if rounds < 9 else 0},
     )

@@ -87,7 +87,10 @@ def test_order_of_moves() -> None:
 def test_committed_steps_are_adam_s_at_the_leading_rate() -> None:
     """Through the trainer, against torch's Adam at lead times the rate, to the last digits."""
     method = lbt(
-        unroll_steps=3, student_lr=0.01, student_lr_multiplier=3.0, adam_eps_inside_root=False
+        unroll_steps=3,
+        unrolled_student_lr=0.01,
+        student_lr_multiplier=3.0,
+        adam_eps_inside_root=False,
     ).double()
     twin = build_student("vae", PLANE, OPTIONS).double()
     twin.load_state_dict(method.student.state_dict())
@@ -143,7 +146,7 @@ def test_generator_loss_is_the_papers(student: str, segment: int) -> None:
     method = lbt(
         student,
         unroll_steps=4,
-        student_lr=0.05,
+        unrolled_student_lr=0.05,
         gan_loss_weight=0.7,
         unroll_checkpoint_every=segment,
     ).double()
@@ -162,7 +165,7 @@ def test_generator_loss_is_the_papers(student: str, segment: int) -> None:
 
 def test_generator_gradient_against_finite_differences() -> None:
     """Where v is so large that it does not change, the gradient stopped in it is no loss."""
-    method = lbt(unroll_steps=3, student_lr=300.0, gan_loss_weight=0.5).double()
+    method = lbt(unroll_steps=3, unrolled_student_lr=300.0, gan_loss_weight=0.5).double()
     settle(method)
     method.memory.v.fill_(1e8)
     method.memory.t.fill_(1e6)
@@ -250,7 +253,7 @@ def test_implicit_gradient_of_a_gaussian_student() -> None:
 def test_the_mover_alone_is_reached_and_changed() -> None:
     """Also batch statistics, the student's parameters and its Adam."""
     generator = build_generator("mlp", PLANE, 3, dict(width=8, batch_norm=True))
-    method = lbt(generator=generator, r1_penalty=0.1)
+    method = lbt(generator=generator, r1_penalty_weight=0.1)
     for move in method.round(0, Stream(8), torch.Generator().manual_seed(0)):
         before = {name: value.clone() for name, value in method.state_dict().items()}
         gradients(method, move)
@@ -266,7 +269,7 @@ def test_the_mover_alone_is_reached_and_changed() -> None:
 
 
 def test_critic_loss_and_its_penalty() -> None:
-    method = lbt(r1_penalty=0.6).double()
+    method = lbt(r1_penalty_weight=0.6).double()
     x, z = noise(8, 2), noise(8, 3, seed=1)
     f, f_model = method.critic(x), method.critic(method.generator(z))
     expected = -torch.sigmoid(f).log().mean() - (1 - torch.sigmoid(f_model)).log().mean()
@@ -286,7 +289,7 @@ def test_a_student_of_two_moments_teaches_two_moments() -> None:
         default_config("lbt", "ring8"),
         training={"rounds": 150, "batch": 64, "device": "cpu", "seed": 1, "ema": 0.9},
         student={"name": "mixture", "components": 1},
-        student_lr=0.03,
+        unrolled_student_lr=0.03,
         unroll_steps=2,
         student_steps_per_unroll_step=2,
         gan_loss_weight=0.0,
@@ -339,7 +342,7 @@ def test_unusable_options() -> None:
     for wrong in (
         {"unroll_steps": 0},
         {"student_steps_per_unroll_step": 0},
-        {"student_lr": 0.0},
+        {"unrolled_student_lr": 0.0},
         {"student_lr_multiplier": -1.0},
         {"gan_warmup_rounds": -1},
     ):

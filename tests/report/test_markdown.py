@@ -4,7 +4,7 @@ import re
 from itertools import pairwise
 
 from gibbsian.cli import main
-from gibbsian.report import ImageRow, Page, PageImage, Section, Table, TextBlock, render_markdown
+from gibbsian.report import ImageStrip, Page, PageImage, Section, Table, TextBlock, render_markdown
 from gibbsian.report.blocks import Fold
 from tests.report.folders import write_run
 
@@ -34,7 +34,7 @@ def test_tables_and_texts_hold_no_markup():
         table,
         TextBlock("- no list", "gibbsian list\n  data"),
         fold,
-        ImageRow((dot, dot), "dots"),
+        ImageStrip((dot, dot), "dots"),
     )
     page = Page(evil, evil, (Section("S", blocks, (Section("T"),)),))
     text, files = render_markdown(page, "figures")

@@ -12,7 +12,7 @@ from gibbsian.cli import main
 from gibbsian.config.config import to_json
 from gibbsian.config.recipes import default_config
 from gibbsian.core.records import line, read_record as read_sealed, write_record
-from gibbsian.report import ImageRow, Page, PageImage, Section, Table, TextBlock, run_report_page
+from gibbsian.report import ImageStrip, Page, PageImage, Section, Table, TextBlock, run_report_page
 from gibbsian.report.blocks import Fold
 from gibbsian.report.record import read_record
 from tests.cli.conftest import contents
@@ -347,7 +347,7 @@ def test_where_the_page_goes(tmp_path, monkeypatch, capsys):
 
 def test_pages_of_anything_else():
     table = Table("who won", ("name", "score"), (("a", "1"), ("b", "2")))
-    inner = Section("Inner", (ImageRow((DOT,), "one dot"), Fold("more", (TextBlock("hidden"),))))
+    inner = Section("Inner", (ImageStrip((DOT,), "one dot"), Fold("more", (TextBlock("hidden"),))))
     page = Page("A page", "On nothing.", (Section("First", (table,), (inner,)),))
     read = Reading(report.render_html(page))
     assert (read.said("h2"), read.said("h3")) == (["First"], ["Inner"])

@@ -49,7 +49,7 @@ def suggested(config: Config, settings: Mapping[str, Any]) -> Config:
 
 def gan(plane: bool) -> dict[str, Any]:
     """GAN baselines: Adam with little memory and a small penalty on the critic at the data."""
-    return _game("critic", plane) | {"r1_penalty": 0.1}
+    return _game("critic", plane) | {"r1_penalty_weight": 0.1}
 
 
 def vgan(plane: bool) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def lbt(plane: bool) -> dict[str, Any]:
     """LBT-GAN (Du et al. 2020) with a student that learns ten times faster than in a million rounds."""
     settings = _game("critic", plane)
     settings["generator_optimizer"] = settings["generator_optimizer"] | {"clip_grad_norm": 5.0}
-    settings |= {"student_lr": 1e-3, "r1_penalty": 0.1}
+    settings |= {"unrolled_student_lr": 1e-3, "r1_penalty_weight": 0.1}
     return settings | ({"student": {"activation": "tanh"}} if plane else {})
 
 
@@ -114,7 +114,7 @@ def gebm(plane: bool) -> dict[str, Any]:
         "energy_floor": 10.0,
     }
     if plane:
-        settings |= {"energy": PLANE, "latent_dim": 2, "gradient_penalty": 1e-3}
+        settings |= {"energy": PLANE, "latent_dim": 2, "gradient_penalty_weight": 1e-3}
     return settings
 
 

@@ -37,5 +37,5 @@ def gebm_images(data: str, scale: Scale) -> Config:
         generator=network | {"activation": "relu", "batch_norm": True},
         energy_optimizer={"lr_schedule": "cosine" if small else "linear"},
         latent_dim=32 if small else 100,
-        gradient_penalty=1.0,
+        gradient_penalty_weight=1.0,
     )

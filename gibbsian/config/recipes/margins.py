@@ -45,7 +45,7 @@ def ladder_ebgan(num_labelled_rows: int, scale: Scale) -> Config:
         training={"rounds": 3 * game, "batch": 100, "ema": 0.0},
         latent_dim=32 if small else 100,
         margin=4.0 if small else 16.0,
-        margin_decay=game,
+        margin_decay_rounds=game,
         pull_away=0.0,
         num_labelled_rows=num_labelled_rows,
         class_loss_weight=0.784,

@@ -11,7 +11,7 @@ def plane_lbt(data: str, scale: Scale) -> Config:
     config = default_config("lbt", data)
     fine = data == "grid100"  # modes finer than the vae's decoder
     if scale == "cpu":
-        mixture = {"student": {"name": "mixture", "components": 200}, "student_lr": 1e-2}
+        mixture = {"student": {"name": "mixture", "components": 200}, "unrolled_student_lr": 1e-2}
         return replace(config, training={"rounds": 4_000}, **(mixture if fine else {}))
     tanh = {"width": 128, "depth": 2, "activation": "tanh"}
     adam = {"betas": (0.5, 0.999), "lr_schedule": "constant"}
@@ -24,8 +24,8 @@ def plane_lbt(data: str, scale: Scale) -> Config:
         critic=tanh | {"fourier_features": 0},
         generator_optimizer=adam | {"lr": 1e-3},
         critic_optimizer=adam | {"lr": 1e-4},
-        student_lr=1e-4,
-        r1_penalty=0.0,
+        unrolled_student_lr=1e-4,
+        r1_penalty_weight=0.0,
         gan_loss_weight=0.1,
     )
 
@@ -50,7 +50,7 @@ def image_lbt(data: str, scale: Scale) -> Config:
             "activation": "relu",
             "likelihood": "bernoulli",
         },
-        student_lr=3e-3 if small else 1e-4,
+        unrolled_student_lr=3e-3 if small else 1e-4,
         unroll_steps=1 if small else 5,
         student_steps_per_unroll_step=1 if small else 3,
         gan_loss_weight=1.0,
@@ -68,7 +68,7 @@ def image_gan(data: str, scale: Scale, method: str = "gan") -> Config:
         default_config(method, f"{data}-14" if small else data),
         training={"rounds": 5_000 if small else 300_000, "batch": 128 if small else 512},
         latent_dim=64 if small else 256,
-        r1_penalty=0.0,
+        r1_penalty_weight=0.0,
         generator={
             "name": "conv",
             "channels": channels,

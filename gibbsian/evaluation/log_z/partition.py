@@ -24,6 +24,7 @@ from gibbsian.evaluation.log_z.annealing import (
 )
 from gibbsian.evaluation.log_z.coordinates import brought_to_cpu
 from gibbsian.evaluation.log_z.effort import Amount, LogZEffort, effort_of
+from gibbsian.evaluation.log_z.enumeration import exact_log_partition
 from gibbsian.evaluation.log_z.estimators import disagreement, hull
 from gibbsian.evaluation.log_z.grids import coarse_draws
 from gibbsian.evaluation.log_z.mixture_bridge import LEAST, mixture_log_z
@@ -64,7 +65,8 @@ def log_partition(
     `log_z_upper_log_sobolev`), which `join`
     puts beside these.
 
-    One to three dimensions, and few binary variables: quadrature or enumeration. Beyond, a mixture
+    One to three dimensions, few binary variables, small restricted Boltzmann machines and narrow
+    lattices: quadrature, enumeration or transfer matrix. Beyond, a mixture
     of Student t distributions is fitted to the points and bridged with the target (`mixture_log_z`);
     where none are given, sequential Monte Carlo finds some from a Box or a Gaussian base. Binary
     vectors, a ``proposal`` (a normalised distribution to start from, with ``sample(n, rng)`` and
@@ -116,6 +118,10 @@ def log_partition(
                 return answer
             reference_points, samples = points, samples if exact else None
     by_name = methods is not None or proposal is not None or kernel is not None
+    if isinstance(measure, Counting) and not by_name:
+        known = exact_log_partition(energy)
+        if known is not None:
+            return join(known, variational or {})
     try:
         if isinstance(measure, Counting) or by_name:
             found = _by_annealing(

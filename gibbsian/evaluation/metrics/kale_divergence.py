@@ -148,14 +148,14 @@ def kale_network(
     steps: int = 2_000,
     batch: int = 256,
     rate: float = 1e-3,
-    gradient_penalty: float = 0.0,
+    gradient_penalty_weight: float = 0.0,
 ) -> Estimate:
     """KALE(P || B) over ``energy`` (``[n, *event] -> [n]``), from ``x [N, *event]`` and ``y [M, *event]``.
 
     A copy of the network, and A beside it, are trained on one half of each sample by Adam with
     mini-batches; the weights are averaged over the second half of the steps. A is then computed, and F
     measured on the other half: a lower bound of KL(P || B) in expectation, however well the training
-    went. ``gradient_penalty`` weighs mean |grad E|^2 between the samples, in training only. Raises
+    went. ``gradient_penalty_weight`` weighs mean |grad E|^2 between the samples, in training only. Raises
     ValueError for unlike events or too few rows, NonFiniteError if the training diverges.
     """
     check_samples(x, y)
@@ -170,11 +170,11 @@ def kale_network(
     for step in range(steps):
         p, b = draw(x_train, batch, rng), draw(y_train, batch, rng)
         loss = -kale(critic(p), critic(b), A)
-        if gradient_penalty > 0:
+        if gradient_penalty_weight > 0:
             mix = torch.rand(batch, generator=rng, device=rng.device)
             mix = mix.view(-1, *[1] * (x.dim() - 1))
             slopes = zero_centred_penalty(critic, mix * p + (1.0 - mix) * b)
-            loss = loss + gradient_penalty * slopes
+            loss = loss + gradient_penalty_weight * slopes
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -186,7 +186,7 @@ def kale_network(
     value = float(kale(E_x, E_y, A))
     if not math.isfinite(value):
         raise NonFiniteError(
-            "the energy that measures KALE is not finite; try a smaller rate or a gradient_penalty"
+            "the energy that measures KALE is not finite; try a smaller rate or a gradient_penalty_weight"
         )
     return Estimate(
         value=value,

@@ -23,7 +23,7 @@ from gibbsian.experiments.compare.ranking import (
     row_of,
 )
 from gibbsian.experiments.compare.settings import FLOOR, REFERENCES, TRIVIAL, ComparisonSettings
-from gibbsian.report import ImageRow, Page, PageImage, Section, Table, TextBlock, render_markdown
+from gibbsian.report import ImageStrip, Page, PageImage, Section, Table, TextBlock, render_markdown
 from gibbsian.report.blocks import Fold
 from gibbsian.report.drawn_curves import figure_image
 from gibbsian.report.figures import samples
@@ -158,11 +158,11 @@ def notes(rows: Sequence[Row], settings: ComparisonSettings) -> Iterator[TextBlo
         yield Fold("Why some figures are not defined", (table,))
 
 
-def panels(rows: Sequence[Row], shown: Sequence[str]) -> Iterator[ImageRow]:
+def panels(rows: Sequence[Row], shown: Sequence[str]) -> Iterator[ImageStrip]:
     """An image per figure: a dot with its 95 % interval for each row."""
     drawn = [one for name in shown if (one := dots(rows, name)) is not None]
     if drawn:
-        yield ImageRow(
+        yield ImageStrip(
             tuple(drawn), "Dots are means over seeds, whiskers 95 % intervals (Student's t)."
         )
 
@@ -211,7 +211,7 @@ def differences(rows: Sequence[Row], shown: Sequence[str]) -> Iterator[Fold]:
             )
 
 
-def sheets(rows: Sequence[Row], out: Path, settings: ComparisonSettings) -> Iterator[ImageRow]:
+def sheets(rows: Sequence[Row], out: Path, settings: ComparisonSettings) -> Iterator[ImageStrip]:
     """Test rows, then samples of each variant's first sound run."""
     first = True
     for row in rows:
@@ -224,5 +224,5 @@ def sheets(rows: Sequence[Row], out: Path, settings: ComparisonSettings) -> Iter
             replace(one, name=f"{row.label}-{k}", alt=f"{row.label}. {one.alt}")
             for k, one in enumerate(drawn)
         ]
-        yield ImageRow(tuple(named if first else named[1:]), f"{row.label}, {there.parent.name}")
+        yield ImageStrip(tuple(named if first else named[1:]), f"{row.label}, {there.parent.name}")
         first = False
