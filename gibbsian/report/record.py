@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -81,7 +82,7 @@ def read_record(path: Path) -> Record:
     again = f"`gibbsian evaluate {path}` writes it again"
     evaluation = path / "evaluation.json"
     found = None
-    if evaluation.is_file():
+    if _is_there(evaluation, again):
         found = unsealed(_json(evaluation, again), evaluation, again)
         _check_evaluation(found, evaluation, again)
         _check_same_run(found, identity, evaluation, again)
@@ -92,7 +93,7 @@ def read_record(path: Path) -> Record:
         facts,
         _metrics(path, identity),
         found,
-        _arrays(arrays, found["arrays"], again) if found is not None and arrays.is_file() else {},
+        _arrays(arrays, found["arrays"], again) if found and _is_there(arrays, again) else {},
         tuple(_chains(file, identity) for file in sorted((path / "samples").glob("chains-*.json"))),
         entries.get("defaults"),
     )
@@ -109,9 +110,19 @@ def _json(path: Path, remedy: str) -> dict[str, Any]:
     return value
 
 
+def _is_there(path: Path, remedy: str) -> bool:
+    """Whether there is a file; ValueError where something else has its name."""
+    if path.is_file():
+        return True
+    if os.path.lexists(path):
+        raise ValueError(f"{path} is no file; take it away: {remedy}")
+    return False
+
+
 def _metrics(run: Path, identity: str) -> tuple[Mapping[str, float], ...]:
     path = run / "metrics.jsonl"
-    return read_metrics(path, identity) if path.is_file() else ()
+    there = _is_there(path, "the curves are lost without it, and nothing else")
+    return read_metrics(path, identity) if there else ()
 
 
 def _check_evaluation(found: Mapping[str, Any], path: Path, remedy: str) -> None:
@@ -149,6 +160,7 @@ def _arrays(path: Path, digest: str, remedy: str) -> Arrays:
 
 def _chains(path: Path, identity: str) -> Mapping[str, Any]:
     remedy = "take it away, or refine again with `gibbsian sample --refine`"
+    _is_there(path, remedy)
     entry = unsealed(_json(path, remedy), path, remedy)
     _check_same_run(entry, identity, path, remedy)
     if not fits(entry, CHAINS) or any(

@@ -184,7 +184,7 @@ def test_samples_come_from_the_model(digits: tuple[RBMEnergy, Tensor]) -> None:
 
 def test_kernels_of_the_other_kind_are_refused() -> None:
     energy = RBMEnergy((4,), 3)
-    with pytest.raises(ValueError, match="use sampler.kernel gibbs or mala"):
+    with pytest.raises(ValueError, match=r"use sampler\.kernel gibbs or mala"):
         ContrastiveDivergence(energy, FOUR, sampler=SamplerOptions(kernel="ula"))
     with pytest.raises(ValueError, match="gibbs is for bits"):
         ContrastiveDivergence(Smooth(), RealSpace((4,)), sampler=SamplerOptions(kernel="gibbs"))

@@ -1,6 +1,7 @@
 """One HTML page about runs: what it says, that all can read it, and that it asks for nothing outside."""
 
 import json
+import os
 import re
 from itertools import pairwise
 from pathlib import Path
@@ -297,6 +298,25 @@ def test_damage_is_one_sentence(file, damage, said, tmp_path, monkeypatch, capsy
     assert main(["report", "run"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert re.search(said, line) and not (tmp_path / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    "file", ["evaluation.json", "evaluation.npz", "metrics.jsonl", "samples/chains-mala.json"]
+)
+@pytest.mark.parametrize("kind", ["folder", "link", "pipe"])
+def test_what_is_no_file_is_not_taken_for_nothing(file, kind, tmp_path):
+    """A folder, a link to nothing or a pipe under the name of a record is refused, not passed over."""
+    run = write_run(tmp_path / "run")
+    place = run / file
+    place.unlink()
+    if kind == "folder":
+        place.mkdir()
+    elif kind == "link":
+        place.symlink_to("nowhere")
+    else:
+        os.mkfifo(place)
+    with pytest.raises(ValueError, match=re.escape(f"{place} is no file; take it away")):
+        read_record(run)
 
 
 def places(value, here=()):
