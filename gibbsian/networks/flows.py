@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -69,8 +69,8 @@ class FlowGenerator(nn.Module):
             activation=ACTIVATIONS[activation],
         ).transform
 
-    def from_noise(self) -> torch.distributions.Transform:
-        """z to x before the squash, ``[B, latent_dim] -> [B, latent_dim]``."""
+    def from_noise(self) -> Any:
+        """zuko's transform of z to x before the squash, ``[B, latent_dim] -> [B, latent_dim]``."""
         splines = self.spline()
         return splines.inv if self.towards_noise else splines
 

@@ -46,8 +46,9 @@ class TrainingOptions:
         ema: decay of the moving average of the weights that is saved as the model; 0 saves the last.
         log_every: rounds between two lines of metrics.
         save_every: rounds between two checkpoints; 0 saves only at the end.
-        validate_every: rounds between two looks at the validation rows, for methods with an exact log-density;
-            the weights with the best log-likelihood seen there are saved as the model. 0 does not look.
+        validate_every: rounds between two looks at the validation rows, for methods with an exact
+            log-density; the weights with the best log-likelihood seen there are saved as the model. 0
+            does not look.
     """
 
     rounds: int = 5_000

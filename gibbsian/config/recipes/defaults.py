@@ -196,7 +196,7 @@ def flow(plane: bool) -> dict[str, Any]:
     """A flow (Durkan et al. 2019) with averaged weights, the best of those that validation has seen."""
     return {
         "training": {"rounds": 3_000, "ema": 0.999, "validate_every": 100},
-        "flow_optimizer": {"lr": 1e-3, "lr_schedule": "cosine"},
+        "flow_optimizer": {"lr": 2e-3, "lr_schedule": "cosine"},
         "flow": {"width": 64},
     }
 
