@@ -23,8 +23,8 @@ class FlowGenerator(nn.Module):
     continuously differentiable. In a box the result is squashed by a tanh, whose log-derivative
     is included. Raises ValueError without the extra ``flows`` and where z and x differ in size.
 
-    A sample takes one pass of the couplings' networks and a density with its gradient three, or the
-    other way round where ``towards_noise``: the splines then map x to z.
+    A sample takes one pass of the couplings' networks and a density three. With ``towards_noise`` the
+    splines map x to z: a density takes one and a sample two.
 
     Args:
         width: units of each hidden layer of a coupling.
