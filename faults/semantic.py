@@ -258,6 +258,18 @@ FAULTS = [
         ("tests/methods/test_lbt.py::test_generator_loss_is_the_papers",),
     ),
     Fault(
+        "gibbsian/methods/flow.py",
+        "return log_q + support.log_density(x)",
+        "return log_q",
+        ("tests/methods/test_flow.py::test_in_a_box",),
+    ),
+    Fault(
+        "gibbsian/models/validation.py",
+        "value > progress.best_value",
+        "value < progress.best_value",
+        ("tests/methods/test_flow.py::test_the_best_weights_on_validation_become_the_model",),
+    ),
+    Fault(
         "gibbsian/methods/mcem.py",
         "self.log_step_size += GAIN",
         "self.log_step_size -= GAIN",

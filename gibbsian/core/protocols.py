@@ -18,7 +18,10 @@ class HasEnergy(Protocol):
 
 @runtime_checkable
 class HasLogProb(Protocol):
-    """Capability: ``log_prob(x)``, ``[B, *event] -> [B]``; only where it is exact."""
+    """Capability: ``log_prob(x)``, ``[B, *event] -> [B]``; only where it is exact.
+
+    An ``energy`` beside it is -log_prob, so that its log Z is 0.
+    """
 
     def log_prob(self, x: Tensor) -> Tensor: ...
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -37,6 +38,13 @@ def takes_what_it_sees(network: nn.Module, seen: DataSpace, setting: Setting) ->
 def takes_latents(network: nn.Module, seen: DataSpace, setting: Setting) -> tuple[Shape, ...]:
     """A point of the latent space."""
     return ((setting.latent,),)
+
+
+def takes_as_many_numbers(
+    network: nn.Module, seen: DataSpace, setting: Setting
+) -> tuple[Shape, ...]:
+    """A vector of as many numbers as an observation has."""
+    return ((math.prod(seen.shape),),)
 
 
 def takes_noise_too(network: nn.Module, seen: DataSpace, setting: Setting) -> tuple[Shape, ...]:
@@ -128,6 +136,8 @@ GENERATOR = Role(
     trained=False,  # whether it must move, its method says
 )
 """G(z), an observation."""
+FLOW = Role("spline", "flow", inputs=takes_as_many_numbers, returns=an_observation)
+"""G(z), an observation, z a vector of as many numbers; an ``Invertible``."""
 ENCODER = Role(
     "mlp",
     "encoder",

@@ -13,6 +13,7 @@ from gibbsian.methods.bidirectional import BidirectionalBounds
 from gibbsian.methods.bihm import BiHM
 from gibbsian.methods.cd import ContrastiveDivergence
 from gibbsian.methods.ebgan import EBGAN
+from gibbsian.methods.flow import NormalisingFlow
 from gibbsian.methods.gan import GAN
 from gibbsian.methods.gebm import GEBM
 from gibbsian.methods.lbt import LearningByTeaching
@@ -32,6 +33,7 @@ TRAINING_METHODS: Mapping[str, type[TrainingMethod]] = {
     "gebm": GEBM,
     "ebgan": EBGAN,
     "transition-vgan": TransitionVGAN,
+    "flow": NormalisingFlow,
     "vae": VAE,
     "bihm": BiHM,
     "score-matching": ScoreMatching,
@@ -51,6 +53,7 @@ __all__ = [
     "ContrastiveDivergence",
     "LearningByTeaching",
     "NoiseContrastiveEstimation",
+    "NormalisingFlow",
     "SamplerOptions",
     "ScoreMatching",
     "SuperResolution",

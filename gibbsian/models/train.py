@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -31,6 +30,7 @@ from gibbsian.core.randomness import kept_global
 from gibbsian.data import BatchStream, Dataset
 from gibbsian.models.build import assemble, resolve
 from gibbsian.models.model import Model, placed
+from gibbsian.models.validation import Validation, chosen
 from gibbsian.training import (
     OptimizerOptions,
     TrainingCallback,
@@ -251,15 +251,6 @@ def _prepare(
     return prepare_training(method, optimizers, config.training, stream)
 
 
-def _copied(progress: Progress) -> TrainingMethod:
-    """A copy of the method; averaged weights stand in for the last ones if kept."""
-    method = copy.deepcopy(progress.method)
-    with torch.no_grad():
-        for name, parameter in method.named_parameters():
-            parameter.copy_(progress.average.get(name, parameter))
-    return method
-
-
 def _model(method: TrainingMethod, config: Config, dataset: Dataset, run: str) -> Model:
     """The model of a method that is no longer trained, with what it knows of the data.
 
@@ -282,7 +273,7 @@ def _play(
     watch: TrainingCallback | None,
 ) -> Model:
     def on_save(now: Progress) -> Callable[[], None]:
-        method = _copied(now)
+        method = chosen(now)
 
         def save() -> None:
             if run is not None:
@@ -292,9 +283,12 @@ def _play(
 
     state = run.state if run is not None else None
     metrics = run.metrics if run is not None else None
+    validate = None
+    if config.training.validate_every and len(dataset.valid):
+        validate = Validation(progress.method, dataset)
     if progress.index >= config.training.rounds and processes.rank() == 0:
         on_save(
             progress
         )()  # the run may have died between its last checkpoint and saving the model
-    fit(progress, config.training, state, metrics, on_save, watch)
-    return _model(_copied(progress), config, dataset, progress.run)
+    fit(progress, config.training, state, metrics, on_save, watch, validate)
+    return _model(chosen(progress), config, dataset, progress.run)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,9 @@ class FlowGenerator(nn.Module):
     continuously differentiable. In a box the result is squashed by a tanh, whose log-derivative
     is included. Raises ValueError without the extra ``flows`` and where z and x differ in size.
 
+    A sample takes one pass of the couplings' networks and a density three. With ``towards_noise`` the
+    splines map x to z: a density takes one and a sample two.
+
     Args:
         width: units of each hidden layer of a coupling.
         depth: number of these layers.
@@ -36,6 +39,7 @@ class FlowGenerator(nn.Module):
         self,
         space: DataSpace,
         latent_dim: int,
+        towards_noise: bool = False,
         *,
         width: int = 128,
         depth: int = 2,
@@ -55,7 +59,7 @@ class FlowGenerator(nn.Module):
                 f"a flow is invertible: its latent dimension must be that of an observation, {size}, "
                 f"not {latent_dim} (--latent-dim {size})"
             )
-        self.shape, self.box = space.shape, space.box
+        self.shape, self.box, self.towards_noise = space.shape, space.box, towards_noise
         self.spline = NSF(
             size,
             bins=self.bins,
@@ -65,13 +69,18 @@ class FlowGenerator(nn.Module):
             activation=ACTIVATIONS[activation],
         ).transform
 
+    def from_noise(self) -> Any:
+        """zuko's transform of z to x before the squash, ``[B, latent_dim] -> [B, latent_dim]``."""
+        splines = self.spline()
+        return splines.inv if self.towards_noise else splines
+
     def forward(self, z: Tensor) -> Tensor:
         """``[B, latent_dim] -> [B, *event]``."""
-        return squash(self.spline()(z).view(-1, *self.shape), self.box)
+        return squash(self.from_noise()(z).view(-1, *self.shape), self.box)
 
     def forward_with_log_det(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """``[B, latent_dim]`` to x ``[B, *event]`` and log |det dx/dz| ``[B]``."""
-        a, log_det = self.spline().call_and_ladj(z)
+        a, log_det = self.from_noise().call_and_ladj(z)
         return squash(a.view(-1, *self.shape), self.box), log_det + self.log_slope(a)
 
     def inverse_with_log_det(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -81,7 +90,7 @@ class FlowGenerator(nn.Module):
         it than four roundings are taken to lie that far inside. ValueError beyond the edge.
         """
         a = self.unsquash(x.flatten(1))
-        z, log_det = self.spline().inv.call_and_ladj(a)
+        z, log_det = self.from_noise().inv.call_and_ladj(a)
         return z, log_det - self.log_slope(a)
 
     def log_slope(self, a: Tensor) -> Tensor:

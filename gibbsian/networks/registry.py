@@ -210,6 +210,11 @@ def flow_student(space: DataSpace, **flow: Annotated[Any, FlowGenerator]) -> Flo
     return FlowStudent(FlowGenerator(space, math.prod(space.shape), **flow))
 
 
+def spline(space: DataSpace, **flow: Annotated[Any, FlowGenerator]) -> FlowGenerator:
+    """A flow whose densities cost one pass of its networks, as maximum likelihood wants it."""
+    return FlowGenerator(space, math.prod(space.shape), True, **flow)
+
+
 ENERGIES: Mapping[str, Builder] = {
     "mlp": mlp,
     "confined": confined,
@@ -263,6 +268,8 @@ STUDENTS: Mapping[str, Builder] = {
     "flow": flow_student,
 }
 
+FLOWS: Mapping[str, Builder] = {"spline": spline}
+
 NETWORKS: Mapping[str, Mapping[str, Builder]] = {
     # a ladder is no function of one point while it trains
     "energy": {**ENERGIES, **ON_BITS, "ladder": LadderNetwork},
@@ -273,5 +280,6 @@ NETWORKS: Mapping[str, Mapping[str, Builder]] = {
     "critic": CRITICS,
     "autoencoder": AUTOENCODERS,
     "student": STUDENTS,
+    "flow": FLOWS,
 }
 """Groups of built-in networks, which roles name."""

@@ -7,10 +7,11 @@ The last two rounds are kept, so that a damaged file costs one interval and not 
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,8 @@ class Progress:
     average: dict[str, Tensor]  # exponential moving average of the parameters; empty if not asked
     index: int = 0  # rounds done
     run: str = ""  # identity of the run whose files these are, if there are any
+    best: dict[str, Tensor] = field(default_factory=dict)  # the weights that validation liked best
+    best_value: float = -math.inf  # mean log-likelihood of the validation rows with them
 
 
 def _path(folder: Path, index: int, rank: int) -> Path:
@@ -80,6 +83,9 @@ def snapshot(progress: Progress) -> Snapshot:
             tensors[f"method/{name}"] = value
     if rank == 0:
         tensors |= {f"average/{name}": value for name, value in progress.average.items()}
+        if progress.best:
+            tensors["best value"] = torch.tensor(progress.best_value, dtype=torch.float64)
+            tensors |= {f"best/{name}": value for name, value in progress.best.items()}
         for player, optimizer in progress.stepper.optimizers.items():
             tensors |= export_state(optimizer, f"optimizer/{player}")
     metadata = {
@@ -201,6 +207,13 @@ def _apply(
         import_state(optimizer, f"optimizer/{player}", shared)
     for name, value in progress.average.items():
         value.copy_(shared[f"average/{name}"])
+    device = progress.stepper.device
+    progress.best = {
+        name.removeprefix("best/"): value.to(device)
+        for name, value in shared.items()
+        if name.startswith("best/")
+    }
+    progress.best_value = float(shared.get("best value", -math.inf))
     _restore_randomness(progress, own, facts.get("device", "cuda" if "cuda rng" in own else "cpu"))
     progress.stream.load_state_dict(facts["stream"])
     progress.index = facts["round"]

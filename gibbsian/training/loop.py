@@ -46,6 +46,9 @@ class TrainingOptions:
         ema: decay of the moving average of the weights that is saved as the model; 0 saves the last.
         log_every: rounds between two lines of metrics.
         save_every: rounds between two checkpoints; 0 saves only at the end.
+        validate_every: rounds between two looks at the validation rows, for methods with an exact
+            log-density; the weights with the best log-likelihood seen there are saved as the model. 0
+            does not look.
     """
 
     rounds: int = 5_000
@@ -59,6 +62,7 @@ class TrainingOptions:
     ema: Annotated[float, RARE] = 0.0
     log_every: Annotated[int, RARE] = 100
     save_every: Annotated[int, RARE] = 1_000
+    validate_every: Annotated[int, RARE] = 0
 
     def __post_init__(self) -> None:
         for name in ("rounds", "log_every"):
@@ -68,7 +72,7 @@ class TrainingOptions:
                 )
         if not 0 <= self.ema < 1:
             raise ValueError(f"--ema must lie in [0, 1), not {self.ema}")
-        for name in ("batch", "threads", "save_every"):
+        for name in ("batch", "threads", "save_every", "validate_every"):
             if getattr(self, name) < 0:
                 option = name.replace("_", "-")
                 raise ValueError(f"--{option} must not be negative, not {getattr(self, name)}")
@@ -110,13 +114,15 @@ def fit(
     metrics: Path | None = None,
     on_save: Callable[[Progress], Callable[[], None]] | None = None,
     watch: TrainingCallback | None = None,
+    validate: Callable[[Progress], float] | None = None,
 ) -> Progress:
     """Play rounds until ``options.rounds`` are done; return the progress.
 
     ``state``: folder of checkpoints; ``metrics``: a JSON-lines file; ``watch`` is called by process 0
     with each logged row, whether or not there is a file. Checkpoints are copied between two rounds
     and written by a thread while the next are played. ``on_save`` is called by process 0 at each: it
-    takes its own copy and returns what that thread calls once the checkpoint is written. Raises
+    takes its own copy and returns what that thread calls once the checkpoint is written. ``validate`` is
+    called by every process after each ``options.validate_every`` rounds; what it returns is logged. Raises
     NonFiniteError (the last good checkpoint stays), TrainingInterrupted (after saving) on SIGINT or SIGTERM,
     and, one round later, OSError where a checkpoint could not be written (the one before stays).
     """
@@ -134,9 +140,11 @@ def fit(
         while progress.index < options.rounds:
             logs = _round(progress, options)
             progress.index += 1
+            if validate is not None and _due(options.validate_every, progress.index):
+                logs["validation/log_likelihood"] = torch.tensor(validate(progress))
             stop = _asked_to_stop(bool(caught), progress.index, device)
             last = progress.index == options.rounds or stop
-            due = bool(options.save_every) and progress.index % options.save_every == 0
+            due = _due(options.save_every, progress.index)
             if progress.index % options.log_every == 0 or last or due:
                 progress.stepper.check()
             if progress.index % options.log_every == 0 or last:
@@ -159,6 +167,11 @@ def fit(
                 raise TrainingInterrupted(caught[0] if caught else signal.SIGTERM)
         _settle(writer, state)
     return progress
+
+
+def _due(every: int, index: int) -> bool:
+    """Whether ``index`` rounds are a multiple of ``every``; 0 is never."""
+    return every > 0 and index % every == 0
 
 
 def _asked_to_stop(caught: bool, index: int, device: torch.device) -> bool:

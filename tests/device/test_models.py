@@ -54,7 +54,7 @@ def test_evaluation(name, monkeypatch):
 
 REFINED = [("gan", kernel) for kernel in get_args(KernelName)]
 REFINED += [("cd", kernel) for kernel in ("langevin", "hmc", "independence")]
-REFINED += [(name, "mala") for name in ("bidirectional", "gebm", "nce", "score-matching")]
+REFINED += [(name, "mala") for name in ("bidirectional", "flow", "gebm", "nce", "score-matching")]
 REFINED += [(name, "langevin") for name in ("transition-vgan", "vgan")]
 
 

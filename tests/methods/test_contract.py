@@ -46,6 +46,7 @@ TABLE = {
     "vgan": {"energy", "latent target"},
     "cd": {"energy"},
     "bidirectional": {"energy"},
+    "flow": {"energy", "log_prob"},
     "lbt": set(),
     "gebm": {"energy", "latent target"},
     "ebgan": {"energy"},

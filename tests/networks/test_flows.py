@@ -13,7 +13,7 @@ from gibbsian.core import DataSpace
 from gibbsian.core.measures import Gaussian
 from gibbsian.core.numerics import jacobian, jvp
 from gibbsian.networks import FlowGenerator
-from tests.nets import build_generator
+from tests.nets import build_generator, build_named
 
 SMALL = dict(width=8, depth=1)
 SPACES = {
@@ -22,10 +22,14 @@ SPACES = {
     "vectors": DataSpace((5,), "vector", (-1.0, 3.0)),
     "images": DataSpace((1, 2, 3), "image", (0.0, 1.0)),
 }
+ROLES = ["generator", "flow"]
 
 
-def flow(space: DataSpace) -> FlowGenerator:
+def flow(space: DataSpace, role: str = "generator") -> FlowGenerator:
+    """The generator ``flow``, or with the role ``flow`` the same with splines from x to z."""
     torch.manual_seed(0)
+    if role == "flow":
+        return build_named("flow", "spline", space, SMALL).double()
     return build_generator("flow", space, math.prod(space.shape), SMALL).double()
 
 
@@ -34,10 +38,11 @@ def noise(space: DataSpace, n: int = 6) -> Tensor:
     return torch.randn(n, math.prod(space.shape), generator=rng, dtype=torch.float64)
 
 
+@pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("name", SPACES)
-def test_log_determinants_are_those_of_the_jacobian(name: str) -> None:
+def test_log_determinants_are_those_of_the_jacobian(name: str, role: str) -> None:
     space = SPACES[name]
-    generator, z = flow(space), noise(space)
+    generator, z = flow(space, role), noise(space)
     x, log_det = generator.forward_with_log_det(z)
     assert x.shape == (6, *space.shape)
     assert torch.equal(x, generator(z))
@@ -46,10 +51,11 @@ def test_log_determinants_are_those_of_the_jacobian(name: str) -> None:
     assert (x.flatten(1) - z).abs().mean() > 0.05
 
 
+@pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("name", SPACES)
-def test_the_inverse_undoes_the_flow(name: str) -> None:
+def test_the_inverse_undoes_the_flow(name: str, role: str) -> None:
     space = SPACES[name]
-    generator, z = flow(space), noise(space)
+    generator, z = flow(space, role), noise(space)
     x, log_det = generator.forward_with_log_det(z)
     back, inverse_log_det = generator.inverse_with_log_det(x)
     assert torch.allclose(back, z, rtol=1e-9, atol=1e-9)

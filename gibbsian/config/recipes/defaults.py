@@ -192,6 +192,15 @@ def vae(plane: bool) -> dict[str, Any]:
     return settings
 
 
+def flow(plane: bool) -> dict[str, Any]:
+    """A flow (Durkan et al. 2019) with averaged weights, the best of those that validation has seen."""
+    return {
+        "training": {"rounds": 3_000, "ema": 0.999, "validate_every": 100},
+        "flow_optimizer": {"lr": 2e-3, "lr_schedule": "cosine"},
+        "flow": {"width": 64},
+    }
+
+
 def bihm(plane: bool) -> dict[str, Any]:
     """BiHM (Bornschein et al. 2016): Adam at 1e-3 and batches of 100, as in the authors' code.
 
@@ -243,6 +252,7 @@ DEFAULTS: Mapping[str, Callable[[bool], dict[str, Any]]] = {
     "gebm": gebm,
     "ebgan": ebgan,
     "transition-vgan": transition_vgan,
+    "flow": flow,
     "vae": vae,
     "bihm": bihm,
     "score-matching": score_matching,
