@@ -77,6 +77,10 @@ class Source:
         greyscale: take only the brightness of the patches.
         image_size: bring images to this many pixels on each side; 0 takes them as they are.
         class_column: name or number of the column that holds classes, which are not modelled.
+        columns: names or numbers of the columns of a table that alone are modelled, as in age,income.
+        drop: names or numbers of columns of a table that are left out, as in name,city.
+        missing: what becomes of rows of a table that lack a value: refuse, drop them, or impute the
+            median of the training rows.
     """
 
     data_root: Annotated[str | None, RARE] = None
@@ -87,6 +91,9 @@ class Source:
     greyscale: Annotated[bool, RARE] = False
     image_size: Annotated[int, RARE] = 0
     class_column: str | None = None
+    columns: str | None = None
+    drop: str | None = None
+    missing: Literal["refuse", "drop", "impute"] = "refuse"
 
     def __post_init__(self) -> None:
         for name in ("max_rows", "split_seed", "patch_size", "image_size"):
