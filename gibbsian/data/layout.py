@@ -21,12 +21,12 @@ from gibbsian.data.cells import (
     is_text,
     is_value,
 )
-from gibbsian.data.text_blocks import Block
+from gibbsian.data.text_blocks import Block, end_of_lines
 
 SEPARATORS = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas", " ": "blanks"}
 """Of equally good ones the first is taken: a decimal comma must not hide the semicolons around it."""
-SAMPLE = 2_000
-"""Rows of the first block that are looked at."""
+SAMPLE = 2**18
+"""Bytes of the first block that are looked at, up to the end of a line."""
 COMMENT = re.compile(r"[ \t]*#(?!N/A|REF!|DIV/0!|VALUE!|NAME\?|NUM!|NULL!)")
 """How a comment begins, which a spreadsheet's errors do not."""
 
@@ -93,14 +93,16 @@ def layout_of(
     ``named``: columns that were asked for, so that a row with one of them is a header; ``width`` and
     ``decimal``: what the table of a trained model had, which decides where the file leaves it open.
     """
-    text = block.text.decode()
+    head = block.text[:SAMPLE]
+    text = block.text[: end_of_lines(head) or len(block.text)].decode()
+    block = Block(text.encode(), block.line)
     said = re.match(r"sep=(.)\r?\n", text)  # as Excel writes it
     if said:
         text = "\n" + text[said.end() :]
         block = Block(text.encode(), block.line)
     separator = said[1] if said else _separator(text, path)
     rows, numbers = [], []
-    for row, number in itertools.islice(records(block, separator, path), SAMPLE):
+    for row, number in records(block, separator, path):
         rows.append(row)
         numbers.append(number)
     if not rows:

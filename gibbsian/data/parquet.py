@@ -29,7 +29,7 @@ def read_parquet(path: Path, target: Target | None = None, selection: Selection 
     """
     labels = Labels()
     tables, parts = zip(*_parts(path, target, selection, labels, ROWS), strict=True)
-    return whole(list(parts), tables[0], (), target, labels)
+    return whole(np.concatenate(parts), tables[0], (), target, labels)
 
 
 def parquet_parts(

@@ -266,10 +266,11 @@ class TableRows:
                 return (
                     f"{self._held(j, code)[1]}; this model was trained on {was} there: correct it"
                 )
-        if set(found.symbols) - set(expected.marks):
+        new = [mark for mark in found.symbols if mark not in expected.marks]
+        if new:
             was = " and ".join(expected.marks) or "no such mark"
             return (
-                f"{self.path} holds numbers with {' and '.join(found.symbols)} in {self.names[j]}; this "
+                f"{self.path} holds numbers with {' and '.join(new)} in {self.names[j]}; this "
                 f"model was trained on numbers with {was} there: write them alike"
             )
         return ""

@@ -49,31 +49,25 @@ def read_csv(path: Path, target: Target | None = None, selection: Selection = AL
     """
     labels = Labels()
     reading = CsvReading(path, target, selection, labels)
-    parts = list(reading.parts())
+    x = reading.all()
     assert reading.table is not None
-    return whole(parts, reading.table, reading.notes(), target, labels)
+    return whole(x, reading.table, reading.notes(), target, labels)
 
 
 def whole(
-    parts: list[np.ndarray],
+    x: np.ndarray,
     table: TableRows,
     notes: tuple[str, ...],
     target: Target | None,
     labels: Labels,
 ) -> Rows:
-    """All parts of a table, which are taken off the list, as one, with what is known of it."""
+    """All rows of a table with what is known of it; ValueError for the first fault in it."""
     table.finish()
     classes = None
     notes = (*notes, *table.notes())
     if target is not None and target.others is None:
         classes, said = as_classes(labels.cells, labels.name, table.path)
         notes += (said,)
-    x = np.empty((sum(map(len, parts)), parts[0].shape[1]))
-    done = 0
-    while parts:
-        part = parts.pop(0)
-        x[done : done + len(part)] = part
-        done += len(part)
     return Rows(x, table.columns, notes, classes, table=table.schema())
 
 
@@ -135,6 +129,22 @@ class CsvReading:
             left = counted(self._comments, "line")
             notes += (f"left out as comments, which begin with #: {left}",)
         return notes
+
+    def all(self) -> np.ndarray:
+        """All rows ``[N, d]``, each written once where the file's size tells how many there will be."""
+        x: np.ndarray | None = None
+        done = 0
+        for part in self.parts():
+            if x is None or done + len(part) > len(x):
+                expected = (done + len(part)) / max(self.file.share, 1e-3)
+                grown = np.empty((int(max(1.02 * expected, 1.5 * done)) + 1, part.shape[1]))
+                if x is not None:
+                    grown[:done] = x[:done]
+                x = grown
+            x[done : done + len(part)] = part
+            done += len(part)
+        assert x is not None
+        return x[:done]
 
     def parts(self, check: bool = False) -> Iterator[np.ndarray]:
         """Rows ``[n, d]`` as they come; faults that cells have are told at once only with ``check``."""

@@ -42,6 +42,7 @@ class TextFile:
     def __init__(self, path: Path):
         self.path = path
         self.encoding = "utf-8"
+        self.share = 1.0  # of the bytes, in blocks so far, where the file's size is theirs
         self._is_utf_8 = False  # known from a character beyond ASCII
 
     def blocks(self) -> Iterator[Block]:
@@ -49,16 +50,19 @@ class TextFile:
 
         ValueError, one sentence, for a damaged archive, bytes that are no text, or what goes beyond a limit.
         """
-        carry, line = b"", 1
+        carry, line, done = b"", 1, 0
+        size = self.path.stat().st_size if self.path.is_file() else 0
         for piece in self._transcoded():
             found = carry + piece
-            end = _end_of_lines(found)
+            end = end_of_lines(found)
             if end == 0 and len(found) > LONGEST:
                 raise ValueError(
                     f"{self.path} has a line of more than {LONGEST} bytes from line {line} on; put "
                     "each row on a line of its own and close each quotation mark"
                 )
             if end:
+                done += end
+                self.share = min(1.0, done / max(size, done))
                 yield Block(self._as_utf_8(found[:end], line), line)
                 line += found.count(b"\n", 0, end)
             carry = found[end:]
@@ -162,7 +166,7 @@ def _encoding_of(head: bytes) -> tuple[bytes, str]:
     return b"", "utf-8"
 
 
-def _end_of_lines(text: bytes) -> int:
+def end_of_lines(text: bytes) -> int:
     """Where the last line of ``text`` ends that ends outside of quotes; 0 if none does."""
     if b'"' not in text:
         return text.rfind(b"\n") + 1
