@@ -53,7 +53,7 @@ class TextFile:
         carry, line, done = b"", 1, 0
         size = self.path.stat().st_size if self.path.is_file() else 0
         for piece in self._transcoded():
-            found = carry + piece
+            found = carry + piece if carry else piece
             end = end_of_lines(found)
             if end == 0 and len(found) > LONGEST:
                 raise ValueError(
@@ -63,8 +63,9 @@ class TextFile:
             if end:
                 done += end
                 self.share = min(1.0, done / max(size, done))
-                yield Block(self._as_utf_8(found[:end], line), line)
-                line += found.count(b"\n", 0, end)
+                text = found if end == len(found) else found[:end]
+                yield Block(self._as_utf_8(text, line), line)
+                line += text.count(b"\n")
             carry = found[end:]
         if carry:
             yield Block(self._as_utf_8(carry, line), line)
@@ -122,11 +123,12 @@ class TextFile:
 
 
 def _pieces(path: Path) -> Iterator[bytes]:
-    """The unpacked bytes of a file; ValueError where there are more than the limit."""
+    """The unpacked bytes of a file, mostly whole lines; ValueError where there are more than the limit."""
     try:
         with _opened(path) as (file, most):
             left = most
             while piece := file.read(SIZE if most is None else min(SIZE, most + 1)):
+                piece += file.readline(SIZE)  # so that blocks need not be put together again
                 if left is not None and most is not None:
                     left -= len(piece)
                     if left < 0:
