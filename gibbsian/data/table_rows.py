@@ -147,8 +147,9 @@ class TableRows:
         if cells.dtype == pl.String:
             values, codes, marks = numbers_in(cells, self.decimal)
             self.found[j].marks += marks
-            if (codes == TEXT).any() and len(self.found[j].texts) <= COUNTED:
-                texts = cells.str.strip_chars().filter(pl.Series(codes == TEXT)).unique()
+            is_text = (codes == TEXT) | (codes == WORD)
+            if is_text.any() and len(self.found[j].texts) <= COUNTED:
+                texts = cells.str.strip_chars().filter(pl.Series(is_text)).unique()
                 self.found[j].texts.update(texts.to_list())
             infinite = np.isinf(values)
             if infinite.any():

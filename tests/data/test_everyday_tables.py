@@ -224,6 +224,7 @@ CASES = [
         "a,city\n1,Rome\n2,Oslo\n3,Rome\n",
         r"'Rome' at row 1 .*--drop city .*a category, 2 values",
     ),
+    Case("a category with f", "sex,a\nm,1\nf,2\ni,3\n", r"'m' at row 1 .*a category, 3 values"),
     Case(
         "a category dropped",
         "a,city,b\n1,Rome,2.5\n3,Oslo,4\n",
