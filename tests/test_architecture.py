@@ -69,7 +69,7 @@ EXTRAS = {
     "hypothesis",
 }
 # Dependencies that cost a second or draw windows: `import gibbsian` alone leaves them alone.
-HEAVY = EXTRAS | {"matplotlib", "sklearn", "scipy", "tyro", "PIL", "torchvision"}
+HEAVY = EXTRAS | {"matplotlib", "sklearn", "scipy", "tyro", "PIL", "polars", "torchvision"}
 
 
 def package_of(path: Path) -> str:

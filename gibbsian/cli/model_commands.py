@@ -226,6 +226,7 @@ def score(arguments: list[str]) -> int:
         model.transform,
         image_size=source.image_size or None,
         class_column=source.class_column,
+        table=model.table,
         rows=CHUNK,
     )
     first = next(points)  # what is wrong with the file mostly shows at once

@@ -14,23 +14,27 @@ from gibbsian.cli.console import parse, say
 from gibbsian.cli.listing import about
 from gibbsian.cli.train_options import fill
 from gibbsian.config import recipes
-from gibbsian.config.config import Config, from_json, method_class, replace, to_json
+from gibbsian.config.config import Config, Source, from_json, method_class, replace, to_json
 from gibbsian.config.recipes.defaults import Scale
 from gibbsian.config.run_folder import default_path, new_run, open_run
 from gibbsian.core.files import read_json
 from gibbsian.core.formats import check_format
+from gibbsian.core.signatures import options_of
+from gibbsian.core.types import DataSpace
+from gibbsian.data import Dataset
 from gibbsian.methods import TRAINING_METHODS
-from gibbsian.models.train import load_data, resume, train_config, untrained
+from gibbsian.models.train import load_data, load_source, resume, train_config, untrained
 from gibbsian.training import processes
 from gibbsian.training.loggers import watching
 
-OVERVIEW = """usage: gibbsian train METHOD --data DATA [--rounds N] [--out RUN] [OPTIONS]
+OVERVIEW = """usage: gibbsian train [METHOD] --data DATA [--rounds N] [--out RUN] [OPTIONS]
        gibbsian train [METHOD] --config FILE [--trust-code] [OPTIONS]  (what --print-config printed)
        gibbsian train --recipe NAME [--scale cpu|paper] [--data DATA] [OPTIONS]
        gibbsian train --resume RUN [--rounds N] [--trust-code]
 
-DATA is a built-in name (`gibbsian list data`), a .csv, .npy, .npz or .parquet file, or a folder or
-zip of images. For example: gibbsian train cd --data moons --out runs/moons
+DATA is a built-in name (`gibbsian list data`), a .csv, .npy, .npz or .parquet file, - for a table on
+standard input, or a folder or zip of images. For example: gibbsian train cd --data moons --out runs/moons
+Without METHOD it is the one that docs/which-method.md starts with for such data.
 
 methods, each with options of its own (`gibbsian train METHOD --help`):
 """
@@ -82,6 +86,9 @@ def train(arguments: list[str]) -> int:
             return _train_from(recipes.recipe(name, cast("Scale", scale or "cpu")), name, rest)
         if not arguments[0].startswith("-"):
             return _train_method(arguments)
+        data, rest = _take(arguments, "--data")
+        if data is not None and not {"-h", "--help", "--help-all"} & set(arguments):
+            return _train_recommended(data, rest)
     if {"-h", "--help"} & set(arguments):
         print(
             OVERVIEW
@@ -123,9 +130,33 @@ def _train_method(arguments: list[str]) -> int:
     return _train_with(recipes.default_config(name, data or ""), options)
 
 
-def _train_with(base: Config, arguments: list[str]) -> int:
+def _train_recommended(data: str, options: list[str]) -> int:
+    """Train the method that suits the data, which are looked at first."""
+    words = [] if "--greyscale" not in options else ["--greyscale"]
+    for name, option in options_of(Source).items():
+        value = None if option.type is bool else _take(options, f"--{name.replace('_', '-')}")[0]
+        words += [] if value is None else [f"--{name.replace('_', '-')}", value]
+    source = fill(recipes.default_config("cd", data), words).config.source
+    dataset = load_source(data, source)
+    method, kind = recommended(dataset.space, source.patch_size > 0)
+    say(f"no method was named: {method}, which docs/which-method.md starts with for {kind}")
+    base = recipes.default_config(method, data, dataset.space.kind == "image")
+    return _train_with(base, options, dataset)
+
+
+def recommended(space: DataSpace, patches: bool = False) -> tuple[str, str]:
+    """The method that docs/which-method.md starts with for data of ``space``, and their name there."""
+    if patches:
+        return "super-resolution", "photographs"
+    if space.kind != "vector":
+        return "vae", "images" if space.kind == "image" else "bits"
+    columns = space.shape[0]
+    return ("cd", "1 to 3 columns") if columns <= 3 else ("nce", "a table of more columns")
+
+
+def _train_with(base: Config, arguments: list[str], dataset: Dataset | None = None) -> int:
     given = fill(base, arguments)
-    return _start(given.config, given.out, given.print_config, given.log_with)
+    return _start(given.config, given.out, given.print_config, given.log_with, dataset)
 
 
 def _read_config(path: Path, trust_code: bool, typed: Sequence[str]) -> Config:
@@ -159,25 +190,31 @@ def _take(arguments: Sequence[str], option: str) -> tuple[str | None, list[str]]
     return None, rest
 
 
-def _start(config: Config, out: Path | None, show: bool, log_with: str | None) -> int:
+def _start(
+    config: Config,
+    out: Path | None,
+    show: bool,
+    log_with: str | None,
+    dataset: Dataset | None = None,
+) -> int:
     if show:
-        return _show(_resolved(config))
+        return _show(_resolved(config, dataset))
     run = new_run(out if out is not None else default_path(config))
     with watching(log_with, run.path, to_json(config)) as watch:
-        train_config(config, run, log=say, watch=watch)
+        train_config(config, run, dataset, log=say, watch=watch)
     if processes.rank() == 0:
         use = "upscale" if method_class(config.method).conditional else "evaluate"
         say(f"model saved in {run.model}; next: `gibbsian {use} {run.path}`")
     return 0
 
 
-def _resolved(config: Config) -> Config:
+def _resolved(config: Config, dataset: Dataset | None) -> Config:
     """As it will be trained; where the data are not at hand, as it is.
 
     ValueError where they are at hand and cannot be used.
     """
     try:
-        dataset = load_data(config)
+        dataset = load_data(config) if dataset is None else dataset
     except (ValueError, ImportError) as error:
         if Path(config.data).exists():
             raise

@@ -77,16 +77,24 @@ class Source:
         greyscale: take only the brightness of the patches.
         image_size: bring images to this many pixels on each side; 0 takes them as they are.
         class_column: name or number of the column that holds classes, which are not modelled.
+        columns: names or numbers of the columns of a table that alone are modelled, as in age,income.
+        drop: names or numbers of columns of a table that are left out, as in name,city; columns names
+            those that stay, missing (drop or impute) what becomes of gaps.
+        missing: what becomes of rows of a table that lack a value: refuse, drop them, or impute the
+            median of the training rows.
     """
 
     data_root: Annotated[str | None, RARE] = None
-    column_scaling: Literal["standardise", "none"] = "standardise"
+    column_scaling: Annotated[Literal["standardise", "none"], RARE] = "standardise"
     max_rows: int = 0
     split_seed: Annotated[int, RARE] = 0
     patch_size: Annotated[int, RARE] = 0
     greyscale: Annotated[bool, RARE] = False
     image_size: Annotated[int, RARE] = 0
     class_column: str | None = None
+    columns: Annotated[str | None, RARE] = None
+    drop: str | None = None
+    missing: Annotated[Literal["refuse", "drop", "impute"], RARE] = "refuse"
 
     def __post_init__(self) -> None:
         for name in ("max_rows", "split_seed", "patch_size", "image_size"):

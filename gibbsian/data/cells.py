@@ -1,12 +1,39 @@
-"""Cells of text tables: numbers, missing values, decimal commas, and whether a row of them is a header."""
+"""Cells of text tables: numbers in any notation, missing values, dates, and what makes a header."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Literal
 
-MISSING = frozenset({"", "na", "n/a", "?", "null", "none", "nan", "-"})
+Decimal = Literal[".", ","]
+MISSING = frozenset({"", "na", "n/a", "#n/a", "<na>", "?", "null", "none", "nan", "nil", "-", "--"})
 """What stands for a missing value, in lower case."""
+TRUE, FALSE = ("true", "yes", "t", "y"), ("false", "no", "f", "n")
+CURRENCY = r"(?:[$€£¥]|USD|EUR|GBP|CHF)"
+DATE = (
+    r"^(?:\d{4}[-/.]\d{1,2}(?:[-/.]\d{1,2})?|\d{1,2}[-/.]\d{1,2}[-/.](?:\d{4}|\d{2}))(?:[T ]+\d.*)?$"
+    r"|^\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?$"
+    r"|^\d{1,2}[- ](?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*[- ]\d{2,4}$"
+)
+"""Days, months and times of day."""
+SPACES = "' \u00a0\u202f\u2019"
+"""What stands between thousands everywhere, beside the comma or the point."""
+
+
+def marked_number(decimal: Decimal) -> str:
+    """The pattern of a number with thousands separators, a currency or a percent sign."""
+    between = re.escape("." if decimal == "," else ",") + SPACES
+    point = re.escape(decimal)
+    return (
+        rf"^[+\-\u2212]?\s*{CURRENCY}?\s*[+\-\u2212]?"
+        rf"(?:\d{{1,3}}(?:[{between}]\d{{3}})+(?:{point}\d*)?|\d+{point}?\d*|{point}\d+)"
+        rf"(?:[eE][+-]?\d+)?\s*(?:%|{CURRENCY})?$"
+    )
+
+
+_MARKED = {mark: re.compile(marked_number(mark)) for mark in (".", ",")}
+_DATE = re.compile(DATE)
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
 
 
@@ -29,9 +56,37 @@ def has_decimal_comma(cell: str) -> bool:
     return _DECIMAL_COMMA.fullmatch(cell) is not None
 
 
+def is_value(cell: str) -> bool:
+    """Whether ``cell`` is a number in any notation, or a date."""
+    marked = any(pattern.match(cell) for pattern in _MARKED.values())
+    return marked or is_number(cell) or _DATE.match(cell) is not None
+
+
 def is_text(cell: str) -> bool:
-    """Whether ``cell`` can be a name only: neither number nor missing value."""
-    return not (is_number(cell) or is_missing(cell) or has_decimal_comma(cell))
+    """Whether ``cell`` can be a name only: no value, no missing one, not True or False."""
+    return not (is_value(cell) or is_missing(cell) or cell.lower() in ("true", "false"))
+
+
+def decimal_mark(cells: Iterable[str], usual: Decimal, open_comma: Decimal) -> Decimal:
+    """The decimal mark of the numbers among ``cells``.
+
+    A comma before other than three digits, behind a point or a leading zero is a decimal mark; one before
+    a point, or two of them, stand between thousands. Where 1,234 is all there is, ``open_comma``, and
+    without commas ``usual`` where 1.234 leaves it open. Where both marks are found it is the point.
+    """
+    points = commas = open_commas = False
+    for cell in cells:
+        point, comma = (_MARKED[mark].match(cell) is not None for mark in (".", ","))
+        zero = re.match(r"\D*0+([.,])", cell)
+        if "." in cell and point and (not comma or (zero is not None and zero[1] == ".")):
+            points = True
+        elif "," in cell and comma and (not point or (zero is not None and zero[1] == ",")):
+            commas = True
+        elif "," in cell and (comma or point):
+            open_commas = True
+    if points or commas:
+        return "." if points else ","
+    return open_comma if open_commas else usual
 
 
 def has_header(rows: Sequence[Sequence[str]]) -> bool:
@@ -66,6 +121,12 @@ def counts_rows(cells: Sequence[str]) -> bool:
 def read_back(columns: Sequence[str]) -> bool:
     """Whether ``columns``, as the first line of numbers separated by commas, are read as their names."""
     whole = all(
-        name and name == name.strip() and not set(name) & set(";\t\r\n") for name in columns
+        name
+        and name == name.strip()
+        and not name.startswith("#")
+        and not set(name) & set(";\t\r\n|")
+        for name in columns
     )
-    return whole and has_header([columns, ["0"] * len(columns)])
+    return (
+        whole and len(set(columns)) == len(columns) and has_header([columns, ["0"] * len(columns)])
+    )

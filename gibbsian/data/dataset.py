@@ -19,6 +19,7 @@ from gibbsian.data.densities import Density, is_density, known_density
 from gibbsian.data.frames import rows_of
 from gibbsian.data.rows import Rows, arranged, counted, kind_of
 from gibbsian.data.streams import derived
+from gibbsian.data.table_schema import Missing, Selection, TableSchema, filled, listed, with_medians
 from gibbsian.data.transforms import Scaling, Transform, binary, columnwise, pixels, unscaled
 
 SPLIT = 2
@@ -33,7 +34,8 @@ class Dataset:
 
     ``train``, ``valid``, ``test``: ``[N, *event]`` in ``transform.dtype``. ``space``: the event in
     model units. ``density``: the exact distribution, where known. ``targets``: split name -> labels ``[N]``.
-    ``notes``: sentences on what was detected. ``columns``: names, where there are any.
+    ``notes``: sentences on what was detected. ``columns``: names, where there are any. ``table``: what
+    there is to know of the file's columns, where it is a table.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Dataset:
     targets: dict[str, Tensor] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     columns: tuple[str, ...] | None = None
+    table: TableSchema | None = None
 
 
 def load_dataset(
@@ -60,6 +63,9 @@ def load_dataset(
     patch_size: int = 0,
     greyscale: bool = False,
     class_column: str | None = None,
+    columns: str | Sequence[str] = (),
+    drop: str | Sequence[str] = (),
+    missing: Missing = "refuse",
 ) -> Dataset:
     """The data set called ``source``, or the one in the file or folder at that path.
 
@@ -70,7 +76,9 @@ def load_dataset(
     ``patch_size``: cut squares of that side out of photographs of any sizes (``max_rows`` of them for
     training, 4000 if none is given), as they are or ``greyscale``; ``photos`` is a folder of a root.
     ``class_column``: name, or number from 1, of the column of a table that holds classes: it leaves
-    ``x`` for ``targets``.
+    ``x`` for ``targets``. ``columns``, ``drop``: the columns of a table that alone are modelled, or that are
+    not, as ``"age,city"`` or a list. ``missing``: refuse a table's missing values, drop their rows, or
+    impute the median of the training rows.
     Raises ValueError, one sentence with the remedy, on anything unusable.
     """
     if column_scaling not in ("standardise", "none"):
@@ -79,10 +87,10 @@ def load_dataset(
         raise ValueError(f"the limit on rows must be at least {FEWEST}, not {max_rows}")
     name = str(source)
     built_in = isinstance(source, str) and (is_density(source) or named.is_named(source))
-    if class_column is not None and (built_in or patch_size or greyscale):
-        raise ValueError(
-            f"{name} takes no --class-column: that is a column of a .csv or .parquet file"
-        )
+    selection = Selection(listed(columns), listed(drop), missing)
+    if built_in or patch_size or greyscale:
+        target = None if class_column is None else Target(class_column)
+        readers.check_no_choice(target, selection, name)
     if image_size is not None and (
         built_in or patch_size or greyscale or not readers.holds_images(Path(name))
     ):
@@ -98,10 +106,9 @@ def load_dataset(
         return _drawn(name, known_density(name), seed, max_rows)
     if isinstance(source, str) and named.is_named(source):
         rows = named.read(source, data_root)
-    elif Path(source).exists() or readers.looks_like_path(name):
-        rows = readers.read(
-            Path(source), image_size, None if class_column is None else Target(class_column)
-        )
+    elif Path(source).expanduser().exists() or readers.looks_like_path(name):
+        target = None if class_column is None else Target(class_column)
+        rows = readers.read(Path(source), image_size, target, selection)
     else:
         raise ValueError(named.unknown(name))
     return _split(name, rows, seed, column_scaling, max_rows, dequantise)
@@ -163,13 +170,16 @@ def _split(
     dequantise: bool,
 ) -> Dataset:
     rows = arranged(rows, name)
-    kind, levels = kind_of(rows, name)
     if len(rows.x) < FEWEST:
         raise ValueError(
             f"{name} has {counted(len(rows.x), 'row')}; training, validation and test need at least "
             f"{FEWEST} together"
         )
     parts = _orders(rows, seed, limit)
+    if rows.table is not None and rows.table.missing == "impute":
+        table, said = with_medians(rows.table, rows.x, parts["train"])
+        rows = replace(rows, x=filled(rows.x, table), table=table, notes=(*rows.notes, said))
+    kind, levels = kind_of(rows, name)
     x = {part: torch.from_numpy(rows.x[order]) for part, order in parts.items()}
     if kind == "binary":
         x = {part: value.flatten(1) for part, value in x.items()}
@@ -202,6 +212,7 @@ def _split(
         targets=targets,
         notes=notes,
         columns=rows.columns or None,
+        table=rows.table,
     )
 
 

@@ -55,7 +55,8 @@ def holds_pictures(name: str) -> bool:
     if name == PHOTOS or _image_set(name):
         return True
     built_in = name in ("", ARRAY) or is_density(name) or is_named(name)
-    return not built_in and (holds_images(Path(name)) or _array_of_images(Path(name)))
+    path = Path(name).expanduser()
+    return not built_in and (holds_images(path) or _array_of_images(path))
 
 
 def _array_of_images(path: Path) -> bool:

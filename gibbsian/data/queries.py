@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ from gibbsian.core.text import cell
 from gibbsian.data.classes import Target
 from gibbsian.data.readers import read_parts
 from gibbsian.data.rows import Rows, arranged, counted
+from gibbsian.data.table_schema import Selection, TableSchema, filled
 from gibbsian.data.tables import ROWS
 from gibbsian.data.transforms import Transform
 
@@ -23,15 +25,21 @@ def read_points(
     *,
     image_size: int | None = None,
     class_column: str | None = None,
+    table: TableSchema | None = None,
 ) -> Tensor:
     """Rows to be scored, ``[N, *event]`` in the user's units, from any file ``load`` reads.
 
     ``image_size`` and ``class_column`` as the data were loaded with; a column of classes may be there or not.
+    ``table``: columns of the training data's table: cells are read as its were, and gaps filled as there.
     Checked against the data the model was trained on, which its transform ``like`` describes: number
     and names of columns, shape and values of images. Raises ValueError naming both.
     """
     return torch.cat(
-        list(read_points_in_parts(path, like, image_size=image_size, class_column=class_column))
+        list(
+            read_points_in_parts(
+                path, like, image_size=image_size, class_column=class_column, table=table
+            )
+        )
     )
 
 
@@ -41,12 +49,18 @@ def read_points_in_parts(
     *,
     image_size: int | None = None,
     class_column: str | None = None,
+    table: TableSchema | None = None,
     rows: int = ROWS,
 ) -> Iterator[Tensor]:
     """The same as at most ``rows`` rows at a time, of kinds of files that can be read so."""
-    classes = None if class_column is None else Target(class_column, others=math.prod(like.shape))
+    others = math.prod(like.shape) if table is None else len(table.columns)
+    classes = None if class_column is None else Target(class_column, others)
+    imputes = table is not None and table.missing == "impute"
+    selection = Selection(missing="impute" if imputes else "refuse", schema=table)
     done = 0
-    for part in read_parts(Path(path), image_size, classes, rows):
+    for part in read_parts(Path(path), image_size, classes, rows, selection):
+        if table is not None and imputes and part.x.shape[1:] == (len(table.kept),):
+            part = replace(part, x=filled(part.x, table), table=None)
         found = arranged(part, str(path), done)
         done += len(found.x)
         yield from checked(found, like, str(path)).split(rows)

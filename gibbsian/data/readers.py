@@ -11,11 +11,14 @@ from typing import TypeVar
 from gibbsian.data.arrays import npy_parts, read_npy, read_npz
 from gibbsian.data.classes import Target
 from gibbsian.data.image_files import SUFFIXES, read_images
+from gibbsian.data.parquet import parquet_parts, read_parquet
 from gibbsian.data.rows import Rows
-from gibbsian.data.tables import ROWS, csv_parts, parquet_parts, read_csv, read_parquet
+from gibbsian.data.table_schema import Selection
+from gibbsian.data.tables import ALL, ROWS, csv_parts, read_csv
+from gibbsian.data.text_blocks import STDIN
 
 ARRAYS: dict[str, Callable[[Path], Rows]] = {".npy": read_npy, ".npz": read_npz}
-TABLES: dict[str, Callable[[Path, Target | None], Rows]] = {
+TABLES: dict[str, Callable[[Path, Target | None, Selection], Rows]] = {
     ".csv": read_csv,
     ".csv.gz": read_csv,
     ".tsv": read_csv,
@@ -33,7 +36,11 @@ def looks_like_path(text: str) -> bool:
     """Whether ``text`` is meant as a file rather than as a built-in name."""
     separators = [os.sep] + ([os.altsep] if os.altsep else [])
     endings = (*ENDINGS, ".zip", *SUFFIXES)
-    return any(mark in text for mark in separators) or text.lower().endswith(endings)
+    return (
+        text == str(STDIN)
+        or any(mark in text for mark in separators)
+        or text.lower().endswith(endings)
+    )
 
 
 def holds_images(path: Path) -> bool:
@@ -41,17 +48,28 @@ def holds_images(path: Path) -> bool:
     return path.is_dir() or path.name.lower().endswith((".zip", *SUFFIXES))
 
 
-def read(path: Path, size: int | None = None, target: Target | None = None) -> Rows:
-    """The rows in the file or folder at ``path``, as they stand.
+def is_table(path: Path) -> bool:
+    """Whether ``read`` takes ``path`` for a table with columns that can be chosen."""
+    return _known(TABLES, path) is not None
 
-    ``size`` is for images only; ``target``, the column of classes, for tables. ValueError when the file
-    is missing, empty, unreadable, of a kind that is not known, or has no columns to be ``target``.
+
+def read(
+    path: Path,
+    size: int | None = None,
+    target: Target | None = None,
+    selection: Selection = ALL,
+) -> Rows:
+    """The rows in the file or folder at ``path``, as they stand; ``-`` is a text table on standard input.
+
+    ``size`` is for images only; ``target``, the column of classes, and ``selection`` for tables. ValueError
+    when the file is missing, empty, unreadable, of a kind that is not known, or has no such columns.
     """
+    path = path.expanduser()
     with _readable(path):
         table = _known(TABLES, path)
         if table is not None:
-            return table(path, target)
-        _check_no_target(target, path)
+            return table(path, target, selection)
+        check_no_choice(target, selection, path)
         array = _known(ARRAYS, path)
         if array is not None:
             return array(path)
@@ -59,21 +77,26 @@ def read(path: Path, size: int | None = None, target: Target | None = None) -> R
 
 
 def read_parts(
-    path: Path, size: int | None = None, target: Target | None = None, rows: int = ROWS
+    path: Path,
+    size: int | None = None,
+    target: Target | None = None,
+    rows: int = ROWS,
+    selection: Selection = ALL,
 ) -> Iterator[Rows]:
     """The same as at most ``rows`` rows at a time where the kind of file allows it, else as a whole.
 
     Text tables, Parquet tables and .npy files are read in memory that does not grow with their rows.
     """
+    path = path.expanduser()
     with _readable(path):
         parts = _known(TABLES_IN_PARTS, path)
         if parts is not None:
-            yield from parts(path, target, None, rows)
+            yield from parts(path, target, None, rows, selection)
         elif path.name.lower().endswith(".npy") and not holds_images(path):
-            _check_no_target(target, path)
+            check_no_choice(target, selection, path)
             yield from npy_parts(path, rows)
         else:
-            yield read(path, size, target)
+            yield read(path, size, target, selection)
 
 
 Reader = TypeVar("Reader")
@@ -82,6 +105,8 @@ Reader = TypeVar("Reader")
 def _known(readers: Mapping[str, Reader], path: Path) -> Reader | None:
     """What reads files of the ending that ``path`` has; None for images."""
     name = path.name.lower()
+    if path == STDIN:
+        return readers.get(".csv")
     if holds_images(path):
         return None
     return next((reader for ending, reader in readers.items() if name.endswith(ending)), None)
@@ -90,7 +115,7 @@ def _known(readers: Mapping[str, Reader], path: Path) -> Reader | None:
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
     """Within the block, ValueError in place of what the system says of a file that cannot be read."""
-    if not path.exists():
+    if path != STDIN and not path.exists():
         raise ValueError(f"{path} does not exist; check the path")
     if not holds_images(path) and _known({**ARRAYS, **TABLES}, path) is None:
         raise ValueError(
@@ -105,8 +130,14 @@ def _readable(path: Path) -> Iterator[None]:
         raise ValueError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def _check_no_target(target: Target | None, path: Path) -> None:
-    if target is not None and target.others is None:
-        raise ValueError(
-            f"{path} takes no --class-column: that is a column of a .csv or .parquet file"
-        )
+def check_no_choice(target: Target | None, selection: Selection, path: Path | str) -> None:
+    """ValueError where columns were chosen of what has none."""
+    chosen = {
+        "--class-column": target is not None and target.others is None,
+        "--columns": bool(selection.columns),
+        "--drop": bool(selection.drop),
+        "--missing": selection.missing != "refuse",
+    }
+    for option, is_given in chosen.items():
+        if is_given and selection.schema is None:
+            raise ValueError(f"{path} takes no {option}: that is for a .csv or .parquet file")

@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from gibbsian.data.table_schema import TableSchema
 from gibbsian.data.transforms import column_name
 
 Kind = Literal["vector", "image", "binary"]
@@ -17,7 +18,8 @@ class Rows:
     """Observations ``x`` as read, ``[N, d]`` or ``[N, C, H, W]`` once arranged.
 
     The last ``tests`` rows are the set's official test split, the ``valids`` rows before them its
-    official validation split. ``levels``: number of grey levels, where the source says it.
+    official validation split. ``levels``: number of grey levels, where the source says it. ``table``: the
+    columns of the table they come from; where that imputes, ``x`` has NaN for what is missing.
     """
 
     x: np.ndarray
@@ -27,6 +29,7 @@ class Rows:
     valids: int = 0
     tests: int = 0
     levels: int | None = None
+    table: TableSchema | None = None
 
 
 def arranged(rows: Rows, name: str, done: int = 0) -> Rows:
@@ -46,7 +49,8 @@ def arranged(rows: Rows, name: str, done: int = 0) -> Rows:
         raise ValueError(f"{name} is empty (shape {list(x.shape)}); it needs rows of numbers")
     if rows.targets is not None and len(rows.targets) != len(x):
         raise ValueError(f"{name} has {len(x)} rows but {len(rows.targets)} targets")
-    _check_finite(x, rows.columns, name, done)
+    if rows.table is None or rows.table.missing != "impute":
+        _check_finite(x, rows.columns, name, done)
     x = x.astype(_plain(x.dtype), copy=False)
     if x.ndim in (1, 3):
         x = x[:, None]

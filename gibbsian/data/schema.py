@@ -7,7 +7,7 @@ import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from torch import Tensor
 from gibbsian.core.files import CorruptFileError
 from gibbsian.core.text import one_line, printable
 from gibbsian.core.types import DataSpace
+from gibbsian.data.table_schema import Column, Kind, TableSchema
 from gibbsian.data.transforms import Transform
 
 LARGEST = 2**31
@@ -61,6 +62,42 @@ def transform_of(entries: Any, space: DataSpace, path: Path) -> Transform:
     if not all(isinstance(name, str) and one_line(name) == name for name in columns):
         raise _damaged(path, "transform.columns", columns)
     return Transform(entries["mode"], shape, origin, unit, levels, shift, scale, tuple(columns))
+
+
+def table_of(entries: Any, space: DataSpace, path: Path) -> TableSchema | None:
+    """The table in the entries of a model's ``config.json``, None where it was trained on no table.
+
+    CorruptFileError naming what is none.
+    """
+    if entries is None:
+        return None
+    _fields(entries, TableSchema, "table", path)
+    if entries["decimal"] not in (".", ",") or not isinstance(entries["named"], bool):
+        raise _damaged(path, "table.decimal", entries["decimal"])
+    if entries["missing"] not in ("refuse", "drop", "impute"):
+        raise _damaged(path, "table.missing", entries["missing"])
+    if not isinstance(entries["columns"], list):
+        raise _damaged(path, "table.columns", entries["columns"])
+    columns = tuple(_column(column, path) for column in entries["columns"])
+    table = TableSchema(columns, entries["named"], entries["decimal"], entries["missing"])
+    if (len(table.kept),) != space.shape:
+        raise _damaged(path, "table.columns", [column.name for column in table.kept])
+    return table
+
+
+def _column(entries: Any, path: Path) -> Column:
+    _fields(entries, Column, "table.columns", path)
+    name, marks, fill = entries["name"], entries["marks"], entries["fill"]
+    sound = (
+        (isinstance(name, str) and one_line(name) == name)
+        and entries["kind"] in get_args(Kind)
+        and (isinstance(marks, list) and all(isinstance(mark, str) for mark in marks))
+        and isinstance(entries["kept"], bool)
+        and (fill is None or _is_finite(fill))
+    )
+    if not sound:
+        raise _damaged(path, "table.columns", entries)
+    return Column(name, entries["kind"], tuple(marks), entries["kept"], fill)
 
 
 def check_reference(

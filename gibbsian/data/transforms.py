@@ -177,8 +177,9 @@ def columnwise(
     """The transform of ``x [N, d]``: mean 0 and variance 1 per column, or as it is; grids dequantised.
 
     Grids must hold for the rows of ``others`` (validation and test) too.
-    ValueError naming the column when one is constant in ``x``: it has no density; or when its values
-    cannot be scaled to finite float32.
+    One that is constant in ``x`` alone has the mean and variance of all rows.
+    ValueError naming the column when one is constant in all: it has no density; or when its values cannot
+    be scaled to finite float32.
 
     >>> x = torch.stack([torch.arange(9.0).sqrt(), torch.arange(9.0) % 4], 1).double()
     >>> columnwise(x, ("height", "count")).notes
@@ -191,7 +192,7 @@ def columnwise(
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             wide = math.isinf(float(every.max()) - float(every.min()))
             grid = lattice(every) if dequantise and not wide else None
-            part = _column(x[:, j].numpy(), name, scaling, grid)
+            part = _column(x[:, j].numpy(), every, name, scaling, grid)
             _check_finite(every, name, part)
         parts.append(part)
     origin, unit, levels, shift, scale = zip(*parts, strict=True)
@@ -199,12 +200,14 @@ def columnwise(
 
 
 def _column(
-    values: np.ndarray, name: str, scaling: Scaling, grid: Lattice | None
+    values: np.ndarray, every: np.ndarray, name: str, scaling: Scaling, grid: Lattice | None
 ) -> tuple[float, float, int, float, float]:
     """Origin, unit, levels, shift and scale of one column; on a grid they are counted in steps.
 
-    So counted, a column times 10 gives the same u to the bit.
+    So counted, a column times 10 gives the same u to the bit. ``every``: ``values`` and the held-out ones.
     """
+    if values.min() == values.max():
+        values = every
     if values.min() == values.max():
         raise ValueError(f"{name} is constant ({values[0]:g}), so it has no density; drop it")
     values = values.astype(np.float64)

@@ -6,6 +6,7 @@ import copy
 import math
 import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,7 +26,8 @@ from gibbsian.data import Dataset
 from gibbsian.data.frames import Array, like, rows_of
 from gibbsian.data.queries import checked
 from gibbsian.data.rows import arranged
-from gibbsian.data.schema import check_reference, space_of, transform_of
+from gibbsian.data.schema import check_reference, space_of, table_of, transform_of
+from gibbsian.data.table_schema import TableSchema
 from gibbsian.data.transforms import Transform
 from gibbsian.evaluation.log_z.effort import Amount
 from gibbsian.models.build import assemble
@@ -46,7 +48,8 @@ class Model:
 
     ``held_out`` holds the sorted energies of validation rows, the reference for percentiles;
     ``moments [2, *event]`` mean and standard deviation of the training rows, in the networks' units;
-    ``run`` the identity of the run it comes from, if there is one.
+    ``run`` the identity of the run it comes from, if there is one; ``table`` the columns of the file
+    it was trained on, if that was a table.
     """
 
     def __init__(
@@ -58,8 +61,10 @@ class Model:
         held_out: Tensor | None = None,
         moments: Tensor | None = None,
         run: str = "",
+        table: TableSchema | None = None,
     ):
         self.run = run
+        self.table = table
         self.method = method.eval()
         self.config = config
         self.space = space
@@ -274,6 +279,7 @@ class Model:
             "config": to_json(self.config),
             "space": space,
             "transform": self.transform.to_config(),
+            "table": None if self.table is None else asdict(self.table),
         }
         # The weights name their configuration and not the other way round: a run saves one
         # configuration with ever new weights, and a crash between the two files harms neither.
@@ -302,7 +308,8 @@ class Model:
         extras = self.held_out, self.moments
         card = model_card(repo_id, config, self.space, self.transform, licence, figures)
         with tempfile.TemporaryDirectory() as folder:
-            here = Model(self.method, config, self.space, self.transform, *extras, run=self.run)
+            of_run = self.run, self.table
+            here = Model(self.method, config, self.space, self.transform, *extras, *of_run)
             here.save_pretrained(folder)
             write_atomic(Path(folder) / "README.md", card.encode())
             return upload(Path(folder), repo_id, private, api)
@@ -335,6 +342,7 @@ class Model:
             raise CorruptFileError(f"{path} does not belong to the weights in {weights}")
         space = space_of(entries.get("space"), path)
         transform = transform_of(entries.get("transform"), space, path)
+        table = table_of(entries.get("table"), space, path)
         config = from_json(entries["config"], str(path), trust_code, networks or {})
         check_seed(config.training.seed)
         method = assemble(config, space, networks)
@@ -346,7 +354,7 @@ class Model:
         extras = tensors.get("held_out"), tensors.get("moments")
         check_reference(*extras, space, weights)
         method = placed(method, torch.device(device))
-        return cls(method, config, space, transform, *extras, run=run)
+        return cls(method, config, space, transform, *extras, run=run, table=table)
 
 
 def placed(method: TrainingMethod, device: torch.device) -> TrainingMethod:

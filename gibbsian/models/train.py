@@ -82,6 +82,9 @@ def load_source(data: str, source: Source) -> Dataset:
         greyscale=source.greyscale,
         image_size=source.image_size or None,
         class_column=source.class_column,
+        columns=source.columns or (),
+        drop=source.drop or (),
+        missing=source.missing,
     )
 
 
@@ -256,7 +259,7 @@ def _model(method: TrainingMethod, config: Config, dataset: Dataset, run: str) -
 
     ``run``: identity of the run it is a part of.
     """
-    model = Model(method, config, dataset.space, dataset.transform, run=run)
+    model = Model(method, config, dataset.space, dataset.transform, run=run, table=dataset.table)
     if isinstance(method, HasEnergy):
         if len(dataset.valid):
             model.held_out = model.energy(dataset.valid[:HELD_OUT]).sort().values

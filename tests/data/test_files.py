@@ -74,8 +74,8 @@ def test_parquet(tmp_path: Path) -> None:
     rows = files.read(tmp_path / "x.parquet")
     assert rows.columns == ("a", "b")
     np.testing.assert_array_equal(rows.x[:, 1], np.arange(60))
-    pq.write_table(table.append_column("c", pyarrow.array(["t"] * 60)), tmp_path / "y.parquet")
-    with pytest.raises(ValueError, match=r"string values in column 3 \('c'\)"):
+    pq.write_table(table.append_column("c", pyarrow.array(["red"] * 60)), tmp_path / "y.parquet")
+    with pytest.raises(ValueError, match=r"the text 'red' at row 1, column 3 \('c'\); drop"):
         files.read(tmp_path / "y.parquet")
     index = pyarrow.array(range(60))
     pq.write_table(table.append_column("__index_level_0__", index), tmp_path / "z.parquet")
@@ -182,7 +182,7 @@ def bad_inputs(folder: Path) -> dict[str, tuple[Path, str]]:
         ),
         "text column": (csv("labels", "1.5,red\n2.5,blue\n" * 4), r"'red' at row 1 \(line 1\)"),
         "named text column": (csv("names", "x,colour\n" + "1.5,red\n2,blue\n" * 4), "'colour'"),
-        "decimal commas": (csv("commas", "1,5;2,5\n3,5;4,1\n"), "decimals with a point"),
+        "mixed decimals": (csv("commas", "1,5;2,5\n3.5;4,1\n"), "'1,5' .*decimals .*with a point"),
         "empty cell": (
             csv("cell", "1,2\n3,\n5,6\n7,8\n"),
             r"empty cell at row 2 \(line 2\), column 2",

@@ -1,0 +1,126 @@
+"""Cells of a column: which are numbers, words, days or text, and what the column is by them."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gibbsian.data.cells import CURRENCY, DATE, FALSE, MISSING, SPACES, TRUE, Decimal, marked_number
+from gibbsian.data.table_schema import Kind
+
+if TYPE_CHECKING:
+    import polars as pl
+
+ABSENT, NUMBER, WORD, DAY, TEXT = range(5)
+"""What a cell can be; a word is one of ``TRUE`` or ``FALSE``."""
+COUNTED = 1_000
+"""So many values of a category are told apart."""
+LISTED = 20
+"""So many columns are described one by one."""
+
+
+@dataclass
+class Found:
+    """What the cells of a column have been so far: how many of each kind, marks and texts among them."""
+
+    counts: Counter[int] = field(default_factory=Counter)
+    marks: Counter[str] = field(default_factory=Counter)
+    texts: set[str] = field(default_factory=set)
+
+    @property
+    def kind(self) -> Kind:
+        """What the column is, by the cells so far."""
+        found = [code for code in (NUMBER, WORD, DAY, TEXT) if self.counts[code]]
+        if not found:
+            return "empty"
+        if NUMBER in found:
+            return "number" if found == [NUMBER] else "mixed"
+        if found in ([WORD], [DAY]):
+            return "boolean" if found == [WORD] else "dates"
+        return "category"
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The marks but for those between thousands, such as ``$`` or ``%``."""
+        return tuple(sorted(set(self.marks) - {","}))
+
+    def said(self) -> str:
+        """The kind in words."""
+        if self.kind == "number":
+            taken = (["thousands separators"] if "," in self.marks else []) + [*self.symbols]
+            return f"number ({', '.join(taken)} removed)" if taken else "number"
+        if self.kind == "boolean":
+            return "true or false, as 1 or 0"
+        if self.kind == "category":
+            n = len(self.texts)
+            values = "value" if n == 1 else "values"
+            return f"category, {n if n <= COUNTED else f'more than {COUNTED}'} {values}"
+        return {"mixed": "numbers and text", "empty": "no values"}.get(self.kind, self.kind)
+
+
+def numbers_in(cells: pl.Series, decimal: Decimal) -> tuple[np.ndarray, np.ndarray, Counter[str]]:
+    """Of text cells their values (NaN where there is none), what each is, and the marks taken off."""
+    import polars as pl
+
+    cells = cells.str.strip_chars()
+    lower = cells.str.to_lowercase()
+    absent = (cells.is_null() | lower.is_in(sorted(MISSING))).to_numpy()
+    plain = cells if decimal == "." else cells.set(cells.str.contains(r"[.,]"), None)
+    values = plain.cast(pl.Float64, strict=False).to_numpy(writable=True)
+    codes = np.full(len(cells), NUMBER, np.uint8)
+    codes[absent] = ABSENT
+    values[absent] = np.nan
+    rest = np.flatnonzero(~absent & np.isnan(values))
+    marks: Counter[str] = Counter()
+    if len(rest):
+        values[rest], codes[rest], marks = _marked(cells.gather(rest), decimal)
+    return values, codes, marks
+
+
+def _marked(cells: pl.Series, decimal: Decimal) -> tuple[np.ndarray, np.ndarray, Counter[str]]:
+    """The same of cells that are no plain numbers."""
+    import polars as pl
+
+    lower = cells.str.to_lowercase()
+    is_number = cells.str.contains(marked_number(decimal)).to_numpy()
+    group = "." if decimal == "," else ","
+    bare = cells.str.replace_all(CURRENCY, "").str.replace_all("\u2212", "-", literal=True)
+    bare = bare.str.replace_all(rf"[{SPACES}%\s{re.escape(group)}]", "")
+    values = bare.str.replace(",", ".", literal=True).cast(pl.Float64, strict=False)
+    found = values.to_numpy(writable=True)
+    codes = np.where(is_number, NUMBER, TEXT).astype(np.uint8)
+    marks: Counter[str] = Counter()
+    seen = cells.filter(pl.Series(is_number))
+    if len(seen):
+        symbols = seen.str.extract(rf"({CURRENCY}|%)").drop_nulls()
+        marks.update(dict(symbols.value_counts().iter_rows()))
+        between = rf"\d[{SPACES}{re.escape(group)}]\d"
+        marks[","] = int(seen.str.contains(between).sum())
+    words = (lower.is_in([*TRUE, *FALSE])).to_numpy() & ~is_number
+    codes[words] = WORD
+    found[words] = lower.is_in(list(TRUE)).to_numpy()[words]
+    codes[cells.str.contains(DATE).to_numpy() & ~is_number] = DAY
+    found[(codes == TEXT) | (codes == DAY)] = np.nan
+    return found, codes, +marks
+
+
+def described(names: Iterable[str], found: Sequence[Found], kept: Sequence[bool], how: str) -> str:
+    """A short table of the columns: ``age: number; city: category, 12 values: left out by --drop``."""
+    entries = [
+        (name, column.said(), keep) for name, column, keep in zip(names, found, kept, strict=True)
+    ]
+    if len(entries) > LISTED:
+        plain = [said == "number" and keep for _, said, keep in entries]
+        entries = [entry for entry, is_plain in zip(entries, plain, strict=True) if not is_plain]
+        more = f"{sum(plain)} columns: number" if any(plain) else ""
+    else:
+        more = ""
+    texts = [f"{name}: {said}{'' if keep else f': {how}'}" for name, said, keep in entries]
+    if len(texts) > LISTED:
+        texts = [*texts[:LISTED], f"{len(texts) - LISTED} more"]
+    return "; ".join([text for text in (more, *texts) if text])

@@ -1,0 +1,326 @@
+"""From the cells of a table, part after part, to rows of numbers; what cannot be one is refused.
+
+A part is a Polars frame whose columns are of float64, text, booleans or days; where its cells stood in
+the file a function says.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gibbsian.data.cells import Decimal, has_decimal_comma, is_number
+from gibbsian.data.classes import Target
+from gibbsian.data.columns import (
+    ABSENT,
+    COUNTED,
+    DAY,
+    NUMBER,
+    TEXT,
+    WORD,
+    Found,
+    described,
+    numbers_in,
+)
+from gibbsian.data.table_schema import Column, Selection, TableSchema
+from gibbsian.data.transforms import column_name
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Locate = Callable[[int, int], tuple[str, str]]
+"""(row of a part, column) -> the cell as it stands in the file, and where: ``row 3 (line 4)``."""
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A cell of the file, looked up only when it is spoken of."""
+
+    locate: Locate
+    row: int
+    column: int
+
+
+class Labels:
+    """The cells of a column of classes, and how it is called in messages."""
+
+    def __init__(self) -> None:
+        self.name = ""
+        self.cells: list[str] = []
+
+
+class TableRows:
+    """The reading of one table with columns ``names`` (() without a header), ``width`` of them.
+
+    ``target``: the column of classes, whose cells are added to ``labels``.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        names: tuple[str, ...],
+        width: int,
+        decimal: Decimal,
+        target: Target | None,
+        selection: Selection,
+        labels: Labels | None = None,
+    ):
+        self.path, self.decimal, self.labels = path, decimal, labels
+        self.selection, self.width = selection, width
+        self.place = None if target is None else target.place(names, width, path)
+        if self.place is not None and width == 1:
+            raise ValueError(f"{path} has one column, its --class-column, and none to model")
+        self.names = [column_name(j, names) for j in range(width)]
+        self.short = [names[j] if names else str(j + 1) for j in range(width)]
+        if labels is not None and self.place is not None:
+            labels.name = self.names[self.place]
+        others = [j for j in range(width) if j != self.place]
+        self.expected: list[Column | None] = [None] * width
+        if selection.schema is not None:
+            alike = selection.schema.aligned(
+                [names[j] for j in others] if names else (), len(others), path
+            )
+            for j, column in zip(others, alike, strict=True):
+                self.expected[j] = column
+        kept = [column is not None and column.kept for column in self.expected]
+        if selection.schema is None:
+            kept = selection.kept(names, width, path)
+        self.kept = [keep and j != self.place for j, keep in enumerate(kept)]
+        if not any(self.kept):
+            raise ValueError(f"{path} has no column left to model; --columns says which to take")
+        self.columns = tuple(names[j] for j in self._kept_places()) if names else ()
+        self.found = [Found() for _ in range(width)]
+        self.spots: dict[tuple[int, int], Spot] = {}  # (column, kind of cell) -> the first of them
+        self.infinite: Spot | None = None
+        self.rows = self.incomplete = 0
+
+    def _kept_places(self) -> list[int]:
+        return [j for j, keep in enumerate(self.kept) if keep]
+
+    def add(self, frame: pl.DataFrame, locate: Locate) -> np.ndarray:
+        """The numbers ``[n, d]`` of the kept columns in a part; NaN where a value is missing.
+
+        Without the rows that ``--missing drop`` leaves out. Faults are kept for ``check``.
+        """
+        import polars as pl
+
+        n = frame.height
+        if all(kind == pl.Float64 for kind in frame.dtypes) and self.place is None:
+            values = frame.to_numpy(order="c")
+            if np.isfinite(values).all():
+                for found in self.found:
+                    found.counts[NUMBER] += n
+            else:
+                for j in range(self.width):
+                    self._count_floats(values[:, j], j, locate)
+        else:
+            values = np.empty((n, self.width))
+            for j, cells in enumerate(frame.iter_columns()):
+                values[:, j] = self._column(cells, j, locate)
+        if not all(self.kept):
+            values = values[:, self.kept]
+        absent = np.isnan(values).any(axis=1)
+        self.incomplete += int(absent.sum())
+        self.rows += n
+        if self.place is not None and self.labels is not None:
+            labels = frame.to_series(self.place).cast(pl.String).fill_null("").str.strip_chars()
+            if self.selection.missing == "drop":
+                labels = labels.filter(pl.Series(~absent))
+            self.labels.cells += labels.to_list()
+        if self.selection.missing == "drop" and absent.any():
+            values = values[~absent]
+        return values
+
+    def _column(self, cells: pl.Series, j: int, locate: Locate) -> np.ndarray:
+        import polars as pl
+
+        if cells.dtype == pl.Float64:
+            values = cells.to_numpy(writable=True)
+            self._count_floats(values, j, locate)
+            return values
+        codes: np.ndarray
+        if cells.dtype == pl.String:
+            values, codes, marks = numbers_in(cells, self.decimal)
+            self.found[j].marks += marks
+            is_text = (codes == TEXT) | (codes == WORD)
+            if is_text.any() and len(self.found[j].texts) <= COUNTED:
+                texts = cells.str.strip_chars().filter(pl.Series(is_text)).unique()
+                self.found[j].texts.update(texts.to_list())
+            infinite = np.isinf(values)
+            if infinite.any():
+                self._infinite(int(infinite.argmax()), j, locate)
+        else:
+            absent = cells.is_null().to_numpy()
+            is_word = cells.dtype == pl.Boolean
+            numbers = (
+                cells.cast(pl.Float64)
+                if is_word
+                else pl.Series([None] * len(cells), dtype=pl.Float64)
+            )
+            values = numbers.to_numpy(writable=True)
+            codes = np.where(absent, ABSENT, WORD if is_word else DAY)
+        self._count(codes, j, locate)
+        return values
+
+    def _count_floats(self, values: np.ndarray, j: int, locate: Locate) -> None:
+        if np.isfinite(values).all():
+            self.found[j].counts[NUMBER] += len(values)
+            return
+        infinite = np.isinf(values)
+        if infinite.any():
+            self._infinite(int(infinite.argmax()), j, locate)
+        self._count(np.where(np.isnan(values), ABSENT, NUMBER), j, locate)
+
+    def _infinite(self, row: int, j: int, locate: Locate) -> None:
+        if self.kept[j] and self.infinite is None:
+            self.infinite = Spot(locate, row, j)
+
+    def _count(self, codes: np.ndarray, j: int, locate: Locate) -> None:
+        for code, count in enumerate(np.bincount(codes, minlength=TEXT + 1).tolist()):
+            self.found[j].counts[code] += count
+            if count and self.kept[j] and code != NUMBER and (j, code) not in self.spots:
+                self.spots[j, code] = Spot(locate, int((codes == code).argmax()), j)
+
+    def check(self) -> None:
+        """ValueError for the first fault so far in the columns that are modelled."""
+        for j in self._kept_places():
+            if fault := self._fault(j):
+                raise ValueError(fault + self._alike(j))
+        if self.infinite is not None:
+            cell, place = self._said(self.infinite)
+            raise ValueError(f"{self.path} holds {float(cell)} at {place}; drop or fill such rows")
+        gaps = [(j, code) for j, code in self.spots if code == ABSENT]
+        if gaps and self.selection.missing == "refuse":
+            spots = [self.spots[gap] for gap in gaps]
+            cell, place = min((self._said(spot) for spot in spots), key=_row_of)
+            what = f"the missing value {cell}" if cell else "an empty cell"
+            raise ValueError(
+                f"{self.path} has {what} at {place}; drop or fill such rows{self._remedy()}"
+            )
+
+    def _alike(self, j: int) -> str:
+        """The option that drops column ``j`` with all others that are no numbers, "" if there are none."""
+        kinds = ("category", "dates")
+        others = [k for k in self._kept_places() if self.found[k].kind in kinds]
+        if self.selection.schema is not None or j not in others or len(others) == 1:
+            return ""
+        return f" (all columns that are no numbers: --drop {self._option(others)})"
+
+    def _remedy(self) -> str:
+        if self.selection.schema is not None:
+            return ": this model was trained on complete rows, not with --missing impute"
+        return f", as --missing drop or --missing impute do ({self.incomplete} of {self.rows} rows)"
+
+    def finish(self) -> None:
+        """``check``, and ValueError where nothing is left of the whole table."""
+        self.check()
+        for j in self._kept_places():
+            if self.found[j].kind == "empty":
+                raise ValueError(
+                    f"{self.path} has no value in {self.names[j]}; drop that column by --drop "
+                    f"{self._option([j])}"
+                )
+        if self.selection.missing == "drop" and self.incomplete == self.rows:
+            raise ValueError(
+                f"{self.path} has no row without a missing value; use --missing impute, or --drop columns"
+            )
+
+    def _fault(self, j: int) -> str:
+        """What keeps a column from being modelled, "" if nothing does."""
+        found, expected = self.found[j], self.expected[j]
+        if expected is not None:
+            return self._unlike(j, expected)
+        if found.kind not in ("number", "boolean", "empty"):
+            return self._no_numbers(j)
+        drop, marks = f"or drop that column by --drop {self._option([j])}", found.symbols
+        if len(marks) > 1:
+            what = " and ".join(marks)
+        elif 0 < found.marks["%"] < found.counts[NUMBER]:
+            what = "% and without"
+        else:
+            return ""
+        return f"{self.path} holds numbers with {what} in {self.names[j]}; write them alike, {drop}"
+
+    def _no_numbers(self, j: int) -> str:
+        found, drop = self.found[j], f"drop that column by --drop {self._option([j])}"
+        cell, what = self._held(j, next(code for code in (TEXT, DAY, WORD) if found.counts[code]))
+        if has_decimal_comma(cell) or (self.decimal == "," and is_number(cell)):
+            return f"{what}; write all decimals of the file with a point"
+        if found.kind == "mixed":
+            total = sum(found.counts.values()) - found.counts[ABSENT]
+            share = f"{found.counts[NUMBER]} of its {total} cells are numbers"
+            return f"{what}; {drop} or correct the cell: {share}"
+        kind = f"a {found.said()}" if found.kind == "category" else found.said()
+        return f"{what}; {drop} or code it as numbers: it is {kind}"
+
+    def _unlike(self, j: int, expected: Column) -> str:
+        """How a column differs from the one that the model was trained on, "" if it does not."""
+        found, boolean = self.found[j], expected.kind == "boolean"
+        for code in (TEXT, DAY, WORD):
+            if found.counts[code] and not (boolean and code == WORD):
+                was = "true and false" if boolean else "numbers"
+                return (
+                    f"{self._held(j, code)[1]}; this model was trained on {was} there: correct it"
+                )
+        new = [mark for mark in found.symbols if mark not in expected.marks]
+        if new:
+            was = " and ".join(expected.marks) or "no such mark"
+            return (
+                f"{self.path} holds numbers with {' and '.join(new)} in {self.names[j]}; this "
+                f"model was trained on numbers with {was} there: write them alike"
+            )
+        return ""
+
+    def _held(self, j: int, code: int) -> tuple[str, str]:
+        """The first cell of a kind in a column, and the beginning of a sentence on it."""
+        cell, place = self._said(self.spots[j, code])
+        kind = "date" if code == DAY else "text"
+        return cell, f"{self.path} holds the {kind} {cell[:40]!r} at {place}"
+
+    def _said(self, spot: Spot) -> tuple[str, str]:
+        cell, place = spot.locate(spot.row, spot.column)
+        return cell, f"{place}, {self.names[spot.column]}"
+
+    def _option(self, places: Sequence[int]) -> str:
+        """Columns as an option takes them: by name, or by number where a name needs quotes."""
+        plain = re.compile(r"[^\s,;\"'$`\\!*?&|<>()\[\]{}#~-][^\s,;\"'$`\\!*?&|<>()\[\]{}#]*")
+        return ",".join(
+            self.short[j] if plain.fullmatch(self.short[j]) else str(j + 1) for j in places
+        )
+
+    def schema(self) -> TableSchema:
+        """What is to be remembered of the table."""
+        columns = tuple(
+            Column(
+                self.short[j],
+                self.found[j].kind,
+                self.found[j].symbols,
+                self.kept[j],
+            )
+            for j in range(self.width)
+            if j != self.place
+        )
+        missing = self.selection.missing
+        return TableSchema(columns, bool(self.columns), self.decimal, missing)
+
+    def notes(self) -> list[str]:
+        """What the columns are, and what was left out."""
+        others = [j for j in range(self.width) if j != self.place]
+        how = "left out by --drop" if self.selection.drop else "not among --columns"
+        names = [self.short[j] if self.columns else f"column {j + 1}" for j in others]
+        kept = [self.kept[j] for j in others]
+        columns = described(names, [self.found[j] for j in others], kept, how)
+        if self.selection.missing != "drop" or not self.incomplete:
+            return [f"columns: {columns}"]
+        gaps = f"{self.incomplete} of {self.rows} rows lack a value and are left out"
+        return [f"columns: {columns}", f"--missing drop: {gaps}"]
+
+
+def _row_of(said: tuple[str, str]) -> tuple[int, int]:
+    row, column = re.findall(r"(?:row|column) (\d+)", said[1])[:2]
+    return int(row), int(column)
