@@ -16,7 +16,7 @@ import numpy as np
 
 from gibbsian.data.cells import Decimal, has_decimal_comma, is_number
 from gibbsian.data.classes import Target
-from gibbsian.data.columns import (
+from gibbsian.data.column_kinds import (
     ABSENT,
     COUNTED,
     DAY,
