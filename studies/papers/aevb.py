@@ -91,11 +91,14 @@ def near_hundred(results: Results) -> Finding | None:
     last = run["curve"][-1]
     zeros = [-100.0] * len(last["test rows"])
     effect = paired("bound + 100", last["test rows"], zeros, over="rows", runs=1)
-    return finding(f"test bound {number(last['test'])} after {last['seen']:.0e} observations", effect)
+    return finding(
+        f"test bound {number(last['test'])} after {last['seen']:.0e} observations", effect
+    )
 
 
 FIXED = (
-    "rate fixed at 0.02 for all and no annealing for MCEM, against the paper, and 100 rows; an earlier version of this "
+    "rate fixed at 0.02 for all and no annealing for MCEM, against the paper, and 100 rows; an "
+    "earlier version of this "
     "figure rested on an estimator that missed by hundreds of nats, and what it said was void"
 )
 
@@ -115,7 +118,8 @@ PAPER = Paper(
         ),
         Claim(
             "aevb-variance",
-            "The estimator with a closed-form divergence has less variance; the score function's is impractical.",
+            "The estimator with a closed-form divergence has less variance; the score function's "
+            "is impractical.",
             "the method",
             "a statement",
             "20 000 draws of each gradient, linear-Gaussian model",
@@ -174,7 +178,8 @@ PAPER = Paper(
             "vae",
             "aevb",
             partial(fit_gap, figure=FREY),
-            weakness="N_z = 2 and 10 only, of which the latter is not superfluous, and one training each",
+            weakness="N_z = 2 and 10 only, of which the latter is not superfluous, and one "
+            "training each",
         ),
         Claim(
             "aevb-variance-bound",
@@ -201,7 +206,8 @@ PAPER = Paper(
             "AEVB reaches a higher marginal likelihood than Monte-Carlo EM from 1000 digits.",
             "figure 3",
             "curves between -160 and -100 nats, to 6e7 observations",
-            "importance sampling from a fitted posterior, N_z = 3; a visit of MCEM counts its rows once",
+            "importance sampling from a fitted posterior, N_z = 3; a visit of MCEM counts its "
+            "rows once",
             "vae",
             "aevb",
             partial(ends, figure=DIGITS, rival="MCEM"),
@@ -223,7 +229,8 @@ PAPER = Paper(
             "a statement",
             "",
             "vae",
-            needs="the estimator beside importance sampling at N_z = 2 to 10, chains started at the posterior",
+            needs="the estimator beside importance sampling at N_z = 2 to 10, chains started at "
+            "the posterior",
         ),
         Claim(
             "aevb-100-nats",
@@ -243,7 +250,8 @@ PAPER = Paper(
             "a statement",
             "",
             "vae",
-            needs="a posterior over weights, which the method does not have, and a linear model with a known answer",
+            needs="a posterior over weights, which the method does not have, and a linear model "
+            "with a known answer",
         ),
         Claim(
             "aevb-figures",

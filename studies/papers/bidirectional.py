@@ -29,7 +29,8 @@ DIFFUSED = {row: row for row in (DIFFUSION, "encoder x diffusion")}
 ASKED = 0.8
 DATA = ("moons", "ring8", "grid25")
 FAIR_SECONDS = 400
-"""The pair needs about as many on moons; a verdict against it from shorter runs counts for nothing."""
+"""The pair needs about as many on moons; a verdict against it from shorter runs counts for "
+"nothing."""
 
 
 def failed(results: Results, prefix: str) -> tuple[int, int]:
@@ -39,7 +40,8 @@ def failed(results: Results, prefix: str) -> tuple[int, int]:
 
 
 def stable(results: Results) -> Finding | None:
-    """The share that diverged with the lower bound alone, minus that with bounds from both sides."""
+    """The share that diverged with the lower bound alone, minus that with bounds from both "
+    "sides."""
     numbers, effects = [], []
     for data in ("moons", "grid25"):
         alone = failed(results, f"stability: lower bound only / {data}")
@@ -55,7 +57,8 @@ def short(results: Results) -> str:
     if not seconds or max(seconds) >= FAIR_SECONDS:
         return ""
     return (
-        f"one setting, not tuned, and at most {number(max(seconds))} CPU-seconds a run; plain networks in "
+        f"one setting, not tuned, and at most {number(max(seconds))} CPU-seconds a run; plain "
+        f"networks in "
         "longer runs with a decaying rate are known to do far better"
     )
 
@@ -88,7 +91,8 @@ def nearer(results: Results, pair: str, rival: str) -> Finding | None:
 
 
 def sides(results: Results, rows: Mapping[str, str], side: str) -> Finding | None:
-    """The share of trainings whose value is on its side of log Z at all measurements, less the 0.8 asked."""
+    """The share of trainings whose value is on its side of log Z at all measurements, less the "
+    "0.8 asked."""
     effects: list[Effect | None] = []
     right, gaps = [], []
     sign = 1 if side == "upper" else -1
@@ -108,7 +112,10 @@ def sides(results: Results, rows: Mapping[str, str], side: str) -> Finding | Non
     if not gaps:
         return None
     words = "above" if side == "upper" else "below"
-    numbers = f"{words} log Z at {sum(right)} of {len(right)} measurements, at the end by {number(min(gaps))} to "
+    numbers = (
+        f"{words} log Z at {sum(right)} of {len(right)} measurements, at the end by "
+        f"{number(min(gaps))} to "
+    )
     numbers += (
         f"{number(max(gaps))} nats; share of trainings that keep it throughout, minus {ASKED}"
     )
@@ -122,7 +129,10 @@ def cost(results: Results) -> Finding | None:
     gain = between("", exact, fast)
     if gain is None:
         return None
-    numbers = f"time of a round over VGAN's, images, latent 16: exact {average(exact)}, singular {average(fast)}"
+    numbers = (
+        f"time of a round over VGAN's, images, latent 16: exact {average(exact)}, singular "
+        f"{average(fast)}"
+    )
     return finding(numbers, Effect("exact - singular", gain.value, gain.stderr, 0, over="timings"))
 
 
@@ -145,23 +155,27 @@ UNKNOWN = "its tables were not at hand"
 
 NEURIPS = Paper(
     "Bidirectional bounds, NeurIPS",
-    "Geng, Wang, Gao, Frellsen, Hauberg (2021), *Bounds all around: training energy-based models with bidirectional "
+    "Geng, Wang, Gao, Frellsen, Hauberg (2021), *Bounds all around: training energy-based models "
+    "with bidirectional "
     "bounds*, arXiv 2111.00929.",
     "Abstract, supplement's preview and released code were read, the body was not.",
     (
         Claim(
             "bb-stability",
-            "Training on a lower and an upper bound is more stable than min-max on one lower bound.",
+            "Training on a lower and an upper bound is more stable than min-max on one lower "
+            "bound.",
             ABSTRACT,
             "no number",
-            "the share of runs that diverged, lower bound alone (10 seeds) and with the gradient penalty (3 seeds)",
+            "the share of runs that diverged, lower bound alone (10 seeds) and with the gradient "
+            "penalty (3 seeds)",
             "bidirectional",
             "bidirectional",
             published_pair_stable,
         ),
         Claim(
             "bb-density",
-            "The energies learnt on toys (two moons, swiss roll, 25 Gaussians) are nearer to the data than with a "
+            "The energies learnt on toys (two moons, swiss roll, 25 Gaussians) are nearer to the "
+            "data than with a "
             "zero-centred penalty, the baseline of the released code.",
             "the released code's toys (our reading)",
             "images only",
@@ -172,7 +186,8 @@ NEURIPS = Paper(
         ),
         Claim(
             "bb-lower",
-            "The generator's entropy from its Jacobian gives a lower bound of the negative log-likelihood.",
+            "The generator's entropy from its Jacobian gives a lower bound of the negative "
+            "log-likelihood.",
             f"{ABSTRACT}; the form is the code's",
             "a statement",
             "lower value of log Z, exact log-determinant, beside log Z by quadrature",
@@ -182,7 +197,8 @@ NEURIPS = Paper(
             proofs=(
                 "tests/bounds/test_entropy.py::test_an_entropy_from_singular_values_lies_below_the_exact_one",
             ),
-            weakness="the statement needs a generator that is one-to-one; these fold the plane, and the formula then "
+            weakness="the statement needs a generator that is one-to-one; these fold the plane, "
+            "and the formula then "
             "counts their volume several times",
         ),
         Claim(
@@ -196,7 +212,8 @@ NEURIPS = Paper(
                 "tests/bounds/test_theorems.py::test_bennett_s_weight_makes_the_penalty_an_upper_bound",
                 "tests/bounds/test_theorems.py::test_the_published_weight_is_far_below_what_a_bound_needs",
             ),
-            remark="With a weight that our own theorem names; the released code's weight of 0.001 is far below it, "
+            remark="With a weight that our own theorem names; the released code's weight of 0.001 "
+            "is far below it, "
             "and makes a regulariser",
         ),
         Claim(
@@ -204,7 +221,8 @@ NEURIPS = Paper(
             "The new estimator of the generator's Jacobian determinant is efficient.",
             ABSTRACT,
             "no number",
-            "time of a round on images, exact log-determinant and smallest singular value by 2 iterations",
+            "time of a round on images, exact log-determinant and smallest singular value by 2 "
+            "iterations",
             "bidirectional",
             "bench-bounds",
             cost,
@@ -220,7 +238,8 @@ NEURIPS = Paper(
             "a statement",
             "",
             "bidirectional",
-            needs="singular values of generators trained with and without the entropy, on images and in the plane",
+            needs="singular values of generators trained with and without the entropy, on images "
+            "and in the plane",
         ),
         Claim(
             "bb-fid",
@@ -230,7 +249,8 @@ NEURIPS = Paper(
             "",
             "bidirectional",
             remembered=True,
-            needs="a test takes 781 rounds an epoch for 130 epochs of 32x32 convolutions, and FID's own network",
+            needs="a test takes 781 rounds an epoch for 130 epochs of 32x32 convolutions, and "
+            "FID's own network",
         ),
         Claim(
             "bb-modes",
@@ -258,7 +278,8 @@ NEURIPS = Paper(
 
 JOURNAL = Paper(
     "Bidirectional bounds, journal",
-    "Geng, Wang, Chen, Gao, Frellsen, Hauberg (2025), *Exploring bidirectional bounds for minimax-training of "
+    "Geng, Wang, Chen, Gao, Frellsen, Hauberg (2025), *Exploring bidirectional bounds for "
+    "minimax-training of "
     "Energy-based models*, IJCV, arXiv 2506.04609.",
     "The abstract and the publisher's preview were read, the body was not.",
     (
@@ -267,7 +288,8 @@ JOURNAL = Paper(
             "Training on bounds from both sides is more stable than min-max on one lower bound.",
             ABSTRACT,
             "no number",
-            "the share of ten runs that diverged, lower bound alone and log-determinant with diffusion",
+            "the share of ten runs that diverged, lower bound alone and log-determinant with "
+            "diffusion",
             "bidirectional",
             "bidirectional",
             stable,

@@ -19,7 +19,8 @@ from studies.papers.claim import (
 
 DATA = ("binarized-mnist", "ocr-letters", "dna")
 MOST = 1000
-"""The largest K that was measured on the same rows as the smaller ones; K = 10 000 has other rows."""
+"""The largest K that was measured on the same rows as the smaller ones; K = 10 000 has other "
+"rows."""
 
 
 def at(data: str, method: str, name: str, samples: int, results: Results) -> list[float]:
@@ -125,7 +126,8 @@ SHORT = "20 epochs of four layers; the paper trains twelve layers until validati
 
 PAPER = Paper(
     "Bidirectional Helmholtz machines",
-    "Bornschein, Shabanian, Fischer, Bengio (2016), *Bidirectional Helmholtz Machines*, arXiv 1506.03877, ICML 2016.",
+    "Bornschein, Shabanian, Fischer, Bengio (2016), *Bidirectional Helmholtz Machines*, arXiv "
+    "1506.03877, ICML 2016.",
     "Slides of the deck, abstract and released code were read; tables are from memory.",
     (
         Claim(
@@ -153,7 +155,8 @@ PAPER = Paper(
         ),
         Claim(
             "bihm-distance",
-            "Of two models with equal E log p*, that with the larger E log p~* has p and q nearer to one another.",
+            "Of two models with equal E log p*, that with the larger E log p~* has p and q nearer "
+            "to one another.",
             "deck",
             "a statement",
             "enumeration",
@@ -167,11 +170,13 @@ PAPER = Paper(
             "The effective sample size of its weights is far above reweighted wake-sleep's.",
             f"{README} and abstract; protocol from the code",
             "no number at hand",
-            "share of 10 000 draws over 100 training rows, each with the weights of its own estimator",
+            "share of 10 000 draws over 100 training rows, each with the weights of its own "
+            "estimator",
             "bihm",
             "bihm",
             shares_of,
-            remark="A root of weights has a larger effective size whatever the model: the next row has the same "
+            remark="A root of weights has a larger effective size whatever the model: the next "
+            "row has the same "
             "weights for both",
         ),
         Claim(
@@ -189,11 +194,13 @@ PAPER = Paper(
             "Likelihood estimates converge with orders of magnitude fewer samples.",
             f"{README} and abstract",
             "orders of magnitude",
-            f"what K = {MOST} adds to K = 10, on the same 1000 rows (K = 10 000 has other rows and is left out)",
+            f"what K = {MOST} adds to K = 10, on the same 1000 rows (K = 10 000 has other rows "
+            f"and is left out)",
             "bihm",
             "bihm",
             rise,
-            remark="The direction only: orders of magnitude are not shown. The study's page mixes row sets: 1000 rows up to K = 1000 and 200 others at K = 10 000, so that MNIST "
+            remark="The direction only: orders of magnitude are not shown. The study's page mixes "
+            "row sets: 1000 rows up to K = 1000 and 200 others at K = 10 000, so that MNIST "
             "seems to improve there; that column counts for nothing",
         ),
         Claim(
@@ -206,7 +213,8 @@ PAPER = Paper(
             "bihm",
             digits,
             weakness=SHORT,
-            remark="The study's page mixes row sets: 1000 rows up to K = 1000 and 200 others at K = 10 000, so that MNIST "
+            remark="The study's page mixes row sets: 1000 rows up to K = 1000 and 200 others at K "
+            "= 10 000, so that MNIST "
             "seems to improve there; that column counts for nothing",
         ),
         Claim(
@@ -222,7 +230,8 @@ PAPER = Paper(
             "bihm-tables",
             "On the UCI sets it is as good as reweighted wake-sleep or better.",
             "ICML table, from memory",
-            "-log p* of BiHM and -log p of RWS: OCR letters 27.30 and 29.99, DNA 86.92 and 90.63 (from memory)",
+            "-log p* of BiHM and -log p of RWS: OCR letters 27.30 and 29.99, DNA 86.92 and 90.63 "
+            "(from memory)",
             f"three of the sets, short runs, K = {MOST}, the same rows",
             "bihm",
             "bihm",
@@ -240,7 +249,8 @@ PAPER = Paper(
                 "tests/methods/test_bihm.py::test_gibbs_leaves_p_star_as_it_is",
                 "tests/methods/test_bihm.py::test_filling_in_has_the_conditional_law",
             ),
-            remark="What holds is that the chains have the right law; how good the digits look is not measured",
+            remark="What holds is that the chains have the right law; how good the digits look is "
+            "not measured",
         ),
     ),
 )

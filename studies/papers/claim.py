@@ -218,7 +218,9 @@ def _verdict(claim: Claim, found: Finding | None) -> str:
     if claim.outside:
         return f"{OUTSIDE}: {claim.needs}"
     if found is None:
-        return f"{HOLDS}: a test checks it" if claim.proofs else f"{UNTESTED}: {claim.needs}"
+        if claim.proofs and claim.measure is None:
+            return f"{HOLDS}: a test checks it"
+        return f"{UNTESTED}: {claim.needs or 'the results of the study have no such runs'}"
     seen = [e for e in found.effects if e.seen]
     against = [e for e in found.effects if e.against]
     open_ = [e for e in found.effects if e not in seen and e not in against]

@@ -71,7 +71,8 @@ def pull(results: Results) -> Finding | None:
     if plain:
         left = math.log(10) - median(plain.values())
         weakness = (
-            f"without the term the median class entropy is within {number(left)} nats of its largest value, so that "
+            f"without the term the median class entropy is within {number(left)} nats of its "
+            f"largest value, so that "
             "hardly anything can be gained, and no modes are lost that it could keep"
         )
     return finding("class entropy, with minus without, nats", *effects, weakness=weakness)
@@ -83,7 +84,10 @@ def flat(results: Results) -> Finding | None:
     if not course:
         return None
     end = course[-1]
-    numbers = f"after {end['round']} rounds: total variation {number(end['tv'])}, deviation of the energy on data "
+    numbers = (
+        f"after {end['round']} rounds: total variation {number(end['tv'])}, deviation of the "
+        f"energy on data "
+    )
     numbers += f"{number(end['deviation'])} of m = 1"
     return finding(
         numbers,
@@ -101,7 +105,8 @@ PAPER = Paper(
     (
         Claim(
             "ebgan-lemma-1",
-            "The least value of a y + b [m - y]^+ over y >= 0 is m min(a, b); so the best energy gives m (1 - TV).",
+            "The least value of a y + b [m - y]^+ over y >= 0 is m min(a, b); so the best energy "
+            "gives m (1 - TV).",
             "lemma 1",
             "a statement",
             "exact, over a grid and on discrete laws",
@@ -132,14 +137,16 @@ PAPER = Paper(
         ),
         Claim(
             "ebgan-grid",
-            "Over a grid of settings EBGAN trains more reliably than a GAN: its histogram of I' lies to the right.",
+            "Over a grid of settings EBGAN trains more reliably than a GAN: its histogram of I' "
+            "lies to the right.",
             "table 1, figures 2 and 3",
             "histograms of 512 and 6144 runs",
             "24 architectures, MNIST at 14x14, 10 CPU-seconds a run",
             "ebgan",
             "ebgan-grid",
             grid,
-            remark="The rivals are the grid's GANs, which mostly collapse in this time; a GAN with R1 is not among them",
+            remark="The rivals are the grid's GANs, which mostly collapse in this time; a GAN "
+            "with R1 is not among them",
         ),
         Claim(
             "ebgan-pulling-away",
@@ -164,13 +171,16 @@ PAPER = Paper(
         *(
             Claim(
                 f"ebgan-ladder-{labels}",
-                f"A ladder network that plays EBGAN's game errs less with {labels} labels than without the game.",
+                f"A ladder network that plays EBGAN's game errs less with {labels} labels than "
+                f"without the game.",
                 "table 2, permutation-invariant MNIST",
                 f"{game} % against {alone} %, 15 seeds",
                 "",
                 "ebgan",
-                needs="a ladder that learns from unlabelled rows first: the trials so far were too weak, being short, "
-                "and batch-norm averages went on moving on generated rows; then 3 splits of labels, with and without "
+                needs="a ladder that learns from unlabelled rows first: the trials so far were "
+                "too weak, being short, "
+                "and batch-norm averages went on moving on generated rows; then 3 splits of "
+                "labels, with and without "
                 "the game, beside 1-nearest-neighbour and logistic regression on the same rows",
             )
             for labels, (game, alone) in LADDER.items()

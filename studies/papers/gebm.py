@@ -33,7 +33,8 @@ def likelihoods(results: Results, how: str) -> dict[str, list[float]]:
 
 
 def comparable(results: Results) -> Finding | None:
-    """How much further behind maximum likelihood KALE might be before it is further than the authors' own."""
+    """How much further behind maximum likelihood KALE might be before it is further than the "
+    "authors' own."""
     kale, ml = likelihoods(results, "KALE"), likelihoods(results, "ML")
     numbers = [f"{TABLES[n]} {average(kale[n])} against {average(ml[n])}" for n in TABLES]
     effects = []
@@ -82,7 +83,10 @@ def roughness(results: Results) -> Finding | None:
     effect = Effect("share", share[0] - share[1], math.hypot(*errors), 1, over="held-out draws")
     weakness = ""
     if rough["network"] - 2 * rough["network error"] > rough["kl"]:
-        weakness = "where the log-ratio is rough our estimate lies above KL, which KALE never does: the estimator fails"
+        weakness = (
+            "where the log-ratio is rough our estimate lies above KL, which KALE never does: the "
+            "estimator fails"
+        )
     numbers = (
         f"KALE / KL {share[0]:.2f} with the smoothest log-ratio, {share[1]:.2f} with the roughest"
     )
@@ -90,12 +94,16 @@ def roughness(results: Results) -> Finding | None:
 
 
 def curve(results: Results) -> Finding | None:
-    """Errors on the curve: the GAN's of mass minus GEBM's, the energy-based model's of support minus GEBM's."""
+    """Errors on the curve: the GAN's of mass minus GEBM's, the energy-based model's of support "
+    "minus GEBM's."""
     mass, support = (
         {m: series(results, "curve", "errors", m, part) for m in ("GAN", "EBM", "GEBM")}
         for part in (0, 1)
     )
-    numbers = f"error along the curve: GAN {average(mass['GAN'])}, GEBM {average(mass['GEBM'])}; off it: EBM "
+    numbers = (
+        f"error along the curve: GAN {average(mass['GAN'])}, GEBM {average(mass['GEBM'])}; off "
+        f"it: EBM "
+    )
     numbers += f"{average(support['EBM'])}, GEBM {average(support['GEBM'])}"
     return finding(
         numbers,
@@ -154,7 +162,8 @@ def plane_helps(results: Results) -> Finding | None:
 SLIDES = "talk and poster"
 KALE = Paper(
     "KALE",
-    "Arbel, Zhou, Gretton (2020), *KALE: When Energy-Based Learning Meets Adversarial Training*, arXiv 2003.05033 v1.",
+    "Arbel, Zhou, Gretton (2020), *KALE: When Energy-Based Learning Meets Adversarial Training*, "
+    "arXiv 2003.05033 v1.",
     "The abstract, the released code with its notebooks, talk and poster were read.",
     (
         Claim(
@@ -179,7 +188,8 @@ KALE = Paper(
             proofs=(
                 "tests/evaluation/test_kale.py::test_a_small_ridge_gives_the_divergence_at_the_rate_of_the_root",
             ),
-            remark="One well-specified case, at the rate of the root; the theorem's constants are not tested",
+            remark="One well-specified case, at the rate of the root; the theorem's constants are "
+            "not tested",
         ),
         Claim(
             "kale-rough",
@@ -193,7 +203,8 @@ KALE = Paper(
         ),
         Claim(
             "kale-likelihood",
-            "KALE through an explicit base is comparable with direct maximum likelihood of the same network.",
+            "KALE through an explicit base is comparable with direct maximum likelihood of the "
+            "same network.",
             "abstract; NLLs in the notebook of May 2020",
             "KALE - ML in the notebook: RedWine 0.29, WhiteWine 0.36, Parkinsons 1.27 nats",
             "test NLL, RealNVP; no further behind than in the authors' notebook",
@@ -205,7 +216,8 @@ KALE = Paper(
             "kale-table",
             "Test NLLs of the paper's table: KALE is best or close to it.",
             "final table, from memory",
-            "RedWine, WhiteWine, Parkinsons: ML 11.98, 13.05, 14.5; KALE 11.19, 12.66, 13.26 (from memory)",
+            "RedWine, WhiteWine, Parkinsons: ML 11.98, 13.05, 14.5; KALE 11.19, 12.66, 13.26 "
+            "(from memory)",
             "test NLL, RealNVP",
             "gebm",
             "uci",
@@ -230,11 +242,13 @@ KALE = Paper(
             "CD - KALE: RedWine 0.50, WhiteWine 0.50, Parkinsons 1.30 nats",
             "",
             "gebm",
-            needs="contrastive divergence of the same network in the study of tables, with its 10 Langevin steps",
+            needs="contrastive divergence of the same network in the study of tables, with its 10 "
+            "Langevin steps",
         ),
         Claim(
             "kale-constant",
-            "A learned log-partition stays within 0.1 % of the truth, a batch's estimate drifts to 20 %.",
+            "A learned log-partition stays within 0.1 % of the truth, a batch's estimate drifts "
+            "to 20 %.",
             SLIDES,
             "relative error 0.001 (0.0003 to 0.002) against 0.003 to 0.2",
             "unnormalised flows with a known log Z",
@@ -246,7 +260,8 @@ KALE = Paper(
         ),
         Claim(
             "kale-dcgan",
-            "An energy on a fixed generator lowers FID on CIFAR-10, then chains that go on raise it.",
+            "An energy on a fixed generator lowers FID on CIFAR-10, then chains that go on raise "
+            "it.",
             "figure of v1's code, by eye",
             "FID 35.9 before, 30.6 to 34.4 at best after 70 to 130 steps",
             "",
@@ -322,7 +337,8 @@ GEBM = Paper(
         ),
         Claim(
             "gebm-curve",
-            "A GAN finds the support and not the mass, an energy the mass and not the support, GEBM both.",
+            "A GAN finds the support and not the mass, an energy the mass and not the support, "
+            "GEBM both.",
             f"figure 1, {SLIDES}",
             "figure only",
             "points on a curve",
@@ -354,7 +370,8 @@ GEBM = Paper(
             "gebm-fid",
             "Energy and sampling improve on the generator: images.",
             SLIDES,
-            "FID of GAN and GEBM, CIFAR-10: 29.90 and 23.02 (ConvNet), 21.70 and 19.31 (ResNet); sampling alone "
+            "FID of GAN and GEBM, CIFAR-10: 29.90 and 23.02 (ConvNet), 21.70 and 19.31 (ResNet); "
+            "sampling alone "
             "lowers it by 27 % (CIFAR-10), 25 % (LSUN, CelebA), 34 % (ImageNet-32)",
             "Frechet distance in a classifier's features, base and Langevin in latent space",
             "gebm",
@@ -378,14 +395,16 @@ GEBM = Paper(
             "CIFAR-10 ConvNet 32.03 (base) against 29.90 (GAN), measured on slides",
             "",
             "gebm",
-            needs="base and GAN with the same networks, tuning and time on images; in the comparison of all methods "
+            needs="base and GAN with the same networks, tuning and time on images; in the "
+            "comparison of all methods "
             "the base has too few rounds",
         ),
         Claim(
             "gebm-langevin",
             "Langevin improves more than independent proposals.",
             f"{SLIDES}, the same model",
-            "remaining FID, independent and Langevin: CIFAR-10 95 and 73 %, LSUN 95 and 75 %, CelebA 92 and 75 %, "
+            "remaining FID, independent and Langevin: CIFAR-10 95 and 73 %, LSUN 95 and 75 %, "
+            "CelebA 92 and 75 %, "
             "ImageNet-32 96 and 66 %",
             "Frechet distance, independence Metropolis and Langevin",
             "gebm",

@@ -57,9 +57,11 @@ def sharper(results: Results) -> Finding | None:
 
 PAPER = Paper(
     "Super-resolution by statistics",
-    "Bruna, Sprechmann, LeCun (2016), *Super-Resolution with Deep Convolutional Sufficient Statistics*, "
+    "Bruna, Sprechmann, LeCun (2016), *Super-Resolution with Deep Convolutional Sufficient "
+    "Statistics*, "
     "arXiv 1511.05666, ICLR 2016.",
-    "Abstract and slides of the deck were read, the body was not: our settings are our own choices.",
+    "Abstract and slides of the deck were read, the body was not: our settings are our own "
+    "choices.",
     (
         Claim(
             "sr-mean",
@@ -84,18 +86,21 @@ PAPER = Paper(
         ),
         Claim(
             "sr-fine-tuning",
-            "Fine-tuning by the estimated gradient of the conditional likelihood improves the statistics.",
+            "Fine-tuning by the estimated gradient of the conditional likelihood improves the "
+            "statistics.",
             "abstract",
             "no number at hand",
             "texture of eight held-out photographs before and after, paired",
             "super-resolution",
             "super-resolution",
             partial(tuned, measure="texture"),
-            weakness="300 rounds of fine-tuning, one weight and rate, not tuned, and eight photographs",
+            weakness="300 rounds of fine-tuning, one weight and rate, not tuned, and eight "
+            "photographs",
         ),
         Claim(
             "sr-gradient",
-            "The gradient raises the likelihood of the truth against the model's own reconstructions.",
+            "The gradient raises the likelihood of the truth against the model's own "
+            "reconstructions.",
             "abstract",
             "a statement",
             "finite differences and signs",
@@ -111,7 +116,8 @@ PAPER = Paper(
             "a statement",
             "",
             "super-resolution",
-            needs="distances of features under small deformations and over draws of a stationary texture, beside "
+            needs="distances of features under small deformations and over draws of a stationary "
+            "texture, beside "
             "those of pixels",
         ),
         Claim(

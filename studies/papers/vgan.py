@@ -55,7 +55,8 @@ def probe(results: Results, low: str, high: str) -> Finding | None:
         plain = errors.get(simple, [])
         if a and plain and mean(plain) - mean(a) <= 2 * deviation(a, plain):
             weakness = (
-                f"the features of {low} are not clearly better than those of *{simple}* ({average(a)} against "
+                f"the features of {low} are not clearly better than those of *{simple}* "
+                f"({average(a)} against "
                 f"{average(plain)} %): next to nothing had been learnt; {RAISED}"
             )
     gap = TABLE_1[high] - TABLE_1[low]
@@ -67,7 +68,8 @@ def probe(results: Results, low: str, high: str) -> Finding | None:
 
 
 def deviation(a: list[float], b: list[float]) -> float:
-    """Standard error of a difference of means; a single run counts as one without an error of its own."""
+    """Standard error of a difference of means; a single run counts as one without an error of "
+    "its own."""
     return math.sqrt(sum(stdev(x) ** 2 / len(x) for x in (a, b) if len(x) > 1))
 
 
@@ -80,8 +82,10 @@ def augmented(results: Results, low: str, high: str) -> Finding | None:
     weakness = ""
     if plain and mean(plain) > 2 * TABLE_2[PLAIN]:
         weakness = (
-            f"the classifier without augmentation errs on {average(plain)} % where the paper's errs on "
-            f"{TABLE_2[PLAIN]} %, so that any augmentation helps, and transitions were trained for about "
+            f"the classifier without augmentation errs on {average(plain)} % where the paper's "
+            f"errs on "
+            f"{TABLE_2[PLAIN]} %, so that any augmentation helps, and transitions were trained "
+            f"for about "
             f"{average(rounds)} rounds"
         )
     effect = paired("points", b, a, gap)
@@ -95,13 +99,15 @@ def published(table: dict[str, float], *names: str) -> str:
 
 PAPER = Paper(
     "VGAN",
-    "Zhai, Cheng, Feris, Zhang (2016), *Generative Adversarial Networks as Variational Training of Energy Based "
+    "Zhai, Cheng, Feris, Zhang (2016), *Generative Adversarial Networks as Variational Training "
+    "of Energy Based "
     "Models*, arXiv 1611.01799.",
     "The text and both tables were read.",
     (
         Claim(
             "vgan-bound",
-            "E_data[E] - E_q[E] + H(q) is a lower bound of the negative log-likelihood; the gap is KL(q || p).",
+            "E_data[E] - E_q[E] + H(q) is a lower bound of the negative log-likelihood; the gap "
+            "is KL(q || p).",
             "the objective",
             "a statement",
             "the closed forms of a scaled Gaussian",
@@ -115,7 +121,8 @@ PAPER = Paper(
             "a statement",
             "",
             "vgan",
-            needs="a closed-form test; our derivation says that it is right for b, and for a only without the "
+            needs="a closed-form test; our derivation says that it is right for b, and for a only "
+            "without the "
             "entropy term",
         ),
         Claim(
@@ -123,7 +130,8 @@ PAPER = Paper(
             "Minimising the lower bound alone is unsafe where the generator is far from the model.",
             "section 8",
             "a statement, no number",
-            "ten seeds of the lower bound alone and of a bound from both sides: the share that diverged",
+            "ten seeds of the lower bound alone and of a bound from both sides: the share that "
+            "diverged",
             "vgan",
             "bidirectional",
             stable,
@@ -140,7 +148,8 @@ PAPER = Paper(
         ),
         Claim(
             "vgan-experts",
-            "An energy of one sigmoid has one minimum, the product of experts has many; the game needs the latter.",
+            "An energy of one sigmoid has one minimum, the product of experts has many; the game "
+            "needs the latter.",
             "equation 8",
             "no number",
             "modes of ring8, experts and one sigmoid, both with the surrogate entropy",
@@ -150,16 +159,19 @@ PAPER = Paper(
         ),
         Claim(
             "vgan-unbounded",
-            "With an energy that is unbounded below, energies of data and samples run to minus infinity.",
+            "With an energy that is unbounded below, energies of data and samples run to minus "
+            "infinity.",
             "the discussion of energies",
             "no number",
             "",
             "vgan",
-            needs="the design of the baselines' failures once more with the free energy of an RBM, 3 seeds",
+            needs="the design of the baselines' failures once more with the free energy of an "
+            "RBM, 3 seeds",
         ),
         Claim(
             "vgan-surrogate",
-            "The batch entropy of the experts makes the generator cover the data (no guarantee is claimed).",
+            "The batch entropy of the experts makes the generator cover the data (no guarantee is "
+            "claimed).",
             "equation 9",
             "no number",
             "what the generator maximises, on held-out rows and on a generator of two points",
@@ -175,12 +187,14 @@ PAPER = Paper(
             "no number",
             "",
             "vgan",
-            needs="images of both at both k, judged by a classifier's features, 3 seeds; no study keeps them",
+            needs="images of both at both k, judged by a classifier's features, 3 seeds; no study "
+            "keeps them",
         ),
         *(
             Claim(
                 f"vgan-table-1-k{k}",
-                f"A linear classifier on the energy's features errs far less than on a GAN's, k = {k}.",
+                f"A linear classifier on the energy's features errs far less than on a GAN's, k = "
+                f"{k}.",
                 "table 1, CIFAR-10",
                 published(TABLE_1, f"VGAN k = {k}", f"GAN k = {k}"),
                 "linear probe, CIFAR-10 at 16x16",
@@ -202,7 +216,8 @@ PAPER = Paper(
         ),
         Claim(
             "vgan-transition-entropy",
-            "A transition that stays near its start may drop the entropy term and still gives usable gradients.",
+            "A transition that stays near its start may drop the entropy term and still gives "
+            "usable gradients.",
             "the transition generator (VCD)",
             "no number",
             "",
@@ -257,7 +272,8 @@ PAPER = Paper(
             "",
             "transition-vgan",
             outside=True,
-            needs="SVHN is not among the data; it, and an accelerator for 32x32 convolutions of 128 channels",
+            needs="SVHN is not among the data; it, and an accelerator for 32x32 convolutions of "
+            "128 channels",
         ),
         Claim(
             "vgan-chains",
@@ -266,7 +282,8 @@ PAPER = Paper(
             "images only",
             "",
             "transition-vgan",
-            needs="nine transitions from held-out rows, a classifier's labels and features along the chain, "
+            needs="nine transitions from held-out rows, a classifier's labels and features along "
+            "the chain, "
             "beside chains of the untrained transition",
         ),
     ),
