@@ -65,10 +65,11 @@ def faster(results: Results) -> Finding | None:
 
 def fit_gap(results: Results, figure: str) -> Finding | None:
     """What the growth of train minus test leaves of the spare nats, smallest N_z to largest."""
-    found = {
+    runs = {
         int(p.rpartition(" / ")[2]): results.get(f"{p} / AEVB") for p in panels(results, figure)
     }
-    if len(found) < 2 or None in found.values():
+    found = {latent: run for latent, run in runs.items() if run is not None}
+    if len(found) < 2:
         return None
     low, high = min(found), max(found)
     few, many = (found[n]["curve"][-1] for n in (low, high))

@@ -252,8 +252,8 @@ def _single(effects: Sequence[Effect]) -> str:
 def _size(words: str, effects: Sequence[Effect]) -> str:
     """How differences that decide stand to the published ones."""
     if words == FAILS:
-        known = all(e.value + 2 * e.stderr >= 0 for e in effects)
-        return "a difference as published would have been seen" if known else ""
+        far = all(e.value + 2 * e.stderr >= 0 for e in effects)
+        return "a difference as published would have been seen" if far else ""
     known = [e for e in effects if e.published is not None and e.value + 2 * e.stderr < e.published]
     return "by less than published" if known else ""
 
