@@ -14,6 +14,7 @@ from gibbsian.core.protocols import (
     HasEncoder,
     HasEnergy,
     HasLatentTarget,
+    HasLogProb,
     HasLogWeights,
 )
 from gibbsian.methods import TRAINING_METHODS
@@ -76,6 +77,8 @@ def test_what_each_method_can_do_is_told_truly(name):
     _, method = untrained(recipes.default_config(name, set_name), rows)
     if isinstance(method, HasLogWeights):
         density = "from below"
+    elif isinstance(method, HasLogProb):
+        density = "exact"
     else:
         normalised = isinstance(method, HasEnergy) and not isinstance(method.measure, Undefined)
         density = "both sides" if normalised else "-"
