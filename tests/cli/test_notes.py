@@ -22,8 +22,8 @@ def test_notes_come_before_the_first_row_of_metrics(tmp_path):
     told = []
     settings = config(tmp_path / "x.csv")
     train_config(settings, None, log=told.append, watch=lambda row: told.append("row"))
-    assert "header row: a, b" in told
-    assert told.index("row") == len(told) - told.count("row") == 3
+    assert "header row: a, b" in told and "columns: a: number; b: number" in told
+    assert told.index("row") == len(told) - told.count("row") == 4
 
 
 def test_of_data_that_do_not_fit_nothing_is_told(tmp_path):
