@@ -97,7 +97,7 @@ def test_log_z_and_divergence_agree_with_those_on_the_cpu(tmp_path):
     here = Model.from_pretrained(tmp_path)
     found = []
     for model in (there, here):
-        z = log_z(model, model.encode(data.train[:100]), 0)
+        z = log_z(model, model.to_network_units(data.train[:100]), 0)
         kl = model_kl(model, data, z)
         found.append((z.lower.value, kl.value))
     assert found[0] == pytest.approx(found[1], abs=1e-6)
