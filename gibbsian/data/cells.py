@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Sequence
 from typing import Literal
@@ -93,7 +94,8 @@ def has_header(rows: Sequence[Sequence[str]]) -> bool:
     """Whether the first row names columns.
 
     None of its cells is a number and some are text; or some are text, above numbers, and those that
-    are numbers are plain integers (years). A missing value alone makes no header.
+    are numbers are plain integers (years); or, beside labels of rows, the numbers are years in rising
+    order above numbers that are none. A missing value alone makes no header.
     """
     first = rows[0]
     if not any(map(is_text, first)):
@@ -106,7 +108,17 @@ def has_header(rows: Sequence[Sequence[str]]) -> bool:
     below = all(
         is_number(under) for cell, under in zip(first, rows[1], strict=True) if is_text(cell)
     )
-    return below and all(cell.isdigit() for cell in numbers)
+    if below:
+        return all(cell.isdigit() for cell in numbers)
+    under = [cell for name, cell in zip(first, rows[1], strict=True) if name in numbers]
+    years = [int(cell) for cell in numbers if is_year(cell)]
+    rising = len(years) > 1 and all(a < b for a, b in itertools.pairwise(years))
+    return rising and len(years) == len(numbers) and not any(map(is_year, under))
+
+
+def is_year(cell: str) -> bool:
+    """Four digits from 1500 to 2199."""
+    return len(cell) == 4 and cell.isdecimal() and 1500 <= int(cell) < 2200
 
 
 def counts_rows(cells: Sequence[str]) -> bool:

@@ -85,6 +85,8 @@ class Selection:
 
     def kept(self, names: tuple[str, ...], width: int, path: Path) -> list[bool]:
         """Whether each of ``width`` columns is modelled; ValueError for names that are not there."""
+        if self.columns and self.drop:
+            raise ValueError("--columns says which columns to take; leave out --drop")
         chosen = {_place(name, "--columns", names, width, path) for name in self.columns}
         left = {_place(name, "--drop", names, width, path) for name in self.drop}
         return [(j in chosen or not chosen) and j not in left for j in range(width)]

@@ -43,7 +43,7 @@ class Validation:
     def __init__(self, method: TrainingMethod, dataset: Dataset):
         if not isinstance(method, HasLogProb):
             raise ValueError(
-                "validate_every compares exact log-densities, and this method has none; leave it at 0"
+                "--validate-every compares exact log-densities, and this method has none; leave it at 0"
             )
         parameter = next(method.parameters())
         rng = Generator(parameter.device).manual_seed(0)

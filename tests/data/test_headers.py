@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from gibbsian.data import readers as files
+from gibbsian.data.table_schema import Selection
 
 
 def table(folder: Path, content: str) -> Path:
@@ -81,3 +82,20 @@ def test_the_index_of_filtered_or_sorted_rows_is_refused(tmp_path: Path, index: 
         files.read(table(tmp_path, f",a,b\n{rows}"))
     twice = rows.replace(index[1] + ",", index[0] + ",", 1)
     assert files.read(table(tmp_path, f",a,b\n{twice}")).columns[0] == "column 1"
+
+
+def test_years_beside_labels_of_rows_are_names(tmp_path: Path) -> None:
+    """As tables of countries by year have them; years above years, or falling, may be a row."""
+    rows = "".join(f"c{j},{j}.5,{2 * j}\n" for j in range(5))
+    drop = Selection(drop=("1",))
+    found = files.read(table(tmp_path, f"country,2001,2002\n{rows}"), selection=drop)
+    assert found.columns == ("2001", "2002") and len(found.x) == 5
+    for first in ("country,2002,2001", "country,-0.3,2001", "country,2001,120"):
+        assert files.read(table(tmp_path, f"{first}\n{rows}"), selection=drop).columns == ()
+    years = "".join(f"c{j},{2003 + j},{2004 + j}\n" for j in range(5))
+    assert files.read(table(tmp_path, f"c,2001,2002\n{years}"), selection=drop).columns == ()
+
+
+def test_columns_are_named_by_one_option(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="leave out --drop"):
+        files.read(table(tmp_path, "a,b\n1,2\n3,4\n"), selection=Selection(("a",), ("b",)))

@@ -255,7 +255,7 @@ def test_validation_resumes_to_the_same_bits(
 
 
 def test_validation_needs_an_exact_log_density() -> None:
-    with pytest.raises(ValueError, match="validate_every compares exact log-densities"):
+    with pytest.raises(ValueError, match="--validate-every compares exact log-densities"):
         gibbsian.train(
             "nce", "ring8", source={"max_rows": 300}, training=TRAINING | {"validate_every": 1}
         )
