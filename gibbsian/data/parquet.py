@@ -67,8 +67,8 @@ def _parts(
             table = TableRows(path, columns, len(columns), ".", target, selection, labels)
             _check_index(table, columns)
             for batch in file.iter_batches(rows):
-                unnamed = batch.rename_columns([str(j) for j in range(len(columns))])
-                read = pl.from_arrow(pyarrow.Table.from_batches([unnamed]))
+                part = pyarrow.Table.from_batches([batch])
+                read = pl.from_arrow(part.rename_columns([str(j) for j in range(len(columns))]))
                 frame = pl.DataFrame(
                     [_plain(column, columns[j], path) for j, column in enumerate(read)]
                 )
