@@ -29,7 +29,11 @@ _COMMENT = re.compile(rb"(?m)^" + COMMENT.pattern.encode() + rb".*\n?")
 
 
 def polars() -> ModuleType:
-    """The library that reads tables; ValueError where it was not built for this processor."""
+    """The library that reads tables.
+
+    ValueError where it was not built for this processor, MemoryError where its code finds no room: then
+    Polars is imported without its compiled half, and every call would end in a NameError.
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "Missing required CPU features", RuntimeWarning)
         try:
@@ -39,6 +43,10 @@ def polars() -> ModuleType:
                 "Polars, which reads tables, needs a processor with AVX2; install its build for older "
                 "ones with pip install 'polars[rtcompat]'"
             ) from warning
+    try:
+        polars.Series([0.0])
+    except NameError as error:
+        raise MemoryError("Polars cannot be loaded") from error
     return polars
 
 
