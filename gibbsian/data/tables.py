@@ -28,6 +28,7 @@ ALL = Selection()
 _COMMENT = re.compile(rb"(?m)^" + COMMENT.pattern.encode() + rb".*\n?")
 
 
+@functools.cache
 def polars() -> ModuleType:
     """The library that reads tables.
 
