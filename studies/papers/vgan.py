@@ -68,8 +68,7 @@ def probe(results: Results, low: str, high: str) -> Finding | None:
 
 
 def deviation(a: list[float], b: list[float]) -> float:
-    """Standard error of a difference of means; a single run counts as one without an error of "
-    "its own."""
+    """Standard error of a difference of means; a single run counts as one without an error."""
     return math.sqrt(sum(stdev(x) ** 2 / len(x) for x in (a, b) if len(x) > 1))
 
 
