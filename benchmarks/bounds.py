@@ -31,38 +31,38 @@ from gibbsian.training.stepper import Stepper
 REPEATS = 7
 EIGHTH = "an eighth of the rows"
 BOUNDS: dict[str, dict[str, Any]] = {
-    "none (log-det)": {"entropy_lower_bound": "log-det", "upper_bound_penalty": "none"},
+    "none (log-det)": {"entropy_estimator": "log-det", "upper_bound_penalty": "none"},
     "none (singular, 2 iterations)": {
-        "entropy_lower_bound": "singular",
+        "entropy_estimator": "singular",
         "upper_bound_penalty": "none",
     },
-    f"none (log-det, {EIGHTH})": {"entropy_lower_bound": "log-det", "upper_bound_penalty": "none"},
+    f"none (log-det, {EIGHTH})": {"entropy_estimator": "log-det", "upper_bound_penalty": "none"},
     f"none (singular, 2 iterations, {EIGHTH})": {
-        "entropy_lower_bound": "singular",
+        "entropy_estimator": "singular",
         "upper_bound_penalty": "none",
     },
-    "none (encoder)": {"entropy_lower_bound": "encoder", "upper_bound_penalty": "none"},
-    "none (InfoNCE)": {"entropy_lower_bound": "infonce", "upper_bound_penalty": "none"},
+    "none (encoder)": {"entropy_estimator": "encoder", "upper_bound_penalty": "none"},
+    "none (InfoNCE)": {"entropy_estimator": "infonce", "upper_bound_penalty": "none"},
     "gradient penalty (log-det)": {
-        "entropy_lower_bound": "log-det",
+        "entropy_estimator": "log-det",
         "upper_bound_penalty": "gradient-penalty",
     },
     "gradient penalty (singular, 2 iterations)": {
-        "entropy_lower_bound": "singular",
+        "entropy_estimator": "singular",
         "upper_bound_penalty": "gradient-penalty",
     },
     f"gradient penalty (log-det, {EIGHTH})": {
-        "entropy_lower_bound": "log-det",
+        "entropy_estimator": "log-det",
         "upper_bound_penalty": "gradient-penalty",
     },
     f"gradient penalty (singular, 2 iterations, {EIGHTH})": {
-        "entropy_lower_bound": "singular",
+        "entropy_estimator": "singular",
         "upper_bound_penalty": "gradient-penalty",
     },
-    "denoising (encoder)": {"entropy_lower_bound": "encoder", "upper_bound_penalty": "denoising"},
-    "diffusion (encoder)": {"entropy_lower_bound": "encoder", "upper_bound_penalty": "diffusion"},
+    "denoising (encoder)": {"entropy_estimator": "encoder", "upper_bound_penalty": "denoising"},
+    "diffusion (encoder)": {"entropy_estimator": "encoder", "upper_bound_penalty": "diffusion"},
     "zero-centred (log-det)": {
-        "entropy_lower_bound": "log-det",
+        "entropy_estimator": "log-det",
         "upper_bound_penalty": "zero-centred",
     },
 }
@@ -84,7 +84,7 @@ class Rows:
 def player(config: Config, x: torch.Tensor, space: DataSpace) -> Callable[[], float]:
     """A function that plays one round and returns its CPU seconds."""
     config = resolve(config, space, x)
-    method = assemble(config, boxed(space, config.box_half_width))
+    method = assemble(config, boxed(space, config.domain_half_width))
     optimizers = {name: getattr(config, f"{name}_optimizer") for name in method.players}
     stepper, rng, rows = Stepper(method, optimizers), torch.Generator().manual_seed(0), Rows(x)
     index = 0

@@ -35,7 +35,7 @@ from gibbsian.core import DataSpace
 from gibbsian.evaluation.log_z.directed import mean_weights
 from gibbsian.methods import VAE
 from gibbsian.models.build import assemble
-from gibbsian.training import fit, prepare_training
+from gibbsian.training import prepare_training, run_training_loop
 
 REPEATS, SEEDS = 5, 3
 ROWS, HELD_OUT, BATCH, RATE = 10_000, 1_000, 100, 1e-3
@@ -63,7 +63,7 @@ def ours(method: VAE, config: Config, data: Any, rows: int) -> Epoch:
 
     def epoch() -> object:
         rounds = progress.index + rows // BATCH
-        return fit(progress, dataclasses.replace(config.training, rounds=rounds))
+        return run_training_loop(progress, dataclasses.replace(config.training, rounds=rounds))
 
     return epoch
 

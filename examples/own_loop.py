@@ -6,14 +6,14 @@ import torch
 
 from gibbsian.core import DataSpace
 from gibbsian.core.measures import RealSpace
-from gibbsian.data import known_density
+from gibbsian.data import toy_density
 from gibbsian.evaluation import kl_to_model
 from gibbsian.methods import ContrastiveDivergence, SamplerOptions
 from gibbsian.networks import build_energy
 
 steps = 20 if "--quick" in sys.argv else 1_000
 torch.manual_seed(0)  # the network's first weights
-moons, rng = known_density("moons"), torch.Generator().manual_seed(0)
+moons, rng = toy_density("moons"), torch.Generator().manual_seed(0)
 energy = build_energy(
     "confined", DataSpace((2,), "vector"), fourier_features=64, confinement_std=2.0
 )

@@ -55,7 +55,7 @@ def main() -> None:
             training={"rounds": rounds, "batch": 64},
         )
         # Weights are saved, code is not: loading an instance needs one to put the weights into.
-        model = gibbsian.load(run, networks={"energy": ResidualEnergy(space)})
+        model = gibbsian.load_model(run, networks={"energy": ResidualEnergy(space)})
     x = model.sample(2)
     print(f"two samples, in the units of the data:\n{x}\ntheir energies: {model.energy(x)}")
 

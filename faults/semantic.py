@@ -125,8 +125,8 @@ FAULTS = [
     ),
     Fault(
         "gibbsian/methods/bidirectional.py",
-        "value + relu(gap - self.upper_bound_penalty_margin)",
-        "value - relu(gap - self.upper_bound_penalty_margin)",
+        "value + relu(gap - self.upper_bound_penalty_threshold)",
+        "value - relu(gap - self.upper_bound_penalty_threshold)",
         ("tests/methods/test_bidirectional.py::test_the_energy_descends_the_upper_bound",),
     ),
     Fault(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import random
@@ -20,7 +21,7 @@ from fuzz.mutations import hostile, mutated
 PATIENT = Limits(signals=((20.0, signal.SIGTERM),))
 """Where a mutation may ask for a lot of work, it is asked to end after a while."""
 READERS = ("score", "score", "sample", "resume", "resume", "again", "report", "refine", "evaluate")
-METHODS = ("gan", "vgan", "cd", "gebm", "ebgan", "vae", "nce", "score-matching", "lbt")
+METHODS = ("gan", "vgan", "cd", "gebm", "ebgan", "vae", "nce", "score-matching", "lbt", "flow")
 CODE_BY_NAME = re.compile(r"evilmod|this:Zen|os:system|builtins")
 
 
@@ -93,6 +94,10 @@ def strange_part(rng: random.Random, corpus: Corpus, folder: Path) -> Case:
             path.symlink_to(path.name)
         elif how == "pipe":
             os.mkfifo(path)
+        elif how == "gone" and path.name == "evaluation.json" and deed == "report":
+            # That is a run nobody evaluated, and the report says so in words.
+            case = _of_run(corpus, name, deed, f"{path.relative_to(folder)}: {how}")
+            return dataclasses.replace(case, expected=None)
     return _of_run(corpus, name, deed, f"{path.relative_to(folder)}: {how}")
 
 

@@ -39,7 +39,7 @@ RUNS: Mapping[str, tuple[str, ...]] = {
             "8",
             "--sampler.steps",
             "2",
-            "--sampler.sampling-steps",
+            "--sampler.steps-per-sample",
             "2",
         ),
         *("--energy.width", "8"),

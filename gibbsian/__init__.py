@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gibbsian.config.config import Config
     from gibbsian.evaluation.log_z.plain import log_z
-    from gibbsian.models.model import Model, load
+    from gibbsian.models.model import Model, load_model
     from gibbsian.models.train import resume, train
 
 __version__ = "0.1.0"
@@ -16,14 +16,14 @@ __version__ = "0.1.0"
 PUBLIC = {
     "Config": "gibbsian.config.config",
     "Model": "gibbsian.models.model",
-    "load": "gibbsian.models.model",
+    "load_model": "gibbsian.models.model",
     "log_z": "gibbsian.evaluation.log_z.plain",
     "resume": "gibbsian.models.train",
     "train": "gibbsian.models.train",
 }
 """Public name -> the module it lives in; imported on first use, so that `import gibbsian` is light."""
 
-__all__ = ["Config", "Model", "__version__", "load", "log_z", "resume", "train"]
+__all__ = ["Config", "Model", "__version__", "load_model", "log_z", "resume", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -44,7 +44,7 @@ from gibbsian.evaluation.log_z.posterior import posterior_likelihood
 from gibbsian.methods import VAE
 from gibbsian.methods.mcem import MonteCarloEM
 from gibbsian.models.build import assemble, whole
-from gibbsian.training import fit, prepare_training
+from gibbsian.training import prepare_training, run_training_loop
 from gibbsian.training.checkpoints import Progress
 from studies.harness import RESULTS, Result, Study, run_study
 
@@ -63,7 +63,7 @@ def configured(
     tanh = {"name": "mlp", "width": units, "depth": 1, "activation": "tanh"}
     return replace(
         plain("vae", data),
-        box_half_width="none",
+        domain_half_width="none",
         training={"batch": BATCH, "device": "cpu", "save_every": 0},
         latent_dim=latent,
         elbo_gradient_estimator=estimator,
@@ -87,7 +87,7 @@ def begun(method: TrainingMethod, config: Config, data: Dataset, seed: int) -> P
 def marks(progress: Progress, config: Config, seen: tuple[int, ...]) -> Iterator[int]:
     """Train on; hand out the number of observations seen at every mark."""
     for count in seen:
-        fit(progress, dataclasses.replace(config.training, rounds=count // BATCH))
+        run_training_loop(progress, dataclasses.replace(config.training, rounds=count // BATCH))
         yield count
 
 

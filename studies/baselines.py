@@ -113,7 +113,7 @@ def failing(k: int, entropy: str, energy: str) -> Config:
     return replace(
         default_config("vgan", "ring8"),
         generator_steps=k,
-        entropy=entropy,
+        generator_entropy=entropy,
         energy=energy,
         surrogate_entropy_weight=1.0 if entropy == "surrogate" else 0.0,
         training={"rounds": 1_500},

@@ -45,7 +45,7 @@ from gibbsian.models.build import assemble, resolve
 from gibbsian.models.evaluate import model_kl
 from gibbsian.models.model import Model
 from gibbsian.samplers import adapt_step_size, energy_with_base_measure, mala, run_chains
-from gibbsian.training import fit, prepare_training
+from gibbsian.training import prepare_training, run_training_loop
 from gibbsian.training.checkpoints import Progress
 from studies.baselines import coverage, sample_error
 from studies.harness import RESULTS, Result, Study, run_study
@@ -81,10 +81,10 @@ def pairings(name: str) -> dict[str, Config]:
     smooth = {
         "upper_bound_penalty": "diffusion",
         "upper_bound_penalty_weight": 50.0,
-        "diffused_points": "data",
+        "diffusion_starts_from": "data",
         "score_matching_noise_min": LOWEST[name],
     }
-    exact = {"entropy_lower_bound": "log-det", "latent_dim": 2}
+    exact = {"entropy_estimator": "log-det", "latent_dim": 2}
     folded = {"upper_bound_penalty": "gradient-penalty", "upper_bound_penalty_weight": 0.1}
     nets = {"generator": GENERATOR, "latent_dim": 4}
     return {
@@ -93,8 +93,8 @@ def pairings(name: str) -> dict[str, Config]:
             name, **exact, **folded, generator={"depth": 3}
         ),
         "log-det x diffusion": pairing(name, **exact, **smooth),
-        "encoder x denoising": pairing(name, entropy_lower_bound="encoder", **rough),
-        "encoder x diffusion": pairing(name, entropy_lower_bound="encoder", **smooth),
+        "encoder x denoising": pairing(name, entropy_estimator="encoder", **rough),
+        "encoder x diffusion": pairing(name, entropy_estimator="encoder", **smooth),
         "zero-centred penalty": pairing(
             name, **exact, upper_bound_penalty="zero-centred", upper_bound_penalty_weight=0.1
         ),
@@ -157,7 +157,7 @@ def measured(config: Config, seed: int, rounds: int, quick: bool) -> Result:
     begun = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         try:
-            fit(progress, config.training, Path(folder) / "state", None, record)
+            run_training_loop(progress, config.training, Path(folder) / "state", None, record)
         except NonFiniteError as error:
             return {"diverged": str(error), "marks": record.marks}
     seconds = time.process_time() - begun - record.seconds
@@ -237,9 +237,9 @@ def sides(method: BidirectionalBounds, rows: Tensor) -> dict[str, float]:
     for part in range(parts):
         x = rows[(part * 256) % len(rows) :][:256]
         z = method.prior.sample(len(x), rng)
-        starts = method.entropy_lower_bound.randomness(z, x.shape[1:], rng)
+        starts = method.entropy_estimator.randomness(z, x.shape[1:], rng)
         x_model, entropy = (
-            a.detach() for a in method.entropy_lower_bound(method.generator, z, *starts)
+            a.detach() for a in method.entropy_estimator(method.generator, z, *starts)
         )
         eps = torch.randn(x_model.shape, generator=rng)
         energy = method.energy(method.seen(x_model, eps)).detach()
@@ -265,7 +265,7 @@ def cells(quick: bool) -> dict[str, Callable[[], Result]]:
             group[f"{row} / {name} / {seed}"] = partial(measured, config, seed, ROUNDS[row], quick)
     for seed, name in itertools.product(range(10), ("moons", "grid25")):
         rivals = {
-            row: pairing(name, entropy_lower_bound="log-det", latent_dim=2, **options)
+            row: pairing(name, entropy_estimator="log-det", latent_dim=2, **options)
             for row, options in UNSTABLE.items()
         }
         for row, config in {**rivals, BEST: pairings(name)[BEST]}.items():

@@ -67,7 +67,7 @@ def configured(method: str, data: str) -> Config:
         )
     return replace(
         default_config("bihm", data),
-        training_algorithm=method.lower(),
+        helmholtz_objective=method.lower(),
         belief_network={"layer_sizes": LAYERS.get(data, FEW_LAYERS)},
         parameter_l1=1e-3,
     )
@@ -132,8 +132,8 @@ def measured(method: str, data: str, seed: int, quick: bool) -> Result:
 def pictures(model: BiHM, x: Tensor, seed: int) -> Result:
     """Means after Gibbs sampling ``[SAMPLES, d]``, and test digits filled in, every mask's in turn."""
     rng = torch.Generator().manual_seed(seed)
-    model.samples_are_means, model.gibbs_sweeps = True, SWEEPS
-    model.gibbs_candidates, model.sampler_importance_samples = 10, 5
+    model.samples_without_output_noise, model.gibbs_sweeps = True, SWEEPS
+    model.gibbs_proposals_per_step, model.importance_samples_per_marginal = 10, 5
     filled = []
     for name in HALVES:
         kept = half(name, (SIDE**2,))

@@ -29,7 +29,7 @@ from gibbsian import data as datasets
 from gibbsian.config.config import Config, replace
 from gibbsian.config.recipes import default_config
 from gibbsian.core.files import read_json
-from gibbsian.evaluation import kale_kernel, kale_network
+from gibbsian.evaluation import kale_with_kernel, kale_with_network
 from gibbsian.models.refinement import refine
 from gibbsian.models.train import train
 from gibbsian.samplers import latent_energy, run_chains, ula, underdamped
@@ -139,8 +139,10 @@ def roughness(index: int, quick: bool) -> Result:
         *(nn.Linear(1, 200), nn.LeakyReLU(0.2), nn.Linear(200, 200), nn.LeakyReLU(0.2)),
         *(nn.Linear(200, 1), nn.Flatten(0)),
     )
-    network = kale_network(y[:n], y[n:], critic, rng, steps=10 if quick else 1_500, batch=1_000)
-    kernel = kale_kernel(y[:n], y[n:], rng, ridge=1e-4, bandwidth=0.5, landmarks=300)
+    network = kale_with_network(
+        y[:n], y[n:], critic, rng, steps=10 if quick else 1_500, batch=1_000
+    )
+    kernel = kale_with_kernel(y[:n], y[n:], rng, ridge=1e-4, bandwidth=0.5, landmarks=300)
     figures = {"network": network.value, "network error": network.stderr, "kernel": kernel.value}
     return figures | {"kl": 2 * c**2, "c": c, "bandwidth": BANDWIDTHS[index]}
 
@@ -152,7 +154,7 @@ def modes(seed: int, quick: bool) -> Result:
     model = train(replace(config, training={"rounds": 5}) if quick else config)
     method = model.method
     target = latent_energy(method.energy, method.generator, method.prior)
-    means = datasets.known_density("ring8").modes().means
+    means = datasets.toy_density("ring8").modes().means
     z0 = method.prior.sample(500, model.rng(seed))
 
     def mode_of(z: Tensor) -> Tensor:

@@ -101,7 +101,7 @@ def on_density(name: str, seed: int, quick: bool) -> Result:
     training = {"seed": seed, "device": "cpu", "save_every": 0}
     training |= {"rounds": 10} if quick else {}
     model = train(replace(default_config("gebm", name), training=training))
-    density = datasets.known_density(name)
+    density = datasets.toy_density(name)
     modes = density.modes()
     chains = 200 if quick else 20_000
     rng = torch.Generator().manual_seed(seed)

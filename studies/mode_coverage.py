@@ -93,7 +93,7 @@ def contestants() -> dict[str, tuple[Configure, Sequence[int]]]:
 
 def coverage_of(x: torch.Tensor, name: str) -> Result:
     """``mode_coverage`` as JSON; a divergence that does not exist or is infinite is None."""
-    modes = datasets.known_density(name).modes()
+    modes = datasets.toy_density(name).modes()
     assert modes is not None
     found = asdict(mode_coverage(x, modes.means, modes.std))
     return {key: value if math.isfinite(value) else None for key, value in found.items()}
@@ -116,12 +116,12 @@ def measured(config: Config, seed: int, quick: bool, seconds: float = SECONDS) -
 
 def the_law_itself(name: str, seed: int) -> Result:
     rng = torch.Generator().manual_seed(seed)
-    return coverage_of(datasets.known_density(name).sample(SAMPLES, rng), name)
+    return coverage_of(datasets.toy_density(name).sample(SAMPLES, rng), name)
 
 
 def uniform(name: str, seed: int) -> Result:
     """Uniform on the square around the modes."""
-    modes = datasets.known_density(name).modes()
+    modes = datasets.toy_density(name).modes()
     assert modes is not None
     half = float(modes.means.abs().max() + 3 * modes.std)
     box = Box((2,), -half, half)

@@ -117,7 +117,7 @@ def through_base(energy: FlowEnergy, watch: Watch, objective: str, seed: int) ->
         RealSpace((d,)),
         energy_objective=objective,
         base_distribution="proposal",
-        base_samples_per_row=5,
+        base_samples_per_data_row=5,
         gradient_penalty_weight=0.0,
         parameter_l2=1e-4,
     )

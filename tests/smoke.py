@@ -28,7 +28,7 @@ def main() -> None:
     gibbs("evaluate", "run")
     gibbs("report", "run", "--output", "report.html")
     assert Path("report.html").stat().st_size > 10_000
-    assert gibbsian.load("run").sample(3).shape == (3, 2)
+    assert gibbsian.load_model("run").sample(3).shape == (3, 2)
     assert (Path(gibbsian.__file__).parent / "py.typed").exists()
     print("the installed package trains, resumes, samples, evaluates and reports")
 

@@ -18,7 +18,16 @@ from gibbsian.cli import main
 
 SMALL = [
     *("--max-rows", "200", "--batch", "32", "--rounds", "1000000", "--save-every", "0"),
-    *("--chains", "16", "--sampler.steps", "2", "--sampler.sampling-steps", "2", "--device", "cpu"),
+    *(
+        "--chains",
+        "16",
+        "--sampler.steps",
+        "2",
+        "--sampler.steps-per-sample",
+        "2",
+        "--device",
+        "cpu",
+    ),
     *("--energy.width", "8", "--energy.fourier-features", "4"),
 ]
 TRAIN = ("train", "cd", "--data", "moons", *SMALL, "--out", "r")

@@ -82,7 +82,7 @@ def test_answers_come_in_the_kind_of_the_question(model, rows, frame):
     z = model.log_z()
     answers = {
         "energy": model.energy,
-        "energy_percentile": model.energy_percentile,
+        "percentile_rank": model.percentile_rank,
         "log_prob": lambda x: model.log_prob(x, z=z),
         "log_prob_lower": lambda x: model.log_prob_bounds(x, z=z)[0],
     }
@@ -101,7 +101,7 @@ def test_answers_come_in_the_kind_of_the_question(model, rows, frame):
 def test_a_percentile_is_the_share_of_held_out_rows_with_no_higher_energy(model, rows):
     held_out = model.held_out.numpy()
     expected = [100 * (held_out <= e).mean() for e in model.energy(rows)]
-    assert model.energy_percentile(rows) == pytest.approx(expected, abs=1e-4)
+    assert model.percentile_rank(rows) == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.parametrize(

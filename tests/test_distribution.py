@@ -30,7 +30,7 @@ def plane():
 
 @pytest.fixture(scope="module")
 def cd(plane):
-    return train("cd", plane, chains=64, sampler={"steps": 2, "sampling_steps": 4}, energy=NET)
+    return train("cd", plane, chains=64, sampler={"steps": 2, "steps_per_sample": 4}, energy=NET)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def vgan(plane):
 def wide():
     rng = np.random.default_rng(0)
     return train(
-        "cd", rng.normal(size=(60, 5)), chains=16, sampler={"sampling_steps": 4}, energy=NET
+        "cd", rng.normal(size=(60, 5)), chains=16, sampler={"steps_per_sample": 4}, energy=NET
     )
 
 

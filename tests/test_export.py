@@ -76,16 +76,16 @@ def test_refining_chains_go_to_a_file_that_arviz_opens(tmp_path, capsys):
         "--mcmc-steps-per-decay",
         "20",
     ]
-    assert main([*refined, "--chains-file", str(file)]) == 0
+    assert main([*refined, "--save-chains", str(file)]) == 0
     data = arviz.from_netcdf(str(file))
     assert dict(data.posterior["x"].sizes) == {"chain": 5, "draw": 40, "x_dim_0": 2}
     sizes = data.sample_stats["step_size"].values
     assert sizes[:, 20:] == pytest.approx(0.1 * sizes[:, :20])
     assert {"acceptance_rate", "diverging"} <= set(data.sample_stats)
-    assert main([*words, "--chains-file", str(file)]) == 2
-    assert "--chains-file writes the chains of --refine" in capsys.readouterr().err
-    assert main([*refined, "--chains-file", str(tmp_path / "chains.txt")]) == 2
-    assert "--chains-file must end in .nc" in capsys.readouterr().err
+    assert main([*words, "--save-chains", str(file)]) == 2
+    assert "--save-chains writes the chains of --refine" in capsys.readouterr().err
+    assert main([*refined, "--save-chains", str(tmp_path / "chains.txt")]) == 2
+    assert "--save-chains must end in .nc" in capsys.readouterr().err
 
 
 def test_without_arviz_the_extra_is_named(monkeypatch):

@@ -47,7 +47,7 @@ def model(tmp_path_factory):
         training={"rounds": 2, "device": "cpu"},
         source={"data_root": str(secret)},
         chains=8,
-        sampler={"steps": 2, "sampling_steps": 2},
+        sampler={"steps": 2, "steps_per_sample": 2},
     )
 
 
@@ -63,7 +63,7 @@ def test_what_was_uploaded_loads_as_the_same_model(model, tmp_path):
     hub = pushed(model, tmp_path, private=True)
     assert hub.asked == [("someone/people", True, True)]
     assert {p.name for p in hub.kept.iterdir()} == {"README.md", "config.json", "model.safetensors"}
-    again = gibbsian.load(hub.kept)
+    again = gibbsian.load_model(hub.kept)
     assert torch.equal(again.sample(5, seed=3), model.sample(5, seed=3))
     assert torch.equal(again.held_out, model.held_out)
 
@@ -84,7 +84,7 @@ def test_the_card_says_what_the_model_is(model, tmp_path):
         "| rounds | 2 |",
         "| a\\|b | 0.5 ± 0.1 |",
         "Warning: the two sides disagree.",
-        'model = gibbsian.load(snapshot_download("someone/people"))',
+        'model = gibbsian.load_model(snapshot_download("someone/people"))',
     ):
         assert line in body.splitlines(), line
     assert "Dequantised, by uniform noise of one step: count (integers)." in body

@@ -10,7 +10,7 @@ from gibbsian.cli import main
 from gibbsian.core.measures import Counting, Gaussian
 from gibbsian.methods import BiHM
 from gibbsian.models.latents import manifold, quantiles, traverse
-from gibbsian.models.model import Model, load
+from gibbsian.models.model import Model, load_model
 from tests.nets import build_belief_network
 
 OPTIONS = {"rounds": 3, "batch": 50, "device": "cpu"}
@@ -49,7 +49,7 @@ def made_of(model: Model, z: torch.Tensor) -> torch.Tensor:
 
 
 def test_the_first_coordinate_grows_to_the_right_and_the_second_upwards(runs):
-    model = load(runs / "plane")
+    model = load_model(runs / "plane")
     x, axis = manifold(model, 3).view(3, 3, 16), quantiles(Gaussian((2,)), 3)
     for row, second in enumerate(axis.flip(0)):
         for column, first in enumerate(axis):
@@ -58,7 +58,7 @@ def test_the_first_coordinate_grows_to_the_right_and_the_second_upwards(runs):
 
 
 def test_a_traversal_moves_one_coordinate(runs):
-    model, axis = load(runs / "three"), quantiles(Gaussian((3,)), 5)
+    model, axis = load_model(runs / "three"), quantiles(Gaussian((3,)), 5)
     z = torch.zeros(5, 3)
     z[:, 1] = axis
     assert torch.allclose(traverse(model, 5)[5:10], made_of(model, z), atol=1e-6)
@@ -88,7 +88,7 @@ def test_on_the_command_line(runs, capsys):
 
 
 def test_generators_are_walked_through_too(runs):
-    model = load(runs / "gan")
+    model = load_model(runs / "gan")
     axis = quantiles(Gaussian((2,)), 2)
     with torch.no_grad():
         at = model.method.generator(torch.stack([axis[0], axis[1]])[None])
@@ -123,7 +123,7 @@ def test_what_does_not_fit(runs, capsys, monkeypatch, run, words, why):
 
 
 def test_without_a_latent_space(runs):
-    model = load(runs / "plane")
+    model = load_model(runs / "plane")
     beliefs = build_belief_network("sigmoid", model.space, dict(layers="3"))
     bits = Model(BiHM(beliefs, Counting((16,))), model.config, model.space, model.transform)
     with pytest.raises(ValueError, match="no latent space"):

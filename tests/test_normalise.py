@@ -60,7 +60,12 @@ class ScaledFlow(Scaled):
 def vgan(generator, **changes):
     config = replace(
         recipes.default_config("vgan", "gaussian-2-0"),
-        **{"box_half_width": "none", "entropy": "none", "surrogate_entropy_weight": 0.0, **changes},
+        **{
+            "domain_half_width": "none",
+            "generator_entropy": "none",
+            "surrogate_entropy_weight": 0.0,
+            **changes,
+        },
         training={"rounds": 1, "device": "cpu"},
         generator_optimizer={"lr": 1e-30},
         energy_optimizer={"lr": 1e-30},
@@ -95,14 +100,14 @@ def test_the_generator_bounds_log_z_from_below(generator, standing):
 def test_a_flow_is_valued_by_its_own_volume():
     for generator, expected in ((ScaledFlow, LogDetEntropy), (Scaled, BarberAgakov)):
         method = vgan(generator(1.0))[0].method
-        method.entropy_lower_bound = BarberAgakov(method.prior, nn.Linear(2, 4), 0.1)
+        method.entropy_estimator = BarberAgakov(method.prior, nn.Linear(2, 4), 0.1)
         assert type(entropy_of(method)) is expected
 
 
 def test_generators_that_bound_nothing():
     folded, _ = vgan(Scaled(0.0))
     assert generator_bound(folded, 0) == NotDefined("the generator's Jacobian has lost rank")
-    outside, _ = vgan(ScaledFlow(9.0), box_half_width="4.0")
+    outside, _ = vgan(ScaledFlow(9.0), domain_half_width="4.0")
     assert generator_bound(outside, 0) == NotDefined(
         "the generator's distribution reaches beyond the box"
     )
@@ -134,7 +139,7 @@ def test_scored_rows_have_no_say_in_log_z(monkeypatch):
         return NotDefined("not asked")
 
     monkeypatch.setattr(gibbsian.models.log_density, "log_partition", record)
-    model = cd("gaussian-5-0", sampler={"sampling_steps": 5})
+    model = cd("gaussian-5-0", sampler={"steps_per_sample": 5})
     for x in (torch.zeros(5, 5), 1e3 + torch.zeros(5, 5)):
         score_rows(model, x, 0)
     assert torch.equal(seen[0], seen[1])

@@ -131,9 +131,9 @@ def test_refining_keeps_a_perfect_pair(kernel):
     """VGAN's own target leaves G(z) = z, E = |x|^2 / 2 alone; the tilted one would halve the variance."""
     config = replace(
         recipes.default_config("vgan", "gaussian-2-0"),
-        entropy="none",
+        generator_entropy="none",
         surrogate_entropy_weight=0.0,
-        box_half_width="none",
+        domain_half_width="none",
         training={"rounds": 1, "device": "cpu"},
         generator_optimizer={"lr": 1e-30},
         energy_optimizer={"lr": 1e-30},

@@ -21,7 +21,7 @@ FEW = {"rounds": 3, "random_state": 0}
 ABLE = {"chains": 64, "energy": {"width": 64, "fourier_features": 32, "fourier_scale": 2.0}}
 SMALL = {
     "chains": 64,
-    "sampler": {"sampling_steps": 40},
+    "sampler": {"steps_per_sample": 40},
     "energy": {"width": 16, "fourier_features": 0},
 }
 
@@ -146,7 +146,7 @@ def test_scores_of_outliers_are_log_densities_up_to_a_constant(hasty):
 def test_other_methods_score_and_sample(method, law):
     rows = law.rvs(60, random_state=0)
     model = DensityEstimator(
-        method, **FEW, options={"box_half_width": "4.0"} if method == "vgan" else None
+        method, **FEW, options={"domain_half_width": "4.0"} if method == "vgan" else None
     )
     assert model.fit(rows).score_samples(rows).shape == (60,)
     assert np.isfinite(model.score(rows)) and model.sample(5).shape == (5, 2)

@@ -4,7 +4,7 @@ Imports core only.
 """
 
 from gibbsian.bounds.diffusion import DiffusionScorePenalty
-from gibbsian.bounds.entropy import Entropy, GeneratorSamples, LogDetEntropy, SingularValueEntropy
+from gibbsian.bounds.entropy import Entropy, LogDetEntropy, SamplesWithEntropy, SingularValueEntropy
 from gibbsian.bounds.information import BarberAgakov, InfoNCE
 from gibbsian.bounds.singular import smallest_singular_value
 from gibbsian.bounds.upper import DenoisingPenalty, GradientPenalty, ZeroCentredPenalty
@@ -14,10 +14,10 @@ __all__ = [
     "DenoisingPenalty",
     "DiffusionScorePenalty",
     "Entropy",
-    "GeneratorSamples",
     "GradientPenalty",
     "InfoNCE",
     "LogDetEntropy",
+    "SamplesWithEntropy",
     "SingularValueEntropy",
     "ZeroCentredPenalty",
     "smallest_singular_value",

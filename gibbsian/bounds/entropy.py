@@ -22,7 +22,7 @@ from gibbsian.core.numerics import log_det_gram, value_and_jacobian
 from gibbsian.core.protocols import Flow
 
 
-class GeneratorSamples(NamedTuple):
+class SamplesWithEntropy(NamedTuple):
     """Samples ``x [B, *event]`` of q and terms ``entropy [R]`` (nats) that average to H(q).
 
     R = B, or fewer where the entropy is computed on a part of the rows only.
@@ -49,7 +49,7 @@ class Entropy(nn.Module, ABC):
         """What ``forward`` needs besides ``z [B, d]``; ``shape`` is the event shape of x."""
 
     @abstractmethod
-    def forward(self, generator: nn.Module, z: Tensor, *randomness: Tensor) -> GeneratorSamples:
+    def forward(self, generator: nn.Module, z: Tensor, *randomness: Tensor) -> SamplesWithEntropy:
         """Samples and entropy terms, differentiable in the generator's parameters and in z."""
 
     @abstractmethod
@@ -147,11 +147,11 @@ class LogDetEntropy(Volume):
         """eps ``[B, *event]`` if there is output noise."""
         return self._eps(z, shape, rng)
 
-    def forward(self, generator: nn.Module, z: Tensor, *randomness: Tensor) -> GeneratorSamples:
+    def forward(self, generator: nn.Module, z: Tensor, *randomness: Tensor) -> SamplesWithEntropy:
         """x = G(z) + sigma eps and -log p0(z) + 1/2 log det(J^T J + sigma^2 I) + what lies across."""
         if isinstance(generator, Flow):
             x, log_volume = generator.forward_with_log_det(z)
-            return GeneratorSamples(
+            return SamplesWithEntropy(
                 self._with_noise(x, randomness), log_volume - self.prior.log_density(z)
             )
         part = self.part(z)
@@ -165,7 +165,7 @@ class LogDetEntropy(Volume):
             blur = self.noise * torch.eye(J.shape[2], dtype=J.dtype, device=J.device)
             J = torch.cat([J, blur.expand(len(J), -1, -1)], dim=1)
         entropy = 0.5 * log_det_gram(J) + across - self.prior.log_density(part)
-        return GeneratorSamples(self._with_noise(x, randomness), entropy)
+        return SamplesWithEntropy(self._with_noise(x, randomness), entropy)
 
     def guarantee(self, generator: nn.Module, dim: int) -> Guarantee:
         """A bound for a flow; otherwise if G is injective."""
@@ -196,7 +196,7 @@ class SingularValueEntropy(Volume):
         pair = torch.randn(2, *start, generator=rng, device=rng.device, dtype=z.dtype)
         return pair[0], pair[1], *self._eps(z, shape, rng)
 
-    def forward(self, generator: nn.Module, z: Tensor, *randomness: Tensor) -> GeneratorSamples:
+    def forward(self, generator: nn.Module, z: Tensor, *randomness: Tensor) -> SamplesWithEntropy:
         """x = G(z) + sigma eps and -log p0(z) + (d/2) log(mu(z)^2 + sigma^2) + what lies across."""
         v, p, *eps = randomness
         part = self.part(z)
@@ -207,7 +207,7 @@ class SingularValueEntropy(Volume):
         check_dimensions(z.shape[1], x[0].numel())
         log_volume = 0.5 * z.shape[1] * torch.log(mu.square() + self.noise**2)
         entropy = log_volume + self._across(x[0].numel()) - self.prior.log_density(part)
-        return GeneratorSamples(self._with_noise(x, tuple(eps)), entropy)
+        return SamplesWithEntropy(self._with_noise(x, tuple(eps)), entropy)
 
     def guarantee(self, generator: nn.Module, dim: int) -> Guarantee:
         """A bound if G is injective and the iterations have converged."""

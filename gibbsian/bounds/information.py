@@ -12,7 +12,7 @@ from abc import abstractmethod
 import torch
 from torch import Generator, Tensor, nn
 
-from gibbsian.bounds.entropy import Entropy, GeneratorSamples
+from gibbsian.bounds.entropy import Entropy, SamplesWithEntropy
 from gibbsian.bounds.guarantees import Guarantee
 from gibbsian.core.measures import Gaussian
 from gibbsian.core.numerics import log_normal
@@ -41,12 +41,12 @@ class Information(Entropy):
         """eps ``[B, *event]``."""
         return (torch.randn(len(z), *shape, generator=rng, device=rng.device, dtype=z.dtype),)
 
-    def forward(self, generator: nn.Module, z: Tensor, *randomness: Tensor) -> GeneratorSamples:
+    def forward(self, generator: nn.Module, z: Tensor, *randomness: Tensor) -> SamplesWithEntropy:
         """x = G(z) + sigma eps and (D/2) log(2 pi e sigma^2) + a bound on I(x; z)."""
         x = generator(z) + self.noise * randomness[0]
         mean, log_variance = self.encoder(x).chunk(2, dim=1)
         of_noise = 0.5 * x[0].numel() * math.log(2 * math.pi * math.e * self.noise**2)
-        return GeneratorSamples(
+        return SamplesWithEntropy(
             x, of_noise + self.information(z, mean, log_variance.clamp(*LOG_VARIANCES))
         )
 

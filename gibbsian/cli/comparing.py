@@ -28,7 +28,7 @@ class Compare:
 
     Args:
         methods: with commas between them, or all (see `gibbsian list methods`).
-        method_variants: JSON file of further entries, methods with other options, such as
+        extra_methods_file: JSON file of further entries, methods with other options, such as
             {"Wasserstein GAN": {"method": "gan", "loss": "wasserstein"}}.
         num_seeds: runs of each method; errors are over them.
         time_per_run: CPU time of one thread for training each run, such as 60s or 5m; measuring comes on top.
@@ -45,7 +45,7 @@ class Compare:
 
     data: Annotated[str, tyro.conf.arg(metavar="DATA", help=DATA)]
     methods: Annotated[str, tyro.conf.arg(metavar="A,B,...")] = "all"
-    method_variants: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    extra_methods_file: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     num_seeds: Annotated[int, tyro.conf.arg(metavar="K")] = 3
     time_per_run: Annotated[str, tyro.conf.arg(metavar="TIME")] = "60s"
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
@@ -63,7 +63,7 @@ def compare_(arguments: list[str]) -> int:
     args = parse(Compare, arguments, "compare")
     settings = ComparisonSettings(
         args.data,
-        variants_of(args.methods, args.method_variants),
+        variants_of(args.methods, args.extra_methods_file),
         args.num_seeds,
         seconds(args.time_per_run),
         args.num_samples,

@@ -30,7 +30,7 @@ from gibbsian.models.evaluate import SEEN, evaluate_run
 from gibbsian.models.evaluation_record import render
 from gibbsian.models.latents import manifold, traverse
 from gibbsian.models.log_density import estimated_energy
-from gibbsian.models.model import CHUNK, KernelName, Model, load
+from gibbsian.models.model import CHUNK, KernelName, Model, load_model
 from gibbsian.models.scores import score_in_parts
 from gibbsian.models.train import device_of, load_data
 from gibbsian.report.outputs import IN_PARTS, write_points, write_points_in_parts, write_tables
@@ -65,7 +65,7 @@ class Sample:
         mcmc_step_size_decay: what the step size is multiplied by every ``mcmc_steps_per_decay`` steps; 1
             keeps it.
         mcmc_steps_per_decay: steps between two such cuts.
-        chains_file: also write the refining chains, about 100 draws of each with acceptance and divergences,
+        save_chains: also write the refining chains, about 100 draws of each with acceptance and divergences,
             to this .nc file, which ArviZ opens.
         device: where to compute.
         trust_code: import code that the run names as package.module:Class; it runs with all your rights.
@@ -86,7 +86,7 @@ class Sample:
     friction: float = 1.0
     mcmc_step_size_decay: float = 1.0
     mcmc_steps_per_decay: int = 200
-    chains_file: Path | None = None
+    save_chains: Path | None = None
     device: str = "auto"
     trust_code: bool = False
 
@@ -97,11 +97,11 @@ def sample(arguments: list[str]) -> int:
     check_output(args.output, (".png", ".npz", ".npy", ".csv"))
     if args.mcmc_step_size is not None and not 0 < args.mcmc_step_size < math.inf:
         raise ValueError(f"--mcmc-step-size must be positive, not {args.mcmc_step_size}")
-    if args.chains_file is not None:
-        check_output(args.chains_file, (".nc",), "--chains-file")
+    if args.save_chains is not None:
+        check_output(args.save_chains, (".nc",), "--save-chains")
         if args.refine is None:
             raise ValueError(
-                "--chains-file writes the chains of --refine; say which, as --refine hmc"
+                "--save-chains writes the chains of --refine; say which, as --refine hmc"
             )
     if args.latent_grid is not None or args.latent_traversal is not None:
         return _walk(args)
@@ -109,7 +109,7 @@ def sample(arguments: list[str]) -> int:
         raise ValueError(TOGETHER)
     if args.condition_on is not None and args.refine is not None:
         raise ValueError("--refine does not know what is given; leave out one of them")
-    model = load(args.run, device=device_of(args.device), trust_code=args.trust_code)
+    model = load_model(args.run, device=device_of(args.device), trust_code=args.trust_code)
     if args.condition_on is not None and args.mask is not None:
         kept = read_mask(args.mask, model.transform)
         x = model.fill_in(
@@ -141,9 +141,9 @@ def sample(arguments: list[str]) -> int:
         )
         say(str(chains))
         _keep(args, model.run, chain_metadata(chains, args.refine))
-        if args.chains_file is not None:
+        if args.save_chains is not None:
             latent = isinstance(model.method, HasLatentTarget)
-            write_chains(args.chains_file, chains, "z" if latent else "x")
+            write_chains(args.save_chains, chains, "z" if latent else "x")
     write_points(args.output, x, header=_header(model))
     say(f"{args.num_samples} samples in {args.output}")
     return 0
@@ -176,7 +176,7 @@ def _walk(args: Sample) -> int:
         raise ValueError(
             "a walk through the latent space takes no --refine, --mask or, on a plane, --condition-on"
         )
-    model = load(args.run, device=device_of(args.device), trust_code=args.trust_code)
+    model = load_model(args.run, device=device_of(args.device), trust_code=args.trust_code)
     if args.latent_grid is not None:
         columns, x = args.latent_grid, manifold(model, args.latent_grid)
     else:
@@ -219,7 +219,7 @@ def score(arguments: list[str]) -> int:
     output = None if args.output == "-" else Path(args.output)
     if output is not None:
         check_output(output, (".csv",))
-    model = load(args.run, device=device_of(args.device), trust_code=args.trust_code)
+    model = load_model(args.run, device=device_of(args.device), trust_code=args.trust_code)
     source = model.config.source
     points = read_points_in_parts(
         args.points,
@@ -245,7 +245,7 @@ class Evaluate:
         json: print the figures as JSON.
         fail_if_metric_missing: quantities that must exist, such as log-z: without them the command fails.
         num_samples: how many samples to draw for coverage and images.
-        effort: spent on log Z beyond three dimensions: quick, normal or high.
+        log_z_effort: spent on log Z beyond three dimensions: quick, normal or high.
         seed: of samples, corruptions and estimates.
         device: where to compute.
         trust_code: import code that the run names as package.module:Class; it runs with all your rights.
@@ -255,7 +255,7 @@ class Evaluate:
     json: bool = False
     fail_if_metric_missing: tuple[str, ...] = ()
     num_samples: int = 10_000
-    effort: Amount = "normal"
+    log_z_effort: Amount = "normal"
     seed: int = 0
     device: str = "auto"
     trust_code: bool = False
@@ -265,11 +265,11 @@ def evaluate(arguments: list[str]) -> int:
     """Measure a trained model: log Z, likelihood, coverage, anomaly detection."""
     args = parse(Evaluate, arguments, "evaluate")
     run = open_run(args.run)
-    model = load(run.path, device=device_of(args.device), trust_code=args.trust_code)
+    model = load_model(run.path, device=device_of(args.device), trust_code=args.trust_code)
     data = load_data(model.config)
     energy = estimated_energy(model)
     if energy is not None:
-        foretell(energy, model.to_network_units(data.train[:SEEN], args.seed), args.effort)
+        foretell(energy, model.to_network_units(data.train[:SEEN], args.seed), args.log_z_effort)
     with progress.shown():
         figures = evaluate_run(
             model,
@@ -278,7 +278,7 @@ def evaluate(arguments: list[str]) -> int:
             args.seed,
             args.fail_if_metric_missing,
             run,
-            effort=args.effort,
+            effort=args.log_z_effort,
         )
     print(json.dumps(figures, indent=2) if args.json else printable(render(figures)))
     return 0

@@ -33,9 +33,9 @@ class LogZ:
     Args:
         energy: package.module:name of a function that maps points [n, dim] to energies [n].
         dim: how many numbers one point has.
-        samples_file: file of points where the mass is, one a row: CSV, npy, npz or Parquet.
-        box_half_width: the integral is over [-B, B]^dim instead of all of R^dim.
-        effort: quick, normal or high; the interval is the narrower.
+        samples_from: file of points where the mass is, one a row: CSV, npy, npz or Parquet.
+        domain_half_width: the integral is over [-B, B]^dim instead of all of R^dim.
+        log_z_effort: quick, normal or high; the interval is the narrower.
         seed: of all randomness.
         device: where to compute.
         json: print the figures as JSON.
@@ -43,39 +43,43 @@ class LogZ:
 
     energy: Annotated[Positional[str], tyro.conf.arg(metavar="MODULE:NAME")]
     dim: int
-    samples_file: Path | None = None
-    box_half_width: float | None = None
-    effort: Amount = "normal"
+    samples_from: Path | None = None
+    domain_half_width: float | None = None
+    log_z_effort: Amount = "normal"
     seed: int = 0
     device: str = "auto"
     json: bool = False
 
 
 def log_z_(arguments: list[str]) -> int:
-    """log Z of an energy: `log-z package.module:energy --dim 10 --samples-file points.csv`."""
+    """log Z of an energy: `log-z package.module:energy --dim 10 --samples-from points.csv`."""
     args = parse(LogZ, arguments, "log-z")
     check_seed(args.seed)
     if args.dim < 1:
         raise ValueError(f"--dim must be at least 1; got {args.dim}")
-    if args.box_half_width is not None and not args.box_half_width > 0:
-        raise ValueError(f"--box-half-width must be positive; got {args.box_half_width}")
+    if args.domain_half_width is not None and not args.domain_half_width > 0:
+        raise ValueError(f"--domain-half-width must be positive; got {args.domain_half_width}")
     torch.set_num_threads(1)
     device = device_of(args.device)
     energy = named_energy(args.energy)
     samples = (
-        None if args.samples_file is None else torch.tensor(read(args.samples_file).x).to(device)
+        None if args.samples_from is None else torch.tensor(read(args.samples_from).x).to(device)
     )
-    box = None if args.box_half_width is None else (-args.box_half_width, args.box_half_width)
+    box = (
+        None
+        if args.domain_half_width is None
+        else (-args.domain_half_width, args.domain_half_width)
+    )
     if args.dim > 3 and samples is not None and samples.ndim == 2 and samples.shape[1] == args.dim:
         check_callable(energy, RealSpace((args.dim,)), device)
-        foretell(energy, samples.float(), args.effort)
+        foretell(energy, samples.float(), args.log_z_effort)
     with progress.shown():
         found = log_z(
             energy,
             args.dim,
             samples=samples,
             box=box,
-            effort=args.effort,
+            effort=args.log_z_effort,
             seed=args.seed,
             device=device,
         )

@@ -34,7 +34,7 @@ class Sweep:
         search_strategy: every combination, random ones, or ones that earlier results suggest.
         num_trials: how many, for random and bayes; may be raised when the sweep goes on.
         target_metric: the figure to compare, on validation rows.
-        classifier: that judges images, as `gibbsian classifier` writes one.
+        metric_classifier: that judges images, as `gibbsian classifier` writes one.
         workers: processes at once, one thread each.
         num_samples: drawn from each model to measure it.
         seed: of the search and of the samples; that of training is an option to list.
@@ -49,7 +49,7 @@ class Sweep:
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     search_strategy: Literal["grid", "random", "bayes"] = "grid"
     num_trials: Annotated[int, tyro.conf.arg(metavar="N")] = 0
-    classifier: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    metric_classifier: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     workers: Annotated[int, tyro.conf.arg(metavar="N")] = 1
     num_samples: Annotated[int, tyro.conf.arg(metavar="N")] = 2_000
     seed: int = 0
@@ -67,7 +67,7 @@ def sweep_(arguments: list[str]) -> int:
         args.target_metric,
         args.num_samples,
         args.seed,
-        None if args.classifier is None else str(args.classifier),
+        None if args.metric_classifier is None else str(args.metric_classifier),
         args.num_trials,
         args.trust_code,
     )

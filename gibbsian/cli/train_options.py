@@ -65,7 +65,7 @@ def fill(base: Config, arguments: list[str]) -> Given:
     record, default = _record(base, level)
     args = parse(record, arguments, f"train {base.method}", default)
     changes: dict[str, Any] = {}
-    for name in ("data", "box_half_width", *base.options):
+    for name in ("data", "domain_half_width", *base.options):
         changes[name] = args[name]
     for role in base.networks:
         changes[role] = {"name": args[f"{role} name"], **args.get(role, {})}
@@ -117,14 +117,14 @@ def _record(base: Config, level: int) -> tuple[Any, dict[str, Any]]:
         "out": _field(Path | None, level, 0, "folder of the new run", "RUN"),
         "training": Annotated[_group(TrainingOptions, level, FIRST), tyro.conf.OmitArgPrefixes],
         "source": Annotated[_group(Source, level), tyro.conf.OmitArgPrefixes],
-        "box_half_width": _field(str, level, 1, BOX),
+        "domain_half_width": _field(str, level, 1, BOX),
     }
     default: dict[str, Any] = {
         "data": base.data or tyro.MISSING,
         "out": None,
         "training": dataclasses.asdict(base.training),
         "source": dataclasses.asdict(base.source),
-        "box_half_width": base.box_half_width,
+        "domain_half_width": base.domain_half_width,
     }
     for name, option in method_options(cls).items():
         value = base.options[name]

@@ -12,7 +12,7 @@ from tyro.conf import Positional
 from gibbsian.cli.console import parse, say
 from gibbsian.data.photo import opacity, read_picture, write_picture
 from gibbsian.methods.super_resolution import Inference, SuperResolution
-from gibbsian.models.model import load
+from gibbsian.models.model import load_model
 from gibbsian.models.train import device_of
 from gibbsian.models.upscaling import TILE, enlarge
 from gibbsian.report.page_files import check_output
@@ -57,7 +57,7 @@ def upscale(arguments: list[str]) -> int:
     ):
         if count is not None and count < 1:
             raise ValueError(f"--{option} must be at least 1, not {count}")
-    model = load(args.run, device=device_of(args.device), trust_code=args.trust_code)
+    model = load_model(args.run, device=device_of(args.device), trust_code=args.trust_code)
     picture = read_picture(args.photo)
     if args.output.suffix != ".png" and (picture.alpha is not None or picture.levels > 256):
         kind = "transparency" if picture.alpha is not None else "16 bits"

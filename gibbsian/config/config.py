@@ -78,9 +78,9 @@ class Source:
         image_size: bring images to this many pixels on each side; 0 takes them as they are.
         class_column: name or number of the column that holds classes, which are not modelled.
         columns: names or numbers of the columns of a table that alone are modelled, as in age,income.
-        drop: names or numbers of columns of a table that are left out, as in name,city; columns names
-            those that stay, missing (drop or impute) what becomes of gaps.
-        missing: what becomes of rows of a table that lack a value: refuse, drop them, or impute the
+        drop_columns: names or numbers of columns of a table that are left out, as in name,city; columns names
+            those that stay, missing_values (drop or impute) what becomes of gaps.
+        missing_values: what becomes of rows of a table that lack a value: refuse, drop them, or impute the
             median of the training rows.
     """
 
@@ -93,8 +93,8 @@ class Source:
     image_size: Annotated[int, RARE] = 0
     class_column: str | None = None
     columns: Annotated[str | None, RARE] = None
-    drop: str | None = None
-    missing: Annotated[Literal["refuse", "drop", "impute"], RARE] = "refuse"
+    drop_columns: str | None = None
+    missing_values: Annotated[Literal["refuse", "drop", "impute"], RARE] = "refuse"
 
     def __post_init__(self) -> None:
         for name in ("max_rows", "split_seed", "patch_size", "image_size"):
@@ -127,7 +127,7 @@ class Network:
 class Config:
     """What a run is told. A method's options, networks and optimizers are attributes too.
 
-    ``box_half_width``: of the box a bounded energy of vectors lives on, in scaled units, auto or none.
+    ``domain_half_width``: of the box a bounded energy of vectors lives on, in scaled units, auto or none.
     ``options``: of the method, and ``latent_dim``, the dimension of the latent space, where it has one.
     ``networks`` by role; ``optimizers`` by player, each called ``PLAYER_optimizer`` elsewhere.
     """
@@ -136,7 +136,7 @@ class Config:
     data: str
     source: Source
     training: TrainingOptions
-    box_half_width: str
+    domain_half_width: str
     options: Mapping[str, Any]
     networks: Mapping[str, Network]
     optimizers: Mapping[str, OptimizerOptions]
@@ -151,7 +151,7 @@ class Config:
         raise AttributeError(f"this configuration has no {name!r}")
 
 
-COMMON = ("data", "source", "training", "box_half_width")
+COMMON = ("data", "source", "training", "domain_half_width")
 LATENT = Option(int, 16, "dimension of the generator's latent space")
 
 
@@ -195,7 +195,7 @@ def plain(method: str, data: str, pictures: bool | None = None) -> Config:
         data=data,
         source=Source(),
         training=TrainingOptions(),
-        box_half_width="auto",
+        domain_half_width="auto",
         options={name: option.default for name, option in method_options(cls).items()},
         networks={
             name: default_network(method, name, role.name(pictures))
@@ -218,7 +218,7 @@ def to_json(config: Config) -> dict[str, Any]:
         "data": config.data,
         "source": dataclasses.asdict(config.source),
         "training": dataclasses.asdict(config.training),
-        "box_half_width": config.box_half_width,
+        "domain_half_width": config.domain_half_width,
         **options,
         **{role: network.to_json() for role, network in config.networks.items()},
         **{f"{p}_optimizer": dataclasses.asdict(o) for p, o in config.optimizers.items()},
@@ -346,13 +346,13 @@ def _record(kind: type, values: Any, where: str, base: Any) -> Any:
 
 
 def half_width(box: str) -> float:
-    """The number that the configuration's ``box_half_width`` holds; ValueError if it is none."""
+    """The number that the configuration's ``domain_half_width`` holds; ValueError if it is none."""
     try:
         half = float(box)
     except ValueError:
         half = -1.0
     if not 0 < half < math.inf:
         raise ValueError(
-            f"--box-half-width must be auto, none or a positive half-width, not {box!r}"
+            f"--domain-half-width must be auto, none or a positive half-width, not {box!r}"
         )
     return half

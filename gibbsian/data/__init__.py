@@ -5,7 +5,7 @@ Imports core only.
 
 from gibbsian.data.corruptions import corrupted_copies
 from gibbsian.data.dataset import Dataset, from_array, load_dataset
-from gibbsian.data.densities import known_density
+from gibbsian.data.densities import toy_density
 from gibbsian.data.named import dataset_names
 from gibbsian.data.streams import BatchStream
 
@@ -15,6 +15,6 @@ __all__ = [
     "corrupted_copies",
     "dataset_names",
     "from_array",
-    "known_density",
     "load_dataset",
+    "toy_density",
 ]

@@ -110,7 +110,7 @@ def _marked(cells: pl.Series, decimal: Decimal) -> tuple[np.ndarray, np.ndarray,
 
 
 def described(names: Iterable[str], found: Sequence[Found], kept: Sequence[bool], how: str) -> str:
-    """A short table of the columns: ``age: number; city: category, 12 values: left out by --drop``."""
+    """A table of the columns: ``age: number; city: category, 12 values: left out by --drop-columns``."""
     entries = [
         (name, column.said(), keep) for name, column, keep in zip(names, found, kept, strict=True)
     ]

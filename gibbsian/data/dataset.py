@@ -15,7 +15,7 @@ from torch import Tensor
 from gibbsian.core import DataSpace
 from gibbsian.data import named, patches as photographs, readers
 from gibbsian.data.classes import Target
-from gibbsian.data.densities import Density, is_density, known_density
+from gibbsian.data.densities import Density, is_density, toy_density
 from gibbsian.data.frames import rows_of
 from gibbsian.data.rows import Rows, arranged, counted, kind_of
 from gibbsian.data.streams import derived
@@ -64,8 +64,8 @@ def load_dataset(
     greyscale: bool = False,
     class_column: str | None = None,
     columns: str | Sequence[str] = (),
-    drop: str | Sequence[str] = (),
-    missing: Missing = "refuse",
+    drop_columns: str | Sequence[str] = (),
+    missing_values: Missing = "refuse",
 ) -> Dataset:
     """The data set called ``source``, or the one in the file or folder at that path.
 
@@ -76,9 +76,9 @@ def load_dataset(
     ``patch_size``: cut squares of that side out of photographs of any sizes (``max_rows`` of them for
     training, 4000 if none is given), as they are or ``greyscale``; ``photos`` is a folder of a root.
     ``class_column``: name, or number from 1, of the column of a table that holds classes: it leaves
-    ``x`` for ``targets``. ``columns``, ``drop``: the columns of a table that alone are modelled, or that are
-    not, as ``"age,city"`` or a list. ``missing``: refuse a table's missing values, drop their rows, or
-    impute the median of the training rows.
+    ``x`` for ``targets``. ``columns``, ``drop_columns``: the columns of a table that alone are modelled, or
+    that are not, as ``"age,city"`` or a list. ``missing_values``: refuse them, drop
+    their rows, or impute the median of the training rows.
     Raises ValueError, one sentence with the remedy, on anything unusable.
     """
     if column_scaling not in ("standardise", "none"):
@@ -87,7 +87,7 @@ def load_dataset(
         raise ValueError(f"the limit on rows must be at least {FEWEST}, not {max_rows}")
     name = str(source)
     built_in = isinstance(source, str) and (is_density(source) or named.is_named(source))
-    selection = Selection(listed(columns), listed(drop), missing)
+    selection = Selection(listed(columns), listed(drop_columns), missing_values)
     if built_in or patch_size or greyscale:
         target = None if class_column is None else Target(class_column)
         readers.check_no_choice(target, selection, name)
@@ -103,7 +103,7 @@ def load_dataset(
             name, photographs.folder_of(source, data_root), patch_size, greyscale, seed, max_rows
         )
     if isinstance(source, str) and is_density(source):
-        return _drawn(name, known_density(name), seed, max_rows)
+        return _drawn(name, toy_density(name), seed, max_rows)
     if isinstance(source, str) and named.is_named(source):
         rows = named.read(source, data_root)
     elif Path(source).expanduser().exists() or readers.looks_like_path(name):

@@ -19,7 +19,7 @@ from gibbsian.data.closed_forms import (
     equal_mixture,
 )
 
-__all__ = ["DENSITIES", "Density", "Modes", "gaussian", "is_density", "known_density"]
+__all__ = ["DENSITIES", "Density", "Modes", "gaussian", "is_density", "toy_density"]
 
 PAPER_SCALE = 2.828
 """The divisor of the published grid of 25 Gaussians on {-4, -2, 0, 2, 4}^2."""
@@ -98,12 +98,12 @@ def is_density(name: str) -> bool:
     return name in DENSITIES or _GAUSSIAN.fullmatch(name) is not None
 
 
-def known_density(name: str) -> Density:
+def toy_density(name: str) -> Density:
     """The density called ``name``; ``gaussian-D`` and ``gaussian-D-R`` set dimension and correlation.
 
     ValueError listing the names otherwise.
 
-    >>> float(known_density("gaussian-3-0").log_prob(torch.zeros(1, 3)))  # -1.5 log 2 pi
+    >>> float(toy_density("gaussian-3-0").log_prob(torch.zeros(1, 3)))  # -1.5 log 2 pi
     -2.756815...
     """
     if name in DENSITIES:

@@ -106,5 +106,5 @@ def _check_index(table: TableRows, columns: tuple[str, ...]) -> None:
         if table.kept[j] and re.fullmatch(r"__index_level_\d+__", name):
             raise ValueError(
                 f"column {name} of {table.path} is the index of a data frame; write the file without it "
-                f"(index=False in pandas), or drop it by --drop {name}"
+                f"(index=False in pandas), or drop it by --drop-columns {name}"
             )

@@ -135,8 +135,8 @@ def check_no_choice(target: Target | None, selection: Selection, path: Path | st
     chosen = {
         "--class-column": target is not None and target.others is None,
         "--columns": bool(selection.columns),
-        "--drop": bool(selection.drop),
-        "--missing": selection.missing != "refuse",
+        "--drop-columns": bool(selection.drop),
+        "--missing-values": selection.missing != "refuse",
     }
     for option, is_given in chosen.items():
         if is_given and selection.schema is None:

@@ -105,7 +105,7 @@ class TableRows:
     def add(self, frame: pl.DataFrame, locate: Locate) -> np.ndarray:
         """The numbers ``[n, d]`` of the kept columns in a part; NaN where a value is missing.
 
-        Without the rows that ``--missing drop`` leaves out. Faults are kept for ``check``.
+        Without the rows that ``--missing-values drop`` leaves out. Faults are kept for ``check``.
         """
         import polars as pl
 
@@ -209,12 +209,12 @@ class TableRows:
         others = [k for k in self._kept_places() if self.found[k].kind in kinds]
         if self.selection.schema is not None or j not in others or len(others) == 1:
             return ""
-        return f" (all columns that are no numbers: --drop {self._option(others)})"
+        return f" (all columns that are no numbers: --drop-columns {self._option(others)})"
 
     def _remedy(self) -> str:
         if self.selection.schema is not None:
-            return ": this model was trained on complete rows, not with --missing impute"
-        return f", as --missing drop or --missing impute do ({self.incomplete} of {self.rows} rows)"
+            return ": this model was trained on complete rows, not with --missing-values impute"
+        return f", as --missing-values drop and impute do ({self.incomplete} of {self.rows} rows)"
 
     def finish(self) -> None:
         """``check``, and ValueError where nothing is left of the whole table."""
@@ -222,12 +222,13 @@ class TableRows:
         for j in self._kept_places():
             if self.found[j].kind == "empty":
                 raise ValueError(
-                    f"{self.path} has no value in {self.names[j]}; drop that column by --drop "
+                    f"{self.path} has no value in {self.names[j]}; drop that column by --drop-columns "
                     f"{self._option([j])}"
                 )
         if self.selection.missing == "drop" and self.incomplete == self.rows:
             raise ValueError(
-                f"{self.path} has no row without a missing value; use --missing impute, or --drop columns"
+                f"{self.path} has no row without a missing value; use --missing-values impute, or "
+                "--drop-columns"
             )
 
     def _fault(self, j: int) -> str:
@@ -237,7 +238,7 @@ class TableRows:
             return self._unlike(j, expected)
         if found.kind not in ("number", "boolean", "empty"):
             return self._no_numbers(j)
-        drop, marks = f"or drop that column by --drop {self._option([j])}", found.symbols
+        drop, marks = f"or drop that column by --drop-columns {self._option([j])}", found.symbols
         if len(marks) > 1:
             what = " and ".join(marks)
         elif 0 < found.marks["%"] < found.counts[NUMBER]:
@@ -247,7 +248,7 @@ class TableRows:
         return f"{self.path} holds numbers with {what} in {self.names[j]}; write them alike, {drop}"
 
     def _no_numbers(self, j: int) -> str:
-        found, drop = self.found[j], f"drop that column by --drop {self._option([j])}"
+        found, drop = self.found[j], f"drop that column by --drop-columns {self._option([j])}"
         cell, what = self._held(j, next(code for code in (TEXT, DAY, WORD) if found.counts[code]))
         if has_decimal_comma(cell) or (self.decimal == "," and is_number(cell)):
             return f"{what}; write all decimals of the file with a point"
@@ -311,14 +312,14 @@ class TableRows:
     def notes(self) -> list[str]:
         """What the columns are, and what was left out."""
         others = [j for j in range(self.width) if j != self.place]
-        how = "left out by --drop" if self.selection.drop else "not among --columns"
+        how = "left out by --drop-columns" if self.selection.drop else "not among --columns"
         names = [self.short[j] if self.columns else f"column {j + 1}" for j in others]
         kept = [self.kept[j] for j in others]
         columns = described(names, [self.found[j] for j in others], kept, how)
         if self.selection.missing != "drop" or not self.incomplete:
             return [f"columns: {columns}"]
         gaps = f"{self.incomplete} of {self.rows} rows lack a value and are left out"
-        return [f"columns: {columns}", f"--missing drop: {gaps}"]
+        return [f"columns: {columns}", f"--missing-values drop: {gaps}"]
 
 
 def _row_of(said: tuple[str, str]) -> tuple[int, int]:

@@ -86,9 +86,9 @@ class Selection:
     def kept(self, names: tuple[str, ...], width: int, path: Path) -> list[bool]:
         """Whether each of ``width`` columns is modelled; ValueError for names that are not there."""
         if self.columns and self.drop:
-            raise ValueError("--columns says which columns to take; leave out --drop")
+            raise ValueError("--columns says which columns to take; leave out --drop-columns")
         chosen = {_place(name, "--columns", names, width, path) for name in self.columns}
-        left = {_place(name, "--drop", names, width, path) for name in self.drop}
+        left = {_place(name, "--drop-columns", names, width, path) for name in self.drop}
         return [(j in chosen or not chosen) and j not in left for j in range(width)]
 
 
@@ -136,8 +136,8 @@ def with_medians(schema: TableSchema, x: np.ndarray, train: np.ndarray) -> tuple
         values = values[~np.isnan(values)]
         if len(values) == 0:
             raise ValueError(
-                f"column {column.name} has no value in any training row, so no median; drop it by --drop "
-                f"{column.name}"
+                f"column {column.name} has no value in any training row, so no median; drop it by "
+                f"--drop-columns {column.name}"
             )
         median = float(np.quantile(values, 0.5, method="lower"))
         fills.append(replace(column, fill=median))
@@ -147,7 +147,7 @@ def with_medians(schema: TableSchema, x: np.ndarray, train: np.ndarray) -> tuple
             said.append(f"{count} of {column.name} by {column.fill:g}")
     text = "; ".join(said) or "none"
     return replace(schema, columns=tuple(fills)), (
-        f"--missing impute: gaps filled by the medians of the training rows: {text}"
+        f"--missing-values impute: gaps filled by the medians of the training rows: {text}"
     )
 
 

@@ -39,6 +39,10 @@ def polars() -> ModuleType:
         warnings.filterwarnings("error", "Missing required CPU features", RuntimeWarning)
         try:
             import polars
+        except (
+            SystemError
+        ) as error:  # of the interpreter, which found no room in the middle of an import
+            raise MemoryError("Polars cannot be loaded") from error
         except RuntimeWarning as warning:
             raise ValueError(
                 "Polars, which reads tables, needs a processor with AVX2; install its build for older "
@@ -196,8 +200,8 @@ class CsvReading:
             if table.kept[j]:
                 raise ValueError(
                     f"column {j + 1} of {self.path} has no name and only numbers the rows; write the file "
-                    f"without its index (index=False in pandas), drop that column by --drop {j + 1}, or name "
-                    "it if it is data"
+                    f"without its index (index=False in pandas), drop that column by --drop-columns {j + 1}, "
+                    "or name it if it is data"
                 )
         if table.place is not None:
             self._as_text.add(table.place)

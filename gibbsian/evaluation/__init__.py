@@ -6,7 +6,7 @@ Imports bounds, samplers and core; feature extractors also networks and data.
 from gibbsian.evaluation.features.feature_protocols import FeatureExtractor
 from gibbsian.evaluation.log_z.directed import directed_log_likelihood
 from gibbsian.evaluation.log_z.effort import LogZEffort
-from gibbsian.evaluation.log_z.helmholtz_machines import bidirectional_log_likelihood
+from gibbsian.evaluation.log_z.helmholtz_machines import bihm_log_likelihood
 from gibbsian.evaluation.log_z.likelihood import held_out_log_likelihood, log_prob_bounds
 from gibbsian.evaluation.log_z.log_sobolev import (
     latent_log_importance_weight,
@@ -33,7 +33,7 @@ from gibbsian.evaluation.metrics.image_quality import (
     ssim,
     texture_distance,
 )
-from gibbsian.evaluation.metrics.kale_divergence import kale_kernel, kale_network
+from gibbsian.evaluation.metrics.kale_divergence import kale_with_kernel, kale_with_network
 from gibbsian.evaluation.metrics.metric import FeatureMetric, Metric
 from gibbsian.evaluation.metrics.metric_names import METRICS, build_metric
 from gibbsian.evaluation.metrics.neighbours import density_coverage, precision_recall
@@ -55,7 +55,7 @@ __all__ = [
     "auroc",
     "auroc_estimate",
     "average_precision",
-    "bidirectional_log_likelihood",
+    "bihm_log_likelihood",
     "build_metric",
     "class_coverage",
     "class_entropy",
@@ -68,8 +68,8 @@ __all__ = [
     "gaussian_mmd",
     "held_out_log_likelihood",
     "inception_type_score",
-    "kale_kernel",
-    "kale_network",
+    "kale_with_kernel",
+    "kale_with_network",
     "kernel_distance",
     "kl_to_model",
     "latent_log_importance_weight",

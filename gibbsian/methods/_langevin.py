@@ -34,7 +34,7 @@ class SamplerOptions:
             gibbs on bits and mala elsewhere.
         metropolis_step_std: standard deviation of one random-walk Metropolis step at the end of each round,
             which crosses between modes; 0 for none, as on bits.
-        sampling_steps: steps before a chain is handed out as a sample, in whole rounds.
+        steps_per_sample: steps before a chain is handed out as a sample, in whole rounds.
         noise_scale: 1 samples exp(-E), other values exp(-E / noise_scale^2).
     """
 
@@ -42,7 +42,7 @@ class SamplerOptions:
     step_size: float = 0.01
     kernel: Literal["auto", "ula", "mala", "gibbs"] = "auto"
     metropolis_step_std: float = 0.0
-    sampling_steps: int = 500
+    steps_per_sample: int = 500
     noise_scale: Annotated[float, RARE] = 1.0
 
     def __post_init__(self) -> None:
@@ -51,7 +51,7 @@ class SamplerOptions:
         check_choice("sampler.kernel", self.kernel, ("auto", "ula", "mala", "gibbs"))
         check_weight("sampler.metropolis_step_std", self.metropolis_step_std)
         check_positive("sampler.noise_scale", self.noise_scale)
-        check_at_least("sampler.sampling_steps", self.sampling_steps, 1)
+        check_at_least("sampler.steps_per_sample", self.steps_per_sample, 1)
 
 
 @dataclass(frozen=True)
@@ -98,9 +98,9 @@ class LangevinSampler:
         return run_chains(wide, state, 1, rng, keep="last").state.x
 
     def sample(self, energy: Energy, x0: Tensor, rng: Generator) -> Tensor:
-        """``x0 [n, *event]`` after ``sampling_steps`` Langevin steps or a few more, in whole rounds."""
+        """``x0 [n, *event]`` after ``steps_per_sample`` Langevin steps or a few more, in whole rounds."""
         x = x0
-        for _ in range(-(-self.options.sampling_steps // self.options.steps)):
+        for _ in range(-(-self.options.steps_per_sample // self.options.steps)):
             x = self.step(energy, x, rng)
         return x
 

@@ -67,14 +67,14 @@ class BidirectionalBounds(TrainingMethod):
     in ``claims``.
 
     Args:
-        entropy_lower_bound: the generator's entropy: log-det (exact Jacobian, d forward products),
+        entropy_estimator: the generator's entropy: log-det (exact Jacobian, d forward products),
             singular (d log s_1 by LOBPCG), encoder (Barber-Agakov) or infonce, which
             both add output noise.
         upper_bound_penalty: the energy's penalty: gradient-penalty (with log-det or singular), denoising (at
             noisy samples), diffusion (over noise levels), zero-centred (at the data: the baseline)
             or none (the lower bound alone).
         upper_bound_penalty_weight: M, the weight of the penalty; 1 is the bound's own for diffusion.
-        upper_bound_penalty_margin: m, only the excess of M P over it counts.
+        upper_bound_penalty_threshold: m, only the excess of M P over it counts.
         upper_bound_penalty_anneal_power: a of M's decline (1 + round / 2307)^-a; 0.55 is the
             authors' schedule, 0 keeps M.
         gradient_penalty_power: p of the gradient penalty, at least 1.
@@ -87,8 +87,8 @@ class BidirectionalBounds(TrainingMethod):
         output_noise_std: of the noise on the generator's output; encoder, infonce and denoising need
             it, log-det and singular gain from it where the generator folds.
         diffusion_schedule: of diffusion: preserving or exploding variance.
-        diffused_points: what diffusion diffuses: samples (gap to the generator's law) or data (a bound on
-            the negative log-likelihood itself).
+        diffusion_starts_from: what diffusion diffuses: samples (gap to the generator's distribution) or
+            data (a bound on the negative log-likelihood itself).
         score_matching_noise_min: smallest noise-to-signal ratio of diffusion: the model is of data with that
             noise.
         score_matching_noise_max: largest noise-to-signal ratio of diffusion.
@@ -98,7 +98,7 @@ class BidirectionalBounds(TrainingMethod):
 
     players: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "energy": ("energy",),
-        "generator": ("generator", "entropy_lower_bound"),
+        "generator": ("generator", "entropy_estimator"),
     }
     roles: ClassVar[Mapping[str, Role]] = {
         "energy": ENERGY.but(demands=noise_levels),
@@ -115,10 +115,10 @@ class BidirectionalBounds(TrainingMethod):
         prior: Gaussian,
         measure: Measure | Undefined,
         *,
-        entropy_lower_bound: Lower = "log-det",
+        entropy_estimator: Lower = "log-det",
         upper_bound_penalty: Penalty = "gradient-penalty",
         upper_bound_penalty_weight: float = 0.1,
-        upper_bound_penalty_margin: float = 0.0,
+        upper_bound_penalty_threshold: float = 0.0,
         upper_bound_penalty_anneal_power: Annotated[float, RARE] = 0.0,
         gradient_penalty_power: Annotated[float, RARE] = 2.0,
         penalise_one_random_direction: Annotated[bool, RARE] = True,
@@ -127,16 +127,16 @@ class BidirectionalBounds(TrainingMethod):
         jacobian_batch_size: Annotated[int, RARE] = 0,
         output_noise_std: float = 0.1,
         diffusion_schedule: Literal["preserving", "exploding"] = "preserving",
-        diffused_points: Literal["samples", "data"] = "samples",
+        diffusion_starts_from: Literal["samples", "data"] = "samples",
         score_matching_noise_min: Annotated[float, RARE] = 0.05,
         score_matching_noise_max: Annotated[float, RARE] = 5.0,
         jacobian_log_every: Annotated[int, RARE] = 100,
     ):
         super().__init__(measure)
-        check_choice("entropy_lower_bound", entropy_lower_bound, get_args(Lower))
+        check_choice("entropy_estimator", entropy_estimator, get_args(Lower))
         check_choice("upper_bound_penalty", upper_bound_penalty, get_args(Penalty))
         check_weight("upper_bound_penalty_weight", upper_bound_penalty_weight)
-        check_weight("upper_bound_penalty_margin", upper_bound_penalty_margin)
+        check_weight("upper_bound_penalty_threshold", upper_bound_penalty_threshold)
         check_weight("upper_bound_penalty_anneal_power", upper_bound_penalty_anneal_power)
         check_weight("entropy_weight", entropy_weight)
         check_at_least("jacobian_log_every", jacobian_log_every, 0)
@@ -146,19 +146,19 @@ class BidirectionalBounds(TrainingMethod):
                 "bidirectional bounds are about entropies of continuous data; binary data cannot be "
                 "used with them"
             )
-        if entropy_lower_bound in ("log-det", "singular") and prior.shape[0] > math.prod(
+        if entropy_estimator in ("log-det", "singular") and prior.shape[0] > math.prod(
             measure.shape
         ):
             raise ValueError(
-                f"entropy_lower_bound {entropy_lower_bound} is about a generator's volume, and one from "
+                f"entropy_estimator {entropy_estimator} is about a generator's volume, and one from "
                 f"{prior.shape[0]} to {math.prod(measure.shape)} dimensions has none; give --latent-dim "
-                f"{math.prod(measure.shape)} or less, or use entropy_lower_bound encoder"
+                f"{math.prod(measure.shape)} or less, or use entropy_estimator encoder"
             )
         self.energy = energy
         self.generator = generator
         self.prior = prior
-        self.entropy_lower_bound = entropy_of(
-            entropy_lower_bound,
+        self.entropy_estimator = entropy_of(
+            entropy_estimator,
             prior,
             encoder,
             output_noise_std,
@@ -169,7 +169,7 @@ class BidirectionalBounds(TrainingMethod):
         match upper_bound_penalty:
             case "gradient-penalty":
                 self.upper_bound_penalty = GradientPenalty(
-                    self.entropy_lower_bound,
+                    self.entropy_estimator,
                     power=gradient_penalty_power,
                     projected=penalise_one_random_direction,
                 )
@@ -181,27 +181,27 @@ class BidirectionalBounds(TrainingMethod):
                     low=score_matching_noise_min,
                     high=score_matching_noise_max,
                     schedule=diffusion_schedule,
-                    source=diffused_points,
+                    source=diffusion_starts_from,
                 )
                 check_time(energy)
             case "zero-centred":
                 self.upper_bound_penalty = ZeroCentredPenalty()
         self.upper_bound_penalty_weight = upper_bound_penalty_weight
-        self.upper_bound_penalty_margin = upper_bound_penalty_margin
+        self.upper_bound_penalty_threshold = upper_bound_penalty_threshold
         self.upper_bound_penalty_anneal_power = upper_bound_penalty_anneal_power
         self.entropy_weight = entropy_weight
         volumes = isinstance(
-            self.entropy_lower_bound, LogDetEntropy | SingularValueEntropy
+            self.entropy_estimator, LogDetEntropy | SingularValueEntropy
         ) and not isinstance(generator, Flow)
         self.jacobian_log_every = jacobian_log_every if volumes else 0
         self.register_buffer("probed", torch.zeros(len(PROBED)))
         self.probed: Tensor
-        if isinstance(self.entropy_lower_bound, LogDetEntropy | SingularValueEntropy):
+        if isinstance(self.entropy_estimator, LogDetEntropy | SingularValueEntropy):
             self.latent_target = "energy"
 
     def claims(self) -> tuple[Guarantee, Guarantee]:
         """What the lower value and the upper value of log Z are worth in this pairing."""
-        lower = self.entropy_lower_bound.guarantee(self.generator, math.prod(self.measure.shape))
+        lower = self.entropy_estimator.guarantee(self.generator, math.prod(self.measure.shape))
         upper = (
             Guarantee("neither", "log Z")
             if self.upper_bound_penalty is None
@@ -228,7 +228,7 @@ class BidirectionalBounds(TrainingMethod):
         if self.jacobian_log_every and index % self.jacobian_log_every == 0:
             self.probed.copy_(self.volumes(rng))
         z = self.prior.sample(len(x), rng)
-        starts = self.entropy_lower_bound.randomness(z, x.shape[1:], rng)
+        starts = self.entropy_estimator.randomness(z, x.shape[1:], rng)
         eps = torch.randn(x.shape, generator=rng, device=rng.device)
         yield PlayerUpdate("generator", self.generator_loss, (z, eps, self.probed.clone(), *starts))
 
@@ -238,7 +238,7 @@ class BidirectionalBounds(TrainingMethod):
         ``eps [3, B, *event]``: of the output noise and of the first level, for data and samples.
         """
         clean = call_frozen(self.generator, z).detach()
-        x_model = clean + self.entropy_lower_bound.noise * eps[0]
+        x_model = clean + self.entropy_estimator.noise * eps[0]
         of_data = check_energy(self.energy(self.seen(x, eps[1])), len(x)).mean()
         of_model = check_energy(self.energy(self.seen(x_model, eps[2])), len(z)).mean()
         value = of_data - of_model
@@ -246,13 +246,13 @@ class BidirectionalBounds(TrainingMethod):
         if self.upper_bound_penalty is not None:
             at = Points(x, z, x_model, clean)
             gap = M * self.upper_bound_penalty.penalty(self.energy, self.generator, at, *starts)
-            value = value + relu(gap - self.upper_bound_penalty_margin)
+            value = value + relu(gap - self.upper_bound_penalty_threshold)
             logs["gap"] = gap.detach()
         return Loss(value, logs)
 
     def generator_loss(self, z: Tensor, eps: Tensor, probed: Tensor, *starts: Tensor) -> Loss:
         """mean E(x_model) - entropy_weight H(q): minus the lower bound on log Z."""
-        x_model, entropy = self.entropy_lower_bound(self.generator, z, *starts)
+        x_model, entropy = self.entropy_estimator(self.generator, z, *starts)
         energy = check_energy(self.energy(self.seen(x_model, eps)), len(z)).mean()
         H = entropy.mean()
         lower = H + self.shrinkage(x_model[0].numel()) - energy
@@ -278,7 +278,7 @@ class BidirectionalBounds(TrainingMethod):
         """Means over 64 latents of sum_i log s_i, d log s_1, and d log mu as LOBPCG has it."""
         z = self.prior.sample(PROBE_ROWS, rng)
         v, p = torch.randn(2, *z.shape, generator=rng, device=rng.device)
-        iterations = getattr(self.entropy_lower_bound, "iterations", 2)
+        iterations = getattr(self.entropy_estimator, "iterations", 2)
         with evaluating(self.generator):
             J = jacobian(self.generator, z)
             mu = smallest_singular_value(self.generator, z, v, p, iterations)[1]
@@ -291,9 +291,9 @@ class BidirectionalBounds(TrainingMethod):
         """``[n, *event]``: the generator's samples, with its output noise if it has one."""
         refuse_given(given)
         x = call_frozen(self.generator, self.prior.sample(n, rng))
-        if self.entropy_lower_bound.noise == 0:
+        if self.entropy_estimator.noise == 0:
             return x
-        return x + self.entropy_lower_bound.noise * torch.randn(
+        return x + self.entropy_estimator.noise * torch.randn(
             x.shape, generator=rng, device=rng.device
         )
 

@@ -37,17 +37,18 @@ class BiHM(TrainingMethod):
     draws of q, which is log p* minus twice the Bhattacharyya distance of p and q.
 
     Args:
-        training_algorithm: bihm, or rws: reweighted wake-sleep on the same layers (Bornschein, Bengio 2015),
+        helmholtz_objective: bihm, or rws: reweighted wake-sleep on the same layers (Bornschein, Bengio 2015),
             whose model is p alone.
         latent_samples: K draws of q per observation; at least 2.
         parameter_l1: weight of the sum of |W| over all weights, per minibatch whose losses are summed.
         sampler: of p*: gibbs (kept-state block Gibbs sampling from ancestral draws), sir (resampling of
             ancestral draws), or ancestral: draws of p, the model of rws.
         gibbs_sweeps: of the Gibbs sampler.
-        gibbs_candidates: new values of a layer that a Gibbs step weighs, or draws of p per sample of sir.
-        sampler_importance_samples: draws of q behind each estimate of p~*(x) in the samplers.
-        samples_are_means: hand out not a draw of x but its mean given the first hidden layer, which of bits
-            are their probabilities.
+        gibbs_proposals_per_step: new values of a layer that a Gibbs step weighs, or draws of p per
+            sample of sir.
+        importance_samples_per_marginal: draws of q behind each estimate of p~*(x) in the samplers.
+        samples_without_output_noise: a sample is not a draw of x but its mean given the first hidden
+            layer, which of bits are their probabilities.
     """
 
     players: ClassVar[Mapping[str, tuple[str, ...]]] = {"model": ("belief_network",)}
@@ -59,14 +60,14 @@ class BiHM(TrainingMethod):
         belief_network: nn.Module,
         measure: Measure | Undefined,
         *,
-        training_algorithm: Literal["bihm", "rws"] = "bihm",
+        helmholtz_objective: Literal["bihm", "rws"] = "bihm",
         latent_samples: int = 10,
         parameter_l1: float = 0.0,
         sampler: Literal["gibbs", "sir", "ancestral"] = "gibbs",
         gibbs_sweeps: int = 20,
-        gibbs_candidates: int = 10,
-        sampler_importance_samples: int = 5,
-        samples_are_means: bool = False,
+        gibbs_proposals_per_step: int = 10,
+        importance_samples_per_marginal: int = 5,
+        samples_without_output_noise: bool = False,
     ):
         super().__init__(measure)
         if not isinstance(measure, Counting | RealSpace):
@@ -74,25 +75,25 @@ class BiHM(TrainingMethod):
                 f"a Helmholtz machine needs binary data or all of R^d as its measure, not {measure}; "
                 "leave out the box"
             )
-        check_choice("training_algorithm", training_algorithm, ("bihm", "rws"))
+        check_choice("helmholtz_objective", helmholtz_objective, ("bihm", "rws"))
         for name, count, least in (
             ("latent_samples", latent_samples, 2),
             ("gibbs_sweeps", gibbs_sweeps, 1),
-            ("gibbs_candidates", gibbs_candidates, 1),
-            ("sampler_importance_samples", sampler_importance_samples, 1),
+            ("gibbs_proposals_per_step", gibbs_proposals_per_step, 1),
+            ("importance_samples_per_marginal", importance_samples_per_marginal, 1),
         ):
             check_at_least(name, count, least)
         check_weight("parameter_l1", parameter_l1)
         check_choice("sampler", sampler, ("gibbs", "sir", "ancestral"))
         self.belief_network = belief_network
-        self.training_algorithm = training_algorithm
+        self.helmholtz_objective = helmholtz_objective
         self.latent_samples = latent_samples
         self.parameter_l1 = parameter_l1
         self.sampler = sampler
         self.gibbs_sweeps = gibbs_sweeps
-        self.gibbs_candidates = gibbs_candidates
-        self.sampler_importance_samples = sampler_importance_samples
-        self.samples_are_means = samples_are_means
+        self.gibbs_proposals_per_step = gibbs_proposals_per_step
+        self.importance_samples_per_marginal = importance_samples_per_marginal
+        self.samples_without_output_noise = samples_without_output_noise
 
     @property
     def layers(self) -> Beliefs:
@@ -104,7 +105,7 @@ class BiHM(TrainingMethod):
         x = next(data).x.flatten(1)
         sizes = self.layers.sizes
         noise = uniforms(sizes[1:], (self.latent_samples, len(x)), rng)
-        if self.training_algorithm == "bihm":
+        if self.helmholtz_objective == "bihm":
             yield PlayerUpdate("model", self.bihm_loss, (x, *noise))
         else:
             yield PlayerUpdate(
@@ -177,13 +178,15 @@ class BiHM(TrainingMethod):
             x = torch.where(observed, given.flatten(), layers[0])
             layers = sample_q(self.layers, x, uniforms(self.layers.sizes[1:], (n,), rng))[0]
         if self.sampler == "gibbs":
-            chain = Gibbs(self.layers, self.gibbs_candidates, self.sampler_importance_samples)
+            chain = Gibbs(
+                self.layers, self.gibbs_proposals_per_step, self.importance_samples_per_marginal
+            )
             state = chain.start(layers, rng)
             for _ in range(self.gibbs_sweeps):
                 state = chain.sweep(state, rng, observed)
             layers = state[0]
         x = layers[0]
-        if self.samples_are_means:
+        if self.samples_without_output_noise:
             means = means_of(self.layers.down(0, layers[1]), x)
             x = means if observed is None else torch.where(observed, x, means)
         return x.view(n, *self.measure.shape)
@@ -192,7 +195,11 @@ class BiHM(TrainingMethod):
         """Ancestral draws of p, or those of them that resampling takes."""
         if self.sampler == "sir":
             return resampled(
-                self.layers, n, self.gibbs_candidates, self.sampler_importance_samples, rng
+                self.layers,
+                n,
+                self.gibbs_proposals_per_step,
+                self.importance_samples_per_marginal,
+                rng,
             )
         return sample_p(self.layers, uniforms(self.layers.sizes, (n,), rng))
 

@@ -60,7 +60,7 @@ class ContrastiveDivergence(TrainingMethod):
         reinit_prob: float = 0.0,
         energy_l2: float = 0.0,
         class_loss_weight: float = 0.0,
-        sampler: SamplerOptions = SamplerOptions(steps=10, sampling_steps=200),
+        sampler: SamplerOptions = SamplerOptions(steps=10, steps_per_sample=200),
     ):
         super().__init__(measure)
         check_choice("chain_init", chain_init, ("persistent", "data", "noise"))
@@ -136,7 +136,7 @@ class ContrastiveDivergence(TrainingMethod):
 
     @torch.no_grad()
     def sample(self, n: int, rng: Generator, given: Tensor | None = None) -> Tensor:
-        """``[n, *event]``: chains moved on by ``sampling_steps`` steps.
+        """``[n, *event]``: chains moved on by ``steps_per_sample`` steps.
 
         They start at persistent chains picked at random (with replacement when n exceeds their
         number; at zero before the first round), otherwise at noise. ``given``: a class number, or

@@ -70,7 +70,7 @@ class GAN(TrainingMethod):
             Lin et al. 2018).
         unroll_steps: K, critic steps that the generator looks ahead and is differentiated through
             (unrolled GAN, Metz et al. 2017); 0 is the usual game.
-        unroll_lr: rate of the Adam that the generator takes the critic to move by.
+        unrolled_critic_lr: rate of the Adam that the generator takes the critic to move by.
     """
 
     players: ClassVar[Mapping[str, tuple[str, ...]]] = {
@@ -96,7 +96,7 @@ class GAN(TrainingMethod):
         critic_steps: int = 1,
         packing: int = 1,
         unroll_steps: int = 0,
-        unroll_lr: float = 1e-3,
+        unrolled_critic_lr: float = 1e-3,
     ):
         super().__init__(measure)
         check_choice("loss", loss, GAMES)
@@ -105,7 +105,7 @@ class GAN(TrainingMethod):
         check_at_least("critic_steps", critic_steps, 1)
         check_at_least("packing", packing, 1)
         check_at_least("unroll_steps", unroll_steps, 0)
-        check_positive("unroll_lr", unroll_lr)
+        check_positive("unrolled_critic_lr", unrolled_critic_lr)
         self.critic = critic
         self.generator = generator
         self.prior = prior
@@ -117,7 +117,7 @@ class GAN(TrainingMethod):
         self.unroll_steps = unroll_steps
         if unroll_steps > 0:
             check_no_batch_norm("the critic that unroll_steps looks through", critic)
-            self.ahead = Adam(unroll_lr, adam_eps_inside_root=False)
+            self.ahead = Adam(unrolled_critic_lr, adam_eps_inside_root=False)
             self.memory = AdamMemory(parameters_of(critic).numel())
         if getattr(critic, "rows_interact", False):
             why = "its critic compares the observations of a batch and is no function of one"

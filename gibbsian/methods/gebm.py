@@ -41,17 +41,17 @@ class GEBM(TrainingMethod):
             density q(x) exp(-E(x)) / Z. proposal: the network is an energy in its own right,
             exp(-E(x)) / Z, learned by maximum likelihood with an invertible generator as
             importance proposal.
-        base_importance_weights: self-normalised weighs base samples by softmax(-E) in the batch; learned by
-            exp(-(E + A)), as in the first version of the paper.
+        importance_weight_normalisation: self-normalised weighs base samples by softmax(-E) in the
+            batch; learned by exp(-(E + A)), as in the first version of the paper.
         train_base: no-train-base leaves the generator as it is and trains the energy alone.
-        base_samples_per_row: base samples per data row in the energy's steps.
+        base_samples_per_data_row: base samples per data row in the energy's steps.
         energy_steps: energy steps per base step.
         energy_burst_steps: energy steps in round 0 and in every ``rounds_between_energy_bursts``-th round.
         rounds_between_energy_bursts: rounds between two bursts.
         log_z_init_batches: batches of base samples that A is computed from before round 0; 0 starts
             at 0.
-        parameter_gradient_transform: bounded makes 2g / (1 + g^2) of the energy's gradients and
-            g / (1 - g) of A's; none leaves them.
+        bound_parameter_gradients: makes 2g / (1 + g^2) of the energy's gradients and g / (1 - g) of
+            A's, so that none is large.
         energy_floor: energies are not let below minus this, where they have no gradient either; 0 for
             none.
         gradient_penalty_weight: weight of mean |grad E|^2 between data and base samples.
@@ -78,14 +78,14 @@ class GEBM(TrainingMethod):
         *,
         energy_objective: Literal["kale", "donsker-varadhan"] = "kale",
         base_distribution: Literal["implicit", "explicit", "proposal"] = "implicit",
-        base_importance_weights: Literal["self-normalised", "learned"] = "self-normalised",
+        importance_weight_normalisation: Literal["self-normalised", "learned"] = "self-normalised",
         train_base: bool = True,
-        base_samples_per_row: int = 1,
+        base_samples_per_data_row: int = 1,
         energy_steps: int = 5,
         energy_burst_steps: int = 100,
         rounds_between_energy_bursts: int = 500,
         log_z_init_batches: int = 100,
-        parameter_gradient_transform: Literal["bounded", "none"] = "bounded",
+        bound_parameter_gradients: bool = True,
         energy_floor: float = 0.0,
         gradient_penalty_weight: float = 0.1,
         unit_gradient_penalty_weight: float = 0.0,
@@ -94,21 +94,20 @@ class GEBM(TrainingMethod):
         check_choice("energy_objective", energy_objective, ("kale", "donsker-varadhan"))
         check_choice("base_distribution", base_distribution, ("implicit", "explicit", "proposal"))
         check_choice(
-            "base_importance_weights", base_importance_weights, ("self-normalised", "learned")
+            "importance_weight_normalisation",
+            importance_weight_normalisation,
+            ("self-normalised", "learned"),
         )
-        check_choice(
-            "parameter_gradient_transform", parameter_gradient_transform, ("bounded", "none")
-        )
-        check_at_least("base_samples_per_row", base_samples_per_row, 1)
+        check_at_least("base_samples_per_data_row", base_samples_per_data_row, 1)
         check_at_least("energy_steps", energy_steps, 1)
         check_at_least("energy_burst_steps", energy_burst_steps, 1)
         check_at_least("rounds_between_energy_bursts", rounds_between_energy_bursts, 1)
         check_at_least("log_z_init_batches", log_z_init_batches, 0)
         check_weight("energy_floor", energy_floor)
-        if base_importance_weights == "learned" and energy_objective != "kale":
+        if importance_weight_normalisation == "learned" and energy_objective != "kale":
             raise ValueError(
-                "base_importance_weights learned weighs by the learned A, which energy_objective "
-                "donsker-varadhan has not; use energy_objective kale or base_importance_weights "
+                "importance_weight_normalisation learned weighs by the learned A, which energy_objective "
+                "donsker-varadhan has not; use energy_objective kale or importance_weight_normalisation "
                 "self-normalised"
             )
         super().__init__(measure_over_base(base_distribution, measure))
@@ -121,16 +120,14 @@ class GEBM(TrainingMethod):
         self.latent_target = "tilted" if base_distribution == "implicit" else "energy"
         self.energy_objective = energy_objective
         self.base_distribution = base_distribution
-        self.base_importance_weights = base_importance_weights
+        self.importance_weight_normalisation = importance_weight_normalisation
         self.train_base = train_base
-        self.base_samples_per_row = base_samples_per_row
+        self.base_samples_per_data_row = base_samples_per_data_row
         self.energy_steps = energy_steps
         self.energy_burst_steps = energy_burst_steps
         self.rounds_between_energy_bursts = rounds_between_energy_bursts
         self.log_z_init_batches = log_z_init_batches
-        self.parameter_gradient_transform = (
-            bounded if parameter_gradient_transform == "bounded" else None
-        )
+        self.gradient_transform = bounded if bound_parameter_gradients else None
         self.energy_floor = energy_floor
         self.smoothness = Smoothness(
             gradient_penalty_weight, unit_gradient_penalty_weight, parameter_l2
@@ -159,11 +156,9 @@ class GEBM(TrainingMethod):
                 and self.energy_objective == "kale"
             ):
                 self.initialise_A(len(x))
-            z = self.prior.sample(self.base_samples_per_row * len(x), rng)
+            z = self.prior.sample(self.base_samples_per_data_row * len(x), rng)
             mix = torch.rand(len(x), generator=rng, device=rng.device)
-            yield PlayerUpdate(
-                "energy", self.energy_loss, (x, z, mix), self.parameter_gradient_transform
-            )
+            yield PlayerUpdate("energy", self.energy_loss, (x, z, mix), self.gradient_transform)
         if self.train_base:
             x = next(data).x
             yield PlayerUpdate("base", self.base_loss, (x, self.prior.sample(len(x), rng)))
@@ -221,7 +216,7 @@ class GEBM(TrainingMethod):
         y, log_q = self.base_points(z, moving=True)
         E_data = self.network_energy(x) + self.relative_to(x)
         E_base = self.network_energy(y) + log_q
-        if self.base_importance_weights == "learned":
+        if self.importance_weight_normalisation == "learned":
             return Loss(kale(E_data, E_base, self.A))
         return Loss(donsker_varadhan(E_data, E_base))
 

@@ -47,11 +47,11 @@ class TransitionVGAN(TrainingMethod):
             energy_loss_weight means different things in the two.
         energy_loss_weight: rho, weight of the energy in the transition's loss; 1 - rho is that of the
             reconstruction.
-        transition_updates: per energy step, on the same batch.
+        transition_operator_steps: per energy step, on the same batch.
         code_corruption_prob: probability that a number of the code is replaced by noise.
         surrogate_entropy_weight: weight of the surrogate at the data in the energy's step; 0 for an energy
             without experts.
-        sampling_steps: transitions that samples have made.
+        transitions_per_sample: transitions that samples have made.
     """
 
     players: ClassVar[Mapping[str, tuple[str, ...]]] = {
@@ -68,19 +68,19 @@ class TransitionVGAN(TrainingMethod):
         *,
         loss_variant: Literal["equation-10", "released-code"] = "equation-10",
         energy_loss_weight: float = 0.01,
-        transition_updates: int = 1,
+        transition_operator_steps: int = 1,
         code_corruption_prob: float = 0.5,
         surrogate_entropy_weight: float = 1.0,
-        sampling_steps: int = 9,
+        transitions_per_sample: int = 9,
     ):
         super().__init__(measure)
         check_choice("loss_variant", loss_variant, ("equation-10", "released-code"))
         if not 0 <= energy_loss_weight <= 1:
             raise ValueError(f"energy_loss_weight must lie in [0, 1], not {energy_loss_weight}")
-        check_at_least("transition_updates", transition_updates, 1)
+        check_at_least("transition_operator_steps", transition_operator_steps, 1)
         check_probability("code_corruption_prob", code_corruption_prob)
         check_weight("surrogate_entropy_weight", surrogate_entropy_weight)
-        check_at_least("sampling_steps", sampling_steps, 1)
+        check_at_least("transitions_per_sample", transitions_per_sample, 1)
         released = loss_variant == "released-code"
         check_experts(energy, released, surrogate_entropy_weight)
         if released and not isinstance(measure, Box):
@@ -97,10 +97,10 @@ class TransitionVGAN(TrainingMethod):
         self.autoencoder = autoencoder
         self.loss_variant = loss_variant
         self.energy_loss_weight = energy_loss_weight
-        self.transition_updates = transition_updates
+        self.transition_operator_steps = transition_operator_steps
         self.code_corruption_prob = code_corruption_prob
         self.surrogate_entropy_weight = surrogate_entropy_weight
-        self.sampling_steps = sampling_steps
+        self.transitions_per_sample = transitions_per_sample
 
     @property
     def halves(self) -> CodedTransition:
@@ -118,7 +118,7 @@ class TransitionVGAN(TrainingMethod):
             if half == 0:
                 raise ValueError("loss_variant released-code splits a batch: use at least 2 rows")
             x, start = x[:half], x[half : 2 * half]
-        for _ in range(self.transition_updates):
+        for _ in range(self.transition_operator_steps):
             yield PlayerUpdate("transition", self.transition_loss, (start, *self.noise(start, rng)))
         yield PlayerUpdate("energy", self.energy_loss, (x, start, *self.noise(start, rng)))
 
@@ -166,7 +166,7 @@ class TransitionVGAN(TrainingMethod):
 
     @torch.no_grad()
     def sample(self, n: int, rng: Generator, given: Tensor | None = None) -> Tensor:
-        """``[n, *event]``: the ends of chains of ``sampling_steps`` transitions.
+        """``[n, *event]``: the ends of chains of ``transitions_per_sample`` transitions.
 
         They start at the rows of ``given``, used in turn, or where a code of noise alone decodes to.
         """
@@ -175,4 +175,4 @@ class TransitionVGAN(TrainingMethod):
             start = call_frozen(self.halves.decoder, u)
         else:
             start = given[torch.arange(n, device=given.device) % len(given)]
-        return self.chain(start, self.sampling_steps, rng)[-1]
+        return self.chain(start, self.transitions_per_sample, rng)[-1]

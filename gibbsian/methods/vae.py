@@ -35,7 +35,7 @@ class VAE(TrainingMethod):
             mean weight of the samples, Burda et al. 2016), or wake-sleep, which is no bound's gradient.
         latent_samples: L, how many z are drawn per observation.
         posterior_family: the family of q(z|x), z = m + s eps.
-        samples_are_means: hand out the mean of p(x|z) in place of a draw.
+        samples_without_output_noise: hand out the mean of p(x|z) in place of a draw.
         fill_in_sweeps: of the chain that fills in what is missing of an observation.
     """
 
@@ -53,7 +53,7 @@ class VAE(TrainingMethod):
         elbo_gradient_estimator: Estimator = "b",
         latent_samples: int = 1,
         posterior_family: Posterior = "gaussian",
-        samples_are_means: bool = False,
+        samples_without_output_noise: bool = False,
         fill_in_sweeps: int = 100,
     ):
         super().__init__(measure)
@@ -68,7 +68,7 @@ class VAE(TrainingMethod):
         self.family = POSTERIORS[posterior_family]
         self.elbo_gradient_estimator = elbo_gradient_estimator
         self.latent_samples = latent_samples
-        self.samples_are_means = samples_are_means
+        self.samples_without_output_noise = samples_without_output_noise
         self.fill_in_sweeps = fill_in_sweeps
 
     def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[PlayerUpdate]:
@@ -158,13 +158,13 @@ class VAE(TrainingMethod):
         z = self.prior.sample(n, rng)
         x = self.drawn(z, rng)
         if given is None:
-            return x if not self.samples_are_means else self.means(z)
+            return x if not self.samples_without_output_noise else self.means(z)
         observed = ~given.isnan()
         x = torch.where(observed, given, x)
         for _ in range(self.fill_in_sweeps):
             z = self.renewed(x, z, rng)
             x = torch.where(observed, given, self.drawn(z, rng))
-        if not self.samples_are_means:
+        if not self.samples_without_output_noise:
             return x
         return torch.where(observed, given, self.means(z))
 

@@ -28,8 +28,8 @@ class VGAN(TrainingMethod):
 
     Args:
         generator_steps: generator steps per energy step.
-        entropy: what stands for the entropy of the generator's distribution: surrogate (needs an energy
-            with experts, such as bounded) or none.
+        generator_entropy: what stands for the entropy of the generator's distribution: surrogate (needs an
+            energy with experts, such as bounded) or none.
         surrogate_entropy_weight: weight of the surrogate at the data, which the energy's step raises so that
             each expert's mean stays near 1/2; must be 0 for an energy without experts.
     """
@@ -49,19 +49,19 @@ class VGAN(TrainingMethod):
         measure: Measure | Undefined,
         *,
         generator_steps: int = 1,
-        entropy: Literal["surrogate", "none"] = "surrogate",
+        generator_entropy: Literal["surrogate", "none"] = "surrogate",
         surrogate_entropy_weight: float = 1.0,
     ):
         super().__init__(measure)
         check_at_least("generator_steps", generator_steps, 1)
-        check_choice("entropy", entropy, ("surrogate", "none"))
+        check_choice("generator_entropy", generator_entropy, ("surrogate", "none"))
         check_weight("surrogate_entropy_weight", surrogate_entropy_weight)
-        check_experts(energy, entropy == "surrogate", surrogate_entropy_weight)
+        check_experts(energy, generator_entropy == "surrogate", surrogate_entropy_weight)
         self.energy = energy
         self.generator = generator
         self.prior = prior
         self.generator_steps = generator_steps
-        self.entropy = entropy
+        self.generator_entropy = generator_entropy
         self.surrogate_entropy_weight = surrogate_entropy_weight
 
     def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[PlayerUpdate]:
@@ -73,7 +73,7 @@ class VGAN(TrainingMethod):
 
     def generator_loss(self, z: Tensor) -> Loss:
         """mean E(G(z)) - H~(p_G)."""
-        return following_loss(self.energy, self.generator(z), self.entropy == "surrogate")
+        return following_loss(self.energy, self.generator(z), self.generator_entropy == "surrogate")
 
     def energy_loss(self, x: Tensor, z: Tensor) -> Loss:
         """mean E(x) - mean E(G(z)) - surrogate_entropy_weight H~(p_data); the generator does not move."""

@@ -49,15 +49,15 @@ def resolve(
         has = config.networks[name].options
         changes[name] = {k: v for k, v in role.demands(config.options).items() if k in has}
     config = replace(config, **changes)
-    if config.box_half_width == "auto":
+    if config.domain_half_width == "auto":
         half = "none"
         if "energy" in method_class(config.method).roles and space.box is None:
             energy = given["energy"] if "energy" in given else _network(config, "energy", space, 0)
             if getattr(energy, "bounded", False):
                 half = str(math.ceil(12.5 * x_train.abs().max().item()) / 10)
-        config = replace(config, box_half_width=half)
-    if config.box_half_width != "none":
-        half_width(config.box_half_width)
+        config = replace(config, domain_half_width=half)
+    if config.domain_half_width != "none":
+        half_width(config.domain_half_width)
     return config
 
 
@@ -80,8 +80,8 @@ def measure_of(energy: nn.Module | None, space: DataSpace) -> Measure | Undefine
     if getattr(energy, "confining", False):
         return RealSpace(space.shape)
     why = "exp(-E) has no finite integral over R^d: the energy does not grow at infinity; "
-    remedy = "give the data a box (--box-half-width 4), use a confined energy, or set confining = True on a"
-    return Undefined(space.shape, f"{why}{remedy} class of your own that grows")
+    remedy = "give the data a box (--domain-half-width 4), use a confined energy, or set confining = True on"
+    return Undefined(space.shape, f"{why}{remedy} a class of your own that grows")
 
 
 def whole(space: DataSpace) -> Measure:
@@ -99,7 +99,7 @@ def assemble(
     """
     given = dict(networks or {})
     cls = method_class(config.method)
-    space = boxed(space, config.box_half_width)
+    space = boxed(space, config.domain_half_width)
     seen: dict[str, DataSpace] = {}
     with kept_global(), limits.counted():
         seed_global(config.training.seed)

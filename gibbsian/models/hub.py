@@ -129,7 +129,7 @@ def _loading(repo_id: str, config: Config, conditional: bool) -> list[str]:
         "import gibbsian",
         "from huggingface_hub import snapshot_download",
         "",
-        f'model = gibbsian.load(snapshot_download("{repo_id}"))',
+        f'model = gibbsian.load_model(snapshot_download("{repo_id}"))',
         "```",
     ]
     if not conditional:

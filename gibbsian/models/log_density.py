@@ -22,7 +22,7 @@ from gibbsian.core.protocols import (
     HasOverlap,
 )
 from gibbsian.evaluation import (
-    bidirectional_log_likelihood,
+    bihm_log_likelihood,
     directed_log_likelihood,
     held_out_log_likelihood,
     log_partition,
@@ -150,7 +150,7 @@ def entropy_of(method: TrainingMethod) -> Entropy | None:
     Any distribution bounds log Z: an invertible generator is valued by its own volume, without output noise.
     """
     prior, generator = getattr(method, "prior", None), getattr(method, "generator", None)
-    lower = getattr(method, "entropy_lower_bound", None)
+    lower = getattr(method, "entropy_estimator", None)
     if isinstance(lower, Entropy) and not isinstance(generator, Flow):
         return lower
     follows = isinstance(generator, Flow) or getattr(method, "latent_target", "") == "energy"
@@ -257,7 +257,7 @@ def between_log_likelihood(model: Model, x: Tensor, z: Interval, seed: int) -> I
     method, rng = model.method, model.rng(seed)
     assert isinstance(method, HasLogWeights)
     u = model.transform.encode(x.to(model.device), rng)
-    found = bidirectional_log_likelihood(method.log_weights, z, u, rng, k=WEIGHTS)
+    found = bihm_log_likelihood(method.log_weights, z, u, rng, k=WEIGHTS)
     return shifted(found, model.transform.log_jacobian)
 
 

@@ -168,14 +168,14 @@ class Model:
                 f"have shape {list(x.shape[1:])}"
             )
 
-    def energy_percentile(self, x: Array, seed: int = 0) -> Array:
+    def percentile_rank(self, x: Array, seed: int = 0) -> Array:
         """Share (0-100) of held-out rows whose energy is at most that of each row of ``x``.
 
         99 is stranger than 98. ValueError where there are no held-out energies.
         """
-        return like(self.percentile_of_energy(self._energies(x, seed)), x, "energy_percentile")
+        return like(self.percentile_rank_of_energy(self._energies(x, seed)), x, "percentile_rank")
 
-    def percentile_of_energy(self, energies: Tensor) -> Tensor:
+    def percentile_rank_of_energy(self, energies: Tensor) -> Tensor:
         """The same of rows whose ``energies [n]`` are known."""
         if self.held_out is None or len(self.held_out) == 0:
             raise ValueError("this model was saved without held-out energies")
@@ -383,7 +383,7 @@ def check_weights(method: TrainingMethod, state: Mapping[str, Tensor], folder: P
             )
 
 
-def load(
+def load_model(
     run: str | Path,
     networks: Mapping[str, nn.Module] | None = None,
     device: str | torch.device = "cpu",

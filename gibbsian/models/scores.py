@@ -74,5 +74,5 @@ def _by_energy(
             sides = scaled_log_density(model, u, energy, z)
             table["log_density_lower"], table["log_density_upper"] = sides
         if model.held_out is not None:
-            table["energy_percentile"] = model.percentile_of_energy(energy)
+            table["energy_percentile"] = model.percentile_rank_of_energy(energy)
         yield table

@@ -35,9 +35,9 @@ from gibbsian.training import (
     OptimizerOptions,
     TrainingCallback,
     checkpoints,
-    fit,
     prepare_training,
     processes,
+    run_training_loop,
 )
 from gibbsian.training.checkpoints import Progress
 from gibbsian.training.processes import process_group
@@ -83,8 +83,8 @@ def load_source(data: str, source: Source) -> Dataset:
         image_size=source.image_size or None,
         class_column=source.class_column,
         columns=source.columns or (),
-        drop=source.drop or (),
-        missing=source.missing,
+        drop_columns=source.drop_columns or (),
+        missing_values=source.missing_values,
     )
 
 
@@ -293,5 +293,5 @@ def _play(
         on_save(
             progress
         )()  # the run may have died between its last checkpoint and saving the model
-    fit(progress, config.training, state, metrics, on_save, watch, validate)
+    run_training_loop(progress, config.training, state, metrics, on_save, watch, validate)
     return _model(chosen(progress), config, dataset, progress.run)

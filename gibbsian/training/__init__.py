@@ -8,8 +8,8 @@ from gibbsian.training.loop import (
     TrainingCallback,
     TrainingInterrupted,
     TrainingOptions,
-    fit,
     prepare_training,
+    run_training_loop,
 )
 from gibbsian.training.optimizers import OptimizerOptions
 
@@ -18,8 +18,8 @@ __all__ = [
     "TrainingCallback",
     "TrainingInterrupted",
     "TrainingOptions",
-    "fit",
     "prepare_training",
     "restore_checkpoint",
+    "run_training_loop",
     "save_checkpoint",
 ]

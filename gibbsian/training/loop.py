@@ -107,7 +107,7 @@ def prepare_training(
     return Progress(method, stepper, torch.Generator(device).manual_seed(seed), stream, average)
 
 
-def fit(
+def run_training_loop(
     progress: Progress,
     options: TrainingOptions,
     state: Path | None = None,

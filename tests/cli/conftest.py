@@ -27,7 +27,7 @@ SMALL = [
         "--device",
         "cpu",
     ),
-    *("--chains", "16", "--sampler.steps", "2", "--sampler.sampling-steps", "2"),
+    *("--chains", "16", "--sampler.steps", "2", "--sampler.steps-per-sample", "2"),
     *("--energy.width", "8", "--energy.fourier-features", "4"),
 ]
 NETWORK = """

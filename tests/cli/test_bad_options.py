@@ -57,8 +57,8 @@ TRAIN = ("train", "cd", "--data", "moons", *SMALL, "--out", "new")
         ((*TRAIN, "--sampler.step-size", "0"), "step_size must be finite and positive, not 0.0"),
         ((*TRAIN, "--sampler.kernel", "mla"), "'mla' for argument '--sampler.kernel'.*'mala'"),
         (
-            (*TRAIN, "--box-half-width", "0"),
-            "--box-half-width must be auto, none or a positive half-width, not '0'",
+            (*TRAIN, "--domain-half-width", "0"),
+            "--domain-half-width must be auto, none or a positive half-width, not '0'",
         ),
         ((*TRAIN, "--device", "cuda:77"), "device 'cuda:77' is not there; this machine has cpu"),
         ((*TRAIN, "--device", "toaster"), "device 'toaster' is not there; this machine has cpu"),
@@ -175,8 +175,23 @@ def test_help_of_train_shows_the_methods_and_an_example(capsys):
 def test_help_of_a_method_shows_all_its_options(capsys):
     assert main(["train", "vgan", "--help"]) == 0
     out = capsys.readouterr().out
-    first = ("data", "generator-steps", "entropy", "energy", "generator", "rounds", "seed", "out")
-    more = ("box-half-width", "energy.width", "generator.depth", "energy-optimizer.lr", "max-rows")
+    first = (
+        "data",
+        "generator-steps",
+        "generator-entropy",
+        "energy",
+        "generator",
+        "rounds",
+        "seed",
+        "out",
+    )
+    more = (
+        "domain-half-width",
+        "energy.width",
+        "generator.depth",
+        "energy-optimizer.lr",
+        "max-rows",
+    )
     for option in first:
         assert f"--{option} " in out, option
     assert not any(f"--{option} " in out for option in more)

@@ -220,12 +220,12 @@ def test_an_interrupted_run_is_saved(number, here, trained, capsys, monkeypatch)
 def test_quantities_that_do_not_exist(here, refused):
     """A bounded energy without a box has no log Z, a GAN no density, an MLP no target to refine."""
     vgan = ("train", "vgan", "--data", "moons", *GAME, "--energy.width", "8")
-    assert main([*vgan, "--box-half-width", "none", "--out", "bounded"]) == 0
+    assert main([*vgan, "--domain-half-width", "none", "--out", "bounded"]) == 0
     sentence = refused(
         "evaluate", "bounded", "--num-samples", "50", "--fail-if-metric-missing", "log-z"
     )
     assert re.search(
-        r"log-z is not defined: .* no finite integral .* \(--box-half-width 4\)", sentence
+        r"log-z is not defined: .* no finite integral .* \(--domain-half-width 4\)", sentence
     )
     gan = ("train", "gan", "--data", "moons", *GAME, "--critic.width", "8")
     assert main([*gan, "--out", "gan"]) == 0
@@ -235,4 +235,4 @@ def test_quantities_that_do_not_exist(here, refused):
     assert "the critic of a GAN is not the energy of a density" in sentence
     assert main([*TRAIN, "--energy", "mlp"]) == 0
     sentence = refused("sample", "new", "--refine", "mala", "--output", "x.csv")
-    assert re.search("cd declares no target for refinement: .*--box-half-width 4", sentence)
+    assert re.search("cd declares no target for refinement: .*--domain-half-width 4", sentence)

@@ -23,7 +23,7 @@ def runs(tmp_path_factory):
             source={"max_rows": 200},
             energy={"name": energy, size: 4},
             class_loss_weight=classify,
-            sampler={"steps": 1, "sampling_steps": 1},
+            sampler={"steps": 1, "steps_per_sample": 1},
         )
     np.save(folder / "labels.npy", np.array([[1], [3], [3]]))
     np.save(folder / "halves.npy", np.array([[0.5], [1.5], [2.0]]))
@@ -58,7 +58,7 @@ def test_what_does_not_fit(runs, capsys, monkeypatch, words, why):
 
 def test_evaluate_shows_the_log_z_that_training_learned(tmp_path, capsys):
     options = {"rounds": 2, "batch": 32, "device": "cpu"}
-    settings = {"sampler": {"steps": 1, "sampling_steps": 1}, "energy": {"width": 8}}
+    settings = {"sampler": {"steps": 1, "steps_per_sample": 1}, "energy": {"width": 8}}
     model = gibbsian.train("nce", "ring8", out=tmp_path / "run", training=options, **settings)
     assert main(["evaluate", str(tmp_path / "run"), "--num-samples", "50"]) == 0
     (row,) = [line for line in capsys.readouterr().out.splitlines() if "training learned" in line]

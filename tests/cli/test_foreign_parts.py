@@ -92,7 +92,7 @@ def test_a_changed_configuration_may_start_a_new_run(run, here):
     entries["config"]["training"]["rounds"] = 3
     (here / "mine.json").write_text(json.dumps(entries))
     assert main(["train", "--config", "mine.json", "--out", "new"]) == 0
-    assert gibbsian.load("new").config.training.rounds == 3
+    assert gibbsian.load_model("new").config.training.rounds == 3
 
 
 @pytest.mark.parametrize("words", [SAMPLE, RESUME, ("evaluate", "run"), ("report", "run")])

@@ -64,7 +64,7 @@ def run(*arguments: str) -> int:
 def test_the_number(folder: Path, capsys: pytest.CaptureFixture[str]):
     assert run("some_energies:bowl", "--dim", "2") == 0
     assert capsys.readouterr().out == "log Z = 1.838 (exact)\n"
-    common = ("--dim", "5", "--samples-file", "points.npy", "--effort", "quick", "--json")
+    common = ("--dim", "5", "--samples-from", "points.npy", "--log-z-effort", "quick", "--json")
     assert run("some_energies:jump", *common) == 0
     said = capsys.readouterr()
     found = json.loads(said.out)
@@ -77,14 +77,14 @@ def test_the_number(folder: Path, capsys: pytest.CaptureFixture[str]):
 def test_evaluate_foretells_too(folder: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["train", "cd", "--data", "points.npy", *SMALL, "--out", "run"]) == 0
     capsys.readouterr()
-    assert main(["evaluate", "run", "--num-samples", "50", "--effort", "quick"]) == 0
+    assert main(["evaluate", "run", "--num-samples", "50", "--log-z-effort", "quick"]) == 0
     assert "log Z takes about" in capsys.readouterr().err
 
 
 def test_nothing_to_integrate(folder: Path, capsys: pytest.CaptureFixture[str]):
-    assert run("some_energies:constant", "--dim", "5", "--samples-file", "points.npy") == 0
+    assert run("some_energies:constant", "--dim", "5", "--samples-from", "points.npy") == 0
     assert "log Z is not defined: the energy does not confine on R^5" in capsys.readouterr().out
-    assert run("some_energies:constant", "--dim", "2", "--box-half-width", "3") == 0
+    assert run("some_energies:constant", "--dim", "2", "--domain-half-width", "3") == 0
     assert f"log Z = {2 * math.log(6) - 3:.4g}" in capsys.readouterr().out
 
 
@@ -94,18 +94,18 @@ BAD = {
         "some_energies:broken",
         "--dim",
         "5",
-        "--samples-file",
+        "--samples-from",
         "points.npy",
     ): "the energy is NaN at row",
     ("some_energies:half", "--dim", "5"): "the energy is NaN at x = [",
-    ("some_energies:half", "--dim", "5", "--box-half-width", "2"): "the energy is NaN at x = [",
+    ("some_energies:half", "--dim", "5", "--domain-half-width", "2"): "the energy is NaN at x = [",
     ("some_energies:broken", "--dim", "2"): "NaN or minus infinity at x =",
     ("some_energies:rows", "--dim", "5"): "one number per row",
     (
         "some_energies:rows",
         "--dim",
         "5",
-        "--samples-file",
+        "--samples-from",
         "points.npy",
     ): "one number per row",
     ("some_energies:number", "--dim", "5"): "must return a tensor; this one returned float",
@@ -124,16 +124,16 @@ BAD = {
         "some_energies:bowl",
         "--dim",
         "4",
-        "--samples-file",
+        "--samples-from",
         "points.npy",
     ): "do not fit points of shape [4]",
     (
         "some_energies:bowl",
         "--dim",
         "2",
-        "--box-half-width",
+        "--domain-half-width",
         "-1",
-    ): "--box-half-width must be positive",
+    ): "--domain-half-width must be positive",
 }
 
 

@@ -14,7 +14,7 @@ def config(path, **training):
     x = np.random.default_rng(0).normal(size=(40, 2))
     np.savetxt(path, x, delimiter=",", header="a,b", comments="")
     base = recipes.default_config("cd", str(path))
-    small = {"energy": {"width": 4}, "chains": 8, "sampler": {"steps": 1, "sampling_steps": 1}}
+    small = {"energy": {"width": 4}, "chains": 8, "sampler": {"steps": 1, "steps_per_sample": 1}}
     return replace(base, training=TRAINING | training, **small)
 
 

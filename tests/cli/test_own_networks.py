@@ -167,17 +167,17 @@ def test_an_instance_in_python(here):
         source={"max_rows": 200},
         training={"rounds": 2, "batch": 32, "device": "cpu"},
         chains=16,
-        sampler={"steps": 2, "sampling_steps": 2},
+        sampler={"steps": 2, "steps_per_sample": 2},
     )
     model = gibbsian.train(config, out="run", networks={"energy": Instance(7)})
-    loaded = gibbsian.load("run", networks={"energy": Instance(7)})
+    loaded = gibbsian.load_model("run", networks={"energy": Instance(7)})
     x = model.sample(5)
     assert torch.equal(loaded.sample(5), x)
     assert torch.equal(loaded.energy(x), model.energy(x))
     gibbsian.resume("run", rounds=4, networks={"energy": Instance(7)})
     for other in ({"energy": Instance(8)}, {}):
         with pytest.raises(ValueError, match=r"trained with other networks: .* networks="):
-            gibbsian.load("run", networks=other)
+            gibbsian.load_model("run", networks=other)
         with pytest.raises(ValueError, match="trained with other networks"):
             gibbsian.resume("run", rounds=6, networks=other)
     with pytest.raises(ValueError, match="cd has no network 'critic'; its networks are energy"):
@@ -190,8 +190,8 @@ def test_the_box_is_chosen_for_the_instance_not_for_the_name(here):
         default_config("vgan", "moons"),
         source={"max_rows": 200},
         training={"rounds": 1, "batch": 32, "device": "cpu"},
-        entropy="none",
+        generator_entropy="none",
         surrogate_entropy_weight=0.0,
     )
     model = gibbsian.train(config, networks={"energy": Instance(7)})
-    assert model.config.box_half_width == "none"
+    assert model.config.domain_half_width == "none"

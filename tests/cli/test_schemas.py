@@ -13,7 +13,7 @@ import gibbsian
 from gibbsian.cli import main
 from gibbsian.core.files import CorruptFileError
 from gibbsian.data.schema import table_of
-from gibbsian.models.model import load
+from gibbsian.models.model import load_model
 from tests.cli.conftest import SMALL
 
 RNG = np.random.default_rng(0)
@@ -44,7 +44,7 @@ def taught(tmp_path_factory):
     """A run on an office's table: a category dropped, gaps imputed."""
     folder = tmp_path_factory.mktemp("taught")
     (folder / "x.csv").write_text("\n".join([HEADER, *lines(gap=3)]), encoding="cp1252")
-    data = ("--data", str(folder / "x.csv"), "--drop", "city", "--missing", "impute")
+    data = ("--data", str(folder / "x.csv"), "--drop-columns", "city", "--missing-values", "impute")
     assert main([*TRAIN, *data, "--out", str(folder / "run")]) == 0
     return folder
 
@@ -56,18 +56,18 @@ def energies(run, file):
 
 def test_the_table_is_said_when_training_starts(here, capsys):
     (here / "x.csv").write_text("\n".join([HEADER, *lines()]), encoding="cp1252")
-    assert main([*TRAIN, "--data", "x.csv", "--drop", "city", "--out", "run"]) == 0
+    assert main([*TRAIN, "--data", "x.csv", "--drop-columns", "city", "--out", "run"]) == 0
     said = capsys.readouterr().err
     assert "decimals with a comma" in said and "text in cp1252" in said
     assert (
-        "columns: city: category, 2 values: left out by --drop; price: number (thousands separators, € "
-        "removed); growth: number (% removed); flag: true or false, as 1 or 0"
+        "columns: city: category, 2 values: left out by --drop-columns; price: number (thousands separators, "
+        "€ removed); growth: number (% removed); flag: true or false, as 1 or 0"
     ) in said
 
 
 def test_a_renamed_file_scores_the_same_however_it_is_written(taught, here):
     """As it was, without the dropped column, plain numbers of Python's, another encoding: one score."""
-    model = load(taught / "run")
+    model = load_model(taught / "run")
     fill = model.table.kept[0].fill
     assert fill in PRICES
     plain = [
@@ -162,12 +162,12 @@ def test_what_is_unlike_the_training_table_is_refused(
 @pytest.mark.parametrize("missing", ["refuse", "drop"])
 def test_gaps_are_refused_where_none_was_imputed(missing, here, refused):
     (here / "x.csv").write_text("\n".join([HEADER, *lines(gap=3 if missing == "drop" else None)]))
-    data = ("--data", "x.csv", "--drop", "city", "--missing", missing)
+    data = ("--data", "x.csv", "--drop-columns", "city", "--missing-values", missing)
     assert main([*TRAIN, *data, "--out", "run"]) == 0
     (here / "y.csv").write_text("\n".join([HEADER, *lines(gap=3)]))
     sentence = refused("score", "run", "y.csv")
     assert "empty cell at row 4 (line 5), column 2 ('price')" in sentence
-    assert "trained on complete rows, not with --missing impute" in sentence
+    assert "trained on complete rows, not with --missing-values impute" in sentence
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_gaps_are_refused_where_none_was_imputed(missing, here, refused):
     ],
 )
 def test_a_damaged_table_is_refused(taught, change):
-    model = load(taught / "run")
+    model = load_model(taught / "run")
     entries = json.loads(json.dumps(asdict(model.table)))
     assert table_of(entries, model.space, taught) == model.table
     assert table_of(None, model.space, taught) is None
@@ -196,7 +196,7 @@ def test_a_damaged_table_is_refused(taught, change):
 def test_standard_input(here, monkeypatch, capsys):
     text = "\n".join([HEADER, *lines()]).encode()
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text)))
-    assert main([*TRAIN, "--data", "-", "--drop", "city", "--out", "run"]) == 0
+    assert main([*TRAIN, "--data", "-", "--drop-columns", "city", "--out", "run"]) == 0
     (here / "x.csv").write_bytes(text)
     expected = energies("run", "x.csv")
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text)))
@@ -216,8 +216,8 @@ def test_without_a_method_the_recommended_one_is_taken(columns, method, here, ca
     words = ("--data", "x.csv", "--columns", ",".join(columns), "--rounds", "1", "--out", "run")
     assert main(["train", *words]) == 0
     assert f"no method was named: {method}, which docs/which-method.md" in capsys.readouterr().err
-    assert load(here / "run").config.method == method
-    assert load(here / "run").transform.columns == columns
+    assert load_model(here / "run").config.method == method
+    assert load_model(here / "run").transform.columns == columns
 
 
 def test_the_recommended_methods_are_those_of_the_page(capsys):

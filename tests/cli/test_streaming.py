@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from gibbsian.cli import main
-from gibbsian.models.model import CHUNK, DRAWN, load
+from gibbsian.models.model import CHUNK, DRAWN, load_model
 from gibbsian.models.scores import score_rows
 
 N = 2 * CHUNK + 100
@@ -42,7 +42,7 @@ def table(tmp_path_factory) -> Path:
         "8",
         "--sampler.steps",
         "2",
-        "--sampler.sampling-steps",
+        "--sampler.steps-per-sample",
         "2",
         "--energy.width",
         "8",
@@ -70,7 +70,7 @@ def test_scores_in_parts_are_those_of_all_rows_at_once(method, kind, table, tmp_
     out = tmp_path / "scores.csv"
     words = ("score", table / method, path, "--output", out, "--seed", "3", "--device", "cpu")
     assert main([str(word) for word in words]) == 0
-    model, found = load(table / method), columns(out)
+    model, found = load_model(table / method), columns(out)
     expected, _ = score_rows(model, torch.from_numpy(x), 3)
     assert found.pop("row") == [str(i) for i in range(N)]
     assert found == {k: [f"{v:.7g}" for v in column.tolist()] for k, column in expected.items()}
@@ -92,7 +92,7 @@ def test_a_fault_far_down_is_named_and_leaves_no_file(table, tmp_path, capsys):
 @pytest.mark.parametrize("method", ["cd", "vae"])
 def test_samples_in_parts_are_those_drawn_at_once(method, table, tmp_path):
     n = DRAWN + 50
-    model = load(table / method)
+    model = load_model(table / method)
     expected = model.sample(n, 5)
     for kind in ("npy", "csv"):
         out = tmp_path / f"s.{kind}"

@@ -74,8 +74,8 @@ def test_commands_run_no_code_that_a_run_names(words, stranger, refused):
 @pytest.mark.parametrize(
     "call",
     [
-        lambda: gibbsian.load("run"),
-        lambda: gibbsian.load("run/model"),
+        lambda: gibbsian.load_model("run"),
+        lambda: gibbsian.load_model("run/model"),
         lambda: gibbsian.Model.from_pretrained("run/model"),
         lambda: gibbsian.resume("run", rounds=6),
     ],
@@ -96,11 +96,11 @@ def test_consent_runs_it(stranger, capsys):
     assert (
         main(["train", "--config", "run/config.json", "--energy", "theirs:Net", "--out", "n2"]) == 0
     )
-    model = gibbsian.load("run", trust_code=True)
-    assert len(gibbsian.load("run/model", trust_code=True).sample(3)) == 3
+    model = gibbsian.load_model("run", trust_code=True)
+    assert len(gibbsian.load_model("run/model", trust_code=True).sample(3)) == 3
     assert gibbsian.resume("run", rounds=6, trust_code=True).config.training.rounds == 6
     instance = type(model.method.energy)()
-    assert len(gibbsian.load("run", networks={"energy": instance}).sample(3)) == 3
+    assert len(gibbsian.load_model("run", networks={"energy": instance}).sample(3)) == 3
     capsys.readouterr()
 
 
@@ -128,7 +128,7 @@ COMPARE = ["compare", "--data", "moons", "--num-seeds", "1", "--time-per-run", "
 def fixed(**options):
     """A space of one point of small settings."""
     small = {"max_rows": [200], "batch": [32], "rounds": [4], "chains": [16], "sampler.steps": [2]}
-    return json.dumps(small | {"sampler.sampling_steps": [2], "device": ["cpu"]} | options)
+    return json.dumps(small | {"sampler.steps_per_sample": [2], "device": ["cpu"]} | options)
 
 
 @pytest.mark.parametrize("value", [["theirs:Net"], ["mlp", "theirs:Net"]])
@@ -167,7 +167,7 @@ def test_a_journal(stranger, capsys):
 
 def test_rows_of_a_comparison(stranger, refused):
     (stranger / "rows.json").write_text('{"mine": {"method": "cd", "energy": "theirs:Net"}}')
-    sentence = refused(*COMPARE, "--methods", "cd", "--method-variants", "rows.json")
+    sentence = refused(*COMPARE, "--methods", "cd", "--extra-methods-file", "rows.json")
     assert "theirs:Net" in sentence and "--trust-code" in sentence
 
 

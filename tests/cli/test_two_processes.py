@@ -6,7 +6,7 @@ import torch
 
 from gibbsian.core.tensor_files import read_tensors
 from gibbsian.methods import TRAINING_METHODS
-from gibbsian.models.model import load
+from gibbsian.models.model import load_model
 from tests.training.test_processes import torchrun
 
 
@@ -48,7 +48,7 @@ def test_the_command_line_works_unchanged(tmp_path):
     assert done.stderr.count("model saved in") == 1
     state = {path.name for path in (run / "state").iterdir()}
     assert state == {f"round-000000{r}.rank{k}.safetensors" for r in ("00", "30") for k in (0, 1)}
-    assert load(run).sample(3).shape == (3, 2)
+    assert load_model(run).sample(3).shape == (3, 2)
 
 
 def test_a_run_that_was_killed_while_its_first_files_were_written(tmp_path):

@@ -16,11 +16,13 @@ from gibbsian.training.processes import process_group
 from tests.nets import sized
 
 FEW = {
-    "cd": {"chains": 32, "sampler": {"steps": 2, "sampling_steps": 2}},
+    "cd": {"chains": 32, "sampler": {"steps": 2, "steps_per_sample": 2}},
     "gebm": {"energy_burst_steps": 5},
 }
-FEW["super-resolution"] = {"fine_tune_start_round": 5, "negative_steps": 2}
-FEW |= {name: {"sampler": {"sampling_steps": 2, "steps": 2}} for name in ("score-matching", "nce")}
+FEW["super-resolution"] = {"fine_tune_statistics_from_round": 5, "negative_steps": 2}
+FEW |= {
+    name: {"sampler": {"steps_per_sample": 2, "steps": 2}} for name in ("score-matching", "nce")
+}
 DATA = {"bihm": "digits-4-binary", "super-resolution": "digits"}
 
 
@@ -44,13 +46,13 @@ def held(progress):
 
 
 def work(folder: Path) -> None:
-    finished, fit = [], facade.fit
+    finished, run_training_loop = [], facade.run_training_loop
 
     def remembered(*arguments):
-        finished.append(fit(*arguments))
+        finished.append(run_training_loop(*arguments))
         return finished[-1]
 
-    facade.fit = remembered
+    facade.run_training_loop = remembered
     with process_group(torch.device("cpu")):
         for name in TRAINING_METHODS:
             facade.train_config(small(name), None)

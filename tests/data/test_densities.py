@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gibbsian.data import densities
 from gibbsian.data.curves import line, moons, pinwheel, spirals, swiss_roll
-from gibbsian.data.densities import DENSITIES, known_density
+from gibbsian.data.densities import DENSITIES, toy_density
 
 # name: half-width of a square that holds all but 1e-6 of the mass, grid points per side. The midpoint
 # rule on Gaussian bumps errs by exp(-2 pi^2 (std/step)^2) < 1e-7 as soon as the step is below the std.
@@ -40,11 +40,11 @@ def plane(name: str) -> tuple[Tensor, Tensor, float, int]:
     half, n = PLANES[name]
     axis = torch.from_numpy((np.arange(n) + 0.5) / n * 2 * half - half)
     grid = torch.cartesian_prod(axis, axis)
-    return grid, known_density(name).log_prob(grid), (2 * half / n) ** 2, n
+    return grid, toy_density(name).log_prob(grid), (2 * half / n) ** 2, n
 
 
 def draws(name: str) -> Tensor:
-    return known_density(name).sample(DRAWS, rng(1)).double()
+    return toy_density(name).sample(DRAWS, rng(1)).double()
 
 
 def test_the_list_is_covered() -> None:
@@ -61,7 +61,7 @@ def test_integrates_to_one_and_agrees_with_samples(name: str) -> None:
     # Entropy, means and second moments: |z| < 5 for 6 numbers of 11 distributions, false alarm 4e-5.
     plogp = torch.where(p > 0, p * log_p, torch.zeros(()))
     expected = [plogp.sum(), *(p @ grid), *(p @ grid.square()), p @ grid.prod(1)]
-    observed = [known_density(name).log_prob(x), *x.T, *x.square().T, x.prod(1)]
+    observed = [toy_density(name).log_prob(x), *x.T, *x.square().T, x.prod(1)]
     for truth, values in zip(expected, observed, strict=True):
         error = values.std() / DRAWS**0.5 + 1e-6  # the checkerboard's entropy has no error
         assert abs(values.mean() - truth) < 5 * error
@@ -78,7 +78,7 @@ def test_integrates_to_one_and_agrees_with_samples(name: str) -> None:
 
 
 def test_mixture1d() -> None:
-    law = known_density("mixture1d")
+    law = toy_density("mixture1d")
     axis = torch.linspace(-4, 4, 2001, dtype=torch.float64)
     truth = sum(
         w * scipy.stats.norm.pdf(axis, m, 0.25) for w, m in ((0.2, -1.5), (0.5, 0.0), (0.3, 1.5))
@@ -92,7 +92,7 @@ def test_mixture1d() -> None:
 
 
 def test_mixtures_are_scipys() -> None:
-    law = known_density("grid25")
+    law = toy_density("grid25")
     x = torch.randn(50, 2, dtype=torch.float64, generator=rng())
     modes = law.modes()
     assert modes is not None and modes.means.shape == (25, 2)
@@ -119,12 +119,12 @@ def test_gaussian(dim: int, rho: float) -> None:
 @pytest.mark.parametrize("name", ["gaussian-10-1.5", "gaussian-3--0.6", "gaussian-0", "gausian"])
 def test_no_such_law(name: str) -> None:
     with pytest.raises(ValueError, match=r"correlation|there are ring8"):
-        known_density(name)
+        toy_density(name)
 
 
 def test_gaussian_by_name() -> None:
-    assert known_density("gaussian-10").shape == (10,)
-    assert float(known_density("gaussian-3-0.25").covariance[0, 1]) == 0.25
+    assert toy_density("gaussian-10").shape == (10,)
+    assert float(toy_density("gaussian-3-0.25").covariance[0, 1]) == 0.25
 
 
 @pytest.mark.parametrize("law", [moons, swiss_roll, spirals, pinwheel, line])
@@ -174,7 +174,7 @@ def test_lines_mass_is_heavy_at_both_ends() -> None:
 
 
 def test_checkerboard_alternates() -> None:
-    law = known_density("checkerboard")
+    law = toy_density("checkerboard")
     corners = torch.cartesian_prod(torch.arange(-2.0, 2.0), torch.arange(-2.0, 2.0)) + 0.5
     dark = law.log_prob(corners).isfinite().reshape(4, 4)
     assert int(dark.sum()) == 8
@@ -186,7 +186,7 @@ def test_checkerboard_alternates() -> None:
 
 @pytest.mark.parametrize("name", [*PLANES, "mixture1d"])
 def test_contract(name: str) -> None:
-    law = known_density(name)
+    law = toy_density(name)
     again = [law.sample(7, rng(3)) for _ in range(2)]
     assert torch.equal(*again) and again[0].dtype == torch.float32
     assert again[0].shape == (7, *law.shape)

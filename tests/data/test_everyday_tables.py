@@ -133,7 +133,11 @@ CASES = [
     Case("no header", "1,2.5\n3,4\n", TWO, (), "no header row"),
     Case("years as names", "id,2019\n1,2.5\n3,4\n", TWO, ("id", "2019")),
     Case("one name twice", "a,b,a\n1,2,3\n4,5,6\n", "columns 1 and 3 .* both called 'a'; rename"),
-    Case("an index without a name", ",a\n0,1.5\n1,2.5\n", "only numbers the rows; .*--drop 1,"),
+    Case(
+        "an index without a name",
+        ",a\n0,1.5\n1,2.5\n",
+        "only numbers the rows; .*--drop-columns 1,",
+    ),
     Case("that index dropped", ",a,b\n0,1,2.5\n1,3,4\n", TWO, ("a", "b"), select=drop("1")),
     Case("a column without a name", ",a\n1,2.5\n1,4\n", [[1, 2.5], [1, 4]], ("column 1", "a")),
     Case("a header and no rows", "a,b\n", "a header but no rows"),
@@ -175,7 +179,9 @@ CASES = [
     ),
     Case("percent", "a,b\n12%,1\n7.5 %,2\n", [[12, 1], [7.5, 2]], note=r"a: number \(% removed\)"),
     Case(
-        "percent here and there", "a,b\n12%,1\n0.5,2\n", "with % and without in column 1 .*--drop a"
+        "percent here and there",
+        "a,b\n12%,1\n0.5,2\n",
+        "with % and without in column 1 .*--drop-columns a",
     ),
     Case("a typographic minus", "a,b\n\u22121.5,1\n2,2\n", [[-1.5, 1], [2, 2]]),
     Case("infinity", "a,b\n1,2\ninf,4\n", r"holds inf at row 2 \(line 3\), column 1 \('a'\); drop"),
@@ -194,7 +200,7 @@ CASES = [
     Case(
         "the remedy is named",
         "a,b\n1,2\nNA,4\n",
-        r"value NA .*--missing drop or --missing impute do \(1 of 2 rows\)",
+        r"value NA .*--missing-values drop and impute do \(1 of 2 rows\)",
     ),
     Case("a marker of a spreadsheet", "a,b\n1,2\n#N/A,#N/A\n", "the missing value #N/A at row 2"),
     Case(
@@ -211,7 +217,7 @@ CASES = [
     Case(
         "a column without values",
         "a,b\n1,\n3,NA\n",
-        "no value in column 2 .*--drop b",
+        "no value in column 2 .*--drop-columns b",
         select=IMPUTE,
     ),
     Case(
@@ -222,7 +228,7 @@ CASES = [
     Case(
         "a category",
         "a,city\n1,Rome\n2,Oslo\n3,Rome\n",
-        r"'Rome' at row 1 .*--drop city .*a category, 2 values",
+        r"'Rome' at row 1 .*--drop-columns city .*a category, 2 values",
     ),
     Case("a category with f", "sex,a\nm,1\nf,2\ni,3\n", r"'m' at row 1 .*a category, 3 values"),
     Case(
@@ -230,15 +236,15 @@ CASES = [
         "a,city,b\n1,Rome,2.5\n3,Oslo,4\n",
         TWO,
         ("a", "b"),
-        "a: number; city: category, 2 values: left out by --drop; b: number",
+        "a: number; city: category, 2 values: left out by --drop-columns; b: number",
         drop("city"),
     ),
     Case(
         "several at once",
         "a,city,day\n1,Rome,2020-01-02\n2,Oslo,2020-01-03\n",
-        "no numbers: --drop city,day",
+        "no numbers: --drop-columns city,day",
     ),
-    Case("a name with a blank", 'a,"my city"\n1,x\n2,z\n', "--drop 2 or code"),
+    Case("a name with a blank", 'a,"my city"\n1,x\n2,z\n', "--drop-columns 2 or code"),
     Case(
         "one bad cell",
         "a,b\n1,2\nhigh,4\n5,6\n",
@@ -247,7 +253,7 @@ CASES = [
     Case(
         "ISO days",
         "day,b\n2020-01-02,1\n2020-01-03,2\n",
-        r"date '2020-01-02' at row 1 \(line 2\).*--drop day",
+        r"date '2020-01-02' at row 1 \(line 2\).*--drop-columns day",
     ),
     Case("American days", "day,b\n1/31/2020,1\n2/1/2020,2\n", "the date '1/31/2020'"),
     Case("German days", "day;b\n31.1.2020;1,5\n1.2.2020;2\n", "the date '31.1.2020'"),
@@ -272,11 +278,16 @@ CASES = [
     Case(
         "a column that is not there",
         PLAIN,
-        "unknown column for --drop .*'aa'; did you mean a",
+        "unknown column for --drop-columns .*'aa'; did you mean a",
         select=drop("aa"),
     ),
     Case("all dropped", PLAIN, "no column left to model", select=drop("a", "b")),
-    Case("no such number", "1,2\n3,4\n", "no header row; give --drop the number", select=drop("5")),
+    Case(
+        "no such number",
+        "1,2\n3,4\n",
+        "no header row; give --drop-columns the number",
+        select=drop("5"),
+    ),
 ]
 
 
@@ -338,8 +349,10 @@ def test_parquet_of_other_kinds(tmp_path: Path) -> None:
     rows = read(tmp_path / "x.parquet", selection=selection)
     expected = [[1, 1, 1012.5, 1], [NAN, NAN, 3, 2], [3, 0, 4, 3]]
     np.testing.assert_array_equal(rows.x, expected)
-    assert "city: category, 2 values: left out by --drop; day: dates" in rows.notes[-1]
-    with pytest.raises(ValueError, match=r"'Rome' at row 1, column 3 \('city'\).*--drop city,day"):
+    assert "city: category, 2 values: left out by --drop-columns; day: dates" in rows.notes[-1]
+    with pytest.raises(
+        ValueError, match=r"'Rome' at row 1, column 3 \('city'\).*--drop-columns city,day"
+    ):
         read(tmp_path / "x.parquet", selection=Selection(missing="impute"))
     with pytest.raises(ValueError, match=r"empty cell at row 2, column 1 \('a'\).*1 of 3 rows"):
         read(tmp_path / "x.parquet", selection=Selection(drop=("city", "day")))
@@ -376,7 +389,7 @@ def test_medians_are_those_of_the_training_rows(tmp_path: Path) -> None:
         for row in zip(x, gaps, strict=True)
     ]
     (tmp_path / "x.csv").write_text("a,b\n" + "".join(f"{a or 'NA'},{b}\n" for a, b in cells))
-    data = load_dataset(tmp_path / "x.csv", missing="impute")
+    data = load_dataset(tmp_path / "x.csv", missing_values="impute")
     assert data.table is not None
     again = read(tmp_path / "x.csv", selection=Selection(missing="impute"))
     np.testing.assert_array_equal(again.x, np.where(gaps, np.nan, x))
@@ -388,17 +401,19 @@ def test_medians_are_those_of_the_training_rows(tmp_path: Path) -> None:
         # the median of rows that hold the fill wherever there was a gap is the fill itself
         assert fill == float(data.train[:, j].median()) and fill == round(fill)
     assert data.transform.unit == (1.0, 1.0)
-    assert any("--missing impute: gaps filled by the medians" in note for note in data.notes)
-    dropped = load_dataset(tmp_path / "x.csv", missing="drop")
+    assert any("--missing-values impute: gaps filled by the medians" in note for note in data.notes)
+    dropped = load_dataset(tmp_path / "x.csv", missing_values="drop")
     assert sum(map(len, (dropped.train, dropped.valid, dropped.test))) == int((~gaps.any(1)).sum())
 
 
 def test_what_has_no_columns_takes_no_choice_of_them(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.ones((5, 2)))
     for source in ("moons", tmp_path / "x.npy"):
-        for option in ({"drop": "a"}, {"columns": "a"}, {"missing": "drop"}):
+        for option in ({"drop_columns": "a"}, {"columns": "a"}, {"missing_values": "drop"}):
             name = next(iter(option))
-            with pytest.raises(ValueError, match=f"takes no --{name}: that is for a .csv"):
+            with pytest.raises(
+                ValueError, match=f"takes no --{name.replace('_', '-')}: that is for a .csv"
+            ):
                 load_dataset(source, **option)
 
 

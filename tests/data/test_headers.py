@@ -97,5 +97,5 @@ def test_years_beside_labels_of_rows_are_names(tmp_path: Path) -> None:
 
 
 def test_columns_are_named_by_one_option(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="leave out --drop"):
+    with pytest.raises(ValueError, match="leave out --drop-columns"):
         files.read(table(tmp_path, "a,b\n1,2\n3,4\n"), selection=Selection(("a",), ("b",)))

@@ -17,16 +17,16 @@ FEW: dict[str, dict[str, Any]] = {
     "bihm": {
         "latent_samples": 3,
         "gibbs_sweeps": 2,
-        "gibbs_candidates": 2,
-        "sampler_importance_samples": 2,
+        "gibbs_proposals_per_step": 2,
+        "importance_samples_per_marginal": 2,
     },
-    "cd": {"chains": 32, "sampler": {"sampling_steps": 10}},
+    "cd": {"chains": 32, "sampler": {"steps_per_sample": 10}},
     "gebm": {"energy_burst_steps": 2, "energy_steps": 2, "log_z_init_batches": 2},
     "lbt": {"unroll_steps": 2, "student_steps_per_unroll_step": 1},
-    "nce": {"sampler": {"sampling_steps": 10}},
-    "score-matching": {"sampler": {"sampling_steps": 10}},
+    "nce": {"sampler": {"steps_per_sample": 10}},
+    "score-matching": {"sampler": {"steps_per_sample": 10}},
     "super-resolution": {"upscaling_steps": 3, "negative_steps": 2},
-    "transition-vgan": {"sampling_steps": 3},
+    "transition-vgan": {"transitions_per_sample": 3},
     "vae": {"fill_in_sweeps": 2},
 }
 """Of what a method does often by default, little."""

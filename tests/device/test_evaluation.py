@@ -84,7 +84,7 @@ FUNCTIONS = {
     "detection_scores": lambda d: detection_scores(
         rows(40).to(d), rows(40, seed=2).to(d) + 1, rng_on(d)
     ),
-    "kale_kernel": lambda d: evaluation.kale_kernel(
+    "kale_with_kernel": lambda d: evaluation.kale_with_kernel(
         rows(60, 2).to(d), rows(60, 2, seed=2).to(d), rng_on(d), landmarks=20
     ),
     "kernel_distance": lambda d: evaluation.kernel_distance(
@@ -136,7 +136,7 @@ def test_kale_by_a_network():
     for device in DEVICES:
         x, y = rows(60, 2).to(device), rows(60, 2, seed=2).to(device) + 1
         net = nn.Sequential(*energy).to(device)
-        found.append(evaluation.kale_network(x, y, net, rng_on(device), steps=5, batch=20))
+        found.append(evaluation.kale_with_network(x, y, net, rng_on(device), steps=5, batch=20))
     assert all(math.isfinite(value) for estimate in found for value in numbers(estimate))
 
 

@@ -13,7 +13,7 @@ from gibbsian.experiments import budgets
 from gibbsian.experiments.compare import ComparisonSettings, compare, entries
 from gibbsian.experiments.compare.settings import variants_of
 from gibbsian.experiments.sweep.objectives import SWEEP_OBJECTIVES, Setting, density
-from gibbsian.models.model import load
+from gibbsian.models.model import load_model
 from gibbsian.models.train import train_config
 from tests.device.pretend import TYPE
 from tests.device.small import data_of, small
@@ -29,7 +29,7 @@ def test_a_sweep(objective, tmp_path, capsys):
     words += ["--out", str(tmp_path / "out"), "--target-metric", objective, "--num-samples", "50"]
     assert cli.main(words) == 0
     assert "2 trials done, 0 failed" in capsys.readouterr().out
-    assert load(tmp_path / "out/trials/00000/run", device=TYPE).device.type == TYPE
+    assert load_model(tmp_path / "out/trials/00000/run", device=TYPE).device.type == TYPE
 
 
 @pytest.mark.parametrize("name", ["vae", "vgan", "cd"])

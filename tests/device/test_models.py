@@ -39,8 +39,8 @@ def test_samples_and_scores(name):
     if isinstance(model.method, HasEnergy):
         energies = model.energy(data.test[:5].to(TYPE))
         assert torch.equal(energies, model.energy(data.test[:5]))
-        assert float(model.energy_percentile(data.test[:5].to(TYPE)).min()) >= 0
-        assert float(model.percentile_of_energy(energies.to(TYPE)).min()) >= 0
+        assert float(model.percentile_rank(data.test[:5].to(TYPE)).min()) >= 0
+        assert float(model.percentile_rank_of_energy(energies.to(TYPE)).min()) >= 0
 
 
 @pytest.mark.parametrize("name", NOT_ENLARGING)

@@ -12,7 +12,7 @@ from torch import nn
 
 from gibbsian.config.config import replace
 from gibbsian.config.run_folder import new_run
-from gibbsian.models.model import Model, load
+from gibbsian.models.model import Model, load_model
 from gibbsian.models.train import resume, train_config
 from tests.device.pretend import TYPE
 from tests.device.small import NAMES, data_of, small
@@ -53,7 +53,7 @@ def test_a_run_goes_on_on_another_device(name, here, there, tmp_path):
         model = resume(tmp_path / "run", rounds=2, device=there, dataset=data_of(name))
     assert model.device.type == there
     assert all(value.isfinite().all() for value in state_of(model).values())
-    assert load(tmp_path / "run", device=TYPE).device.type == TYPE
+    assert load_model(tmp_path / "run", device=TYPE).device.type == TYPE
 
 
 def test_the_change_of_device_is_the_same_every_time(tmp_path):

@@ -48,18 +48,18 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
     "bidirectional, log-det": (
         "bidirectional",
         {
-            "entropy_lower_bound": "log-det",
+            "entropy_estimator": "log-det",
             "upper_bound_penalty": "gradient-penalty",
             "latent_dim": 2,
         },
     ),
     "bidirectional, singular": (
         "bidirectional",
-        {"entropy_lower_bound": "singular", "upper_bound_penalty": "zero-centred", "latent_dim": 2},
+        {"entropy_estimator": "singular", "upper_bound_penalty": "zero-centred", "latent_dim": 2},
     ),
     "bidirectional, infonce": (
         "bidirectional",
-        {"entropy_lower_bound": "infonce", "upper_bound_penalty": "denoising"},
+        {"entropy_estimator": "infonce", "upper_bound_penalty": "denoising"},
     ),
     "ebgan, denoising": ("ebgan", {"denoising_noise_std": 0.1, "margin_decay_rounds": 5}),
     "gan, wasserstein": ("gan", {"loss": "wasserstein", "critic_steps": 2}),
@@ -73,7 +73,7 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
     "lbt, implicit": ("lbt", {"hypergradient": "implicit"}),
     "lbt, segments": ("lbt", {"unroll_checkpoint_every": 1}),
     "score-matching, sliced": ("score-matching", {"score_objective": "sliced"}),
-    "super-resolution, fine-tuned": ("super-resolution", {"fine_tune_start_round": 1}),
+    "super-resolution, fine-tuned": ("super-resolution", {"fine_tune_statistics_from_round": 1}),
     "vae, several samples": ("vae", {"latent_samples": 3}),
 }
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from gibbsian.evaluation import bidirectional_log_likelihood
+from gibbsian.evaluation import bihm_log_likelihood
 from gibbsian.evaluation.log_z.helmholtz_machines import overlap
 
 
@@ -36,7 +36,7 @@ def test_log_p_star_is_the_bound_and_the_bound_less_twice_log_z() -> None:
 
     x = torch.tensor([[-1.0], [-3.0], [-4.0]])
     z = overlap(terms, Generator().manual_seed(0), n=1_000)
-    found = bidirectional_log_likelihood(weights, z, x[:, :1], Generator(), k=4)
+    found = bihm_log_likelihood(weights, z, x[:, :1], Generator(), k=4)
     tilde = x[:, 0] + 2 * torch.arange(4).sqrt().mean().log()
     assert found.lower.value == pytest.approx(tilde.mean().item(), rel=1e-5)
     assert found.lower.side == "lower" and found.lower.standing == "bound in expectation"

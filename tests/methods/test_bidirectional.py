@@ -54,7 +54,7 @@ def sensible(lower: str, upper: str) -> bool:
     ("lower", "upper"), [p for p in itertools.product(LOWER, UPPER) if sensible(*p)]
 )
 def test_every_pairing_moves_each_player_by_its_own_bound(lower: str, upper: str) -> None:
-    method = pair(entropy_lower_bound=lower, upper_bound_penalty=upper)
+    method = pair(entropy_estimator=lower, upper_bound_penalty=upper)
     rng = torch.Generator().manual_seed(1)
     moves = method.round(0, Stream(16, (3,)), rng)
     first, second = next(moves), next(moves)
@@ -71,7 +71,7 @@ def test_the_energy_descends_the_upper_bound() -> None:
     """mean E(x) - mean E(G(z)) + max(M/2 mean |J^T grad E - a|^2 - m, 0), written out."""
     method = pair(
         upper_bound_penalty_weight=3.0,
-        upper_bound_penalty_margin=0.05,
+        upper_bound_penalty_threshold=0.05,
         penalise_one_random_direction=False,
         output_noise_std=0.0,
     ).double()
@@ -102,8 +102,8 @@ def test_the_energy_descends_the_upper_bound() -> None:
 
 def test_a_gap_within_the_margin_is_not_penalised() -> None:
     tight, loose = (
-        pair(upper_bound_penalty_margin=0.0, upper_bound_penalty_weight=1.0),
-        pair(upper_bound_penalty_margin=1e6, upper_bound_penalty_weight=1.0),
+        pair(upper_bound_penalty_threshold=0.0, upper_bound_penalty_weight=1.0),
+        pair(upper_bound_penalty_threshold=1e6, upper_bound_penalty_weight=1.0),
     )
     values = []
     for method in (tight, loose):
@@ -161,7 +161,7 @@ def test_diffusion_looks_at_noisy_data_and_time() -> None:
 def test_denoising_is_least_where_the_energy_is_that_of_the_noisy_samples(lower: str) -> None:
     """G = 0, sigma = 1: samples are N(0, I), and of E = |x|^2 / 2v the penalty prefers v = 1."""
     method = pair(
-        entropy_lower_bound=lower,
+        entropy_estimator=lower,
         upper_bound_penalty="denoising",
         output_noise_std=1.0,
         upper_bound_penalty_weight=1.0,
@@ -213,12 +213,12 @@ def test_a_latent_space_larger_than_the_data_s_has_no_volume(lower: str) -> None
             nn.Linear(3, 10),
             Gaussian((5,)),
             RealSpace((3,)),
-            entropy_lower_bound=lower,
+            entropy_estimator=lower,
         )
 
 
 def test_samples_carry_the_output_noise() -> None:
-    method = pair(entropy_lower_bound="encoder", upper_bound_penalty="none", output_noise_std=2.0)
+    method = pair(entropy_estimator="encoder", upper_bound_penalty="none", output_noise_std=2.0)
     with torch.no_grad():
         for p in method.generator.parameters():
             p.zero_()
@@ -230,7 +230,7 @@ def test_samples_carry_the_output_noise() -> None:
 def test_capabilities_and_claims_depend_on_the_pairing() -> None:
     jacobians, information = (
         pair(),
-        pair(entropy_lower_bound="encoder", upper_bound_penalty="denoising"),
+        pair(entropy_estimator="encoder", upper_bound_penalty="denoising"),
     )
     assert isinstance(jacobians, HasLatentTarget) and jacobians.latent_target == "energy"
     assert not isinstance(information, HasLatentTarget)
@@ -242,13 +242,13 @@ def test_capabilities_and_claims_depend_on_the_pairing() -> None:
 
 
 def test_the_probe_is_logged_and_brackets_the_singular_values() -> None:
-    method = pair(entropy_lower_bound="singular", upper_bound_penalty="none", lobpcg_iterations=1)
+    method = pair(entropy_estimator="singular", upper_bound_penalty="none", lobpcg_iterations=1)
     rng = torch.Generator().manual_seed(0)
     moves = list(method.round(0, Stream(8, (3,)), rng))
     logs = method.generator_loss(*moves[1].inputs).logs
     assert logs["d_log_s1"] <= logs["d_log_mu"] + 1e-4
     assert logs["d_log_s1"] <= logs["sum_log_s"]
-    silent = pair(entropy_lower_bound="singular", upper_bound_penalty="none", jacobian_log_every=0)
+    silent = pair(entropy_estimator="singular", upper_bound_penalty="none", jacobian_log_every=0)
     assert "sum_log_s" not in silent.generator_loss(*moves[1].inputs).logs
 
 
@@ -274,13 +274,13 @@ def test_piecewise_linear_generators_are_warned_of() -> None:
         ({"gradient_penalty_power": 0.5}, "power"),
         (
             {
-                "entropy_lower_bound": "encoder",
+                "entropy_estimator": "encoder",
                 "output_noise_std": 0.0,
                 "upper_bound_penalty": "none",
             },
             "noise",
         ),
-        ({"entropy_lower_bound": "encoder"}, "information bounds do not give"),
+        ({"entropy_estimator": "encoder"}, "information bounds do not give"),
         (
             {
                 "upper_bound_penalty": "diffusion",
@@ -289,7 +289,7 @@ def test_piecewise_linear_generators_are_warned_of() -> None:
             },
             "score_matching_noise_min < ",
         ),
-        ({"entropy_lower_bound": "singular", "lobpcg_iterations": -1}, "iterations"),
+        ({"entropy_estimator": "singular", "lobpcg_iterations": -1}, "iterations"),
     ],
 )
 def test_unusable_options_are_refused_in_a_sentence(options: dict, words: str) -> None:

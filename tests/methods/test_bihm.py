@@ -168,7 +168,7 @@ def test_many_samples_give_that_gradient() -> None:
 
 def test_reweighted_wake_sleep_by_enumeration() -> None:
     """p by posterior expectations; q half by those, half by dreams: K and dreams of 60 000."""
-    method, x = machine(training_algorithm="rws"), states(4)[5:6]
+    method, x = machine(helmholtz_objective="rws"), states(4)[5:6]
     rng, n = Generator().manual_seed(0), 60_000
     wake = tuple(u.double() for u in uniforms(SIZES[1:], (n, 1), rng))
     sleep = tuple(u.double() for u in uniforms(SIZES, (n,), rng))
@@ -300,7 +300,7 @@ def test_gibbs_gets_there_from_ancestral_draws() -> None:
 
 def test_filling_in_has_the_conditional_law() -> None:
     """x_1 = 1, x_3 = 0 given: the rest has p*(x, h | x_1, x_3)."""
-    method = machine(gibbs_sweeps=25, gibbs_candidates=5, sampler_importance_samples=2)
+    method = machine(gibbs_sweeps=25, gibbs_proposals_per_step=5, importance_samples_per_marginal=2)
     given = torch.tensor([1.0, math.nan, 0.0, math.nan], dtype=torch.float64)
     every = states(*SIZES)
     agrees = (every[:, 0] == 1) & (every[:, 2] == 0)
@@ -312,7 +312,7 @@ def test_filling_in_has_the_conditional_law() -> None:
     expected = law[law > 0] * counts.sum()
     chi = ((counts[law > 0] - expected).square() / expected).sum().item()
     assert chi < 3 + 5 * math.sqrt(6)  # 3 degrees of freedom, 5 in z
-    method.samples_are_means = True
+    method.samples_without_output_noise = True
     means = method.sample(3, Generator().manual_seed(0), given)
     assert (means[:, 0] == 1).all() and (means[:, 2] == 0).all()
     assert ((means[:, 1] > 0) & (means[:, 1] < 1)).all()
@@ -340,7 +340,7 @@ def test_samples_follow_the_sampler() -> None:
     noise = uniforms(SIZES, (5,), Generator().manual_seed(1))
     layers = sample_p(method.layers, noise)
     assert torch.equal(method.sample(5, Generator().manual_seed(1)), layers[0])
-    method.samples_are_means = True
+    method.samples_without_output_noise = True
     means = method.sample(5, Generator().manual_seed(1))
     assert torch.equal(means, torch.sigmoid(method.layers.down(0, layers[1])))
 
@@ -365,7 +365,7 @@ def test_layers_start_as_released() -> None:
 
 @pytest.mark.parametrize("algorithm", ["bihm", "rws"])
 def test_a_round_is_one_move_that_reaches_everything(algorithm: str) -> None:
-    method = machine(training_algorithm=algorithm, latent_samples=3, parameter_l1=0.1).float()
+    method = machine(helmholtz_objective=algorithm, latent_samples=3, parameter_l1=0.1).float()
     stream = Stream(8, (4,))
     moves = list(method.round(0, stream, Generator().manual_seed(0)))
     assert [move.player for move in moves] == ["model"]

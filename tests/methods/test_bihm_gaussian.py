@@ -222,7 +222,7 @@ def test_a_machine_of_real_numbers_starts_away_from_the_point_where_layers_are_s
     assert net.down(0, torch.ones(5, 200)).chunk(2, -1)[1].abs().max() < 1
     a = net.down(0, torch.rand(5, 200))
     assert torch.equal(means_of(a, torch.zeros(5, 2)), a[:, :2])
-    method = BiHM(net, RealSpace((2,)), samples_are_means=True, sampler="ancestral")
+    method = BiHM(net, RealSpace((2,)), samples_without_output_noise=True, sampler="ancestral")
     assert method.sample(7, Generator().manual_seed(0)).shape == (7, 2)
     with pytest.raises(ValueError, match="leave out the box"):
         BiHM(net, Box((2,), -1.0, 1.0))

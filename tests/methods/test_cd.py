@@ -26,7 +26,7 @@ def rng(seed: int = 0) -> torch.Generator:
 def cd(
     energy: nn.Module | None = None, measure: object = LINE, **options: object
 ) -> TrainingMethod:
-    defaults = {"kernel": "ula", "steps": 10, "sampling_steps": 200}
+    defaults = {"kernel": "ula", "steps": 10, "steps_per_sample": 200}
     settings = with_sampler(**(defaults | options))
     return ContrastiveDivergence(energy or Quadratic(2.0, -1.0), measure, **settings)
 
@@ -306,7 +306,7 @@ def test_samples_come_from_the_chains() -> None:
 def test_samples_are_moved_on_before_they_are_handed_out(start: str) -> None:
     """Even untrained chains: 4000 samples of N(1/2, 1/2 / (1 - h)), 4.5 standard errors."""
     energy = Quadratic(2.0, -1.0)
-    method = cd(energy, chain_init=start, chains=10, steps=30, step_size=0.05, sampling_steps=100)
+    method = cd(energy, chain_init=start, chains=10, steps=30, step_size=0.05, steps_per_sample=100)
     x = method.sample(4000, rng())
     assert energy.calls == 4 * 31  # whole rounds
     assert abs(x.mean().item() - 0.5) < 4.5 * math.sqrt(0.53 / 4000)
@@ -337,7 +337,7 @@ def test_unusable_options() -> None:
     for options, words in (
         ({"chains": 0}, "chains must be a whole number"),
         ({"steps": 0}, "steps must be a whole number"),
-        ({"sampling_steps": 0}, "sampling_steps must be a whole number"),
+        ({"steps_per_sample": 0}, "steps_per_sample must be a whole number"),
         ({"step_size": 0.0}, "step_size must be finite and positive"),
         ({"noise_scale": -1.0}, "noise_scale must be finite and positive"),
         ({"reinit_prob": 1.5}, "probability"),

@@ -171,7 +171,7 @@ def test_samples_come_from_the_model(digits: tuple[RBMEnergy, Tensor]) -> None:
     """The mean energy of 4000 samples against its exact mean, 4.5 standard errors."""
     energy, _ = digits
     method = ContrastiveDivergence(
-        energy, Counting((16,)), chain_init="noise", sampler=SamplerOptions(sampling_steps=300)
+        energy, Counting((16,)), chain_init="noise", sampler=SamplerOptions(steps_per_sample=300)
     )
     x = method.sample(4000, rng(3))
     with torch.no_grad():

@@ -92,7 +92,7 @@ def test_samples_of_a_class_are_its_gaussian() -> None:
 
     The jump lets the pool find the weights of the modes; the walk on E(x|y) does not leave the distribution.
     """
-    method = cd(Mixture(), chains=2000, sampling_steps=30)
+    method = cd(Mixture(), chains=2000, steps_per_sample=30)
     given = torch.arange(3).repeat(400)
     x = method.sample(1200, rng(1), given).squeeze(1)
     for y in range(3):
@@ -106,7 +106,12 @@ def test_samples_of_a_class_are_its_gaussian() -> None:
 def test_a_pool_is_drawn_with_the_classes_probabilities() -> None:
     """Chains that hardly move: the picked rows alone have the distribution p(x|y)."""
     method = cd(
-        Mixture(), chains=4000, step_size=1e-12, metropolis_step_std=0.0, steps=1, sampling_steps=1
+        Mixture(),
+        chains=4000,
+        step_size=1e-12,
+        metropolis_step_std=0.0,
+        steps=1,
+        steps_per_sample=1,
     )
     method.chains.copy_(rows(4000, rng(5)).x)
     x = method.sample(1000, rng(2), torch.tensor(2)).squeeze(1)
@@ -141,7 +146,7 @@ def test_classes_are_learned_and_sampled() -> None:
     steps leave; bounds of 0.15 and 15 %.
     """
     energy = Mixture(0.5)
-    method = cd(energy, chains=400, steps=1, sampling_steps=20)
+    method = cd(energy, chains=400, steps=1, steps_per_sample=20)
     optimizer = torch.optim.Adam(method.parameters(), 0.05)
     generator, data = rng(3), stream(300)
     for index in range(80):

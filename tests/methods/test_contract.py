@@ -20,7 +20,7 @@ from gibbsian.core.protocols import (
 from gibbsian.core.tensor_files import read_tensors
 from gibbsian.methods import TRAINING_METHODS
 from gibbsian.models import train as facade
-from gibbsian.models.model import load
+from gibbsian.models.model import load_model
 from gibbsian.training.stepper import Stepper, player_parameters
 from tests.nets import sized
 
@@ -65,13 +65,13 @@ def small(name, **training):
     sizes = {"width": 16, "num_experts": 8, "layer_sizes": "8,4", "channels": 4, "orientations": 2}
     changes = sized(config, sizes)
     if name == "cd":
-        changes |= {"chains": 64, "sampler": {"steps": 2, "sampling_steps": 2}}
+        changes |= {"chains": 64, "sampler": {"steps": 2, "steps_per_sample": 2}}
     if name in ("score-matching", "nce"):
-        changes |= {"sampler": {"sampling_steps": 2, "steps": 2}}
+        changes |= {"sampler": {"steps_per_sample": 2, "steps": 2}}
     if name == "bihm":
         changes |= {"latent_samples": 3, "gibbs_sweeps": 2}
     if name == "super-resolution":
-        changes |= {"fine_tune_start_round": 1, "upscaling_steps": 2, "negative_steps": 2}
+        changes |= {"fine_tune_statistics_from_round": 1, "upscaling_steps": 2, "negative_steps": 2}
     if name == "gebm":
         changes |= {"energy_burst_steps": 3, "energy_steps": 2, "log_z_init_batches": 2}
     config = replace(config, source={"max_rows": 500}, training=SMALL | training, **changes)
@@ -159,7 +159,7 @@ def test_training_leaves_the_global_generator_alone(name):
 
 def test_a_saved_model_is_the_model(name, tmp_path):
     model = facade.train(small(name), out=tmp_path / "run")
-    loaded = load(tmp_path / "run")
+    loaded = load_model(tmp_path / "run")
     one, two = snapshot(model.method), snapshot(loaded.method)
     assert one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)
     assert torch.equal(draw(model, 5), draw(loaded, 5))

@@ -212,7 +212,7 @@ def test_the_best_weights_on_validation_become_the_model(tmp_path: Path) -> None
     assert [index for index, value in seen.items() if value is not None] == [2, 4, 6, 8]
     best = max((value, index) for index, value in seen.items() if value is not None)
     valid = load_dataset("ring8", max_rows=300).valid
-    for found in (model, gibbsian.load(tmp_path / "run")):
+    for found in (model, gibbsian.load_model(tmp_path / "run")):
         assert float(found.log_prob(valid).double().mean()) == pytest.approx(best[0], abs=1e-5)
 
 

@@ -323,7 +323,7 @@ def test_energy_of_a_packed_critic_is_the_log_ratio_of_one() -> None:
 
 def test_unrolled_generator_loss_is_that_of_metz() -> None:
     """Against Adam written out with autograd, from the live moments, v constant, data and noise the same."""
-    method = gan(unroll_steps=3, unroll_lr=0.05, r1_penalty_weight=0.3)
+    method = gan(unroll_steps=3, unrolled_critic_lr=0.05, r1_penalty_weight=0.3)
     memory = method.memory
     memory.m.copy_(0.1 * noise(len(memory.m), 1, 2).squeeze(1))
     memory.v.copy_(noise(len(memory.v), 1, 3).squeeze(1).square() + 0.01)

@@ -114,7 +114,7 @@ def written_out(method: GEBM, x: Tensor, z: Tensor) -> Tensor:
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_energy_ascends_the_objective(objective: str, base: str) -> None:
     method = gebm(
-        base, energy_objective=objective, gradient_penalty_weight=0.0, base_samples_per_row=2
+        base, energy_objective=objective, gradient_penalty_weight=0.0, base_samples_per_data_row=2
     )
     x, z, mix = noise(16, 1), noise(32, 2), uniform(16)
 
@@ -161,7 +161,7 @@ def test_penalties() -> None:
 @pytest.mark.parametrize("base", BASES)
 @pytest.mark.parametrize("update", ["self-normalised", "learned"])
 def test_base_descends_the_divergence(update: str, base: str) -> None:
-    method = gebm(base, base_importance_weights=update)
+    method = gebm(base, importance_weight_normalisation=update)
     x, z = noise(16, 1), noise(24, 2)
 
     def loss() -> Tensor:
@@ -209,13 +209,13 @@ def test_gradient_transforms() -> None:
     assert float(bounded({"A": torch.tensor(-(math.e**20))})["A"]) == pytest.approx(-1.0)
 
 
-@pytest.mark.parametrize("transform", ["bounded", "none"])
-def test_only_the_energy_is_transformed(transform: str) -> None:
+@pytest.mark.parametrize("transformed", [True, False])
+def test_only_the_energy_is_transformed(transformed: bool) -> None:
     method = gebm(
-        parameter_gradient_transform=transform, energy_burst_steps=2, log_z_init_batches=0
+        bound_parameter_gradients=transformed, energy_burst_steps=2, log_z_init_batches=0
     ).float()
     moves = list(method.round(0, Stream(8), torch.Generator().manual_seed(0)))
-    chosen = bounded if transform == "bounded" else None
+    chosen = bounded if transformed else None
     assert [move.transform for move in moves] == [chosen, chosen, None]
 
 
@@ -245,7 +245,10 @@ def test_floor() -> None:
 @pytest.mark.parametrize("index", [0, 1, 3, 4])
 def test_schedule_with_bursts(index: int) -> None:
     method = gebm(
-        energy_steps=2, energy_burst_steps=5, rounds_between_energy_bursts=3, base_samples_per_row=3
+        energy_steps=2,
+        energy_burst_steps=5,
+        rounds_between_energy_bursts=3,
+        base_samples_per_data_row=3,
     ).float()
     stream = Stream(8)
     moves = list(method.round(index, stream, torch.Generator().manual_seed(index)))
@@ -425,7 +428,7 @@ def test_a_known_log_partition_is_learned() -> None:
         "base_distribution": "proposal",
         "train_base": False,
         "energy_steps": 1,
-        "base_samples_per_row": 20,
+        "base_samples_per_data_row": 20,
     }
     method = GEBM(energy, base, PRIOR, PLANE, gradient_penalty_weight=0.0, **options)
     rng = torch.Generator().manual_seed(0)
@@ -479,13 +482,15 @@ def test_unusable_options() -> None:
         GEBM(Dense(), Affine(), PRIOR, Undefined((2,), "why"), base_distribution="proposal")
     with pytest.raises(ValueError, match="continuous data"):
         GEBM(Dense(), Affine(), PRIOR, Counting((2,)), base_distribution="explicit")
-    with pytest.raises(ValueError, match="energy_objective kale or base_importance_weights"):
-        gebm(energy_objective="donsker-varadhan", base_importance_weights="learned")
+    with pytest.raises(
+        ValueError, match="energy_objective kale or importance_weight_normalisation"
+    ):
+        gebm(energy_objective="donsker-varadhan", importance_weight_normalisation="learned")
     for name in (
         "energy_steps",
         "energy_burst_steps",
         "rounds_between_energy_bursts",
-        "base_samples_per_row",
+        "base_samples_per_data_row",
     ):
         with pytest.raises(ValueError, match=f"{name} must be a whole number of at least 1"):
             gebm(**{name: 0})

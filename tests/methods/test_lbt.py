@@ -298,7 +298,7 @@ def test_a_student_of_two_moments_teaches_two_moments() -> None:
     )
     model = facade.train_config(replace(config, source={"max_rows": 5_000}), None)
     x = model.sample(10_000)
-    modes = data.known_density("ring8").modes()
+    modes = data.toy_density("ring8").modes()
     assert x.mean(0).abs().max().item() < 0.1
     assert (torch.cov(x.T).diagonal() - 0.51).abs().max().item() < 0.1
     assert mode_coverage(x, modes.means, modes.std).high_quality < 0.6

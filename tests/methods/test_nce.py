@@ -241,7 +241,7 @@ def test_rows_outside_a_box_are_moved_onto_its_walls() -> None:
 
 def test_samples_are_those_of_the_energy() -> None:
     """MALA from the noise law to N(1, 1/4): 3000 chains, 4.5 standard errors of mean and variance."""
-    method = nce(Quadratic(4.0, -4.0), PLANE, step_size=0.1, steps=10, sampling_steps=45)
+    method = nce(Quadratic(4.0, -4.0), PLANE, step_size=0.1, steps=10, steps_per_sample=45)
     x = method.sample(3000, rng())
     assert method.energy.calls == 5 * 11  # whole rounds of ten steps
     assert x.shape == (3000, 2) and not x.requires_grad
@@ -250,7 +250,7 @@ def test_samples_are_those_of_the_energy() -> None:
 
 
 def test_samples_start_at_the_noise_law() -> None:
-    method = nce(measure=PLANE, step_size=1e-12, steps=1, sampling_steps=1)
+    method = nce(measure=PLANE, step_size=1e-12, steps=1, steps_per_sample=1)
     method.noise.mean.fill_(7.0)
     method.noise.second.copy_(50.0 * torch.eye(2) + 49.0 * (1 - torch.eye(2)))
     x = method.sample(2000, rng())
@@ -263,7 +263,7 @@ def test_unusable_options() -> None:
         ({"nce_noise_std_scale": 0.0}, "nce_noise_std_scale must be finite and positive"),
         ({"step_size": 0.0}, "step_size must be finite and positive"),
         ({"steps": 0}, "steps must be a whole number"),
-        ({"sampling_steps": 0}, "sampling_steps must be a whole number"),
+        ({"steps_per_sample": 0}, "steps_per_sample must be a whole number"),
         ({"class_loss_weight": 1.0}, "energy that classifies"),
     ):
         with pytest.raises(ValueError, match=words):

@@ -43,7 +43,7 @@ def test_a_new_role_is_one_file(denoising, capsys):
     assert main(["sample", "run", "-n", "3", "--output", "x.csv"]) == 2
     assert "--trust-code" in capsys.readouterr().err
     assert main(["sample", "run", "-n", "3", "--output", "x.csv", "--trust-code"]) == 0
-    model = gibbsian.load("run", trust_code=True)
+    model = gibbsian.load_model("run", trust_code=True)
     assert model.sample(5).shape == (5, 2)
     assert denoising not in TRAINING_METHODS
 

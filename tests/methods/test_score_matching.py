@@ -219,7 +219,7 @@ def test_a_round_is_one_move_with_fresh_noise() -> None:
 def test_samples_are_those_of_the_energy() -> None:
     """MALA from N(0, I) to N(1, 1/4 I): 3000 chains, 4.5 standard errors of mean and variance."""
     energy = Quadratic([[2.0, 0.0], [0.0, 2.0]], [1.0, 1.0])
-    method = matching(energy, step_size=0.1, steps=10, sampling_steps=45)
+    method = matching(energy, step_size=0.1, steps=10, steps_per_sample=45)
     x = method.sample(3000, rng())
     assert energy.calls == 5 * 11  # whole rounds of ten steps
     assert x.shape == (3000, 2) and not x.requires_grad
@@ -228,7 +228,7 @@ def test_samples_are_those_of_the_energy() -> None:
 
 
 def test_samples_stay_in_a_box() -> None:
-    method = matching(measure=Box((2,), -0.5, 0.5), sampling_steps=10, metropolis_step_std=1.0)
+    method = matching(measure=Box((2,), -0.5, 0.5), steps_per_sample=10, metropolis_step_std=1.0)
     assert method.sample(200, rng()).abs().max() <= 0.5
 
 
@@ -237,7 +237,7 @@ def test_unusable_options() -> None:
         ({"denoising_noise_std": 0.0}, "denoising_noise_std must be finite and positive"),
         ({"step_size": 0.0}, "step_size must be finite and positive"),
         ({"steps": 0}, "steps must be a whole number"),
-        ({"sampling_steps": 0}, "sampling_steps must be a whole number"),
+        ({"steps_per_sample": 0}, "steps_per_sample must be a whole number"),
         ({"metropolis_step_std": -1.0}, "metropolis_step_std must be finite"),
         ({"class_loss_weight": 1.0}, "energy that classifies"),
     ):

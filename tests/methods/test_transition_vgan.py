@@ -117,7 +117,7 @@ def test_noise_is_a_coin_and_uniform(corruption: float) -> None:
 
 @pytest.mark.parametrize("k", [1, 3])
 def test_k_transition_steps_then_one_energy_step_on_the_same_rows(k: int) -> None:
-    method, stream = transition(transition_updates=k).float(), Stream(8)
+    method, stream = transition(transition_operator_steps=k).float(), Stream(8)
     moves = list(method.round(0, stream, torch.Generator().manual_seed(0)))
     assert [move.player for move in moves] == ["transition"] * k + ["energy"]
     (x,) = stream.taken
@@ -146,7 +146,7 @@ def test_only_the_mover_is_reached() -> None:
 
 
 def test_the_energy_meets_the_updated_transition() -> None:
-    method, seen = transition(transition_updates=2).float(), []
+    method, seen = transition(transition_operator_steps=2).float(), []
     weight = next(method.autoencoder.parameters())
     start = weight.detach().clone()
     for move in method.round(0, Stream(8), torch.Generator().manual_seed(0)):
@@ -183,7 +183,7 @@ def test_chains_are_repeated_transitions() -> None:
 
 
 def test_samples_end_chains_from_noise_or_from_given_rows() -> None:
-    method = transition(sampling_steps=2).float()
+    method = transition(transitions_per_sample=2).float()
     given = points(3, 1).float()
     x = method.sample(7, torch.Generator().manual_seed(0), given)
     start = given[[0, 1, 2, 0, 1, 2, 0]]
@@ -218,10 +218,10 @@ def test_capabilities() -> None:
             {"energy_loss_weight": 1.5},
             r"energy_loss_weight must lie in \[0, 1\]",
         ),
-        ({"transition_updates": 0}, "transition_updates must be a whole number"),
+        ({"transition_operator_steps": 0}, "transition_operator_steps must be a whole number"),
         ({"code_corruption_prob": 2.0}, "code_corruption_prob is a probability"),
         ({"surrogate_entropy_weight": -1.0}, "surrogate_entropy_weight must be finite"),
-        ({"sampling_steps": 0}, "sampling_steps must be a whole number"),
+        ({"transitions_per_sample": 0}, "transitions_per_sample must be a whole number"),
     ],
 )
 def test_unusable_options(wrong: dict, words: str) -> None:

@@ -287,7 +287,7 @@ def test_samples_are_draws_of_the_model_or_means() -> None:
     scale = covariance.diagonal().sqrt()
     assert ((x.mean(0) - method.decoder.b).abs() < 5 * scale / 200).all()
     assert ((x.T.cov() - covariance).abs() < 5 * 1.5 * scale[:, None] * scale / 200).all()
-    method.samples_are_means = True
+    method.samples_without_output_noise = True
     z = PRIOR.sample(6, Generator().manual_seed(1))
     means = method.sample(6, Generator().manual_seed(1))
     assert torch.equal(means, method.decoder(z)[:, 0]) and not means.requires_grad
@@ -311,7 +311,7 @@ def test_filling_in_has_the_conditional_law() -> None:
     assert (x[:, kept] == given[kept]).all()
     assert abs(x[:, 1].mean() - mean) < 5 * (variance / 1e4).sqrt()
     assert abs(x[:, 1].var() - variance) < 5 * variance * math.sqrt(2e-4)
-    method.samples_are_means = True
+    method.samples_without_output_noise = True
     means = method.sample(10_000, Generator().manual_seed(0), given)
     assert (means[:, kept] == given[kept]).all() and means[:, 1].var() < 0.9 * variance
 

@@ -50,7 +50,7 @@ def surrogate(energy: nn.Module, x: Tensor) -> Tensor:
 @pytest.mark.parametrize("entropy", ["surrogate", "none"])
 @pytest.mark.parametrize("energy", ["bounded", "sigmoid"])
 def test_generator_descends_energy_minus_surrogate(entropy: str, energy: str) -> None:
-    method, z = vgan(energy, entropy=entropy), noise(16, 3, 0)
+    method, z = vgan(energy, generator_entropy=entropy), noise(16, 3, 0)
     weight = 1.0 if entropy == "surrogate" else 0.0
 
     def truth() -> Tensor:
@@ -183,7 +183,7 @@ def test_a_generator_of_two_points_descends_to_the_best_loss_there_is() -> None:
 
 def test_without_entropy_the_game_is_homogeneous_in_the_energy() -> None:
     """Both losses double with the energy, so nothing fixes its scale."""
-    method = vgan("sigmoid", entropy="none", surrogate_entropy_weight=0.0)
+    method = vgan("sigmoid", generator_entropy="none", surrogate_entropy_weight=0.0)
     x, z = noise(8, 2, 1), noise(8, 3, 2)
     before = [method.energy_loss(x, z).value, method.generator_loss(z).value]
     energy = method.energy
@@ -266,8 +266,15 @@ def test_unusable_options() -> None:
     with pytest.raises(ValueError, match="use the bounded energy"):
         VGAN(energy, generator, PRIOR, RealSpace((2,)))
     with pytest.raises(ValueError, match="surrogate_entropy_weight 0"):
-        VGAN(energy, generator, PRIOR, RealSpace((2,)), entropy="none")
-    VGAN(energy, generator, PRIOR, RealSpace((2,)), entropy="none", surrogate_entropy_weight=0.0)
+        VGAN(energy, generator, PRIOR, RealSpace((2,)), generator_entropy="none")
+    VGAN(
+        energy,
+        generator,
+        PRIOR,
+        RealSpace((2,)),
+        generator_entropy="none",
+        surrogate_entropy_weight=0.0,
+    )
     with pytest.raises(ValueError, match="generator_steps must be a whole number"):
         vgan(generator_steps=0)
     with pytest.raises(ValueError, match="surrogate_entropy_weight must be finite"):
@@ -278,7 +285,7 @@ def test_unusable_options() -> None:
             generator,
             PRIOR,
             RealSpace((2,)),
-            entropy="none",
+            generator_entropy="none",
             surrogate_entropy_weight=0.0,
         )
         wrong.energy_loss(torch.zeros(4, 2), torch.zeros(4, 3))

@@ -37,7 +37,7 @@ def test_bits_have_logits() -> None:
 
 @pytest.mark.parametrize("kind", ["binary", "vector"])
 def test_a_directed_model_is_built_on_the_whole_space(kind: str) -> None:
-    config = replace(plain("vae", "none"), latent_dim=3, box_half_width="none")
+    config = replace(plain("vae", "none"), latent_dim=3, domain_half_width="none")
     box = (0.0, 1.0) if kind == "binary" else None
     method = assemble(config, DataSpace((5,), kind, box))  # type: ignore[arg-type]
     assert method.measure == (Counting((5,)) if kind == "binary" else RealSpace((5,)))

@@ -65,14 +65,14 @@ def test_an_encoder_is_built_from_a_configuration(toy: str) -> None:
     image = replace(plain(toy, "digits"), latent_dim=3, encoder={"width": 7})
     assert (image.encoder.name, image.generator.name) == ("conv", "conv")
     assert assemble(image, IMAGE).encoder(torch.zeros(5, 1, 8, 8)).shape == (5, 6)
-    plane = replace(image, data="moons", box_half_width="none")
+    plane = replace(image, data="moons", domain_half_width="none")
     assert plane.encoder.name == "mlp"
     assert assemble(plane, PLANE).encoder.head.in_features == 7
     assert known_networks()["encoder"] == ("mlp", "conv")
 
 
 def test_a_wrong_encoder_is_refused(toy: str) -> None:
-    config = replace(plain(toy, "moons"), latent_dim=3, box_half_width="none")
+    config = replace(plain(toy, "moons"), latent_dim=3, domain_half_width="none")
     words = r"the encoder returns \[4\] per row, but means and log-variances are \[6\]"
     with pytest.raises(ValueError, match=words):
         assemble(config, PLANE, {"encoder": nn.Linear(2, 4)})

@@ -74,7 +74,7 @@ def test_the_low_pass_is_a_gaussian_of_sum_one():
 
 def test_first_order_maps_of_a_wave_are_half_the_frequency_response():
     """cos = (e + e*)/2 and the wavelet answers to one of the two; away from the border."""
-    options = dict(scales=2, orientations=8, order=1)
+    options = dict(scales=2, orientations=8, scattering_order=1)
     network = ScatteringStatistics(DataSpace((1, 48, 48), "image"), **options).double()
     angle = 2 * math.pi / 8
     maps = network(wave(FREQUENCY / 2, angle))
@@ -91,7 +91,7 @@ def test_first_order_maps_of_a_wave_are_half_the_frequency_response():
 
 def test_second_order_sees_a_modulated_wave_where_first_order_averages_it():
     """The modulus of a fast wave whose strength varies slowly varies so; only order 2 says how fast."""
-    options = dict(scales=2, orientations=4, order=2)
+    options = dict(scales=2, orientations=4, scattering_order=2)
     network = ScatteringStatistics(DataSpace((1, 48, 48), "image"), **options).double()
     fast = wave(FREQUENCY, 0.0)
     slow = 1 + wave(FREQUENCY / 2, math.pi / 2)
@@ -104,7 +104,7 @@ def test_second_order_sees_a_modulated_wave_where_first_order_averages_it():
 
 
 def test_scattering_counts_sizes_shifts_and_learns():
-    options = dict(scales=2, orientations=3, order=2)
+    options = dict(scales=2, orientations=3, scattering_order=2)
     network = build_named("sufficient_statistics", "scattering", COLOUR, options).double()
     y = torch.rand(2, 3, 13, 18, dtype=torch.float64)
     maps = network(y)
@@ -151,7 +151,7 @@ def test_statistics_must_be_maps():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"order": 3}, "order of a scattering"),
+        ({"scattering_order": 3}, "order of a scattering"),
         ({"upscaling_factor": 0}, "upscaling_factor must be"),
     ],
 )
@@ -159,7 +159,7 @@ def test_unusable_options(options, words):
     with pytest.raises(ValueError, match=words):
         name = (
             ("sufficient_statistics", "scattering")
-            if "order" in options
+            if "scattering_order" in options
             else ("upsampler", "subpixel")
         )
         build_named(*name, COLOUR, options)

@@ -220,7 +220,7 @@ def test_figures_of_pictures() -> None:
         ({}, ("--data", "moons"), "no known modes to cover"),
         ({}, ("--target-metric", "i-prime"), "gibbsian classifier"),
         ({}, ("--target-metric", "kl"), "kl needs log Z, which is not defined"),
-        ({}, ("--classifier", "gone.safetensors"), "gone.safetensors"),
+        ({}, ("--metric-classifier", "gone.safetensors"), "gone.safetensors"),
         ({}, ("--workers", "0"), "workers must be at least 1"),
     ],
 )

@@ -10,7 +10,7 @@ from torch import Generator, Tensor, nn
 
 from gibbsian.core import Batch, Loss, PlayerUpdate, TrainingMethod
 from gibbsian.core.measures import RealSpace
-from gibbsian.training import OptimizerOptions, TrainingOptions, fit, prepare_training
+from gibbsian.training import OptimizerOptions, TrainingOptions, prepare_training, run_training_loop
 from gibbsian.training.arithmetic import arithmetic, channels_last, check_precision
 from gibbsian.training.optimizers import execution, export_state, import_state
 from gibbsian.training.stepper import Stepper
@@ -212,7 +212,7 @@ def test_deterministic_changes_nothing_on_the_cpu() -> None:
     found = []
     for deterministic in (False, True):
         method, options = Quadratic(), TrainingOptions(rounds=3, deterministic=deterministic)
-        fit(
+        run_training_loop(
             prepare_training(method, {"only": OptimizerOptions()}, options, CountingStream()),
             options,
         )

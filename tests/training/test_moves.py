@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from gibbsian.core import NonFiniteError, PlayerUpdate
-from gibbsian.training import OptimizerOptions, TrainingOptions, fit, prepare_training
+from gibbsian.training import OptimizerOptions, TrainingOptions, prepare_training, run_training_loop
 from gibbsian.training.stepper import Stepper, player_parameters
 from tests.training.toys import CountingStream, Quadratic, Seesaw
 
@@ -66,7 +66,7 @@ def test_non_finite_is_found_before_the_transform_and_named(spoils, tmp_path):
     optimizers = {"left": SGD, "right": SGD}
     progress = prepare_training(method, optimizers, options, CountingStream())
     with pytest.raises(NonFiniteError, match=r"player 'left' is not finite in round 7"):
-        fit(progress, options, tmp_path / "state")
+        run_training_loop(progress, options, tmp_path / "state")
     kept = sorted(path.name for path in (tmp_path / "state").iterdir())
     assert kept == ["round-00000000.rank0.safetensors", "round-00000005.rank0.safetensors"]
 
@@ -95,7 +95,7 @@ def test_the_rate_follows_its_schedule_in_training():
         options,
         CountingStream(),
     )
-    fit(progress, options)
+    run_training_loop(progress, options)
     assert progress.stepper.optimizers["only"].param_groups[0]["lr"] == pytest.approx(0.25)
 
 

@@ -14,10 +14,10 @@ from gibbsian.training import (
     OptimizerOptions,
     TrainingOptions,
     checkpoints,
-    fit,
     prepare_training,
     processes,
     restore_checkpoint,
+    run_training_loop,
 )
 from tests.training.toys import CountingStream, Quadratic
 
@@ -130,7 +130,7 @@ def test_processes_ask_each_other_now_and_then_and_not_every_round(monkeypatch):
     progress = prepare_training(
         Quadratic(), {"only": OptimizerOptions("sgd")}, options, CountingStream()
     )
-    fit(progress, options)
+    run_training_loop(progress, options)
     assert asked == [10, 20, 30]
 
 

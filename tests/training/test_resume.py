@@ -14,9 +14,9 @@ from gibbsian.training import (
     OptimizerOptions,
     TrainingInterrupted,
     TrainingOptions,
-    fit,
     prepare_training,
     restore_checkpoint,
+    run_training_loop,
 )
 from tests.training.toys import CountingStream, Seesaw
 
@@ -54,7 +54,7 @@ def assert_same(a, b):
 @pytest.fixture(scope="module")
 def uninterrupted():
     with torch.random.fork_rng():
-        done = fit(fresh(), OPTIONS)
+        done = run_training_loop(fresh(), OPTIONS)
         facts = everything(done)
     return facts
 
@@ -71,7 +71,7 @@ def continued(folder):
     restore_checkpoint(folder, progress)
     torch_state = torch.get_rng_state()
     assert len(torch_state)
-    return fit(progress, OPTIONS, folder)
+    return run_training_loop(progress, OPTIONS, folder)
 
 
 @pytest.mark.parametrize("stop", [0, 1, 4, 5, 11])
@@ -90,7 +90,7 @@ def test_resumed_equals_uninterrupted(stop, tmp_path, uninterrupted):
 
     progress.method.round = dies
     with pytest.raises(Killed):
-        fit(progress, OPTIONS, tmp_path)
+        run_training_loop(progress, OPTIONS, tmp_path)
     assert_equals_uninterrupted(continued(tmp_path), uninterrupted)
 
 
@@ -108,7 +108,7 @@ def test_a_fault_while_saving_costs_nothing(call, number, tmp_path, uninterrupte
     progress = fresh()
     monkeypatch.setattr(os, call, faulty)
     with contextlib.suppress(OSError):
-        fit(progress, OPTIONS, tmp_path)
+        run_training_loop(progress, OPTIONS, tmp_path)
     monkeypatch.undo()
     assert not list(tmp_path.glob(".*part")), "a partial file was left behind"
     assert_equals_uninterrupted(continued(tmp_path), uninterrupted)
@@ -116,7 +116,7 @@ def test_a_fault_while_saving_costs_nothing(call, number, tmp_path, uninterrupte
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "text"])
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(damage, tmp_path, uninterrupted):
-    fit(fresh(), dataclasses.replace(OPTIONS, rounds=8), tmp_path)
+    run_training_loop(fresh(), dataclasses.replace(OPTIONS, rounds=8), tmp_path)
     newest = max(tmp_path.iterdir())
     content = bytearray(newest.read_bytes())
     if damage == "truncated":
@@ -132,7 +132,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(damage, tmp_path, uni
 
 
 def test_no_whole_checkpoint_is_an_error(tmp_path):
-    fit(fresh(), TrainingOptions(rounds=1), tmp_path)
+    run_training_loop(fresh(), TrainingOptions(rounds=1), tmp_path)
     for path in tmp_path.iterdir():
         path.write_bytes(b"")
     with pytest.warns(UserWarning), pytest.raises(ValueError, match="holds no usable checkpoint"):
@@ -151,17 +151,17 @@ def test_a_signal_saves_at_the_end_of_the_round(number, tmp_path, uninterrupted)
 
     progress.method.round = interrupted
     with pytest.raises(TrainingInterrupted):
-        fit(progress, OPTIONS, tmp_path)
+        run_training_loop(progress, OPTIONS, tmp_path)
     assert progress.index == 7
     again = fresh()
     restore_checkpoint(tmp_path, again)
     assert again.index == 7
-    assert_equals_uninterrupted(fit(again, OPTIONS, tmp_path), uninterrupted)
+    assert_equals_uninterrupted(run_training_loop(again, OPTIONS, tmp_path), uninterrupted)
 
 
 def test_metrics_of_replayed_rounds_stand_once(tmp_path):
     metrics, options = tmp_path / "metrics.jsonl", dataclasses.replace(OPTIONS, log_every=4)
-    fit(fresh(), options, tmp_path / "state", metrics)
+    run_training_loop(fresh(), options, tmp_path / "state", metrics)
     lines = [json.loads(line) for line in metrics.read_text().splitlines()]
     assert [line["round"] for line in lines] == [4, 8, 12]
     metrics.write_text(metrics.read_text() + '{"round": 13, "tor')
@@ -169,12 +169,12 @@ def test_metrics_of_replayed_rounds_stand_once(tmp_path):
     progress = fresh()
     restore_checkpoint(tmp_path / "state", progress)
     assert progress.index == 8
-    fit(progress, options, tmp_path / "state", metrics)
+    run_training_loop(progress, options, tmp_path / "state", metrics)
     again = [json.loads(line) for line in metrics.read_text().splitlines()]
     assert [line["round"] for line in again] == [4, 8, 12]
     assert [line["left/loss"] for line in again] == [line["left/loss"] for line in lines]
 
 
 def test_only_two_checkpoints_are_kept(tmp_path):
-    fit(fresh(), OPTIONS, tmp_path)
+    run_training_loop(fresh(), OPTIONS, tmp_path)
     assert len(list(tmp_path.iterdir())) == 2

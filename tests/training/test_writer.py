@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from gibbsian.core.tensor_files import read_tensors, write_tensors
-from gibbsian.training import checkpoints, fit, prepare_training, restore_checkpoint
+from gibbsian.training import checkpoints, prepare_training, restore_checkpoint, run_training_loop
 from gibbsian.training.writer import Writer
 from tests.training.test_resume import OPTIMIZERS, OPTIONS, everything
 from tests.training.toys import CountingStream, Seesaw
@@ -50,7 +50,7 @@ def test_rounds_go_on_while_a_checkpoint_is_written(tmp_path, slow):
         return original(index, data, rng)
 
     progress.method.round = watched
-    fit(progress, dataclasses.replace(OPTIONS, rounds=8), tmp_path)
+    run_training_loop(progress, dataclasses.replace(OPTIONS, rounds=8), tmp_path)
     tensors, _ = read_tensors(tmp_path / "round-00000004.rank0.safetensors")
     held = {name.partition("/")[2]: value for name, value in tensors.items()}
     assert all(torch.equal(held[name], value) for name, value in states[4].items())
@@ -60,7 +60,7 @@ def test_rounds_go_on_while_a_checkpoint_is_written(tmp_path, slow):
 def test_the_next_save_waits_for_the_last(tmp_path, slow):
     """Round 8 is saved after round 4, however long that takes: never two files at once."""
     threading.Timer(0.3, slow.set).start()
-    fit(fresh(), OPTIONS, tmp_path)
+    run_training_loop(fresh(), OPTIONS, tmp_path)
     assert checkpoints.rounds(tmp_path) == [12, 8]
 
 
@@ -74,12 +74,12 @@ def test_an_error_of_the_thread_stops_the_run_and_keeps_the_file_before(tmp_path
 
     monkeypatch.setattr(checkpoints, "write_tensors", full)
     with pytest.raises(OSError, match="No space left"):
-        fit(progress, OPTIONS, tmp_path)
+        run_training_loop(progress, OPTIONS, tmp_path)
     monkeypatch.undo()
     again = fresh()
     restore_checkpoint(tmp_path, again)
     assert again.index == 4
-    done, whole = fit(again, OPTIONS), fit(fresh(), OPTIONS)
+    done, whole = run_training_loop(again, OPTIONS), run_training_loop(fresh(), OPTIONS)
     one, two = everything(done), everything(whole)
     assert all(torch.equal(one[name], two[name]) for name in two)
 
@@ -109,8 +109,8 @@ def test_an_error_comes_back_once_and_the_writer_goes_on():
 
 
 def test_only_two_rounds_are_left_and_training_is_unchanged(tmp_path):
-    whole = fit(fresh(), OPTIONS)
-    saved = fit(fresh(), OPTIONS, tmp_path)
+    whole = run_training_loop(fresh(), OPTIONS)
+    saved = run_training_loop(fresh(), OPTIONS, tmp_path)
     one, two = everything(whole), everything(saved)
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert len(list(tmp_path.iterdir())) == 2
@@ -135,7 +135,7 @@ def test_an_interrupted_run_whose_last_save_fails_says_so(tmp_path, monkeypatch)
     monkeypatch.setattr(checkpoints, "write_tensors", full)
     progress.method.round = interrupted
     with pytest.raises(OSError, match="No space left"):
-        fit(progress, OPTIONS, tmp_path)
+        run_training_loop(progress, OPTIONS, tmp_path)
     assert checkpoints.rounds(tmp_path) == [4, 0]
 
 

@@ -6,7 +6,13 @@ from pathlib import Path
 import torch
 
 from gibbsian.core.tensor_files import write_tensors
-from gibbsian.training import OptimizerOptions, TrainingOptions, fit, prepare_training, processes
+from gibbsian.training import (
+    OptimizerOptions,
+    TrainingOptions,
+    prepare_training,
+    processes,
+    run_training_loop,
+)
 from gibbsian.training.optimizers import export_state
 from gibbsian.training.processes import process_group
 from tests.training.toys import CountingStream, Quadratic, Seesaw
@@ -22,7 +28,7 @@ def main(folder: Path) -> None:
         }
         stream = CountingStream(shift=float(processes.rank()))
         progress = prepare_training(Seesaw(), optimizers, options, stream)
-        fit(progress, options, folder / "state")
+        run_training_loop(progress, options, folder / "state")
         held = dict(progress.method.state_dict()) | {"rng": progress.rng.get_state()}
         for player, optimizer in progress.stepper.optimizers.items():
             held |= export_state(optimizer, player)
@@ -33,7 +39,9 @@ def main(folder: Path) -> None:
 def _one_step(stream: CountingStream) -> torch.Tensor:
     """theta after one SGD step of rate 1 on |theta - mean x|^2 / 2: the mean over all processes."""
     method, options = Quadratic(), TrainingOptions(rounds=1)
-    fit(prepare_training(method, {"only": OptimizerOptions("sgd", 1.0)}, options, stream), options)
+    run_training_loop(
+        prepare_training(method, {"only": OptimizerOptions("sgd", 1.0)}, options, stream), options
+    )
     return method.theta.detach()
 
 

@@ -31,7 +31,7 @@ def published_bounds(data: str, scale: Scale) -> Config:
         latent_dim=2,
         output_noise_std=0.0,
         upper_bound_penalty_weight=1e-3,
-        upper_bound_penalty_margin=1.0,
+        upper_bound_penalty_threshold=1.0,
         energy=network,
         generator=network | {"batch_norm": True},
         energy_optimizer=adam,
@@ -58,7 +58,7 @@ def image_bounds(data: str, scale: Scale) -> Config:
     return replace(
         plain("bidirectional", data),
         training={"rounds": 203_000, "batch": 64, "ema": 0.999},
-        entropy_lower_bound="singular",
+        entropy_estimator="singular",
         latent_dim=128,
         output_noise_std=0.0,
         upper_bound_penalty_weight=1e-3,

@@ -167,10 +167,10 @@ def bidirectional(plane: bool) -> dict[str, Any]:
     cannot follow; on images the bound's own weight of 1 gave the better energies in trials.
     """
     settings = _game("energy", plane) | {
-        "entropy_lower_bound": "encoder",
+        "entropy_estimator": "encoder",
         "output_noise_std": 0.05,
         "upper_bound_penalty": "diffusion",
-        "diffused_points": "data",
+        "diffusion_starts_from": "data",
         "upper_bound_penalty_weight": 50.0 if plane else 1.0,
         "encoder": {"depth": 3},
     }

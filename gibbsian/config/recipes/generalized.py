@@ -21,7 +21,7 @@ def red_wine_gebm(scale: Scale) -> Config:
         energy_optimizer={"lr": 1e-3},
         generator={"name": "flow", "width": 64, "depth": 1},
         latent_dim=11,
-        base_samples_per_row=5,
+        base_samples_per_data_row=5,
         energy_floor=0.0,
     )
 

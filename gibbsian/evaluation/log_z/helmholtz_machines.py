@@ -35,7 +35,7 @@ def overlap(terms: OverlapTerms, rng: Generator, *, n: int = 20_000, inner: int 
     return Interval(lower, upper, "log Z")
 
 
-def bidirectional_log_likelihood(
+def bihm_log_likelihood(
     log_weights: LogWeights, log_z: Interval, x: Tensor, rng: Generator, *, k: int = 500
 ) -> Interval:
     """Mean of log p* over rows ``x [B, d]``, in nats, from ``k`` draws of q for each.

@@ -25,7 +25,7 @@ NEWTON_STEPS = 200
 TOLERANCE = 1e-12
 
 
-def kale_kernel(
+def kale_with_kernel(
     x: Tensor,
     y: Tensor,
     rng: Generator,
@@ -139,7 +139,7 @@ def median_distance(a: Tensor, b: Tensor) -> float:
     return float(torch.pdist(torch.cat([a[:SEEN], b[:SEEN]])).median())
 
 
-def kale_network(
+def kale_with_network(
     x: Tensor,
     y: Tensor,
     energy: nn.Module,

@@ -105,7 +105,7 @@ def judge_of(setting: Setting) -> Classifier:
     if setting.judge is None:
         raise ValueError(
             "images are judged by a classifier: make one with `gibbsian classifier` and give it "
-            "by --classifier"
+            "by --metric-classifier"
         )
     return setting.judge
 

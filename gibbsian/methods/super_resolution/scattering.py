@@ -66,7 +66,7 @@ def filtered(x: Tensor, kernel: Tensor, stride: int) -> Tensor:
 class ScatteringStatistics(nn.Module):
     """S y = [y*phi, |y*psi_j,l|*phi, ||y*psi_j,l|*psi_j',l'|*phi with j' > j], subsampled by 2^J.
 
-    ``scales`` J, ``orientations`` L, ``order`` 1 or 2; for each of C channels 1 + J L maps, and
+    ``scales`` J, ``orientations`` L, ``scattering_order`` 1 or 2; for each of C channels 1 + J L maps, and
     L^2 J (J - 1) / 2 more at order 2 (Mallat 2012; Bruna, Mallat 2013). Correlations rather than
     convolutions: an image's wavelets and their mirror images have the same moduli. The wavelets
     psi are parameters and start as Morlet's; the low-pass phi is fixed. Any size of image will do.
@@ -75,16 +75,21 @@ class ScatteringStatistics(nn.Module):
     Args:
         scales: octaves J; the maps are 2^J times smaller.
         orientations: directions L of the wavelets.
-        order: 1 or 2.
+        scattering_order: 1 or 2.
     """
 
-    def __init__(self, space: DataSpace, *, scales: int = 2, orientations: int = 8, order: int = 1):
+    def __init__(
+        self, space: DataSpace, *, scales: int = 2, orientations: int = 8, scattering_order: int = 1
+    ):
         super().__init__()
         image_shape(space)
         check_counts(scales=scales, orientations=orientations)
-        if order not in (1, 2):
-            raise ValueError(f"the order of a scattering transform is 1 or 2, not {order}")
-        self.scales, self.orientations, self.order = scales, orientations, order
+        if scattering_order not in (1, 2):
+            raise ValueError(
+                f"the order of a scattering transform is 1 or 2, not {scattering_order}"
+            )
+        self.scales, self.orientations = scales, orientations
+        self.scattering_order = scattering_order
         angles = [math.pi * turn / self.orientations for turn in range(self.orientations)]
         slant = 4 / self.orientations
         side = 2 * math.ceil(REACH * WIDTH * 2 ** (self.scales - 1) / min(slant, 1.0)) + 1
@@ -116,7 +121,7 @@ class ScatteringStatistics(nn.Module):
         for j in range(self.scales):
             first = self.modulus(y, j)
             found.append(self.averaged(first, j))
-            if self.order == 2:
+            if self.scattering_order == 2:
                 for later in range(1, self.scales - j):
                     found.append(self.averaged(self.modulus(first, later), j + later))
         return torch.cat(found, 1)
