@@ -33,24 +33,20 @@ def polars() -> ModuleType:
     """The library that reads tables.
 
     ValueError where it was not built for this processor, MemoryError where its code finds no room: then
-    Polars is imported without its compiled half, and every call would end in a NameError.
+    its import ends in a SystemError, or leaves out the compiled half, and every call would end in a
+    NameError.
     """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("error", "Missing required CPU features", RuntimeWarning)
-        try:
-            import polars
-        except (
-            SystemError
-        ) as error:  # of the interpreter, which found no room in the middle of an import
-            raise MemoryError("Polars cannot be loaded") from error
-        except RuntimeWarning as warning:
-            raise ValueError(
-                "Polars, which reads tables, needs a processor with AVX2; install its build for older "
-                "ones with pip install 'polars[rtcompat]'"
-            ) from warning
     try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", "Missing required CPU features", RuntimeWarning)
+            import polars
         polars.Series([0.0])
-    except NameError as error:
+    except RuntimeWarning as warning:
+        raise ValueError(
+            "Polars, which reads tables, needs a processor with AVX2; install its build for older "
+            "ones with pip install 'polars[rtcompat]'"
+        ) from warning
+    except (NameError, SystemError) as error:
         raise MemoryError("Polars cannot be loaded") from error
     return polars
 

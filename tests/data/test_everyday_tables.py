@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from gibbsian.data import load_dataset
+from gibbsian.data import load_dataset, tables
 from gibbsian.data.readers import read
 from gibbsian.data.table_schema import Selection
 
@@ -433,3 +433,18 @@ def test_blocks_of_any_size_give_the_same(
     monkeypatch.setattr("gibbsian.data.text_blocks.SIZE", size)
     rows = read(tmp_path / "x.csv", selection=Selection(drop=("text",)))
     np.testing.assert_array_equal(rows.x, expected)
+
+
+@pytest.mark.parametrize(
+    "error", [NameError("PySeries"), SystemError("error return without exception set")]
+)
+def test_polars_without_memory_is_a_lack_of_memory(monkeypatch, error: Exception) -> None:
+    """What its import and its first call were seen to end in with 2 MiB left."""
+    import polars
+
+    def fail(*arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr(polars, "Series", fail)
+    with pytest.raises(MemoryError, match="Polars cannot be loaded"):
+        tables.polars.__wrapped__()
