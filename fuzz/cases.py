@@ -94,8 +94,8 @@ def strange_part(rng: random.Random, corpus: Corpus, folder: Path) -> Case:
             path.symlink_to(path.name)
         elif how == "pipe":
             os.mkfifo(path)
-        elif how == "gone" and path.name == "evaluation.json" and deed == "report":
-            # That is a run nobody evaluated, and the report says so in words.
+        elif how == "gone" and path.parent.name == "samples" and deed == "report":
+            # That is a run nobody refined samples of.
             case = _of_run(corpus, name, deed, f"{path.relative_to(folder)}: {how}")
             return dataclasses.replace(case, expected=None)
     return _of_run(corpus, name, deed, f"{path.relative_to(folder)}: {how}")

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import warnings
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -81,19 +82,24 @@ def read_record(path: Path) -> Record:
     identity = str(facts.get("id", ""))
     again = f"`gibbsian evaluate {path}` writes it again"
     evaluation = path / "evaluation.json"
+    arrays = path / "evaluation.npz"
+    whole = _is_there(arrays, again)
     found = None
     if _is_there(evaluation, again):
         found = unsealed(_json(evaluation, again), evaluation, again)
         _check_evaluation(found, evaluation, again)
         _check_same_run(found, identity, evaluation, again)
-    arrays = path / "evaluation.npz"
+        if found["arrays"] and not whole:
+            raise ValueError(f"{arrays} is missing; {again}")
+    elif whole:  # as an evaluation leaves it that is killed between the two
+        warnings.warn(f"{evaluation} is missing beside {arrays.name}; {again}", stacklevel=2)
     return Record(
         path,
         config,
         facts,
         _metrics(path, identity),
         found,
-        _arrays(arrays, found["arrays"], again) if found and _is_there(arrays, again) else {},
+        _arrays(arrays, found["arrays"], again) if found and whole else {},
         tuple(_chains(file, identity) for file in sorted((path / "samples").glob("chains-*.json"))),
         entries.get("defaults"),
     )

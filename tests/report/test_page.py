@@ -300,6 +300,20 @@ def test_damage_is_one_sentence(file, damage, said, tmp_path, monkeypatch, capsy
     assert re.search(said, line) and not (tmp_path / "report.html").exists()
 
 
+def test_half_an_evaluation_is_not_taken_for_none(tmp_path):
+    run = write_run(tmp_path / "run")
+    figures = (run / "evaluation.json").read_bytes()
+    (run / "evaluation.json").unlink()
+    with pytest.warns(
+        UserWarning, match=r"evaluation\.json is missing beside evaluation\.npz; .* again"
+    ):
+        assert read_record(run).evaluation is None
+    (run / "evaluation.json").write_bytes(figures)
+    (run / "evaluation.npz").unlink()
+    with pytest.raises(ValueError, match=r"evaluation\.npz is missing; .* writes it again"):
+        read_record(run)
+
+
 @pytest.mark.parametrize(
     "file", ["evaluation.json", "evaluation.npz", "metrics.jsonl", "samples/chains-mala.json"]
 )
