@@ -48,15 +48,15 @@ def contestants(name: str, ahead: Sequence[int]) -> dict[str, TrainingMethod]:
     found = {"GAN": method_of(gan, space)}
     for K in ahead:
         found[f"LBT-GAN / {K}"] = method_of(
-            replace(lbt, unroll_steps=K, gan_warmup_rounds=0), space
+            replace(lbt, unrolled_student_steps=K, gan_warmup_rounds=0), space
         )
         if K > 2:
             segment = round(math.sqrt(K))
             config = replace(
-                lbt, unroll_steps=K, unroll_checkpoint_every=segment, gan_warmup_rounds=0
+                lbt, unrolled_student_steps=K, unroll_checkpoint_every=segment, gan_warmup_rounds=0
             )
             found[f"LBT-GAN, segments / {K}"] = method_of(config, space)
-        found[f"unrolled GAN / {K}"] = method_of(replace(gan, unroll_steps=K), space)
+        found[f"unrolled GAN / {K}"] = method_of(replace(gan, unrolled_critic_steps=K), space)
     implicit = replace(lbt, hypergradient="implicit", gan_warmup_rounds=0)
     return found | {"LBT-GAN, implicit / 5": method_of(implicit, space)}
 

@@ -432,8 +432,8 @@ FAULTS = [
     ),
     Fault(
         "gibbsian/methods/gan.py",
-        "[(x, x_model, mix)] * self.unroll_steps",
-        "[(x, x_model.detach(), mix)] * self.unroll_steps",
+        "[(x, x_model, mix)] * self.unrolled_critic_steps",
+        "[(x, x_model.detach(), mix)] * self.unrolled_critic_steps",
         ("tests/methods/test_gan.py::test_unrolled_generator_loss_is_that_of_metz",),
     ),
     Fault(
@@ -612,8 +612,8 @@ FAULTS = [
     ),
     Fault(
         "gibbsian/methods/lbt.py",
-        "[self.prior.sample(n, rng) for _ in range(self.unroll_steps)]",
-        "[z for _ in range(self.unroll_steps)]",
+        "[self.prior.sample(n, rng) for _ in range(self.unrolled_student_steps)]",
+        "[z for _ in range(self.unrolled_student_steps)]",
         ("tests/methods/test_lbt.py::test_order_of_moves",),
     ),
     Fault(

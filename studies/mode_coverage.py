@@ -70,8 +70,8 @@ def contestants() -> dict[str, tuple[Configure, Sequence[int]]]:
     return {
         "LBT-GAN": (lbt, MANY),
         "GAN": (gan, MANY),
-        "unrolled GAN, 5": (varied(gan, unroll_steps=5), FEW),
-        "unrolled GAN, 10": (varied(gan, unroll_steps=10), FEW),
+        "unrolled GAN, 5": (varied(gan, unrolled_critic_steps=5), FEW),
+        "unrolled GAN, 10": (varied(gan, unrolled_critic_steps=10), FEW),
         "PacGAN, 2": (varied(gan, packing=2), FEW),
         "Wasserstein GAN": (
             varied(

@@ -75,7 +75,7 @@ def contestants() -> dict[str, Config]:
         "GAN": gan,
         "GAN, equal rounds": gan,
         "PacGAN, 2": replace(gan, packing=2),
-        "unrolled GAN, 5": replace(gan, unroll_steps=5),
+        "unrolled GAN, 5": replace(gan, unrolled_critic_steps=5),
         "LBT alone": replace(lbt, gan_loss_weight=0.0, gan_warmup_rounds=0),
     }
 

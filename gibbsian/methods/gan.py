@@ -68,7 +68,7 @@ class GAN(TrainingMethod):
             than one, usually 5.
         packing: m, observations that the critic judges together, all data or all samples (PacGAN,
             Lin et al. 2018).
-        unroll_steps: K, critic steps that the generator looks ahead and is differentiated through
+        unrolled_critic_steps: K, critic steps that the generator looks ahead and is differentiated through
             (unrolled GAN, Metz et al. 2017); 0 is the usual game.
         unrolled_critic_lr: rate of the Adam that the generator takes the critic to move by.
     """
@@ -95,7 +95,7 @@ class GAN(TrainingMethod):
         r1_penalty_weight: float = 0.0,
         critic_steps: int = 1,
         packing: int = 1,
-        unroll_steps: int = 0,
+        unrolled_critic_steps: int = 0,
         unrolled_critic_lr: float = 1e-3,
     ):
         super().__init__(measure)
@@ -104,7 +104,7 @@ class GAN(TrainingMethod):
         check_weight("r1_penalty_weight", r1_penalty_weight)
         check_at_least("critic_steps", critic_steps, 1)
         check_at_least("packing", packing, 1)
-        check_at_least("unroll_steps", unroll_steps, 0)
+        check_at_least("unrolled_critic_steps", unrolled_critic_steps, 0)
         check_positive("unrolled_critic_lr", unrolled_critic_lr)
         self.critic = critic
         self.generator = generator
@@ -114,9 +114,9 @@ class GAN(TrainingMethod):
         self.r1_penalty_weight = r1_penalty_weight
         self.critic_steps = critic_steps
         self.packing = packing
-        self.unroll_steps = unroll_steps
-        if unroll_steps > 0:
-            check_no_batch_norm("the critic that unroll_steps looks through", critic)
+        self.unrolled_critic_steps = unrolled_critic_steps
+        if unrolled_critic_steps > 0:
+            check_no_batch_norm("the critic that unrolled_critic_steps looks through", critic)
             self.ahead = Adam(unrolled_critic_lr, adam_eps_inside_root=False)
             self.memory = AdamMemory(parameters_of(critic).numel())
         if getattr(critic, "rows_interact", False):
@@ -143,14 +143,14 @@ class GAN(TrainingMethod):
 
         Raises ValueError for a batch smaller than ``packing``.
         """
-        watch = self.observe if self.unroll_steps > 0 else None
+        watch = self.observe if self.unrolled_critic_steps > 0 else None
         for _ in range(self.critic_steps):
             x = next(data).x
             z = self.prior.sample(len(x), rng)
             mix = torch.rand(len(x) // self.packing, generator=rng, device=rng.device)
             yield PlayerUpdate("critic", self.critic_loss, (x, z, mix), transform=watch)
         z = self.prior.sample(len(x), rng)
-        if self.unroll_steps > 0:
+        if self.unrolled_critic_steps > 0:
             yield PlayerUpdate("generator", self.unrolled_loss, (x, z, mix))
         else:
             yield PlayerUpdate("generator", self.generator_loss, (z,))
@@ -196,7 +196,7 @@ class GAN(TrainingMethod):
         def objective(phi: Tensor, x: Tensor, x_model: Tensor, mix: Tensor) -> Tensor:
             return self.contest(partial(self.values, phi=phi), x, x_model, mix).value
 
-        steps = [(x, x_model, mix)] * self.unroll_steps
+        steps = [(x, x_model, mix)] * self.unrolled_critic_steps
         phi, state = parameters_of(self.critic), self.memory.state()
         phi, _ = unroll(objective, self.ahead, phi, state, steps)
         return Loss(self.game.generator(self.values(x_model, phi)))

@@ -52,7 +52,7 @@ class LearningByTeaching(TrainingMethod):
     what a weak student cannot see: both terms are smallest where the generator's distribution is the data's.
 
     Args:
-        unroll_steps: K, student steps that the generator looks ahead.
+        unrolled_student_steps: K, student steps that the generator looks ahead.
         student_steps_per_unroll_step: n, the student is trained by n K steps per round.
         unrolled_student_lr: rate of the student's Adam where the generator looks ahead.
         student_lr_multiplier: the student is trained at this many times that rate.
@@ -90,7 +90,7 @@ class LearningByTeaching(TrainingMethod):
         prior: Gaussian,
         measure: Measure | Undefined,
         *,
-        unroll_steps: int = 5,
+        unrolled_student_steps: int = 5,
         student_steps_per_unroll_step: int = 2,
         unrolled_student_lr: float = 1e-4,
         student_lr_multiplier: float = 3.0,
@@ -105,7 +105,7 @@ class LearningByTeaching(TrainingMethod):
     ):
         super().__init__(measure)
         for name, count, least in (
-            ("unroll_steps", unroll_steps, 1),
+            ("unrolled_student_steps", unrolled_student_steps, 1),
             ("student_steps_per_unroll_step", student_steps_per_unroll_step, 1),
             ("conjugate_gradient_steps", conjugate_gradient_steps, 1),
             ("gan_warmup_rounds", gan_warmup_rounds, 0),
@@ -126,7 +126,7 @@ class LearningByTeaching(TrainingMethod):
         self.student = student
         self.critic = critic
         self.prior = prior
-        self.unroll_steps = unroll_steps
+        self.unrolled_student_steps = unrolled_student_steps
         self.student_steps_per_unroll_step = student_steps_per_unroll_step
         self.ahead = Adam(unrolled_student_lr, adam_eps_inside_root=adam_eps_inside_root)
         self.committed = Adam(
@@ -147,7 +147,7 @@ class LearningByTeaching(TrainingMethod):
         x = next(data).x
         n, teaches = len(x), index >= self.gan_warmup_rounds
         if teaches:
-            for _ in range(self.student_steps_per_unroll_step * self.unroll_steps):
+            for _ in range(self.student_steps_per_unroll_step * self.unrolled_student_steps):
                 lesson = (self.prior.sample(n, rng), standard_normal(n, self.noise, rng))
                 yield PlayerUpdate("student", self.student_loss, lesson, transform=self.commit)
         if self.gan_loss_weight > 0:
@@ -156,9 +156,9 @@ class LearningByTeaching(TrainingMethod):
         if not teaches:
             yield PlayerUpdate("generator", self.adversarial_loss, (z,))
             return
-        z_k = torch.stack([self.prior.sample(n, rng) for _ in range(self.unroll_steps)])
+        z_k = torch.stack([self.prior.sample(n, rng) for _ in range(self.unrolled_student_steps)])
         noise_k = torch.stack(
-            [standard_normal(n, self.noise, rng) for _ in range(self.unroll_steps)]
+            [standard_normal(n, self.noise, rng) for _ in range(self.unrolled_student_steps)]
         )
         noise = standard_normal(n, self.noise, rng)
         yield PlayerUpdate("generator", self.generator_loss, (x, noise, z_k, noise_k, z))

@@ -7,7 +7,7 @@ from gibbsian.report.blocks import ImageStrip, Page, PageImage, Section, Table, 
 from gibbsian.report.drawn_curves import figure_image, interval_chart
 from gibbsian.report.figures import sample_grid_image
 from gibbsian.report.pages import run_report_page
-from gibbsian.report.render import render_html, render_markdown
+from gibbsian.report.render import page_as_html, page_as_markdown
 
 __all__ = [
     "ImageStrip",
@@ -18,8 +18,8 @@ __all__ = [
     "TextBlock",
     "figure_image",
     "interval_chart",
-    "render_html",
-    "render_markdown",
+    "page_as_html",
+    "page_as_markdown",
     "run_report_page",
     "sample_grid_image",
 ]

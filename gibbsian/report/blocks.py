@@ -1,6 +1,6 @@
 """What a page is made of: text, tables, images and folds in sections. Knows no run and no format.
 
-``render_html`` and ``render_markdown`` write a ``Page`` out; build one of these to show anything else.
+``page_as_html`` and ``page_as_markdown`` write a ``Page`` out; build one of these to show anything else.
 """
 
 from __future__ import annotations

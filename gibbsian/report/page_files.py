@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gibbsian.core.files import write_atomic
 from gibbsian.report.blocks import Page
-from gibbsian.report.render import render_html, render_markdown
+from gibbsian.report.render import page_as_html, page_as_markdown
 
 
 def check_output(path: Path, endings: Sequence[str], option: str = "--output") -> None:
@@ -27,10 +27,10 @@ def check_output(path: Path, endings: Sequence[str], option: str = "--output") -
 def write_page(path: Path, page: Page) -> None:
     """Write ``page`` as one .html file, or as .md with its images in ``STEM_figures/`` beside it."""
     if path.suffix == ".html":
-        write_atomic(path, render_html(page).encode())
+        write_atomic(path, page_as_html(page).encode())
         return
     folder = path.with_name(f"{path.stem}_figures")
-    text, pictures = render_markdown(page, folder.name)
+    text, pictures = page_as_markdown(page, folder.name)
     for name, content in pictures.items():
         write_atomic(folder / name, content)
     write_atomic(path, text.encode())

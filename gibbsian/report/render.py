@@ -26,7 +26,7 @@ SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$&])|^(?=[-+=])")
 """Characters that Markdown or HTML may read as markup, and the places where a line would become a list."""
 
 
-def render_html(page: Page) -> str:
+def page_as_html(page: Page) -> str:
     """``page`` with style and images inside the file; every text is escaped."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -43,7 +43,7 @@ def data_uri(picture: PageImage) -> str:
     return f"data:{MEDIA[picture.format]};base64,{base64.b64encode(picture.content).decode()}"
 
 
-def render_markdown(page: Page, folder: str) -> tuple[str, dict[str, bytes]]:
+def page_as_markdown(page: Page, folder: str) -> tuple[str, dict[str, bytes]]:
     """``page`` as Markdown that shows images of ``folder``, and these: file name -> content."""
     files: dict[str, bytes] = {}
     parts = [f"# {escaped(page.title)}", escaped(page.lead)]

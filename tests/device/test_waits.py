@@ -63,7 +63,7 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
     ),
     "ebgan, denoising": ("ebgan", {"denoising_noise_std": 0.1, "margin_decay_rounds": 5}),
     "gan, wasserstein": ("gan", {"loss": "wasserstein", "critic_steps": 2}),
-    "gan, unrolled": ("gan", {"unroll_steps": 2}),
+    "gan, unrolled": ("gan", {"unrolled_critic_steps": 2}),
     "gan, packed": ("gan", {"packing": 2}),
     "gebm, energy alone": (
         "gebm",

@@ -44,7 +44,7 @@ def games() -> dict[str, TrainingMethod]:
             build_generator("mlp", PLANE, 3, OPTIONS),
             prior,
             nowhere,
-            unroll_steps=2,
+            unrolled_critic_steps=2,
         ),
         "lbt": LearningByTeaching(
             build_generator("mlp", PLANE, 3, OPTIONS),
@@ -52,7 +52,7 @@ def games() -> dict[str, TrainingMethod]:
             build_energy("mlp", PLANE, OPTIONS),
             prior,
             nowhere,
-            unroll_steps=2,
+            unrolled_student_steps=2,
             student_steps_per_unroll_step=1,
         ),
         "cd": ContrastiveDivergence(

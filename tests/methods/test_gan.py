@@ -249,7 +249,7 @@ def test_a_batch_normalised_critic_stays_still_while_the_generator_moves() -> No
 def test_batch_normalisation_is_refused_in_what_is_unrolled() -> None:
     options = dict(width=8, depth=2, batch_norm=True)
     with pytest.raises(ValueError, match="may hold no batch normalisation"):
-        gan(build_critic("mlp", PLANE, options), unroll_steps=1)
+        gan(build_critic("mlp", PLANE, options), unrolled_critic_steps=1)
 
 
 def test_unusable_options() -> None:
@@ -323,7 +323,7 @@ def test_energy_of_a_packed_critic_is_the_log_ratio_of_one() -> None:
 
 def test_unrolled_generator_loss_is_that_of_metz() -> None:
     """Against Adam written out with autograd, from the live moments, v constant, data and noise the same."""
-    method = gan(unroll_steps=3, unrolled_critic_lr=0.05, r1_penalty_weight=0.3)
+    method = gan(unrolled_critic_steps=3, unrolled_critic_lr=0.05, r1_penalty_weight=0.3)
     memory = method.memory
     memory.m.copy_(0.1 * noise(len(memory.m), 1, 2).squeeze(1))
     memory.v.copy_(noise(len(memory.v), 1, 3).squeeze(1).square() + 0.01)
@@ -364,7 +364,10 @@ def test_unrolled_generator_loss_is_that_of_metz() -> None:
 
 def test_unrolled_game_watches_the_critic_and_changes_nothing_else() -> None:
     """The critic's own gradients pass through; its moments are those of Adam after two steps."""
-    method, rng = gan(unroll_steps=2, critic_steps=2).float(), torch.Generator().manual_seed(0)
+    method, rng = (
+        gan(unrolled_critic_steps=2, critic_steps=2).float(),
+        torch.Generator().manual_seed(0),
+    )
     rounds = method.round(0, Stream(8), rng)
     adam = torch.optim.Adam(method.critic.parameters(), lr=0.0, betas=(0.5, 0.999))
     for _ in range(2):

@@ -43,7 +43,7 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
 
 def lesson(method: LearningByTeaching, n: int = 8) -> tuple[Tensor, ...]:
     """Inputs of the generator's loss in double precision."""
-    k, width = method.unroll_steps, method.noise
+    k, width = method.unrolled_student_steps, method.noise
     return (
         noise(n, 2, seed=1),
         noise(n, width, seed=2),
@@ -64,7 +64,7 @@ def settle(method: LearningByTeaching) -> None:
 def test_order_of_moves() -> None:
     """n K student moves on fresh samples, one critic move, one generator move; at first no student."""
     method, rng, stream = (
-        lbt(unroll_steps=3, student_steps_per_unroll_step=2, gan_warmup_rounds=1),
+        lbt(unrolled_student_steps=3, student_steps_per_unroll_step=2, gan_warmup_rounds=1),
         torch.Generator().manual_seed(0),
         Stream(8),
     )
@@ -87,7 +87,7 @@ def test_order_of_moves() -> None:
 def test_committed_steps_are_adam_s_at_the_leading_rate() -> None:
     """Through the trainer, against torch's Adam at lead times the rate, to the last digits."""
     method = lbt(
-        unroll_steps=3,
+        unrolled_student_steps=3,
         unrolled_student_lr=0.01,
         student_lr_multiplier=3.0,
         adam_eps_inside_root=False,
@@ -145,7 +145,7 @@ def test_generator_loss_is_the_papers(student: str, segment: int) -> None:
     """Value and gradient, at the rate that is not the committed steps', from the live state of Adam."""
     method = lbt(
         student,
-        unroll_steps=4,
+        unrolled_student_steps=4,
         unrolled_student_lr=0.05,
         gan_loss_weight=0.7,
         unroll_checkpoint_every=segment,
@@ -165,7 +165,7 @@ def test_generator_loss_is_the_papers(student: str, segment: int) -> None:
 
 def test_generator_gradient_against_finite_differences() -> None:
     """Where v is so large that it does not change, the gradient stopped in it is no loss."""
-    method = lbt(unroll_steps=3, unrolled_student_lr=300.0, gan_loss_weight=0.5).double()
+    method = lbt(unrolled_student_steps=3, unrolled_student_lr=300.0, gan_loss_weight=0.5).double()
     settle(method)
     method.memory.v.fill_(1e8)
     method.memory.t.fill_(1e6)
@@ -290,7 +290,7 @@ def test_a_student_of_two_moments_teaches_two_moments() -> None:
         training={"rounds": 150, "batch": 64, "device": "cpu", "seed": 1, "ema": 0.9},
         student={"name": "mixture", "components": 1},
         unrolled_student_lr=0.03,
-        unroll_steps=2,
+        unrolled_student_steps=2,
         student_steps_per_unroll_step=2,
         gan_loss_weight=0.0,
         generator={"width": 32, "depth": 1},
@@ -327,7 +327,7 @@ def test_a_student_of_one_s_own_must_say_how_much_noise_it_takes() -> None:
     config = replace(
         default_config("lbt", "ring8"),
         training={"rounds": 2, "batch": 16, "device": "cpu"},
-        unroll_steps=1,
+        unrolled_student_steps=1,
     )
     config = replace(config, source={"max_rows": 100})
     with pytest.raises(ValueError, match=r"the student network.*no attribute 'noise'"):
@@ -340,7 +340,7 @@ def test_a_student_of_one_s_own_must_say_how_much_noise_it_takes() -> None:
 
 def test_unusable_options() -> None:
     for wrong in (
-        {"unroll_steps": 0},
+        {"unrolled_student_steps": 0},
         {"student_steps_per_unroll_step": 0},
         {"unrolled_student_lr": 0.0},
         {"student_lr_multiplier": -1.0},

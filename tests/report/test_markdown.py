@@ -4,7 +4,7 @@ import re
 from itertools import pairwise
 
 from gibbsian.cli import main
-from gibbsian.report import ImageStrip, Page, PageImage, Section, Table, TextBlock, render_markdown
+from gibbsian.report import ImageStrip, Page, PageImage, Section, Table, TextBlock, page_as_markdown
 from gibbsian.report.blocks import Fold
 from tests.report.folders import write_run
 
@@ -37,7 +37,7 @@ def test_tables_and_texts_hold_no_markup():
         ImageStrip((dot, dot), "dots"),
     )
     page = Page(evil, evil, (Section("S", blocks, (Section("T"),)),))
-    text, files = render_markdown(page, "figures")
+    text, files = page_as_markdown(page, "figures")
     assert files == {"dot.png": b"x", "dot-2.png": b"x"}
     plain = re.sub(r"\\.", "", text)  # without what is escaped
     assert not re.search(r"[`$]|<b>|&amp;", plain)

@@ -27,7 +27,7 @@ DOT = PageImage("dot", b"<svg/>", "svg", 10, 10, "a dot")
 
 
 def page_of(*runs) -> str:
-    return report.render_html(run_report_page([read_record(run) for run in runs]))
+    return report.page_as_html(run_report_page([read_record(run) for run in runs]))
 
 
 @pytest.fixture(scope="module")
@@ -383,7 +383,7 @@ def test_pages_of_anything_else():
     table = Table("who won", ("name", "score"), (("a", "1"), ("b", "2")))
     inner = Section("Inner", (ImageStrip((DOT,), "one dot"), Fold("more", (TextBlock("hidden"),))))
     page = Page("A page", "On nothing.", (Section("First", (table,), (inner,)),))
-    read = Reading(report.render_html(page))
+    read = Reading(report.page_as_html(page))
     assert (read.said("h2"), read.said("h3")) == (["First"], ["Inner"])
     assert read.pictures == [b"<svg/>"] and read.said("td") == ["1", "2"]
     assert ("p", "hidden") in read.texts and read.said("summary") == ["more"]

@@ -51,7 +51,7 @@ def image_lbt(data: str, scale: Scale) -> Config:
             "likelihood": "bernoulli",
         },
         unrolled_student_lr=3e-3 if small else 1e-4,
-        unroll_steps=1 if small else 5,
+        unrolled_student_steps=1 if small else 5,
         student_steps_per_unroll_step=1 if small else 3,
         gan_loss_weight=1.0,
         gan_warmup_rounds=0 if small else 3_000,

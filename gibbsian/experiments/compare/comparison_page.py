@@ -23,7 +23,7 @@ from gibbsian.experiments.compare.ranking import (
     row_of,
 )
 from gibbsian.experiments.compare.settings import FLOOR, REFERENCES, TRIVIAL, ComparisonSettings
-from gibbsian.report import ImageStrip, Page, PageImage, Section, Table, TextBlock, render_markdown
+from gibbsian.report import ImageStrip, Page, PageImage, Section, Table, TextBlock, page_as_markdown
 from gibbsian.report.blocks import Fold
 from gibbsian.report.drawn_curves import figure_image
 from gibbsian.report.figures import samples
@@ -40,7 +40,7 @@ def summarise_comparison(out: Path, settings: ComparisonSettings) -> str:
     for ending in ("html", "md"):
         write_page(out / f"comparison.{ending}", page)
     write_json(out / "table.json", {"settings": settings.to_json(), "rows": as_json(rows)})
-    return render_markdown(replace(page, sections=page.sections[:1]), "")[0]
+    return page_as_markdown(replace(page, sections=page.sections[:1]), "")[0]
 
 
 def rows_of(out: Path, settings: ComparisonSettings) -> list[Row]:
