@@ -127,8 +127,11 @@ def _is_there(path: Path, remedy: str) -> bool:
 
 def _metrics(run: Path, identity: str) -> tuple[Mapping[str, float], ...]:
     path = run / "metrics.jsonl"
-    there = _is_there(path, "the curves are lost without it, and nothing else")
-    return read_metrics(path, identity) if there else ()
+    if _is_there(path, "the curves are lost without it, and nothing else"):
+        return read_metrics(path, identity)
+    if (run / "model").is_dir():  # so there were rounds, and the last one is always logged
+        warnings.warn(f"{path} is missing: the curves are lost, and nothing else", stacklevel=3)
+    return ()
 
 
 def _check_evaluation(found: Mapping[str, Any], path: Path, remedy: str) -> None:

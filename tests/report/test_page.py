@@ -314,6 +314,15 @@ def test_half_an_evaluation_is_not_taken_for_none(tmp_path):
         read_record(run)
 
 
+def test_lost_curves_are_said_to_be_lost(tmp_path):
+    run = write_run(tmp_path / "run")
+    (run / "metrics.jsonl").unlink()
+    assert read_record(run).metrics == ()  # not begun yet
+    (run / "model").mkdir()
+    with pytest.warns(UserWarning, match=r"metrics\.jsonl is missing: the curves are lost"):
+        assert read_record(run).metrics == ()
+
+
 @pytest.mark.parametrize(
     "file", ["evaluation.json", "evaluation.npz", "metrics.jsonl", "samples/chains-mala.json"]
 )
