@@ -38,9 +38,9 @@ from gibbsian.models.upscaling import enlarge
 FACTOR = 3
 SPACE = DataSpace((1, 48, 48), "image", (-1.0, 1.0))
 WAYS: Mapping[str, Mapping[str, Any]] = {
-    "point estimate": {"upscaling_method": "point"},
+    "point estimate": {"super_resolution_inference": "point"},
     "TV, 300 steps": {
-        "upscaling_method": "variational",
+        "super_resolution_inference": "variational",
         "total_variation_weight": 0.001,
         "upscaling_steps": 300,
     },
@@ -53,7 +53,7 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
     },
     "scattering, order 1, Langevin, 50 steps": {
         "upscaling_steps": 50,
-        "upscaling_method": "langevin",
+        "super_resolution_inference": "langevin",
     },
 }
 SIDE, REPEATS = 120, 3

@@ -39,7 +39,9 @@ def model(channels=1, factor=2, levels=256, **options):
     space = DataSpace((channels, 12, 12), "image", (-1.0, 1.0))
     config = default_config("super-resolution", "digits")
     config = replace(
-        config, upscaling_factor=factor, **({"upscaling_method": "point"} | NETS | options)
+        config,
+        upscaling_factor=factor,
+        **({"super_resolution_inference": "point"} | NETS | options),
     )
     config = resolve(config, space, torch.zeros(4, *space.shape))
     return Model(assemble(config, space), config, space, pixels(space.shape, levels))
@@ -97,7 +99,9 @@ def test_tiles_of_a_descent_are_seamless():
     """Jumps across the tiles' edges are no larger than elsewhere: the ratio of mean steps."""
     picture = photo(1, 24, 40)
     smooth = torch.nn.functional.avg_pool2d(picture.values[None], 5, 1, 2)[0]
-    descent = model(upscaling_method="descent", upscaling_steps=5, upscaling_start_noise=0.0)
+    descent = model(
+        super_resolution_inference="descent", upscaling_steps=5, upscaling_start_noise=0.0
+    )
     large = enlarge(descent, Picture(smooth, None, 256), rng(), tile=16).astype(int)[0]
     steps = np.abs(np.diff(large, axis=1)).mean(0)
     edges = [2 * begin for begin in places(40, 16)[1:]] + [
@@ -222,7 +226,7 @@ def test_what_the_command_refuses(run, tmp_path, capsys):
             "--num-samples must be at least 1, not 0",
         ),
         (
-            [run, tmp_path / "clear.png", *out, "--upscaling-method", "variational"],
+            [run, tmp_path / "clear.png", *out, "--super-resolution-inference", "variational"],
             "needs a total_variation_weight above 0",
         ),
     ):

@@ -3,7 +3,7 @@
 Imports core only.
 """
 
-from gibbsian.bounds.diffusion import DiffusionScorePenalty
+from gibbsian.bounds.diffusion import DiffusionScoreMatching
 from gibbsian.bounds.entropy import Entropy, LogDetEntropy, SamplesWithEntropy, SingularValueEntropy
 from gibbsian.bounds.information import BarberAgakov, InfoNCE
 from gibbsian.bounds.singular import smallest_singular_value
@@ -12,7 +12,7 @@ from gibbsian.bounds.upper import DenoisingPenalty, GradientPenalty, ZeroCentred
 __all__ = [
     "BarberAgakov",
     "DenoisingPenalty",
-    "DiffusionScorePenalty",
+    "DiffusionScoreMatching",
     "Entropy",
     "GradientPenalty",
     "InfoNCE",

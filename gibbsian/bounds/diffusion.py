@@ -27,7 +27,7 @@ TimeEnergy = Callable[[Tensor, Tensor], Tensor]
 """E(x, t): ``[B, *event], [B] -> [B]`` with t in [0, 1], 0 the cleanest level."""
 
 
-class DiffusionScorePenalty(Upper):
+class DiffusionScoreMatching(Upper):
     """P = 1/2 R E |sigma_t grad E(x_t, t) - eps|^2 over noise levels t in [0, 1].
 
     Up to a constant in E it is the integral above for a time-conditional energy with
@@ -112,7 +112,7 @@ def slopes(energy: TimeEnergy, x: Tensor, t: Tensor) -> Tensor:
     return input_gradient(at, x)
 
 
-def gaussian_terminal_kl(diffusion: DiffusionScorePenalty, x0: Tensor) -> Tensor:
+def gaussian_terminal_kl(diffusion: DiffusionScoreMatching, x0: Tensor) -> Tensor:
     """An upper bound on KL(q_T || pi) from draws ``x0 [N, *event]`` of q_0, scalar, nats.
 
     pi is N(0, sigma_T^2 I) in the exploding and N(0, I) in the preserving schedule. By convexity

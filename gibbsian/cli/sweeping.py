@@ -31,7 +31,7 @@ class Sweep:
         search_space: JSON file from options to lists of values or ranges.
         out: folder of the sweep, which several machines may share; runs/sweep-METHOD-DATA if none
             is given.
-        search_strategy: every combination, random ones, or ones that earlier results suggest.
+        hyperparameter_search: every combination, random ones, or ones that earlier results suggest.
         num_trials: how many, for random and bayes; may be raised when the sweep goes on.
         target_metric: the figure to compare, on validation rows.
         metric_classifier: that judges images, as `gibbsian classifier` writes one.
@@ -47,7 +47,7 @@ class Sweep:
     search_space: Annotated[Path, tyro.conf.arg(metavar="FILE")]
     target_metric: Annotated[str, tyro.conf.arg(metavar="NAME", help=f"one of {KNOWN}")]
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    search_strategy: Literal["grid", "random", "bayes"] = "grid"
+    hyperparameter_search: Literal["grid", "random", "bayes"] = "grid"
     num_trials: Annotated[int, tyro.conf.arg(metavar="N")] = 0
     metric_classifier: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     workers: Annotated[int, tyro.conf.arg(metavar="N")] = 1
@@ -63,7 +63,7 @@ def sweep_(arguments: list[str]) -> int:
     settings = SweepSettings(
         recipes.default_config(args.method, args.data),
         read_search_space(args.search_space),
-        args.search_strategy,
+        args.hyperparameter_search,
         args.target_metric,
         args.num_samples,
         args.seed,

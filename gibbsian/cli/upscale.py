@@ -28,7 +28,7 @@ class Upscale:
         output: where to, .png or .jpg; with several samples their numbers are put before the ending.
         num_samples: how many, each an image that may have been; at least 1.
         seed: of the samples.
-        upscaling_method: in place of the one the model was trained with: point is the fastest.
+        super_resolution_inference: in place of the one the model was trained with: point is the fastest.
         upscaling_steps: of the inference, in place of the model's.
         tile_size: side of the pieces that are enlarged at a time, in pixels of the photograph.
         device: where to compute.
@@ -40,7 +40,7 @@ class Upscale:
     output: Path
     num_samples: int = 1
     seed: int = 0
-    upscaling_method: Inference | None = None
+    super_resolution_inference: Inference | None = None
     upscaling_steps: int | None = None
     tile_size: int = TILE
     device: str = "auto"
@@ -63,7 +63,7 @@ def upscale(arguments: list[str]) -> int:
         kind = "transparency" if picture.alpha is not None else "16 bits"
         raise ValueError(f"{args.photo} has {kind}, which .jpg cannot hold; use --output FILE.png")
     if isinstance(model.method, SuperResolution):
-        model.method.adjust(args.upscaling_method, args.upscaling_steps)
+        model.method.adjust(args.super_resolution_inference, args.upscaling_steps)
     rng = model.rng(args.seed)
     for number in range(1, args.num_samples + 1):
         large = enlarge(model, picture, rng, args.tile_size, progress=True)

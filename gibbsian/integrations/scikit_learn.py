@@ -172,7 +172,7 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
             return scores_of_directed(self.model_, x)
         precise = in_double_precision(self.model_)
         u = precise.to_network_units(x, dequantise=False)
-        return log_weights(precise, u, precise.energy_in_network_units(u)).double().numpy()
+        return log_weights(precise, u, precise.energy_of_network_inputs(u)).double().numpy()
 
     def decision_function(self, X: ArrayLike) -> NDArray[np.float64]:
         """``score_samples(X) - offset_``: negative for outliers."""

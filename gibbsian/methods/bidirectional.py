@@ -17,7 +17,7 @@ from torch.nn.functional import relu
 from gibbsian.bounds import (
     BarberAgakov,
     DenoisingPenalty,
-    DiffusionScorePenalty,
+    DiffusionScoreMatching,
     Entropy,
     GradientPenalty,
     InfoNCE,
@@ -87,7 +87,7 @@ class BidirectionalBounds(TrainingMethod):
         output_noise_std: of the noise on the generator's output; encoder, infonce and denoising need
             it, log-det and singular gain from it where the generator folds.
         diffusion_schedule: of diffusion: preserving or exploding variance.
-        diffusion_starts_from: what diffusion diffuses: samples (gap to the generator's distribution) or
+        forward_diffusion_of: what diffusion diffuses: samples (gap to the generator's distribution) or
             data (a bound on the negative log-likelihood itself).
         score_matching_noise_min: smallest noise-to-signal ratio of diffusion: the model is of data with that
             noise.
@@ -127,7 +127,7 @@ class BidirectionalBounds(TrainingMethod):
         jacobian_batch_size: Annotated[int, RARE] = 0,
         output_noise_std: float = 0.1,
         diffusion_schedule: Literal["preserving", "exploding"] = "preserving",
-        diffusion_starts_from: Literal["samples", "data"] = "samples",
+        forward_diffusion_of: Literal["samples", "data"] = "samples",
         score_matching_noise_min: Annotated[float, RARE] = 0.05,
         score_matching_noise_max: Annotated[float, RARE] = 5.0,
         jacobian_log_every: Annotated[int, RARE] = 100,
@@ -177,11 +177,11 @@ class BidirectionalBounds(TrainingMethod):
             case "denoising":
                 self.upper_bound_penalty = DenoisingPenalty(output_noise_std)
             case "diffusion":
-                self.upper_bound_penalty = DiffusionScorePenalty(
+                self.upper_bound_penalty = DiffusionScoreMatching(
                     low=score_matching_noise_min,
                     high=score_matching_noise_max,
                     schedule=diffusion_schedule,
-                    source=diffusion_starts_from,
+                    source=forward_diffusion_of,
                 )
                 check_time(energy)
             case "zero-centred":
@@ -263,13 +263,13 @@ class BidirectionalBounds(TrainingMethod):
 
     def seen(self, x: Tensor, eps: Tensor) -> Tensor:
         """``x`` as the energy at t = 0 knows it: with the diffusion's smallest noise."""
-        if not isinstance(self.upper_bound_penalty, DiffusionScorePenalty):
+        if not isinstance(self.upper_bound_penalty, DiffusionScoreMatching):
             return x
         return self.upper_bound_penalty.noisy(x, torch.zeros(len(x), device=x.device), eps)
 
     def shrinkage(self, dim: int) -> float:
         """What ``seen`` takes from the entropy at most: D log alpha_0, as noise only adds to it."""
-        if not isinstance(self.upper_bound_penalty, DiffusionScorePenalty):
+        if not isinstance(self.upper_bound_penalty, DiffusionScoreMatching):
             return 0.0
         return dim * float(self.upper_bound_penalty.levels(torch.zeros(1))[0].log())
 

@@ -201,7 +201,7 @@ def log_prob_bounds(
     if isinstance(found, NotDefined):
         raise ValueError(f"{model.config.method} has no log-density: log Z is {found}")
     u = model.to_network_units(x, seed, dequantise)
-    return scaled_log_density(model, u, model.energy_in_network_units(u), found)
+    return scaled_log_density(model, u, model.energy_of_network_inputs(u), found)
 
 
 def scaled_log_density(

@@ -135,11 +135,11 @@ class Model:
         """The same as a tensor."""
         if not isinstance(self.method, HasEnergy):
             raise ValueError(f"{self.config.method} has no energy")
-        return self.energy_in_network_units(
+        return self.energy_of_network_inputs(
             self.to_network_units(self.to_tensor(x), seed, dequantise)
         )
 
-    def energy_in_network_units(self, u: Tensor) -> Tensor:
+    def energy_of_network_inputs(self, u: Tensor) -> Tensor:
         """Energies ``[n]`` of points ``u [n, *event]`` in the networks' units."""
         assert isinstance(self.method, HasEnergy)
         with torch.no_grad():

@@ -66,7 +66,7 @@ def _by_energy(
     for x in parts:
         model.check_shape(x)
         u = model.transform.encode(x.to(model.device), rng)
-        energy = model.energy_in_network_units(u)
+        energy = model.energy_of_network_inputs(u)
         _check_numbers(energy, done)
         done += len(x)
         table = {"energy": energy}

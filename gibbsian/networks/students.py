@@ -34,13 +34,13 @@ class VAEStudent(nn.Module):
 
     log p(x|z) - KL(q(z|x) || N(0, I)), z = mean + std noise. Encoder and decoder have ``depth``
     layers of ``width`` units, the latent space ``code_dim`` dimensions. p(x|z) is Gaussian with the
-    fixed ``variance``, its mean in the box where there is one, or Bernoulli on the box scaled to
+    fixed ``output_variance``, its mean in the box where there is one, or Bernoulli on the box scaled to
     [0, 1] (Du et al. 2020, code).
 
     Args:
         code_dim: dimension of the latent space.
         likelihood: of the decoder, bernoulli only on a box.
-        variance: of a gaussian likelihood, in the networks' units.
+        output_variance: of a gaussian likelihood, in the networks' units.
         width: units of each hidden layer of encoder and decoder.
         depth: number of hidden layers of each.
         activation: non-linearity; smooth ones suit unrolling.
@@ -54,7 +54,7 @@ class VAEStudent(nn.Module):
         *,
         code_dim: int = 32,
         likelihood: Literal["gaussian", "bernoulli"] = "gaussian",
-        variance: float = 0.001,
+        output_variance: float = 0.001,
         width: int = 128,
         depth: int = 2,
         activation: Activation = "silu",
@@ -63,7 +63,7 @@ class VAEStudent(nn.Module):
     ):
         super().__init__()
         check_counts(code_dim=code_dim)
-        check_positive(variance=variance)
+        check_positive(output_variance=output_variance)
         if likelihood not in ("gaussian", "bernoulli"):
             raise ValueError(f"the likelihood is gaussian or bernoulli, not {likelihood!r}")
         if likelihood == "bernoulli" and space.box is None:
@@ -78,7 +78,7 @@ class VAEStudent(nn.Module):
         self.encoder = DenseEncoder(space, code_dim, **sizes, **fourier)
         unboxed = replace(space, box=None)
         self.decoder = DenseGenerator(unboxed, code_dim, **sizes, **fourier)
-        self.box, self.variance = space.box, variance
+        self.box, self.output_variance = space.box, output_variance
         self.likelihood, self.noise = likelihood, code_dim
 
     def log_likelihood(self, x: Tensor, a: Tensor) -> Tensor:
@@ -87,7 +87,7 @@ class VAEStudent(nn.Module):
             assert self.box is not None
             low, high = self.box
             return bernoulli_log_prob((x - low) / (high - low), a)
-        return gaussian_log_prob(x, squash(a, self.box), self.variance)
+        return gaussian_log_prob(x, squash(a, self.box), self.output_variance)
 
     def forward(self, x: Tensor, noise: Tensor) -> Tensor:
         """``[B, *event]``, ``[B, code_dim] -> [B]``."""

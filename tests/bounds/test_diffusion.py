@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gibbsian.bounds import DiffusionScorePenalty
+from gibbsian.bounds import DiffusionScoreMatching
 from gibbsian.bounds.diffusion import gaussian_terminal_kl
 from gibbsian.bounds.upper import Points
 from tests.bounds.closed import whitened
@@ -17,7 +17,7 @@ class Diffused(nn.Module):
 
     takes_time = True
 
-    def __init__(self, diffusion: DiffusionScorePenalty, variance: float):
+    def __init__(self, diffusion: DiffusionScoreMatching, variance: float):
         super().__init__()
         self.diffusion, self.variance = diffusion, variance
 
@@ -43,7 +43,7 @@ def grid(n: int, std: float = 1.0):
 @pytest.mark.parametrize("source", ["samples", "data"])
 def test_the_integral_is_the_divergence(schedule, source):
     """KL(N(0,1) || N(0,2.5)) = 0.158145: the penalty of p less that of q, which is the least."""
-    diffusion = DiffusionScorePenalty(low=1e-3, high=1e3, schedule=schedule, source=source)
+    diffusion = DiffusionScoreMatching(low=1e-3, high=1e3, schedule=schedule, source=source)
     t, x0, eps = grid(4000)
     other = torch.full_like(x0, 7.0)
     at = Points(other, other, x0, other)
@@ -59,7 +59,7 @@ def test_the_integral_is_the_divergence(schedule, source):
 
 
 def test_a_short_range_leaves_the_last_level_s_divergence():
-    diffusion = DiffusionScorePenalty(low=1e-3, high=1.5, schedule="exploding")
+    diffusion = DiffusionScoreMatching(low=1e-3, high=1.5, schedule="exploding")
     t, x0, eps = grid(4000)
     of_p, of_q = (
         diffusion.penalty(Diffused(diffusion, v), nn.Identity(), Points(x0, x0, x0, x0), t, eps)
@@ -71,7 +71,7 @@ def test_a_short_range_leaves_the_last_level_s_divergence():
 
 @pytest.mark.parametrize("schedule", ["exploding", "preserving"])
 def test_levels_have_the_stated_noise_to_signal_ratio(schedule):
-    diffusion = DiffusionScorePenalty(low=0.02, high=7.0, schedule=schedule)
+    diffusion = DiffusionScoreMatching(low=0.02, high=7.0, schedule=schedule)
     alpha, sigma = diffusion.levels(torch.tensor([0.0, 0.5, 1.0]))
     torch.testing.assert_close(sigma / alpha, torch.tensor([0.02, (0.02 * 7.0) ** 0.5, 7.0]))
     if schedule == "preserving":
@@ -82,7 +82,7 @@ def test_levels_have_the_stated_noise_to_signal_ratio(schedule):
 
 
 def test_noise_levels_cover_the_range_evenly_and_come_from_the_seed():
-    diffusion, z = DiffusionScorePenalty(low=0.1, high=1.0), torch.zeros(64, 3)
+    diffusion, z = DiffusionScoreMatching(low=0.1, high=1.0), torch.zeros(64, 3)
     t, eps = diffusion.randomness(torch.zeros(64, 2), z, torch.Generator().manual_seed(0))
     again = diffusion.randomness(torch.zeros(64, 2), z, torch.Generator().manual_seed(0))
     assert eps.shape == (64, 2) and torch.equal(t, again[0])
@@ -94,7 +94,7 @@ def test_noise_levels_cover_the_range_evenly_and_come_from_the_seed():
 def test_the_last_level_s_divergence_is_bounded(schedule):
     """q_0 = N(0, s^2): KL(q_T || pi) in closed form, below the bound and near it for long ranges."""
     for high in (1.0, 5.0):
-        diffusion = DiffusionScorePenalty(low=0.1, high=high, schedule=schedule)
+        diffusion = DiffusionScoreMatching(low=0.1, high=high, schedule=schedule)
         s = 1.3
         alpha, sigma = (float(a[0]) for a in diffusion.levels(torch.ones(1, dtype=torch.float64)))
         variance = alpha**2 * s**2 + sigma**2
@@ -106,4 +106,4 @@ def test_the_last_level_s_divergence_is_bounded(schedule):
 
 def test_refuses_unordered_levels():
     with pytest.raises(ValueError, match="score_matching_noise_min < "):
-        DiffusionScorePenalty(low=1.0, high=0.5)
+        DiffusionScoreMatching(low=1.0, high=0.5)

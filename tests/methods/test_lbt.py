@@ -22,7 +22,7 @@ from gibbsian.training.stepper import Stepper
 from tests.methods.play import Stream, check_gradient, gradients, player, reached
 from tests.nets import build_critic, build_generator, build_student
 
-OPTIONS = dict(width=8, depth=1, activation="tanh", code_dim=3, variance=0.5, components=4)
+OPTIONS = dict(width=8, depth=1, activation="tanh", code_dim=3, output_variance=0.5, components=4)
 PLANE = DataSpace((2,), "vector")
 PRIOR = Gaussian((3,))
 

@@ -107,7 +107,7 @@ def test_langevin_samples_of_identity_statistics_have_the_gibbs_law_s_moments() 
     method = model(
         "identity",
         trained=False,
-        upscaling_method="langevin",
+        super_resolution_inference="langevin",
         upscaling_steps=120,
         upscaling_step_size=h,
     )
@@ -260,10 +260,10 @@ def test_samples_of_any_size_given_a_small_picture() -> None:
     assert y.shape == (3, 1, 12, 10) and not y.requires_grad and y.abs().max() <= 1
     assert not torch.equal(y[0], y[1])
     assert torch.equal(y, descent.sample(3, rng(), x))
-    point = model(upscaling_method="point").sample(2, rng(), x)
+    point = model(super_resolution_inference="point").sample(2, rng(), x)
     assert torch.equal(point[0], point[1])
     variational = model(
-        upscaling_method="variational", total_variation_weight=0.1, upscaling_steps=7
+        super_resolution_inference="variational", total_variation_weight=0.1, upscaling_steps=7
     ).sample(2, rng(), x)
     expected = variational_inverse(x[None], 2, 0.1, 7)
     torch.testing.assert_close(variational, expected.expand(2, -1, -1, -1))
@@ -283,7 +283,7 @@ def test_capabilities() -> None:
     ("wrong", "words"),
     [
         ({"upscaling_factor": 3}, "8x8 cannot be reduced by 3"),
-        ({"upscaling_method": "variational"}, "needs a total_variation_weight above 0"),
+        ({"super_resolution_inference": "variational"}, "needs a total_variation_weight above 0"),
         ({"upscaling_steps": 0}, "upscaling_steps must be a whole number"),
         ({"upscaling_step_size": 0.0}, "upscaling_step_size must be finite and positive"),
         ({"margin": 0.0}, "margin must be finite and positive"),

@@ -15,7 +15,7 @@ from tests.nets import build_critic, build_energy, build_student
 
 LINE, PLANE = DataSpace((1,), "vector"), DataSpace((2,), "vector")
 IMAGES = DataSpace((1, 4, 4), "image", (-1.0, 1.0))
-OPTIONS = dict(width=8, depth=1, code_dim=1, variance=0.3, components=5, kernels=3)
+OPTIONS = dict(width=8, depth=1, code_dim=1, output_variance=0.3, components=5, kernels=3)
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def likelihood(student: VAEStudent, x: Tensor, z: Tensor) -> Tensor:
     ("space", "kind"), [(PLANE, "gaussian"), (IMAGES, "gaussian"), (IMAGES, "bernoulli")]
 )
 def test_vae_is_likelihood_minus_divergence(space: DataSpace, kind: str) -> None:
-    options = dict(width=8, depth=1, code_dim=3, variance=0.3, likelihood=kind)
+    options = dict(width=8, depth=1, code_dim=3, output_variance=0.3, likelihood=kind)
     student = build_student("vae", space, options).double()
     x, noise = torch.tanh(points(6, *space.shape)), points(6, 3, seed=1)
     mean, log_variance = student.encoder(x).chunk(2, 1)
@@ -111,7 +111,7 @@ def test_unfit_students_are_refused() -> None:
         build_student("vae", PLANE, bernoulli)
     with pytest.raises(ValueError, match="did you mean"):
         build_student("mixtur", PLANE, OPTIONS)
-    for wrong in ({"variance": 0.0}, {"code_dim": 0}, {"components": 0}):
+    for wrong in ({"output_variance": 0.0}, {"code_dim": 0}, {"components": 0}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             build_student("mixture" if "components" in wrong else "vae", PLANE, wrong)
 

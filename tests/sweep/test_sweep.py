@@ -216,7 +216,7 @@ def test_figures_of_pictures() -> None:
     ("entries", "more", "words"),
     [
         ({"margin": {"low": 1, "high": 2}}, (), "a grid needs lists; margin is a range"),
-        ({}, ("--search-strategy", "random"), "give --num-trials"),
+        ({}, ("--hyperparameter-search", "random"), "give --num-trials"),
         ({}, ("--data", "moons"), "no known modes to cover"),
         ({}, ("--target-metric", "i-prime"), "gibbsian classifier"),
         ({}, ("--target-metric", "kl"), "kl needs log Z, which is not defined"),

@@ -43,7 +43,7 @@ class SuperResolution(TrainingMethod):
 
     Args:
         upscaling_factor: how much larger y is than x in each direction.
-        upscaling_method: what a sample is: the end of a descent from the point estimate or of a
+        super_resolution_inference: what a sample is: the end of a descent from the point estimate or of a
             Langevin chain started there, the point estimate itself, or the variational baseline
             argmin 1/2 |U(y) - x|^2 + total_variation_weight |grad y|_1, which needs no training.
         upscaling_steps: of the descent, the chain or the variational baseline.
@@ -85,7 +85,7 @@ class SuperResolution(TrainingMethod):
         measure: Measure | Undefined,
         *,
         upscaling_factor: Factor = 2,
-        upscaling_method: Inference = "descent",
+        super_resolution_inference: Inference = "descent",
         upscaling_steps: int = 50,
         upscaling_step_size: float = 1e-5,
         upscaling_start_noise: float = 0.02,
@@ -125,7 +125,7 @@ class SuperResolution(TrainingMethod):
         self.negative_steps = negative_steps
         self.margin = margin
         self.l2_to_initial_statistics = l2_to_initial_statistics
-        self.adjust(upscaling_method, upscaling_steps)
+        self.adjust(super_resolution_inference, upscaling_steps)
         with torch.no_grad():
             maps = call_frozen(sufficient_statistics, torch.zeros(1, *shape)).shape[1]
         self.register_buffer("squares", torch.ones(maps, 1, 1))
@@ -134,16 +134,20 @@ class SuperResolution(TrainingMethod):
             self.register_buffer(f"start_{number}", theta.detach().clone())
 
     def adjust(
-        self, upscaling_method: Inference | None = None, upscaling_steps: int | None = None
+        self,
+        super_resolution_inference: Inference | None = None,
+        upscaling_steps: int | None = None,
     ) -> None:
         """Infer in another way from now on, or for another number of steps; None leaves it as it is."""
-        if upscaling_method is not None:
-            check_choice("upscaling_method", upscaling_method, get_args(Inference))
-            if upscaling_method == "variational" and self.total_variation_weight == 0:
+        if super_resolution_inference is not None:
+            check_choice(
+                "super_resolution_inference", super_resolution_inference, get_args(Inference)
+            )
+            if super_resolution_inference == "variational" and self.total_variation_weight == 0:
                 raise ValueError(
                     "the variational inference needs a total_variation_weight above 0, such as 0.01"
                 )
-            self.upscaling_method: Inference = upscaling_method
+            self.super_resolution_inference: Inference = super_resolution_inference
         if upscaling_steps is not None:
             check_at_least("upscaling_steps", upscaling_steps, 1)
             self.upscaling_steps = upscaling_steps
@@ -276,15 +280,15 @@ class SuperResolution(TrainingMethod):
     @torch.no_grad()
     def complete(self, x: Tensor, rng: Generator) -> Tensor:
         """One y for each row of ``x [B, C, h, w]``, of any size, ``[B, C, f h, f w]``."""
-        if self.upscaling_method == "variational":
+        if self.super_resolution_inference == "variational":
             return variational_inverse(
                 x, self.upscaling_factor, self.total_variation_weight, self.upscaling_steps, BOX
             )
-        if self.upscaling_method == "point":
+        if self.super_resolution_inference == "point":
             return call_frozen(self.upsampler, x).clamp(*BOX)
         energy = self.energy_given(x)
         return self.inferred(
-            energy, self.start(x, rng), self.upscaling_method, self.upscaling_steps, rng
+            energy, self.start(x, rng), self.super_resolution_inference, self.upscaling_steps, rng
         )
 
     @torch.no_grad()
