@@ -5,6 +5,7 @@ Nothing that is computed depends on it: a run goes on without it, or with what i
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,10 +24,13 @@ def forget_after(path: Path, index: int, run: str) -> None:
     """Drop the lines of rounds after ``index``, which will be played again, and what is no line.
 
     A last line without its end was being written when the process died. A damaged line elsewhere,
-    or one of another run, is warned of.
+    or one of another run, is warned of. ValueError where something else than a file has its name: writing
+    to a pipe would wait for a reader.
     """
-    if not path.is_file():
+    if not os.path.lexists(path):
         return
+    if not path.is_file():
+        raise ValueError(f"{path} is no file; take it away: the run goes on without it")
     content = path.read_bytes()
     kept, damaged = [], []
     for number, text in enumerate(content.splitlines(keepends=True), 1):

@@ -83,6 +83,20 @@ def test_resume_falls_back_to_the_checkpoint_before_and_says_so(damage, run, tra
     assert all(same(run / file, trained / file) for file in (NEW, "model/model.safetensors"))
 
 
+@pytest.mark.parametrize("kind", ["folder", "link", *(["pipe"] if hasattr(os, "mkfifo") else [])])
+def test_metrics_that_are_no_file_do_not_hold_a_resume_up(kind, run, refused):
+    """To open a pipe for writing waits for a reader."""
+    path = run / "metrics.jsonl"
+    path.unlink()
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "link":
+        path.symlink_to("nowhere")
+    else:
+        os.mkfifo(path)
+    assert "metrics.jsonl is no file; take it away" in refused(*COMMANDS["resume"])
+
+
 def test_no_whole_checkpoint(run, refused):
     cut(run / NEW)
     flip(run / OLD)
