@@ -94,7 +94,7 @@ def test_metrics_that_are_no_file_do_not_hold_a_resume_up(kind, run, refused):
         path.symlink_to("nowhere")
     else:
         os.mkfifo(path)
-    assert "metrics.jsonl is no file; take it away" in refused(*COMMANDS["resume"])
+    assert "metrics.jsonl is no file; take it away" in refused("train", "--resume", "run")
 
 
 def test_no_whole_checkpoint(run, refused):
