@@ -21,10 +21,11 @@ from gibbsian.methods.nce import logistic_loss
 from gibbsian.samplers import importance_ess
 from gibbsian.samplers.importance import resample
 
-DRAWS = 32_768
-"""Draws of q that log Z of every scale is estimated from at a look at the validation rows."""
+NOISE, DRAWS = 65_536, 32_768
+"""Draws of q that T is told from data by, and others that log Z of every scale is estimated from at a look
+at the validation rows. They are made once: a step of T on fresh ones would cost several times as much."""
 DRAWS_SEED = 7_919
-"""Of these draws: the same at every look, no part of training, and none that evaluation uses."""
+"""Of these draws; those that evaluation uses come from another."""
 MOST_ERROR, LEAST_SHARE = 0.02, 0.01
 """A scale is admitted if the standard error of its log Z, in nats, is at most the first and the effective
 share of the draws at least the second."""
@@ -48,6 +49,7 @@ class TiltedFlow(TrainingMethod):
         tilt_objective: nce, or kale, whose ascent is noisier.
         tilt_bound: c, nats; the tilt changes no log-density by more, log Z apart.
         noise_ratio: draws of the flow per row of data in stage two.
+        energy_steps: steps of T, each on a fresh batch, per round of stage two.
         flow_patience: looks at the validation rows without a gain after which the flow stops.
         max_flow_share: share of the rounds after which it stops in any case.
     """
@@ -68,12 +70,14 @@ class TiltedFlow(TrainingMethod):
         tilt_objective: Literal["nce", "kale"] = "nce",
         tilt_bound: float = 6.0,
         noise_ratio: int = 4,
+        energy_steps: int = 5,
         flow_patience: int = 10,
         max_flow_share: float = 0.6,
     ):
         check_choice("tilt_objective", tilt_objective, ("nce", "kale"))
         check_positive("tilt_bound", tilt_bound)
         check_at_least("noise_ratio", noise_ratio, 1)
+        check_at_least("energy_steps", energy_steps, 1)
         check_at_least("flow_patience", flow_patience, 1)
         if not 0 < max_flow_share <= 1:
             raise ValueError(f"max_flow_share must lie in (0, 1], not {max_flow_share}")
@@ -85,7 +89,7 @@ class TiltedFlow(TrainingMethod):
         self.A = nn.Parameter(torch.zeros(()))
         self.base = Gaussian((math.prod(measure.shape),))
         self.tilt_objective, self.tilt_bound = tilt_objective, tilt_bound
-        self.noise_ratio = noise_ratio
+        self.noise_ratio, self.energy_steps = noise_ratio, energy_steps
         self.flow_patience, self.max_flow_share = flow_patience, max_flow_share
         self.register_buffer("scale", torch.zeros(()))
         self.register_buffer("tilting", torch.zeros((), dtype=torch.bool))
@@ -98,16 +102,18 @@ class TiltedFlow(TrainingMethod):
         self.draws: Tensor
 
     def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[PlayerUpdate]:
-        """One step on one batch: of the flow in stage one, of T and A against draws of it in stage two."""
-        x = next(data).x
+        """One step of the flow in stage one; in stage two steps of T and A against draws of it."""
         if not self.tilting:
-            yield PlayerUpdate("flow", self.flow_loss, (x,))
+            yield PlayerUpdate("flow", self.flow_loss, (next(data).x,))
             return
         if len(self.draws) == 0:
-            seeded = Generator(x.device).manual_seed(DRAWS_SEED)
-            self.draws = self.draw_flow(DRAWS, seeded)
-        x_flow = self.draw_flow(self.noise_ratio * len(x), rng)
-        yield PlayerUpdate("energy", self.tilt_loss, (x, x_flow))
+            seeded = Generator(rng.device).manual_seed(DRAWS_SEED)
+            self.draws = self.draw_flow(NOISE + DRAWS, seeded)
+        for _ in range(self.energy_steps):
+            x = next(data).x
+            size = (self.noise_ratio * len(x),)
+            chosen = torch.randint(NOISE, size, generator=rng, device=rng.device)
+            yield PlayerUpdate("energy", self.tilt_loss, (x, self.draws[chosen]))
 
     def flow_loss(self, x: Tensor) -> Loss:
         """-mean log q(x) of ``x [B, *event]``, nats per row; ValueError for rows outside the flow's box."""
@@ -170,7 +176,7 @@ class TiltedFlow(TrainingMethod):
         log_q = float(self.flow_log_prob(x).double().mean())
         if not self.tilting:
             return log_q
-        gain, scale = best_scale(self.tilt(x), self.tilt(self.draws))
+        gain, scale = best_scale(self.tilt(x), self.tilt(self.draws[NOISE:]))
         self.scale.fill_(scale)
         return log_q + gain
 
