@@ -28,7 +28,7 @@ def log_partition_from_exact_draws(
     """
     sizes = [AT_ONCE] * (DRAWS[effort] // AT_ONCE)
     weights = torch.cat([log_weights(size, rng) for size in sizes]).double().cpu()
-    first = float(weights[0])
+    first = float(weights[0]) + 0.0  # -0 is 0
     if bool((weights == first).all()):
         exact = Estimate(first, 0.0, "both", "exact", "all draws of the flow have equal weights")
         return Interval(exact, exact)
