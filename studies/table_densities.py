@@ -44,7 +44,7 @@ from gibbsian.config import recipes
 from gibbsian.config.config import Config, replace
 from gibbsian.core import Interval
 from gibbsian.data import BatchStream, Dataset
-from gibbsian.methods import TiltedFlow
+from gibbsian.methods import NormalisingFlow, TiltedFlow
 from gibbsian.models.log_density import log_z, mean_log_likelihood
 from gibbsian.models.model import CHUNK, Model
 from gibbsian.models.train import train, untrained
@@ -180,6 +180,7 @@ def flows(name: str, seed: int, seconds: float) -> Result:
     data = table(name, seed)
     found, log_p, error = tilted(data, "nce", seed, seconds)
     model, spent = trained("flow", data, seed, seconds)
+    assert isinstance(model.method, NormalisingFlow)
     log_q = in_parts(model.method.log_prob, encoded(data, "test")) + data.transform.log_jacobian
     longer = {"rounds": model.config.training.rounds, "seconds": round(spent, 1)}
     rows = {"train": len(data.train), "test": len(log_q), "columns": data.train.shape[1]}

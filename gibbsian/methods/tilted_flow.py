@@ -182,8 +182,9 @@ class TiltedFlow(TrainingMethod):
 
     def stage_ends(self, gained: bool, share: float) -> bool:
         """Whether the flow stops after a look that ``gained`` or not, at this ``share`` of the rounds."""
-        self.looks_without_gain.copy_(0 if gained else self.looks_without_gain + 1)
-        waited = int(self.looks_without_gain) >= self.flow_patience
+        looks = 0 if gained else int(self.looks_without_gain) + 1
+        self.looks_without_gain.fill_(looks)
+        waited = looks >= self.flow_patience
         return not self.tilting and (waited or share >= self.max_flow_share)
 
     def next_stage(self) -> None:

@@ -7,6 +7,7 @@ import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,13 +15,19 @@ from torch import Tensor, nn
 
 import gibbsian
 from gibbsian.cli import main
-from gibbsian.core import Batch
+from gibbsian.core import Batch, Interval
 from gibbsian.core.measures import Counting, RealSpace
 from gibbsian.core.tensor_files import read_tensors
 from gibbsian.data import load_dataset
 from gibbsian.evaluation.log_z.exact_draws import log_partition_from_exact_draws
 from gibbsian.methods import NormalisingFlow, TiltedFlow
-from gibbsian.methods.tilted_flow import DRAWS, LEAST_SHARE, MOST_ERROR, NOISE, best_scale
+from gibbsian.methods.tilted_flow import (
+    DRAWS,
+    DRAWS_SEED,
+    LEAST_SHARE,
+    MOST_ERROR,
+    best_scale,
+)
 from gibbsian.models.model import Model
 from tests.methods.play import descend
 
@@ -133,6 +140,7 @@ def test_training_finds_the_ratio_and_log_z(objective: str) -> None:
             method, method.round(index, data, generator), 0.5 * (1 - index / 2_000) + 0.01
         )
         assert [move.player for move in moves] == ["energy"]
+    assert isinstance(method.potential, Linear)
     assert method.potential.w.item() == pytest.approx(0.5, abs=0.04)
     assert method.A.item() == pytest.approx(0.125, abs=0.04)
     assert quadrature(method)[0] == pytest.approx(method.A.item(), abs=0.04)
@@ -186,16 +194,18 @@ def test_stages() -> None:
     assert not method.stage_ends(False, 0.9)
 
 
-def run_of(out: Path | None, data: object = "ring8", **options: object) -> Model:
+def run_of(out: Path | None, **options: Any) -> Model:
     """A short run, its flow stopped after 3 of 8 rounds."""
     training = TRAINING | {"rounds": 8, "validate_every": 1, "save_every": 1}
-    more = {"source": {"max_rows": 400}} if data == "ring8" else {}
+    small: dict[str, Any] = {"flow": {"width": 8}, "energy": {"width": 16}, "max_flow_share": 0.3}
+    options = small | options
     return gibbsian.train(
         "tilted-flow",
-        data,
+        "ring8",
         out=out,
-        training=training | options.pop("training", {}),  # type: ignore[operator]
-        **{"max_flow_share": 0.3, "flow": {"width": 8}, "energy": {"width": 16}} | more | options,
+        source={"max_rows": 400},
+        training=training | options.pop("training", {}),
+        **options,
     )
 
 
@@ -227,6 +237,7 @@ def test_a_tilt_repairs_a_flow_that_was_stopped_early(tmp_path: Path) -> None:
     method = model.method
     assert isinstance(method, TiltedFlow) and float(method.scale) > 0
     z = model.log_z()
+    assert isinstance(z, Interval)
     axis = torch.linspace(-5, 5, 501)
     with torch.no_grad():
         mass = torch.exp(-method.energy(torch.cartesian_prod(axis, axis))).double().sum()
@@ -287,24 +298,26 @@ def test_the_tilt_starts_from_the_flow_that_validation_liked_best(
     rate = {"lr": 0.3, "lr_schedule": "constant"}
     model = run_of(None, training={"rounds": 12, "ema": 0.0}, flow_patience=2, flow_optimizer=rate)
     assert len(ended) == 1
-    final = model.method.flow.state_dict()  # type: ignore[union-attr]
+    assert isinstance(model.method, TiltedFlow)
+    final = model.method.flow.state_dict()
     assert all(torch.equal(value, final[name]) for name, value in ended[0].items())
 
 
-def test_what_evaluation_draws_training_has_not_seen() -> None:
-    """Seed 0 in both: the first latent points of log Z are not those of the bank or of training."""
+def test_what_evaluation_draws_training_has_not_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seed 0 in both: the generator of log Z is neither that of training nor that of the bank."""
     model = run_of(None)
-    seen: list[Tensor] = []
-    original = model.method.z_log_weights  # type: ignore[union-attr]
+    method, seen = model.method, []
+    assert isinstance(method, TiltedFlow)
+    original = method.z_log_weights
 
     def watched(n: int, generator: torch.Generator) -> Tensor:
         seen.append(generator.get_state().clone())
         return original(n, generator)
 
-    model.method.z_log_weights = watched  # type: ignore[union-attr, method-assign]
+    monkeypatch.setattr(method, "z_log_weights", watched)
     model.log_z(seed=0, effort="quick")
-    assert not torch.equal(seen[0], rng(0).get_state())
-    assert len(seen) == 1 and NOISE > DRAWS
+    assert len(seen) == 1
+    assert not any(torch.equal(seen[0], rng(seed).get_state()) for seed in (0, DRAWS_SEED))
 
 
 def test_wrong_input_is_one_sentence(
