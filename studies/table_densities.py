@@ -80,7 +80,7 @@ def table(name: str, seed: int) -> Dataset:
         return datasets.load_dataset(name, seed=seed)
     path = Path(os.environ["GIBBSIAN_DATA"]) / "tables" / f"{name}.csv"
     dropped = CONSTANT.get(name, [])
-    return datasets.load_dataset(str(path), seed=seed, class_column="class", drop=dropped)
+    return datasets.load_dataset(str(path), seed=seed, class_column="class", drop_columns=dropped)
 
 
 def encoded(data: Dataset, part: str) -> Tensor:
