@@ -233,7 +233,7 @@ def test_a_tilt_repairs_a_flow_that_was_stopped_early(tmp_path: Path) -> None:
     run_of(
         out, training=training, max_flow_share=0.15, energy={"width": 64, "fourier_features": 32}
     )
-    model, data = gibbsian.load(out), load_dataset("ring8", max_rows=400)
+    model, data = gibbsian.load_model(out), load_dataset("ring8", max_rows=400)
     method = model.method
     assert isinstance(method, TiltedFlow) and float(method.scale) > 0
     z = model.log_z()
