@@ -100,10 +100,18 @@ class TiltedFlow(TrainingMethod):
         self.tilting: Tensor
         self.looks_without_gain: Tensor
         self.draws: Tensor
+        self.stage_two: bool | None = None  # `tilting` on the host; None: not asked yet
+        self.register_load_state_dict_post_hook(forget_stage)
+
+    def in_stage_two(self) -> bool:
+        """Whether the flow is frozen; the device is asked once a stage, not once a round."""
+        if self.stage_two is None:
+            self.stage_two = bool(self.tilting)
+        return self.stage_two
 
     def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[PlayerUpdate]:
         """One step of the flow in stage one; in stage two steps of T and A against draws of it."""
-        if not self.tilting:
+        if not self.in_stage_two():
             yield PlayerUpdate("flow", self.flow_loss, (next(data).x,))
             return
         if len(self.draws) == 0:
@@ -174,7 +182,7 @@ class TiltedFlow(TrainingMethod):
         gain that may be chance is none.
         """
         log_q = float(self.flow_log_prob(x).double().mean())
-        if not self.tilting:
+        if not self.in_stage_two():
             return log_q
         gain, scale = best_scale(self.tilt(x), self.tilt(self.draws[NOISE:]))
         self.scale.fill_(scale)
@@ -185,11 +193,18 @@ class TiltedFlow(TrainingMethod):
         looks = 0 if gained else int(self.looks_without_gain) + 1
         self.looks_without_gain.fill_(looks)
         waited = looks >= self.flow_patience
-        return not self.tilting and (waited or share >= self.max_flow_share)
+        return not self.in_stage_two() and (waited or share >= self.max_flow_share)
 
     def next_stage(self) -> None:
         """Freeze the flow as it is; from now on T is trained."""
         self.tilting.fill_(True)
+        self.stage_two = None
+
+
+def forget_stage(method: nn.Module, keys: object) -> None:
+    """Weights were loaded: the stage is theirs, and draws of another flow are none of this one."""
+    assert isinstance(method, TiltedFlow)
+    method.stage_two, method.draws = None, method.draws[:0]
 
 
 def best_scale(T_data: Tensor, T_flow: Tensor) -> tuple[float, float]:
