@@ -4,8 +4,8 @@ Fixed before the final run; what could be tuned was tuned on white wine and pima
 
 - Ten sets of numbers: penbased, phoneme, segment (its constant column dropped), vehicle, texture, letter,
   spambase (`tables/NAME.csv` under $GIBBSIAN_DATA, without their classes), protein, parkinsons,
-  breast-cancer. Integers and other lattices are dequantised, with the same noise for every
-  row of the table; a tenth of the rows each for validation and test, split by the seed. Three seeds.
+  breast-cancer. Integers and other lattices are dequantised, with the same noise for all but
+  vae and cd; a tenth of the rows each for validation and test, split by the seed. Three seeds.
 - 60 CPU-seconds a run on one thread, defaults of the command line throughout. The numbers of rounds are found
   by timing rounds, draws and looks beforehand; the seconds that runs took stand in the results.
 - *Tilted*: `tilted-flow`, by nce and by kale. Its *own flow*: stage one of the same run, stopped on
@@ -287,7 +287,7 @@ def shown(entries: Sequence[Mapping[str, float]], signed: bool = False) -> str:
     if not entries:
         return "-"
     mean, stderr = pooled(entries)
-    return f"{mean:+.2f} ± {stderr:.2f}" if signed else f"{mean:.2f} ± {stderr:.2f}"
+    return f"{mean:+.3f} ± {stderr:.3f}" if signed else f"{mean:.2f} ± {stderr:.2f}"
 
 
 def sides(entries: Sequence[Result]) -> str:
@@ -310,7 +310,7 @@ def of(results: Mapping[str, Result], name: str, kind: str) -> list[Result]:
 
 
 def verdict(results: Mapping[str, Result], kind: str = "flows") -> dict[str, bool | int]:
-    """The conditions on tilted less own flow."""
+    """Counts of sets, and the conditions on tilted less own flow once every set is measured."""
     gains = {
         name: pooled([entry["tilted - own"] for entry in found])
         for name in FINAL
@@ -318,13 +318,16 @@ def verdict(results: Mapping[str, Result], kind: str = "flows") -> dict[str, boo
     }
     kept = [mean >= WORST or mean >= -SURE * error for mean, error in gains.values()]
     better = [mean > SURE * error and mean > 0 for mean, error in gains.values()]
-    return {
-        "sets": len(gains),
+    verdicts: dict[str, bool | int] = {
+        f"sets measured, of {len(FINAL)}": len(gains),
         "sets on which the tilt costs nothing": sum(kept),
         "sets on which it gains by two standard errors": sum(better),
-        "it costs nothing anywhere": all(kept),
-        "it gains on half of the sets or more": 2 * sum(better) >= len(gains),
     }
+    if len(gains) < len(FINAL):
+        return verdicts
+    verdicts["it costs nothing anywhere"] = all(kept)
+    verdicts["it gains on half of the sets or more"] = 2 * sum(better) >= len(gains)
+    return verdicts
 
 
 def _lines(results: Mapping[str, Result]) -> list[str]:
@@ -398,8 +401,8 @@ def render(results: Mapping[str, Result]) -> str:
     if missing:
         lines += [
             "",
-            f"{len(missing)} of {len(cells(False))} cells are not run yet; "
-            "`make study NAME=table-densities` runs them.",
+            f"**Not finished**: {len(missing)} of {len(cells(False))} cells are not run yet, and the "
+            "conditions are judged when every set is measured; `make study NAME=table-densities` goes on.",
         ]
     return "\n".join(lines)
 
