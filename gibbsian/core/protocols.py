@@ -86,6 +86,32 @@ class HasClasses(Protocol):
 
 
 @runtime_checkable
+class HasZWeights(Protocol):
+    """Capability: ``z_log_weights(n, rng)``, logs of n independent unbiased estimates of Z, ``[n]``.
+
+    By draws of a distribution that is known exactly; all are equal to 1 where the energy is -log of it.
+    """
+
+    def z_log_weights(self, n: int, rng: Generator) -> Tensor: ...
+
+
+@runtime_checkable
+class HasStages(Protocol):
+    """Capability: training in stages, between which the validation rows decide.
+
+    ``validate(x)``: mean log-density of the rows ``x [N, *event]`` in nats, at the choices that it makes on
+    them and keeps in buffers. ``stage_ends(gained, share)`` is asked after each such look, at a ``share`` of
+    the rounds; where it does, the weights with the best look are put back and ``next_stage()`` follows.
+    """
+
+    def validate(self, x: Tensor) -> float: ...
+
+    def stage_ends(self, gained: bool, share: float) -> bool: ...
+
+    def next_stage(self) -> None: ...
+
+
+@runtime_checkable
 class HasLearnedLogZ(Protocol):
     """Capability: ``learned_log_z()``, 0-d, an estimate of log Z in nats that training made."""
 

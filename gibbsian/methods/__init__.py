@@ -20,6 +20,7 @@ from gibbsian.methods.lbt import LearningByTeaching
 from gibbsian.methods.nce import NoiseContrastiveEstimation
 from gibbsian.methods.score_matching import ScoreMatching
 from gibbsian.methods.super_resolution import SuperResolution
+from gibbsian.methods.tilted_flow import TiltedFlow
 from gibbsian.methods.transition_vgan import TransitionVGAN
 from gibbsian.methods.vae import VAE
 from gibbsian.methods.vgan import VGAN
@@ -34,6 +35,7 @@ TRAINING_METHODS: Mapping[str, type[TrainingMethod]] = {
     "ebgan": EBGAN,
     "transition-vgan": TransitionVGAN,
     "flow": NormalisingFlow,
+    "tilted-flow": TiltedFlow,
     "vae": VAE,
     "bihm": BiHM,
     "score-matching": ScoreMatching,
@@ -57,5 +59,6 @@ __all__ = [
     "SamplerOptions",
     "ScoreMatching",
     "SuperResolution",
+    "TiltedFlow",
     "TransitionVGAN",
 ]

@@ -20,6 +20,7 @@ from gibbsian.core.protocols import (
     HasLogProb,
     HasLogWeights,
     HasOverlap,
+    HasZWeights,
 )
 from gibbsian.evaluation import (
     bihm_log_likelihood,
@@ -32,6 +33,7 @@ from gibbsian.evaluation.log_z.boltzmann import machine_log_partition
 from gibbsian.evaluation.log_z.directed import mean_weights
 from gibbsian.evaluation.log_z.effort import Amount
 from gibbsian.evaluation.log_z.enumeration import MOST_UNITS
+from gibbsian.evaluation.log_z.exact_draws import log_partition_from_exact_draws
 from gibbsian.evaluation.log_z.helmholtz_machines import overlap
 from gibbsian.models.model import CHUNK, Model, with_doubles
 from gibbsian.samplers import RBM
@@ -65,6 +67,10 @@ def log_z(
         return overlap(method.overlap_terms, model.rng(seed))
     if isinstance(method, HasLogProb) and isinstance(method, HasEnergy):
         return Interval(NORMALISED, NORMALISED)
+    if isinstance(method, HasZWeights):
+        # A seed from a seed: training, whose generator may have the same one, saw none of these draws.
+        fresh = int(torch.randint(2**31, (), generator=torch.Generator().manual_seed(seed)))
+        return log_partition_from_exact_draws(method.z_log_weights, model.rng(fresh), effort)
     if method.directed:
         return NotDefined("the model is normalised by construction")
     if not isinstance(method, HasEnergy):
@@ -93,7 +99,11 @@ def log_z(
 def estimated_energy(model: Model) -> Energy | None:
     """The energy whose log Z `log_z` estimates from points: a continuous one beyond three dimensions."""
     method = model.method
-    if method.directed or isinstance(method, HasOverlap) or not isinstance(method, HasEnergy):
+    if (
+        method.directed
+        or isinstance(method, HasOverlap | HasZWeights)
+        or not isinstance(method, HasEnergy)
+    ):
         return None
     continuous = not isinstance(method.measure, Counting | Undefined)
     return method.energy if continuous and math.prod(method.measure.shape) > 3 else None

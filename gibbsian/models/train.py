@@ -25,7 +25,7 @@ from gibbsian.config.run_folder import (
 from gibbsian.config.run_lock import writing
 from gibbsian.core import TrainingMethod
 from gibbsian.core.module_errors import ERRORS_OF_MODULES
-from gibbsian.core.protocols import HasEnergy
+from gibbsian.core.protocols import HasEnergy, HasStages
 from gibbsian.core.randomness import kept_global
 from gibbsian.data import BatchStream, Dataset
 from gibbsian.models.build import assemble, resolve
@@ -288,7 +288,12 @@ def _play(
     metrics = run.metrics if run is not None else None
     validate = None
     if config.training.validate_every and len(dataset.valid):
-        validate = Validation(progress.method, dataset)
+        validate = Validation(progress.method, dataset, config.training.rounds)
+    elif isinstance(progress.method, HasStages):
+        raise ValueError(
+            f"{config.method} chooses on validation rows when its stages end; give it data with some, "
+            "and a --validate-every above 0"
+        )
     if progress.index >= config.training.rounds and processes.rank() == 0:
         on_save(
             progress

@@ -28,7 +28,7 @@ SMALL = {"rounds": 3, "batch": 32, "log_every": 1, "save_every": 1, "seed": 5, "
 BITS = "digits-4-binary"
 DATA = {"bihm": BITS, "super-resolution": "digits"}
 """What a method is tried on where that is not ring8."""
-STAGED = {"super-resolution"}
+STAGED = {"super-resolution", "tilted-flow"}
 """Methods whose players do not all move in every round."""
 CAPABILITIES = {
     "energy": HasEnergy,
@@ -47,6 +47,7 @@ TABLE = {
     "cd": {"energy"},
     "bidirectional": {"energy"},
     "flow": {"energy", "log_prob"},
+    "tilted-flow": {"energy"},
     "lbt": set(),
     "gebm": {"energy", "latent target"},
     "ebgan": {"energy"},
@@ -72,6 +73,9 @@ def small(name, **training):
         changes |= {"latent_samples": 3, "gibbs_sweeps": 2}
     if name == "super-resolution":
         changes |= {"fine_tune_statistics_from_round": 1, "upscaling_steps": 2, "negative_steps": 2}
+    if name == "tilted-flow":
+        training = {"validate_every": 1} | training
+        changes |= {"max_flow_share": 0.3}
     if name == "gebm":
         changes |= {"energy_burst_steps": 3, "energy_steps": 2, "log_z_init_batches": 2}
     config = replace(config, source={"max_rows": 500}, training=SMALL | training, **changes)

@@ -201,6 +201,16 @@ def flow(plane: bool) -> dict[str, Any]:
     }
 
 
+def tilted_flow(plane: bool) -> dict[str, Any]:
+    """A flow as above, stopped on validation, and a tilt of it for the rest of the rounds."""
+    settings = flow(plane)
+    return settings | {
+        "training": settings["training"] | {"rounds": 5_000},
+        "energy_optimizer": {"lr": 1e-3},
+        "energy": {"width": 128, "depth": 2},
+    }
+
+
 def bihm(plane: bool) -> dict[str, Any]:
     """BiHM (Bornschein et al. 2016): Adam at 1e-3 and batches of 100, as in the authors' code.
 
@@ -253,6 +263,7 @@ DEFAULTS: Mapping[str, Callable[[bool], dict[str, Any]]] = {
     "ebgan": ebgan,
     "transition-vgan": transition_vgan,
     "flow": flow,
+    "tilted-flow": tilted_flow,
     "vae": vae,
     "bihm": bihm,
     "score-matching": score_matching,
