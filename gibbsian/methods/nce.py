@@ -16,7 +16,7 @@ from gibbsian.core.roles import ENERGY, Role
 from gibbsian.methods._conditional import check_classifier, draw, known_classes, with_classes
 from gibbsian.methods._langevin import LangevinSampler, SamplerOptions
 from gibbsian.methods.checks import check_at_least, check_positive
-from gibbsian.methods.noise_law import FittedGaussian
+from gibbsian.methods.noise_law import FittedGaussian, NoiseDistribution
 
 
 def logistic_loss(G_data: Tensor, G_noise: Tensor, nu: float) -> Tensor:
@@ -66,7 +66,7 @@ class NoiseContrastiveEstimation(TrainingMethod):
         self.energy = energy
         self.A = nn.Parameter(torch.zeros(()))
         self.sampler = LangevinSampler(measure, sampler)
-        self.noise = FittedGaussian(measure, nce_noise_std_scale)
+        self.noise: NoiseDistribution = FittedGaussian(measure, nce_noise_std_scale)
         self.noise_ratio = noise_ratio
         self.class_loss_weight, self.by_class = class_loss_weight, class_loss_weight > 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 import torch
 from torch import Generator, Tensor, nn
@@ -14,6 +15,22 @@ EDGE = 1e-6
 """Probabilities this near 0 or 1 are moved in, so that no draw is infinite."""
 RIDGE = 1e-3
 """Of the mean variance, added to each."""
+
+
+class NoiseDistribution(Protocol):
+    """What data are told from: draws, their log-density, and rows of data to be fitted to.
+
+    A module, so that what it has fitted is saved with the method.
+    """
+
+    def see(self, x: Tensor, index: int) -> None:
+        """Take note of the batch ``x [B, *event]`` of round ``index``, before any draw in it."""
+
+    def sample(self, n: int, rng: Generator) -> Tensor:
+        """``[n, *event]`` independent draws."""
+
+    def log_density(self, x: Tensor) -> Tensor:
+        """``[B, *event] -> [B]``, nats, relative to the measure of the data."""
 
 
 class FittedGaussian(nn.Module):
