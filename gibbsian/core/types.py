@@ -30,12 +30,15 @@ class DataSpace:
     """What one observation looks like in the units the networks see.
 
     ``shape``: event shape, ``(d,)`` for vectors and ``(C, H, W)`` for images.
-    ``kind``: decides which networks fit. ``box``: the interval all coordinates lie in, if there is one.
+    ``kind``: decides which networks fit. ``box``: the interval all coordinates lie in, if there is one;
+    of mixed rows, all numbers. ``categories``: of mixed rows, how many values each category has; a row
+    is its numbers, then a one-hot block for each category.
     """
 
     shape: tuple[int, ...]
-    kind: Literal["vector", "image", "binary"]
+    kind: Literal["vector", "image", "binary", "mixed"]
     box: tuple[float, float] | None = None
+    categories: tuple[int, ...] = ()
 
 
 class Batch(NamedTuple):

@@ -162,9 +162,9 @@ class Model:
 
     def check_shape(self, x: Tensor) -> None:
         """ValueError naming both shapes unless ``x`` holds rows of the model's shape."""
-        if x.shape[1:] != self.space.shape:
+        if x.shape[1:] != self.transform.shape:
             raise ValueError(
-                f"this model was trained on observations of shape {list(self.space.shape)}; these "
+                f"this model was trained on observations of shape {list(self.transform.shape)}; these "
                 f"have shape {list(x.shape[1:])}"
             )
 
@@ -272,7 +272,7 @@ class Model:
         for name in ("held_out", "moments"):
             if getattr(self, name) is not None:
                 tensors[name] = getattr(self, name)
-        space = {"shape": self.space.shape, "kind": self.space.kind, "box": self.space.box}
+        space = asdict(self.space)
         entries = {
             "format": FORMAT,
             "version": __version__,
