@@ -11,12 +11,14 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import softplus
 
 from gibbsian.core import Batch, Loss, PlayerUpdate, TrainingMethod, check_energy
-from gibbsian.core.measures import Box, Gaussian, Measure, Undefined
+from gibbsian.core.measures import Box, Gaussian, Measure, Mixed, Undefined
 from gibbsian.core.roles import ENERGY, Role
 from gibbsian.methods._conditional import check_classifier, draw, known_classes, with_classes
 from gibbsian.methods._langevin import LangevinSampler, SamplerOptions
+from gibbsian.methods._mixed import MixedSampler
 from gibbsian.methods.checks import check_at_least, check_positive
 from gibbsian.methods.noise_law import FittedGaussian, NoiseDistribution
+from gibbsian.methods.product_noise import ProductNoise
 
 
 def logistic_loss(G_data: Tensor, G_noise: Tensor, nu: float) -> Tensor:
@@ -36,7 +38,8 @@ class NoiseContrastiveEstimation(TrainingMethod):
     log p(x) - log p_noise(x) - log nu separates data from noise best where p is the data's density,
     so that A tends to log Z without any constraint (Gutmann, Hyvarinen 2012). An estimate, never a
     bound. The noise is a Gaussian fitted to the data as they come; where it overlaps little with them, as in
-    many dimensions, the two are told apart too easily to learn much.
+    many dimensions, the two are told apart too easily to learn much. Categories have noise of their own
+    frequencies, independent of all else, beside the Gaussian of the numbers.
 
     Args:
         noise_ratio: noise draws per row of data.
@@ -48,6 +51,7 @@ class NoiseContrastiveEstimation(TrainingMethod):
 
     players: ClassVar[Mapping[str, tuple[str, ...]]] = {"energy": ("energy", "A")}
     roles: ClassVar[Mapping[str, Role]] = {"energy": ENERGY}
+    mixed: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -65,8 +69,14 @@ class NoiseContrastiveEstimation(TrainingMethod):
         check_classifier(energy, class_loss_weight)
         self.energy = energy
         self.A = nn.Parameter(torch.zeros(()))
-        self.sampler = LangevinSampler(measure, sampler)
-        self.noise: NoiseDistribution = FittedGaussian(measure, nce_noise_std_scale)
+        self.sampler: LangevinSampler | MixedSampler
+        self.noise: NoiseDistribution
+        if isinstance(measure, Mixed):
+            self.sampler = MixedSampler(measure, sampler)
+            self.noise = ProductNoise(measure, nce_noise_std_scale)
+        else:
+            self.sampler = LangevinSampler(measure, sampler)
+            self.noise = FittedGaussian(measure, nce_noise_std_scale)
         self.noise_ratio = noise_ratio
         self.class_loss_weight, self.by_class = class_loss_weight, class_loss_weight > 0
 
@@ -92,6 +102,10 @@ class NoiseContrastiveEstimation(TrainingMethod):
         By Jensen's inequality that lies below log Z, as near as a start need be.
         """
         rng = Generator(self.A.device).manual_seed(0)
+        if isinstance(self.noise, ProductNoise):  # which has seen nothing yet
+            x = self.noise.sample(rows, rng)
+            self.A.copy_((self.log_model(x) - self.noise.log_density(x)).mean())
+            return
         x, measure = self.sampler.start(rows, rng), self.measure
         if isinstance(measure, Box):
             self.A.copy_(self.log_model(x).mean() + measure.log_volume)

@@ -20,7 +20,7 @@ from gibbsian.config.config import (
     replace,
 )
 from gibbsian.core import DataSpace, TrainingMethod, check_energy, limits
-from gibbsian.core.measures import Box, Counting, Gaussian, Measure, RealSpace, Undefined
+from gibbsian.core.measures import Box, Counting, Gaussian, Measure, Mixed, RealSpace, Undefined
 from gibbsian.core.module_errors import blaming
 from gibbsian.core.randomness import kept_global, seed_global
 from gibbsian.core.roles import Setting, check_output
@@ -41,6 +41,7 @@ def resolve(
     instances that replace the named ones.
     """
     check_seed(config.training.seed)
+    check_categories(config.method, space)
     given = networks or {}
     changes: dict[str, object] = {}
     if config.training.batch == 0:
@@ -61,6 +62,17 @@ def resolve(
     return config
 
 
+def check_categories(method: str, space: DataSpace) -> None:
+    """ValueError, naming the methods that do, where ``method`` takes no categories and the data have some."""
+    if space.kind != "mixed" or method_class(method).mixed:
+        return
+    takers = [name for name, cls in TRAINING_METHODS.items() if cls.mixed]
+    raise ValueError(
+        f"{method} takes no columns of categories, which these data have; {' and '.join(takers)} do, or "
+        "leave them out by --drop"
+    )
+
+
 def boxed(space: DataSpace, box: str) -> DataSpace:
     """``space`` with the box that the configuration asks for, where the data have none of their own."""
     if box == "none" or space.box is not None:
@@ -75,6 +87,14 @@ def measure_of(energy: nn.Module | None, space: DataSpace) -> Measure | Undefine
         return Undefined(space.shape, "the critic of a GAN is not the energy of a density on x")
     if space.kind == "binary":
         return Counting(space.shape)
+    if space.kind == "mixed":
+        numbers = space.shape[0] - sum(space.categories)
+        if space.box is not None or not numbers or getattr(energy, "confining", False):
+            return Mixed(numbers, space.categories, space.box)
+        raise ValueError(
+            "beside categories the energy must confine the numbers; use --energy confined, or give them a box "
+            "(--box-half-width 4)"
+        )
     if space.box is not None:
         return Box(space.shape, *space.box)
     if getattr(energy, "confining", False):

@@ -73,6 +73,16 @@ class Model:
         self.moments = moments
 
     @property
+    def category_values(self) -> tuple[tuple[str, ...], ...]:
+        """Of each column the texts of its categories, () where it holds numbers; () without categories.
+
+        In rows of the user's units a category is the place of its text, from 0.
+        """
+        if self.table is None or not self.table.categories:
+            return ()
+        return tuple(column.values for column in self.table.kept)
+
+    @property
     def device(self) -> torch.device:
         """Where the networks are."""
         return next(self.method.parameters()).device

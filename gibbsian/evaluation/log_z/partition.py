@@ -12,11 +12,12 @@ from torch import Generator, Tensor
 from torch.distributions import Distribution
 
 from gibbsian.core import Energy, Estimate, Interval, NotDefined
-from gibbsian.core.measures import Box, Counting, Gaussian, Measure, RealSpace, Undefined
+from gibbsian.core.measures import Box, Counting, Gaussian, Measure, Mixed, RealSpace, Undefined
 from gibbsian.evaluation.log_z.annealing import (
     SAMPLING,
     Estimator,
     KernelFor,
+    MixedKernel,
     Problem,
     default_binary_kernel,
     default_kernel,
@@ -28,6 +29,7 @@ from gibbsian.evaluation.log_z.enumeration import exact_log_partition
 from gibbsian.evaluation.log_z.estimators import disagreement, hull
 from gibbsian.evaluation.log_z.grids import coarse_draws
 from gibbsian.evaluation.log_z.mixture_bridge import LEAST, mixture_log_z
+from gibbsian.evaluation.log_z.mixed import flat_start, product_fit, summed
 from gibbsian.evaluation.log_z.mode_search import find_modes
 from gibbsian.evaluation.log_z.propriety import improper
 from gibbsian.evaluation.log_z.quadrature import log_partition_quadrature
@@ -66,10 +68,10 @@ def log_partition(
     puts beside these.
 
     One to three dimensions, few binary variables, small restricted Boltzmann machines and narrow
-    lattices: quadrature, enumeration or transfer matrix. Beyond, a mixture
+    lattices: quadrature, enumeration or transfer matrix; with categories their sum. Beyond, a mixture
     of Student t distributions is fitted to the points and bridged with the target (`mixture_log_z`);
     where none are given, sequential Monte Carlo finds some from a Box or a Gaussian base. Binary
-    vectors, a ``proposal`` (a normalised distribution to start from, with ``sample(n, rng)`` and
+    vectors, numbers beside categories (from a product distribution fitted to the points), a ``proposal`` (a normalised distribution to start from, with ``sample(n, rng)`` and
     ``log_density(x)``, or a torch distribution), a ``kernel`` (makes a sampler of an ``AnnealingPath``) or
     ``methods`` by name: the estimators named, all but quadrature by default, as `combine` joins them.
 
@@ -94,6 +96,16 @@ def log_partition(
         None if x is None else x.to(rng.device) for x in (reference_points, samples)
     )
     given = [points for points in (reference_points, samples) if points is not None]
+    if isinstance(measure, Mixed):
+        if methods is None and proposal is None and kernel is None:
+            known = summed(energy, measure, torch.cat(given) if given else None, rng.device)
+            if known is not None:
+                return join(known, variational or {})
+        kernel = kernel or MixedKernel(measure)
+        if proposal is None:
+            proposal = (
+                product_fit(torch.cat(given), measure) if given else flat_start(measure, rng.device)
+            )
     if "quadrature" in (methods or ()) or (methods is None and _is_small(measure)):
         answer = log_partition_quadrature(
             energy,
@@ -147,6 +159,8 @@ def log_partition(
 
 def _is_small(measure: Measure) -> bool:
     """Whether quadrature or enumeration is worth trying first."""
+    if isinstance(measure, Mixed):
+        return False
     return math.prod(measure.shape) <= (16 if isinstance(measure, Counting) else 3)
 
 
