@@ -266,7 +266,7 @@ class TableRows:
         return column is not None and column.count > 0 and column.fill is None
 
     def _alike(self, j: int, whole: bool) -> str:
-        """The option that drops column ``j`` with all others that cannot be modelled, "" if there are none."""
+        """The option that drops column ``j`` and all others that cannot be modelled, "" without others."""
         kinds = ("category", "dates")
         others = [
             k for k in self._kept_places() if self.found[k].kind in kinds and self._fault(k, whole)
@@ -337,7 +337,8 @@ class TableRows:
         if expected is not None:
             return "" if expected.count else self._unlike(j, expected)
         if found.kind == "category" and whole and len(found.texts) <= MOST_VALUES:
-            return ""
+            misread = not found.is_category and any(map(has_decimal_comma, found.texts))
+            return self._no_numbers(j) if misread else ""
         if found.kind not in ("number", "boolean", "empty"):
             return self._no_numbers(j)
         drop, marks = f"or drop that column by --drop-columns {self._option([j])}", found.symbols

@@ -116,7 +116,7 @@ class Transform:
         return torch.cat(blocks, 1)
 
     def _collapsed(self, u: Tensor) -> Tensor:
-        """The inverse of ``_expanded``: ``[B, d]`` in the order of the columns; a block's largest is its code."""
+        """The inverse of ``_expanded``, ``[B, d]``; the code of a block is the place of its largest entry."""
         numbers = sum(not count for count in self.categories)
         blocks = iter(u[:, numbers:].split([count for count in self.categories if count], 1))
         real = iter(u[:, :numbers].unbind(1))

@@ -31,8 +31,8 @@ class MixedSampler:
             )
         if self.options.metropolis_step_std != 0:
             raise ValueError(
-                "sampler.metropolis_step_std is the width of a step on numbers alone; on rows with categories "
-                "leave it at 0"
+                "sampler.metropolis_step_std is the width of a step on numbers alone; on rows with "
+                "categories leave it at 0"
             )
 
     def start(self, n: int, rng: Generator) -> Tensor:

@@ -92,8 +92,8 @@ def measure_of(energy: nn.Module | None, space: DataSpace) -> Measure | Undefine
         if space.box is not None or not numbers or getattr(energy, "confining", False):
             return Mixed(numbers, space.categories, space.box)
         raise ValueError(
-            "beside categories the energy must confine the numbers; use --energy confined, or give them a box "
-            "(--box-half-width 4)"
+            "beside categories the energy must confine the numbers; use --energy confined, or give them "
+            "a box (--box-half-width 4)"
         )
     if space.box is not None:
         return Box(space.shape, *space.box)

@@ -229,7 +229,11 @@ def _landscape(
     model: Model, data: Dataset, z: Interval | NotDefined, arrays: dict[str, Tensor]
 ) -> None:
     """Log-densities over the plane of two-dimensional data, in its units."""
-    if data.space.kind == "mixed" or tuple(data.space.shape) != (2,) or not isinstance(model.method, HasEnergy):
+    if (
+        data.space.kind == "mixed"
+        or tuple(data.space.shape) != (2,)
+        or not isinstance(model.method, HasEnergy)
+    ):
         return
     low, high = data.test.amin(0), data.test.amax(0)
     middle, half = (low + high) / 2, 0.6 * float((high - low).max())

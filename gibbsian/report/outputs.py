@@ -18,7 +18,6 @@ from gibbsian.core.files import replacing, write_atomic
 from gibbsian.core.text import cell
 from gibbsian.report.figures import as_pictures, sample_grid_image
 
-
 Values = Sequence[Sequence[str]]
 """Of each column of a table the texts of its categories, () where it holds numbers."""
 

@@ -23,13 +23,13 @@ from gibbsian.evaluation.log_z.annealing import (
     default_kernel,
     pick,
 )
+from gibbsian.evaluation.log_z.category_sums import flat_start, product_fit, summed
 from gibbsian.evaluation.log_z.coordinates import brought_to_cpu
 from gibbsian.evaluation.log_z.effort import Amount, LogZEffort, effort_of
 from gibbsian.evaluation.log_z.enumeration import exact_log_partition
 from gibbsian.evaluation.log_z.estimators import disagreement, hull
 from gibbsian.evaluation.log_z.grids import coarse_draws
 from gibbsian.evaluation.log_z.mixture_bridge import LEAST, mixture_log_z
-from gibbsian.evaluation.log_z.mixed import flat_start, product_fit, summed
 from gibbsian.evaluation.log_z.mode_search import find_modes
 from gibbsian.evaluation.log_z.propriety import improper
 from gibbsian.evaluation.log_z.quadrature import log_partition_quadrature
@@ -71,9 +71,9 @@ def log_partition(
     lattices: quadrature, enumeration or transfer matrix; with categories their sum. Beyond, a mixture
     of Student t distributions is fitted to the points and bridged with the target (`mixture_log_z`);
     where none are given, sequential Monte Carlo finds some from a Box or a Gaussian base. Binary
-    vectors, numbers beside categories (from a product distribution fitted to the points), a ``proposal`` (a normalised distribution to start from, with ``sample(n, rng)`` and
-    ``log_density(x)``, or a torch distribution), a ``kernel`` (makes a sampler of an ``AnnealingPath``) or
-    ``methods`` by name: the estimators named, all but quadrature by default, as `combine` joins them.
+    vectors, numbers beside categories (from a product distribution fitted to the points), a ``proposal``
+    (a normalised distribution to start from, with ``sample(n, rng)`` and ``log_density(x)``, or a torch
+    distribution), a ``kernel`` (makes a sampler of an ``AnnealingPath``) or ``methods`` by name: the estimators named, all but quadrature by default, as `combine` joins them.
 
     The lower side is a bound in expectation, the upper one an estimate unless samples are exact. All
     estimates stand in ``interval.lower.diagnostics["estimates"]``; each has ``interval95``.

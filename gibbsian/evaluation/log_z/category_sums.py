@@ -57,7 +57,9 @@ def summed(
     ``near [n, *event]``: points that show where the numbers have mass.
     """
     if measure.numbers == 0:
-        return _enumerated(energy, measure, device) if measure.configurations <= MOST_STATES else None
+        return (
+            _enumerated(energy, measure, device) if measure.configurations <= MOST_STATES else None
+        )
     if measure.numbers > MOST_NUMBERS or measure.configurations > MOST_GRIDS:
         return None
     shape = (measure.numbers,)
@@ -121,7 +123,9 @@ class Product:
         log_p = categories @ self.rates.log() + measure.log_density(x)
         if measure.box is not None:
             return log_p - measure.numbers * math.log(measure.box[1] - measure.box[0])
-        return log_p + log_normal_dense(numbers, self.mean, self.factor) if measure.numbers else log_p
+        return (
+            log_p + log_normal_dense(numbers, self.mean, self.factor) if measure.numbers else log_p
+        )
 
 
 def product_fit(points: Tensor, measure: Mixed) -> Product:
