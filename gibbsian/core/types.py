@@ -83,7 +83,8 @@ class TrainingMethod(nn.Module, ABC):
     they have no optimizer to choose. ``directed``: the model is normalised by construction, relative to
     counting measure on binary data and Lebesgue measure on all of R^d otherwise. ``conditional``: it is
     a model of what something given leaves open, without which ``sample`` raises ValueError.
-    ``mixed``: rows may hold categories beside numbers.
+    ``mixed``: rows may hold categories beside numbers; ``settings_of_mixed`` are then the defaults of
+    network options.
     ``measure`` is the base measure b of p(x) = exp(-E(x)) b(x) / Z, or says why there is none.
     """
 
@@ -96,6 +97,7 @@ class TrainingMethod(nn.Module, ABC):
     directed: ClassVar[bool] = False
     conditional: ClassVar[bool] = False
     mixed: ClassVar[bool] = False
+    settings_of_mixed: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, measure: Measure | Undefined):
         super().__init__()

@@ -12,6 +12,24 @@ FLAT = 0.01
 """Share of a uniform distribution in that of each category, so that no value has probability 0."""
 
 
+class TiltedProduct(nn.Module):
+    """E(x) = f(x) - log q(x): what a network f adds to the product distribution q of the noise.
+
+    exp(-E) has a normaliser wherever f falls less than quadratically, and is q itself where f is 0. The
+    noise belongs to the method, which saves it.
+    """
+
+    def __init__(self, network: nn.Module, noise: ProductNoise):
+        super().__init__()
+        self.network = network
+        self._noise = (noise,)  # no sub-module, or its buffers were saved twice
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, *event] -> [B]``."""
+        value: Tensor = self.network(x)
+        return value - self._noise[0].log_density(x)
+
+
 class ProductNoise(nn.Module):
     """N(mean, spread^2 covariance) of the numbers times the frequencies of each category seen so far.
 

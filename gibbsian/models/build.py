@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from gibbsian.config.config import (
     Config,
+    builder_of,
     check_seed,
     half_width,
     method_class,
@@ -24,6 +25,7 @@ from gibbsian.core.measures import Box, Counting, Gaussian, Measure, Mixed, Real
 from gibbsian.core.module_errors import blaming
 from gibbsian.core.randomness import kept_global, seed_global
 from gibbsian.core.roles import Setting, check_output
+from gibbsian.core.signatures import options_of
 from gibbsian.methods import TRAINING_METHODS
 from gibbsian.networks import build_from
 
@@ -49,6 +51,8 @@ def resolve(
     for name, role in method_class(config.method).roles.items():
         has = config.networks[name].options
         changes[name] = {k: v for k, v in role.demands(config.options).items() if k in has}
+        if space.kind == "mixed" and name not in given:
+            changes[name] |= _for_mixed(config, name)
     config = replace(config, **changes)
     if config.domain_half_width == "auto":
         half = "none"
@@ -71,6 +75,18 @@ def check_categories(method: str, space: DataSpace) -> None:
         f"{method} takes no columns of categories, which these data have; {' and '.join(takers)} do, or "
         "leave them out by --drop"
     )
+
+
+def _for_mixed(config: Config, role: str) -> dict[str, Any]:
+    """Options of a network that start elsewhere on rows with categories, unless they were set."""
+    cls, network = method_class(config.method), config.networks[role]
+    usual = options_of(builder_of(config.method, role, network.name))
+    found: dict[str, Any] = {
+        name: value
+        for name, value in cls.settings_of_mixed.get(role, {}).items()
+        if name in usual and network.options[name] == usual[name].default
+    }
+    return found
 
 
 def boxed(space: DataSpace, box: str) -> DataSpace:

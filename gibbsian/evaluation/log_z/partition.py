@@ -73,7 +73,8 @@ def log_partition(
     where none are given, sequential Monte Carlo finds some from a Box or a Gaussian base. Binary
     vectors, numbers beside categories (from a product distribution fitted to the points), a ``proposal``
     (a normalised distribution to start from, with ``sample(n, rng)`` and ``log_density(x)``, or a torch
-    distribution), a ``kernel`` (makes a sampler of an ``AnnealingPath``) or ``methods`` by name: the estimators named, all but quadrature by default, as `combine` joins them.
+    distribution), a ``kernel`` (makes a sampler of an ``AnnealingPath``) or ``methods`` by name: the
+    estimators named, all but quadrature by default, as `combine` joins them.
 
     The lower side is a bound in expectation, the upper one an estimate unless samples are exact. All
     estimates stand in ``interval.lower.diagnostics["estimates"]``; each has ``interval95``.
