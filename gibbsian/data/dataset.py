@@ -128,7 +128,7 @@ def from_array(
 ) -> Dataset:
     """A data set from ``x``: ``[N]``, ``[N, d]``, or images ``[N, H, W]``, ``[N, C, H, W]``.
 
-    A tensor, a NumPy array or a data frame, whose ``columns`` are its own.
+    A tensor, a NumPy array or a data frame, whose ``columns`` are its own and whose texts are categories.
     """
     rows = rows_of(x, name)
     labels = None if targets is None else np.asarray(targets)

@@ -23,7 +23,7 @@ from gibbsian.core.protocols import HasEnergy
 from gibbsian.core.records import checksum, unsealed, write_record
 from gibbsian.core.tensor_files import ForeignFileError, read_tensors, write_tensors
 from gibbsian.data import Dataset
-from gibbsian.data.frames import Array, like, rows_of
+from gibbsian.data.frames import Array, frame_of, like, rows_of
 from gibbsian.data.queries import checked
 from gibbsian.data.rows import arranged
 from gibbsian.data.schema import check_reference, space_of, table_of, transform_of
@@ -110,6 +110,15 @@ class Model:
                 u = self.method.sample(min(part, n - first), rng, given)
             yield self.transform.decode(u).cpu()
 
+    def as_frame(self, x: Tensor, backend: str = "pandas") -> Any:
+        """Rows ``x [n, d]`` of the user's units, such as samples, as a data frame with texts for categories.
+
+        ``backend``: pandas, polars or pyarrow. ValueError for images, and for another library.
+        """
+        if len(self.transform.shape) != 1:
+            raise ValueError("observations of this model are images, which no data frame holds")
+        return frame_of(x, self.transform.columns, self.category_values, backend)
+
     def fill_in(self, n: int, x: Tensor, kept: Tensor, seed: int = 0) -> Tensor:
         """``[n, *event]``: ``x [*event]``, in the user's units, where ``kept`` and samples elsewhere.
 
@@ -162,7 +171,7 @@ class Model:
         ValueError naming what is unlike the training data: shape, columns, values; or not finite.
         """
         if not isinstance(x, Tensor):
-            rows = arranged(rows_of(x, "the array"), "the array")
+            rows = arranged(rows_of(x, "the array", self.table), "the array")
             return checked(rows, self.transform, "the array")
         self.check_shape(x)
         if not bool(x.isfinite().all()):

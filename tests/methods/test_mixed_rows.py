@@ -75,7 +75,9 @@ def test_cd_learns_it_too(data: Dataset) -> None:
 
 
 def test_a_resumed_run_is_the_uninterrupted_one(table: Path, tmp_path: Path) -> None:
-    constant = {"energy_optimizer": {"lr_schedule": "constant"}}  # else it knows the number of rounds
+    constant = {
+        "energy_optimizer": {"lr_schedule": "constant"}
+    }  # else it knows the number of rounds
     for method, chains in (("nce", {}), ("cd", {"chains": 64})):
         options = constant | chains
         whole = gibbsian.train(
@@ -123,11 +125,11 @@ def test_product_noise_is_a_density() -> None:
 
 
 def test_methods_and_settings_that_do_not_fit_say_so(data: Dataset) -> None:
-    with pytest.raises(ValueError, match="vae takes no columns of categories.*cd and nce do"):
+    with pytest.raises(ValueError, match=r"vae takes no columns of categories.*cd and nce do"):
         gibbsian.train("vae", data, training={"rounds": 1})
     with pytest.raises(ValueError, match="one kernel, mala on their numbers"):
         gibbsian.train("cd", data, training={"rounds": 1}, sampler={"kernel": "ula"})
-    with pytest.raises(ValueError, match="metropolis_step_std .* leave it at 0"):
+    with pytest.raises(ValueError, match=r"metropolis_step_std .* leave it at 0"):
         gibbsian.train("cd", data, training={"rounds": 1}, sampler={"metropolis_step_std": 1.0})
     with pytest.raises(ValueError, match="must confine the numbers; use --energy confined"):
         gibbsian.train("cd", data, training={"rounds": 1}, energy="mlp")
