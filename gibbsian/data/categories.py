@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 MOST_VALUES = 100
 """So many values of a category can be modelled."""
 GAP = "(missing)"
-"""The value of its own that a category has for cells without one, under ``--missing impute``."""
+"""The value of its own that a category has for cells without one, under ``--missing-values impute``."""
 UNKNOWN, ABSENT_CODE = -2, -1
 """In place of a code: a text that is no value of the category, and a cell without one."""
 

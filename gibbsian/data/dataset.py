@@ -79,8 +79,8 @@ def load_dataset(
     ``class_column``: name, or number from 1, of the column of a table that holds classes: it leaves
     ``x`` for ``targets``. ``columns``, ``drop_columns``: the columns of a table that alone are modelled, or
     that are not, as ``"age,city"`` or a list. ``missing_values``: refuse them, drop their rows, or
-    impute the median of the training rows. ``category_columns``: columns that are categories although their cells
-    are numbers.
+    impute the median of the training rows. ``category_columns``: those that are categories although their
+    cells are numbers.
     Raises ValueError, one sentence with the remedy, on anything unusable.
     """
     if column_scaling not in ("standardise", "none"):
@@ -89,7 +89,9 @@ def load_dataset(
         raise ValueError(f"the limit on rows must be at least {FEWEST}, not {max_rows}")
     name = str(source)
     built_in = isinstance(source, str) and (is_density(source) or named.is_named(source))
-    selection = Selection(listed(columns), listed(drop_columns), missing_values, category=listed(category_columns))
+    selection = Selection(
+        listed(columns), listed(drop_columns), missing_values, category=listed(category_columns)
+    )
     if built_in or patch_size or greyscale:
         target = None if class_column is None else Target(class_column)
         readers.check_no_choice(target, selection, name)

@@ -114,7 +114,7 @@ class TableRows:
         self.spots: dict[tuple[int, int], Spot] = {}  # (column, kind of cell) -> the first of them
         self.infinite: Spot | None = None
         self.rows = self.incomplete = 0
-        self.handed_on = 0  # rows, but for those that --missing drop leaves out
+        self.handed_on = 0  # rows, but for those that --missing-values drop leaves out
 
     def _kept_places(self) -> list[int]:
         return [j for j, keep in enumerate(self.kept) if keep]
@@ -312,7 +312,7 @@ class TableRows:
             names = ", ".join(self.names[j] for j in places)
             raise ValueError(
                 f"{self.path} has the same value in every row of {names}, so nothing to model there; "
-                f"use --drop {self._option(places)}"
+                f"use --drop-columns {self._option(places)}"
             )
 
     def _categories(self) -> list[int]:

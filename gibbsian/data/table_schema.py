@@ -175,7 +175,9 @@ def with_medians(schema: TableSchema, x: np.ndarray, train: np.ndarray) -> tuple
     how = "by the medians of the training rows"
     if schema.categories:
         how += f", of categories by a value of their own, {GAP}"
-    return replace(schema, columns=tuple(fills)), f"--missing-values impute: gaps filled {how}: {text}"
+    return replace(
+        schema, columns=tuple(fills)
+    ), f"--missing-values impute: gaps filled {how}: {text}"
 
 
 def _spellings(name: str) -> tuple[str, str]:

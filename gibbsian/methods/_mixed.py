@@ -47,8 +47,8 @@ class MixedSampler:
         return self.moved(energy, x0, self.options.steps, rng)
 
     def sample(self, energy: Energy, x0: Tensor, rng: Generator) -> Tensor:
-        """``x0 [n, *event]`` after ``sampling_steps`` steps."""
-        return self.moved(energy, x0, self.options.sampling_steps, rng)
+        """``x0 [n, *event]`` after ``steps_per_sample`` steps."""
+        return self.moved(energy, x0, self.options.steps_per_sample, rng)
 
     def moved(self, energy: Energy, x0: Tensor, steps: int, rng: Generator) -> Tensor:
         """``x0 [n, *event]`` after that many steps."""

@@ -81,7 +81,7 @@ def refine(
         if isinstance(method.measure, Mixed):
             raise ValueError(
                 "refinement moves numbers, and these rows hold categories too; the chains that sample them "
-                "already make --sampler.sampling-steps steps on both, as trained"
+                "already make --sampler.steps-per-sample steps on both, as trained"
             )
         if kernel == "independence":
             raise ValueError(

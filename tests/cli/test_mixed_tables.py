@@ -43,7 +43,7 @@ def read(path: Path) -> list[dict[str, str]]:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("mixed")
     file = write(folder / "table.csv", rows(200))
-    options = ["--category", "grade", "--rounds", "20", "--out", str(folder / "run")]
+    options = ["--category-columns", "grade", "--rounds", "20", "--out", str(folder / "run")]
     assert main(["train", "--data", str(file), *options]) == 0
     return folder / "run"
 
@@ -128,7 +128,7 @@ def test_a_missing_column_is_one_sentence(
 def test_gaps_are_a_value_of_their_own(tmp_path: Path) -> None:
     file = write(tmp_path / "table.csv", rows(100, gaps=True))
     run = tmp_path / "run"
-    options = ["--missing", "impute", "--rounds", "5", "--out", str(run)]
+    options = ["--missing-values", "impute", "--rounds", "5", "--out", str(run)]
     assert main(["train", "cd", "--data", str(file), "--chains", "16", *options]) == 0
     model = gibbsian.load(run)
     assert model.category_values[0] == ("=blue", "green", "red", "(missing)")

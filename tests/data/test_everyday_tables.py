@@ -240,13 +240,20 @@ CASES = [
     Case("gaps in a category", "a,b\nx,1\n,2\nz,3\n", [[0, 1], [NAN, 2], [1, 3]], select=IMPUTE),
     Case("gaps before a category", "a,b\n,1\nx,2\nz,3\n", [[0, 2], [1, 3]], select=DROP_ROWS),
     Case("a gap in a category", "a,b\nx,1\n,2\nz,3\n", r"empty cell at row 2 .*column 1 \('a'\)"),
-    Case("one value alone", "a,b\nx,1\nx,2\n", r"the same value in every row of .*--drop-columns a"),
+    Case(
+        "one value alone", "a,b\nx,1\nx,2\n", r"the same value in every row of .*--drop-columns a"
+    ),
     Case(
         "too many values",
         "a,b\n" + "".join(f"id{i},{i}\n" for i in range(101)),
-        r"drop that column by --drop-columns a: it is a category, 101 values, and at most 100 can be modelled",
+        "by --drop-columns a: it is a category, 101 values, and at most 100 can be modelled",
     ),
-    Case("no such category", PLAIN, r"column for --category-columns .*'c'", select={"category": ("c",)}),
+    Case(
+        "no such category",
+        PLAIN,
+        r"column for --category-columns .*'c'",
+        select={"category": ("c",)},
+    ),
     Case(
         "a category dropped",
         "a,city,b\n1,Rome,2.5\n3,Oslo,4\n",
@@ -260,7 +267,11 @@ CASES = [
         "a,city,day\n1,Rome,2020-01-02\n2,Oslo,2020-01-03\n",
         r"date '2020-01-02' at row 1 .*--drop-columns day",
     ),
-    Case("a name with a blank", 'a,"my city"\n1,2020-01-02\n2,2020-01-03\n', "--drop-columns 2 or code"),
+    Case(
+        "a name with a blank",
+        'a,"my city"\n1,2020-01-02\n2,2020-01-03\n',
+        "--drop-columns 2 or code",
+    ),
     Case(
         "one bad cell",
         "a,b\n1,2\nhigh,4\n5,6\n",

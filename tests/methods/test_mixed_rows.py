@@ -68,7 +68,7 @@ def test_nce_learns_a_mixed_density_and_its_log_z(data: Dataset) -> None:
 
 
 def test_cd_learns_it_too(data: Dataset) -> None:
-    sampler = {"steps": 5, "step_size": 0.1, "sampling_steps": 100}
+    sampler = {"steps": 5, "step_size": 0.1, "steps_per_sample": 100}
     settings = {"rounds": 300, "seed": 1}
     model = gibbsian.train("cd", data, training=settings, sampler=sampler, chains=256)
     assert abs(mean_error(model, data)) < 0.15
