@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from torch import Tensor
@@ -54,12 +54,12 @@ def like(values: Tensor, x: Array, name: str) -> Array:
 
 
 def frame_of(
-    x: Tensor, columns: Sequence[str], values: Sequence[Sequence[str]], backend: str
+    x: Tensor,
+    columns: Sequence[str],
+    values: Sequence[Sequence[str]],
+    backend: Literal["pandas", "polars", "pyarrow"],
 ) -> Any:
-    """Rows ``x [n, d]`` as a data frame of ``backend``, with texts where a column has ``values``.
-
-    ValueError for a library that is none of pandas, polars and pyarrow.
-    """
+    """Rows ``x [n, d]`` as a data frame of ``backend``, with texts where a column has ``values``."""
     import narwhals as nw
 
     names = tuple(columns) or [f"column {j + 1}" for j in range(x.shape[1])]
@@ -68,8 +68,6 @@ def frame_of(
         numbers = x[:, j].cpu().numpy()
         known = values[j] if values else ()
         content[name] = [known[int(k)] for k in numbers] if known else numbers
-    if backend not in ("pandas", "polars", "pyarrow"):
-        raise ValueError(f"data frames are of pandas, polars or pyarrow, not {backend!r}")
     return nw.from_dict(content, backend=backend).to_native()
 
 

@@ -50,9 +50,9 @@ def resolve(
         changes["training"] = {"batch": min(256, len(x_train))}
     for name, role in method_class(config.method).roles.items():
         has = config.networks[name].options
-        changes[name] = {k: v for k, v in role.demands(config.options).items() if k in has}
-        if space.kind == "mixed" and name not in given:
-            changes[name] |= _for_mixed(config, name)
+        suited = _for_mixed(config, name) if space.kind == "mixed" and name not in given else {}
+        demands = {k: v for k, v in role.demands(config.options).items() if k in has}
+        changes[name] = {**suited, **demands}
     config = replace(config, **changes)
     if config.domain_half_width == "auto":
         half = "none"

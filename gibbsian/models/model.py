@@ -110,10 +110,12 @@ class Model:
                 u = self.method.sample(min(part, n - first), rng, given)
             yield self.transform.decode(u).cpu()
 
-    def as_frame(self, x: Tensor, backend: str = "pandas") -> Any:
+    def as_frame(
+        self, x: Tensor, backend: Literal["pandas", "polars", "pyarrow"] = "pandas"
+    ) -> Any:
         """Rows ``x [n, d]`` of the user's units, such as samples, as a data frame with texts for categories.
 
-        ``backend``: pandas, polars or pyarrow. ValueError for images, and for another library.
+        ``backend``: the library. ValueError for images.
         """
         if len(self.transform.shape) != 1:
             raise ValueError("observations of this model are images, which no data frame holds")

@@ -98,15 +98,32 @@ def log_partition(
     )
     given = [points for points in (reference_points, samples) if points is not None]
     if isinstance(measure, Mixed):
-        if methods is None and proposal is None and kernel is None:
+        by_name = methods is not None or proposal is not None or kernel is not None
+        if not by_name or "quadrature" in (methods or ()):
             known = summed(energy, measure, torch.cat(given) if given else None, rng.device)
             if known is not None:
                 return join(known, variational or {})
-        kernel = kernel or MixedKernel(measure)
-        if proposal is None:
-            proposal = (
-                product_fit(torch.cat(given), measure) if given else flat_start(measure, rng.device)
+        if methods is not None and set(methods) <= {"quadrature"}:
+            return NotDefined(
+                "there are too many combinations of categories, or numbers, to sum over"
             )
+        start = product_fit(torch.cat(given), measure) if given else flat_start(measure, rng.device)
+        try:
+            mixed = _by_annealing(
+                energy,
+                measure,
+                reference_points,
+                samples,
+                exact,
+                start if proposal is None else proposal,
+                kernel or MixedKernel(measure),
+                methods,
+                work,
+                rng,
+            )
+        except ScheduleError as problem_in_words:
+            return NotDefined(f"no estimate of log Z: {problem_in_words}")
+        return mixed if isinstance(mixed, NotDefined) else join(mixed, variational or {})
     if "quadrature" in (methods or ()) or (methods is None and _is_small(measure)):
         answer = log_partition_quadrature(
             energy,
@@ -160,8 +177,6 @@ def log_partition(
 
 def _is_small(measure: Measure) -> bool:
     """Whether quadrature or enumeration is worth trying first."""
-    if isinstance(measure, Mixed):
-        return False
     return math.prod(measure.shape) <= (16 if isinstance(measure, Counting) else 3)
 
 
