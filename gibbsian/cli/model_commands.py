@@ -121,7 +121,9 @@ def sample(arguments: list[str]) -> int:
         x = model.sample(args.num_samples, args.seed, read_labels(args.condition_on))
     elif args.refine is None and args.output.suffix in IN_PARTS:
         parts = model.sample_in_chunks(args.num_samples, args.seed)
-        write_points_in_parts(args.output, args.num_samples, parts, _header(model))
+        write_points_in_parts(
+            args.output, args.num_samples, parts, _header(model), model.category_values
+        )
         say(f"{args.num_samples} samples in {args.output}")
         return 0
     elif args.refine is None:
@@ -144,7 +146,7 @@ def sample(arguments: list[str]) -> int:
         if args.save_chains is not None:
             latent = isinstance(model.method, HasLatentTarget)
             write_chains(args.save_chains, chains, "z" if latent else "x")
-    write_points(args.output, x, header=_header(model))
+    write_points(args.output, x, header=_header(model), values=model.category_values)
     say(f"{args.num_samples} samples in {args.output}")
     return 0
 

@@ -148,6 +148,8 @@ def recommended(space: DataSpace, patches: bool = False) -> tuple[str, str]:
     """The method that docs/which-method.md starts with for data of ``space``, and their name there."""
     if patches:
         return "super-resolution", "photographs"
+    if space.kind == "mixed":
+        return "nce", "a table with categories"
     if space.kind != "vector":
         return "vae", "images" if space.kind == "image" else "bits"
     columns = space.shape[0]

@@ -81,7 +81,9 @@ class Source:
         drop_columns: names or numbers of columns of a table that are left out, as in name,city; columns names
             those that stay, missing_values (drop or impute) what becomes of gaps.
         missing_values: what becomes of rows of a table that lack a value: refuse, drop them, or impute the
-            median of the training rows.
+            median of the training rows (of a category: a value of its own).
+        category_columns: names or numbers of columns of a table that are categories although their cells are
+            numbers, as in postcode,grade; columns of text are categories anyway.
     """
 
     data_root: Annotated[str | None, RARE] = None
@@ -95,6 +97,7 @@ class Source:
     columns: Annotated[str | None, RARE] = None
     drop_columns: str | None = None
     missing_values: Annotated[Literal["refuse", "drop", "impute"], RARE] = "refuse"
+    category_columns: Annotated[str | None, RARE] = None
 
     def __post_init__(self) -> None:
         for name in ("max_rows", "split_seed", "patch_size", "image_size"):

@@ -6,6 +6,7 @@ it is a probability or has finite volume, how to draw from its normalised form.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -86,7 +87,69 @@ class Counting:
         return torch.randint(2, (n, *self.shape), generator=rng, device=rng.device).float()
 
 
-Measure = Box | RealSpace | Gaussian | Counting
+@dataclass(frozen=True)
+class Mixed:
+    """Lebesgue measure on ``numbers`` real numbers times counting measure on categories.
+
+    Points ``[B, numbers + sum(categories)]`` hold the numbers, in ``box`` if there is one, then a one-hot
+    block for each category. A density relative to it is one of the numbers times a probability of the
+    categories.
+    """
+
+    numbers: int
+    categories: tuple[int, ...]
+    box: tuple[float, float] | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(numbers + sum(categories),)``."""
+        return (self.numbers + sum(self.categories),)
+
+    @property
+    def blocks(self) -> tuple[slice, ...]:
+        """Where the one-hot block of each category stands in a row."""
+        ends = itertools.accumulate(self.categories, initial=self.numbers)
+        return tuple(slice(first, last) for first, last in itertools.pairwise(ends))
+
+    @property
+    def configurations(self) -> int:
+        """How many combinations of categories there are."""
+        return math.prod(self.categories)
+
+    def log_density(self, x: Tensor) -> Tensor:
+        """``[B, *shape] -> [B]``: 0, and -inf where a number lies outside the box."""
+        zero = torch.zeros(len(x), dtype=x.dtype, device=x.device)
+        if self.box is None:
+            return zero
+        numbers = x[:, : self.numbers]
+        outside = ((numbers < self.box[0]) | (numbers > self.box[1])).any(1)
+        return zero.masked_fill(outside, -math.inf)
+
+    def sample(self, n: int, rng: Generator) -> Tensor:
+        """``[n, *shape]``: uniform categories and numbers uniform in the box; without one standard normal."""
+        size = n, self.numbers
+        if self.box is None:
+            numbers = torch.randn(size, generator=rng, device=rng.device)
+        else:
+            low, high = self.box
+            numbers = low + (high - low) * torch.rand(size, generator=rng, device=rng.device)
+        rates = torch.ones(sum(self.categories), device=rng.device)
+        return torch.cat([numbers, one_hot_draws(rates, self.categories, n, rng)], 1)
+
+
+def one_hot_draws(rates: Tensor, categories: tuple[int, ...], n: int, rng: Generator) -> Tensor:
+    """``[n, sum(categories)]`` one-hot blocks, each drawn with probabilities proportional to its ``rates``.
+
+    ``rates [sum(categories)]``, positive; the draws have their precision.
+    """
+    blocks = []
+    for part in rates.split(categories):
+        drawn = torch.multinomial(part, n, replacement=True, generator=rng)
+        blocks.append(torch.nn.functional.one_hot(drawn, len(part)).to(rates))
+    return torch.cat(blocks, 1)
+
+
+Measure = Box | RealSpace | Gaussian | Counting | Mixed
 
 
 @dataclass(frozen=True)

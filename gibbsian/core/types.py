@@ -30,12 +30,15 @@ class DataSpace:
     """What one observation looks like in the units the networks see.
 
     ``shape``: event shape, ``(d,)`` for vectors and ``(C, H, W)`` for images.
-    ``kind``: decides which networks fit. ``box``: the interval all coordinates lie in, if there is one.
+    ``kind``: decides which networks fit. ``box``: the interval all coordinates lie in, if there is one;
+    of mixed rows, all numbers. ``categories``: of mixed rows, how many values each category has; a row
+    is its numbers, then a one-hot block for each category.
     """
 
     shape: tuple[int, ...]
-    kind: Literal["vector", "image", "binary"]
+    kind: Literal["vector", "image", "binary", "mixed"]
     box: tuple[float, float] | None = None
+    categories: tuple[int, ...] = ()
 
 
 class Batch(NamedTuple):
@@ -80,6 +83,8 @@ class TrainingMethod(nn.Module, ABC):
     they have no optimizer to choose. ``directed``: the model is normalised by construction, relative to
     counting measure on binary data and Lebesgue measure on all of R^d otherwise. ``conditional``: it is
     a model of what something given leaves open, without which ``sample`` raises ValueError.
+    ``mixed``: rows may hold categories beside numbers; ``settings_of_mixed`` are then the defaults of
+    network options.
     ``measure`` is the base measure b of p(x) = exp(-E(x)) b(x) / Z, or says why there is none.
     """
 
@@ -91,6 +96,8 @@ class TrainingMethod(nn.Module, ABC):
     self_optimized: ClassVar[tuple[str, ...]] = ()
     directed: ClassVar[bool] = False
     conditional: ClassVar[bool] = False
+    mixed: ClassVar[bool] = False
+    settings_of_mixed: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, measure: Measure | Undefined):
         super().__init__()

@@ -31,6 +31,7 @@ class Found:
     counts: Counter[int] = field(default_factory=Counter)
     marks: Counter[str] = field(default_factory=Counter)
     texts: set[str] = field(default_factory=set)
+    is_category: bool = False  # whatever its cells look like
 
     @property
     def kind(self) -> Kind:
@@ -38,6 +39,8 @@ class Found:
         found = [code for code in (NUMBER, WORD, DAY, TEXT) if self.counts[code]]
         if not found:
             return "empty"
+        if self.is_category:
+            return "category"
         if NUMBER in found:
             return "number" if found == [NUMBER] else "mixed"
         if found in ([WORD], [DAY]):

@@ -17,7 +17,7 @@ from gibbsian.data import named, patches as photographs, readers
 from gibbsian.data.classes import Target
 from gibbsian.data.densities import Density, is_density, toy_density
 from gibbsian.data.frames import rows_of
-from gibbsian.data.rows import Rows, arranged, counted, kind_of
+from gibbsian.data.rows import Kind, Rows, arranged, counted, kind_of
 from gibbsian.data.streams import derived
 from gibbsian.data.table_schema import Missing, Selection, TableSchema, filled, listed, with_medians
 from gibbsian.data.transforms import Scaling, Transform, binary, columnwise, pixels, unscaled
@@ -66,6 +66,7 @@ def load_dataset(
     columns: str | Sequence[str] = (),
     drop_columns: str | Sequence[str] = (),
     missing_values: Missing = "refuse",
+    category_columns: str | Sequence[str] = (),
 ) -> Dataset:
     """The data set called ``source``, or the one in the file or folder at that path.
 
@@ -77,8 +78,9 @@ def load_dataset(
     training, 4000 if none is given), as they are or ``greyscale``; ``photos`` is a folder of a root.
     ``class_column``: name, or number from 1, of the column of a table that holds classes: it leaves
     ``x`` for ``targets``. ``columns``, ``drop_columns``: the columns of a table that alone are modelled, or
-    that are not, as ``"age,city"`` or a list. ``missing_values``: refuse them, drop
-    their rows, or impute the median of the training rows.
+    that are not, as ``"age,city"`` or a list. ``missing_values``: refuse them, drop their rows, or
+    impute the median of the training rows. ``category_columns``: those that are categories although their
+    cells are numbers.
     Raises ValueError, one sentence with the remedy, on anything unusable.
     """
     if column_scaling not in ("standardise", "none"):
@@ -87,7 +89,9 @@ def load_dataset(
         raise ValueError(f"the limit on rows must be at least {FEWEST}, not {max_rows}")
     name = str(source)
     built_in = isinstance(source, str) and (is_density(source) or named.is_named(source))
-    selection = Selection(listed(columns), listed(drop_columns), missing_values)
+    selection = Selection(
+        listed(columns), listed(drop_columns), missing_values, category=listed(category_columns)
+    )
     if built_in or patch_size or greyscale:
         target = None if class_column is None else Target(class_column)
         readers.check_no_choice(target, selection, name)
@@ -126,7 +130,7 @@ def from_array(
 ) -> Dataset:
     """A data set from ``x``: ``[N]``, ``[N, d]``, or images ``[N, H, W]``, ``[N, C, H, W]``.
 
-    A tensor, a NumPy array or a data frame, whose ``columns`` are its own.
+    A tensor, a NumPy array or a data frame, whose ``columns`` are its own and whose texts are categories.
     """
     rows = rows_of(x, name)
     labels = None if targets is None else np.asarray(targets)
@@ -190,7 +194,8 @@ def _split(
         transform, box = pixels(shape, levels, dequantise), (-1.0, 1.0)
     else:
         held_out = (x["valid"], x["test"])
-        transform = columnwise(x["train"], rows.columns, scaling, dequantise, held_out)
+        categories = () if rows.table is None else rows.table.categories
+        transform = columnwise(x["train"], rows.columns, scaling, dequantise, held_out, categories)
         box = None
     targets = {}
     if rows.targets is not None:
@@ -208,12 +213,23 @@ def _split(
         x["valid"].to(transform.dtype),
         x["test"].to(transform.dtype),
         transform=transform,
-        space=DataSpace(shape, kind, box),
+        space=space_seen(transform, kind, box),
         targets=targets,
         notes=notes,
         columns=rows.columns or None,
         table=rows.table,
     )
+
+
+def space_seen(
+    transform: Transform, kind: Kind, box: tuple[float, float] | None = None
+) -> DataSpace:
+    """What networks see of observations of a kind through ``transform``."""
+    categories = tuple(count for count in transform.categories if count)
+    if not categories:
+        return DataSpace(transform.shape, kind, box)
+    width = len(transform.categories) - len(categories) + sum(categories)
+    return DataSpace((width,), kind, box, categories)
 
 
 def _orders(rows: Rows, seed: int, limit: int | None) -> dict[str, np.ndarray]:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from torch import Tensor
 
 from gibbsian.data.rows import Rows
+from gibbsian.data.table_schema import Missing, Selection, TableSchema, filled
 
 Array = TypeVar("Array")
 """A tensor, a NumPy array, or a data frame that Narwhals knows (pandas, Polars, PyArrow)."""
 
 
-def rows_of(x: Any, name: str) -> Rows:
+def rows_of(x: Any, name: str, table: TableSchema | None = None) -> Rows:
     """The numbers of ``x`` and, of a data frame, the names of its columns.
 
-    Raises ValueError for a data frame that is lazy, empty of columns, or has one without numbers.
+    A frame with columns of text, or for a model whose ``table`` has categories, is read like a table of a
+    file.
+    Raises ValueError for a data frame that is lazy, empty of columns, or has one that cannot be modelled.
     """
     if isinstance(x, Tensor):
         return Rows(x.detach().cpu().numpy())
@@ -25,6 +30,8 @@ def rows_of(x: Any, name: str) -> Rows:
         return Rows(np.asarray(x))
     if not frame.columns:
         raise ValueError(f"{name} has no columns; give a data frame with a column for each number")
+    if (table is not None and table.categories) or any(map(_is_text, frame.iter_columns())):
+        return _as_table(frame, name, table)
     columns = [_column(column, name) for column in frame.iter_columns()]
     named = all(isinstance(label, str) for label in frame.columns)
     return Rows(np.column_stack(columns), tuple(frame.columns) if named else ())
@@ -44,6 +51,72 @@ def like(values: Tensor, x: Array, name: str) -> Array:
 
     column = nw.new_series(name, array, backend=frame.implementation)
     return frame.with_columns(column).select(name).to_native()
+
+
+def frame_of(
+    x: Tensor,
+    columns: Sequence[str],
+    values: Sequence[Sequence[str]],
+    backend: Literal["pandas", "polars", "pyarrow"],
+) -> Any:
+    """Rows ``x [n, d]`` as a data frame of ``backend``, with texts where a column has ``values``."""
+    import narwhals as nw
+
+    names = tuple(columns) or [f"column {j + 1}" for j in range(x.shape[1])]
+    content: dict[str, Any] = {}
+    for j, name in enumerate(names):
+        numbers = x[:, j].cpu().numpy()
+        known = values[j] if values else ()
+        content[name] = [known[int(k)] for k in numbers] if known else numbers
+    return nw.from_dict(content, backend=backend).to_native()
+
+
+def _is_text(column: Any) -> bool:
+    """Whether a Narwhals series holds texts: strings, categories, or objects that are none but texts."""
+    import narwhals as nw
+
+    kind = column.dtype
+    if kind == nw.Object:
+        return all(isinstance(cell, str) or _is_absent(cell) for cell in column.to_list())
+    return bool(kind == nw.String or kind == nw.Categorical or kind == nw.Enum)
+
+
+def _is_absent(cell: Any) -> bool:
+    return cell is None or cell != cell  # NaN is the one that is not itself
+
+
+def _as_table(frame: Any, name: str, table: TableSchema | None) -> Rows:
+    """The rows of a Narwhals frame as those of a table in a file, checked against the model's ``table``."""
+    import polars as pl
+
+    from gibbsian.data.table_rows import Labels, TableRows
+
+    cells = []
+    for column in frame.iter_columns():
+        if _is_text(column):
+            texts = [None if _is_absent(cell) else str(cell) for cell in column.to_list()]
+            cells.append(pl.Series(texts, dtype=pl.String))
+        else:
+            cells.append(pl.Series(_column(column, name)))
+    cells = [c if c.dtype in (pl.String, pl.Boolean) else c.cast(pl.Float64) for c in cells]
+    read = pl.DataFrame({str(j): column for j, column in enumerate(cells)})
+    missing: Missing = "impute" if table is not None and table.missing == "impute" else "refuse"
+    selection = Selection(missing=missing, schema=table)
+    named = all(isinstance(label, str) for label in frame.columns)
+    names = tuple(frame.columns) if named else ()
+    rows = TableRows(Path(name), names, len(cells), ".", None, selection, Labels())
+
+    def locate(row: int, column: int) -> tuple[str, str]:
+        cell = read[row, column]
+        return "" if cell is None else str(cell), f"row {row + 1}"
+
+    x = rows.add(read, locate)
+    rows.finish()
+    x = rows.recoded(x)
+    if table is not None:
+        x = filled(x, table) if missing == "impute" else x
+        return Rows(x, rows.columns)
+    return Rows(x, rows.columns, tuple(rows.notes()), table=rows.schema())
 
 
 def _frame(x: Any) -> Any:

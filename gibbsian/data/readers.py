@@ -137,6 +137,7 @@ def check_no_choice(target: Target | None, selection: Selection, path: Path | st
         "--columns": bool(selection.columns),
         "--drop-columns": bool(selection.drop),
         "--missing-values": selection.missing != "refuse",
+        "--category-columns": bool(selection.category),
     }
     for option, is_given in chosen.items():
         if is_given and selection.schema is None:

@@ -10,7 +10,7 @@ import numpy as np
 from gibbsian.data.table_schema import TableSchema
 from gibbsian.data.transforms import column_name
 
-Kind = Literal["vector", "image", "binary"]
+Kind = Literal["vector", "image", "binary", "mixed"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +84,8 @@ def kind_of(rows: Rows, name: str) -> tuple[Kind, int]:
     ValueError for images that are neither integers from 0 to 255 nor floats on [0, 1].
     """
     x = rows.x
+    if rows.table is not None and rows.table.categories:
+        return "mixed", 0
     low, high = x.min(), x.max()
     if low >= 0 and high <= 1 and (x.dtype.kind != "f" or bool(((x == 0) | (x == 1)).all())):
         return "binary", 0

@@ -24,13 +24,22 @@ LARGEST = 2**31
 
 def space_of(entries: Any, path: Path) -> DataSpace:
     """The space in the entries of a model's ``config.json``; CorruptFileError naming what is none."""
+    entries = _with(entries, categories=[])
     _fields(entries, DataSpace, "space", path)
     kind, box = entries["kind"], entries["box"]
     shape = _whole(entries["shape"], _is_size, "space.shape", path)
     if not 1 <= len(shape) <= 3:
         raise _damaged(path, "space.shape", entries["shape"])
-    if kind not in ("vector", "image", "binary"):
+    if kind not in ("vector", "image", "binary", "mixed"):
         raise _damaged(path, "space.kind", kind)
+    categories = entries["categories"]
+    if not isinstance(categories, list) or bool(categories) != (kind == "mixed"):
+        raise _damaged(path, "space.categories", categories)
+    if categories:
+        counts = _whole(categories, _is_size, "space.categories", path)
+        if len(shape) != 1 or sum(counts) > shape[0] or box is not None:
+            raise _damaged(path, "space.categories", categories)
+        return DataSpace(shape, kind, None, counts)
     if box is None:
         return DataSpace(shape, kind)
     ends = _floats(box, _is_finite, "space.box", path)
@@ -41,12 +50,20 @@ def space_of(entries: Any, path: Path) -> DataSpace:
 
 def transform_of(entries: Any, space: DataSpace, path: Path) -> Transform:
     """The scaling in the entries of a model's ``config.json``; CorruptFileError naming what is none."""
+    entries = _with(entries, categories=[])
     _fields(entries, Transform, "transform", path)
     if entries["mode"] not in ("standardise", "none", "pixels", "binary"):
         raise _damaged(path, "transform.mode", entries["mode"])
     shape = _whole(entries["shape"], _is_size, "transform.shape", path)
-    if shape != space.shape:
+    numbers = math.prod(space.shape) - sum(space.categories)
+    if shape != ((numbers + len(space.categories),) if space.categories else space.shape):
         raise _damaged(path, "transform.shape", entries["shape"])
+    categories = entries["categories"]
+    counts = _whole(categories, _is_count, "transform.categories", path) if categories else ()
+    if tuple(count for count in counts if count) != space.categories or (
+        counts and len(counts) != shape[0]
+    ):
+        raise _damaged(path, "transform.categories", categories)
     origin = _floats(entries["origin"], _is_finite, "transform.origin", path)
     unit = _floats(entries["unit"], _is_positive, "transform.unit", path)
     levels = _whole(entries["levels"], _is_count, "transform.levels", path)
@@ -61,7 +78,8 @@ def transform_of(entries: Any, space: DataSpace, path: Path) -> Transform:
         raise _damaged(path, "transform.columns", columns)
     if not all(isinstance(name, str) and one_line(name) == name for name in columns):
         raise _damaged(path, "transform.columns", columns)
-    return Transform(entries["mode"], shape, origin, unit, levels, shift, scale, tuple(columns))
+    names = tuple(columns)
+    return Transform(entries["mode"], shape, origin, unit, levels, shift, scale, names, counts)
 
 
 def table_of(entries: Any, space: DataSpace, path: Path) -> TableSchema | None:
@@ -80,24 +98,31 @@ def table_of(entries: Any, space: DataSpace, path: Path) -> TableSchema | None:
         raise _damaged(path, "table.columns", entries["columns"])
     columns = tuple(_column(column, path) for column in entries["columns"])
     table = TableSchema(columns, entries["named"], entries["decimal"], entries["missing"])
-    if (len(table.kept),) != space.shape:
+    counts = tuple(count for count in table.categories if count)
+    width = len(table.kept) - len(counts) + sum(counts)
+    if counts != space.categories or (width,) != space.shape:
         raise _damaged(path, "table.columns", [column.name for column in table.kept])
     return table
 
 
 def _column(entries: Any, path: Path) -> Column:
+    entries = _with(entries, values=[])
     _fields(entries, Column, "table.columns", path)
     name, marks, fill = entries["name"], entries["marks"], entries["fill"]
+    values = entries["values"]
     sound = (
         (isinstance(name, str) and one_line(name) == name)
         and entries["kind"] in get_args(Kind)
         and (isinstance(marks, list) and all(isinstance(mark, str) for mark in marks))
         and isinstance(entries["kept"], bool)
         and (fill is None or _is_finite(fill))
+        and isinstance(values, list)
+        and all(isinstance(value, str) and one_line(value) == value for value in values)
+        and len(set(values)) == len(values)
     )
     if not sound:
         raise _damaged(path, "table.columns", entries)
-    return Column(name, entries["kind"], tuple(marks), entries["kept"], fill)
+    return Column(name, entries["kind"], tuple(marks), entries["kept"], fill, tuple(values))
 
 
 def check_reference(
@@ -117,6 +142,11 @@ def check_reference(
                 f"{path} is damaged: its moments are no means and deviations of observations of shape "
                 f"{list(space.shape)}; restore it from a copy"
             )
+
+
+def _with(entries: Any, **later: Any) -> Any:
+    """``entries`` with those that models of an earlier version have not."""
+    return later | entries if isinstance(entries, dict) else entries
 
 
 def _fields(entries: Any, kind: type, where: str, path: Path) -> None:

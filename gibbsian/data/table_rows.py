@@ -14,6 +14,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gibbsian.data.categories import (
+    ABSENT_CODE,
+    GAP,
+    MOST_VALUES,
+    UNKNOWN,
+    Seen,
+    codes_of,
+    in_order,
+    texts_of,
+)
 from gibbsian.data.cells import Decimal, has_decimal_comma, is_number
 from gibbsian.data.classes import Target
 from gibbsian.data.column_kinds import (
@@ -91,13 +101,20 @@ class TableRows:
         if selection.schema is None:
             kept = selection.kept(names, width, path)
         self.kept = [keep and j != self.place for j, keep in enumerate(kept)]
+        chosen = selection.categories(names, width, path)
+        self.found = [Found(is_category=j in chosen) for j in range(width)]
+        known = {j for j, column in enumerate(self.expected) if column is not None and column.count}
+        self.as_text = chosen | known
+        """Columns whose cells are texts even where they are numbers."""
         if not any(self.kept):
             raise ValueError(f"{path} has no column left to model; --columns says which to take")
         self.columns = tuple(names[j] for j in self._kept_places()) if names else ()
-        self.found = [Found() for _ in range(width)]
+        self.seen: dict[int, Seen] = {}
+        self.unknown: Spot | None = None  # the first text that is no value of its category
         self.spots: dict[tuple[int, int], Spot] = {}  # (column, kind of cell) -> the first of them
         self.infinite: Spot | None = None
         self.rows = self.incomplete = 0
+        self.handed_on = 0  # rows, but for those that --missing-values drop leaves out
 
     def _kept_places(self) -> list[int]:
         return [j for j, keep in enumerate(self.kept) if keep]
@@ -110,7 +127,8 @@ class TableRows:
         import polars as pl
 
         n = frame.height
-        if all(kind == pl.Float64 for kind in frame.dtypes) and self.place is None:
+        plain = self.place is None and not self.as_text and not self.seen
+        if plain and all(kind == pl.Float64 for kind in frame.dtypes):
             values = frame.to_numpy(order="c")
             if np.isfinite(values).all():
                 for found in self.found:
@@ -134,11 +152,16 @@ class TableRows:
             self.labels.cells += labels.to_list()
         if self.selection.missing == "drop" and absent.any():
             values = values[~absent]
+            for seen in self.seen.values():
+                seen.keep(~absent)
+        self.handed_on += len(values)
         return values
 
     def _column(self, cells: pl.Series, j: int, locate: Locate) -> np.ndarray:
         import polars as pl
 
+        if j in self.as_text:
+            return self._category(texts_of(cells), j, locate)
         if cells.dtype == pl.Float64:
             values = cells.to_numpy(writable=True)
             self._count_floats(values, j, locate)
@@ -148,13 +171,19 @@ class TableRows:
             values, codes, marks = numbers_in(cells, self.decimal)
             self.found[j].marks += marks
             is_text = (codes == TEXT) | (codes == WORD)
-            if is_text.any() and len(self.found[j].texts) <= COUNTED:
+            if self.selection.schema is None and self.kept[j]:
+                if j in self.seen or is_text.any():
+                    self._see(texts_of(cells), j)
+            elif is_text.any() and len(self.found[j].texts) <= COUNTED:
                 texts = cells.str.strip_chars().filter(pl.Series(is_text)).unique()
                 self.found[j].texts.update(texts.to_list())
             infinite = np.isinf(values)
             if infinite.any():
                 self._infinite(int(infinite.argmax()), j, locate)
+            values[(codes == TEXT) | (codes == DAY)] = 0.0  # no gap, whatever it will be
         else:
+            if cells.dtype == pl.Boolean and self.selection.schema is None and self.kept[j]:
+                self._see(texts_of(cells), j)
             absent = cells.is_null().to_numpy()
             is_word = cells.dtype == pl.Boolean
             numbers = (
@@ -166,6 +195,20 @@ class TableRows:
             codes = np.where(absent, ABSENT, WORD if is_word else DAY)
         self._count(codes, j, locate)
         return values
+
+    def _category(self, texts: pl.Series, j: int, locate: Locate) -> np.ndarray:
+        """Codes ``[n]`` of a column that is known to hold categories, NaN where there is no value."""
+        expected = self.expected[j]
+        codes = self._see(texts, j) if expected is None else codes_of(texts, expected.values)
+        if expected is not None and (codes == UNKNOWN).any() and self.unknown is None:
+            self.unknown = Spot(locate, int((codes == UNKNOWN).argmax()), j)
+        self._count(np.where(codes == ABSENT_CODE, ABSENT, TEXT), j, locate)
+        return np.where(codes == ABSENT_CODE, np.nan, codes)
+
+    def _see(self, texts: pl.Series, j: int) -> np.ndarray:
+        """Take note of the texts of a part of column ``j``; their codes for now."""
+        self.found[j].texts.update(texts.unique().drop_nulls().head(COUNTED + 1).to_list())
+        return self.seen.setdefault(j, Seen(self.handed_on)).add(texts)
 
     def _count_floats(self, values: np.ndarray, j: int, locate: Locate) -> None:
         if np.isfinite(values).all():
@@ -186,16 +229,30 @@ class TableRows:
             if count and self.kept[j] and code != NUMBER and (j, code) not in self.spots:
                 self.spots[j, code] = Spot(locate, int((codes == code).argmax()), j)
 
-    def check(self) -> None:
-        """ValueError for the first fault so far in the columns that are modelled."""
+    def check(self, whole: bool = False) -> None:
+        """ValueError for the first fault so far in the columns that are modelled.
+
+        Categories are none only in a ``whole`` table or beside a schema that has their values.
+        """
         for j in self._kept_places():
-            if fault := self._fault(j):
-                raise ValueError(fault + self._alike(j))
+            if fault := self._fault(j, whole):
+                raise ValueError(fault + self._alike(j, whole))
+        if self.unknown is not None:
+            cell, place = self._said(self.unknown)
+            values = self.expected[self.unknown.column].values  # type: ignore[union-attr]
+            raise ValueError(
+                f"{self.path} holds {cell[:40]!r} at {place}; this model was trained on the values "
+                f"{_listed(values)} there: correct it or leave out the row"
+            )
         if self.infinite is not None:
             cell, place = self._said(self.infinite)
             raise ValueError(f"{self.path} holds {float(cell)} at {place}; drop or fill such rows")
         gaps = [(j, code) for j, code in self.spots if code == ABSENT]
-        if gaps and self.selection.missing == "refuse":
+        if self.selection.missing == "impute" and self.selection.schema is not None:
+            gaps = [(j, code) for j, code in gaps if self._has_no_gap(j)]
+        elif self.selection.missing != "refuse":
+            gaps = []
+        if gaps:
             spots = [self.spots[gap] for gap in gaps]
             cell, place = min((self._said(spot) for spot in spots), key=_row_of)
             what = f"the missing value {cell}" if cell else "an empty cell"
@@ -203,22 +260,39 @@ class TableRows:
                 f"{self.path} has {what} at {place}; drop or fill such rows{self._remedy()}"
             )
 
-    def _alike(self, j: int) -> str:
-        """The option that drops column ``j`` with all others that are no numbers, "" if there are none."""
+    def _has_no_gap(self, j: int) -> bool:
+        """Whether column ``j`` is a category of a model that saw no gap in it."""
+        column = self.expected[j]
+        return column is not None and column.count > 0 and column.fill is None
+
+    def _alike(self, j: int, whole: bool) -> str:
+        """The option that drops column ``j`` and all others that cannot be modelled, "" without others."""
         kinds = ("category", "dates")
-        others = [k for k in self._kept_places() if self.found[k].kind in kinds]
+        others = [
+            k for k in self._kept_places() if self.found[k].kind in kinds and self._fault(k, whole)
+        ]
         if self.selection.schema is not None or j not in others or len(others) == 1:
             return ""
         return f" (all columns that are no numbers: --drop-columns {self._option(others)})"
 
     def _remedy(self) -> str:
+        if self.selection.missing == "impute":
+            return ": the rows this model was trained on had no gap there"
         if self.selection.schema is not None:
             return ": this model was trained on complete rows, not with --missing-values impute"
         return f", as --missing-values drop and impute do ({self.incomplete} of {self.rows} rows)"
 
     def finish(self) -> None:
-        """``check``, and ValueError where nothing is left of the whole table."""
-        self.check()
+        """``check`` of the whole table, and ValueError where nothing is left of it.
+
+        In a table with categories a column of words for true and false is one too.
+        """
+        self.check(whole=True)
+        kinds = {self.found[j].kind for j in self._kept_places()}
+        if "category" in kinds and self.selection.schema is None:
+            for found in self.found:
+                found.is_category |= found.kind == "boolean"
+            self._check_constant()
         for j in self._kept_places():
             if self.found[j].kind == "empty":
                 raise ValueError(
@@ -231,11 +305,40 @@ class TableRows:
                 "--drop-columns"
             )
 
-    def _fault(self, j: int) -> str:
+    def _check_constant(self) -> None:
+        """ValueError naming the categories that have one value."""
+        places = [j for j in self._categories() if len(self._values(j)) == 1]
+        if places:
+            names = ", ".join(self.names[j] for j in places)
+            raise ValueError(
+                f"{self.path} has the same value in every row of {names}, so nothing to model there; "
+                f"use --drop-columns {self._option(places)}"
+            )
+
+    def _categories(self) -> list[int]:
+        return [j for j in self._kept_places() if self.found[j].kind == "category"]
+
+    def _values(self, j: int) -> tuple[str, ...]:
+        """The values of a category, in order, the one for gaps last."""
+        gap = (GAP,) if self.selection.missing == "impute" and self.found[j].counts[ABSENT] else ()
+        return in_order([text for text in self.seen[j].texts if text not in gap]) + gap
+
+    def recoded(self, x: np.ndarray) -> np.ndarray:
+        """All rows ``x [N, d]`` with the places of categories among their values, NaN in gaps."""
+        if self.selection.schema is not None:
+            return x
+        for j in self._categories():
+            x[:, self._kept_places().index(j)] = self.seen[j].codes(self._values(j), len(x))
+        return x
+
+    def _fault(self, j: int, whole: bool) -> str:
         """What keeps a column from being modelled, "" if nothing does."""
         found, expected = self.found[j], self.expected[j]
         if expected is not None:
-            return self._unlike(j, expected)
+            return "" if expected.count else self._unlike(j, expected)
+        if found.kind == "category" and whole and len(found.texts) <= MOST_VALUES:
+            misread = not found.is_category and any(map(has_decimal_comma, found.texts))
+            return self._no_numbers(j) if misread else ""
         if found.kind not in ("number", "boolean", "empty"):
             return self._no_numbers(j)
         drop, marks = f"or drop that column by --drop-columns {self._option([j])}", found.symbols
@@ -256,6 +359,9 @@ class TableRows:
             total = sum(found.counts.values()) - found.counts[ABSENT]
             share = f"{found.counts[NUMBER]} of its {total} cells are numbers"
             return f"{what}; {drop} or correct the cell: {share}"
+        if found.kind == "category" and len(found.texts) > MOST_VALUES:
+            most = f"at most {MOST_VALUES} can be modelled"
+            return f"{what}; {drop}: it is a {found.said()}, and {most}"
         kind = f"a {found.said()}" if found.kind == "category" else found.said()
         return f"{what}; {drop} or code it as numbers: it is {kind}"
 
@@ -296,12 +402,14 @@ class TableRows:
 
     def schema(self) -> TableSchema:
         """What is to be remembered of the table."""
+        categories = () if self.selection.schema is not None else self._categories()
         columns = tuple(
             Column(
                 self.short[j],
                 self.found[j].kind,
                 self.found[j].symbols,
                 self.kept[j],
+                values=self._values(j) if j in categories else (),
             )
             for j in range(self.width)
             if j != self.place
@@ -320,6 +428,11 @@ class TableRows:
             return [f"columns: {columns}"]
         gaps = f"{self.incomplete} of {self.rows} rows lack a value and are left out"
         return [f"columns: {columns}", f"--missing-values drop: {gaps}"]
+
+
+def _listed(values: Sequence[str]) -> str:
+    """The first few of the values of a category."""
+    return ", ".join(values[:8]) + (", ..." if len(values) > 8 else "")
 
 
 def _row_of(said: tuple[str, str]) -> tuple[int, int]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from gibbsian.core import nearest
 from gibbsian.core.text import cell as as_cell
+from gibbsian.data.categories import GAP
 from gibbsian.data.cells import Decimal
 
 Kind = Literal["number", "boolean", "category", "dates", "mixed", "empty"]
@@ -23,7 +24,8 @@ class Column:
     """A column of the table a model was trained on.
 
     ``marks``: what was taken off its numbers, such as ``$`` or ``%``; ``kept``: whether it is modelled;
-    ``fill``: what stands in for its missing values, in the table's units.
+    ``fill``: what stands in for its missing values, in the table's units. ``values``: of a category, in the
+    order of the numbers from 0 that stand for them.
     """
 
     name: str
@@ -31,6 +33,12 @@ class Column:
     marks: tuple[str, ...] = ()
     kept: bool = True
     fill: float | None = None
+    values: tuple[str, ...] = ()
+
+    @property
+    def count(self) -> int:
+        """How many values a category has; 0 for a column of numbers."""
+        return len(self.values)
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,12 @@ class TableSchema:
     def kept(self) -> tuple[Column, ...]:
         """The columns that are modelled."""
         return tuple(column for column in self.columns if column.kept)
+
+    @property
+    def categories(self) -> tuple[int, ...]:
+        """Of each modelled column how many values it has, 0 for numbers; () without any category."""
+        counts = tuple(column.count for column in self.kept)
+        return counts if any(counts) else ()
 
     def aligned(self, names: Sequence[str], width: int, path: Path) -> Sequence[Column]:
         """The columns at the ``width`` places of a table, whose ``names`` are () without a header.
@@ -74,14 +88,20 @@ class Selection:
     """Which columns of a table are modelled, and what becomes of its gaps.
 
     ``columns``: these alone; ``drop``: all but these; names, or numbers from 1. ``missing``: refuse
-    them, drop their rows, or impute the median of the training rows. ``schema``: of a model's
-    table, which the columns must be like.
+    them, drop their rows, or impute the median of the training rows and, of a category, a value of its
+    own. ``schema``: of a model's table, which the columns must be like. ``category``: columns that are
+    categories even where their cells are numbers.
     """
 
     columns: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
     missing: Missing = "refuse"
     schema: TableSchema | None = None
+    category: tuple[str, ...] = ()
+
+    def categories(self, names: tuple[str, ...], width: int, path: Path) -> set[int]:
+        """Places of the columns named in ``category``; ValueError for names that are not there."""
+        return {_place(name, "--category-columns", names, width, path) for name in self.category}
 
     def kept(self, names: tuple[str, ...], width: int, path: Path) -> list[bool]:
         """Whether each of ``width`` columns is modelled; ValueError for names that are not there."""
@@ -123,7 +143,8 @@ def filled(x: np.ndarray, schema: TableSchema) -> np.ndarray:
 def with_medians(schema: TableSchema, x: np.ndarray, train: np.ndarray) -> tuple[TableSchema, str]:
     """The schema with the (lower) medians of rows ``train`` of ``x [N, d]``, and a sentence on them.
 
-    The lower one of two middle values, so that whole numbers stay whole. ValueError for a column
+    The lower one of two middle values, so that whole numbers stay whole; a category has a value of its
+    own for gaps if the table had any. ValueError for a column
     that has no value among these rows.
     """
     fills: list[Column] = []
@@ -133,6 +154,10 @@ def with_medians(schema: TableSchema, x: np.ndarray, train: np.ndarray) -> tuple
             fills.append(column)
             continue
         values = next(medians)
+        if column.count:
+            gap = column.values.index(GAP) if GAP in column.values else None
+            fills.append(replace(column, fill=None if gap is None else float(gap)))
+            continue
         values = values[~np.isnan(values)]
         if len(values) == 0:
             raise ValueError(
@@ -144,11 +169,15 @@ def with_medians(schema: TableSchema, x: np.ndarray, train: np.ndarray) -> tuple
     gaps = np.isnan(x).sum(axis=0)
     for column, count in zip((c for c in fills if c.kept), gaps.tolist(), strict=True):
         if count:
-            said.append(f"{count} of {column.name} by {column.fill:g}")
+            fill = repr(GAP) if column.count else f"{column.fill:g}"
+            said.append(f"{count} of {column.name} by {fill}")
     text = "; ".join(said) or "none"
-    return replace(schema, columns=tuple(fills)), (
-        f"--missing-values impute: gaps filled by the medians of the training rows: {text}"
-    )
+    how = "by the medians of the training rows"
+    if schema.categories:
+        how += f", of categories by a value of their own, {GAP}"
+    return replace(
+        schema, columns=tuple(fills)
+    ), f"--missing-values impute: gaps filled {how}: {text}"
 
 
 def _spellings(name: str) -> tuple[str, str]:

@@ -77,7 +77,7 @@ def whole(
     if target is not None and target.others is None:
         classes, said = as_classes(labels.cells, labels.name, table.path)
         notes += (said,)
-    return Rows(x, table.columns, notes, classes, table=table.schema())
+    return Rows(table.recoded(x), table.columns, notes, classes, table=table.schema())
 
 
 def csv_parts(
@@ -180,7 +180,7 @@ class CsvReading:
 
     def _layout(self, block: Block) -> Layout | None:
         schema, selection = self.selection.schema, self.selection
-        named = [*selection.columns, *selection.drop]
+        named = [*selection.columns, *selection.drop, *selection.category]
         named += [] if self.target is None else [self.target.column]
         if schema is None:
             return layout_of(block, self.path, named)
@@ -201,6 +201,7 @@ class CsvReading:
                 )
         if table.place is not None:
             self._as_text.add(table.place)
+        self._as_text.update(table.as_text)
         if layout.decimal == ",":
             self._as_text.update(range(width))
         return table

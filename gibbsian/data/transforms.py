@@ -29,7 +29,9 @@ class Transform:
     """An invertible map per feature; every tuple holds one entry per feature, or one for all.
 
     ``levels``: number of grid values ``origin + unit * {0, ..., levels - 1}``, 0 where continuous.
-    ``columns``: the features' names where the data had any.
+    ``columns``: the features' names where the data had any. ``categories``: of a mixed table the number of
+    values of each column, 0 where it holds numbers; () without categories. A category is a number from 0
+    in the user's units and a one-hot block, behind all numbers, in the networks'.
     """
 
     mode: Mode
@@ -40,6 +42,7 @@ class Transform:
     shift: tuple[float, ...] = (0.0,)
     scale: tuple[float, ...] = (1.0,)
     columns: tuple[str, ...] = ()
+    categories: tuple[int, ...] = ()
 
     @property
     def dtype(self) -> torch.dtype:
@@ -89,10 +92,41 @@ class Transform:
             on_grid = ((y - level).abs() < 1e-3) & (self._row(self.levels, x) > 0)
             y = torch.where(on_grid, level - 0.5, y)
             width = on_grid / scale
-        return ((y - self._row(self.shift, x)) / scale).float(), width.float()
+        low = (y - self._row(self.shift, x)) / scale
+        if self.categories:
+            return self._expanded(low).float(), self._expanded(width, of_cells=True).float()
+        return low.float(), width.float()
+
+    def _expanded(self, y: Tensor, of_cells: bool = False) -> Tensor:
+        """``[B, d]`` with numbers first and codes of categories as one-hot blocks; zeros ``of_cells``."""
+        blocks = [y[:, [j for j, count in enumerate(self.categories) if not count]]]
+        for j, count in enumerate(self.categories):
+            if not count:
+                continue
+            if of_cells:
+                blocks.append(y.new_zeros(len(y), count))
+                continue
+            code = y[:, j]
+            if not bool(((code >= 0) & (code < count) & (code == code.round())).all()):
+                raise ValueError(
+                    f"{column_name(j, self.columns)} is a category, whose values are the whole numbers from "
+                    f"0 to {count - 1}; give a table with its texts, or these numbers"
+                )
+            blocks.append(torch.nn.functional.one_hot(code.long(), count).to(y))
+        return torch.cat(blocks, 1)
+
+    def _collapsed(self, u: Tensor) -> Tensor:
+        """The inverse of ``_expanded``, ``[B, d]``; the code of a block is the place of its largest entry."""
+        numbers = sum(not count for count in self.categories)
+        blocks = iter(u[:, numbers:].split([count for count in self.categories if count], 1))
+        real = iter(u[:, :numbers].unbind(1))
+        columns = [next(blocks).argmax(1).to(u) if k else next(real) for k in self.categories]
+        return torch.stack(columns, 1)
 
     def decode(self, u: Tensor) -> Tensor:
         """Model units to user units; grid features come back as grid values within the data's range."""
+        if self.categories:
+            u = self._collapsed(u)
         self.check(u)
         u = u.to(self.dtype)
         if self.mode == "pixels":
@@ -173,11 +207,13 @@ def columnwise(
     scaling: Scaling = "standardise",
     dequantise: bool = True,
     others: tuple[Tensor, ...] = (),
+    categories: tuple[int, ...] = (),
 ) -> Transform:
     """The transform of ``x [N, d]``: mean 0 and variance 1 per column, or as it is; grids dequantised.
 
     Grids must hold for the rows of ``others`` (validation and test) too.
-    One that is constant in ``x`` alone has the mean and variance of all rows.
+    One that is constant in ``x`` alone has the mean and variance of all rows. Codes of ``categories``
+    stay as they are.
     ValueError naming the column when one is constant in all: it has no density; or when its values cannot
     be scaled to finite float32.
 
@@ -187,6 +223,9 @@ def columnwise(
     """
     parts = []
     for j in range(x.shape[1]):
+        if categories and categories[j]:
+            parts.append((0.0, 1.0, 0, 0.0, 1.0))
+            continue
         every = torch.cat([rows[:, j] for rows in (x, *others)]).numpy()
         name = column_name(j, columns)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
@@ -196,7 +235,8 @@ def columnwise(
             _check_finite(every, name, part)
         parts.append(part)
     origin, unit, levels, shift, scale = zip(*parts, strict=True)
-    return Transform(scaling, tuple(x.shape[1:]), origin, unit, levels, shift, scale, columns)
+    shape = tuple(x.shape[1:])
+    return Transform(scaling, shape, origin, unit, levels, shift, scale, columns, categories)
 
 
 def _column(

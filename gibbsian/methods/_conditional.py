@@ -17,6 +17,7 @@ from gibbsian.core import Batch, Loss, check_energy
 from gibbsian.core.protocols import HasLogits
 from gibbsian.methods._bits import BitSampler
 from gibbsian.methods._langevin import LangevinSampler
+from gibbsian.methods._mixed import MixedSampler
 from gibbsian.methods.checks import check_weight
 
 POOL = 4
@@ -108,7 +109,7 @@ def labels_given(
 
 def draw(
     energy: nn.Module,
-    sampler: LangevinSampler | BitSampler,
+    sampler: LangevinSampler | BitSampler | MixedSampler,
     start: Callable[[int, Generator], Tensor],
     n: int,
     rng: Generator,

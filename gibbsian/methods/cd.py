@@ -9,11 +9,12 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gibbsian.core import Batch, Loss, NonFiniteError, PlayerUpdate, TrainingMethod, check_energy
-from gibbsian.core.measures import Counting, Measure, Undefined
+from gibbsian.core.measures import Counting, Measure, Mixed, Undefined
 from gibbsian.core.roles import ENERGY, Role
 from gibbsian.methods._bits import BitSampler
 from gibbsian.methods._conditional import check_classifier, draw, known_classes, with_classes
 from gibbsian.methods._langevin import LangevinSampler, SamplerOptions
+from gibbsian.methods._mixed import MixedSampler
 from gibbsian.methods.checks import (
     check_at_least,
     check_choice,
@@ -33,7 +34,8 @@ class ContrastiveDivergence(TrainingMethod):
     modes: in few dimensions one wide Metropolis step per round
     (``sampler.metropolis_step_std``) does, and sets the modes' weights right. On a box no chain
     leaves it: ula reflects at the walls, the others reject.
-    On bits the chains are Gibbs samplers instead (``sampler.kernel``).
+    On bits the chains are Gibbs samplers instead (``sampler.kernel``); on numbers beside categories
+    every step draws one category from its exact conditional and moves the numbers by MALA.
 
     Args:
         chain_init: where negatives start in each round: persistent (where they ended), data (at the
@@ -48,6 +50,7 @@ class ContrastiveDivergence(TrainingMethod):
 
     players: ClassVar[Mapping[str, tuple[str, ...]]] = {"energy": ("energy",)}
     roles: ClassVar[Mapping[str, Role]] = {"energy": ENERGY}
+    mixed: ClassVar[bool] = True
     local: ClassVar[tuple[str, ...]] = ("chains",)
 
     def __init__(
@@ -71,9 +74,11 @@ class ContrastiveDivergence(TrainingMethod):
         self.energy = energy
         self.chain_init = chain_init
         self.reinit_prob = reinit_prob
-        self.sampler: LangevinSampler | BitSampler
+        self.sampler: LangevinSampler | BitSampler | MixedSampler
         if isinstance(measure, Counting):
             self.sampler = BitSampler(measure, sampler)
+        elif isinstance(measure, Mixed):
+            self.sampler = MixedSampler(measure, sampler)
         else:
             self.sampler = LangevinSampler(measure, sampler)
         self.energy_l2 = energy_l2

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import softplus
 
 from gibbsian.core import Batch, Loss, PlayerUpdate, TrainingMethod, check_energy
-from gibbsian.core.measures import Box, Gaussian, Measure, Undefined
+from gibbsian.core.measures import Box, Gaussian, Measure, Mixed, Undefined
 from gibbsian.core.roles import ENERGY, Role
 from gibbsian.methods._conditional import check_classifier, draw, known_classes, with_classes
 from gibbsian.methods._langevin import LangevinSampler, SamplerOptions
+from gibbsian.methods._mixed import MixedSampler
 from gibbsian.methods.checks import check_at_least, check_positive
 from gibbsian.methods.noise_law import FittedGaussian, NoiseDistribution
+from gibbsian.methods.product_noise import ProductNoise, TiltedProduct
+
+POOL, CHUNK = 16, 8192
+"""Draws of the noise for each start of a chain beside categories, and how many are weighed at a time."""
 
 
 def logistic_loss(G_data: Tensor, G_noise: Tensor, nu: float) -> Tensor:
@@ -38,6 +43,10 @@ class NoiseContrastiveEstimation(TrainingMethod):
     bound. The noise is a Gaussian fitted to the data as they come; where it overlaps little with them, as in
     many dimensions, the two are told apart too easily to learn much.
 
+    Beside categories the noise is a product: the Gaussian of the numbers times the frequencies of each
+    category. The energy is then the network's minus the noise's log-density (`TiltedProduct`), so that
+    the network has to learn only what the product lacks, and needs no envelope of its own.
+
     Args:
         noise_ratio: noise draws per row of data.
         nce_noise_std_scale: the noise has this many times the data's standard deviation.
@@ -48,6 +57,8 @@ class NoiseContrastiveEstimation(TrainingMethod):
 
     players: ClassVar[Mapping[str, tuple[str, ...]]] = {"energy": ("energy", "A")}
     roles: ClassVar[Mapping[str, Role]] = {"energy": ENERGY}
+    mixed: ClassVar[bool] = True
+    settings_of_mixed: ClassVar[Mapping[str, Any]] = {"energy": {"confinement_std": 10.0}}
 
     def __init__(
         self,
@@ -65,8 +76,19 @@ class NoiseContrastiveEstimation(TrainingMethod):
         check_classifier(energy, class_loss_weight)
         self.energy = energy
         self.A = nn.Parameter(torch.zeros(()))
-        self.sampler = LangevinSampler(measure, sampler)
-        self.noise: NoiseDistribution = FittedGaussian(measure, nce_noise_std_scale)
+        self.sampler: LangevinSampler | MixedSampler
+        self.noise: NoiseDistribution
+        if isinstance(measure, Mixed):
+            self.sampler = MixedSampler(measure, sampler)
+            self.noise = noise = ProductNoise(measure, nce_noise_std_scale)
+            self.energy = TiltedProduct(energy, noise)
+            if class_loss_weight > 0:
+                raise ValueError(
+                    "nce learns no classes beside columns of categories; use class_loss_weight 0, or cd"
+                )
+        else:
+            self.sampler = LangevinSampler(measure, sampler)
+            self.noise = FittedGaussian(measure, nce_noise_std_scale)
         self.noise_ratio = noise_ratio
         self.class_loss_weight, self.by_class = class_loss_weight, class_loss_weight > 0
 
@@ -92,6 +114,10 @@ class NoiseContrastiveEstimation(TrainingMethod):
         By Jensen's inequality that lies below log Z, as near as a start need be.
         """
         rng = Generator(self.A.device).manual_seed(0)
+        if isinstance(self.noise, ProductNoise):  # which has seen nothing yet
+            x = self.noise.sample(rows, rng)
+            self.A.copy_((self.log_model(x) - self.noise.log_density(x)).mean())
+            return
         x, measure = self.sampler.start(rows, rng), self.measure
         if isinstance(measure, Box):
             self.A.copy_(self.log_model(x).mean() + measure.log_volume)
@@ -129,6 +155,16 @@ class NoiseContrastiveEstimation(TrainingMethod):
     @torch.no_grad()
     def sample(self, n: int, rng: Generator, given: Tensor | None = None) -> Tensor:
         """``[n, *event]``: chains from the noise. ``given``: class numbers, if it was taught any."""
-        return draw(
-            self.energy, self.sampler, self.noise.sample, n, rng, self.class_loss_weight, given
-        )
+        return draw(self.energy, self.sampler, self.starts, n, rng, self.class_loss_weight, given)
+
+    def starts(self, n: int, rng: Generator) -> Tensor:
+        """``[n, *event]``: where the chains of ``sample`` start, which is at noise.
+
+        Beside categories noise is resampled by exp(-f) from ``POOL`` times as many draws (Rubin 1988), since
+        the model is the noise's distribution times exp(-f).
+        """
+        if not isinstance(self.energy, TiltedProduct):
+            return self.noise.sample(n, rng)
+        pool = self.noise.sample(POOL * n, rng)
+        weight = torch.cat([-self.energy.network(x) for x in pool.split(CHUNK)]).softmax(0)
+        return pool[torch.multinomial(weight, n, replacement=True, generator=rng)]

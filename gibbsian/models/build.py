@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from gibbsian.config.config import (
     Config,
+    builder_of,
     check_seed,
     half_width,
     method_class,
@@ -20,10 +21,11 @@ from gibbsian.config.config import (
     replace,
 )
 from gibbsian.core import DataSpace, TrainingMethod, check_energy, limits
-from gibbsian.core.measures import Box, Counting, Gaussian, Measure, RealSpace, Undefined
+from gibbsian.core.measures import Box, Counting, Gaussian, Measure, Mixed, RealSpace, Undefined
 from gibbsian.core.module_errors import blaming
 from gibbsian.core.randomness import kept_global, seed_global
 from gibbsian.core.roles import Setting, check_output
+from gibbsian.core.signatures import options_of
 from gibbsian.methods import TRAINING_METHODS
 from gibbsian.networks import build_from
 
@@ -41,13 +43,16 @@ def resolve(
     instances that replace the named ones.
     """
     check_seed(config.training.seed)
+    check_categories(config.method, space)
     given = networks or {}
     changes: dict[str, object] = {}
     if config.training.batch == 0:
         changes["training"] = {"batch": min(256, len(x_train))}
     for name, role in method_class(config.method).roles.items():
         has = config.networks[name].options
-        changes[name] = {k: v for k, v in role.demands(config.options).items() if k in has}
+        suited = _for_mixed(config, name) if space.kind == "mixed" and name not in given else {}
+        demands = {k: v for k, v in role.demands(config.options).items() if k in has}
+        changes[name] = {**suited, **demands}
     config = replace(config, **changes)
     if config.domain_half_width == "auto":
         half = "none"
@@ -59,6 +64,29 @@ def resolve(
     if config.domain_half_width != "none":
         half_width(config.domain_half_width)
     return config
+
+
+def check_categories(method: str, space: DataSpace) -> None:
+    """ValueError, naming the methods that do, where ``method`` takes no categories and the data have some."""
+    if space.kind != "mixed" or method_class(method).mixed:
+        return
+    takers = [name for name, cls in TRAINING_METHODS.items() if cls.mixed]
+    raise ValueError(
+        f"{method} takes no columns of categories, which these data have; {' and '.join(takers)} do, or "
+        "leave them out by --drop-columns"
+    )
+
+
+def _for_mixed(config: Config, role: str) -> dict[str, Any]:
+    """Options of a network that start elsewhere on rows with categories, unless they were set."""
+    cls, network = method_class(config.method), config.networks[role]
+    usual = options_of(builder_of(config.method, role, network.name))
+    found: dict[str, Any] = {
+        name: value
+        for name, value in cls.settings_of_mixed.get(role, {}).items()
+        if name in usual and network.options[name] == usual[name].default
+    }
+    return found
 
 
 def boxed(space: DataSpace, box: str) -> DataSpace:
@@ -75,6 +103,14 @@ def measure_of(energy: nn.Module | None, space: DataSpace) -> Measure | Undefine
         return Undefined(space.shape, "the critic of a GAN is not the energy of a density on x")
     if space.kind == "binary":
         return Counting(space.shape)
+    if space.kind == "mixed":
+        numbers = space.shape[0] - sum(space.categories)
+        if space.box is not None or not numbers or getattr(energy, "confining", False):
+            return Mixed(numbers, space.categories, space.box)
+        raise ValueError(
+            "beside categories the energy must confine the numbers; use --energy confined, or give them "
+            "a box (--box-half-width 4)"
+        )
     if space.box is not None:
         return Box(space.shape, *space.box)
     if getattr(energy, "confining", False):

@@ -43,7 +43,7 @@ class ModelDistribution(Distribution):
         self.rng = model.rng(seed)
         # Read by the interface: whether ``rsample`` works.
         self.has_rsample = is_pathwise(model)
-        super().__init__(event_shape=Size(model.space.shape), validate_args=False)
+        super().__init__(event_shape=Size(model.transform.shape), validate_args=False)
 
     @property
     def support(self) -> torch.distributions.constraints.Constraint:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
@@ -21,7 +22,7 @@ from gibbsian.evaluation import (
 )
 from gibbsian.evaluation.log_z.effort import Amount
 from gibbsian.evaluation.metrics.coverage import Coverage
-from gibbsian.evaluation.metrics.out_of_distribution import AurocTable, auroc_table
+from gibbsian.evaluation.metrics.out_of_distribution import AurocTable, Score, auroc_table
 from gibbsian.models.build import assemble
 from gibbsian.models.evaluation_record import LABELS, Evaluation, Quantity, save
 from gibbsian.models.latents import latent_space, manifold
@@ -196,12 +197,14 @@ def _anomaly(
 ) -> AurocTable:
     """AUROC of the energy between held-out rows and graded corruptions, beside plain baselines."""
     rng = torch.Generator().manual_seed(seed)  # the rows are on the CPU wherever the model is
-    corrupted = corrupted_copies(test, data.space, rng, data.train.std(0))
+    categories = model.transform.categories
+    corrupted = corrupted_copies(test, data.space, rng, data.train.std(0), categories)
     fresh = placed(assemble(model.config, model.space), model.device)
     untrained = Model(fresh, model.config, model.space, model.transform)
-    scores = {"energy": model.energy, "Gaussian": gaussian_anomaly_score(data.train)}
+    train, read = _for_baselines(model, data.train), functools.partial(_for_baselines, model)
+    scores = {"energy": model.energy, "Gaussian": _after(read, gaussian_anomaly_score(train))}
     if test[0].numel() > 1:
-        scores["PCA"] = pca_anomaly_score(data.train)
+        scores["PCA"] = _after(read, pca_anomaly_score(train))
     scores["untrained"] = untrained.energy
     table = auroc_table(scores, test, corrupted)
     arrays["energy/held-out data"] = model.energy(test, seed)
@@ -210,11 +213,27 @@ def _anomaly(
     return table
 
 
+def _for_baselines(model: Model, x: Tensor) -> Tensor:
+    """Rows as plain baselines read them: as they are, or with categories as one-hot blocks."""
+    return model.transform.encode(x) if model.transform.categories else x
+
+
+def _after(read: Callable[[Tensor], Tensor], score: Score) -> Score:
+    def of_rows(x: Tensor) -> Tensor:
+        return score(read(x))
+
+    return of_rows
+
+
 def _landscape(
     model: Model, data: Dataset, z: Interval | NotDefined, arrays: dict[str, Tensor]
 ) -> None:
     """Log-densities over the plane of two-dimensional data, in its units."""
-    if tuple(data.space.shape) != (2,) or not isinstance(model.method, HasEnergy):
+    if (
+        data.space.kind == "mixed"
+        or tuple(data.space.shape) != (2,)
+        or not isinstance(model.method, HasEnergy)
+    ):
         return
     low, high = data.test.amin(0), data.test.amax(0)
     middle, half = (low + high) / 2, 0.6 * float((high - low).max())

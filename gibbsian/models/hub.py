@@ -95,7 +95,10 @@ def model_card(
 
 def _data(config: Config, space: DataSpace, transform: Transform) -> str:
     sizes = " x ".join(map(str, space.shape))
-    words = [f"`{Path(config.data).name}`: {space.kind}s of {sizes} numbers."]
+    kind = "rows" if space.kind == "mixed" else f"{space.kind}s"
+    words = [f"`{Path(config.data).name}`: {kind} of {sizes} numbers."]
+    if space.kind == "mixed":
+        words.append(f"Categories, as one-hot blocks of {', '.join(map(str, space.categories))}.")
     if space.kind == "binary":
         words = [f"`{Path(config.data).name}`: {sizes} bits."]
     if transform.columns:

@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 
 from gibbsian.bounds import Entropy, LogDetEntropy
 from gibbsian.core import Energy, Estimate, Interval, NotDefined, TrainingMethod
-from gibbsian.core.measures import Box, Counting, Gaussian, Undefined
+from gibbsian.core.measures import Box, Counting, Gaussian, Mixed, Undefined, one_hot_draws
 from gibbsian.core.protocols import (
     Flow,
     HasDecoder,
@@ -105,7 +105,7 @@ def estimated_energy(model: Model) -> Energy | None:
         or not isinstance(method, HasEnergy)
     ):
         return None
-    continuous = not isinstance(method.measure, Counting | Undefined)
+    continuous = not isinstance(method.measure, Counting | Mixed | Undefined)
     return method.energy if continuous and math.prod(method.measure.shape) > 3 else None
 
 
@@ -134,6 +134,8 @@ def reference_points(model: Model, seed: int) -> Tensor | None:
     measure = model.method.measure
     if isinstance(measure, Box | Counting | Undefined):
         return None
+    if isinstance(measure, Mixed):
+        return mixed_points(model, measure, seed)
     rng, points = model.rng(seed), []
     if model.moments is None or math.prod(measure.shape) > 3:
         with torch.no_grad():
@@ -142,6 +144,20 @@ def reference_points(model: Model, seed: int) -> Tensor | None:
         mean, std = model.moments.to(model.device)
         size = NEAR, *measure.shape
         points.append(mean + std * torch.randn(size, generator=rng, device=rng.device))
+    return torch.cat(points)
+
+
+def mixed_points(model: Model, measure: Mixed, seed: int) -> Tensor:
+    """The same of mixed rows: samples, and independent columns with the moments of the training data."""
+    rng = model.rng(seed)
+    with torch.no_grad():
+        points = [model.method.sample(NEAR, rng)]
+    if model.moments is not None:
+        mean, std = (row[: measure.numbers] for row in model.moments.to(model.device))
+        rates = model.moments[0, measure.numbers :].to(model.device).clamp_min(1e-6)
+        numbers = mean + std * torch.randn((NEAR, len(mean)), generator=rng, device=rng.device)
+        drawn = one_hot_draws(rates, measure.categories, NEAR, rng)
+        points.append(torch.cat([numbers, drawn], 1))
     return torch.cat(points)
 
 

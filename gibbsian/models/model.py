@@ -23,7 +23,7 @@ from gibbsian.core.protocols import HasEnergy
 from gibbsian.core.records import checksum, unsealed, write_record
 from gibbsian.core.tensor_files import ForeignFileError, read_tensors, write_tensors
 from gibbsian.data import Dataset
-from gibbsian.data.frames import Array, like, rows_of
+from gibbsian.data.frames import Array, frame_of, like, rows_of
 from gibbsian.data.queries import checked
 from gibbsian.data.rows import arranged
 from gibbsian.data.schema import check_reference, space_of, table_of, transform_of
@@ -73,6 +73,16 @@ class Model:
         self.moments = moments
 
     @property
+    def category_values(self) -> tuple[tuple[str, ...], ...]:
+        """Of each column the texts of its categories, () where it holds numbers; () without categories.
+
+        In rows of the user's units a category is the place of its text, from 0.
+        """
+        if self.table is None or not self.table.categories:
+            return ()
+        return tuple(column.values for column in self.table.kept)
+
+    @property
     def device(self) -> torch.device:
         """Where the networks are."""
         return next(self.method.parameters()).device
@@ -99,6 +109,17 @@ class Model:
             with torch.no_grad():
                 u = self.method.sample(min(part, n - first), rng, given)
             yield self.transform.decode(u).cpu()
+
+    def as_frame(
+        self, x: Tensor, backend: Literal["pandas", "polars", "pyarrow"] = "pandas"
+    ) -> Any:
+        """Rows ``x [n, d]`` of the user's units, such as samples, as a data frame with texts for categories.
+
+        ``backend``: the library. ValueError for images.
+        """
+        if len(self.transform.shape) != 1:
+            raise ValueError("observations of this model are images, which no data frame holds")
+        return frame_of(x, self.transform.columns, self.category_values, backend)
 
     def fill_in(self, n: int, x: Tensor, kept: Tensor, seed: int = 0) -> Tensor:
         """``[n, *event]``: ``x [*event]``, in the user's units, where ``kept`` and samples elsewhere.
@@ -152,7 +173,7 @@ class Model:
         ValueError naming what is unlike the training data: shape, columns, values; or not finite.
         """
         if not isinstance(x, Tensor):
-            rows = arranged(rows_of(x, "the array"), "the array")
+            rows = arranged(rows_of(x, "the array", self.table), "the array")
             return checked(rows, self.transform, "the array")
         self.check_shape(x)
         if not bool(x.isfinite().all()):
@@ -162,9 +183,9 @@ class Model:
 
     def check_shape(self, x: Tensor) -> None:
         """ValueError naming both shapes unless ``x`` holds rows of the model's shape."""
-        if x.shape[1:] != self.space.shape:
+        if x.shape[1:] != self.transform.shape:
             raise ValueError(
-                f"this model was trained on observations of shape {list(self.space.shape)}; these "
+                f"this model was trained on observations of shape {list(self.transform.shape)}; these "
                 f"have shape {list(x.shape[1:])}"
             )
 
@@ -272,7 +293,7 @@ class Model:
         for name in ("held_out", "moments"):
             if getattr(self, name) is not None:
                 tensors[name] = getattr(self, name)
-        space = {"shape": self.space.shape, "kind": self.space.kind, "box": self.space.box}
+        space = asdict(self.space)
         entries = {
             "format": FORMAT,
             "version": __version__,

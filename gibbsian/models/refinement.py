@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor
 
 from gibbsian.core import Energy
-from gibbsian.core.measures import Counting, Undefined
+from gibbsian.core.measures import Counting, Mixed, Undefined
 from gibbsian.core.protocols import HasEnergy, HasLatentTarget
 from gibbsian.models.model import KernelName, Model
 from gibbsian.samplers import (
@@ -78,6 +78,11 @@ def refine(
         if isinstance(method.measure, Undefined | Counting):
             why = getattr(method.measure, "why", "its data are binary")
             raise ValueError(f"{model.config.method} declares no target for refinement: {why}")
+        if isinstance(method.measure, Mixed):
+            raise ValueError(
+                "refinement moves numbers, and these rows hold categories too; the chains that sample them "
+                "already make --sampler.steps-per-sample steps on both, as trained"
+            )
         if kernel == "independence":
             raise ValueError(
                 "independence needs a generator's prior to propose from; use mala or hmc"

@@ -36,7 +36,16 @@ def score_in_parts(
     z = model.log_z(seed=seed)
     standing = f"log-densities use {z}" if isinstance(z, Interval) else f"log-density {z}"
     tables = _by_energy(model, parts, z, seed)
+    if model.space.kind == "mixed":
+        standing += f" (nats per row; {of_mixed_measure(model)})"
     return tables, f"{standing}; percentile: share of held-out rows with no higher energy"
+
+
+def of_mixed_measure(model: Model) -> str:
+    """What a density of rows with categories is, in words."""
+    if model.space.shape[0] == sum(model.space.categories):
+        return "probabilities of the categories"
+    return "densities of the numbers times probabilities of the categories"
 
 
 def _directed(model: Model, parts: Iterable[Tensor], seed: int) -> Iterator[dict[str, Tensor]]:

@@ -85,6 +85,7 @@ def load_source(data: str, source: Source) -> Dataset:
         columns=source.columns or (),
         drop_columns=source.drop_columns or (),
         missing_values=source.missing_values,
+        category_columns=source.category_columns or (),
     )
 
 

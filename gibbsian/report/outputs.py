@@ -18,15 +18,24 @@ from gibbsian.core.files import replacing, write_atomic
 from gibbsian.core.text import cell
 from gibbsian.report.figures import as_pictures, sample_grid_image
 
+Values = Sequence[Sequence[str]]
+"""Of each column of a table the texts of its categories, () where it holds numbers."""
 
-def write_points(path: Path, x: Tensor, columns: int = 8, header: Sequence[str] = ()) -> None:
+
+def write_points(
+    path: Path,
+    x: Tensor,
+    columns: int = 8,
+    header: Sequence[str] = (),
+    values: Values = (),
+) -> None:
     """Write ``x [n, *event]`` as .npy, .npz (array ``x``), .csv (flattened rows) or .png.
 
     A .png has ``columns`` images in a row, or is a scatter of the first two columns. A .csv begins with
-    the names in ``header``, if any.
+    the names in ``header``, if any, and has the texts of categories in ``values``.
     """
     if path.suffix in IN_PARTS:
-        write_points_in_parts(path, len(x), [x], header)
+        write_points_in_parts(path, len(x), [x], header, values)
         return
     buffer = io.BytesIO()
     if path.suffix == ".npz":
@@ -42,9 +51,13 @@ SHORTEST = 2
 
 
 def write_points_in_parts(
-    path: Path, n: int, parts: Iterable[Tensor], header: Sequence[str] = ()
+    path: Path,
+    n: int,
+    parts: Iterable[Tensor],
+    header: Sequence[str] = (),
+    values: Values = (),
 ) -> None:
-    """Write ``parts`` of ``x [n, *event]`` one after another, as .npy or .csv.
+    """Write ``parts`` of ``x [n, *event]`` one after another, as .npy or .csv with texts for categories.
 
     OSError at the first part where the file system has no place for all.
     """
@@ -57,6 +70,9 @@ def write_points_in_parts(
             array = np.ascontiguousarray(part.numpy())
             if not number:
                 _check_space(path, n * array[0].size)
+            if path.suffix == ".csv" and any(values):
+                file.write(_rows_with_texts(array, values).encode())
+                continue
             if path.suffix == ".csv":
                 np.savetxt(file, array.reshape(len(array), -1), delimiter=",", fmt="%.9g")
                 continue
@@ -65,6 +81,18 @@ def write_points_in_parts(
                 entries = {"descr": kind, "fortran_order": False, "shape": (n, *array.shape[1:])}
                 np.lib.format.write_array_header_1_0(file, entries)
             file.write(array.data)
+
+
+def _rows_with_texts(array: np.ndarray, values: Values) -> str:
+    """Rows ``[n, d]`` as text, where a column has ``values`` the one whose place stands in it."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    for row in array.tolist():
+        writer.writerow(
+            cell(known[int(entry)]) if known else f"{entry:.9g}"
+            for entry, known in zip(row, values, strict=True)
+        )
+    return text.getvalue()
 
 
 def _check_space(path: Path, numbers: int) -> None:

@@ -16,6 +16,7 @@ from gibbsian.samplers.langevin import mala, ula, underdamped
 from gibbsian.samplers.latent import latent_energy
 from gibbsian.samplers.meads import meads
 from gibbsian.samplers.metropolis import independence_metropolis, random_walk_metropolis
+from gibbsian.samplers.mixed import mixed_gibbs
 from gibbsian.samplers.parallel import Replicas, parallel_tempering
 from gibbsian.samplers.potential import AnnealingPath, energy_with_base_measure, value_and_grad
 from gibbsian.samplers.rejection import rejection_sampling
@@ -59,6 +60,7 @@ __all__ = [
     "log_partition_on_grid",
     "mala",
     "meads",
+    "mixed_gibbs",
     "parallel_tempering",
     "pareto_k",
     "random_walk_metropolis",

@@ -228,9 +228,32 @@ CASES = [
     Case(
         "a category",
         "a,city\n1,Rome\n2,Oslo\n3,Rome\n",
-        r"'Rome' at row 1 .*--drop-columns city .*a category, 2 values",
+        [[1, 1], [2, 0], [3, 1]],
+        ("a", "city"),
+        "city: category, 2 values",
     ),
-    Case("a category with f", "sex,a\nm,1\nf,2\ni,3\n", r"'m' at row 1 .*a category, 3 values"),
+    Case("a category with f", "sex,a\nm,1\nf,2\ni,3\n", [[2, 1], [0, 2], [1, 3]]),
+    Case(
+        "true and false beside one", "a,b\nno,x\nyes,z\n", [[0, 0], [1, 1]], note="a: category, 2"
+    ),
+    Case("codes as categories", "a,b\n10,1\n9,2\n", [[1, 1], [0, 2]], select={"category": ("a",)}),
+    Case("gaps in a category", "a,b\nx,1\n,2\nz,3\n", [[0, 1], [NAN, 2], [1, 3]], select=IMPUTE),
+    Case("gaps before a category", "a,b\n,1\nx,2\nz,3\n", [[0, 2], [1, 3]], select=DROP_ROWS),
+    Case("a gap in a category", "a,b\nx,1\n,2\nz,3\n", r"empty cell at row 2 .*column 1 \('a'\)"),
+    Case(
+        "one value alone", "a,b\nx,1\nx,2\n", r"the same value in every row of .*--drop-columns a"
+    ),
+    Case(
+        "too many values",
+        "a,b\n" + "".join(f"id{i},{i}\n" for i in range(101)),
+        "by --drop-columns a: it is a category, 101 values, and at most 100 can be modelled",
+    ),
+    Case(
+        "no such category",
+        PLAIN,
+        r"column for --category-columns .*'c'",
+        select={"category": ("c",)},
+    ),
     Case(
         "a category dropped",
         "a,city,b\n1,Rome,2.5\n3,Oslo,4\n",
@@ -242,9 +265,13 @@ CASES = [
     Case(
         "several at once",
         "a,city,day\n1,Rome,2020-01-02\n2,Oslo,2020-01-03\n",
-        "no numbers: --drop-columns city,day",
+        r"date '2020-01-02' at row 1 .*--drop-columns day",
     ),
-    Case("a name with a blank", 'a,"my city"\n1,x\n2,z\n', "--drop-columns 2 or code"),
+    Case(
+        "a name with a blank",
+        'a,"my city"\n1,2020-01-02\n2,2020-01-03\n',
+        "--drop-columns 2 or code",
+    ),
     Case(
         "one bad cell",
         "a,b\n1,2\nhigh,4\n5,6\n",
@@ -351,9 +378,17 @@ def test_parquet_of_other_kinds(tmp_path: Path) -> None:
     np.testing.assert_array_equal(rows.x, expected)
     assert "city: category, 2 values: left out by --drop-columns; day: dates" in rows.notes[-1]
     with pytest.raises(
-        ValueError, match=r"'Rome' at row 1, column 3 \('city'\).*--drop-columns city,day"
+        ValueError, match=r"date '1970-01-01' at row 1, column 4 \('day'\).*--drop-columns day"
     ):
         read(tmp_path / "x.parquet", selection=Selection(missing="impute"))
+    rows = read(tmp_path / "x.parquet", selection=Selection(drop=("day",), missing="impute"))
+    expected = [[1, 1, 1, 1012.5, 1], [NAN, NAN, 0, 3, 2], [3, 0, 1, 4, 3]]
+    np.testing.assert_array_equal(rows.x, expected)
+    assert rows.table is not None
+    assert [column.values for column in rows.table.kept[1:3]] == [
+        ("false", "true", "(missing)"),
+        ("Oslo", "Rome"),
+    ]
     with pytest.raises(ValueError, match=r"empty cell at row 2, column 1 \('a'\).*1 of 3 rows"):
         read(tmp_path / "x.parquet", selection=Selection(drop=("city", "day")))
     pq.write_table(pyarrow.table({"a": [[1], [2]]}), tmp_path / "x.parquet")

@@ -14,6 +14,7 @@ import torch
 from torch import Generator, Tensor
 
 from gibbsian.core import Estimate
+from gibbsian.core.measures import Mixed
 from gibbsian.evaluation.log_z.effort import LogZEffort
 from gibbsian.evaluation.log_z.estimators import (
     LogZ,
@@ -27,6 +28,7 @@ from gibbsian.samplers.binary import RBM, block_gibbs, discrete_mala
 from gibbsian.samplers.importance import resample
 from gibbsian.samplers.kernel import ChainState, MarkovKernel
 from gibbsian.samplers.langevin import mala
+from gibbsian.samplers.mixed import mixed_gibbs
 from gibbsian.samplers.potential import AnnealingPath
 from gibbsian.samplers.tempering import (
     AnnealedParticles,
@@ -58,6 +60,17 @@ def default_kernel(path: AnnealingPath) -> MarkovKernel[ChainState]:
 def default_binary_kernel(path: AnnealingPath) -> MarkovKernel[ChainState]:
     """Block Gibbs for a path between restricted Boltzmann machines, otherwise discrete MALA."""
     return block_gibbs(path) if isinstance(path.energy, RBM) else discrete_mala(path, 0.5)
+
+
+@dataclass(frozen=True)
+class MixedKernel:
+    """Gibbs steps on the categories of ``measure``, MALA on its numbers, as `KernelFor`."""
+
+    measure: Mixed
+
+    def __call__(self, path: AnnealingPath) -> MarkovKernel[ChainState]:
+        """The kernel on a path; its step size is adapted at every temperature."""
+        return mixed_gibbs(path, self.measure, 0.1)
 
 
 @dataclass(frozen=True)

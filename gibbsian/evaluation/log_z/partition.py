@@ -12,16 +12,18 @@ from torch import Generator, Tensor
 from torch.distributions import Distribution
 
 from gibbsian.core import Energy, Estimate, Interval, NotDefined
-from gibbsian.core.measures import Box, Counting, Gaussian, Measure, RealSpace, Undefined
+from gibbsian.core.measures import Box, Counting, Gaussian, Measure, Mixed, RealSpace, Undefined
 from gibbsian.evaluation.log_z.annealing import (
     SAMPLING,
     Estimator,
     KernelFor,
+    MixedKernel,
     Problem,
     default_binary_kernel,
     default_kernel,
     pick,
 )
+from gibbsian.evaluation.log_z.category_sums import flat_start, product_fit, summed
 from gibbsian.evaluation.log_z.coordinates import brought_to_cpu
 from gibbsian.evaluation.log_z.effort import Amount, LogZEffort, effort_of
 from gibbsian.evaluation.log_z.enumeration import exact_log_partition
@@ -66,12 +68,13 @@ def log_partition(
     puts beside these.
 
     One to three dimensions, few binary variables, small restricted Boltzmann machines and narrow
-    lattices: quadrature, enumeration or transfer matrix. Beyond, a mixture
+    lattices: quadrature, enumeration or transfer matrix; with categories their sum. Beyond, a mixture
     of Student t distributions is fitted to the points and bridged with the target (`mixture_log_z`);
     where none are given, sequential Monte Carlo finds some from a Box or a Gaussian base. Binary
-    vectors, a ``proposal`` (a normalised distribution to start from, with ``sample(n, rng)`` and
-    ``log_density(x)``, or a torch distribution), a ``kernel`` (makes a sampler of an ``AnnealingPath``) or
-    ``methods`` by name: the estimators named, all but quadrature by default, as `combine` joins them.
+    vectors, numbers beside categories (from a product distribution fitted to the points), a ``proposal``
+    (a normalised distribution to start from, with ``sample(n, rng)`` and ``log_density(x)``, or a torch
+    distribution), a ``kernel`` (makes a sampler of an ``AnnealingPath``) or ``methods`` by name: the
+    estimators named, all but quadrature by default, as `combine` joins them.
 
     The lower side is a bound in expectation, the upper one an estimate unless samples are exact. All
     estimates stand in ``interval.lower.diagnostics["estimates"]``; each has ``interval95``.
@@ -94,6 +97,33 @@ def log_partition(
         None if x is None else x.to(rng.device) for x in (reference_points, samples)
     )
     given = [points for points in (reference_points, samples) if points is not None]
+    if isinstance(measure, Mixed):
+        by_name = methods is not None or proposal is not None or kernel is not None
+        if not by_name or "quadrature" in (methods or ()):
+            known = summed(energy, measure, torch.cat(given) if given else None, rng.device)
+            if known is not None:
+                return join(known, variational or {})
+        if methods is not None and set(methods) <= {"quadrature"}:
+            return NotDefined(
+                "there are too many combinations of categories, or numbers, to sum over"
+            )
+        start = product_fit(torch.cat(given), measure) if given else flat_start(measure, rng.device)
+        try:
+            mixed = _by_annealing(
+                energy,
+                measure,
+                reference_points,
+                samples,
+                exact,
+                start if proposal is None else proposal,
+                kernel or MixedKernel(measure),
+                methods,
+                work,
+                rng,
+            )
+        except ScheduleError as problem_in_words:
+            return NotDefined(f"no estimate of log Z: {problem_in_words}")
+        return mixed if isinstance(mixed, NotDefined) else join(mixed, variational or {})
     if "quadrature" in (methods or ()) or (methods is None and _is_small(measure)):
         answer = log_partition_quadrature(
             energy,
