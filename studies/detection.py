@@ -136,12 +136,14 @@ def _verdict(names: tuple[str, ...], table: np.ndarray, ranks: np.ndarray) -> st
     behind = [
         f"{name} on {int((table[:, i] > table[:, 0]).sum())}" for i, name in enumerate(names) if i
     ]
+    aim = "met" if place == 1 else "not met"
+    requirement = "met" if place <= 2 and short <= 0.03 else "not met"
     return (
-        f"The default detector's mean rank is number {place} of {len(names)}: the aim (first) is "
-        f"{'met' if place == 1 else 'not met'}. Its mean AUROC is {short:.3f} below the best mean; the "
-        f"requirement (first or second, at most 0.03 below) is {'met' if place <= 2 and short <= 0.03 else 'not met'}. "
-        f"Below the best detector of each of the {len(table)} tables and splits it is by {lost.mean():.3f} in the "
-        f"mean and by {lost.max():.3f} at most. Better than it were {', '.join(behind)} of {len(table)}."
+        f"The default detector's mean rank is number {place} of {len(names)}: the aim (first) is {aim}. "
+        f"Its mean AUROC is {short:.3f} below the best mean; the requirement (first or second, at most "
+        f"0.03 below) is {requirement}. Below the best detector of each of the {len(table)} tables and "
+        f"splits it is by {lost.mean():.3f} in the mean and by {lost.max():.3f} at most. Better than it "
+        f"were {', '.join(behind)} of {len(table)}."
     )
 
 
