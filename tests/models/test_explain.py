@@ -60,7 +60,7 @@ def test_a_value_that_fits_best_has_no_contribution(gaussian):
 
 
 def test_parts_do_not_matter(gaussian, monkeypatch):
-    m, _, energy = gaussian
+    _, _, energy = gaussian
     x = torch.randn(9, D, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     whole = column_contributions(energy, x, x)
     monkeypatch.setattr("gibbsian.models.explain.EVALUATIONS", 20)
@@ -87,7 +87,9 @@ def test_a_model_explains_by_its_own_energy(model):
     grid = model.transform.decode(grid_of(model.moments))
     assert grid.shape == (GRID, 2)
     low, high = (model.moments[0] + sign * WIDTH * model.moments[1] for sign in (-1, 1))
-    assert model.transform.encode(grid)[[0, -1]] == pytest.approx(torch.stack([low, high]), abs=1e-4)
+    assert model.transform.encode(grid)[[0, -1]] == pytest.approx(
+        torch.stack([low, high]), abs=1e-4
+    )
     found = model.explain(x)
     for i in range(3):
         for j in range(2):
