@@ -42,7 +42,7 @@ OF_FILES = ("letter", "texture", "phoneme", "spambase", "mammographic")
 SETS = (*OF_LIBRARY, *OF_FILES, "wine-quality", "protein")
 SPLITS, MOST = range(3), 5_000
 OURS = "gibbsian detect"
-RIVALS = BASELINE_DETECTORS | {"one-class SVM": one_class_svm}
+RIVALS = {**BASELINE_DETECTORS, "one-class SVM": one_class_svm}
 
 
 def labelled(name: str) -> tuple[np.ndarray, np.ndarray]:

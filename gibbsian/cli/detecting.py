@@ -13,6 +13,7 @@ from gibbsian.cli.console import parse, say
 from gibbsian.core.files import write_atomic
 from gibbsian.core.text import printable
 from gibbsian.data.readers import is_table
+from gibbsian.data.table_schema import Missing
 from gibbsian.models.detection import Detected, detect_rows, read_table, to_csv
 from gibbsian.models.train import device_of
 from gibbsian.report.blocks import Page, Section, Table, TextBlock
@@ -63,7 +64,7 @@ def detect(arguments: list[str]) -> int:
     if not out.parent.is_dir():
         raise ValueError(f"--out {out} cannot be written: {out.parent} is no folder")
     device_of(args.device)
-    missing = args.missing_values if is_table(args.file) else "refuse"
+    missing: Missing = args.missing_values if is_table(args.file) else "refuse"
     table = read_table(args.file, args.columns, args.drop_columns, missing)
     other = None if args.score is None else table.like(args.score)
     for note in table.notes:
