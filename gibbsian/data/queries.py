@@ -80,11 +80,12 @@ def read_labelled_points(
     selection = Selection(missing="impute" if imputes else "refuse", schema=table)
     if not is_table(Path(path)):
         raise ValueError(f"{path} is no table with a column of labels; use a .csv or .parquet file")
-    parts = []
+    parts: list[Tensor] = []
     for part in read_parts(Path(path), None, Target(class_column), ROWS, selection, labels):
         if table is not None and imputes and part.x.shape[1:] == (len(table.kept),):
             part = replace(part, x=filled(part.x, table), table=None)
-        parts.append(checked(arranged(part, str(path), sum(map(len, parts))), like, str(path)))
+        done = sum(len(x) for x in parts)
+        parts.append(checked(arranged(part, str(path), done), like, str(path)))
     for i, label in enumerate(labels.cells, 1):
         if is_missing(label):
             raise ValueError(

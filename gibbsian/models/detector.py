@@ -110,7 +110,7 @@ class Detector:
     def energy(self, x: Tensor) -> Tensor:
         """Energies ``[n]`` float64 of rows ``x [n, d]``, in nats, up to a constant; low is normal."""
         u = self.whitening(x).to(self.model.device, widest_float(self.model.device))
-        return self.model.energy_in_network_units(u).double()
+        return self.model.energy_of_network_inputs(u).double()
 
     def explain(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Contributions of each column to the energies of ``x [n, d]``, and what would fit, ``[n, d]``."""
