@@ -14,7 +14,7 @@ from gibbsian.core.files import write_atomic
 from gibbsian.core.text import printable
 from gibbsian.data.readers import is_table
 from gibbsian.data.table_schema import Missing
-from gibbsian.models.detection import Detected, detect_rows, read_table, to_csv
+from gibbsian.models.strange_rows import Detected, detect_rows, read_table, to_csv
 from gibbsian.models.train import device_of
 from gibbsian.report.blocks import Page, Section, Table, TextBlock
 from gibbsian.report.page_files import write_page

@@ -10,8 +10,8 @@ import torch
 from gibbsian.cli import main
 from gibbsian.evaluation.metrics.baseline_detectors import ecod
 from gibbsian.models import detector
-from gibbsian.models.detection import EXPLAINED, detect_rows, read_table, to_csv
 from gibbsian.models.detector import Detector, Whitening
+from gibbsian.models.strange_rows import EXPLAINED, detect_rows, read_table, to_csv
 
 ODD = 17
 """The row, from 1, that was made strange in its second column."""
@@ -158,7 +158,7 @@ def test_rows_are_scored_by_detectors_that_have_not_seen_them(table, monkeypatch
 
 
 def test_only_the_strangest_of_many_rows_have_reasons(monkeypatch, table):
-    monkeypatch.setattr("gibbsian.models.detection.EXPLAINED", 5)
+    monkeypatch.setattr("gibbsian.models.strange_rows.EXPLAINED", 5)
     lines = list(csv.reader(to_csv(detect_rows(read_table(table / "people.csv"))).splitlines()))
     assert EXPLAINED > 5 and [bool(line[-1]) for line in lines[1:8]] == [True] * 5 + [False] * 2
 
