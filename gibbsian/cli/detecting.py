@@ -37,7 +37,7 @@ class Detect:
     Args:
         file: the table: .csv, .parquet, .npy; its columns must be numbers.
         score: another table with the same columns, whose rows are scored by the models of FILE.
-        out: folder for the results; by default NAME-detected beside FILE's name, in this folder.
+        out: folder for the results; by default NAME-detected in this folder, for a FILE called NAME.csv.
         columns: the columns to look at, as "age,income"; all by default.
         drop_columns: columns to leave out, such as identifiers, dates and categories.
         missing_values: impute fills gaps by the median of FILE's rows; refuse stops at the first gap.

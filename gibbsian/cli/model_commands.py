@@ -254,7 +254,7 @@ class Evaluate:
         log_z_effort: spent on log Z beyond three dimensions: quick, normal or high.
         anomalies: instead, a labelled table: how well the energy tells its anomalies from its normal rows,
             beside plain detectors fitted to the same training rows.
-        class_column: name, or number from 1, of the column of labels of --anomalies.
+        class_column: the column of that table that holds labels, by name or by number from 1.
         normal_label: rows with this label are normal; all others are anomalies.
         seed: of samples, corruptions and estimates.
         device: where to compute.
