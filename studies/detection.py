@@ -136,7 +136,8 @@ def _verdict(names: tuple[str, ...], table: np.ndarray, ranks: np.ndarray) -> st
     behind = [
         f"{name} on {int((table[:, i] > table[:, 0]).sum())}" for i, name in enumerate(names) if i
     ]
-    aim = "met" if place == 1 else "not met"
+    tied = int((np.abs(ranks - ranks[0]) < 1e-9).sum()) > 1
+    aim = "not met" if place > 1 else "met, with another's equal to it" if tied else "met"
     requirement = "met" if place <= 2 and short <= 0.03 else "not met"
     return (
         f"The default detector's mean rank is number {place} of {len(names)}: the aim (first) is {aim}. "
