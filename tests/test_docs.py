@@ -29,6 +29,7 @@ import gibbsian
 from gibbsian import cli
 from gibbsian.cli import (
     comparing as compare,
+    detecting,
     model_commands as use,
     other_commands as other,
     partition_function,
@@ -52,6 +53,7 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 RECORDS = {
     "sample": use.Sample,
     "score": use.Score,
+    "detect": detecting.Detect,
     "evaluate": use.Evaluate,
     "report": reporting.Report,
     "classifier": other.TrainClassifier,

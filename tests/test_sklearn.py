@@ -35,7 +35,9 @@ def _as_users_run_it():
     jaxtyping.config.update("jaxtyping_disable", before)
 
 
-@parametrize_with_checks([DensityEstimator(rounds=3), OutlierDetector(rounds=3)])
+@parametrize_with_checks(
+    [DensityEstimator(rounds=3), OutlierDetector("cd", rounds=3), OutlierDetector(rounds=3)]
+)
 def test_the_checks_of_scikit_learn(estimator, check):
     check(estimator)
 
@@ -123,7 +125,7 @@ def test_outliers_are_found_and_their_share_is_kept():
     ring = np.stack([np.cos(angle), np.sin(angle)], 1) + 0.1 * rng.normal(size=(600, 2))
     strange = np.concatenate([0.15 * rng.normal(size=(100, 2)), rng.uniform(2, 3, (100, 2))])
     finder = OutlierDetector(
-        contamination=0.05, rounds=300, options={"chains": 128}, random_state=0
+        "cd", contamination=0.05, rounds=300, options={"chains": 128}, random_state=0
     )
     labels = finder.fit_predict(ring[:400])
     assert (labels == -1).sum() == 20
@@ -135,10 +137,28 @@ def test_outliers_are_found_and_their_share_is_kept():
     assert np.array_equal(finder.predict(test), np.where(decided < 0, -1, 1))
 
 
+def test_the_default_detector_is_that_of_the_command_line():
+    """Its scores are minus the energies of ``gibbsian.models.detector``; they follow no column's unit."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(200, 2)) @ np.array([[1.0, 0.9], [0.0, 0.3]])
+    finder = OutlierDetector(rounds=50, random_state=0).fit(rows)
+    energy = finder.detector_.energy(torch.from_numpy(rows)).numpy()
+    assert np.array_equal(finder.score_samples(rows), -energy)
+    assert (finder.predict(rows) == -1).sum() == 20
+    against = rows[:, ::-1] * [1, -1]  # the same margins, nearly; the wrong sign of the correlation
+    assert roc_auc_score(np.repeat([1, 0], 200), finder.score_samples([*rows, *against])) > 0.7
+    units = rows * [1e3, 1e-2] + [5.0, -3.0]
+    other = OutlierDetector(rounds=50, random_state=0).fit(units)
+    # The whitened rows agree to float32's rounding, which training makes larger.
+    assert np.corrcoef(other.score_samples(units), finder.score_samples(rows))[0, 1] > 0.99
+
+
 def test_scores_of_outliers_are_log_densities_up_to_a_constant(hasty):
     rows, model = hasty
     settings = {"rounds": 8, "options": SMALL, "random_state": 0}
-    gap = OutlierDetector(**settings).fit(rows).score_samples(rows) - model.score_samples(rows)
+    gap = OutlierDetector("cd", **settings).fit(rows).score_samples(rows) - model.score_samples(
+        rows
+    )
     assert gap == pytest.approx(np.full(200, gap[0]), abs=1e-9)
 
 

@@ -19,6 +19,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "train": ("gibbsian.cli.training_commands:train", "train a method on data, or continue a run"),
     "sample": ("gibbsian.cli.model_commands:sample", "draw from a trained model"),
     "score": ("gibbsian.cli.model_commands:score", "say how normal each row of a file is"),
+    "detect": ("gibbsian.cli.detecting:detect", "find the strange rows of a table, with reasons"),
     "evaluate": (
         "gibbsian.cli.model_commands:evaluate",
         "measure a trained model on held-out data",

@@ -26,6 +26,12 @@ from gibbsian.data.masks import read_mask, read_observation
 from gibbsian.data.queries import read_points_in_parts
 from gibbsian.evaluation.log_z.effort import Amount
 from gibbsian.integrations.arviz import write_chains
+from gibbsian.models.anomalies import (
+    anomalies_to_json,
+    evaluate_anomalies,
+    read_anomalies,
+    render_anomalies,
+)
 from gibbsian.models.evaluate import SEEN, evaluate_run
 from gibbsian.models.evaluation_record import render
 from gibbsian.models.latents import manifold, traverse
@@ -248,6 +254,10 @@ class Evaluate:
         fail_if_metric_missing: quantities that must exist, such as log-z: without them the command fails.
         num_samples: how many samples to draw for coverage and images.
         log_z_effort: spent on log Z beyond three dimensions: quick, normal or high.
+        anomalies: instead, a labelled table: how well the energy tells its anomalies from its normal rows,
+            beside plain detectors fitted to the same training rows.
+        class_column: the column of that table that holds labels, by name or by number from 1.
+        normal_label: rows with this label are normal; all others are anomalies.
         seed: of samples, corruptions and estimates.
         device: where to compute.
         trust_code: import code that the run names as package.module:Class; it runs with all your rights.
@@ -258,6 +268,9 @@ class Evaluate:
     fail_if_metric_missing: tuple[str, ...] = ()
     num_samples: int = 10_000
     log_z_effort: Amount = "normal"
+    anomalies: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    class_column: str = "class"
+    normal_label: str = "0"
     seed: int = 0
     device: str = "auto"
     trust_code: bool = False
@@ -268,6 +281,12 @@ def evaluate(arguments: list[str]) -> int:
     args = parse(Evaluate, arguments, "evaluate")
     run = open_run(args.run)
     model = load_model(run.path, device=device_of(args.device), trust_code=args.trust_code)
+    if args.anomalies is not None:
+        labelled = read_anomalies(args.anomalies, model, args.class_column, args.normal_label)
+        detection = evaluate_anomalies(model, load_data(model.config), labelled, args.seed)
+        as_json = json.dumps(anomalies_to_json(detection), indent=2)
+        print(as_json if args.json else render_anomalies(detection))
+        return 0
     data = load_data(model.config)
     energy = estimated_energy(model)
     if energy is not None:

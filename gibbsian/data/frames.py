@@ -119,6 +119,22 @@ def _as_table(frame: Any, name: str, table: TableSchema | None) -> Rows:
     return Rows(x, rows.columns, tuple(rows.notes()), table=rows.schema())
 
 
+def table_like(values: Tensor, x: Array) -> Array:
+    """``values [N, d]`` as the kind of array that ``x [N, d]`` is, of a data frame under its columns."""
+    if isinstance(x, Tensor):
+        return values  # type: ignore[return-value]  # it is the kind of x
+    frame, array = _frame(x), values.cpu().numpy()
+    if frame is None:
+        return array  # type: ignore[return-value]
+    import narwhals as nw
+
+    columns = [
+        nw.new_series(name, array[:, j].copy(), backend=frame.implementation)
+        for j, name in enumerate(frame.columns)
+    ]
+    return frame.with_columns(*columns).to_native()
+
+
 def _frame(x: Any) -> Any:
     """``x`` as a Narwhals frame; None where it is no data frame."""
     if isinstance(x, np.ndarray):

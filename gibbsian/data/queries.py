@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from gibbsian.core.text import cell
+from gibbsian.data.cells import is_missing
 from gibbsian.data.classes import Target
-from gibbsian.data.readers import read_parts
+from gibbsian.data.readers import is_table, read_parts
 from gibbsian.data.rows import Rows, arranged, counted
+from gibbsian.data.table_rows import Labels
 from gibbsian.data.table_schema import Selection, TableSchema, filled
 from gibbsian.data.tables import ROWS
 from gibbsian.data.transforms import Transform
@@ -64,6 +66,32 @@ def read_points_in_parts(
         found = arranged(part, str(path), done)
         done += len(found.x)
         yield from checked(found, like, str(path)).split(rows)
+
+
+def read_labelled_points(
+    path: str | Path, like: Transform, class_column: str, table: TableSchema | None = None
+) -> tuple[Tensor, list[str]]:
+    """Rows ``[N, d]`` of a table as ``read_points``, and the cells of its column ``class_column``.
+
+    Raises ValueError where there is no such column, or a label is missing.
+    """
+    labels = Labels()
+    imputes = table is not None and table.missing == "impute"
+    selection = Selection(missing="impute" if imputes else "refuse", schema=table)
+    if not is_table(Path(path)):
+        raise ValueError(f"{path} is no table with a column of labels; use a .csv or .parquet file")
+    parts: list[Tensor] = []
+    for part in read_parts(Path(path), None, Target(class_column), ROWS, selection, labels):
+        if table is not None and imputes and part.x.shape[1:] == (len(table.kept),):
+            part = replace(part, x=filled(part.x, table), table=None)
+        done = sum(len(x) for x in parts)
+        parts.append(checked(arranged(part, str(path), done), like, str(path)))
+    for i, label in enumerate(labels.cells, 1):
+        if is_missing(label):
+            raise ValueError(
+                f"{path} has no label at row {i}, {class_column}; fill or drop such rows"
+            )
+    return torch.cat(parts), labels.cells
 
 
 def checked(rows: Rows, like: Transform, name: str) -> Tensor:

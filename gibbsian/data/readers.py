@@ -13,6 +13,7 @@ from gibbsian.data.classes import Target
 from gibbsian.data.image_files import SUFFIXES, read_images
 from gibbsian.data.parquet import parquet_parts, read_parquet
 from gibbsian.data.rows import Rows
+from gibbsian.data.table_rows import Labels
 from gibbsian.data.table_schema import Selection
 from gibbsian.data.tables import ALL, ROWS, csv_parts, read_csv
 from gibbsian.data.text_blocks import STDIN
@@ -82,16 +83,18 @@ def read_parts(
     target: Target | None = None,
     rows: int = ROWS,
     selection: Selection = ALL,
+    labels: Labels | None = None,
 ) -> Iterator[Rows]:
     """The same as at most ``rows`` rows at a time where the kind of file allows it, else as a whole.
 
-    Text tables, Parquet tables and .npy files are read in memory that does not grow with their rows.
+    Text tables, Parquet tables and .npy files are read in memory that does not grow with their rows. The
+    cells of the column ``target`` of a table are added to ``labels``.
     """
     path = path.expanduser()
     with _readable(path):
         parts = _known(TABLES_IN_PARTS, path)
         if parts is not None:
-            yield from parts(path, target, None, rows, selection)
+            yield from parts(path, target, labels, rows, selection)
         elif path.name.lower().endswith(".npy") and not holds_images(path):
             check_no_choice(target, selection, path)
             yield from npy_parts(path, rows)

@@ -28,6 +28,7 @@ from gibbsian.core.numerics import widest_float
 from gibbsian.core.protocols import HasEnergy, HasLogWeights
 from gibbsian.data import Dataset
 from gibbsian.data.transforms import binary, columnwise
+from gibbsian.models.detector import Detector
 from gibbsian.models.log_density import log_weights
 from gibbsian.models.model import Model
 from gibbsian.models.train import train_config, untrained
@@ -126,9 +127,11 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
     serves, a critic's among them. For directed models they are the importance bound.
 
     Args:
-        method: name of the method, see ``gibbsian list methods``.
+        method: name of the method, see ``gibbsian list methods``; None takes the default detector, that of
+            ``gibbsian detect``, whose ``model_`` is of whitened rows.
         contamination: share of the training rows to call outliers, in (0, 0.5].
-        rounds: rounds of training; None takes one per row, at most the method's default.
+        rounds: rounds of training; None takes one per row, at most the method's default, and the default
+            detector's own number.
         options: further settings as for ``gibbsian.train``.
         device: cpu, cuda, cuda:1, mps, or auto for the best one present.
         random_state: seed, generator or None, by scikit-learn's conventions.
@@ -139,7 +142,7 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
 
     def __init__(
         self,
-        method: str = "cd",
+        method: str | None = None,
         *,
         contamination: float = 0.1,
         rounds: int | None = None,
@@ -161,12 +164,24 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
         """
         if not 0 < self.contamination <= 0.5:
             raise ValueError(f"contamination must lie in (0, 0.5], not {self.contamination}")
-        self.model_ = fitted(self, X, "energy")
+        self.detector_: Detector | None = None
+        if self.method is None:
+            self.detector_ = default_detector(self, X)
+            self.model_ = self.detector_.model
+        else:
+            self.model_ = fitted(self, X, "energy")
         self.offset_ = float(np.percentile(self.score_samples(X), 100 * self.contamination))
         return self
 
     def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
         """How normal each row of ``X [n, d]`` is, ``[n]`` in nats; low is strange."""
+        check_is_fitted(self)
+        if self.detector_ is not None:
+            x = validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
+            return -self.detector_.energy(torch.from_numpy(np.array(x))).numpy()
+        return self._scores_of_method(X)
+
+    def _scores_of_method(self, X: ArrayLike) -> NDArray[np.float64]:
         x = rows_to_score(self, X)
         if isinstance(self.model_.method, HasLogWeights):
             return scores_of_directed(self.model_, x)
@@ -195,8 +210,21 @@ def fitted(estimator: Estimator, X: ArrayLike, needed: Literal["density", "energ
     return train_config(config, None, data)
 
 
+def default_detector(estimator: OutlierDetector, X: ArrayLike) -> Detector:
+    """The detector of ``gibbsian detect``, fitted to all rows."""
+    x = validate_data(estimator, X, dtype=(np.float64, np.float32), ensure_min_samples=2)
+    return Detector.fit(
+        torch.from_numpy(np.array(x)),
+        seed=seed_of(estimator.random_state),
+        rounds=estimator.rounds,
+        options=estimator.options,
+        device=estimator.device,
+    )
+
+
 def config_for(estimator: Estimator, n: int) -> Config:
     """The method's defaults with the estimator's settings; rounds by the number ``n`` of rows."""
+    assert estimator.method is not None
     config = recipes.default_config(estimator.method, "array")
     rounds = estimator.rounds
     if rounds is None:

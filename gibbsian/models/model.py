@@ -7,6 +7,7 @@ import math
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,7 +24,7 @@ from gibbsian.core.protocols import HasEnergy
 from gibbsian.core.records import checksum, unsealed, write_record
 from gibbsian.core.tensor_files import ForeignFileError, read_tensors, write_tensors
 from gibbsian.data import Dataset
-from gibbsian.data.frames import Array, frame_of, like, rows_of
+from gibbsian.data.frames import Array, frame_of, like, rows_of, table_like
 from gibbsian.data.queries import checked
 from gibbsian.data.rows import arranged
 from gibbsian.data.schema import check_reference, space_of, table_of, transform_of
@@ -32,6 +33,7 @@ from gibbsian.data.transforms import Transform
 from gibbsian.evaluation.log_z.effort import Amount
 from gibbsian.models.build import assemble
 from gibbsian.models.evaluation_record import Evaluation
+from gibbsian.models.explain import column_contributions, grid_of
 from gibbsian.models.hub import Hub, model_card, upload, without_folders
 from gibbsian.samplers import Chains, ChainState
 
@@ -204,6 +206,30 @@ class Model:
             self.held_out.to(energies.device), energies.contiguous(), right=True
         )
         return 100.0 * rank / len(self.held_out)
+
+    def explain(self, x: Array, rows: Any = None) -> Array:
+        """How much the energy falls when each column alone is changed, ``[n, d]`` in nats, at least 0.
+
+        Column j takes the value, of those in ``rows [K, d]`` like the training data, that fits the rest
+        of the row best; without ``rows``, of 65 within four standard deviations of the training rows'
+        mean. Of a Gaussian that is half the squared z-score of x_j given the other columns. ``x [n, d]``
+        and ``rows`` in the user's units; values on a grid are taken without noise. The same kind of array
+        back. Raises ValueError where there is no energy, or observations are no rows of columns.
+        """
+        if self.space.kind == "image":
+            raise ValueError("reasons are given by column; this model is of images")
+        points = self.to_tensor(x).to("cpu", self.transform.dtype)
+        if rows is not None:
+            values = self.to_tensor(rows)
+        elif self.space.kind == "binary":
+            values = torch.tensor([0.0, 1.0])[:, None].expand(2, points.shape[1])
+        elif self.moments is not None:
+            values = self.transform.decode(grid_of(self.moments))
+        else:
+            raise ValueError("this model was saved without moments of its data; give rows of them")
+        energy = partial(self._energies, seed=0, dequantise=False)
+        found, _ = column_contributions(energy, points, values.to("cpu", points.dtype))
+        return table_like(found, x)
 
     def log_z(
         self, data: Any = None, *, seed: int = 0, effort: Amount = "normal"

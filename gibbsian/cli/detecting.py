@@ -1,0 +1,119 @@
+"""``gibbsian detect``: the strange rows of a table with reasons, and no method to choose."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from tyro.conf import Positional
+
+from gibbsian.cli.console import parse, say
+from gibbsian.core.files import write_atomic
+from gibbsian.core.text import printable
+from gibbsian.data.readers import is_table
+from gibbsian.data.table_schema import Missing
+from gibbsian.models.strange_rows import Detected, detect_rows, read_table, to_csv
+from gibbsian.models.train import device_of
+from gibbsian.report.blocks import Page, Section, Table, TextBlock
+from gibbsian.report.page_files import write_page
+
+SHOWN, PRINTED = 30, 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Detect:
+    """Find the strange rows of a table, and why: `gibbsian detect measurements.csv` is all there is to say.
+
+    A model of FILE's rows is trained three times, each time on two thirds of them, and each third is
+    scored by the model that has not seen it. The folder of results holds rows.csv, the strangest row
+    first (row: its number below the header, from 1; energy: high is strange; percentile: share of
+    FILE's rows that are no stranger; reason_1 to reason_3; contributions of all columns), and
+    report.html.
+    A reason such as "magnesium 162 is unusual given the rest (-4.1; 98 would fit)" says that the
+    energy would fall by 4.1 nats if that one value were 98.
+
+    Args:
+        file: the table: .csv, .parquet, .npy; its columns must be numbers.
+        score: another table with the same columns, whose rows are scored by the models of FILE.
+        out: folder for the results; by default NAME-detected in this folder, for a FILE called NAME.csv.
+        columns: the columns to look at, as "age,income"; all by default.
+        drop_columns: columns to leave out, such as identifiers, dates and categories.
+        missing_values: impute fills gaps by the median of FILE's rows; refuse stops at the first gap.
+        seed: of folds and training; the same seed gives the same results.
+        device: where to compute.
+    """
+
+    file: Annotated[Positional[Path], tyro.conf.arg(metavar="FILE")]
+    score: Annotated[Path | None, tyro.conf.arg(metavar="OTHER")] = None
+    out: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
+    columns: str = ""
+    drop_columns: str = ""
+    missing_values: Literal["impute", "refuse"] = "impute"
+    seed: int = 0
+    device: str = "cpu"
+
+
+def detect(arguments: list[str]) -> int:
+    """Find the strange rows of a table: `detect measurements.csv`."""
+    args = parse(Detect, arguments, "detect")
+    out = args.out if args.out is not None else Path(f"{_stem(args.file)}-detected")
+    if out.exists():
+        raise ValueError(f"{out} exists already; name another folder by --out, or remove it")
+    if not out.parent.is_dir():
+        raise ValueError(f"--out {out} cannot be written: {out.parent} is no folder")
+    device_of(args.device)
+    missing: Missing = args.missing_values if is_table(args.file) else "refuse"
+    table = read_table(args.file, args.columns, args.drop_columns, missing)
+    other = None if args.score is None else table.like(args.score)
+    for note in table.notes:
+        say(note)
+    found = detect_rows(table, other, args.seed, args.device)
+    out.mkdir()
+    write_atomic(out / "rows.csv", to_csv(found).encode())
+    scored = args.file if args.score is None else args.score
+    write_page(out / "report.html", page(found, args.file, scored, table.notes))
+    for place in range(min(PRINTED, len(found.rows))):
+        reasons = "; ".join(found.reasons[place]) or "no single column explains it"
+        percentile = f"{found.percentile[place]:.1f}"
+        print(printable(f"row {found.rows[place]}, percentile {percentile}: {reasons}"))
+    say(
+        f"{len(found.rows)} rows, strangest first, in {out / 'rows.csv'}; page: {out / 'report.html'}"
+    )
+    return 0
+
+
+def page(found: Detected, file: Path, scored: Path, notes: tuple[str, ...]) -> Page:
+    """The report: the strangest rows with their reasons, and how they were found."""
+    rows = tuple(
+        (
+            str(found.rows[i]),
+            f"{found.energy[i]:.2f}",
+            f"{found.percentile[i]:.1f}",
+            "; ".join(found.reasons[i]) or "no single column explains it",
+        )
+        for i in range(min(SHOWN, len(found.rows)))
+    )
+    head = ("row", "energy", "percentile", "reasons")
+    strangest = Table("Rows by energy, the strangest first", head, rows)
+    how = (
+        f"Three detectors were trained, each on two thirds of the rows of {file.name}; "
+        + (
+            "each row is scored by the one that has not seen it."
+            if file == scored
+            else f"the rows of {scored.name} are scored by the mean of the three."
+        )
+        + " The percentile is the share of rows, each scored by a detector that has not seen it, with no "
+        "higher energy. A reason says how many nats the energy would fall by if that column alone had "
+        "the value that fits the rest of the row best, among 32 quantiles of the training rows."
+    )
+    blocks = (TextBlock(how), *(TextBlock(note) for note in notes))
+    lead = f"{len(found.rows)} rows of {scored.name}; the {len(rows)} strangest with reasons."
+    sections = (Section("Strangest rows", (strangest,)), Section("How they were found", blocks))
+    return Page(f"Strange rows of {scored.name}", lead, sections)
+
+
+def _stem(path: Path) -> str:
+    name = path.name.partition(".")[0]
+    return name if name not in ("", "-") else "table"

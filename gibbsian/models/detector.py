@@ -1,0 +1,131 @@
+"""The detector that needs no choice of method: what `gibbsian detect` and ``OutlierDetector()`` fit.
+
+Columns are standardised and rotated to unit covariance ("whitened"), and an energy with a Gaussian
+envelope is trained there by denoising score matching: what it learns is how the rows differ from a
+Gaussian of their covariance. The settings were chosen on the tuning tables of studies/detection.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gibbsian.config import recipes
+from gibbsian.config.config import Config, replace
+from gibbsian.core import DataSpace
+from gibbsian.core.numerics import widest_float
+from gibbsian.data import Dataset
+from gibbsian.data.transforms import unscaled
+from gibbsian.models.explain import column_contributions
+from gibbsian.models.model import Model
+from gibbsian.models.train import train_config
+
+ROUNDS, BATCH = 500, 256
+EIGENVALUE_FLOOR = 1e-3
+"""Added to the variances along the axes, in units of their mean: columns may depend on each other."""
+SETTINGS: Mapping[str, Any] = {
+    "energy": {"name": "confined", "width": 64, "depth": 2},
+    "denoising_noise_std": 0.3,
+    "energy_optimizer": {"lr": 2e-3, "lr_schedule": "cosine"},
+    "training": {"ema": 0.98},
+}
+CANDIDATES = 32
+"""Values that each column is set to for reasons: quantiles of the training rows."""
+
+
+@dataclass(frozen=True, eq=False)
+class Whitening:
+    """x -> ((x - mean) / std) @ factor, of covariance I on the rows it was fitted to.
+
+    ``mean``, ``std`` ``[d]``; ``factor [d, d]``; float64. A constant column has std 1.
+    """
+
+    mean: Tensor
+    std: Tensor
+    factor: Tensor
+
+    @classmethod
+    def fit(cls, x: Tensor) -> Whitening:
+        """Of rows ``x [n, d]``, n at least 2."""
+        x = x.double()
+        mean, std = x.mean(0), x.std(0, correction=0)
+        std = torch.where(std > 0, std, torch.ones_like(std))
+        y = (x - mean) / std
+        variance, axes = torch.linalg.eigh(y.T @ y / len(y))
+        variance = variance.clamp(min=0)
+        variance = variance + EIGENVALUE_FLOOR * variance.mean().clamp(min=1e-12)
+        return cls(mean, std, axes / variance.sqrt())
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """``[B, d] -> [B, d]``, float64."""
+        return ((x.double() - self.mean) / self.std) @ self.factor
+
+
+@dataclass(frozen=True, eq=False)
+class Detector:
+    """A fitted default detector; ``model`` is of whitened rows.
+
+    ``candidates [K, d]``: values of the training rows, column by column, for reasons.
+    """
+
+    whitening: Whitening
+    model: Model
+    candidates: Tensor
+
+    @classmethod
+    def fit(
+        cls,
+        x: Tensor,
+        *,
+        seed: int = 0,
+        rounds: int | None = None,
+        options: Mapping[str, Any] | None = None,
+        device: str = "cpu",
+    ) -> Detector:
+        """Train on rows ``x [n, d]``, n at least 2, in any units.
+
+        ``options``: further settings of score-matching. Raises ValueError for rows or settings that
+        are unusable, among them values too far apart to be scaled.
+        """
+        whitening = Whitening.fit(x)
+        u = whitening(x).float()
+        if not bool(u.isfinite().all()):
+            column = int(whitening.std.isfinite().int().argmin())
+            raise ValueError(
+                f"column {column + 1} cannot be scaled to finite numbers; drop or correct the values that "
+                "stand out, or take another unit"
+            )
+        space = DataSpace((x.shape[1],), "vector")
+        data = Dataset("detector", u, u[:0], u[:0], unscaled(space.shape), space)
+        model = train_config(detector_config(len(x), seed, rounds, options, device), None, data)
+        model.method.to(widest_float(model.device))
+        levels = (torch.arange(CANDIDATES, dtype=torch.float64) + 0.5) / CANDIDATES
+        ordered = x.double().sort(0).values
+        return cls(whitening, model, ordered[(levels * len(x)).long()])
+
+    def energy(self, x: Tensor) -> Tensor:
+        """Energies ``[n]`` float64 of rows ``x [n, d]``, in nats, up to a constant; low is normal."""
+        u = self.whitening(x).to(self.model.device, widest_float(self.model.device))
+        return self.model.energy_of_network_inputs(u).double()
+
+    def explain(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Contributions of each column to the energies of ``x [n, d]``, and what would fit, ``[n, d]``."""
+        return column_contributions(self.energy, x.double(), self.candidates)
+
+
+def detector_config(
+    n: int,
+    seed: int = 0,
+    rounds: int | None = None,
+    options: Mapping[str, Any] | None = None,
+    device: str = "cpu",
+) -> Config:
+    """The default detector's configuration of score-matching, for ``n`` rows."""
+    rounds = ROUNDS if rounds is None else rounds
+    training = {"seed": seed, "device": device, "rounds": rounds, "batch": min(BATCH, n)}
+    config = replace(recipes.default_config("score-matching", "array"), **SETTINGS)
+    return replace(replace(config, training=training), **dict(options or {}))

@@ -1,0 +1,197 @@
+"""The strange rows of a table: out-of-fold energies, percentiles and reasons, as `gibbsian detect` writes."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gibbsian.config.config import check_seed
+from gibbsian.core.text import cell
+from gibbsian.data.readers import read
+from gibbsian.data.rows import Rows, arranged, counted
+from gibbsian.data.table_schema import Missing, Selection, TableSchema, filled, listed, with_medians
+from gibbsian.models.detector import Detector
+
+FOLDS, FEWEST = 3, 12
+EXPLAINED = 1_000
+"""The strangest rows, which have reasons; of others they would take most of the time."""
+REASONS, LEAST = 3, 0.1
+"""So many reasons at most, each of at least this many nats."""
+
+
+@dataclass(frozen=True, eq=False)
+class NumericTable:
+    """Rows ``x [n, d]`` float64 without gaps, the names of the columns, and what was noted of them."""
+
+    x: Tensor
+    names: tuple[str, ...]
+    notes: tuple[str, ...]
+    schema: TableSchema | None
+
+    def like(self, path: Path) -> NumericTable:
+        """Another file's rows, its gaps filled as here; ValueError unless its columns are these."""
+        imputes = self.schema is not None and self.schema.missing == "impute"
+        selection = Selection(missing="impute" if imputes else "refuse", schema=self.schema)
+        rows = read(path, None, None, selection)
+        if imputes and self.schema is not None and rows.x.shape[1:] == (len(self.names),):
+            rows = replace(rows, x=filled(rows.x, self.schema), table=None)
+        other = _table(arranged(rows, str(path)), path)
+        if other.x.shape[1] != len(self.names):
+            raise ValueError(
+                f"the rows to learn from have {counted(len(self.names), 'column')}; {path} has "
+                f"{other.x.shape[1]}: give it the same columns in the same order"
+            )
+        return other
+
+
+@dataclass(frozen=True, eq=False)
+class Detected:
+    """Rows from the strangest on: their numbers from 1, energies, percentiles and reasons.
+
+    ``contributions [m, d]``: of the first m rows; ``reasons``: of the same rows up to three sentences, and
+    () for the others.
+    """
+
+    rows: list[int]
+    energy: np.ndarray
+    percentile: np.ndarray
+    reasons: list[tuple[str, ...]]
+    contributions: np.ndarray
+    names: tuple[str, ...]
+
+
+def read_table(
+    path: Path, columns: str = "", drop: str = "", missing: Missing = "impute"
+) -> NumericTable:
+    """The numbers of a file, its gaps filled by the columns' medians or refused.
+
+    ``columns``, ``drop``: names or numbers from 1, as ``"age,income"``. Raises ValueError, one sentence, for
+    what cannot be read, columns that are no numbers, images, and fewer than 12 rows.
+    """
+    rows = arranged(
+        read(path, None, None, Selection(listed(columns), listed(drop), missing)), str(path)
+    )
+    if len(rows.x) < FEWEST:
+        raise ValueError(
+            f"{path} has {counted(len(rows.x), 'row')}; to say which are strange takes at least {FEWEST}"
+        )
+    if rows.table is not None and missing == "impute" and rows.x.ndim == 2:
+        schema, said = with_medians(rows.table, rows.x, np.arange(len(rows.x)))
+        said = said.replace("the training rows", "all rows")
+        rows = replace(rows, x=filled(rows.x, schema), table=schema, notes=(*rows.notes, said))
+    return _table(rows, path)
+
+
+def _table(rows: Rows, path: Path) -> NumericTable:
+    if rows.x.ndim != 2:
+        raise ValueError(f"{path} holds images; detect takes a table with columns of numbers")
+    names = rows.columns or tuple(f"column {j + 1}" for j in range(rows.x.shape[1]))
+    return NumericTable(torch.from_numpy(rows.x).double(), names, rows.notes, rows.table)
+
+
+def detect_rows(
+    table: NumericTable, other: NumericTable | None = None, seed: int = 0, device: str = "cpu"
+) -> Detected:
+    """The rows of ``table``, or of ``other``, by energy.
+
+    Each third of ``table`` is scored by a detector fitted to the other two. Energies of a detector are
+    counted from their median over the third that it has not seen, so that those of three compare; a row of
+    ``other`` has their mean. The percentile is the share of rows of ``table`` with no higher energy.
+    """
+    check_seed(seed)
+    x, rng = table.x, torch.Generator().manual_seed(seed)
+    fold = torch.randperm(len(x), generator=rng) % FOLDS
+    held_out = torch.empty(len(x), dtype=torch.float64)
+    detectors, centres = [], []
+    for k in range(FOLDS):
+        detector = Detector.fit(x[fold != k], seed=seed, device=device)
+        energy = detector.energy(x[fold == k])
+        centre = energy.median()
+        held_out[fold == k] = energy - centre
+        detectors.append(detector)
+        centres.append(centre)
+    points = x if other is None else other.x
+    if other is None:
+        energy = held_out
+    else:
+        found = zip(detectors, centres, strict=True)
+        energy = torch.stack([d.energy(points) - centre for d, centre in found]).mean(0)
+    _check(energy)
+    order = energy.argsort(descending=True, stable=True)
+    rank = torch.searchsorted(held_out.sort().values, energy[order], right=True)
+    top = order[:EXPLAINED]
+    judges = fold[top] if other is None else None
+    fall, best = _explained(detectors, points[top], judges)
+    reasons = [_reasons(*row, table.names) for row in zip(points[top], fall, best, strict=True)]
+    return Detected(
+        (order + 1).tolist(),
+        energy[order].numpy(),
+        (100.0 * rank / len(x)).numpy(),
+        reasons + [()] * (len(order) - len(reasons)),
+        fall.numpy(),
+        table.names,
+    )
+
+
+def _check(energy: Tensor) -> None:
+    if not bool(energy.isfinite().all()):
+        row = int(energy.isfinite().int().argmin()) + 1
+        raise ValueError(
+            f"row {row} has no score: its values lie too far from the others; correct it or take it out"
+        )
+
+
+def _explained(
+    detectors: Sequence[Detector], x: Tensor, judges: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Contributions and fitting values of rows ``x [m, d]``, by the detector of each row or all three.
+
+    All three: the mean of the contributions, and the value of the one whose contribution is the largest.
+    """
+    if judges is None:
+        found = [detector.explain(x) for detector in detectors]
+        falls, bests = (torch.stack(part) for part in zip(*found, strict=True))
+        return falls.mean(0), bests.gather(0, falls.argmax(0, keepdim=True))[0]
+    fall, best = torch.zeros_like(x), torch.zeros_like(x)
+    for k, detector in enumerate(detectors):
+        mine = judges == k
+        fall[mine], best[mine] = detector.explain(x[mine])
+    return fall, best
+
+
+def _reasons(x: Tensor, fall: Tensor, best: Tensor, names: Sequence[str]) -> tuple[str, ...]:
+    """Up to three sentences on the columns that the row's energy would fall most by."""
+    places = fall.argsort(descending=True, stable=True)[:REASONS].tolist()
+    return tuple(
+        f"{names[j]} {float(x[j]):.6g} is unusual given the rest (-{float(fall[j]):.1f}; "
+        f"{float(best[j]):.6g} would fit)"
+        for j in places
+        if fall[j] >= LEAST
+    )
+
+
+def to_csv(found: Detected) -> str:
+    """The text of rows.csv: a line for each row, the strangest first."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    reasons = [f"reason_{i + 1}" for i in range(REASONS)]
+    columns = [cell(f"contribution of {name}") for name in found.names]
+    writer.writerow(["row", "energy", "percentile", *reasons, *columns])
+    blank = [""] * len(columns)
+    for i, row in enumerate(found.rows):
+        said = [cell(reason) for reason in found.reasons[i]]
+        said += [""] * (REASONS - len(said))
+        falls = blank
+        if i < len(found.contributions):
+            falls = [f"{value:.4g}" for value in found.contributions[i].tolist()]
+        writer.writerow(
+            [row, f"{found.energy[i]:.7g}", f"{found.percentile[i]:.4g}", *said, *falls]
+        )
+    return text.getvalue()
