@@ -35,12 +35,13 @@ class Detect:
     energy would fall by 4.1 nats if that one value were 98.
 
     Args:
-        file: the table: .csv, .parquet, .npy; its columns must be numbers.
+        file: the table: .csv, .parquet, .npy; columns of numbers or of categories.
         score: another table with the same columns, whose rows are scored by the models of FILE.
         out: folder for the results; by default NAME-detected in this folder, for a FILE called NAME.csv.
         columns: the columns to look at, as "age,income"; all by default.
-        drop_columns: columns to leave out, such as identifiers, dates and categories.
-        missing_values: impute fills gaps by the median of FILE's rows; refuse stops at the first gap.
+        drop_columns: columns to leave out, such as identifiers and dates.
+        missing_values: impute fills gaps by the median of FILE's rows, of a category by a value of
+            its own; refuse stops at the first gap.
         seed: of folds and training; the same seed gives the same results.
         device: where to compute.
     """

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from gibbsian.config import recipes
 from gibbsian.config.config import Config, replace
@@ -69,12 +70,14 @@ class Whitening:
 class Detector:
     """A fitted default detector; ``model`` is of whitened rows.
 
-    ``candidates [K, d]``: values of the training rows, column by column, for reasons.
+    ``candidates [K, d]``: values of the training rows, column by column, for reasons. ``categories``: of each
+    column how many values it has, 0 for numbers; () where all are numbers.
     """
 
     whitening: Whitening
     model: Model
     candidates: Tensor
+    categories: tuple[int, ...] = ()
 
     @classmethod
     def fit(
@@ -85,36 +88,62 @@ class Detector:
         rounds: int | None = None,
         options: Mapping[str, Any] | None = None,
         device: str = "cpu",
+        categories: tuple[int, ...] = (),
     ) -> Detector:
         """Train on rows ``x [n, d]``, n at least 2, in any units.
 
-        ``options``: further settings of score-matching. Raises ValueError for rows or settings that
+        ``categories``: of each column how many values it has, whose codes from 0 stand in ``x``, 0 for
+        numbers. ``options``: further settings of score-matching. Raises ValueError for rows or settings that
         are unusable, among them values too far apart to be scaled.
         """
-        whitening = Whitening.fit(x)
-        u = whitening(x).float()
+        wide = expanded(x, categories)
+        whitening = Whitening.fit(wide)
+        u = whitening(wide).float()
         if not bool(u.isfinite().all()):
-            column = int(whitening.std.isfinite().int().argmin())
+            column = int(whitening.std.isfinite().int().argmin())  # a category's are all finite
             raise ValueError(
                 f"column {column + 1} cannot be scaled to finite numbers; drop or correct the values that "
                 "stand out, or take another unit"
             )
-        space = DataSpace((x.shape[1],), "vector")
+        space = DataSpace((wide.shape[1],), "vector")
         data = Dataset("detector", u, u[:0], u[:0], unscaled(space.shape), space)
         model = train_config(detector_config(len(x), seed, rounds, options, device), None, data)
         model.method.to(widest_float(model.device))
-        levels = (torch.arange(CANDIDATES, dtype=torch.float64) + 0.5) / CANDIDATES
-        ordered = x.double().sort(0).values
-        return cls(whitening, model, ordered[(levels * len(x)).long()])
+        return cls(whitening, model, candidates_of(x.double(), categories), categories)
 
     def energy(self, x: Tensor) -> Tensor:
         """Energies ``[n]`` float64 of rows ``x [n, d]``, in nats, up to a constant; low is normal."""
-        u = self.whitening(x).to(self.model.device, widest_float(self.model.device))
+        u = self.whitening(expanded(x, self.categories)).to(
+            self.model.device, widest_float(self.model.device)
+        )
         return self.model.energy_of_network_inputs(u).double()
 
     def explain(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Contributions of each column to the energies of ``x [n, d]``, and what would fit, ``[n, d]``."""
         return column_contributions(self.energy, x.double(), self.candidates)
+
+
+def expanded(x: Tensor, categories: tuple[int, ...]) -> Tensor:
+    """Rows ``[B, d]`` with each category as a block of 0 and 1, one per value; numbers stay. float64."""
+    x = x.double()
+    if not any(categories):
+        return x
+    blocks = []
+    for column, count in zip(x.unbind(1), categories, strict=True):
+        block = one_hot(column.long(), count).double() if count else column[:, None]
+        blocks.append(block)
+    return torch.cat(blocks, 1)
+
+
+def candidates_of(x: Tensor, categories: tuple[int, ...]) -> Tensor:
+    """Quantiles of the columns of ``x [n, d]`` and all values of categories, over again as need be."""
+    count = max(CANDIDATES, *categories) if categories else CANDIDATES
+    levels = (torch.arange(count, dtype=x.dtype) + 0.5) / count
+    values = x.sort(0).values[(levels * len(x)).long()]
+    for j, of in enumerate(categories):
+        if of:
+            values[:, j] = torch.arange(count) % of
+    return values
 
 
 def detector_config(

@@ -28,12 +28,27 @@ REASONS, LEAST = 3, 0.1
 
 @dataclass(frozen=True, eq=False)
 class NumericTable:
-    """Rows ``x [n, d]`` float64 without gaps, the names of the columns, and what was noted of them."""
+    """Rows ``x [n, d]`` float64 without gaps, the names of the columns, and what was noted of them.
+
+    A category stands in ``x`` as the place of its text in ``values``, () for a column of numbers.
+    """
 
     x: Tensor
     names: tuple[str, ...]
     notes: tuple[str, ...]
     schema: TableSchema | None
+
+    @property
+    def values(self) -> tuple[tuple[str, ...], ...]:
+        """Of each column the texts of a category, () for numbers."""
+        if self.schema is None:
+            return ((),) * len(self.names)
+        return tuple(column.values for column in self.schema.kept)
+
+    @property
+    def categories(self) -> tuple[int, ...]:
+        """Of each column how many values a category has, 0 for numbers."""
+        return tuple(map(len, self.values))
 
     def like(self, path: Path) -> NumericTable:
         """Another file's rows, its gaps filled as here; ValueError unless its columns are these."""
@@ -70,10 +85,10 @@ class Detected:
 def read_table(
     path: Path, columns: str = "", drop: str = "", missing: Missing = "impute"
 ) -> NumericTable:
-    """The numbers of a file, its gaps filled by the columns' medians or refused.
+    """The numbers and categories of a file; gaps are filled, of categories by a value of their own, or refused.
 
     ``columns``, ``drop``: names or numbers from 1, as ``"age,income"``. Raises ValueError, one sentence, for
-    what cannot be read, columns that are no numbers, images, and fewer than 12 rows.
+    what cannot be read, columns that are neither, images, and fewer than 12 rows.
     """
     rows = arranged(
         read(path, None, None, Selection(listed(columns), listed(drop), missing)), str(path)
@@ -111,7 +126,7 @@ def detect_rows(
     held_out = torch.empty(len(x), dtype=torch.float64)
     detectors, centres = [], []
     for k in range(FOLDS):
-        detector = Detector.fit(x[fold != k], seed=seed, device=device)
+        detector = Detector.fit(x[fold != k], seed=seed, device=device, categories=table.categories)
         energy = detector.energy(x[fold == k])
         centre = energy.median()
         held_out[fold == k] = energy - centre
@@ -129,7 +144,10 @@ def detect_rows(
     top = order[:EXPLAINED]
     judges = fold[top] if other is None else None
     fall, best = _explained(detectors, points[top], judges)
-    reasons = [_reasons(*row, table.names) for row in zip(points[top], fall, best, strict=True)]
+    reasons = [
+        _reasons(*row, table.names, table.values)
+        for row in zip(points[top], fall, best, strict=True)
+    ]
     return Detected(
         (order + 1).tolist(),
         energy[order].numpy(),
@@ -166,12 +184,22 @@ def _explained(
     return fall, best
 
 
-def _reasons(x: Tensor, fall: Tensor, best: Tensor, names: Sequence[str]) -> tuple[str, ...]:
+def _reasons(
+    x: Tensor,
+    fall: Tensor,
+    best: Tensor,
+    names: Sequence[str],
+    values: Sequence[Sequence[str]],
+) -> tuple[str, ...]:
     """Up to three sentences on the columns that the row's energy would fall most by."""
+
+    def text(j: int, value: Tensor) -> str:
+        return repr(values[j][int(value)]) if values[j] else f"{float(value):.6g}"
+
     places = fall.argsort(descending=True, stable=True)[:REASONS].tolist()
     return tuple(
-        f"{names[j]} {float(x[j]):.6g} is unusual given the rest (-{float(fall[j]):.1f}; "
-        f"{float(best[j]):.6g} would fit)"
+        f"{names[j]} {text(j, x[j])} is unusual given the rest (-{float(fall[j]):.1f}; "
+        f"{text(j, best[j])} would fit)"
         for j in places
         if fall[j] >= LEAST
     )
