@@ -10,7 +10,12 @@ from torch import Generator, Tensor
 from gibbsian.core import Energy
 from gibbsian.core.measures import Box, Counting, Gaussian, Measure, RealSpace, Undefined
 from gibbsian.core.signatures import RARE
-from gibbsian.methods.checks import check_at_least, check_choice, check_positive, check_weight
+from gibbsian.methods.checks import (
+    check_between,
+    check_choice,
+    check_positive,
+    check_weight,
+)
 from gibbsian.samplers import (
     ChainState,
     MarkovKernel,
@@ -20,6 +25,9 @@ from gibbsian.samplers import (
     run_chains,
     ula,
 )
+
+MOST_STEPS = 100_000
+"""Steps of a round: a run can be stopped between two rounds, and would not end in the middle of more."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +54,12 @@ class SamplerOptions:
     noise_scale: Annotated[float, RARE] = 1.0
 
     def __post_init__(self) -> None:
-        check_at_least("sampler.steps", self.steps, 1)
+        check_between("sampler.steps", self.steps, 1, MOST_STEPS)
         check_positive("sampler.step_size", self.step_size)
         check_choice("sampler.kernel", self.kernel, ("auto", "ula", "mala", "gibbs"))
         check_weight("sampler.metropolis_step_std", self.metropolis_step_std)
         check_positive("sampler.noise_scale", self.noise_scale)
-        check_at_least("sampler.steps_per_sample", self.steps_per_sample, 1)
+        check_between("sampler.steps_per_sample", self.steps_per_sample, 1, 10 * MOST_STEPS)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,13 @@ def check_at_least(name: str, value: int, least: int) -> None:
         raise ValueError(f"{name} must be a whole number of at least {least}, not {value}")
 
 
+def check_between(name: str, value: int, least: int, most: int) -> None:
+    """``value`` must be a whole number from ``least`` to ``most``."""
+    check_at_least(name, value, least)
+    if value > most:
+        raise ValueError(f"{name} can be at most {most}, not {value}")
+
+
 def check_weight(name: str, value: float) -> None:
     """``value`` must be finite and not negative."""
     if not 0 <= value < math.inf:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
 import torch
 from torch import Tensor
 
 from gibbsian.core import Energy
+
+if TYPE_CHECKING:
+    from gibbsian.data.frames import Array
+    from gibbsian.models.model import Model
 
 EVALUATIONS = 65_536
 """Rows whose energies are asked for at a time."""
@@ -43,3 +50,22 @@ def grid_of(moments: Tensor) -> Tensor:
     """``[GRID, d]`` values evenly around the mean ``moments[0]``, by ``moments[1]`` standard deviations."""
     steps = torch.linspace(-WIDTH, WIDTH, GRID, dtype=moments.dtype, device=moments.device)
     return moments[0] + steps[:, None] * moments[1]
+
+
+def contributions_of(model: Model, x: Array, rows: Any = None) -> Tensor:
+    """`Model.explain`, as a tensor ``[n, d]`` on the CPU."""
+    if model.space.kind == "image":
+        raise ValueError("reasons are given by column; this model is of images")
+    points = model.to_tensor(x).to("cpu", model.transform.dtype)
+    if rows is not None:
+        values = model.to_tensor(rows)
+    elif model.space.categories:
+        raise ValueError("this model has categories; give rows of its data, whose values are tried")
+    elif model.space.kind == "binary":
+        values = torch.tensor([0.0, 1.0])[:, None].expand(2, points.shape[1])
+    elif model.moments is not None:
+        values = model.transform.decode(grid_of(model.moments))
+    else:
+        raise ValueError("this model was saved without moments of its data; give rows of them")
+    energy = partial(model.energy_as_tensor, seed=0, dequantise=False)
+    return column_contributions(energy, points, values.to("cpu", points.dtype))[0]

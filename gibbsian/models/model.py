@@ -7,7 +7,6 @@ import math
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,7 +32,6 @@ from gibbsian.data.transforms import Transform
 from gibbsian.evaluation.log_z.effort import Amount
 from gibbsian.models.build import assemble
 from gibbsian.models.evaluation_record import Evaluation
-from gibbsian.models.explain import column_contributions, grid_of
 from gibbsian.models.hub import Hub, model_card, upload, without_folders
 from gibbsian.samplers import Chains, ChainState
 
@@ -152,9 +150,9 @@ class Model:
         Integer data are dequantised with noise from ``seed``, or scored at the value itself.
         ValueError when the method has none, and for rows unlike the training data.
         """
-        return like(self._energies(x, seed, dequantise), x, "energy")
+        return like(self.energy_as_tensor(x, seed, dequantise), x, "energy")
 
-    def _energies(self, x: Array, seed: int, dequantise: bool = True) -> Tensor:
+    def energy_as_tensor(self, x: Array, seed: int, dequantise: bool = True) -> Tensor:
         """The same as a tensor."""
         if not isinstance(self.method, HasEnergy):
             raise ValueError(f"{self.config.method} has no energy")
@@ -196,7 +194,9 @@ class Model:
 
         99 is stranger than 98. ValueError where there are no held-out energies.
         """
-        return like(self.percentile_rank_of_energy(self._energies(x, seed)), x, "percentile_rank")
+        return like(
+            self.percentile_rank_of_energy(self.energy_as_tensor(x, seed)), x, "percentile_rank"
+        )
 
     def percentile_rank_of_energy(self, energies: Tensor) -> Tensor:
         """The same of rows whose ``energies [n]`` are known."""
@@ -216,20 +216,9 @@ class Model:
         and ``rows`` in the user's units; values on a grid are taken without noise. The same kind of array
         back. Raises ValueError where there is no energy, or observations are no rows of columns.
         """
-        if self.space.kind == "image":
-            raise ValueError("reasons are given by column; this model is of images")
-        points = self.to_tensor(x).to("cpu", self.transform.dtype)
-        if rows is not None:
-            values = self.to_tensor(rows)
-        elif self.space.kind == "binary":
-            values = torch.tensor([0.0, 1.0])[:, None].expand(2, points.shape[1])
-        elif self.moments is not None:
-            values = self.transform.decode(grid_of(self.moments))
-        else:
-            raise ValueError("this model was saved without moments of its data; give rows of them")
-        energy = partial(self._energies, seed=0, dequantise=False)
-        found, _ = column_contributions(energy, points, values.to("cpu", points.dtype))
-        return table_like(found, x)
+        from gibbsian.models import explain  # whose function is of a Model
+
+        return table_like(explain.contributions_of(self, x, rows), x)
 
     def log_z(
         self, data: Any = None, *, seed: int = 0, effort: Amount = "normal"

@@ -85,7 +85,7 @@ class Detected:
 def read_table(
     path: Path, columns: str = "", drop: str = "", missing: Missing = "impute"
 ) -> NumericTable:
-    """The numbers and categories of a file; gaps are filled, of categories by a value of their own, or refused.
+    """The numbers and categories of a file, its gaps filled or refused.
 
     ``columns``, ``drop``: names or numbers from 1, as ``"age,income"``. Raises ValueError, one sentence, for
     what cannot be read, columns that are neither, images, and fewer than 12 rows.

@@ -128,10 +128,24 @@ def _is_there(path: Path, remedy: str) -> bool:
 def _metrics(run: Path, identity: str) -> tuple[Mapping[str, float], ...]:
     path = run / "metrics.jsonl"
     if _is_there(path, "the curves are lost without it, and nothing else"):
+        if (run / "model").is_dir() and not _ends_with_a_line(path):
+            warnings.warn(
+                f"the last line of {path} is cut off, being written or damaged, and was left out",
+                stacklevel=3,
+            )
         return read_metrics(path, identity)
     if (run / "model").is_dir():  # so there were rounds, and the last one is always logged
         warnings.warn(f"{path} is missing: the curves are lost, and nothing else", stacklevel=3)
     return ()
+
+
+def _ends_with_a_line(path: Path) -> bool:
+    """Whether the last byte of a file is the end of a line, or there is none."""
+    with path.open("rb") as file:
+        if file.seek(0, os.SEEK_END) == 0:
+            return True
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"
 
 
 def _check_evaluation(found: Mapping[str, Any], path: Path, remedy: str) -> None:
