@@ -16,12 +16,12 @@ Array = TypeVar("Array")
 """A tensor, a NumPy array, or a data frame that Narwhals knows (pandas, Polars, PyArrow)."""
 
 
-def rows_of(x: Any, name: str, table: TableSchema | None = None) -> Rows:
+def rows_of(x: Any, name: str, table: TableSchema | None = None, texts: bool = True) -> Rows:
     """The numbers of ``x`` and, of a data frame, the names of its columns.
 
-    A frame with columns of text, or for a model whose ``table`` has categories, is read like a table of a
-    file.
-    Raises ValueError for a data frame that is lazy, empty of columns, or has one that cannot be modelled.
+    A frame with columns of text, if ``texts`` may be categories, or for a model whose ``table`` has some,
+    is read like a table of a file. Raises ValueError for a data frame that is lazy, empty of columns, or
+    has one that cannot be modelled.
     """
     if isinstance(x, Tensor):
         return Rows(x.detach().cpu().numpy())
@@ -30,7 +30,8 @@ def rows_of(x: Any, name: str, table: TableSchema | None = None) -> Rows:
         return Rows(np.asarray(x))
     if not frame.columns:
         raise ValueError(f"{name} has no columns; give a data frame with a column for each number")
-    if (table is not None and table.categories) or any(map(_is_text, frame.iter_columns())):
+    known = table is not None and bool(table.categories)
+    if known or (texts and any(map(_is_text, frame.iter_columns()))):
         return _as_table(frame, name, table)
     columns = [_column(column, name) for column in frame.iter_columns()]
     named = all(isinstance(label, str) for label in frame.columns)

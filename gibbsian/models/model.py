@@ -156,9 +156,8 @@ class Model:
         """The same as a tensor."""
         if not isinstance(self.method, HasEnergy):
             raise ValueError(f"{self.config.method} has no energy")
-        return self.energy_of_network_inputs(
-            self.to_network_units(self.to_tensor(x), seed, dequantise)
-        )
+        u = self.to_network_units(self.to_tensor(x), seed, dequantise)
+        return self.energy_of_network_inputs(u)
 
     def energy_of_network_inputs(self, u: Tensor) -> Tensor:
         """Energies ``[n]`` of points ``u [n, *event]`` in the networks' units."""
@@ -173,7 +172,7 @@ class Model:
         ValueError naming what is unlike the training data: shape, columns, values; or not finite.
         """
         if not isinstance(x, Tensor):
-            rows = arranged(rows_of(x, "the array", self.table), "the array")
+            rows = arranged(rows_of(x, "the array", self.table, texts=False), "the array")
             return checked(rows, self.transform, "the array")
         self.check_shape(x)
         if not bool(x.isfinite().all()):
@@ -211,12 +210,11 @@ class Model:
         """How much the energy falls when each column alone is changed, ``[n, d]`` in nats, at least 0.
 
         Column j takes the value, of those in ``rows [K, d]`` like the training data, that fits the rest
-        of the row best; without ``rows``, of 65 within four standard deviations of the training rows'
-        mean. Of a Gaussian that is half the squared z-score of x_j given the other columns. ``x [n, d]``
-        and ``rows`` in the user's units; values on a grid are taken without noise. The same kind of array
-        back. Raises ValueError where there is no energy, or observations are no rows of columns.
+        best; without ``rows``, of 65 within four standard deviations of the training rows' mean. Of a
+        Gaussian: half the squared z-score of x_j given the other columns. ``x [n, d]`` and ``rows`` in the
+        user's units, on a grid without noise. Raises ValueError without an energy, and for images.
         """
-        from gibbsian.models import explain  # whose function is of a Model
+        from gibbsian.models import explain
 
         return table_like(explain.contributions_of(self, x, rows), x)
 
