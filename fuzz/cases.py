@@ -21,7 +21,19 @@ from fuzz.mutations import hostile, mutated
 PATIENT = Limits(signals=((20.0, signal.SIGTERM),))
 """Where a mutation may ask for a lot of work, it is asked to end after a while."""
 READERS = ("score", "score", "sample", "resume", "resume", "again", "report", "refine", "evaluate")
-METHODS = ("gan", "vgan", "cd", "gebm", "ebgan", "vae", "nce", "score-matching", "lbt", "flow")
+METHODS = (
+    "gan",
+    "vgan",
+    "cd",
+    "gebm",
+    "ebgan",
+    "vae",
+    "nce",
+    "score-matching",
+    "lbt",
+    "flow",
+    "tilted-flow",
+)
 CODE_BY_NAME = re.compile(r"evilmod|this:Zen|os:system|builtins")
 
 
