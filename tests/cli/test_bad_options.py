@@ -16,7 +16,7 @@ TRAIN = ("train", "cd", "--data", "moons", *SMALL, "--out", "new")
     ("words", "sentence"),
     [
         (("trian",), "unknown command 'trian'; did you mean train"),
-        (("qqq",), "did you mean train, sample, score"),
+        (("qqq",), "there are 13, such as train, sample, score"),
         (("train",), "say what to train: `gibbsian train METHOD --data DATA`"),
         (("train", "vgam", "--data", "moons"), "unknown method 'vgam'; did you mean vgan"),
         (("train", "cd"), "missing: --data DATA; see `gibbsian train cd --help`"),

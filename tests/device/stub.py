@@ -16,7 +16,7 @@ BUILT = Path(__file__).parents[2] / "build"
 COMPILERS = ("c++", "g++", "clang++")
 
 
-def load_model() -> str:
+def load() -> str:
     """Give torch, once it is imported, a device; where nothing can compile the stub, say so in a sentence."""
     if "torch" in sys.modules:
         raise ImportError("the pretended device comes before torch: pytest -p tests.device.pretend")
