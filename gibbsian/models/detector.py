@@ -53,7 +53,9 @@ class Whitening:
     def fit(cls, x: Tensor) -> Whitening:
         """Of rows ``x [n, d]``, n at least 2."""
         x = x.double()
-        mean, std = x.mean(0), x.std(0, correction=0)
+        size = x.abs().amax(0)  # by which the squares of large values are kept finite
+        size = torch.where(size > 0, size, torch.ones_like(size))
+        mean, std = (x / size).mean(0) * size, (x / size).std(0, correction=0) * size
         std = torch.where(std > 0, std, torch.ones_like(std))
         y = (x - mean) / std
         variance, axes = torch.linalg.eigh(y.T @ y / len(y))
@@ -99,7 +101,7 @@ class Detector:
         wide = expanded(x, categories)
         whitening = Whitening.fit(wide)
         u = whitening(wide).float()
-        if not bool(u.isfinite().all()):
+        if not bool(u.isfinite().all() & whitening.std.isfinite().all()):
             column = int(whitening.std.isfinite().int().argmin())  # a category's are all finite
             raise ValueError(
                 f"column {column + 1} cannot be scaled to finite numbers; drop or correct the values that "

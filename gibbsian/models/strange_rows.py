@@ -198,11 +198,15 @@ def _reasons(
 
     places = fall.argsort(descending=True, stable=True)[:REASONS].tolist()
     return tuple(
-        f"{names[j]} {text(j, x[j])} is unusual given the rest (-{float(fall[j]):.1f}; "
+        f"{names[j]} {text(j, x[j])} is unusual given the rest (-{_nats(float(fall[j]))}; "
         f"{text(j, best[j])} would fit)"
         for j in places
         if fall[j] >= LEAST
     )
+
+
+def _nats(value: float) -> str:
+    return f"{value:.1f}" if value < 1e6 else f"{value:.3g}"
 
 
 def to_csv(found: Detected) -> str:

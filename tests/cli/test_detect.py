@@ -196,6 +196,15 @@ def test_whitened_columns_have_unit_covariance_in_any_units():
     assert (Whitening.fit(scaled)(scaled)).abs() == pytest.approx(u.abs(), abs=1e-6)
 
 
+def test_units_whose_squares_overflow_change_nothing():
+    """A column of 1e302 once had an infinite deviation, and so no say."""
+    x = torch.from_numpy(rows(500))
+    u = Whitening.fit(x)(x)
+    for factor in (1e300, 1e-300):
+        scaled = x * torch.tensor([factor, 1.0, 1.0], dtype=torch.float64)
+        assert Whitening.fit(scaled)(scaled).abs() == pytest.approx(u.abs(), abs=1e-6)
+
+
 def test_ecod_of_one_column_by_hand():
     """Ranks among 1..9: the value 9 leaves itself alone above, 2 of 10 with the row itself."""
     score = ecod(np.arange(1.0, 10.0)[:, None], 0)
