@@ -51,6 +51,13 @@ class LinearEnergy(HeadOnTrunk):
         return energy
 
 
+def precision_of(sigma: float) -> float:
+    """1 / sigma^2; ValueError for a sigma whose square no number of single precision can hold."""
+    if not 1e-15 <= sigma <= 1e15:
+        raise ValueError(f"confinement_std must lie between 1e-15 and 1e15, not {sigma}")
+    return float(sigma**-2)
+
+
 class ConfinedEnergy(HeadOnTrunk):
     """E(x) = w . phi(x) + b + |x|^2 / (2 sigma^2), sigma fixed.
 
@@ -63,7 +70,7 @@ class ConfinedEnergy(HeadOnTrunk):
 
     def __init__(self, trunk: Trunk, sigma: float):
         super().__init__(trunk)
-        self.precision = sigma**-2
+        self.precision = precision_of(sigma)
 
     def forward(self, x: Tensor, t: Tensor | None = None) -> Tensor:
         """``[B, *event]``, ``[B] -> [B]``."""
@@ -85,7 +92,7 @@ class JointClassEnergy(HeadOnTrunk):
 
     def __init__(self, trunk: Trunk, classes: int, sigma: float):
         super().__init__(trunk, classes)
-        self.precision = sigma**-2
+        self.precision = precision_of(sigma)
 
     def logits(self, x: Tensor, t: Tensor | None = None) -> Tensor:
         """f(x), ``[B, *event]``, ``[B] -> [B, classes]``."""

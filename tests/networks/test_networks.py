@@ -23,7 +23,7 @@ from gibbsian.networks import (
     SigmoidOutputEnergy,
     build_network,
 )
-from gibbsian.networks.energies import bernoulli_entropy
+from gibbsian.networks.energies import bernoulli_entropy, precision_of
 from gibbsian.networks.options import activate
 from gibbsian.networks.trunks import he
 from gibbsian.networks.user import build_user, load_user
@@ -359,3 +359,9 @@ def test_user_classes_are_found_in_the_current_directory(module: str) -> None:
 def test_user_classes_that_cannot_be_used(module: str, spec: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         build_network("energy", spec.format(module), {}, space=PLANE)
+
+
+@pytest.mark.parametrize("std", [1e-320, 1e200])
+def test_an_envelope_whose_square_is_no_number_is_refused(std: float) -> None:
+    with pytest.raises(ValueError, match="confinement_std must lie between 1e-15 and 1e15"):
+        precision_of(std)
