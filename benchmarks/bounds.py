@@ -118,7 +118,9 @@ def measure(space: DataSpace, latent: int, batch: int, rounds: int) -> dict[str,
     for name, options in BOUNDS.items():
         rows = batch // 8 if EIGHTH in name else 0
         config = plain("bidirectional", "noise", images)
-        config = replace(config, jacobian_log_every=0, jacobian_batch_size=rows, **options, **nets)
+        config = replace(
+            config, jacobian_diagnostics_every=0, jacobian_batch_size=rows, **options, **nets
+        )
         if space.kind == "vector":
             config = replace(config, encoder=nets["energy"])
         plays[name] = player(config, x, space)

@@ -53,7 +53,10 @@ def contestants(name: str, ahead: Sequence[int]) -> dict[str, TrainingMethod]:
         if K > 2:
             segment = round(math.sqrt(K))
             config = replace(
-                lbt, unrolled_student_steps=K, unroll_checkpoint_every=segment, gan_warmup_rounds=0
+                lbt,
+                unrolled_student_steps=K,
+                unroll_gradient_checkpoint_every=segment,
+                gan_warmup_rounds=0,
             )
             found[f"LBT-GAN, segments / {K}"] = method_of(config, space)
         found[f"unrolled GAN / {K}"] = method_of(replace(gan, unrolled_critic_steps=K), space)

@@ -211,8 +211,8 @@ FAULTS = [
     ),
     Fault(
         "gibbsian/methods/experts.py",
-        "- surrogate_entropy_weight * entropy_data",
-        "+ surrogate_entropy_weight * entropy_data",
+        "- expert_entropy_weight * entropy_data",
+        "+ expert_entropy_weight * entropy_data",
         ("tests/methods/test_vgan.py::test_energy_descends_data_minus_samples_minus_regulariser",),
     ),
     Fault(

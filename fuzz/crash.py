@@ -44,7 +44,7 @@ SMALL: Mapping[str, Any] = {
         "fourier_features": 4,
     },
     **{"chains": 32, "steps": 2, "steps_per_sample": 2, "negative_steps": 2},
-    **{"upscaling_steps": 2, "energy_burst_steps": 2, "fine_tune_statistics_from_round": 20},
+    **{"upscaling_steps": 2, "energy_burst_steps": 2, "statistics_fine_tuning_start_round": 20},
 }
 TRAINING = {"rounds": 60, "batch": 32, "save_every": 5, "log_every": 5, "seed": 1, "device": "cpu"}
 WIDE = {"width": 700, "depth": 3}

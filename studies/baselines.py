@@ -115,7 +115,7 @@ def failing(k: int, entropy: str, energy: str) -> Config:
         generator_steps=k,
         generator_entropy=entropy,
         energy=energy,
-        surrogate_entropy_weight=1.0 if entropy == "surrogate" else 0.0,
+        expert_entropy_weight=1.0 if entropy == "surrogate" else 0.0,
         training={"rounds": 1_500},
     )
 

@@ -81,7 +81,7 @@ def pairings(name: str) -> dict[str, Config]:
     smooth = {
         "upper_bound_penalty": "diffusion",
         "upper_bound_penalty_weight": 50.0,
-        "forward_diffusion_of": "data",
+        "points_to_diffuse": "data",
         "score_matching_noise_min": LOWEST[name],
     }
     exact = {"entropy_estimator": "log-det", "latent_dim": 2}

@@ -42,7 +42,7 @@ from gibbsian.core import NonFiniteError
 from gibbsian.core.files import read_json
 from gibbsian.core.locks import FileLock
 from gibbsian.data import Dataset
-from gibbsian.evaluation import class_entropy, frechet_distance
+from gibbsian.evaluation import entropy_of_class_counts, frechet_distance
 from gibbsian.evaluation.features.classifier import (
     Classifier,
     load_classifier,
@@ -128,7 +128,7 @@ def judged(x: Tensor, data: Dataset, quick: bool) -> Result:
     found = {
         "i_prime": clipped_kl_score(log_p, rng),
         "frechet": frechet_distance(classifier.features(x), truth, rng),
-        "entropy": class_entropy(log_p.argmax(1), classifier.classes),
+        "entropy": entropy_of_class_counts(log_p.argmax(1), classifier.classes),
     }
     return {name: [estimate.value, estimate.stderr] for name, estimate in found.items()}
 

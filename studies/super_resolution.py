@@ -176,7 +176,7 @@ def trained(factor: int, model: str, seed: int, quick: bool) -> Result:
         source={"patch_size": 48, "greyscale": True, "max_rows": 64 if quick else 4_000},
         training={"rounds": rounds + tuning * tuned, "seed": seed, "device": "cpu"},
         upscaling_factor=factor,
-        fine_tune_statistics_from_round=rounds if tuned else 0,
+        statistics_fine_tuning_start_round=rounds if tuned else 0,
         **MODELS[model],
     )
     method = train_config(config, None).method

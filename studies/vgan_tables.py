@@ -126,7 +126,7 @@ def transition(rho: float) -> Config:
     """A run of table 2."""
     return replace(
         default_config("transition-vgan", DIGITS),
-        loss_variant="released-code",
+        transition_objective="released-code",
         energy_loss_weight=rho,
         energy=TRUNK | {"num_experts": 128},
         autoencoder={"channels": 16, "code_dim": 64, "batch_norm": True, "activation": "relu"},

@@ -209,7 +209,7 @@ def test_a_run_that_fails_is_a_result(tmp_path: Path, monkeypatch: pytest.Monkey
         ("--methods gan --num-seeds 0", "number of seeds must be at least 1"),
         ("--methods gan --num-samples 3", "at least 20 samples"),
         ("--methods gan --workers 0", "number of workers must be at least 1"),
-        ("--methods gan --feature-extractor squeezenet", "sees images"),
+        ("--methods gan --metric-feature-extractor squeezenet", "sees images"),
         ("--methods gan --extra-methods-file nowhere.json", "there is no file nowhere.json"),
         ("--methods ,", "name at least one method"),
         ("--methods gan --max-rows 60", "a comparison needs at least 10"),

@@ -63,7 +63,7 @@ def vgan(generator, **changes):
         **{
             "domain_half_width": "none",
             "generator_entropy": "none",
-            "surrogate_entropy_weight": 0.0,
+            "expert_entropy_weight": 0.0,
             **changes,
         },
         training={"rounds": 1, "device": "cpu"},

@@ -132,7 +132,7 @@ def test_refining_keeps_a_perfect_pair(kernel):
     config = replace(
         recipes.default_config("vgan", "gaussian-2-0"),
         generator_entropy="none",
-        surrogate_entropy_weight=0.0,
+        expert_entropy_weight=0.0,
         domain_half_width="none",
         training={"rounds": 1, "device": "cpu"},
         generator_optimizer={"lr": 1e-30},

@@ -35,8 +35,8 @@ class Compare:
         out: folder of the comparison; runs/compare-DATA if none is given.
         workers: processes at once, one thread each.
         num_samples: drawn of each model, and at most as many test rows are held against them.
-        feature_extractor: features in which images are compared: squeezenet, mobilenet, pixels, a file by
-            `gibbsian classifier`, or package.module:Class. auto trains a classifier of the data's
+        metric_feature_extractor: features in which images are compared: squeezenet, mobilenet, pixels, a
+            file by `gibbsian classifier`, or package.module:Class. auto trains a classifier of the data's
             classes, or takes pixels where there are none.
         device: where to train and measure: cpu, cuda, cuda:1 or auto; on a GPU the budget is the clock's.
         report_only: only write the page again about what is done so far.
@@ -51,7 +51,7 @@ class Compare:
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     workers: Annotated[int, tyro.conf.arg(metavar="N")] = 1
     num_samples: Annotated[int, tyro.conf.arg(metavar="N")] = 2_000
-    feature_extractor: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
+    metric_feature_extractor: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
     device: Annotated[str, tyro.conf.arg(metavar="DEVICE")] = "cpu"
     report_only: bool = False
     trust_code: bool = False
@@ -67,7 +67,7 @@ def compare_(arguments: list[str]) -> int:
         args.num_seeds,
         seconds(args.time_per_run),
         args.num_samples,
-        args.feature_extractor,
+        args.metric_feature_extractor,
         args.source,
         str(device_of(args.device)),
         args.trust_code,

@@ -118,7 +118,7 @@ def sample(arguments: list[str]) -> int:
     model = load_model(args.run, device=device_of(args.device), trust_code=args.trust_code)
     if args.condition_on is not None and args.mask is not None:
         kept = read_mask(args.mask, model.transform)
-        x = model.fill_in(
+        x = model.inpaint(
             args.num_samples, read_observation(args.condition_on, model.transform), kept, args.seed
         )
     elif args.condition_on is not None:

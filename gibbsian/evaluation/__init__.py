@@ -4,7 +4,7 @@ Imports bounds, samplers and core; feature extractors also networks and data.
 """
 
 from gibbsian.evaluation.features.feature_protocols import FeatureExtractor
-from gibbsian.evaluation.log_z.directed import directed_log_likelihood
+from gibbsian.evaluation.log_z.directed import directed_model_log_likelihood
 from gibbsian.evaluation.log_z.effort import LogZEffort
 from gibbsian.evaluation.log_z.helmholtz_machines import bihm_log_likelihood
 from gibbsian.evaluation.log_z.likelihood import held_out_log_likelihood, log_prob_bounds
@@ -18,7 +18,7 @@ from gibbsian.evaluation.log_z.variational import (
     log_z_lower_variational,
     log_z_upper_strong_convexity,
 )
-from gibbsian.evaluation.metrics.class_scores import class_entropy, inception_type_score
+from gibbsian.evaluation.metrics.class_scores import entropy_of_class_counts, inception_type_score
 from gibbsian.evaluation.metrics.coverage import class_coverage, mode_coverage
 from gibbsian.evaluation.metrics.detection import (
     auroc_estimate,
@@ -58,10 +58,10 @@ __all__ = [
     "bihm_log_likelihood",
     "build_metric",
     "class_coverage",
-    "class_entropy",
     "classifier_two_sample",
     "density_coverage",
-    "directed_log_likelihood",
+    "directed_model_log_likelihood",
+    "entropy_of_class_counts",
     "false_positive_rate",
     "frechet_distance",
     "gaussian_anomaly_score",

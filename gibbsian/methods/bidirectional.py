@@ -87,12 +87,12 @@ class BidirectionalBounds(TrainingMethod):
         output_noise_std: of the noise on the generator's output; encoder, infonce and denoising need
             it, log-det and singular gain from it where the generator folds.
         diffusion_schedule: of diffusion: preserving or exploding variance.
-        forward_diffusion_of: what diffusion diffuses: samples (gap to the generator's distribution) or
+        points_to_diffuse: what diffusion diffuses: samples (gap to the generator's distribution) or
             data (a bound on the negative log-likelihood itself).
         score_matching_noise_min: smallest noise-to-signal ratio of diffusion: the model is of data with that
             noise.
         score_matching_noise_max: largest noise-to-signal ratio of diffusion.
-        jacobian_log_every: rounds between two measurements of exact and approximate Jacobian terms on
+        jacobian_diagnostics_every: rounds between two measurements of exact and approximate Jacobian terms on
             64 latents, for the log; 0 for none.
     """
 
@@ -127,10 +127,10 @@ class BidirectionalBounds(TrainingMethod):
         jacobian_batch_size: Annotated[int, RARE] = 0,
         output_noise_std: float = 0.1,
         diffusion_schedule: Literal["preserving", "exploding"] = "preserving",
-        forward_diffusion_of: Literal["samples", "data"] = "samples",
+        points_to_diffuse: Literal["samples", "data"] = "samples",
         score_matching_noise_min: Annotated[float, RARE] = 0.05,
         score_matching_noise_max: Annotated[float, RARE] = 5.0,
-        jacobian_log_every: Annotated[int, RARE] = 100,
+        jacobian_diagnostics_every: Annotated[int, RARE] = 100,
     ):
         super().__init__(measure)
         check_choice("entropy_estimator", entropy_estimator, get_args(Lower))
@@ -139,7 +139,7 @@ class BidirectionalBounds(TrainingMethod):
         check_weight("upper_bound_penalty_threshold", upper_bound_penalty_threshold)
         check_weight("upper_bound_penalty_anneal_power", upper_bound_penalty_anneal_power)
         check_weight("entropy_weight", entropy_weight)
-        check_at_least("jacobian_log_every", jacobian_log_every, 0)
+        check_at_least("jacobian_diagnostics_every", jacobian_diagnostics_every, 0)
         check_at_least("jacobian_batch_size", jacobian_batch_size, 0)
         if isinstance(measure, Counting):
             raise ValueError(
@@ -181,7 +181,7 @@ class BidirectionalBounds(TrainingMethod):
                     low=score_matching_noise_min,
                     high=score_matching_noise_max,
                     schedule=diffusion_schedule,
-                    source=forward_diffusion_of,
+                    source=points_to_diffuse,
                 )
                 check_time(energy)
             case "zero-centred":
@@ -193,7 +193,7 @@ class BidirectionalBounds(TrainingMethod):
         volumes = isinstance(
             self.entropy_estimator, LogDetEntropy | SingularValueEntropy
         ) and not isinstance(generator, Flow)
-        self.jacobian_log_every = jacobian_log_every if volumes else 0
+        self.jacobian_diagnostics_every = jacobian_diagnostics_every if volumes else 0
         self.register_buffer("probed", torch.zeros(len(PROBED)))
         self.probed: Tensor
         if isinstance(self.entropy_estimator, LogDetEntropy | SingularValueEntropy):
@@ -225,7 +225,7 @@ class BidirectionalBounds(TrainingMethod):
             else self.upper_bound_penalty.randomness(x, z, rng)
         )
         yield PlayerUpdate("energy", self.energy_loss, (x, z, eps, M, *starts))
-        if self.jacobian_log_every and index % self.jacobian_log_every == 0:
+        if self.jacobian_diagnostics_every and index % self.jacobian_diagnostics_every == 0:
             self.probed.copy_(self.volumes(rng))
         z = self.prior.sample(len(x), rng)
         starts = self.entropy_estimator.randomness(z, x.shape[1:], rng)
@@ -257,7 +257,7 @@ class BidirectionalBounds(TrainingMethod):
         H = entropy.mean()
         lower = H + self.shrinkage(x_model[0].numel()) - energy
         logs = {"entropy": H.detach(), "log_z_lower": lower.detach()}
-        if self.jacobian_log_every:
+        if self.jacobian_diagnostics_every:
             logs |= dict(zip(PROBED, probed.unbind(), strict=True))
         return Loss(energy - self.entropy_weight * H, logs)
 

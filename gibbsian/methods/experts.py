@@ -32,12 +32,12 @@ class ExpertEnergy(Protocol):
     def energy_from_experts(self, s: Tensor) -> Tensor: ...
 
 
-def check_experts(energy: nn.Module, surrogate: bool, surrogate_entropy_weight: float) -> None:
+def check_experts(energy: nn.Module, surrogate: bool, expert_entropy_weight: float) -> None:
     """ValueError where the surrogate or a weight of it at the data is asked of one without experts."""
-    if not hasattr(energy, "experts") and (surrogate or surrogate_entropy_weight > 0):
+    if not hasattr(energy, "experts") and (surrogate or expert_entropy_weight > 0):
         raise ValueError(
-            "the entropy surrogate and surrogate_entropy_weight read the energy's experts, which this "
-            "energy has not; use the bounded energy, or entropy 'none' and surrogate_entropy_weight 0"
+            "the entropy surrogate and expert_entropy_weight read the energy's experts, which this "
+            "energy has not; use the bounded energy, or entropy 'none' and expert_entropy_weight 0"
         )
 
 
@@ -60,11 +60,11 @@ def following_loss(energy: nn.Module, x_model: Tensor, surrogate: bool) -> Loss:
 
 
 def contrast_loss(
-    energy: nn.Module, x: Tensor, x_model: Tensor, surrogate_entropy_weight: float
+    energy: nn.Module, x: Tensor, x_model: Tensor, expert_entropy_weight: float
 ) -> Loss:
-    """mean E(x) - mean E(x_model) - surrogate_entropy_weight H~(x), which the energy descends."""
+    """mean E(x) - mean E(x_model) - expert_entropy_weight H~(x), which the energy descends."""
     energy_model = check_energy(energy(x_model), len(x_model)).mean()
-    if surrogate_entropy_weight == 0:
+    if expert_entropy_weight == 0:
         energy_data = check_energy(energy(x), len(x)).mean()
         logs = {"energy_data": energy_data.detach(), "energy_model": energy_model.detach()}
         return Loss(energy_data - energy_model, logs)
@@ -74,4 +74,4 @@ def contrast_loss(
         "energy_model": energy_model.detach(),
         "entropy_data": entropy_data.detach(),
     }
-    return Loss(energy_data - energy_model - surrogate_entropy_weight * entropy_data, logs)
+    return Loss(energy_data - energy_model - expert_entropy_weight * entropy_data, logs)

@@ -50,7 +50,7 @@ class GEBM(TrainingMethod):
         rounds_between_energy_bursts: rounds between two bursts.
         log_z_init_batches: batches of base samples that A is computed from before round 0; 0 starts
             at 0.
-        bound_parameter_gradients: makes 2g / (1 + g^2) of the energy's gradients and g / (1 - g) of
+        soft_clip_gradients: makes 2g / (1 + g^2) of the energy's gradients and g / (1 - g) of
             A's, so that none is large.
         energy_floor: energies are not let below minus this, where they have no gradient either; 0 for
             none.
@@ -85,7 +85,7 @@ class GEBM(TrainingMethod):
         energy_burst_steps: int = 100,
         rounds_between_energy_bursts: int = 500,
         log_z_init_batches: int = 100,
-        bound_parameter_gradients: bool = True,
+        soft_clip_gradients: bool = True,
         energy_floor: float = 0.0,
         gradient_penalty_weight: float = 0.1,
         unit_gradient_penalty_weight: float = 0.0,
@@ -127,7 +127,7 @@ class GEBM(TrainingMethod):
         self.energy_burst_steps = energy_burst_steps
         self.rounds_between_energy_bursts = rounds_between_energy_bursts
         self.log_z_init_batches = log_z_init_batches
-        self.gradient_transform = bounded if bound_parameter_gradients else None
+        self.gradient_transform = bounded if soft_clip_gradients else None
         self.energy_floor = energy_floor
         self.smoothness = Smoothness(
             gradient_penalty_weight, unit_gradient_penalty_weight, parameter_l2

@@ -65,8 +65,8 @@ class LearningByTeaching(TrainingMethod):
         gan_loss_weight: lambda, of the generator's non-saturating GAN loss; 0 is LBT alone.
         r1_penalty_weight: weight of |grad f|^2 / 2 of the critic at the data (Mescheder et al. 2018).
         gan_warmup_rounds: at the start, in which the GAN is trained alone.
-        unroll_checkpoint_every: s, keep only every s-th of the K steps and make the others again in the
-            backward pass: less memory, more time; 0 keeps all.
+        unroll_gradient_checkpoint_every: s, keep only every s-th of the K steps and make the others again in
+            the backward pass: less memory, more time; 0 keeps all.
     """
 
     players: ClassVar[Mapping[str, tuple[str, ...]]] = {
@@ -101,7 +101,7 @@ class LearningByTeaching(TrainingMethod):
         gan_loss_weight: float = 0.1,
         r1_penalty_weight: float = 0.0,
         gan_warmup_rounds: int = 0,
-        unroll_checkpoint_every: int = 0,
+        unroll_gradient_checkpoint_every: int = 0,
     ):
         super().__init__(measure)
         for name, count, least in (
@@ -109,7 +109,7 @@ class LearningByTeaching(TrainingMethod):
             ("student_steps_per_unroll_step", student_steps_per_unroll_step, 1),
             ("conjugate_gradient_steps", conjugate_gradient_steps, 1),
             ("gan_warmup_rounds", gan_warmup_rounds, 0),
-            ("unroll_checkpoint_every", unroll_checkpoint_every, 0),
+            ("unroll_gradient_checkpoint_every", unroll_gradient_checkpoint_every, 0),
         ):
             check_at_least(name, count, least)
         check_positive("unrolled_student_lr", unrolled_student_lr)
@@ -138,7 +138,7 @@ class LearningByTeaching(TrainingMethod):
         self.gan_loss_weight = gan_loss_weight
         self.r1_penalty_weight = r1_penalty_weight
         self.gan_warmup_rounds = gan_warmup_rounds
-        self.unroll_checkpoint_every = unroll_checkpoint_every
+        self.unroll_gradient_checkpoint_every = unroll_gradient_checkpoint_every
         self.noise = cast("Student", student).noise
         self.memory = AdamMemory(parameters_of(student).numel())
 
@@ -221,7 +221,7 @@ class LearningByTeaching(TrainingMethod):
             steps = list(zip(x_k.unflatten(0, z_k.shape[:2]), noise_k, strict=True))
             state = self.memory.state()
             phi, _ = unroll(
-                self.ignorance, self.ahead, phi, state, steps, self.unroll_checkpoint_every
+                self.ignorance, self.ahead, phi, state, steps, self.unroll_gradient_checkpoint_every
             )
             taught = ignorance_of_data(phi)
         logs = {"log_likelihood": -taught.detach()}

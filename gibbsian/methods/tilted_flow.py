@@ -19,7 +19,7 @@ from gibbsian.methods.flow import support_of
 from gibbsian.methods.invertible import as_invertible, log_density
 from gibbsian.methods.nce import logistic_loss
 from gibbsian.samplers import importance_ess
-from gibbsian.samplers.importance import resample
+from gibbsian.samplers.importance import resample_by_weight
 
 NOISE, DRAWS = 65_536, 32_768
 """Draws of q that T is told from data by, and others that log Z of every scale is estimated from at a look
@@ -172,7 +172,7 @@ class TiltedFlow(TrainingMethod):
         if float(self.scale) == 0.0:
             return self.draw_flow(n, rng)
         x = self.draw_flow(max(CANDIDATES * n, FEWEST), rng)
-        return x[resample(self.scale * self.tilt(x), n, rng)]
+        return x[resample_by_weight(self.scale * self.tilt(x), n, rng)]
 
     @torch.no_grad()
     def validate(self, x: Tensor) -> float:

@@ -41,15 +41,15 @@ class TransitionVGAN(TrainingMethod):
     where it came from.
 
     Args:
-        loss_variant: equation-10 weighs mean E(x~) against the summed square error, on the same rows;
+        transition_objective: equation-10 weighs mean E(x~) against the summed square error, on the same rows;
             released-code weighs mean E(x~) - H~ against the binary cross-entropy per pixel, and
             starts at the second half of a batch whose first half is the positive phase. The same
             energy_loss_weight means different things in the two.
         energy_loss_weight: rho, weight of the energy in the transition's loss; 1 - rho is that of the
             reconstruction.
         transition_operator_steps: per energy step, on the same batch.
-        code_corruption_prob: probability that a number of the code is replaced by noise.
-        surrogate_entropy_weight: weight of the surrogate at the data in the energy's step; 0 for an energy
+        latent_corruption_prob: probability that a number of the code is replaced by noise.
+        expert_entropy_weight: weight of the surrogate at the data in the energy's step; 0 for an energy
             without experts.
         transitions_per_sample: transitions that samples have made.
     """
@@ -66,27 +66,27 @@ class TransitionVGAN(TrainingMethod):
         autoencoder: nn.Module,
         measure: Measure | Undefined,
         *,
-        loss_variant: Literal["equation-10", "released-code"] = "equation-10",
+        transition_objective: Literal["equation-10", "released-code"] = "equation-10",
         energy_loss_weight: float = 0.01,
         transition_operator_steps: int = 1,
-        code_corruption_prob: float = 0.5,
-        surrogate_entropy_weight: float = 1.0,
+        latent_corruption_prob: float = 0.5,
+        expert_entropy_weight: float = 1.0,
         transitions_per_sample: int = 9,
     ):
         super().__init__(measure)
-        check_choice("loss_variant", loss_variant, ("equation-10", "released-code"))
+        check_choice("transition_objective", transition_objective, ("equation-10", "released-code"))
         if not 0 <= energy_loss_weight <= 1:
             raise ValueError(f"energy_loss_weight must lie in [0, 1], not {energy_loss_weight}")
         check_at_least("transition_operator_steps", transition_operator_steps, 1)
-        check_probability("code_corruption_prob", code_corruption_prob)
-        check_weight("surrogate_entropy_weight", surrogate_entropy_weight)
+        check_probability("latent_corruption_prob", latent_corruption_prob)
+        check_weight("expert_entropy_weight", expert_entropy_weight)
         check_at_least("transitions_per_sample", transitions_per_sample, 1)
-        released = loss_variant == "released-code"
-        check_experts(energy, released, surrogate_entropy_weight)
+        released = transition_objective == "released-code"
+        check_experts(energy, released, expert_entropy_weight)
         if released and not isinstance(measure, Box):
             raise ValueError(
                 "the released code's cross-entropy needs data in a box, such as images; use the "
-                "loss_variant equation-10"
+                "transition_objective equation-10"
             )
         if not isinstance(autoencoder, CodedTransition):
             raise ValueError(
@@ -95,11 +95,11 @@ class TransitionVGAN(TrainingMethod):
             )
         self.energy = energy
         self.autoencoder = autoencoder
-        self.loss_variant = loss_variant
+        self.transition_objective = transition_objective
         self.energy_loss_weight = energy_loss_weight
         self.transition_operator_steps = transition_operator_steps
-        self.code_corruption_prob = code_corruption_prob
-        self.surrogate_entropy_weight = surrogate_entropy_weight
+        self.latent_corruption_prob = latent_corruption_prob
+        self.expert_entropy_weight = expert_entropy_weight
         self.transitions_per_sample = transitions_per_sample
 
     @property
@@ -113,10 +113,12 @@ class TransitionVGAN(TrainingMethod):
         Raises ValueError for a batch of one row that the released code's reading cannot split.
         """
         x = start = next(data).x
-        if self.loss_variant == "released-code":
+        if self.transition_objective == "released-code":
             half = len(x) // 2
             if half == 0:
-                raise ValueError("loss_variant released-code splits a batch: use at least 2 rows")
+                raise ValueError(
+                    "transition_objective released-code splits a batch: use at least 2 rows"
+                )
             x, start = x[:half], x[half : 2 * half]
         for _ in range(self.transition_operator_steps):
             yield PlayerUpdate("transition", self.transition_loss, (start, *self.noise(start, rng)))
@@ -126,20 +128,20 @@ class TransitionVGAN(TrainingMethod):
         """The mask m in {0, 1}^d and u, uniform in [-1, 1]^d, both ``[B, d]``."""
         shape = (len(x), self.halves.code_dim)
         drawn = torch.rand(2, *shape, generator=rng, device=x.device, dtype=x.dtype)
-        return (drawn[0] < self.code_corruption_prob).to(x.dtype), 2.0 * drawn[1] - 1.0
+        return (drawn[0] < self.latent_corruption_prob).to(x.dtype), 2.0 * drawn[1] - 1.0
 
     def transition_loss(self, x: Tensor, mask: Tensor, u: Tensor) -> Loss:
-        """Equation 10, or what the released code descends in its place; see ``loss_variant``."""
+        """Equation 10, or what the released code descends in its place; see ``transition_objective``."""
         h = self.halves.encoder(x)
         x_model = self.halves.decoder(mask_noise(h, mask, u))
         error = self.reconstruction_error(self.halves.decoder(h), x)
-        follow = following_loss(self.energy, x_model, self.loss_variant == "released-code")
+        follow = following_loss(self.energy, x_model, self.transition_objective == "released-code")
         value = self.energy_loss_weight * follow.value + (1.0 - self.energy_loss_weight) * error
         return Loss(value, {**follow.logs, "reconstruction": error.detach()})
 
     def reconstruction_error(self, back: Tensor, x: Tensor) -> Tensor:
         """mean |back - x|^2, summed over the event; or the cross-entropy per pixel, in nats. Scalar."""
-        if self.loss_variant == "equation-10":
+        if self.transition_objective == "equation-10":
             return (back - x).flatten(1).square().sum(1).mean()
         box = cast("Box", self.measure)
         grey, target = ((part - box.low) / (box.high - box.low) for part in (back, x))
@@ -149,7 +151,7 @@ class TransitionVGAN(TrainingMethod):
     def energy_loss(self, x: Tensor, start: Tensor, mask: Tensor, u: Tensor) -> Loss:
         """mean E(x) - mean E(x~) - weight H~(data), x~ from ``start``; the transition does not move."""
         x_model = self.step(start, mask, u).detach()
-        return contrast_loss(self.energy, x, x_model, self.surrogate_entropy_weight)
+        return contrast_loss(self.energy, x, x_model, self.expert_entropy_weight)
 
     def step(self, x: Tensor, mask: Tensor, u: Tensor) -> Tensor:
         """x~ = Decode(h~), ``[B, *event]``, with batch statistics left alone."""

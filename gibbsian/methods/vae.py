@@ -36,7 +36,7 @@ class VAE(TrainingMethod):
         latent_samples: L, how many z are drawn per observation.
         posterior_family: the family of q(z|x), z = m + s eps.
         samples_without_output_noise: hand out the mean of p(x|z) in place of a draw.
-        fill_in_sweeps: of the chain that fills in what is missing of an observation.
+        inpainting_sweeps: of the chain that fills in what is missing of an observation.
     """
 
     players: ClassVar[Mapping[str, tuple[str, ...]]] = {"model": ("decoder", "encoder")}
@@ -54,13 +54,13 @@ class VAE(TrainingMethod):
         latent_samples: int = 1,
         posterior_family: Posterior = "gaussian",
         samples_without_output_noise: bool = False,
-        fill_in_sweeps: int = 100,
+        inpainting_sweeps: int = 100,
     ):
         super().__init__(measure)
         check_choice("elbo_gradient_estimator", elbo_gradient_estimator, get_args(Estimator))
         check_at_least("latent_samples", latent_samples, 1)
         check_choice("posterior_family", posterior_family, POSTERIORS)
-        check_at_least("fill_in_sweeps", fill_in_sweeps, 1)
+        check_at_least("inpainting_sweeps", inpainting_sweeps, 1)
         self.decoder = decoder
         self.encoder = encoder
         self.prior = prior
@@ -69,7 +69,7 @@ class VAE(TrainingMethod):
         self.elbo_gradient_estimator = elbo_gradient_estimator
         self.latent_samples = latent_samples
         self.samples_without_output_noise = samples_without_output_noise
-        self.fill_in_sweeps = fill_in_sweeps
+        self.inpainting_sweeps = inpainting_sweeps
 
     def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[PlayerUpdate]:
         """One step of both networks on one batch (Algorithm 1)."""
@@ -161,7 +161,7 @@ class VAE(TrainingMethod):
             return x if not self.samples_without_output_noise else self.means(z)
         observed = ~given.isnan()
         x = torch.where(observed, given, x)
-        for _ in range(self.fill_in_sweeps):
+        for _ in range(self.inpainting_sweeps):
             z = self.renewed(x, z, rng)
             x = torch.where(observed, given, self.drawn(z, rng))
         if not self.samples_without_output_noise:

@@ -30,7 +30,7 @@ class VGAN(TrainingMethod):
         generator_steps: generator steps per energy step.
         generator_entropy: what stands for the entropy of the generator's distribution: surrogate (needs an
             energy with experts, such as bounded) or none.
-        surrogate_entropy_weight: weight of the surrogate at the data, which the energy's step raises so that
+        expert_entropy_weight: weight of the surrogate at the data, which the energy's step raises so that
             each expert's mean stays near 1/2; must be 0 for an energy without experts.
     """
 
@@ -50,19 +50,19 @@ class VGAN(TrainingMethod):
         *,
         generator_steps: int = 1,
         generator_entropy: Literal["surrogate", "none"] = "surrogate",
-        surrogate_entropy_weight: float = 1.0,
+        expert_entropy_weight: float = 1.0,
     ):
         super().__init__(measure)
         check_at_least("generator_steps", generator_steps, 1)
         check_choice("generator_entropy", generator_entropy, ("surrogate", "none"))
-        check_weight("surrogate_entropy_weight", surrogate_entropy_weight)
-        check_experts(energy, generator_entropy == "surrogate", surrogate_entropy_weight)
+        check_weight("expert_entropy_weight", expert_entropy_weight)
+        check_experts(energy, generator_entropy == "surrogate", expert_entropy_weight)
         self.energy = energy
         self.generator = generator
         self.prior = prior
         self.generator_steps = generator_steps
         self.generator_entropy = generator_entropy
-        self.surrogate_entropy_weight = surrogate_entropy_weight
+        self.expert_entropy_weight = expert_entropy_weight
 
     def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[PlayerUpdate]:
         """Algorithm 1: k generator steps on fresh noise, then one energy step."""
@@ -76,9 +76,9 @@ class VGAN(TrainingMethod):
         return following_loss(self.energy, self.generator(z), self.generator_entropy == "surrogate")
 
     def energy_loss(self, x: Tensor, z: Tensor) -> Loss:
-        """mean E(x) - mean E(G(z)) - surrogate_entropy_weight H~(p_data); the generator does not move."""
+        """mean E(x) - mean E(G(z)) - expert_entropy_weight H~(p_data); the generator does not move."""
         x_model = call_frozen(self.generator, z).detach()
-        return contrast_loss(self.energy, x, x_model, self.surrogate_entropy_weight)
+        return contrast_loss(self.energy, x, x_model, self.expert_entropy_weight)
 
     @torch.no_grad()
     def sample(self, n: int, rng: Generator, given: Tensor | None = None) -> Tensor:

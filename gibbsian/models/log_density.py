@@ -24,7 +24,7 @@ from gibbsian.core.protocols import (
 )
 from gibbsian.evaluation import (
     bihm_log_likelihood,
-    directed_log_likelihood,
+    directed_model_log_likelihood,
     held_out_log_likelihood,
     log_partition,
     log_z_lower_variational,
@@ -274,7 +274,7 @@ def directed_likelihood(model: Model, x: Tensor, seed: int) -> Interval | NotDef
     rng = model.rng(seed)
     u = model.transform.encode(x.to(model.device), rng)
     decoder = (method.decoded, method.prior) if isinstance(method, HasDecoder) else None
-    found = directed_log_likelihood(method.log_weights, u, rng, k=WEIGHTS, decoder=decoder)
+    found = directed_model_log_likelihood(method.log_weights, u, rng, k=WEIGHTS, decoder=decoder)
     return shifted(found, model.transform.log_jacobian)
 
 

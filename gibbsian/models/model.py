@@ -121,7 +121,7 @@ class Model:
             raise ValueError("observations of this model are images, which no data frame holds")
         return frame_of(x, self.transform.columns, self.category_values, backend)
 
-    def fill_in(self, n: int, x: Tensor, kept: Tensor, seed: int = 0) -> Tensor:
+    def inpaint(self, n: int, x: Tensor, kept: Tensor, seed: int = 0) -> Tensor:
         """``[n, *event]``: ``x [*event]``, in the user's units, where ``kept`` and samples elsewhere.
 
         ValueError where the shapes differ, nothing or everything is kept, or the method cannot.

@@ -27,13 +27,13 @@ from gibbsian.networks.energies import (
     BoundedRangeEnergy,
     ConfinedEnergy,
     JointClassEnergy,
-    LinearEnergy,
     SigmoidOutputEnergy,
+    UnconfinedEnergy,
 )
 from gibbsian.networks.flows import FlowGenerator
 from gibbsian.networks.generators import ConvGenerator, DenseGenerator
 from gibbsian.networks.ladder import LadderNetwork
-from gibbsian.networks.minibatch import MinibatchCritic
+from gibbsian.networks.minibatch import MinibatchDiscriminationCritic
 from gibbsian.networks.options import ACTIVATIONS
 from gibbsian.networks.pretrained import MobileNet, SqueezeNet
 from gibbsian.networks.registry import (
@@ -79,8 +79,7 @@ __all__ = [
     "IsingEnergy",
     "JointClassEnergy",
     "LadderNetwork",
-    "LinearEnergy",
-    "MinibatchCritic",
+    "MinibatchDiscriminationCritic",
     "MixtureStudent",
     "MobileNet",
     "PottsEnergy",
@@ -88,6 +87,7 @@ __all__ = [
     "SigmoidBeliefNetwork",
     "SigmoidOutputEnergy",
     "SqueezeNet",
+    "UnconfinedEnergy",
     "VAEStudent",
     "build_autoencoder",
     "build_belief_network",

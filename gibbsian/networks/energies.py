@@ -39,7 +39,7 @@ class HeadOnTrunk(nn.Module):
         return phi
 
 
-class LinearEnergy(HeadOnTrunk):
+class UnconfinedEnergy(HeadOnTrunk):
     """E(x) = w . phi(x) + b: no envelope and no bound. Also the critic of a GAN, f = -E."""
 
     confining: ClassVar[bool] = False

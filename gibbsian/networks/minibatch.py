@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from gibbsian.networks.trunks import ConvTrunk, DenseTrunk, glorot
 
 
-class MinibatchCritic(nn.Module):
+class MinibatchDiscriminationCritic(nn.Module):
     """Minibatch discrimination (Salimans et al. 2016, section 3.2).
 
     f(x_i) = w . [phi(x_i), o(x_i)] + b with o(x_i)_k = mean over j != i of exp(-|M_ik - M_jk|_1) and

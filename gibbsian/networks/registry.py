@@ -26,21 +26,21 @@ from gibbsian.networks.energies import (
     BoundedRangeEnergy,
     ConfinedEnergy,
     JointClassEnergy,
-    LinearEnergy,
     SigmoidOutputEnergy,
+    UnconfinedEnergy,
 )
 from gibbsian.networks.flows import FlowGenerator
 from gibbsian.networks.generators import ConvGenerator, DenseGenerator
 from gibbsian.networks.ladder import LadderNetwork
-from gibbsian.networks.minibatch import MinibatchCritic
+from gibbsian.networks.minibatch import MinibatchDiscriminationCritic
 from gibbsian.networks.options import check_counts, check_positive
 from gibbsian.networks.students import FlowStudent, MixtureStudent, VAEStudent
 from gibbsian.networks.trunks import ConvTrunk, DenseTrunk, timed_conv, timed_dense
 
 
-def mlp(space: DataSpace, **trunk: Annotated[Any, timed_dense]) -> LinearEnergy:
+def mlp(space: DataSpace, **trunk: Annotated[Any, timed_dense]) -> UnconfinedEnergy:
     """Dense layers and a linear head; no normaliser on R^d."""
-    return LinearEnergy(timed_dense(space, **trunk))
+    return UnconfinedEnergy(timed_dense(space, **trunk))
 
 
 def confined(
@@ -78,9 +78,9 @@ def sigmoid(space: DataSpace, **trunk: Annotated[Any, timed_dense]) -> SigmoidOu
     return SigmoidOutputEnergy(timed_dense(space, **trunk))
 
 
-def conv(space: DataSpace, **trunk: Annotated[Any, timed_conv]) -> LinearEnergy:
+def conv(space: DataSpace, **trunk: Annotated[Any, timed_conv]) -> UnconfinedEnergy:
     """Convolutions and a linear head, for images."""
-    return LinearEnergy(timed_conv(space, **trunk))
+    return UnconfinedEnergy(timed_conv(space, **trunk))
 
 
 def conv_bounded(
@@ -172,37 +172,37 @@ def refuse_real(space: DataSpace, name: str) -> None:
 
 def dense_critic(
     space: DataSpace, *, batch_norm: bool = False, **trunk: Annotated[Any, DenseTrunk]
-) -> LinearEnergy:
+) -> UnconfinedEnergy:
     """As the energy ``mlp``, and a game's critic need not be a function of one point.
 
     Args:
         batch_norm: normalise the hidden layers but the first by batch.
     """
-    return LinearEnergy(DenseTrunk(space, batch_norm, **trunk))
+    return UnconfinedEnergy(DenseTrunk(space, batch_norm, **trunk))
 
 
 def minibatch(
     space: DataSpace, *, kernels: int = 16, **trunk: Annotated[Any, DenseTrunk]
-) -> MinibatchCritic:
+) -> MinibatchDiscriminationCritic:
     """A critic on dense layers that compares the observations of a batch.
 
     Args:
         kernels: number of similarities that it computes between observations.
     """
     check_counts(kernels=kernels)
-    return MinibatchCritic(DenseTrunk(space, **trunk), kernels)
+    return MinibatchDiscriminationCritic(DenseTrunk(space, **trunk), kernels)
 
 
 def conv_minibatch(
     space: DataSpace, *, kernels: int = 16, **trunk: Annotated[Any, ConvTrunk]
-) -> MinibatchCritic:
+) -> MinibatchDiscriminationCritic:
     """A critic on convolutions that compares the images of a batch.
 
     Args:
         kernels: number of similarities that it computes between images.
     """
     check_counts(kernels=kernels)
-    return MinibatchCritic(ConvTrunk(space, **trunk), kernels)
+    return MinibatchDiscriminationCritic(ConvTrunk(space, **trunk), kernels)
 
 
 def flow_student(space: DataSpace, **flow: Annotated[Any, FlowGenerator]) -> FlowStudent:

@@ -10,7 +10,7 @@ from gibbsian.samplers.checkerboard import checkerboard_gibbs
 from gibbsian.samplers.draws import WeightedSamples, importance_ess, pareto_k
 from gibbsian.samplers.grid import log_partition_on_grid
 from gibbsian.samplers.hmc import hmc
-from gibbsian.samplers.importance import importance_sampling, resample, sir
+from gibbsian.samplers.importance import importance_sampling, resample_by_weight, sir
 from gibbsian.samplers.kernel import ChainState, MarkovKernel, TransitionInfo
 from gibbsian.samplers.langevin import mala, ula, underdamped
 from gibbsian.samplers.latent import latent_energy
@@ -65,7 +65,7 @@ __all__ = [
     "pareto_k",
     "random_walk_metropolis",
     "rejection_sampling",
-    "resample",
+    "resample_by_weight",
     "run_chains",
     "sir",
     "smc",

@@ -46,7 +46,9 @@ def importance_sampling(
     return WeightedSamples(x, ess, reliability(log_weight), log_weight, log_z)
 
 
-def resample(log_weight: Tensor, n: int, rng: Generator, scheme: Scheme = "systematic") -> Tensor:
+def resample_by_weight(
+    log_weight: Tensor, n: int, rng: Generator, scheme: Scheme = "systematic"
+) -> Tensor:
     """``n`` indices drawn with probabilities proportional to exp(log_weight ``[m]``), ``[n]``.
 
     All three schemes are unbiased. ``multinomial``: independent draws; ``stratified``: one in each
@@ -81,7 +83,7 @@ def sir(
     """
     weighted = importance_sampling(energy, proposal, candidates, rng)
     assert weighted.log_weight is not None
-    index = resample(weighted.log_weight, n, rng, scheme)
+    index = resample_by_weight(weighted.log_weight, n, rng, scheme)
     ess = 1 / (1 / n + 1 / weighted.ess)
     verdict = f"{weighted.verdict} (approximate draws)"
     return WeightedSamples(weighted.x[index], ess, verdict, log_z=weighted.log_z)

@@ -191,7 +191,7 @@ def test_the_box_is_chosen_for_the_instance_not_for_the_name(here):
         source={"max_rows": 200},
         training={"rounds": 1, "batch": 32, "device": "cpu"},
         generator_entropy="none",
-        surrogate_entropy_weight=0.0,
+        expert_entropy_weight=0.0,
     )
     model = gibbsian.train(config, networks={"energy": Instance(7)})
     assert model.config.domain_half_width == "none"

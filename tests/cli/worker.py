@@ -19,7 +19,7 @@ FEW = {
     "cd": {"chains": 32, "sampler": {"steps": 2, "steps_per_sample": 2}},
     "gebm": {"energy_burst_steps": 5},
 }
-FEW["super-resolution"] = {"fine_tune_statistics_from_round": 5, "negative_steps": 2}
+FEW["super-resolution"] = {"statistics_fine_tuning_start_round": 5, "negative_steps": 2}
 FEW |= {
     name: {"sampler": {"steps_per_sample": 2, "steps": 2}} for name in ("score-matching", "nce")
 }

@@ -27,7 +27,7 @@ FEW: dict[str, dict[str, Any]] = {
     "score-matching": {"sampler": {"steps_per_sample": 10}},
     "super-resolution": {"upscaling_steps": 3, "negative_steps": 2},
     "transition-vgan": {"transitions_per_sample": 3},
-    "vae": {"fill_in_sweeps": 2},
+    "vae": {"inpainting_sweeps": 2},
 }
 """Of what a method does often by default, little."""
 DATA = {"bihm": "digits-4-binary", "super-resolution": "digits"}

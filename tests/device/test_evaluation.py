@@ -76,7 +76,7 @@ LABELS = torch.randint(4, (60,), generator=rng_on("cpu", 3))
 FUNCTIONS = {
     "bootstrap": lambda d: bootstrap(rows(50).to(d), rng_on(d)),
     "class_coverage": lambda d: evaluation.class_coverage(LABELS.to(d), 4),
-    "class_entropy": lambda d: evaluation.class_entropy(LABELS.to(d), 4),
+    "entropy_of_class_counts": lambda d: evaluation.entropy_of_class_counts(LABELS.to(d), 4),
     "clipped_kl_score": lambda d: clipped_kl_score(rows(60, 4).log_softmax(1).to(d), rng_on(d)),
     "inception_type_score": lambda d: evaluation.inception_type_score(
         rows(60, 4).log_softmax(1).to(d), rng_on(d)
@@ -116,7 +116,7 @@ FUNCTIONS = {
     "grid_sum": lambda d: samplers.log_partition_on_grid(
         half_square, -6, 6, 2, 40, torch.square, device=d
     ),
-    "resample": lambda d: samplers.resample(rows(20).to(d), 9, rng_on(d)),
+    "resample_by_weight": lambda d: samplers.resample_by_weight(rows(20).to(d), 9, rng_on(d)),
 }
 
 

@@ -135,7 +135,7 @@ def test_parts_of_an_observation_are_filled_in():
     model, data = model_of("bihm"), data_of("bihm")
     x, kept = data.test[0], torch.zeros(data.test.shape[1:], dtype=torch.bool)
     kept.view(-1)[:8] = True
-    found = model.fill_in(3, x, kept)
+    found = model.inpaint(3, x, kept)
     assert torch.equal(found[:, kept], x[kept].expand(3, -1))
 
 

@@ -71,9 +71,9 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
     ),
     "gebm, donsker-varadhan": ("gebm", {"energy_objective": "donsker-varadhan"}),
     "lbt, implicit": ("lbt", {"hypergradient": "implicit"}),
-    "lbt, segments": ("lbt", {"unroll_checkpoint_every": 1}),
+    "lbt, segments": ("lbt", {"unroll_gradient_checkpoint_every": 1}),
     "score-matching, sliced": ("score-matching", {"score_objective": "sliced"}),
-    "super-resolution, fine-tuned": ("super-resolution", {"fine_tune_statistics_from_round": 1}),
+    "super-resolution, fine-tuned": ("super-resolution", {"statistics_fine_tuning_start_round": 1}),
     "vae, several samples": ("vae", {"latent_samples": 3}),
 }
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gibbsian.evaluation import class_entropy, inception_type_score
+from gibbsian.evaluation import entropy_of_class_counts, inception_type_score
 from gibbsian.evaluation.metrics.class_scores import clipped_kl_score
 
 C = 10
@@ -72,15 +72,15 @@ def test_errors_are_those_of_repeated_draws(score, rng: torch.Generator) -> None
 
 
 def test_entropy_of_classes() -> None:
-    assert class_entropy(EVEN, C).value == pytest.approx(math.log(C), abs=1e-12)
-    assert class_entropy(EVEN, C).stderr == pytest.approx(0.0, abs=1e-6)
-    alone = class_entropy(torch.full((9,), 2), C)
+    assert entropy_of_class_counts(EVEN, C).value == pytest.approx(math.log(C), abs=1e-12)
+    assert entropy_of_class_counts(EVEN, C).stderr == pytest.approx(0.0, abs=1e-6)
+    alone = entropy_of_class_counts(torch.full((9,), 2), C)
     assert (alone.value, alone.stderr) == (0.0, 0.0)
     labels = torch.tensor([0] * 30 + [1] * 70)
     p = (0.3, 0.7)
     truth = -sum(q * math.log(q) for q in p)
     variance = sum(q * math.log(q) ** 2 for q in p) - truth**2
-    found = class_entropy(labels, C)
+    found = entropy_of_class_counts(labels, C)
     assert found.value == pytest.approx(truth, abs=1e-12)
     assert found.stderr == pytest.approx(math.sqrt(variance / 100), abs=1e-12)
 
@@ -91,6 +91,6 @@ def test_unusable_input(rng: torch.Generator) -> None:
     with pytest.raises(ValueError, match="two samples or more"):
         clipped_kl_score(torch.zeros(1, 1), rng)
     with pytest.raises(ValueError, match="numbers from 0 to 9"):
-        class_entropy(torch.tensor([0, 10]), C)
+        entropy_of_class_counts(torch.tensor([0, 10]), C)
     with pytest.raises(ValueError, match="at least one"):
-        class_entropy(torch.zeros(0, dtype=torch.int64), C)
+        entropy_of_class_counts(torch.zeros(0, dtype=torch.int64), C)

@@ -12,7 +12,7 @@ from gibbsian.core.measures import Gaussian
 from gibbsian.evaluation.log_z import directed
 from gibbsian.evaluation.log_z.directed import (
     annealed,
-    directed_log_likelihood,
+    directed_model_log_likelihood,
     mean_weights,
 )
 from gibbsian.evaluation.log_z.posterior import PosteriorLikelihood, posterior_likelihood
@@ -176,7 +176,7 @@ def test_rows_below_their_own_bound_are_counted(monkeypatch: pytest.MonkeyPatch)
         return PosteriorLikelihood(value, value, torch.zeros(len(x)), fine)
 
     monkeypatch.setattr(directed, "posterior_likelihood", too_low)
-    found = directed_log_likelihood(
+    found = directed_model_log_likelihood(
         log_weights, rows(30), Generator().manual_seed(0), decoder=(log_likelihood, PRIOR), closer=5
     )
     assert any("2 came out below their own bound" in warning for warning in found.warnings)
@@ -185,7 +185,7 @@ def test_rows_below_their_own_bound_are_counted(monkeypatch: pytest.MonkeyPatch)
 def test_the_interval_holds_the_truth() -> None:
     x, rng = rows(300), Generator().manual_seed(0)
     truth = float(EVIDENCE.log_prob(x).mean())
-    found = directed_log_likelihood(
+    found = directed_model_log_likelihood(
         log_weights, x, rng, k=50, decoder=(log_likelihood, PRIOR), closer=30
     )
     # The rows are shared with the truth, whose spread the standard errors include: twice is wide.
@@ -194,15 +194,15 @@ def test_the_interval_holds_the_truth() -> None:
     assert found.lower.standing == "bound in expectation" and found.lower.side == "lower"
     assert found.upper.standing == "estimate" and found.upper.side == "upper"
     assert "fitted posterior" in found.upper.how and found.name == "log p" and not found.warnings
-    loose = directed_log_likelihood(
+    loose = directed_model_log_likelihood(
         log_weights, x, rng.manual_seed(0), k=1, decoder=(log_likelihood, PRIOR), closer=30
     )
     # L_1 is 1.3 below; what 30 rows say of the gap has a standard error of 0.5.
     assert abs(loose.upper.value - truth) < 1.0 and abs(loose.lower.value - truth) < 1.0
-    alone = directed_log_likelihood(log_weights, x, rng, k=2)
+    alone = directed_model_log_likelihood(log_weights, x, rng, k=2)
     assert alone.upper.side == "both" and "effective samples of 2" in alone.warnings[0]
     with pytest.raises(ValueError, match="at least two rows"):
-        directed_log_likelihood(log_weights, x[:1], rng, k=2)
+        directed_model_log_likelihood(log_weights, x[:1], rng, k=2)
 
 
 def test_five_latent_dimensions_and_more_are_annealed_back() -> None:
@@ -215,7 +215,9 @@ def test_five_latent_dimensions_and_more_are_annealed_back() -> None:
         return blind(x, x).expand(k, len(x))
 
     x = rows(4)
-    found = directed_log_likelihood(weights, x, Generator(), k=1, decoder=(blind, prior), closer=3)
+    found = directed_model_log_likelihood(
+        weights, x, Generator(), k=1, decoder=(blind, prior), closer=3
+    )
     truth = float(blind(x, x).mean())
     assert "reverse annealing" in found.upper.how
     assert found.lower.value == pytest.approx(truth) and found.upper.value == pytest.approx(truth)
@@ -230,7 +232,7 @@ def test_sides_that_cross_are_left_and_said(monkeypatch: pytest.MonkeyPatch) -> 
         return PosteriorLikelihood(value, value, torch.zeros(len(x)), fine)
 
     monkeypatch.setattr(directed, "posterior_likelihood", too_low)
-    found = directed_log_likelihood(
+    found = directed_model_log_likelihood(
         log_weights, rows(30), Generator().manual_seed(0), decoder=(log_likelihood, PRIOR), closer=5
     )
     assert found.upper.value == pytest.approx(found.lower.value - 0.5, abs=0.2)

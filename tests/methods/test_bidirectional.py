@@ -248,7 +248,9 @@ def test_the_probe_is_logged_and_brackets_the_singular_values() -> None:
     logs = method.generator_loss(*moves[1].inputs).logs
     assert logs["d_log_s1"] <= logs["d_log_mu"] + 1e-4
     assert logs["d_log_s1"] <= logs["sum_log_s"]
-    silent = pair(entropy_estimator="singular", upper_bound_penalty="none", jacobian_log_every=0)
+    silent = pair(
+        entropy_estimator="singular", upper_bound_penalty="none", jacobian_diagnostics_every=0
+    )
     assert "sum_log_s" not in silent.generator_loss(*moves[1].inputs).logs
 
 

@@ -72,7 +72,11 @@ def small(name, **training):
     if name == "bihm":
         changes |= {"latent_samples": 3, "gibbs_sweeps": 2}
     if name == "super-resolution":
-        changes |= {"fine_tune_statistics_from_round": 1, "upscaling_steps": 2, "negative_steps": 2}
+        changes |= {
+            "statistics_fine_tuning_start_round": 1,
+            "upscaling_steps": 2,
+            "negative_steps": 2,
+        }
     if name == "tilted-flow":
         training = {"validate_every": 1} | training
         changes |= {"max_flow_share": 0.3}

@@ -212,7 +212,7 @@ def test_gradient_transforms() -> None:
 @pytest.mark.parametrize("transformed", [True, False])
 def test_only_the_energy_is_transformed(transformed: bool) -> None:
     method = gebm(
-        bound_parameter_gradients=transformed, energy_burst_steps=2, log_z_init_batches=0
+        soft_clip_gradients=transformed, energy_burst_steps=2, log_z_init_batches=0
     ).float()
     moves = list(method.round(0, Stream(8), torch.Generator().manual_seed(0)))
     chosen = bounded if transformed else None

@@ -148,7 +148,7 @@ def test_generator_loss_is_the_papers(student: str, segment: int) -> None:
         unrolled_student_steps=4,
         unrolled_student_lr=0.05,
         gan_loss_weight=0.7,
-        unroll_checkpoint_every=segment,
+        unroll_gradient_checkpoint_every=segment,
     ).double()
     settle(method)
     inputs = lesson(method)

@@ -211,7 +211,7 @@ def test_negatives_are_no_longer_than_asked_and_without_gradients() -> None:
 
 
 def test_stages_in_their_order() -> None:
-    method = model(fine_tune_statistics_from_round=1).float()
+    method = model(statistics_fine_tuning_start_round=1).float()
     stream = Stream(3, SHAPE)
     first = play_on(method, method.round(0, stream, rng()), 1e-3)
     assert [move.player for move in first] == ["upsampler", "sufficient_statistics_predictor"]
@@ -223,12 +223,12 @@ def test_stages_in_their_order() -> None:
     ]
     assert torch.equal(method.upsampler.state_dict()["layers.0.weight"], start)
     assert len(stream.taken) == 2 and torch.equal(second[0].inputs[1], stream.taken[1])
-    never = model(fine_tune_statistics_from_round=0).float()
+    never = model(statistics_fine_tuning_start_round=0).float()
     assert next(never.round(10**6, stream, rng())).player == "upsampler"
 
 
 def test_every_player_is_reached_by_its_losses() -> None:
-    method = model(fine_tune_statistics_from_round=1).float()
+    method = model(statistics_fine_tuning_start_round=1).float()
     for index in (0, 1):
         for move in method.round(index, Stream(3, SHAPE), rng()):
             assert gradients(method, move).keys() == player(method, move.player).keys()

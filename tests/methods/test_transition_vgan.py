@@ -58,7 +58,7 @@ def moved(method: TransitionVGAN, x: Tensor, mask: Tensor, u: Tensor) -> Tensor:
 @pytest.mark.parametrize("rho", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("reading", READINGS)
 def test_transition_descends_its_reading(reading: str, rho: float) -> None:
-    method = transition(loss_variant=reading, energy_loss_weight=rho)
+    method = transition(transition_objective=reading, energy_loss_weight=rho)
     x, (mask, u) = points(10, 1), noise(10, 2)
 
     def truth() -> Tensor:
@@ -79,7 +79,7 @@ def test_transition_descends_its_reading(reading: str, rho: float) -> None:
 
 @pytest.mark.parametrize("regulariser", [0.0, 0.7])
 def test_energy_descends_data_minus_transitions_minus_regulariser(regulariser: float) -> None:
-    method = transition(surrogate_entropy_weight=regulariser)
+    method = transition(expert_entropy_weight=regulariser)
     x, start, (mask, u) = points(10, 1), points(8, 3), noise(8, 2)
 
     def truth() -> Tensor:
@@ -102,7 +102,7 @@ def test_mask_noise_replaces_what_the_mask_says() -> None:
 @pytest.mark.parametrize("corruption", [0.2, 0.5])
 def test_noise_is_a_coin_and_uniform(corruption: float) -> None:
     """30 000 numbers: bands of five standard errors (a false alarm in 2 million)."""
-    method = transition(code_corruption_prob=corruption)
+    method = transition(latent_corruption_prob=corruption)
     mask, u = method.noise(points(10_000, 1), torch.Generator().manual_seed(0))
     assert mask.shape == u.shape == (10_000, 3)
     assert set(mask.unique().tolist()) == {0.0, 1.0}
@@ -128,7 +128,7 @@ def test_k_transition_steps_then_one_energy_step_on_the_same_rows(k: int) -> Non
 
 
 def test_the_released_code_splits_its_batch() -> None:
-    method, stream = transition(loss_variant="released-code").float(), Stream(9)
+    method, stream = transition(transition_objective="released-code").float(), Stream(9)
     moves = list(method.round(0, stream, torch.Generator().manual_seed(0)))
     (x,) = stream.taken
     assert torch.equal(moves[0].inputs[0], x[4:8])
@@ -177,7 +177,7 @@ def test_chains_are_repeated_transitions() -> None:
     rng = torch.Generator().manual_seed(4)
     for before, after in itertools.pairwise(chain):
         assert torch.allclose(moved(method, before, *method.noise(before, rng)), after)
-    still = transition(code_corruption_prob=0.0).float()
+    still = transition(latent_corruption_prob=0.0).float()
     chain = still.chain(x, 1, torch.Generator())
     assert torch.allclose(chain[1], still.autoencoder(x))
 
@@ -195,7 +195,7 @@ def test_samples_end_chains_from_noise_or_from_given_rows() -> None:
 
 
 def test_logs_are_what_they_say() -> None:
-    method = transition(loss_variant="released-code")
+    method = transition(transition_objective="released-code")
     x, (mask, u) = points(6, 1), noise(6, 2)
     logs = method.transition_loss(x, mask, u).logs
     x_model = moved(method, x, mask, u)
@@ -219,8 +219,8 @@ def test_capabilities() -> None:
             r"energy_loss_weight must lie in \[0, 1\]",
         ),
         ({"transition_operator_steps": 0}, "transition_operator_steps must be a whole number"),
-        ({"code_corruption_prob": 2.0}, "code_corruption_prob is a probability"),
-        ({"surrogate_entropy_weight": -1.0}, "surrogate_entropy_weight must be finite"),
+        ({"latent_corruption_prob": 2.0}, "latent_corruption_prob is a probability"),
+        ({"expert_entropy_weight": -1.0}, "expert_entropy_weight must be finite"),
         ({"transitions_per_sample": 0}, "transitions_per_sample must be a whole number"),
     ],
 )
@@ -234,11 +234,11 @@ def test_unfit_networks_and_measures() -> None:
     autoencoder = build_autoencoder("mlp", free, OPTIONS)
     bounded = build_energy("bounded", free, OPTIONS)
     with pytest.raises(ValueError, match="needs data in a box"):
-        TransitionVGAN(bounded, autoencoder, RealSpace((2,)), loss_variant="released-code")
+        TransitionVGAN(bounded, autoencoder, RealSpace((2,)), transition_objective="released-code")
     with pytest.raises(ValueError, match="encoder and decoder"):
         TransitionVGAN(bounded, nn.Linear(2, 2), RealSpace((2,)))
     confined = build_energy("confined", free, OPTIONS)
-    with pytest.raises(ValueError, match="surrogate_entropy_weight 0"):
+    with pytest.raises(ValueError, match="expert_entropy_weight 0"):
         TransitionVGAN(confined, autoencoder, RealSpace((2,)))
-    method = TransitionVGAN(confined, autoencoder, RealSpace((2,)), surrogate_entropy_weight=0.0)
+    method = TransitionVGAN(confined, autoencoder, RealSpace((2,)), expert_entropy_weight=0.0)
     assert method.transition_loss(torch.zeros(4, 2), *(n.float() for n in noise(4, 0))).value > 0

@@ -299,7 +299,7 @@ def test_filling_in_has_the_conditional_law() -> None:
     10 000 chains: mean and variance within 5 standard errors. Without the Metropolis test the mean
     alone is more than 5 away.
     """
-    method = linear(fill_in_sweeps=30).float()
+    method = linear(inpainting_sweeps=30).float()
     W, b, v = (t.detach() for t in (method.decoder.W, method.decoder.b, method.decoder.v))
     covariance = W @ W.T + v.exp().diag()
     given = torch.tensor([1.5, math.nan, -1.0])
@@ -327,5 +327,5 @@ def test_unusable_options() -> None:
         VAE(LinearDecoder(), LinearEncoder(), PRIOR, Box((D,), -1.0, 1.0))
     with pytest.raises(ValueError, match="latent_samples must be a whole number"):
         linear(latent_samples=0)
-    with pytest.raises(ValueError, match="fill_in_sweeps must be"):
-        linear(fill_in_sweeps=0)
+    with pytest.raises(ValueError, match="inpainting_sweeps must be"):
+        linear(inpainting_sweeps=0)

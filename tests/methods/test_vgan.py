@@ -70,7 +70,7 @@ def test_energy_descends_data_minus_samples_minus_regulariser(
     regulariser: float, energy: str
 ) -> None:
     method, x, z = (
-        vgan(energy, surrogate_entropy_weight=regulariser),
+        vgan(energy, expert_entropy_weight=regulariser),
         noise(16, 2, 1),
         noise(16, 3, 2),
     )
@@ -183,7 +183,7 @@ def test_a_generator_of_two_points_descends_to_the_best_loss_there_is() -> None:
 
 def test_without_entropy_the_game_is_homogeneous_in_the_energy() -> None:
     """Both losses double with the energy, so nothing fixes its scale."""
-    method = vgan("sigmoid", generator_entropy="none", surrogate_entropy_weight=0.0)
+    method = vgan("sigmoid", generator_entropy="none", expert_entropy_weight=0.0)
     x, z = noise(8, 2, 1), noise(8, 3, 2)
     before = [method.energy_loss(x, z).value, method.generator_loss(z).value]
     energy = method.energy
@@ -265,7 +265,7 @@ def test_unusable_options() -> None:
     generator = build_generator("mlp", plane, 3, OPTIONS)
     with pytest.raises(ValueError, match="use the bounded energy"):
         VGAN(energy, generator, PRIOR, RealSpace((2,)))
-    with pytest.raises(ValueError, match="surrogate_entropy_weight 0"):
+    with pytest.raises(ValueError, match="expert_entropy_weight 0"):
         VGAN(energy, generator, PRIOR, RealSpace((2,)), generator_entropy="none")
     VGAN(
         energy,
@@ -273,12 +273,12 @@ def test_unusable_options() -> None:
         PRIOR,
         RealSpace((2,)),
         generator_entropy="none",
-        surrogate_entropy_weight=0.0,
+        expert_entropy_weight=0.0,
     )
     with pytest.raises(ValueError, match="generator_steps must be a whole number"):
         vgan(generator_steps=0)
-    with pytest.raises(ValueError, match="surrogate_entropy_weight must be finite"):
-        vgan(surrogate_entropy_weight=-1.0)
+    with pytest.raises(ValueError, match="expert_entropy_weight must be finite"):
+        vgan(expert_entropy_weight=-1.0)
     with pytest.raises(ValueError, match="one number per row"):
         wrong = VGAN(
             Column(),
@@ -286,7 +286,7 @@ def test_unusable_options() -> None:
             PRIOR,
             RealSpace((2,)),
             generator_entropy="none",
-            surrogate_entropy_weight=0.0,
+            expert_entropy_weight=0.0,
         )
         wrong.energy_loss(torch.zeros(4, 2), torch.zeros(4, 3))
 

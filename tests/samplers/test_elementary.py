@@ -22,7 +22,7 @@ from gibbsian.samplers import (
     log_partition_on_grid,
     pareto_k,
     rejection_sampling,
-    resample,
+    resample_by_weight,
     sir,
 )
 
@@ -261,7 +261,7 @@ def test_resampling_is_unbiased(scheme: str) -> None:
     rng = torch.Generator().manual_seed(4)
     counts = torch.stack(
         [
-            torch.bincount(resample(w.log(), 8, rng, scheme), minlength=5)  # type: ignore[arg-type]
+            torch.bincount(resample_by_weight(w.log(), 8, rng, scheme), minlength=5)  # type: ignore[arg-type]
             for _ in range(4000)
         ]
     ).double()

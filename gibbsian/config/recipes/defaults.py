@@ -170,7 +170,7 @@ def bidirectional(plane: bool) -> dict[str, Any]:
         "entropy_estimator": "encoder",
         "output_noise_std": 0.05,
         "upper_bound_penalty": "diffusion",
-        "forward_diffusion_of": "data",
+        "points_to_diffuse": "data",
         "upper_bound_penalty_weight": 50.0 if plane else 1.0,
         "encoder": {"depth": 3},
     }

@@ -31,5 +31,5 @@ def enlarged_photographs(factor: int, scale: Scale) -> Config:
             "depth": 1 if small else 2,
             "channels": 64 if small else 256,
         },
-        fine_tune_statistics_from_round=0 if small else 90_000,
+        statistics_fine_tuning_start_round=0 if small else 90_000,
     )

@@ -25,7 +25,7 @@ from gibbsian.evaluation.log_z.estimators import (
 )
 from gibbsian.evaluation.log_z.references import Reference
 from gibbsian.samplers.binary import RBM, block_gibbs, discrete_mala
-from gibbsian.samplers.importance import resample
+from gibbsian.samplers.importance import resample_by_weight
 from gibbsian.samplers.kernel import ChainState, MarkovKernel
 from gibbsian.samplers.langevin import mala
 from gibbsian.samplers.mixed import mixed_gibbs
@@ -188,5 +188,5 @@ def pick(annealed: AnnealedParticles, n: int, rng: Generator) -> Tensor:
     """
     runs = len(annealed.log_weights)
     log_weight = (torch.log_softmax(annealed.log_weights, 1) - math.log(runs)).flatten()
-    chosen = resample(log_weight, n, rng, "systematic").unique()
+    chosen = resample_by_weight(log_weight, n, rng, "systematic").unique()
     return annealed.x[chosen.to(annealed.x.device)]

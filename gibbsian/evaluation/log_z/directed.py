@@ -109,7 +109,7 @@ def over_rows(values: Tensor, side: Side, standing: Standing, how: str, **more: 
     return Estimate(float(values.mean()), error, side, standing, how, {"rows": len(values), **more})
 
 
-def directed_log_likelihood(
+def directed_model_log_likelihood(
     log_weights: LogWeights,
     x: Tensor,
     rng: Generator,

@@ -43,7 +43,7 @@ def clipped_kl_score(log_p: Tensor, rng: Generator) -> Estimate:
     return _bootstrapped(log_p, rng, _clipped_kl, "I' (KL(p(y) || p(y|x))^2, clipped at ln 1e-6)")
 
 
-def class_entropy(labels: Tensor, classes: int) -> Estimate:
+def entropy_of_class_counts(labels: Tensor, classes: int) -> Estimate:
     """The entropy in nats of the histogram of ``labels [N]`` over ``classes`` classes, at most ln classes.
 
     The plug-in value, too low by about (classes - 1) / (2 N); the error is the delta method's.

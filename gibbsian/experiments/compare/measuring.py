@@ -49,7 +49,7 @@ def judge_of(settings: ComparisonSettings, data: Dataset, out: Path) -> Judge:
         if settings.extractor != "auto":
             raise ValueError(
                 f"{settings.extractor} sees images; the rows of {data.name} are compared column by "
-                "column, without --feature-extractor"
+                "column, without --metric-feature-extractor"
             )
         return Judge(standardised(data), None, OF_VECTORS)
     labels = data.targets.get("train")

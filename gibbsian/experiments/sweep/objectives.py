@@ -13,7 +13,7 @@ from gibbsian.core.measures import Undefined
 from gibbsian.core.protocols import HasLogWeights
 from gibbsian.data import Dataset
 from gibbsian.data.closed_forms import Modes
-from gibbsian.evaluation import class_entropy, inception_type_score, mode_coverage
+from gibbsian.evaluation import entropy_of_class_counts, inception_type_score, mode_coverage
 from gibbsian.evaluation.features.classifier import Classifier
 from gibbsian.evaluation.metrics.class_scores import clipped_kl_score
 from gibbsian.evaluation.metrics.frechet import gaussian_frechet
@@ -88,7 +88,7 @@ def pictures(model: Model, data: Dataset, setting: Setting) -> Figures:
         "frechet": float(gaussian_frechet(*fits[0], *fits[1])),
         "i-prime": clipped_kl_score(log_p, rng.manual_seed(0)).value,
         "inception-type": inception_type_score(log_p, rng.manual_seed(0)).value,
-        "class-entropy": class_entropy(log_p.argmax(1), judge.classes).value,
+        "class-entropy": entropy_of_class_counts(log_p.argmax(1), judge.classes).value,
     }
 
 

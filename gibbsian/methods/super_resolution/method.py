@@ -55,7 +55,7 @@ class SuperResolution(TrainingMethod):
         total_variation_weight: of the total variation of y in the inference, against textures of one
             pixel.
         downscaling_consistency_weight: of |U(y) - x|^2 in the inference.
-        fine_tune_statistics_from_round: from which round on statistics and predictor are fine-tuned
+        statistics_fine_tuning_start_round: from which round on statistics and predictor are fine-tuned
             and the upsampler stays; 0 for never.
         negative_sampler: of fine-tuning, from the same start: descent or langevin.
         negative_steps: of the descent or chain of a negative.
@@ -91,7 +91,7 @@ class SuperResolution(TrainingMethod):
         upscaling_start_noise: float = 0.02,
         total_variation_weight: float = 0.0,
         downscaling_consistency_weight: float = 0.0,
-        fine_tune_statistics_from_round: int = 0,
+        statistics_fine_tuning_start_round: int = 0,
         negative_sampler: Negative = "descent",
         negative_steps: int = 10,
         margin: float = 1.0,
@@ -105,7 +105,7 @@ class SuperResolution(TrainingMethod):
         check_picture(shape, upscaling_factor)
         check_choice("negative_sampler", negative_sampler, get_args(Negative))
         check_at_least("negative_steps", negative_steps, 1)
-        check_at_least("fine_tune_statistics_from_round", fine_tune_statistics_from_round, 0)
+        check_at_least("statistics_fine_tuning_start_round", statistics_fine_tuning_start_round, 0)
         check_positive("upscaling_step_size", upscaling_step_size)
         check_positive("margin", margin)
         check_weight("upscaling_start_noise", upscaling_start_noise)
@@ -120,7 +120,7 @@ class SuperResolution(TrainingMethod):
         self.upscaling_start_noise = upscaling_start_noise
         self.total_variation_weight = total_variation_weight
         self.downscaling_consistency_weight = downscaling_consistency_weight
-        self.fine_tune_statistics_from_round = fine_tune_statistics_from_round
+        self.statistics_fine_tuning_start_round = statistics_fine_tuning_start_round
         self.negative_sampler = negative_sampler
         self.negative_steps = negative_steps
         self.margin = margin
@@ -162,8 +162,8 @@ class SuperResolution(TrainingMethod):
         y = next(data).x
         x = downscale(y, self.upscaling_factor)
         if (
-            self.fine_tune_statistics_from_round == 0
-            or index < self.fine_tune_statistics_from_round
+            self.statistics_fine_tuning_start_round == 0
+            or index < self.statistics_fine_tuning_start_round
         ):
             yield PlayerUpdate("upsampler", self.upsampler_loss, (x, y))
             self.measure_errors(x, y, index)
