@@ -2,13 +2,19 @@
 
 Fixed before the final run; what could be tuned was tuned on white wine and pima, which are not measured here.
 
-- Ten sets of numbers: penbased, phoneme, segment (its constant column dropped), vehicle, texture, letter,
-  spambase (`tables/NAME.csv` under $GIBBSIAN_DATA, without their classes), protein, parkinsons,
-  breast-cancer. Integers and other lattices are dequantised, with the same noise for all but
-  vae and cd; a tenth of the rows each for validation and test, split by the seed. Three seeds.
+- Ten sets (`tables/NAME.csv` under $GIBBSIAN_DATA without their classes, and two that have a name): numbers in
+  phoneme, letter, protein and parkinsons; numbers with gaps in penbased and vehicle; categories in abalone,
+  german, mushroom and contraceptive. Columns with one value are dropped. A tenth of the rows each is for
+  validation and test, split by the seed. Three seeds.
+- *Gaps*: of the training cells a tenth, drawn by the seed, is emptied, and filled by `--missing-values impute`.
+- *Categories* are written as whole numbers, 0, 1, ... in the order of their names, and contraceptive has them so.
+  Whole numbers and other lattices are dequantised by uniform noise, the same for all but vae and
+  cd. Over noise the mean of a log-density is at most the log-probability of the row under the
+  model that is rounded, so that it is a lower bound of the log-likelihood in the mixed measure,
+  for flow, tilt, mixture and kernels alike.
 - 60 CPU-seconds a run on one thread, defaults of the command line throughout. The numbers of rounds are found
   by timing rounds, draws and looks beforehand; the seconds that runs took stand in the results.
-- *Tilted*: `tilted-flow`, by nce and by kale. Its *own flow*: stage one of the same run, stopped on
+- *Tilted*: `tilted-flow`, by nce. Its *own flow*: stage one of the same run, stopped on
   validation. *Longer flow*: `flow` for the whole time, with the weights that validation liked best.
   *Mixture*: Gaussians with full covariances (1 to 64 of them, ridge 1e-5 or 1e-3, fitted until the time is
   over), chosen on validation. *Kernels*: Gaussian, bandwidth chosen on validation from 16 values between
@@ -17,11 +23,15 @@ Fixed before the final run; what could be tuned was tuned on white wine and pima
   over rows, joined with that of log Z on fresh draws of q, which training and the choice of the scale have
   not seen. Differences are taken row by row on one seed's split; over seeds they are averaged, their errors
   joined as independent.
-- Must: on every set the tilted flow (nce) less its own flow is at least -0.02 nats or within two standard
+- Must: on every set the tilted flow less its own flow is at least -0.02 nats or within two standard
   errors of 0, and on half of the sets or more it is above 0 by two. Its difference from the longer flow is
   shown and not judged.
-- A study that is cut short goes on with the same command: seed by seed, the flows of every set first, then
-  mixture and kernels, then kale, then vae and cd. The table says how many seeds there are.
+- The run was started anew after seed 0 of phoneme, penbased (then without gaps) and segment (since left out: a
+  column of it has four values that are no lattice) had been looked at: the learning rate of stage one
+  was still at a third of its start when the stage ended, so that the own flow was worse than it
+  had to be. Since then each stage ends at a rate of zero.
+- A study that is cut short goes on with the same command: the flows of every set first, seed by seed, then
+  mixtures and kernels, then vae and cd. The table says how many seeds there are.
 """
 
 from __future__ import annotations
@@ -33,8 +43,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
+import polars as pl
 import torch
 from sklearn.mixture import GaussianMixture
 from torch import Generator, Tensor
@@ -44,6 +57,7 @@ from gibbsian.config import recipes
 from gibbsian.config.config import Config, replace
 from gibbsian.core import Interval
 from gibbsian.data import BatchStream, Dataset
+from gibbsian.data.table_schema import Missing
 from gibbsian.methods import NormalisingFlow, TiltedFlow
 from gibbsian.models.log_density import log_z, mean_log_likelihood
 from gibbsian.models.model import CHUNK, Model
@@ -55,18 +69,18 @@ from studies.harness import Result, Study, run_study
 TUNING = ("wine-quality-white", "pima")
 FINAL = (
     "phoneme",
+    "abalone",
     "penbased",
-    "segment",
-    "vehicle",
-    "texture",
-    "letter",
-    "spambase",
+    "german",
     "protein",
+    "mushroom",
+    "letter",
+    "contraceptive",
+    "vehicle",
     "parkinsons",
-    "breast-cancer",
 )
-BUILT_IN = ("wine-quality-white", "protein", "parkinsons", "breast-cancer")
-CONSTANT = {"segment": ["c3"]}
+BUILT_IN = ("wine-quality-white", "protein", "parkinsons")
+PUNCHED, GAPS = ("penbased", "vehicle"), 0.1
 SEEDS, SECONDS, MOST = 3, 60.0, 5_000
 TIMED, WARM = 30, 5
 COMPONENTS, RIDGES = (1, 2, 4, 8, 16, 32, 64), (1e-5, 1e-3)
@@ -75,12 +89,40 @@ WORST, SURE = -0.02, 2.0
 
 
 def table(name: str, seed: int) -> Dataset:
-    """The rows of one set."""
+    """One set, its categories as whole numbers, its gaps imputed."""
     if name in BUILT_IN:
         return datasets.load_dataset(name, seed=seed)
-    path = Path(os.environ["GIBBSIAN_DATA"]) / "tables" / f"{name}.csv"
-    dropped = CONSTANT.get(name, [])
-    return datasets.load_dataset(str(path), seed=seed, class_column="class", drop_columns=dropped)
+    frame = pl.read_csv(Path(os.environ["GIBBSIAN_DATA"]) / "tables" / f"{name}.csv").drop("class")
+    frame = frame.select(coded(column) for column in frame if column.n_unique() > 1)
+    missing: Missing = "refuse"
+    if name in PUNCHED:
+        frame, missing = punched(frame, seed), "impute"
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / f"{name}.csv"
+        frame.write_csv(path)
+        return datasets.load_dataset(path, seed=seed, missing_values=missing)
+
+
+def coded(column: pl.Series) -> pl.Series:
+    """Texts as whole numbers from 0 on, in the order of their names; numbers as they are."""
+    if column.dtype != pl.String:
+        return column
+    return pl.Series(column.name, np.unique(column.to_numpy(), return_inverse=True)[1])
+
+
+def punched(frame: pl.DataFrame, seed: int) -> pl.DataFrame:
+    """``frame`` without a share of `GAPS` of the cells of the rows that ``seed`` puts into training."""
+    numbers = np.arange(len(frame))
+    split = datasets.from_array(numbers, seed=seed, scaling="none", dequantise=False)
+    training = split.train[:, 0].long()
+    gaps = torch.zeros(frame.shape, dtype=torch.bool)
+    drawn = torch.rand(len(training), frame.width, generator=Generator().manual_seed(seed))
+    gaps[training] = drawn < GAPS
+    kept = [
+        pl.when(pl.Series(kept)).then(pl.col(name)).alias(name)
+        for name, kept in zip(frame.columns, (~gaps).T.numpy(), strict=True)
+    ]
+    return frame.select(kept)
 
 
 def encoded(data: Dataset, part: str) -> Tensor:
@@ -151,11 +193,9 @@ def in_parts(function: Callable[[Tensor], Tensor], u: Tensor) -> Tensor:
     return torch.cat([function(part).double() for part in u.split(CHUNK)])
 
 
-def tilted(
-    data: Dataset, objective: str, seed: int, seconds: float
-) -> tuple[Result, Tensor, float]:
+def tilted(data: Dataset, seed: int, seconds: float) -> tuple[Result, Tensor, float]:
     """The tilted flow and its own flow; its log-densities of the test rows and log Z's error."""
-    model, spent = trained("tilted-flow", data, seed, seconds, tilt_objective=objective)
+    model, spent = trained("tilted-flow", data, seed, seconds)
     method, u = model.method, encoded(data, "test")
     assert isinstance(method, TiltedFlow)
     z = log_z(model, seed=seed)
@@ -176,9 +216,9 @@ def tilted(
 
 
 def flows(name: str, seed: int, seconds: float) -> Result:
-    """The tilted flow by nce, its own flow, and the flow that is trained for the whole time."""
+    """The tilted flow, its own flow, and the flow that is trained for the whole time."""
     data = table(name, seed)
-    found, log_p, error = tilted(data, "nce", seed, seconds)
+    found, log_p, error = tilted(data, seed, seconds)
     model, spent = trained("flow", data, seed, seconds)
     assert isinstance(model.method, NormalisingFlow)
     log_q = in_parts(model.method.log_prob, encoded(data, "test")) + data.transform.log_jacobian
@@ -189,11 +229,6 @@ def flows(name: str, seed: int, seconds: float) -> Result:
         "longer flow": summary(log_q) | longer,
         "tilted - longer": summary(log_p - log_q, error),
     }
-
-
-def kale(name: str, seed: int, seconds: float) -> Result:
-    """The tilted flow by KALE."""
-    return tilted(table(name, seed), "kale", seed, seconds)[0]
 
 
 def mixture(name: str, seed: int, seconds: float) -> Result:
@@ -256,17 +291,16 @@ def other(method: str, name: str, seed: int, seconds: float) -> Result:
 KINDS: Sequence[Mapping[str, Callable[[str, int, float], Result]]] = (
     {"flows": flows},
     {"mixture": mixture, "kernels": kernels},
-    {"kale": kale},
     {"vae": partial(other, "vae"), "cd": partial(other, "cd")},
 )
 
 
 def cells(quick: bool) -> dict[str, Callable[[], Result]]:
     """By importance, so that a study that is cut short has what it can."""
-    names, seconds = (FINAL[:1], 3.0) if quick else (FINAL, SECONDS)
+    names, seconds = (FINAL[:3], 3.0) if quick else (FINAL, SECONDS)
     found: dict[str, Callable[[], Result]] = {}
-    for seed in range(1 if quick else SEEDS):
-        for kinds in KINDS:
+    for kinds in KINDS:
+        for seed in range(1 if quick else SEEDS):
             for name in names:
                 for kind, function in kinds.items():
                     found[f"{name} / {kind} / {seed}"] = partial(function, name, seed, seconds)
@@ -309,12 +343,12 @@ def of(results: Mapping[str, Result], name: str, kind: str) -> list[Result]:
     return [results[key] for key in keys if key in results]
 
 
-def verdict(results: Mapping[str, Result], kind: str = "flows") -> dict[str, bool | int]:
+def verdict(results: Mapping[str, Result]) -> dict[str, bool | int]:
     """Counts of sets, and the conditions on tilted less own flow once every set is measured."""
     gains = {
         name: pooled([entry["tilted - own"] for entry in found])
         for name in FINAL
-        if (found := of(results, name, kind))
+        if (found := of(results, name, "flows"))
     }
     kept = [mean >= WORST or mean >= -SURE * error for mean, error in gains.values()]
     better = [mean > SURE * error and mean > 0 for mean, error in gains.values()]
@@ -331,7 +365,7 @@ def verdict(results: Mapping[str, Result], kind: str = "flows") -> dict[str, boo
 
 
 def _lines(results: Mapping[str, Result]) -> list[str]:
-    heads = ["set", "d", "rows", "seeds", "tilted flow (nce)", "own flow", "longer flow"]
+    heads = ["set", "d", "rows", "seeds", "tilted flow", "own flow", "longer flow"]
     heads += ["mixture", "kernels", "vae, from below", "cd"]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for name in FINAL:
@@ -351,15 +385,10 @@ def _lines(results: Mapping[str, Result]) -> list[str]:
 
 def _differences(results: Mapping[str, Result]) -> list[str]:
     heads = ["set", "tilted - own flow", "scale", "error of log Z", "effective share"]
-    heads += [
-        "tilted - longer flow",
-        "kale - own flow",
-        "scale (kale)",
-        "CPU-seconds: tilted, longer",
-    ]
+    heads += ["tilted - longer flow", "CPU-seconds: tilted, longer"]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for name in FINAL:
-        found, by_kale = of(results, name, "flows"), of(results, name, "kale")
+        found = of(results, name, "flows")
         if not found:
             continue
         seconds = ", ".join(
@@ -375,8 +404,6 @@ def _differences(results: Mapping[str, Result]) -> list[str]:
             f"{max(one['log Z'][2] for one in found):.3f}",
             f"{min(one['share'] for one in found):.0%}",
             shown([one["tilted - longer"] for one in found], signed=True),
-            shown([one["tilted - own"] for one in by_kale], signed=True),
-            ", ".join(f"{one['scale']:.1f}" for one in by_kale) or "-",
             seconds,
         ]
         lines.append(f"| {name} | {' | '.join(values)} |")
@@ -395,8 +422,6 @@ def render(results: Mapping[str, Result]) -> str:
     lines = ["Test log-likelihood, nats a row:", "", *_lines(results), ""]
     lines += ["Differences of the same rows:", "", *_differences(results), ""]
     lines += _conditions(verdict(results))
-    if any(" / kale / " in name for name in results):
-        lines += ["", "By KALE:", "", *_conditions(verdict(results, "kale"))]
     missing = [name for name in cells(False) if name not in results]
     if missing:
         lines += [

@@ -102,11 +102,15 @@ class HasStages(Protocol):
     ``validate(x)``: mean log-density of the rows ``x [N, *event]`` in nats, at the choices that it makes on
     them and keeps in buffers. ``stage_ends(gained, share)`` is asked after each such look, at a ``share`` of
     the rounds; where it does, the weights with the best look are put back and ``next_stage()`` follows.
+    ``stage_limit()``: share of the rounds at which the present stage ends in any case; the learning rates
+    fall until then.
     """
 
     def validate(self, x: Tensor) -> float: ...
 
     def stage_ends(self, gained: bool, share: float) -> bool: ...
+
+    def stage_limit(self) -> float: ...
 
     def next_stage(self) -> None: ...
 

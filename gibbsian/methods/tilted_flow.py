@@ -195,6 +195,10 @@ class TiltedFlow(TrainingMethod):
         waited = looks >= self.flow_patience
         return not self.in_stage_two() and (waited or share >= self.max_flow_share)
 
+    def stage_limit(self) -> float:
+        """The share of the rounds at which the present stage ends in any case."""
+        return 1.0 if self.in_stage_two() else self.max_flow_share
+
     def next_stage(self) -> None:
         """Freeze the flow as it is; from now on T is trained."""
         self.tilting.fill_(True)

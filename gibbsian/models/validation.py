@@ -67,6 +67,7 @@ class Validation:
         ):
             restore_best(progress)
             stages.next_stage()
+            progress.stage_began = progress.index
         return value
 
     def _log_likelihood(self, method: TrainingMethod) -> float:

@@ -43,6 +43,7 @@ class Progress:
     run: str = ""  # identity of the run whose files these are, if there are any
     best: dict[str, Tensor] = field(default_factory=dict)  # the weights that validation liked best
     best_value: float = -math.inf  # mean log-likelihood of the validation rows with them
+    stage_began: int = 0  # rounds done when the present stage of a method in stages began
 
 
 def _path(folder: Path, index: int, rank: int) -> Path:
@@ -93,6 +94,7 @@ def snapshot(progress: Progress) -> Snapshot:
         "round": progress.index,
         "world": processes.world(),
         "stream": progress.stream.state_dict(),
+        "stage began": progress.stage_began,
         "device": device.type,
     }
     copies = {name: value.detach().to("cpu", copy=True) for name, value in tensors.items()}
@@ -216,7 +218,7 @@ def _apply(
     progress.best_value = float(shared.get("best value", -math.inf))
     _restore_randomness(progress, own, facts.get("device", "cuda" if "cuda rng" in own else "cpu"))
     progress.stream.load_state_dict(facts["stream"])
-    progress.index = facts["round"]
+    progress.index, progress.stage_began = facts["round"], facts.get("stage began", 0)
 
 
 def _restore_randomness(progress: Progress, own: Mapping[str, Tensor], written_on: str) -> None:

@@ -18,6 +18,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from gibbsian.core import TrainingMethod
+from gibbsian.core.protocols import HasStages
 from gibbsian.core.randomness import seed_global
 from gibbsian.core.signatures import RARE
 from gibbsian.training import checkpoints, metric_log, processes
@@ -212,7 +213,10 @@ def _round(progress: Progress, options: TrainingOptions) -> dict[str, Tensor]:
     """Play one round; return the last loss and logs of each player."""
     stepper, logs = progress.stepper, {}
     moved: set[str] = set()
-    stepper.set_rates(progress.index, options.rounds)
+    played, limit = progress.index - progress.stage_began, options.rounds
+    if isinstance(progress.method, HasStages):
+        limit = round(progress.method.stage_limit() * limit) - progress.stage_began
+    stepper.set_rates(played, limit)
     for move in progress.method.round(progress.index, progress.stream, progress.rng):
         loss = stepper.step(move, progress.index)
         moved.add(move.player)
@@ -229,7 +233,7 @@ def _round(progress: Progress, options: TrainingOptions) -> dict[str, Tensor]:
         parameters = [p.detach() for p in progress.method.parameters()]
         averages = list(progress.average.values())
         # The average starts as a copy of the first weights and forgets them at the usual warm-up.
-        decay = min(options.ema, (1 + progress.index) / (10 + progress.index))
+        decay = min(options.ema, (1 + played) / (10 + played))
         get_ema_multi_avg_fn(decay)(averages, parameters, None)
     return logs
 

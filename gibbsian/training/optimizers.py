@@ -42,7 +42,8 @@ class OptimizerOptions:
         momentum: of sgd and rmsprop.
         weight_decay: L2 penalty (decoupled for adamw).
         clip_grad_norm: largest global gradient norm; 0 does not clip.
-        lr_schedule: how the rate falls from `lr` to zero over the run (constant: it does not).
+        lr_schedule: how the rate falls from `lr` to zero over the run, or over each of the stages of a
+            method that has some (constant: it does not).
         warmup: rounds over which the rate rises linearly to `lr`.
     """
 

@@ -76,7 +76,7 @@ class Stepper:
         ]
 
     def set_rates(self, index: int, rounds: int) -> None:
-        """Set each optimizer's rate to its schedule's value for round ``index``."""
+        """Set each optimizer's rate to its schedule's value for round ``index`` of ``rounds``."""
         for player, optimizer in self.optimizers.items():
             options = self.options[player]
             if options.lr_schedule != "constant" or index <= options.warmup:

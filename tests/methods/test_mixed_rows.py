@@ -125,7 +125,10 @@ def test_product_noise_is_a_density() -> None:
 
 
 def test_methods_and_settings_that_do_not_fit_say_so(data: Dataset) -> None:
-    with pytest.raises(ValueError, match=r"vae takes no columns of categories.*cd and nce do"):
+    with pytest.raises(
+        ValueError,
+        match=r"vae takes no columns of categories.*cd and nce do.*or write whole numbers",
+    ):
         gibbsian.train("vae", data, training={"rounds": 1})
     with pytest.raises(ValueError, match="one kernel, mala on their numbers"):
         gibbsian.train("cd", data, training={"rounds": 1}, sampler={"kernel": "ula"})

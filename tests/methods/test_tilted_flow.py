@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import gibbsian
 from gibbsian.cli import main
-from gibbsian.core import Batch, Interval
+from gibbsian.core import Batch, Interval, Loss, PlayerUpdate
 from gibbsian.core.measures import Counting, RealSpace
 from gibbsian.core.tensor_files import read_tensors
 from gibbsian.data import load_dataset
@@ -29,6 +29,7 @@ from gibbsian.methods.tilted_flow import (
     best_scale,
 )
 from gibbsian.models.model import Model
+from gibbsian.training.stepper import Stepper
 from tests.methods.play import descend
 
 LINE = RealSpace((1,))
@@ -281,6 +282,56 @@ def test_it_resumes_to_the_same_bits(
         assert whole.keys() == cut.keys() and not any("draws" in key for key in whole)
         assert [key for key in whole if not torch.equal(whole[key], cut[key])] == []
     assert whole["method/tilting"].ndim == 0
+
+
+def rates_played(monkeypatch: pytest.MonkeyPatch, **options: Any) -> dict[str, list[float]]:
+    """The learning rate of each move of a run, player by player."""
+    played: dict[str, list[float]] = {"flow": [], "energy": []}
+    original = Stepper.step
+
+    def watched(self: Stepper, move: PlayerUpdate, index: int) -> Loss:
+        played[move.player].append(self.optimizers[move.player].param_groups[0]["lr"])
+        return original(self, move, index)
+
+    monkeypatch.setattr(Stepper, "step", watched)
+    run_of(None, energy_steps=1, **options)
+    return played
+
+
+def falling(first: float, rounds: int) -> list[float]:
+    """A quarter of a period and another of a cosine, from ``first`` to 0 after ``rounds``."""
+    return [first * math.cos(math.pi * index / rounds / 2) ** 2 for index in range(rounds)]
+
+
+def test_each_stage_has_the_whole_of_its_decay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """4 rounds of the flow and 6 of the tilt; and a flow that stops by itself leaves the rest to the tilt."""
+    played = rates_played(monkeypatch, training={"rounds": 10}, max_flow_share=0.4)
+    assert played["flow"] == pytest.approx(falling(2e-3, 4))
+    assert played["energy"] == pytest.approx(falling(1e-3, 6))
+    monkeypatch.setattr(TiltedFlow, "validate", lambda self, x: -1.0)
+    played = rates_played(monkeypatch, training={"rounds": 10}, max_flow_share=1.0, flow_patience=2)
+    assert played["flow"] == pytest.approx(falling(2e-3, 10)[:3])
+    assert played["energy"] == pytest.approx(falling(1e-3, 7))
+
+
+def test_averages_of_the_tilt_start_with_its_stage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After one round of it they hold a tenth of the first weights, as after the first of a run."""
+    first: dict[str, Tensor] = {}
+    original = TiltedFlow.next_stage
+
+    def watched(self: TiltedFlow) -> None:
+        first.update({name: value.clone() for name, value in self.potential.state_dict().items()})
+        original(self)
+
+    monkeypatch.setattr(TiltedFlow, "next_stage", watched)
+    run_of(tmp_path, training={"rounds": 5, "ema": 0.999}, max_flow_share=0.8)
+    tensors, _ = read_tensors(tmp_path / "state/round-00000005.rank0.safetensors")
+    for name, value in first.items():
+        last, mean = tensors[f"method/potential.{name}"], tensors[f"average/potential.{name}"]
+        assert not torch.equal(last, value)
+        torch.testing.assert_close(mean, 0.1 * value + 0.9 * last)
 
 
 def test_the_tilt_starts_from_the_flow_that_validation_liked_best(

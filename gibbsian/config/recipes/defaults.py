@@ -206,7 +206,7 @@ def tilted_flow(plane: bool) -> dict[str, Any]:
     settings = flow(plane)
     return settings | {
         "training": settings["training"] | {"rounds": 5_000},
-        "energy_optimizer": {"lr": 1e-3},
+        "energy_optimizer": {"lr": 1e-3, "lr_schedule": "cosine"},
         "energy": {"width": 128, "depth": 2},
     }
 
