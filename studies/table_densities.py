@@ -6,7 +6,8 @@ Fixed before the final run; what could be tuned was tuned on white wine and pima
   phoneme, letter, protein and parkinsons; numbers with gaps in penbased and vehicle; categories in abalone,
   german, mushroom and contraceptive. Columns with one value are dropped. A tenth of the rows each is for
   validation and test, split by the seed. Three seeds.
-- *Gaps*: a tenth of the training cells, drawn by the seed, is emptied, and filled by `--missing-values impute`.
+- *Gaps*: a tenth of the training cells, drawn by the seed, is emptied and filled by
+  `--missing-values impute`.
 - *Categories* are written as whole numbers, 0, 1, ... in the order of their names; contraceptive has numbers.
   Whole numbers and other lattices are dequantised by uniform noise, the same for all but vae and
   cd. Over noise the mean of a log-density is at most the log-probability of the row under the
