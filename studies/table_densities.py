@@ -169,7 +169,7 @@ def trained(
     config = replace(config, training={"batch": min(256, len(data.train))})
     cost, opening = seconds_per_round(config, data)
     if method == "tilted-flow":
-        share = config.options["max_flow_share"]
+        share = config.options["max_flow_rounds_fraction"]
         later, opening = seconds_per_round(config, data, tilting=True)
         cost = share * cost + (1 - share) * later
     config = replace(config, training={"rounds": max(200, int((seconds - opening) / cost))})

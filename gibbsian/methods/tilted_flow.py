@@ -50,8 +50,8 @@ class TiltedFlow(TrainingMethod):
         tilt_bound: c, nats; the tilt changes no log-density by more, log Z apart.
         noise_ratio: draws of the flow per row of data in stage two.
         energy_steps: steps of T, each on a fresh batch, per round of stage two.
-        flow_patience: looks at the validation rows without a gain after which the flow stops.
-        max_flow_share: share of the rounds after which it stops in any case.
+        flow_early_stopping_patience: looks at the validation rows without a gain after which the flow stops.
+        max_flow_rounds_fraction: share of the rounds after which it stops in any case.
     """
 
     players: ClassVar[Mapping[str, tuple[str, ...]]] = {
@@ -71,16 +71,18 @@ class TiltedFlow(TrainingMethod):
         tilt_bound: float = 6.0,
         noise_ratio: int = 4,
         energy_steps: int = 5,
-        flow_patience: int = 10,
-        max_flow_share: float = 0.6,
+        flow_early_stopping_patience: int = 10,
+        max_flow_rounds_fraction: float = 0.6,
     ):
         check_choice("tilt_objective", tilt_objective, ("nce", "kale"))
         check_positive("tilt_bound", tilt_bound)
         check_at_least("noise_ratio", noise_ratio, 1)
         check_at_least("energy_steps", energy_steps, 1)
-        check_at_least("flow_patience", flow_patience, 1)
-        if not 0 < max_flow_share <= 1:
-            raise ValueError(f"max_flow_share must lie in (0, 1], not {max_flow_share}")
+        check_at_least("flow_early_stopping_patience", flow_early_stopping_patience, 1)
+        if not 0 < max_flow_rounds_fraction <= 1:
+            raise ValueError(
+                f"max_flow_rounds_fraction must lie in (0, 1], not {max_flow_rounds_fraction}"
+            )
         support = support_of(flow, measure)
         super().__init__(support)
         as_invertible(flow)
@@ -90,7 +92,10 @@ class TiltedFlow(TrainingMethod):
         self.base = Gaussian((math.prod(measure.shape),))
         self.tilt_objective, self.tilt_bound = tilt_objective, tilt_bound
         self.noise_ratio, self.energy_steps = noise_ratio, energy_steps
-        self.flow_patience, self.max_flow_share = flow_patience, max_flow_share
+        self.flow_early_stopping_patience, self.max_flow_rounds_fraction = (
+            flow_early_stopping_patience,
+            max_flow_rounds_fraction,
+        )
         self.register_buffer("scale", torch.zeros(()))
         self.register_buffer("tilting", torch.zeros((), dtype=torch.bool))
         self.register_buffer("looks_without_gain", torch.zeros((), dtype=torch.int64))
@@ -192,12 +197,12 @@ class TiltedFlow(TrainingMethod):
         """Whether the flow stops after a look that ``gained`` or not, at this ``share`` of the rounds."""
         looks = 0 if gained else int(self.looks_without_gain) + 1
         self.looks_without_gain.fill_(looks)
-        waited = looks >= self.flow_patience
-        return not self.in_stage_two() and (waited or share >= self.max_flow_share)
+        waited = looks >= self.flow_early_stopping_patience
+        return not self.in_stage_two() and (waited or share >= self.max_flow_rounds_fraction)
 
     def stage_limit(self) -> float:
         """The share of the rounds at which the present stage ends in any case."""
-        return 1.0 if self.in_stage_two() else self.max_flow_share
+        return 1.0 if self.in_stage_two() else self.max_flow_rounds_fraction
 
     def next_stage(self) -> None:
         """Freeze the flow as it is; from now on T is trained."""

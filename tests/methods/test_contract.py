@@ -79,7 +79,7 @@ def small(name, **training):
         }
     if name == "tilted-flow":
         training = {"validate_every": 1} | training
-        changes |= {"max_flow_share": 0.3}
+        changes |= {"max_flow_rounds_fraction": 0.3}
     if name == "gebm":
         changes |= {"energy_burst_steps": 3, "energy_steps": 2, "log_z_init_batches": 2}
     config = replace(config, source={"max_rows": 500}, training=SMALL | training, **changes)

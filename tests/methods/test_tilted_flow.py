@@ -187,10 +187,12 @@ def test_a_gain_within_its_error_is_none() -> None:
 
 def test_stages() -> None:
     """The flow stops after looks without a gain, or at its share of the rounds; then not again."""
-    method = TiltedFlow(Normal(), Linear(), LINE, flow_patience=2, max_flow_share=0.5)
+    method = TiltedFlow(
+        Normal(), Linear(), LINE, flow_early_stopping_patience=2, max_flow_rounds_fraction=0.5
+    )
     said = [method.stage_ends(gained, 0.1) for gained in (True, False, True, False, False)]
     assert said == [False, False, False, False, True]
-    assert TiltedFlow(Normal(), Linear(), LINE, max_flow_share=0.5).stage_ends(True, 0.5)
+    assert TiltedFlow(Normal(), Linear(), LINE, max_flow_rounds_fraction=0.5).stage_ends(True, 0.5)
     method.next_stage()
     assert not method.stage_ends(False, 0.9)
 
@@ -198,7 +200,11 @@ def test_stages() -> None:
 def run_of(out: Path | None, **options: Any) -> Model:
     """A short run, its flow stopped after 3 of 8 rounds."""
     training = TRAINING | {"rounds": 8, "validate_every": 1, "save_every": 1}
-    small: dict[str, Any] = {"flow": {"width": 8}, "energy": {"width": 16}, "max_flow_share": 0.3}
+    small: dict[str, Any] = {
+        "flow": {"width": 8},
+        "energy": {"width": 16},
+        "max_flow_rounds_fraction": 0.3,
+    }
     options = small | options
     return gibbsian.train(
         "tilted-flow",
@@ -232,7 +238,10 @@ def test_a_tilt_repairs_a_flow_that_was_stopped_early(tmp_path: Path) -> None:
     training = {"rounds": 200, "validate_every": 10, "save_every": 0}
     out = tmp_path / "run"
     run_of(
-        out, training=training, max_flow_share=0.15, energy={"width": 64, "fourier_features": 32}
+        out,
+        training=training,
+        max_flow_rounds_fraction=0.15,
+        energy={"width": 64, "fourier_features": 32},
     )
     model, data = gibbsian.load_model(out), load_dataset("ring8", max_rows=400)
     method = model.method
@@ -305,11 +314,16 @@ def falling(first: float, rounds: int) -> list[float]:
 
 def test_each_stage_has_the_whole_of_its_decay(monkeypatch: pytest.MonkeyPatch) -> None:
     """4 rounds of the flow and 6 of the tilt; and a flow that stops by itself leaves the rest to the tilt."""
-    played = rates_played(monkeypatch, training={"rounds": 10}, max_flow_share=0.4)
+    played = rates_played(monkeypatch, training={"rounds": 10}, max_flow_rounds_fraction=0.4)
     assert played["flow"] == pytest.approx(falling(2e-3, 4))
     assert played["energy"] == pytest.approx(falling(1e-3, 6))
     monkeypatch.setattr(TiltedFlow, "validate", lambda self, x: -1.0)
-    played = rates_played(monkeypatch, training={"rounds": 10}, max_flow_share=1.0, flow_patience=2)
+    played = rates_played(
+        monkeypatch,
+        training={"rounds": 10},
+        max_flow_rounds_fraction=1.0,
+        flow_early_stopping_patience=2,
+    )
     assert played["flow"] == pytest.approx(falling(2e-3, 10)[:3])
     assert played["energy"] == pytest.approx(falling(1e-3, 7))
 
@@ -326,7 +340,7 @@ def test_averages_of_the_tilt_start_with_its_stage(
         original(self)
 
     monkeypatch.setattr(TiltedFlow, "next_stage", watched)
-    run_of(tmp_path, training={"rounds": 5, "ema": 0.999}, max_flow_share=0.8)
+    run_of(tmp_path, training={"rounds": 5, "ema": 0.999}, max_flow_rounds_fraction=0.8)
     tensors, _ = read_tensors(tmp_path / "state/round-00000005.rank0.safetensors")
     for name, value in first.items():
         last, mean = tensors[f"method/potential.{name}"], tensors[f"average/potential.{name}"]
@@ -347,7 +361,12 @@ def test_the_tilt_starts_from_the_flow_that_validation_liked_best(
 
     monkeypatch.setattr(TiltedFlow, "next_stage", watched)
     rate = {"lr": 0.3, "lr_schedule": "constant"}
-    model = run_of(None, training={"rounds": 12, "ema": 0.0}, flow_patience=2, flow_optimizer=rate)
+    model = run_of(
+        None,
+        training={"rounds": 12, "ema": 0.0},
+        flow_early_stopping_patience=2,
+        flow_optimizer=rate,
+    )
     assert len(ended) == 1
     assert isinstance(model.method, TiltedFlow)
     final = model.method.flow.state_dict()
@@ -377,8 +396,8 @@ def test_wrong_input_is_one_sentence(
     command = ["train", "tilted-flow", "--data", "ring8", "--max-rows", "300"]
     assert main([*command, "--validate-every", "0"]) == 2
     assert "chooses on validation rows when its stages end" in capsys.readouterr().err
-    assert main([*command, "--max-flow-share", "1.5"]) == 2
-    assert "max_flow_share must lie in (0, 1]" in capsys.readouterr().err
+    assert main([*command, "--max-flow-rounds-fraction", "1.5"]) == 2
+    assert "max_flow_rounds_fraction must lie in (0, 1]" in capsys.readouterr().err
     assert main([*command, "--tilt-bound", "0"]) == 2
     assert "tilt_bound" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "zuko.flows", None)
