@@ -38,7 +38,7 @@ from gibbsian.models.latents import manifold, traverse
 from gibbsian.models.log_density import estimated_energy
 from gibbsian.models.model import CHUNK, KernelName, Model, load_model
 from gibbsian.models.scores import score_in_parts
-from gibbsian.models.train import device_of, load_data
+from gibbsian.models.train import device_of, load_data_of_run
 from gibbsian.report.outputs import IN_PARTS, write_points, write_points_in_parts, write_tables
 from gibbsian.report.page_files import check_output
 from gibbsian.samplers.metadata import chain_metadata
@@ -250,6 +250,7 @@ class Evaluate:
 
     Args:
         run: folder of the run.
+        data: a file with the rows of a run that was trained on an array in Python.
         json: print the figures as JSON.
         fail_if_metric_missing: quantities that must exist, such as log-z: without them the command fails.
         num_samples: how many samples to draw for coverage and images.
@@ -264,6 +265,7 @@ class Evaluate:
     """
 
     run: Annotated[Positional[Path], tyro.conf.arg(metavar="RUN")]
+    data: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     json: bool = False
     fail_if_metric_missing: tuple[str, ...] = ()
     num_samples: int = 10_000
@@ -283,11 +285,13 @@ def evaluate(arguments: list[str]) -> int:
     model = load_model(run.path, device=device_of(args.device), trust_code=args.trust_code)
     if args.anomalies is not None:
         labelled = read_anomalies(args.anomalies, model, args.class_column, args.normal_label)
-        detection = evaluate_anomalies(model, load_data(model.config), labelled, args.seed)
+        detection = evaluate_anomalies(
+            model, load_data_of_run(run, model.config, args.data), labelled, args.seed
+        )
         as_json = json.dumps(anomalies_to_json(detection), indent=2)
         print(as_json if args.json else render_anomalies(detection))
         return 0
-    data = load_data(model.config)
+    data = load_data_of_run(run, model.config, args.data)
     energy = estimated_energy(model)
     if energy is not None:
         foretell(energy, model.to_network_units(data.train[:SEEN], args.seed), args.log_z_effort)

@@ -23,7 +23,14 @@ from gibbsian.core.signatures import options_of
 from gibbsian.core.types import DataSpace
 from gibbsian.data import Dataset
 from gibbsian.methods import TRAINING_METHODS
-from gibbsian.models.train import load_data, load_source, resume, train_config, untrained
+from gibbsian.models.train import (
+    load_data,
+    load_data_of_run,
+    load_source,
+    resume,
+    train_config,
+    untrained,
+)
 from gibbsian.training import processes
 from gibbsian.training.loggers import watching
 
@@ -48,6 +55,7 @@ class Continue:
         resume: folder of the run to continue, to the same bits as if never stopped.
         recipe: a known run (see `gibbsian list recipes`); takes every option of its method.
         scale: size of a recipe: cpu fits a laptop, paper wants a GPU.
+        data: a file with the rows of a run that was trained on an array in Python.
         rounds: train until this many rounds in all are done.
         device: where to train: cpu, cuda, cuda:1, mps or auto.
         print_config: print the configuration and stop.
@@ -57,6 +65,7 @@ class Continue:
 
     resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
     recipe: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    data: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     scale: Literal["cpu", "paper"] = "cpu"
     rounds: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = None
@@ -95,22 +104,29 @@ def train(arguments: list[str]) -> int:
             + "\n".join(f"  {name:16s} {about(cls)}" for name, cls in TRAINING_METHODS.items())
         )
         print()
-    for option in ("--data", "--out"):
-        if _take(arguments, option)[0] is not None:
-            raise ValueError(
-                f"without a method or --recipe there is no {option}; a run that is continued keeps "
-                "its data and its folder"
-            )
+    if _take(arguments, "--out")[0] is not None:
+        raise ValueError(
+            "without a method or --recipe there is no --out; a run that is continued keeps its folder"
+        )
     args = parse(Continue, arguments, "train")
     if args.resume is None or args.recipe is not None:
         raise ValueError("give either --resume RUN or --recipe NAME, or name a method first")
     changes = {"rounds": args.rounds, "device": args.device}
     changes = {name: value for name, value in changes.items() if value is not None}
-    config = replace(open_run(args.resume).config(args.trust_code), training=changes)
+    run = open_run(args.resume)
+    config = replace(run.config(args.trust_code), training=changes)
     if args.print_config:
         return _show(config)
+    dataset = None if args.data is None else load_data_of_run(run, config, args.data)
     with watching(args.log_with, args.resume, to_json(config)) as watch:
-        resume(args.resume, args.rounds, args.device, watch=watch, trust_code=args.trust_code)
+        resume(
+            args.resume,
+            args.rounds,
+            args.device,
+            dataset=dataset,
+            watch=watch,
+            trust_code=args.trust_code,
+        )
     if processes.rank() == 0:
         say(f"model saved in {args.resume / 'model'}")
     return 0

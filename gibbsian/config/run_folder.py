@@ -71,6 +71,11 @@ class Run:
             raise CorruptFileError(f"{self.path / 'config.json'} is damaged: it has no id")
         return identity
 
+    def fingerprint(self) -> str | None:
+        """That of the rows the run was trained on (``data.dataset.fingerprint``), if they were no file's."""
+        found = self._entries().get("data")
+        return found if isinstance(found, str) else None
+
     def _entries(self) -> dict[str, Any]:
         entries = read_json(self.path / "config.json")
         check_format(entries, self.path)
@@ -165,8 +170,11 @@ def claimed(run: Run | None) -> Iterator[None]:
         yield
 
 
-def write_config(run: Run, config: Config, identity: str) -> None:
-    """Create the folder and write the resolved configuration, and the settings the method starts from."""
+def write_config(run: Run, config: Config, identity: str, fingerprint: str | None = None) -> None:
+    """Create the folder and write the resolved configuration, and the settings the method starts from.
+
+    ``fingerprint``: of rows that are in no file.
+    """
     entries = {
         "format": FORMAT,
         "id": identity,
@@ -176,6 +184,8 @@ def write_config(run: Run, config: Config, identity: str) -> None:
         "config": to_json(config),
         "defaults": to_json(recipes.default_config(config.method, config.data)),
     }
+    if fingerprint is not None:
+        entries["data"] = fingerprint
     write_record(run.path / "config.json", entries)
 
 

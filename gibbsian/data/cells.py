@@ -8,29 +8,59 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 Decimal = Literal[".", ","]
-MISSING = frozenset({"", "na", "n/a", "#n/a", "<na>", "?", "null", "none", "nan", "nil", "-", "--"})
-"""What stands for a missing value, in lower case."""
+MISSING = frozenset(
+    {
+        *(
+            "",
+            "na",
+            "n/a",
+            "n.a.",
+            "#n/a",
+            "<na>",
+            "?",
+            "null",
+            "\\n",
+            "none",
+            "nil",
+            "-",
+            "--",
+            ".",
+        ),
+        *("nan", "-nan", "nan(ind)", "-nan(ind)", "1.#qnan", "-1.#ind", "nat"),
+        *("#div/0!", "#value!", "#ref!", "#name?", "#num!", "#null!"),
+    }
+)
+"""What stands for a missing value, in lower case: of databases, statistics programs and spreadsheets."""
 TRUE, FALSE = ("true", "yes", "t", "y"), ("false", "no", "f", "n")
-CURRENCY = r"(?:[$€£¥]|USD|EUR|GBP|CHF)"
+CURRENCY = r"(?:[$€£¥₹₩₽₺]|USD|EUR|GBP|CHF|JPY|CNY|INR|CAD|AUD)"
+MONTH = r"(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
 DATE = (
     r"^(?:\d{4}[-/.]\d{1,2}(?:[-/.]\d{1,2})?|\d{1,2}[-/.]\d{1,2}[-/.](?:\d{4}|\d{2}))(?:[T ]+\d.*)?$"
-    r"|^\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?$"
-    r"|^\d{1,2}[- ](?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*[- ]\d{2,4}$"
+    r"|^\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?: ?(?i:[ap]\.?m\.?))?$"
+    rf"|^\d{{1,2}}[- ]{MONTH}[- ]\d{{2,4}}$|^{MONTH} \d{{1,2}},? \d{{4}}$"
 )
 """Days, months and times of day."""
-SPACES = "' \u00a0\u202f\u2019"
+SIGNS = r"+\-\u2212\u2013"
+"""Signs of numbers: of keyboards, and what is printed for a minus."""
+SPACES = "' \u00a0\u2007\u2009\u202f\u2019"
 """What stands between thousands everywhere, beside the comma or the point."""
 
 
 def marked_number(decimal: Decimal) -> str:
-    """The pattern of a number with thousands separators, a currency or a percent sign."""
+    """The pattern of a number with thousands separators, a currency, a percent sign, or in brackets.
+
+    Groups before the last have two digits in India. A number in brackets is negative, as in accounts.
+    """
     between = re.escape("." if decimal == "," else ",") + SPACES
-    point = re.escape(decimal)
-    return (
-        rf"^[+\-\u2212]?\s*{CURRENCY}?\s*[+\-\u2212]?"
-        rf"(?:\d{{1,3}}(?:[{between}]\d{{3}})+(?:{point}\d*)?|\d+{point}?\d*|{point}\d+)"
-        rf"(?:[eE][+-]?\d+)?\s*(?:%|{CURRENCY})?$"
+    point, group = re.escape(decimal), f"[{between}]"
+    pairs = r"|[0-9]{1,2}(?:,[0-9]{2})+,[0-9]{3}(?:\.[0-9]*)?" if decimal == "." else ""
+    number = (
+        rf"(?:[0-9]{{1,3}}(?:{group}[0-9]{{3}})+(?:{point}[0-9]*)?{pairs}"
+        rf"|[0-9]+{point}?[0-9]*|{point}[0-9]+)(?:[eE][+-]?[0-9]+)?"
     )
+    mark = rf"\s*{CURRENCY}?\s*"
+    behind = rf"\s*(?:%|{CURRENCY})?"
+    return rf"^(?:[{SIGNS}]?{mark}[{SIGNS}]?{number}{behind}|{mark}\({mark}{number}{behind}\){behind})$"
 
 
 _MARKED = {mark: re.compile(marked_number(mark)) for mark in (".", ",")}

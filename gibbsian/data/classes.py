@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gibbsian.core import nearest
+from gibbsian.core import did_you_mean
 from gibbsian.data.cells import is_missing, is_number, is_text
 
 MOST = 2**31
@@ -40,7 +40,10 @@ class Target:
             return number - 1 if 1 <= number <= width == self.others + 1 else None
         if not 1 <= number <= width:
             if columns:
-                raise nearest(f"column for --class-column in {path}:", self.column, columns)
+                raise ValueError(
+                    f"{path} has no column {self.column!r}; name the one with the labels by --class-column: "
+                    f"{did_you_mean(self.column, columns)}"
+                )
             raise ValueError(
                 f"{path} has no header row; give --class-column the number of a column, from 1 to {width}, "
                 f"not {self.column!r}"

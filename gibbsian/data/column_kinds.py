@@ -20,6 +20,7 @@ ABSENT, NUMBER, WORD, DAY, TEXT = range(5)
 """What a cell can be; a word is one of ``TRUE`` or ``FALSE``."""
 COUNTED = 1_000
 """So many values of a category are told apart."""
+_BEGINS_AS_NUMBER = re.compile(r"\W*\d")
 LISTED = 20
 """So many columns are described one by one."""
 
@@ -62,7 +63,10 @@ class Found:
         if self.kind == "category":
             n = len(self.texts)
             values = "value" if n == 1 else "values"
-            return f"category, {n if n <= COUNTED else f'more than {COUNTED}'} {values}"
+            said = f"category, {n if n <= COUNTED else f'more than {COUNTED}'} {values}"
+            if not self.is_category and all(map(_BEGINS_AS_NUMBER.match, self.texts)):
+                said += f" such as {min(self.texts)[:20]!r}, which is not read as a number"
+            return said
         return {"mixed": "numbers and text", "empty": "no values"}.get(self.kind, self.kind)
 
 
@@ -92,8 +96,8 @@ def _marked(cells: pl.Series, decimal: Decimal) -> tuple[np.ndarray, np.ndarray,
     lower = cells.str.to_lowercase()
     is_number = cells.str.contains(marked_number(decimal)).to_numpy()
     group = "." if decimal == "," else ","
-    bare = cells.str.replace_all(CURRENCY, "").str.replace_all("\u2212", "-", literal=True)
-    bare = bare.str.replace_all(rf"[{SPACES}%\s{re.escape(group)}]", "")
+    bare = cells.str.replace_all(CURRENCY, "").str.replace_all("[\u2212\u2013(]", "-")
+    bare = bare.str.replace_all(rf"[{SPACES}%)\s{re.escape(group)}]", "")
     values = bare.str.replace(",", ".", literal=True).cast(pl.Float64, strict=False)
     found = values.to_numpy(writable=True)
     codes = np.where(is_number, NUMBER, TEXT).astype(np.uint8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -16,8 +17,16 @@ from gibbsian.core import DataSpace
 from gibbsian.data import named, patches as photographs, readers
 from gibbsian.data.classes import Target
 from gibbsian.data.densities import Density, is_density, toy_density
-from gibbsian.data.frames import rows_of
-from gibbsian.data.rows import Kind, Rows, arranged, counted, kind_of
+from gibbsian.data.frames import called, rows_of
+from gibbsian.data.rows import (
+    FEWEST,
+    Kind,
+    Rows,
+    arranged,
+    counted,
+    kind_of,
+    numbering_notes,
+)
 from gibbsian.data.streams import derived
 from gibbsian.data.table_schema import Missing, Selection, TableSchema, filled, listed, with_medians
 from gibbsian.data.transforms import Scaling, Transform, binary, columnwise, pixels, unscaled
@@ -25,7 +34,6 @@ from gibbsian.data.transforms import Scaling, Transform, binary, columnwise, pix
 SPLIT = 2
 """Key of the generator that splits (``streams`` uses 0 and 1)."""
 DRAWS = (50_000, 10_000, 10_000)
-FEWEST = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +57,15 @@ class Dataset:
     notes: tuple[str, ...] = ()
     columns: tuple[str, ...] | None = None
     table: TableSchema | None = None
+
+
+def fingerprint(dataset: Dataset) -> str:
+    """SHA-256 of the rows of the three splits, in their order and in single precision."""
+    digest = hashlib.sha256()
+    for part in (dataset.train, dataset.valid, dataset.test):
+        digest.update(str(tuple(part.shape)).encode())
+        digest.update(part.cpu().to(torch.float32).contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def load_dataset(
@@ -121,7 +138,7 @@ def load_dataset(
 def from_array(
     x: Any,
     *,
-    name: str = "array",
+    name: str = named.ARRAY,
     seed: int = 0,
     scaling: Scaling = "standardise",
     targets: Tensor | np.ndarray | None = None,
@@ -132,10 +149,11 @@ def from_array(
 
     A tensor, a NumPy array or a data frame, whose ``columns`` are its own and whose texts are categories.
     """
-    rows = rows_of(x, name)
+    said = called(x) if name == named.ARRAY else name
+    rows = rows_of(x, said)
     labels = None if targets is None else np.asarray(targets)
     rows = replace(rows, columns=tuple(columns) or rows.columns, targets=labels)
-    return _split(name, rows, seed, scaling, None, dequantise)
+    return replace(_split(said, rows, seed, scaling, None, dequantise), name=name)
 
 
 def _patches(
@@ -204,6 +222,7 @@ def _split(
     sizes = " / ".join(str(len(order)) for order in parts.values())
     notes = (
         *rows.notes,
+        *numbering_notes(rows),
         *transform.notes,
         f"{sizes} rows for training / validation / test, split by seed {seed}",
     )

@@ -38,6 +38,11 @@ def rows_of(x: Any, name: str, table: TableSchema | None = None, texts: bool = T
     return Rows(np.column_stack(columns), tuple(frame.columns) if named else ())
 
 
+def called(x: Any) -> str:
+    """What messages call ``x``."""
+    return "the array" if isinstance(x, Tensor) or _frame(x) is None else "the data frame"
+
+
 def like(values: Tensor, x: Array, name: str) -> Array:
     """``values [N]`` as the kind of array that ``x [N, ...]`` is.
 

@@ -74,7 +74,7 @@ def records(block: Block, separator: str, path: Path) -> Iterator[tuple[list[str
 
 def _plain_lines(text: str, separator: str) -> Iterator[str]:
     """Lines, of which comments are left empty and blanks, where they separate, are single."""
-    for line in io.StringIO(text, newline=""):
+    for line in io.StringIO(text, newline="\n"):
         if COMMENT.match(line):
             yield "\n"
         else:

@@ -13,7 +13,7 @@ from gibbsian.core import did_you_mean
 from gibbsian.core.paths import find, roots
 from gibbsian.data.densities import DENSITIES, is_density
 from gibbsian.data.patches import PHOTOS
-from gibbsian.data.readers import ARRAYS, holds_images, read as read_file
+from gibbsian.data.readers import ARRAYS, holds_images, looks_like_path, read as read_file
 from gibbsian.data.rows import Rows, arranged, kind_of
 from gibbsian.data.sets import NAMED, area_average
 
@@ -72,6 +72,14 @@ def _array_of_images(path: Path) -> bool:
 def is_named(name: str) -> bool:
     """Whether ``read`` knows ``name``."""
     return _parse(name) is not None or _image_set(name.removesuffix(_BINARY))
+
+
+def can_be_found(data: str) -> bool:
+    """Whether data called so in a configuration are a built-in set or a file, not an array that was given."""
+    if data == ARRAY:
+        return False
+    built_in = data == PHOTOS or is_density(data) or is_named(data)
+    return built_in or looks_like_path(data) or Path(data).expanduser().exists()
 
 
 def read(name: str, root: Path | None = None) -> Rows:

@@ -19,11 +19,10 @@ from gibbsian.data.tables import ALL, ROWS, csv_parts, read_csv
 from gibbsian.data.text_blocks import STDIN
 
 ARRAYS: dict[str, Callable[[Path], Rows]] = {".npy": read_npy, ".npz": read_npz}
+TEXTS = (".csv", ".tsv", ".txt", ".tab", ".psv", ".dat", ".data")
+"""Endings of delimited text, packed as ``.csv.gz`` or not; the separator is read off the file."""
 TABLES: dict[str, Callable[[Path, Target | None, Selection], Rows]] = {
-    ".csv": read_csv,
-    ".csv.gz": read_csv,
-    ".tsv": read_csv,
-    ".txt": read_csv,
+    **{ending + packed: read_csv for ending in TEXTS for packed in ("", ".gz")},
     ".parquet": read_parquet,
 }
 TABLES_IN_PARTS = {
@@ -122,8 +121,8 @@ def _readable(path: Path) -> Iterator[None]:
         raise ValueError(f"{path} does not exist; check the path")
     if not holds_images(path) and _known({**ARRAYS, **TABLES}, path) is None:
         raise ValueError(
-            f"{path} is of no kind that can be read; use {', '.join(ENDINGS)}, or a folder or zip of "
-            "images"
+            f"{path} is of no kind that can be read; use .npy, .npz, .parquet, a text table ("
+            f"{', '.join(TEXTS)}; packed as .csv.gz or not), or a folder or zip of images"
         )
     try:
         if path.is_file() and path.stat().st_size == 0:

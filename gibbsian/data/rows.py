@@ -10,6 +10,8 @@ import numpy as np
 from gibbsian.data.table_schema import TableSchema
 from gibbsian.data.transforms import column_name
 
+FEWEST, LONG = 4, 12
+"""Rows that a data set needs, and from which on a column that grows with them is spoken of."""
 Kind = Literal["vector", "image", "binary", "mixed"]
 
 
@@ -76,6 +78,23 @@ def _plain(dtype: np.dtype) -> type:
     if dtype.kind == "f":
         return np.float64 if dtype.itemsize >= 8 else np.float32
     return np.uint8 if dtype.itemsize == 1 and dtype.kind in "bu" else np.int64
+
+
+def numbering_notes(rows: Rows) -> tuple[str, ...]:
+    """A sentence for each column that may only number the rows: whole numbers, each larger than the last."""
+    x = rows.x
+    if x.ndim != 2 or len(x) < LONG or x.shape[1] < 2:
+        return ()
+    how = " by --drop-columns" if rows.table is not None else ""
+    texts = [column.count > 0 for column in rows.table.kept] if rows.table is not None else ()
+    return tuple(
+        f"{column_name(j, rows.columns)} holds whole numbers that only grow, as numbers of rows do; if it is "
+        f"no measurement, leave it out{how}"
+        for j, column in enumerate(x.T)
+        if not (texts and texts[j])
+        and bool((column[1:] > column[:-1]).all())
+        and bool((column == np.floor(column)).all())
+    )
 
 
 def kind_of(rows: Rows, name: str) -> tuple[Kind, int]:

@@ -37,6 +37,7 @@ from gibbsian.data.column_kinds import (
     described,
     numbers_in,
 )
+from gibbsian.data.rows import FEWEST
 from gibbsian.data.table_schema import Column, Selection, TableSchema
 from gibbsian.data.transforms import column_name
 
@@ -292,7 +293,8 @@ class TableRows:
         if "category" in kinds and self.selection.schema is None:
             for found in self.found:
                 found.is_category |= found.kind == "boolean"
-            self._check_constant()
+            if not self.selection.constant and self.rows >= FEWEST:  # of fewer that is what is said
+                self._check_constant()
         for j in self._kept_places():
             if self.found[j].kind == "empty":
                 raise ValueError(
@@ -353,6 +355,8 @@ class TableRows:
     def _no_numbers(self, j: int) -> str:
         found, drop = self.found[j], f"drop that column by --drop-columns {self._option([j])}"
         cell, what = self._held(j, next(code for code in (TEXT, DAY, WORD) if found.counts[code]))
+        if self.columns and cell == self.short[j]:
+            return f"{what}: the header again; take that line out"
         if has_decimal_comma(cell) or (self.decimal == "," and is_number(cell)):
             return f"{what}; write all decimals of the file with a point"
         if found.kind == "mixed":

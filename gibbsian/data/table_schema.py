@@ -90,7 +90,7 @@ class Selection:
     ``columns``: these alone; ``drop``: all but these; names, or numbers from 1. ``missing``: refuse
     them, drop their rows, or impute the median of the training rows and, of a category, a value of its
     own. ``schema``: of a model's table, which the columns must be like. ``category``: columns that are
-    categories even where their cells are numbers.
+    categories even where their cells are numbers. ``constant``: whether a category may have one value.
     """
 
     columns: tuple[str, ...] = ()
@@ -98,6 +98,7 @@ class Selection:
     missing: Missing = "refuse"
     schema: TableSchema | None = None
     category: tuple[str, ...] = ()
+    constant: bool = False
 
     def categories(self, names: tuple[str, ...], width: int, path: Path) -> set[int]:
         """Places of the columns named in ``category``; ValueError for names that are not there."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import gzip
+import io
 import itertools
 import sys
 import zlib
@@ -22,6 +23,20 @@ SIZE = 2**22
 """Bytes that are read at a time."""
 LONGEST = 2**26
 """Bytes of the longest line, quoted line ends included."""
+FOREIGN = {
+    b"pk\x03\x04": "a zip archive or the sheets of a spreadsheet program",
+    b"\xd0\xcf\x11\xe0": "the sheets of a spreadsheet program",
+    b"<!doctype": "a web page",
+    b"<html": "a web page",
+    b"<?xml": "XML",
+    b"{": "JSON",
+    b"[{": "JSON",
+    b"%pdf": "a PDF",
+    b"@relation": "an ARFF table",
+    b"sqlite format 3": "a database",
+}
+"""How other files begin, in small letters."""
+GZIP = b"\x1f\x8b"
 UTF_16 = ((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 
 
@@ -78,6 +93,7 @@ class TextFile:
             if place == 0:
                 mark, self.encoding = _encoding_of(piece)
                 piece = piece[len(mark) :]
+                _check_text(piece, self.path)
                 if self.encoding != "utf-8":
                     decoder = codecs.getincrementaldecoder(self.encoding)()
             if decoder is not None:
@@ -142,15 +158,23 @@ def _pieces(path: Path) -> Iterator[bytes]:
 def _opened(path: Path) -> Iterator[tuple[IO[bytes], int | None]]:
     """The file, and how many bytes it may have where its size does not say it."""
     if path == STDIN:
-        yield sys.stdin.buffer, limits.limit("BYTES")
+        file = io.BufferedReader(sys.stdin.buffer)  # type: ignore[type-var]  # it may not peek
+        try:
+            if file.peek(2).startswith(GZIP):
+                with gzip.open(file) as unpacked:
+                    yield unpacked, limits.limit("BYTES")  # type: ignore[misc]  # it reads bytes
+            else:
+                yield file, limits.limit("BYTES")
+        finally:
+            file.detach()
         return
-    with path.open("rb") as file:
-        packed = path.suffix.lower() == ".gz" or file.read(2) == b"\x1f\x8b"
-        file.seek(0)
+    with path.open("rb") as found:
+        packed = path.suffix.lower() == ".gz" or found.read(2) == GZIP
+        found.seek(0)
         if not packed:
-            yield file, None
+            yield found, None
             return
-        with gzip.open(file) as unpacked:
+        with gzip.open(found) as unpacked:
             yield unpacked, limits.limit("BYTES")  # type: ignore[misc]  # it reads bytes
 
 
@@ -166,6 +190,14 @@ def _encoding_of(head: bytes) -> tuple[bytes, str]:
     if len(start) >= 4 and max(nuls) > 0.9 and min(nuls) == 0:
         return b"", "utf-16-be" if nuls[0] > nuls[1] else "utf-16-le"
     return b"", "utf-8"
+
+
+def _check_text(head: bytes, path: Path) -> None:
+    """ValueError where a file begins as those of other programs do, whatever its ending says."""
+    start = head[:100].lstrip().lower()
+    for beginning, what in FOREIGN.items():
+        if start.startswith(beginning):
+            raise ValueError(f"{path} holds {what}, not delimited text; save it as CSV")
 
 
 def end_of_lines(text: bytes) -> int:

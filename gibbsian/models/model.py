@@ -23,7 +23,7 @@ from gibbsian.core.protocols import HasEnergy
 from gibbsian.core.records import checksum, unsealed, write_record
 from gibbsian.core.tensor_files import ForeignFileError, read_tensors, write_tensors
 from gibbsian.data import Dataset
-from gibbsian.data.frames import Array, frame_of, like, rows_of, table_like
+from gibbsian.data.frames import Array, called, frame_of, like, rows_of, table_like
 from gibbsian.data.queries import checked
 from gibbsian.data.rows import arranged
 from gibbsian.data.schema import check_reference, space_of, table_of, transform_of
@@ -172,8 +172,8 @@ class Model:
         ValueError naming what is unlike the training data: shape, columns, values; or not finite.
         """
         if not isinstance(x, Tensor):
-            rows = arranged(rows_of(x, "the array", self.table, texts=False), "the array")
-            return checked(rows, self.transform, "the array")
+            rows = arranged(rows_of(x, name := called(x), self.table, texts=False), name)
+            return checked(rows, self.transform, name)
         self.check_shape(x)
         if not bool(x.isfinite().all()):
             row = int(x.flatten(1).isfinite().all(1).int().argmin()) + 1

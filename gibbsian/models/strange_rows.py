@@ -15,7 +15,7 @@ from torch import Tensor
 from gibbsian.config.config import check_seed
 from gibbsian.core.text import cell
 from gibbsian.data.readers import read
-from gibbsian.data.rows import Rows, arranged, counted
+from gibbsian.data.rows import Rows, arranged, counted, numbering_notes
 from gibbsian.data.table_schema import Missing, Selection, TableSchema, filled, listed, with_medians
 from gibbsian.models.detector import Detector
 
@@ -90,9 +90,8 @@ def read_table(
     ``columns``, ``drop``: names or numbers from 1, as ``"age,income"``. Raises ValueError, one sentence, for
     what cannot be read, columns that are neither, images, and fewer than 12 rows.
     """
-    rows = arranged(
-        read(path, None, None, Selection(listed(columns), listed(drop), missing)), str(path)
-    )
+    selection = Selection(listed(columns), listed(drop), missing, constant=True)
+    rows = arranged(read(path, None, None, selection), str(path))
     if len(rows.x) < FEWEST:
         raise ValueError(
             f"{path} has {counted(len(rows.x), 'row')}; to say which are strange takes at least {FEWEST}"
@@ -101,7 +100,17 @@ def read_table(
         schema, said = with_medians(rows.table, rows.x, np.arange(len(rows.x)))
         said = said.replace("the training rows", "all rows")
         rows = replace(rows, x=filled(rows.x, schema), table=schema, notes=(*rows.notes, said))
-    return _table(rows, path)
+    table = _table(rows, path)
+    return replace(table, notes=(*table.notes, *numbering_notes(rows), *_constant(table)))
+
+
+def _constant(table: NumericTable) -> tuple[str, ...]:
+    """A sentence on the columns that hold one number or text alone."""
+    same = (table.x == table.x[:1]).all(0).tolist()
+    names = [name for name, is_same in zip(table.names, same, strict=True) if is_same]
+    if not names:
+        return ()
+    return (f"the same in every row, so never a reason there: {', '.join(names)}",)
 
 
 def _table(rows: Rows, path: Path) -> NumericTable:

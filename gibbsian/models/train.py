@@ -28,6 +28,8 @@ from gibbsian.core.module_errors import ERRORS_OF_MODULES
 from gibbsian.core.protocols import HasEnergy, HasStages
 from gibbsian.core.randomness import kept_global
 from gibbsian.data import BatchStream, Dataset
+from gibbsian.data.dataset import fingerprint
+from gibbsian.data.named import can_be_found
 from gibbsian.models.build import assemble, resolve
 from gibbsian.models.model import Model, placed
 from gibbsian.models.validation import Validation, chosen
@@ -87,6 +89,33 @@ def load_source(data: str, source: Source) -> Dataset:
         missing_values=source.missing_values,
         category_columns=source.category_columns or (),
     )
+
+
+def load_data_of_run(run: Run, config: Config, file: Path | None = None) -> Dataset:
+    """The data of a run: those its configuration names, or those in ``file`` if it was trained on an array.
+
+    ValueError, one sentence, where the one is needed and the other given, and for other rows than the run's.
+    """
+    if can_be_found(config.data):
+        if file is not None:
+            raise ValueError(
+                f"{run.path} was trained on {config.data} and finds it there; --data is for runs that were "
+                "trained on an array"
+            )
+        return load_data(config)
+    if file is None:
+        raise ValueError(
+            f"{run.path} was trained on an array, which it does not keep; write the rows to a file "
+            "(numpy.save, or a data frame's to_csv without its index) and name it by --data FILE, or in "
+            "Python by dataset=gibbsian.data.load_dataset(FILE)"
+        )
+    dataset = load_source(str(file), Source())
+    if fingerprint(dataset) != run.fingerprint():
+        raise ValueError(
+            f"{file} does not hold the rows, in their order, that {run.path} was trained on; write just "
+            "these to a file"
+        )
+    return dataset
 
 
 def untrained(config: Config, dataset: Dataset) -> tuple[Config, TrainingMethod]:
@@ -153,7 +182,9 @@ def train_config(
                 if run is not None:
                     progress.run = processes.from_first(new_identity(), device)
                     if processes.rank() == 0:
-                        write_config(run, config, progress.run)
+                        known = can_be_found(config.data)
+                        rows = None if known else fingerprint(dataset)
+                        write_config(run, config, progress.run, rows)
                 processes.barrier()
                 if log is not None and processes.rank() == 0:
                     for note in dataset.notes:
@@ -212,7 +243,7 @@ def _continued(
     if device is not None:
         config = replace(config, training={"device": device})
     where = device_of(config.training.device)
-    dataset = load_data(config) if dataset is None else dataset
+    dataset = load_data_of_run(run, config) if dataset is None else dataset
     with process_group(where), kept_global(where):
         progress = _prepare(config, dataset, networks, where)
         progress.run = identity
@@ -222,7 +253,7 @@ def _continued(
             raise ValueError(f"{path} already has {progress.index} rounds; ask for more than that")
         processes.barrier()
         if rounds is not None and processes.rank() == 0:
-            write_config(run, config, identity)
+            write_config(run, config, identity, run.fingerprint())
         return _play(progress, config, dataset, run, watch)
 
 

@@ -130,7 +130,7 @@ def _picture(buffer: io.BytesIO, array: np.ndarray, columns: int) -> None:
 def write_tables(path: Path | None, tables: Iterable[Mapping[str, Tensor]]) -> None:
     """Write tables with the same columns one below another as CSV to ``path``, or to standard output.
 
-    Rows are numbered through from 0.
+    Rows are numbered through from 1, as a table's are below its header and as messages count them.
     """
     if path is None:
         for text in _lines(tables):
@@ -151,6 +151,6 @@ def _lines(tables: Iterable[Mapping[str, Tensor]]) -> Iterator[str]:
             writer.writerow(["row", *columns])
         values = [column.tolist() for column in columns.values()]
         for row in zip(*values, strict=True):
-            writer.writerow([done, *(f"{value:.7g}" for value in row)])
             done += 1
+            writer.writerow([done, *(f"{value:.7g}" for value in row)])
         yield text.getvalue()

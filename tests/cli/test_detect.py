@@ -155,6 +155,42 @@ def test_arrays_and_constant_columns(here):
     assert first["row"] == str(ODD) and first["reason_1"].startswith("column 4 2 is unusual")
 
 
+def test_columns_with_one_text_or_number_are_no_reason(here, capsys):
+    x = rows()
+    x[:, 2] = 7
+    x[ODD - 1, 1] = 30.0
+    write(here / "same.csv", x, "height,weight,age,unit", extra=["kg"] * 120)
+    assert main(["detect", "same.csv"]) == 0
+    said = capsys.readouterr().err
+    assert "the same in every row, so never a reason there: age, unit" in said
+    found = read(here / "same-detected" / "rows.csv")
+    assert found[0]["row"] == str(ODD)
+    assert {row[f"contribution of {name}"] for row in found for name in ("age", "unit")} == {"0"}
+
+
+def test_a_column_that_numbers_the_rows_is_named(here, capsys):
+    x = rows()
+    x[:, 2] = np.arange(120) + 1000
+    write(here / "numbered.csv", x, "height,weight,id")
+    assert main(["detect", "numbered.csv"]) == 0
+    sentence = "column 3 ('id') holds whole numbers that only grow"
+    said = capsys.readouterr().err
+    assert sentence in said and "leave it out by --drop-columns" in said
+    train = ["train", "score-matching", "--rounds", "1", "--energy.width", "8", "--device", "cpu"]
+    assert main([*train, "--data", "numbered.csv", "--out", "t"]) == 0
+    assert sentence in capsys.readouterr().err
+    x[5, 2] = 0
+    write(here / "mixed.csv", x, "height,weight,count")
+    assert main([*train, "--data", "mixed.csv", "--out", "u"]) == 0
+    assert "only grow" not in capsys.readouterr().err
+
+
+def test_too_few_rows_are_not_called_constant(here, refused):
+    (here / "two.csv").write_text("height,city\n1,Ulm\n1,Ulm\n")
+    assert "two.csv has 2 rows; to say" in refused("detect", "two.csv")
+    assert "two.csv has 2 rows; training" in refused("train", "nce", "--data", "two.csv")
+
+
 def test_rows_are_scored_by_detectors_that_have_not_seen_them(table, monkeypatch):
     """Of each fold the detector is fitted to exactly the rows that it does not score."""
     people = read_table(table / "people.csv")
@@ -247,4 +283,6 @@ def test_labelled_anomalies_are_told_apart_beside_plain_detectors(trained_table,
     assert "AUROC" in capsys.readouterr().out
     said = refused("evaluate", "t", "--anomalies", "labelled.csv")
     assert "0 normal rows (label 0)" in said and "--normal-label" in said
-    assert "class" in refused("evaluate", "t", "--anomalies", "known.csv")
+    assert "(class holds broken, ok, worn)" in said
+    said = refused("evaluate", "t", "--anomalies", "known.csv")
+    assert "known.csv has no column 'class'; name the one with the labels by --class-column" in said

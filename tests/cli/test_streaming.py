@@ -72,7 +72,7 @@ def test_scores_in_parts_are_those_of_all_rows_at_once(method, kind, table, tmp_
     assert main([str(word) for word in words]) == 0
     model, found = load_model(table / method), columns(out)
     expected, _ = score_rows(model, torch.from_numpy(x), 3)
-    assert found.pop("row") == [str(i) for i in range(N)]
+    assert found.pop("row") == [str(i + 1) for i in range(N)]
     assert found == {k: [f"{v:.7g}" for v in column.tolist()] for k, column in expected.items()}
     if method == "cd":
         assert torch.equal(expected["energy"], model.energy(torch.from_numpy(x), 3))

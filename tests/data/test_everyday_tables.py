@@ -93,6 +93,26 @@ CASES = [
         "Report\n\na,b\n1,2\n3,4\n",
         "line 3 has 2 columns, line 1 has 1",
     ),
+    Case(
+        "a header twice",
+        "a,b\n1,2\na,b\n3,4\n",
+        r"'a' at row 2 \(line 3\).* the header again; take",
+    ),
+    Case("a row of units", "a,b\nm,kg\n1,2\n3,4\n", r"the text 'm' at row 1 \(line 2\).*correct"),
+    Case("a row of totals", "a,b\n1,2\n3,4\nTotal,6\n", r"the text 'Total' at row 3 \(line 4\)"),
+    Case("returns doubled", "a,b\r\r\n1,2.5\r\r\n3,4\r\r\n", TWO, ("a", "b")),
+    Case("some line ends of Windows", "a,b\r\n1,2.5\n3,4\r\n", TWO, ("a", "b")),
+    Case("a page feed at the end", "a,b\n1,2.5\n3,4\n\f\n", TWO),
+    Case(
+        "sep= of Windows",
+        "sep=;\r\na;b\r\n1;2,5\r\n3;4\r\n",
+        TWO,
+        ("a", "b"),
+        "decimals with a comma",
+    ),
+    Case("comments of another kind", "% by hand\n1,2\n3,4\n", "line 2 has 2 columns, line 1 has 1"),
+    Case("two bars between", "a||b\n1||2\n3||4\n", r"empty cell at row 1 \(line 2\), column 2"),
+    Case("an unknown separator", "a^b\n1^2\n3^4\n", [[0], [1]], note=r"such as '1\^2', which is"),
     # quotes
     Case("all quoted", '"a","b"\n"1","2.5"\n"3","4"\n', TWO, ("a", "b")),
     Case("a separator in a name", '"a, m","b"\n1,2.5\n3,4\n', TWO, ("a, m", "b")),
@@ -109,6 +129,9 @@ CASES = [
     Case(
         "a quote that is not closed", 'a,b\n1,"2\n3,4\n', "from line 2 on: .*; mend its quotation"
     ),
+    Case("a tab in a cell", 'a,b\n"1\t",2.5\n"\t3",4\n', TWO),
+    Case("a tab in a text", 'a,t\n1,"x\ty"\n3,z\n', [[1, 0], [3, 1]], note="t: category, 2 values"),
+    Case("quotes marked by backslashes", 'a,t\n1,"so \\"x\\""\n', "mend its quotation marks"),
     # encodings
     Case("UTF-8 with a mark", b"\xef\xbb\xbf" + PLAIN.encode(), TWO, ("a", "b")),
     Case("UTF-16 with a mark", PLAIN.encode("utf-16"), TWO, ("a", "b"), "utf-16-le"),
@@ -120,6 +143,15 @@ CASES = [
     Case("Windows-1252", "„x“,b\n1,€2.5\n3,€4\n".encode("cp1252"), TWO, ("„x“", "b")),
     Case("no text", bytes(range(128, 256)), "is not UTF-8 text.* line 1.*; save it as UTF-8"),
     Case("a binary file", b"\x7fELF\0\1\0\0\3\4,\n", "it holds NUL bytes; save it as UTF-8"),
+    Case("UTF-32", PLAIN.encode("utf-32"), "it holds NUL bytes; save it as UTF-8"),
+    # of other programs
+    Case("a web page", "<!DOCTYPE html><html>404</html>\n", "holds a web page, .*; save it as CSV"),
+    Case("JSON", '{"a": [1, 2, 3]}\n', "holds JSON, not delimited text; save it as CSV"),
+    Case("records in JSON", '[{"a": 1}, {"a": 2}]\n', "holds JSON"),
+    Case("a workbook", b"PK\x03\x04\x14\0\6\0", "sheets of a spreadsheet program, .*as CSV"),
+    Case("XML", "<?xml version='1.0'?><a/>\n", "holds XML"),
+    Case("ARFF", "@relation x\n@attribute a numeric\n@data\n1\n", "holds an ARFF table"),
+    Case("brackets in a name", "[m],{b}\n1,2.5\n3,4\n", TWO, ("[m]", "{b}")),
     # packed, elsewhere
     Case("gzip", gzip.compress(PLAIN.encode()), TWO, ("a", "b"), file="x.csv.gz"),
     Case("gzip without its ending", gzip.compress(PLAIN.encode()), TWO, ("a", "b")),
@@ -128,6 +160,15 @@ CASES = [
         gzip.compress(PLAIN.encode())[:-9],
         "not an intact gzip file",
         file="x.csv.gz",
+    ),
+    Case("bars of .psv", "a|b\n1|2.5\n3|4\n", TWO, file="x.psv"),
+    Case("blanks of .dat", "1 2.5\n3 4\n", TWO, file="x.dat"),
+    Case("commas of .DATA", "1,2.5\n3,4\n", TWO, file="X.DATA"),
+    Case("tabs of .tab", "a\tb\n1\t2.5\n3\t4\n", TWO, file="x.tab"),
+    Case("commas in .tsv", PLAIN, TWO, ("a", "b"), file="x.tsv"),
+    Case("packed tabs", gzip.compress(b"a\tb\n1\t2.5\n3\t4\n"), TWO, file="x.tsv.gz"),
+    Case(
+        "an ending that is not known", PLAIN, "no kind that can be read; use .*.csv", file="x.xlsx"
     ),
     # headers
     Case("no header", "1,2.5\n3,4\n", TWO, (), "no header row"),
@@ -140,6 +181,17 @@ CASES = [
     ),
     Case("that index dropped", ",a,b\n0,1,2.5\n1,3,4\n", TWO, ("a", "b"), select=drop("1")),
     Case("a column without a name", ",a\n1,2.5\n1,4\n", [[1, 2.5], [1, 4]], ("column 1", "a")),
+    Case("a name twice but for blanks", "a ,a\n1,2\n3,4\n", "columns 1 and 2 .* both called 'a'"),
+    Case(
+        "two rows of names", "x,x,y\nmean,std,mean\n1,2,3\n", "columns 1 and 2 .* both called 'x'"
+    ),
+    Case("names that differ in case", "A,a\n1,2.5\n3,4\n", TWO, ("A", "a")),
+    Case("names numbered by pandas", "a,a.1\n1,2.5\n3,4\n", TWO, ("a", "a.1")),
+    Case("a name of 5000 letters", "x" * 5000 + ",b\n1,2.5\n3,4\n", TWO, ("x" * 5000, "b")),
+    Case("units in names", "Höhe [m],Temp (°C)\n1,2.5\n3,4\n", TWO, ("Höhe [m]", "Temp (°C)")),
+    Case("names of rows by R", '"","a","b"\n"1",1,2.5\n"2",3,4\n', "only numbers the rows"),
+    Case("identifiers", "id,a\n7,1\n8,2\n9,2\n", [[7, 1], [8, 2], [9, 2]], note="id: number"),
+    Case("two rows", PLAIN, TWO),
     Case("a header and no rows", "a,b\n", "a header but no rows"),
     Case("marked numbers are no header", "12%,$3\n15%,$4\n", [[12, 3], [15, 4]], ()),
     Case(
@@ -186,9 +238,45 @@ CASES = [
     Case("a typographic minus", "a,b\n\u22121.5,1\n2,2\n", [[-1.5, 1], [2, 2]]),
     Case("infinity", "a,b\n1,2\ninf,4\n", r"holds inf at row 2 \(line 3\), column 1 \('a'\); drop"),
     Case("no number, 0x10", "a,b\n1,2\n0x10,4\n", "the text '0x10' at row 2"),
+    Case("accounts", 'a,b\n(57),1\n"(1,234.50)",2\n3,4\n', [[-57, 1], [-1234.5, 2], [3, 4]]),
+    Case("accounts in dollars", "a,b\n($57),1\n$(12),2\n", [[-57, 1], [-12, 2]], note=r"\$ rem"),
+    Case("accounts with decimal commas", "a;b\n(5,5);1\n(7,25) €;2\n", [[-5.5, 1], [-7.25, 2]]),
+    Case("an en dash as minus", "a,b\n\u20131.5,1\n2,2\n", [[-1.5, 1], [2, 2]]),
+    Case("thousands thin blanks", "a;b\n1\u2009012;2\n12\u2007345;3\n", [[1012, 2], [12345, 3]]),
+    Case(
+        "thousands of India", 'a,b\n"1,23,456",2\n"₹12,34,567.5",3\n', [[123456, 2], [1234567.5, 3]]
+    ),
+    Case("1e5 beside 100,000", 'a,b\n1e5,1\n"100,000",2\n', [[1e5, 1], [1e5, 2]]),
+    Case("leading zeros", "code,a\n01234,1\n00501,2\n", [[1234, 1], [501, 2]]),
+    Case(
+        "leading zeros as codes",
+        "code,a\n01234,1\n00501,2\n",
+        [[1, 1], [0, 2]],
+        select={"category": ("code",)},
+    ),
+    Case(
+        "an integer of thirty digits",
+        "a,b\n" + "1" * 30 + ",2\n7,4\n",
+        [[float("1" * 30), 2], [7, 4]],
+    ),
+    Case("larger than any number", "a,b\n1e400,2\n7,4\n", r"holds inf at row 1 \(line 2\)"),
+    Case("a sign behind", "a,b\n5-,2\n3,4\n", "the text '5-' at row 1 .*correct the cell"),
+    Case("censored", "a,b\n<5,2\n7,4\n", "the text '<5' at row 1 .*correct the cell"),
+    Case(
+        "units in cells", "a,b\n5 kg,1\n7 kg,3\n", [[0, 1], [1, 3]], note="such as '5 kg', which is"
+    ),
+    Case(
+        "digits of another script",
+        "a,b\n١,2\n٣,4\n",
+        [[0, 2], [1, 4]],
+        note="such as '١', which is",
+    ),
+    Case("a unit in one cell", "a,b\n5 kg,1\n7,3\n", "the text '5 kg' at row 1 .*1 of its 2 cells"),
+    Case("an address", "a,b\n10.0.0.1,2\n10.0.0.2,4\n", [[0, 2], [1, 4]], note="category, 2"),
     # true and false
     Case("True and False", "a,b\nTrue,1\nFalse,2\n", [[1, 1], [0, 2]], note="a: true or false"),
     Case("yes and no", "a,b\nyes,1\nNO,2\n", [[1, 1], [0, 2]]),
+    Case("TRUE and FALSE", "a,b\nTRUE,1\nFALSE,2\n", [[1, 1], [0, 2]], note="a: true or false"),
     Case("y and n", "a,b\ny,1\nn,2\nY,3\n", [[1, 1], [0, 2], [1, 3]]),
     Case("True among numbers", "a,b\n5,1\nTrue,2\n", "the text 'True' at row 2 .*1 of its 2 cells"),
     # missing
@@ -224,6 +312,33 @@ CASES = [
         "no complete row", "a,b\n1,\n,3\n", "no row without a missing value; use", select=DROP_ROWS
     ),
     Case("missing in a dropped column", "a,c,b\n1,,2.5\n3,NA,4\n", TWO, select=drop("c")),
+    Case(
+        "many markers in one column",
+        "a,b\n1,2\nNA,4\n-,5\n?,6\n.,7\n\\N,8\nN.A.,9\n",
+        [[1, 2], *([NAN, k] for k in range(4, 10))],
+        select=IMPUTE,
+    ),
+    Case(
+        "errors of a spreadsheet",
+        "a,b\n1,2\n#DIV/0!,4\n#VALUE!,5\n#REF!,6\n#NAME?,7\n#NUM!,8\n",
+        [[1, 2], *([NAN, k] for k in range(4, 9))],
+        select=IMPUTE,
+    ),
+    Case(
+        "an error of a spreadsheet", "a,b\n1,2\n#DIV/0!,4\n", "the missing value #DIV/0! at row 2"
+    ),
+    Case(
+        "NaN of C",
+        "a,b\n1,2\n-nan(ind),4\n1.#QNAN,5\n-nan,6\n",
+        [[1, 2], [NAN, 4], [NAN, 5], [NAN, 6]],
+        select=IMPUTE,
+    ),
+    Case(
+        "NaT among days",
+        "day,b\nNaT,1\n2020-01-01,3\n",
+        "date '2020-01-01' at row 2 .*drop-columns day",
+    ),
+    Case("a missing marker as name", "NA,b\n1,2.5\n3,4\n", TWO, ("NA", "b")),
     # text and days
     Case(
         "a category",
@@ -285,6 +400,12 @@ CASES = [
     Case("American days", "day,b\n1/31/2020,1\n2/1/2020,2\n", "the date '1/31/2020'"),
     Case("German days", "day;b\n31.1.2020;1,5\n1.2.2020;2\n", "the date '31.1.2020'"),
     Case("days with hours", "day,b\n2020-01-02T10:00:00Z,1\n2020-01-02 11:00,2\n", "the date"),
+    Case("English days", 'day,b\n"Jan 5, 2020",1\n"Feb 6, 2020",2\n', "the date 'Jan 5, 2020'"),
+    Case("days with months in words", "day,b\n1 Jan 2020,1\n2-Feb-20,2\n", "the date '1 Jan 2020'"),
+    Case("half days", "time,b\n10:30 AM,1\n11:30 pm,2\n", "the date '10:30 AM'"),
+    Case(
+        "time zones", "t,b\n2020-01-02T10:00:00+02:00,1\n2020-01-03 10:00:00+02:00,2\n", "the date"
+    ),
     Case("hours", "time,b\n10:30,1\n11:45:10,2\n", "the date '10:30'"),
     Case(
         "a day dropped",
@@ -351,6 +472,15 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIBBSIAN_MAX_BYTES", "5")
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(PLAIN.encode())))
     with pytest.raises(ValueError, match="above the limit"):
+        read(Path("-"))
+
+
+def test_packed_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = gzip.compress(PLAIN.encode())
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(packed)))
+    np.testing.assert_array_equal(read(Path("-")).x, TWO)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(packed[:-9])))
+    with pytest.raises(ValueError, match="- is not an intact gzip file"):
         read(Path("-"))
 
 
