@@ -14,7 +14,8 @@ from gibbsian.core.files import write_atomic
 from gibbsian.core.text import printable
 from gibbsian.data.readers import is_table
 from gibbsian.data.table_schema import Missing
-from gibbsian.models.strange_rows import Detected, detect_rows, read_table, to_csv
+from gibbsian.models.saved_detectors import load_detectors, save_detectors
+from gibbsian.models.strange_rows import Detected, fit_folds, judged, read_table, to_csv
 from gibbsian.models.train import device_of
 from gibbsian.report.blocks import Page, Section, Table, TextBlock
 from gibbsian.report.page_files import write_page
@@ -29,14 +30,15 @@ class Detect:
     A model of FILE's rows is trained three times, each time on two thirds of them, and each third is
     scored by the model that has not seen it. The folder of results holds rows.csv, the strangest row
     first (row: its number below the header, from 1; energy: high is strange; percentile: share of
-    FILE's rows that are no stranger; reason_1 to reason_3; contributions of all columns), and
-    report.html.
+    FILE's rows that are no stranger; reason_1 to reason_3; contributions of all columns), report.html,
+    and the models, for --model.
     A reason such as "magnesium 162 is unusual given the rest (-4.1; 98 would fit)" says that the
     energy would fall by 4.1 nats if that one value were 98.
 
     Args:
         file: the table: .csv, .parquet, .npy; columns of numbers or of categories.
         score: another table with the same columns, whose rows are scored by the models of FILE.
+        model: the folder of results of another table, whose models score FILE's rows; nothing is trained.
         out: folder for the results; by default NAME-detected in this folder, for a FILE called NAME.csv.
         columns: the columns to look at, as "age,income"; all by default.
         drop_columns: columns to leave out, such as identifiers and dates.
@@ -48,6 +50,7 @@ class Detect:
 
     file: Annotated[Positional[Path], tyro.conf.arg(metavar="FILE")]
     score: Annotated[Path | None, tyro.conf.arg(metavar="OTHER")] = None
+    model: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
     out: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
     columns: str = ""
     drop_columns: str = ""
@@ -65,16 +68,25 @@ def detect(arguments: list[str]) -> int:
     if not out.parent.is_dir():
         raise ValueError(f"--out {out} cannot be written: {out.parent} is no folder")
     device_of(args.device)
-    missing: Missing = args.missing_values if is_table(args.file) else "refuse"
-    table = read_table(args.file, args.columns, args.drop_columns, missing)
-    other = None if args.score is None else table.like(args.score)
-    for note in table.notes:
-        say(note)
-    found = detect_rows(table, other, args.seed, args.device)
+    if args.model is None:
+        missing: Missing = args.missing_values if is_table(args.file) else "refuse"
+        table = read_table(args.file, args.columns, args.drop_columns, missing)
+        other = None if args.score is None else table.like(args.score)
+        for note in table.notes:
+            say(note)
+        source, scored = args.file, args.file if args.score is None else args.score
+        fitted = fit_folds(table, args.seed, args.device)
+    else:
+        _check_alone(args)
+        fitted, name = load_detectors(args.model, args.device)
+        source, scored = Path(name), args.file
+        other = fitted.table.like(args.file)
+    found = judged(fitted, None if other is None else other.x)
     out.mkdir()
     write_atomic(out / "rows.csv", to_csv(found).encode())
-    scored = args.file if args.score is None else args.score
-    write_page(out / "report.html", page(found, args.file, scored, table.notes))
+    write_page(out / "report.html", page(found, source, scored, fitted.table.notes, other is None))
+    if args.model is None:
+        save_detectors(out, fitted, source.name)
     for place in range(min(PRINTED, len(found.rows))):
         reasons = "; ".join(found.reasons[place]) or "no single column explains it"
         percentile = f"{found.percentile[place]:.1f}"
@@ -85,7 +97,18 @@ def detect(arguments: list[str]) -> int:
     return 0
 
 
-def page(found: Detected, file: Path, scored: Path, notes: tuple[str, ...]) -> Page:
+def _check_alone(args: Detect) -> None:
+    """ValueError where options were given that the models of ``--model`` have settled."""
+    default = Detect(args.file)
+    for name in ("score", "columns", "drop_columns", "missing_values", "seed"):
+        if getattr(args, name) != getattr(default, name):
+            raise ValueError(
+                f"--{name.replace('_', '-')} was settled when the models of {args.model} were trained; leave "
+                "it out beside --model"
+            )
+
+
+def page(found: Detected, file: Path, scored: Path, notes: tuple[str, ...], own: bool) -> Page:
     """The report: the strangest rows with their reasons, and how they were found."""
     rows = tuple(
         (
@@ -102,7 +125,7 @@ def page(found: Detected, file: Path, scored: Path, notes: tuple[str, ...]) -> P
         f"Three detectors were trained, each on two thirds of the rows of {file.name}; "
         + (
             "each row is scored by the one that has not seen it."
-            if file == scored
+            if own
             else f"the rows of {scored.name} are scored by the mean of the three."
         )
         + " The percentile is the share of rows, each scored by a detector that has not seen it, with no "

@@ -64,7 +64,11 @@ class Found:
             n = len(self.texts)
             values = "value" if n == 1 else "values"
             said = f"category, {n if n <= COUNTED else f'more than {COUNTED}'} {values}"
-            if not self.is_category and all(map(_BEGINS_AS_NUMBER.match, self.texts)):
+            if (
+                self.texts
+                and not self.is_category
+                and all(map(_BEGINS_AS_NUMBER.match, self.texts))
+            ):
                 said += f" such as {min(self.texts)[:20]!r}, which is not read as a number"
             return said
         return {"mixed": "numbers and text", "empty": "no values"}.get(self.kind, self.kind)

@@ -82,6 +82,22 @@ class Detected:
     names: tuple[str, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class FoldDetectors:
+    """The detectors of a table, each fitted to two thirds of its rows, in the order of the thirds.
+
+    ``centres [3]``: the median of each one's energies over the third that it has not seen; ``held_out [n]``:
+    energies of the rows by the detectors that have not seen them, less their centres; ``fold [n]``: the
+    third of each row. Without the rows themselves ``table.x`` and ``fold`` are empty.
+    """
+
+    detectors: tuple[Detector, ...]
+    centres: Tensor
+    held_out: Tensor
+    table: NumericTable
+    fold: Tensor
+
+
 def read_table(
     path: Path, columns: str = "", drop: str = "", missing: Missing = "impute"
 ) -> NumericTable:
@@ -117,7 +133,7 @@ def _table(rows: Rows, path: Path) -> NumericTable:
     if rows.x.ndim != 2:
         raise ValueError(f"{path} holds images; detect takes a table with columns of numbers")
     names = rows.columns or tuple(f"column {j + 1}" for j in range(rows.x.shape[1]))
-    return NumericTable(torch.from_numpy(rows.x).double(), names, rows.notes, rows.table)
+    return NumericTable(torch.tensor(rows.x, dtype=torch.float64), names, rows.notes, rows.table)
 
 
 def detect_rows(
@@ -129,6 +145,12 @@ def detect_rows(
     counted from their median over the third that it has not seen, so that those of three compare; a row of
     ``other`` has their mean. The percentile is the share of rows of ``table`` with no higher energy.
     """
+    fitted = fit_folds(table, seed, device)
+    return judged(fitted, None if other is None else other.x)
+
+
+def fit_folds(table: NumericTable, seed: int = 0, device: str = "cpu") -> FoldDetectors:
+    """Three detectors, each fitted to two thirds of the rows of ``table``."""
     check_seed(seed)
     x, rng = table.x, torch.Generator().manual_seed(seed)
     fold = torch.randperm(len(x), generator=rng) % FOLDS
@@ -141,17 +163,23 @@ def detect_rows(
         held_out[fold == k] = energy - centre
         detectors.append(detector)
         centres.append(centre)
-    points = x if other is None else other.x
+    return FoldDetectors(tuple(detectors), torch.stack(centres).cpu(), held_out, table, fold)
+
+
+def judged(fitted: FoldDetectors, other: Tensor | None = None) -> Detected:
+    """The rows that the detectors were fitted to, or rows ``other [m, d]``, by energy."""
+    table, detectors = fitted.table, fitted.detectors
+    points = table.x if other is None else other
     if other is None:
-        energy = held_out
+        energy = fitted.held_out
     else:
-        found = zip(detectors, centres, strict=True)
-        energy = torch.stack([d.energy(points) - centre for d, centre in found]).mean(0)
+        found = zip(detectors, fitted.centres, strict=True)
+        energy = torch.stack([d.energy(points).cpu() - centre for d, centre in found]).mean(0)
     _check(energy)
     order = energy.argsort(descending=True, stable=True)
-    rank = torch.searchsorted(held_out.sort().values, energy[order], right=True)
+    rank = torch.searchsorted(fitted.held_out.sort().values, energy[order], right=True)
     top = order[:EXPLAINED]
-    judges = fold[top] if other is None else None
+    judges = fitted.fold[top] if other is None else None
     fall, best = _explained(detectors, points[top], judges)
     reasons = [
         _reasons(*row, table.names, table.values)
@@ -160,7 +188,7 @@ def detect_rows(
     return Detected(
         (order + 1).tolist(),
         energy[order].numpy(),
-        (100.0 * rank / len(x)).numpy(),
+        (100.0 * rank / len(fitted.held_out)).numpy(),
         reasons + [()] * (len(order) - len(reasons)),
         fall.numpy(),
         table.names,

@@ -243,6 +243,7 @@ def test_gaps_in_python_end_in_a_sentence():
         pandas.DataFrame(x, columns=["a", "b"]),
     ):
         with pytest.raises(
-            ValueError, match=r"array holds nan at row 5, column 2.*; drop or fill such"
+            ValueError,
+            match=r"(array|data frame) holds nan at row 5, column 2.*; drop or fill such",
         ):
             gibbsian.train("cd", rows, training={"rounds": 1})

@@ -111,10 +111,12 @@ def test_runs_go_on_from_the_command_line(kind: str, tmp_path: Path, capsys) -> 
     shutil.copytree(run, tmp_path / "python")
     gibbsian.resume(tmp_path / "python", 15, dataset=from_array(data))
     file = write(data, tmp_path)
-    done = command(*evaluate, "--data", file)
-    assert done.returncode == 0 and "log Z" in done.stdout, done.stderr
-    done = command(*go_on, "--data", file)
-    assert done.returncode == 0, done.stderr
+    for line in (evaluate, go_on):
+        if kind in ("ndarray", "pandas"):  # a process of its own takes seconds to start
+            done = command(*line, "--data", file)
+            assert done.returncode == 0, done.stderr
+        else:
+            assert main([*map(str, line), "--data", str(file)]) == 0
     weights, expected = (
         load_file(tmp_path / name / "model" / "model.safetensors") for name in ("run", "python")
     )
