@@ -119,6 +119,7 @@ def desk(tmp_path, monkeypatch, trained):
     rows = [[*rng.normal(size=2), rng.integers(30)] for _ in range(60)]
     lines = ["height,weight,count", *(",".join(map(str, row)) for row in rows)]
     (tmp_path / "measurements.csv").write_text("\n".join(lines))
+    (tmp_path / "new.csv").write_text("\n".join(lines[:10]))
     (tmp_path / "photos").mkdir()
     for number in range(4):
         picture = Image.fromarray(rng.integers(0, 256, (96, 96), dtype=np.uint8))

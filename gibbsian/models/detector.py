@@ -61,7 +61,9 @@ class Whitening:
         variance, axes = torch.linalg.eigh(y.T @ y / len(y))
         variance = variance.clamp(min=0)
         variance = variance + EIGENVALUE_FLOOR * variance.mean().clamp(min=1e-12)
-        factor = (axes / variance.sqrt()).contiguous()  # as it is read back, products to the same bits
+        factor = (
+            axes / variance.sqrt()
+        ).contiguous()  # as it is read back, products to the same bits
         return cls(mean, std, factor)
 
     def __call__(self, x: Tensor) -> Tensor:

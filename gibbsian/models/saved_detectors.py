@@ -18,10 +18,13 @@ from gibbsian.core.records import read_record, write_record
 from gibbsian.core.tensor_files import read_tensors, write_tensors
 from gibbsian.core.text import one_line
 from gibbsian.data.schema import table_of
+from gibbsian.data.table_schema import TableSchema
 from gibbsian.models.detector import Detector, Whitening
 from gibbsian.models.model import Model
 from gibbsian.models.strange_rows import FOLDS, FoldDetectors, NumericTable
 
+PARTS = ("mean", "std", "factor", "candidates")
+"""What there is of each detector beside its model."""
 RECORD, TENSORS = "detector.json", "detector.safetensors"
 REMEDY = "restore it from a copy, or run `gibbsian detect` again"
 
@@ -67,61 +70,84 @@ def load_detectors(folder: Path, device: str = "cpu") -> tuple[FoldDetectors, st
     entries = read_record(path, REMEDY)
     if entries.get("format") != FORMAT:
         raise ValueError(f"{folder} was written by another version of gibbsian; {REMEDY}")
-    identity, names, counts, source = (
-        entries.get(key) for key in ("id", "names", "categories", "source")
-    )
-    sound = (
-        (isinstance(identity, str) and IDENTITY.fullmatch(identity) is not None)
-        and isinstance(source, str)
-        and (isinstance(names, list) and all(isinstance(name, str) for name in names))
-        and (isinstance(counts, list) and all(type(n) is int and n >= 0 for n in counts))
-        and len(names) == len(counts) > 0
-    )
-    if not sound:
-        raise _damaged(path)
-    categories, d = tuple(counts), len(names)
-    width = sum(count or 1 for count in categories)
+    identity, source = _text(entries, "id", path), _text(entries, "source", path)
+    names, categories = _columns(entries, path)
     tensors, _ = read_tensors(folder / TENSORS, identity)
-    detectors = []
-    for k in range(FOLDS):
-        model = Model.from_pretrained(folder / f"fold-{k}", device=device)
-        if model.run != identity or model.space.shape != (width,):
-            raise CorruptFileError(f"{folder / f'fold-{k}'} is no part of {folder}; {REMEDY}")
-        model.method.to(widest_float(model.device))
-        parts = {name: _tensor(tensors, f"{name}-{k}", folder) for name in PARTS}
-        shapes = [list(part.shape) for part in parts.values()]
-        rows = shapes[3][:1]
-        if shapes != [[width], [width], [width, width], [*rows, d]] or not (parts["std"] > 0).all():
-            raise _damaged(folder / TENSORS)
-        for values, count in zip(parts["candidates"].T, categories, strict=True):
-            if count and not bool(((values >= 0) & (values < count)).all()):
-                raise _damaged(folder / TENSORS)
-        whitening = Whitening(parts["mean"], parts["std"], parts["factor"])
-        detectors.append(Detector(whitening, model, parts["candidates"], categories))
-    space = DataSpace((width,), "mixed" if any(categories) else "vector", None, _counts(categories))
-    schema = table_of(entries.get("table"), space, path)
-    if schema is not None and len(schema.kept) != d:
-        raise _damaged(path)
+    detectors = tuple(
+        _detector(tensors, folder, k, identity, categories, device) for k in range(FOLDS)
+    )
     centres, held_out = _tensor(tensors, "centres", folder), _tensor(tensors, "held_out", folder)
     if list(centres.shape) != [FOLDS] or held_out.ndim != 1 or not len(held_out):
         raise _damaged(folder / TENSORS)
-    none = torch.empty(0, d, dtype=torch.float64)
-    table = NumericTable(none, tuple(names), (), schema)
-    fold = torch.empty(0, dtype=torch.long)
-    return FoldDetectors(tuple(detectors), centres, held_out, table, fold), source
+    none = torch.empty(0, len(names), dtype=torch.float64)
+    table = NumericTable(none, names, (), _schema(entries, categories, path))
+    return FoldDetectors(detectors, centres, held_out, table, none[:, 0].long()), source
 
 
-PARTS = ("mean", "std", "factor", "candidates")
+def _text(entries: dict[str, Any], key: str, path: Path) -> str:
+    found = entries.get(key)
+    if not isinstance(found, str) or (key == "id" and not IDENTITY.fullmatch(found)):
+        raise _damaged(path)
+    return found
+
+
+def _columns(entries: dict[str, Any], path: Path) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Names of the columns, and how many values each has as a category."""
+    names, counts = entries.get("names"), entries.get("categories")
+    if not (isinstance(names, list) and isinstance(counts, list) and len(names) == len(counts) > 0):
+        raise _damaged(path)
+    if not all(isinstance(name, str) for name in names) or not all(
+        type(count) is int and count >= 0 for count in counts
+    ):
+        raise _damaged(path)
+    return tuple(names), tuple(counts)
+
+
+def _schema(entries: dict[str, Any], categories: tuple[int, ...], path: Path) -> TableSchema | None:
+    """The columns of the table's file, None where they have none; checked beside ``categories``."""
+    blocks = tuple(count for count in categories if count)
+    space = DataSpace((_width(categories),), "mixed" if blocks else "vector", None, blocks)
+    schema = table_of(entries.get("table"), space, path)
+    counts = () if schema is None else tuple(column.count for column in schema.kept)
+    if counts != categories and (schema is not None or blocks):
+        raise _damaged(path)
+    return schema
+
+
+def _width(categories: tuple[int, ...]) -> int:
+    return sum(count or 1 for count in categories)
+
+
+def _detector(
+    tensors: dict[str, Tensor],
+    folder: Path,
+    k: int,
+    identity: str,
+    categories: tuple[int, ...],
+    device: str,
+) -> Detector:
+    """The detector of fold ``k``."""
+    width = _width(categories)
+    model = Model.from_pretrained(folder / f"fold-{k}", device=device)
+    if model.run != identity or model.space.shape != (width,):
+        raise CorruptFileError(f"{folder / f'fold-{k}'} is no part of {folder}; {REMEDY}")
+    model.method.to(widest_float(model.device))
+    mean, std, factor, candidates = (_tensor(tensors, f"{name}-{k}", folder) for name in PARTS)
+    shapes = [list(part.shape) for part in (mean, std, factor)]
+    if shapes != [[width], [width], [width, width]] or not bool((std > 0).all()):
+        raise _damaged(folder / TENSORS)
+    if candidates.ndim != 2 or candidates.shape[1] != len(categories) or not len(candidates):
+        raise _damaged(folder / TENSORS)
+    for values, count in zip(candidates.T, categories, strict=True):
+        if count and not bool(((values >= 0) & (values < count)).all()):
+            raise _damaged(folder / TENSORS)
+    return Detector(Whitening(mean, std, factor), model, candidates, categories)
 
 
 def _parts(detector: Detector) -> dict[str, Tensor]:
     whitening = detector.whitening
     values = (whitening.mean, whitening.std, whitening.factor, detector.candidates)
     return dict(zip(PARTS, values, strict=True))
-
-
-def _counts(categories: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(count for count in categories if count)
 
 
 def _tensor(tensors: dict[str, Tensor], name: str, folder: Path) -> Tensor:
