@@ -266,6 +266,10 @@ def resolves(dotted):
     return False
 
 
+def test_the_readme_is_read_in_a_few_minutes():
+    assert len((ROOT / "README.md").read_text().split()) < 700
+
+
 def test_links_of_the_readme_lead_somewhere():
     targets = re.findall(r"\]\(([^)\s]+)\)", (ROOT / "README.md").read_text())
     local = [target.partition("#")[0] for target in targets if "://" not in target]

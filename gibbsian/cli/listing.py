@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 
 from gibbsian.core import nearest
 
 
 def list_(arguments: list[str]) -> int:
-    """Show what there is: `list methods|data|recipes|networks`."""
-    what = arguments[0] if arguments else "--help"
+    """Show what there is: `list`, or `list methods|data|recipes|networks`."""
+    if not arguments:
+        return _everything()
+    what = arguments[0]
     if what in ("-h", "--help"):
-        print(f"usage: gibbsian list {'|'.join(TABLES)}")
+        print(f"usage: gibbsian list [{'|'.join(TABLES)}]")
         return 0
     if what not in TABLES:
         raise nearest("list", what, TABLES)
@@ -25,6 +28,21 @@ def list_(arguments: list[str]) -> int:
         print(
             "image sets also averaged to a SIZE, as in mnist-14, and as bits, as in digits-binary"
         )
+    return 0
+
+
+def _everything() -> int:
+    """The names in all lists, wrapped; of networks those of each role."""
+    for what, rows_of in TABLES.items():
+        print(f"{what} (`gibbsian list {what}` says more):")
+        rows = rows_of()
+        lines = [f"{role}: {names}" for role, names in rows] if what == "networks" else []
+        for line in lines or [", ".join(name for name, _ in rows)]:
+            print(
+                textwrap.fill(
+                    line, 96, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False
+                )
+            )
     return 0
 
 

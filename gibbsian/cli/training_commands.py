@@ -148,6 +148,8 @@ def _train_method(arguments: list[str]) -> int:
 
 def _train_recommended(data: str, options: list[str]) -> int:
     """Train the method that suits the data, which are looked at first."""
+    if not data.strip():
+        raise ValueError("--data is an empty name; give a file, a folder or a built-in set")
     words = [] if "--greyscale" not in options else ["--greyscale"]
     for name, option in options_of(Source).items():
         value = None if option.type is bool else _take(options, f"--{name.replace('_', '-')}")[0]

@@ -105,6 +105,7 @@ def load_dataset(
     if max_rows is not None and max_rows < FEWEST:
         raise ValueError(f"the limit on rows must be at least {FEWEST}, not {max_rows}")
     name = str(source)
+    _check_name(name)
     built_in = isinstance(source, str) and (is_density(source) or named.is_named(source))
     selection = Selection(
         listed(columns), listed(drop_columns), missing_values, category=listed(category_columns)
@@ -156,6 +157,17 @@ def from_array(
     return replace(_split(said, rows, seed, scaling, None, dequantise), name=name)
 
 
+def _check_name(name: str) -> None:
+    """ValueError for what names no data: nothing, an address, a link that leads nowhere."""
+    if not name.strip():
+        raise ValueError("the data have an empty name; give a file, a folder or a built-in set")
+    if "://" in name:
+        raise ValueError(f"{name} is an address; download it, and give the file instead")
+    path = Path(name).expanduser()
+    if path.is_symlink() and not path.exists():
+        raise ValueError(f"{name} is a link that leads to no file; give the file itself")
+
+
 def _patches(
     name: str, path: Path, side: int, greyscale: bool, seed: int, limit: int | None
 ) -> Dataset:
@@ -166,6 +178,11 @@ def _patches(
         )
     if not path.exists():
         raise ValueError(f"{path} does not exist; patches are cut from a folder or zip of images")
+    if not readers.holds_images(path):
+        raise ValueError(
+            f"{path} holds no images; patches are cut from a folder or zip of images: leave out "
+            "--patch-size and --greyscale"
+        )
     count = photographs.PATCHES if limit is None else limit
     rows = photographs.read_patches(path, side, count, seed, greyscale)
     return _split(name, rows, seed, "none", None, True)
