@@ -67,7 +67,7 @@ def sample_spread(player: str) -> HealthyRange:
     return HealthyRange(
         f"{player}/relative_spread",
         "the samples have left the region of the data, where the networks learn nothing about them; "
-        "smaller learning rates help",
+        "a slower generator helps",
         high=5.0,
         looks=16,
     )
