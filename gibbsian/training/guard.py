@@ -44,17 +44,17 @@ def look(progress: Progress, logs: Mapping[str, Tensor], recover: bool, check: b
         progress.stepper.check(progress.index)
     if not due:
         return
-    left = _left(progress, logs)
-    found = next((r for r in progress.method.healthy if left.get(r.name, 0) >= r.looks), None)
+    ranges, left = progress.method.healthy, _left(progress, logs)
+    found = next((r for r in ranges if left.get(r.name, 0) >= r.looks), None)
     device = progress.stepper.device
-    if processes.any_process(found is not None, device):
+    if ranges and processes.any_process(found is not None, device):
         error = DivergenceError(_said(found, progress, logs), progress.index)
         if recover:
             raise error
         _warn_once(progress, found, str(error))
     if not recover or progress.index % SNAPSHOT_EVERY > 0:
         return
-    if not processes.any_process(bool(left), device):
+    if not (ranges and processes.any_process(bool(left), device)):
         good = [*progress.health.good, checkpoints.copy_state(progress)]
         progress.health.good = good[-2:]
 

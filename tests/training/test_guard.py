@@ -17,10 +17,13 @@ from gibbsian.core.records import parse_line
 from gibbsian.training import (
     OptimizerOptions,
     TrainingOptions,
+    checkpoints,
     guard,
     prepare_training,
+    processes,
     restore_checkpoint,
     run_training_loop,
+    save_checkpoint,
 )
 from gibbsian.training.health import read_recoveries
 from tests.training.test_resume import OPTIMIZERS, assert_same, everything
@@ -239,6 +242,34 @@ def test_a_fault_while_going_back_costs_nothing(call, number, tmp_path, monkeypa
     quietly(again, OPTIONS, state, tmp_path / "metrics.jsonl")
     assert_same(again, whole)
     assert again.health.recoveries == whole.health.recoveries
+
+
+def test_of_several_processes_each_goes_back_to_its_own_chains(tmp_path, monkeypatch):
+    """What all share is in the first one's file; the second reads both."""
+    held = []
+    for rank in (0, 1):
+        torch.manual_seed(0)
+        progress = prepare_training(Seesaw(), OPTIMIZERS, OPTIONS, CountingStream())
+        progress.rng.manual_seed(rank)
+        run_training_loop(progress, dataclasses.replace(OPTIONS, rounds=9))
+        assert [good.index for good in progress.health.good] == [4, 8]
+        held.append(progress)
+    monkeypatch.setattr(processes, "barrier", lambda: None)
+    monkeypatch.setattr(processes, "any_process", lambda flag, device: flag)
+    monkeypatch.setattr(processes, "world", lambda: 2)
+    for rank, progress in enumerate(held):
+        monkeypatch.setattr(processes, "rank", lambda rank=rank: rank)
+        save_checkpoint(tmp_path, progress)
+    again = prepare_training(Seesaw(), OPTIMIZERS, OPTIONS, CountingStream())
+    restore_checkpoint(tmp_path, again)
+    for found, own, shared in zip(
+        again.health.good, held[1].health.good, held[0].health.good, strict=True
+    ):
+        assert found.tensors.keys() == own.tensors.keys()
+        for name, value in found.tensors.items():
+            source = shared if name.startswith(checkpoints.SHARED) else own
+            assert torch.equal(value, source.tensors[name])
+        assert not torch.equal(own.tensors["local/chains"], shared.tensors["local/chains"])
 
 
 def test_metrics_hold_each_round_once_and_the_way_back_is_told(tmp_path):
