@@ -58,7 +58,8 @@ def draw_reasons(axes: Axes, rows: list[dict[str, str]]) -> None:
 
 def draw_digits(axes: Axes, x: torch.Tensor) -> None:
     """The samples side by side."""
-    rows = [torch.cat(list(part), 1) for part in x.split(SIDE)]
+    tiles = torch.nn.functional.pad(x, (1, 1, 1, 1))
+    rows = [torch.cat(list(part), 1) for part in tiles.split(SIDE)]
     axes.imshow(torch.cat(rows).numpy(), cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
     axes.set(xticks=[], yticks=[])
     axes.set_title("gibbsian sample digits", loc="left", family="monospace", fontsize=11)

@@ -25,7 +25,7 @@ from gibbsian import data as datasets
 from gibbsian.config.config import Config, replace
 from gibbsian.config.recipes import default_config
 from gibbsian.config.run_folder import new_run
-from gibbsian.core import NonFiniteError
+from gibbsian.core import DivergenceError
 from gibbsian.data import Dataset
 from gibbsian.evaluation import mode_coverage
 from gibbsian.models.evaluate import log_z, model_kl
@@ -65,7 +65,7 @@ def measured(config: Config, seed: int, quick: bool) -> Result:
         run = new_run(Path(folder) / "run")
         try:
             model = train_config(config, run, data)
-        except NonFiniteError as error:
+        except DivergenceError as error:
             return {"diverged": str(error)}
         scale = _energy_scale(run.metrics)
     assert data.density is not None

@@ -34,7 +34,7 @@ from gibbsian import data as datasets
 from gibbsian.bounds.upper import Points
 from gibbsian.config.config import Config, plain, replace
 from gibbsian.config.recipes.defaults import PLANE, default_config
-from gibbsian.core import Interval, NonFiniteError, TrainingMethod
+from gibbsian.core import DivergenceError, Interval, TrainingMethod
 from gibbsian.core.files import read_json
 from gibbsian.core.measures import Undefined
 from gibbsian.core.protocols import HasEnergy
@@ -144,6 +144,7 @@ def measured(config: Config, seed: int, rounds: int, quick: bool) -> Result:
     training |= {
         "save_every": training["rounds"] // MARKS,
         "log_every": training["rounds"] // MARKS,
+        "recover": False,  # which runs diverge is what is asked here
     }
     config = replace(config, training=training)
     data = datasets.load_dataset(config.data, seed=0)
@@ -158,7 +159,7 @@ def measured(config: Config, seed: int, rounds: int, quick: bool) -> Result:
     with tempfile.TemporaryDirectory() as folder:
         try:
             run_training_loop(progress, config.training, Path(folder) / "state", None, record)
-        except NonFiniteError as error:
+        except DivergenceError as error:
             return {"diverged": str(error), "marks": record.marks}
     seconds = time.process_time() - begun - record.seconds
     model = record.model(progress)

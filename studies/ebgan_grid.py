@@ -38,7 +38,7 @@ from torch import Tensor
 from gibbsian import data as datasets
 from gibbsian.config.config import Config, replace
 from gibbsian.config.recipes import default_config
-from gibbsian.core import NonFiniteError
+from gibbsian.core import DivergenceError
 from gibbsian.core.files import read_json
 from gibbsian.core.locks import FileLock
 from gibbsian.data import Dataset
@@ -144,7 +144,7 @@ def cell(family: str, number: int, quick: bool) -> Result:
     try:
         model = train_config(replace(config, training=training), None, data)
         x = model.sample(500 if quick else SAMPLES, 1)
-    except NonFiniteError as error:
+    except DivergenceError as error:
         return {"diverged": str(error)}
     return judged(x, data, quick) | {"rounds": rounds}
 

@@ -34,7 +34,7 @@ import torch
 from gibbsian import data as datasets
 from gibbsian.config.config import Config, replace
 from gibbsian.config.recipes import default_config
-from gibbsian.core import NonFiniteError
+from gibbsian.core import DivergenceError
 from gibbsian.core.measures import Box
 from gibbsian.evaluation import mode_coverage
 from gibbsian.experiments.budgets import rounds_within
@@ -106,7 +106,7 @@ def measured(config: Config, seed: int, quick: bool, seconds: float = SECONDS) -
     training = {"rounds": rounds, "seed": seed, "device": "cpu", "save_every": 0}
     try:
         model = train_config(replace(config, training=training), None, data)
-    except NonFiniteError as error:
+    except DivergenceError as error:
         return {"rounds": rounds, "lost": str(error)}
     x = model.sample(500 if quick else SAMPLES, seed)
     if not torch.isfinite(x).all():

@@ -24,7 +24,7 @@ from torch import Tensor
 from gibbsian import data as datasets
 from gibbsian.config.config import Config, replace
 from gibbsian.config.recipes import default_config, recipe
-from gibbsian.core import NonFiniteError
+from gibbsian.core import DivergenceError
 from gibbsian.core.protocols import HasEnergy
 from gibbsian.data import Dataset, corrupted_copies
 from gibbsian.evaluation import frechet_distance, gaussian_anomaly_score, pca_anomaly_score
@@ -92,7 +92,7 @@ def on_pictures(row: str, name: str, quick: bool) -> Result:
     config, rounds = contestants(name)[row]
     try:
         model = trained(config, rounds, data, quick)
-    except NonFiniteError as error:
+    except DivergenceError as error:
         return {"diverged": str(error)}
     result: Result = {"samples": quality(model.sample(SAMPLES, 1), data, quick)}
     if isinstance(model.method, HasEnergy) and row != "Wasserstein GAN":

@@ -34,7 +34,7 @@ from torch import Tensor
 from gibbsian import data as datasets
 from gibbsian.config.config import Config, replace
 from gibbsian.config.recipes import recipe
-from gibbsian.core import NonFiniteError
+from gibbsian.core import DivergenceError
 from gibbsian.evaluation import class_coverage
 from gibbsian.evaluation.features.classifier import (
     Classifier,
@@ -105,7 +105,7 @@ def measured(config: Config, timed: Config, seed: int, quick: bool) -> Result:
     training = {"rounds": rounds, "seed": seed, "device": "cpu", "save_every": 0}
     try:
         model = train_config(replace(config, training=training), None, data)
-    except NonFiniteError as error:
+    except DivergenceError as error:
         return {"rounds": rounds, "lost": str(error)}
     return {"rounds": rounds} | covered(model.sample(500 if quick else SAMPLES, seed), quick)
 

@@ -33,7 +33,7 @@ from torch import Generator, Tensor, nn
 from gibbsian import data as datasets
 from gibbsian.config.config import Config, replace
 from gibbsian.config.recipes import default_config
-from gibbsian.core import NonFiniteError
+from gibbsian.core import DivergenceError
 from gibbsian.core.protocols import HasFeatures
 from gibbsian.data import Dataset
 from gibbsian.evaluation import linear_probe
@@ -106,7 +106,7 @@ def represented(method: str, k: int, rate: float, seed: int, quick: bool) -> Res
     data, config = pictures(quick), learner(method, k, rate)
     try:
         found, rounds = trained(config, data, SECONDS, seed, quick)
-    except NonFiniteError as error:
+    except DivergenceError as error:
         return {"lost": str(error)}
     return {"rounds": rounds} | probed(data, features_of(getattr(found, OPPONENT[method])))
 
@@ -148,7 +148,7 @@ def classified(rho: float | None, seed: int, quick: bool) -> Result:
         config = transition(rho)
         try:
             method, found["rounds"] = trained(config, data, TRANSITION_SECONDS, seed, quick)
-        except NonFiniteError as error:
+        except DivergenceError as error:
             return {"lost": str(error)}
         variation = partial(one_step, method)
     rows = slice(LABELS * seed, LABELS * (seed + 1))

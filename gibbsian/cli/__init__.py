@@ -98,14 +98,14 @@ def _run(arguments: list[str]) -> int:
     # PyTorch takes seconds to import, and what is above needs none of it.
     import torch
 
-    from gibbsian.core import NonFiniteError
+    from gibbsian.core import DivergenceError
     from gibbsian.training import TrainingInterrupted
 
     # PyTorch lets a GPU's convolutions round to TF32; here they do so only where --float-precision says it.
     torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
     try:
         return _command(arguments[0])(arguments[1:])
-    except NonFiniteError as error:
+    except DivergenceError as error:
         return _fail(error, 1)
     except TrainingInterrupted as error:
         say("interrupted; everything up to the last finished round is saved")

@@ -23,6 +23,7 @@ from gibbsian.core.files import CorruptFileError, read_json
 from gibbsian.core.formats import FORMAT, check_folder, check_format
 from gibbsian.core.records import unsealed, write_record
 from gibbsian.training import processes
+from gibbsian.training.health import RECOVERIES
 
 IDENTITY = re.compile("[0-9a-f]{16}")
 RESTORE = "restore it from a copy, or start a new run from it with `gibbsian train --config`"
@@ -30,7 +31,11 @@ RESTORE = "restore it from a copy, or start a new run from it with `gibbsian tra
 
 @dataclass(frozen=True)
 class Run:
-    """``config.json``, ``metrics.jsonl``, ``model/``, ``state/``, ``samples/``, ``evaluation.json``."""
+    """Where a run keeps its files.
+
+    ``config.json``, ``metrics.jsonl``, ``recoveries.json``, ``model/``, ``state/``, ``samples/``,
+    ``evaluation.json``.
+    """
 
     path: Path
 
@@ -38,6 +43,11 @@ class Run:
     def metrics(self) -> Path:
         """One JSON line per logged round."""
         return self.path / "metrics.jsonl"
+
+    @property
+    def recoveries(self) -> Path:
+        """How often training went back, and why; not there where it never did."""
+        return self.path / RECOVERIES
 
     @property
     def model(self) -> Path:

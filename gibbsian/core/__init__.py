@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gibbsian.core.types import (
         Batch,
         DataSpace,
+        DivergenceError,
         Energy as Energy,
         Estimate,
         Gradients as Gradients,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Batch",
     "DataSpace",
+    "DivergenceError",
     "Estimate",
     "Interval",
     "Loss",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 import torch
 from torch import Generator, Tensor, nn
 
+from gibbsian.core.healthy_ranges import HealthyRange
 from gibbsian.core.measures import Measure, Undefined
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ class TrainingMethod(nn.Module, ABC):
     a model of what something given leaves open, without which ``sample`` raises ValueError.
     ``mixed``: rows may hold categories beside numbers; ``settings_of_mixed`` are then the defaults of
     network options.
+    ``healthy``: where values that it logs stay while training is sound; a run that leaves them goes back.
     ``measure`` is the base measure b of p(x) = exp(-E(x)) b(x) / Z, or says why there is none.
     """
 
@@ -98,6 +100,7 @@ class TrainingMethod(nn.Module, ABC):
     conditional: ClassVar[bool] = False
     mixed: ClassVar[bool] = False
     settings_of_mixed: ClassVar[Mapping[str, Any]] = {}
+    healthy: ClassVar[tuple[HealthyRange, ...]] = ()
 
     def __init__(self, measure: Measure | Undefined):
         super().__init__()
@@ -160,8 +163,16 @@ class NotDefined:
         return f"not defined: {self.why}"
 
 
-class NonFiniteError(RuntimeError):
-    """A loss or gradient that is not finite: names the player, the round and the value."""
+class DivergenceError(RuntimeError):
+    """Training has left what is healthy: says what was seen, and ``round``, after which, if known."""
+
+    def __init__(self, said: str, round: int | None = None):
+        super().__init__(said)
+        self.round = round
+
+
+class NonFiniteError(DivergenceError):
+    """A loss, gradient or weight that is not finite: names the player, the round and the value."""
 
 
 def check_energy(value: Tensor, batch: int) -> Tensor:

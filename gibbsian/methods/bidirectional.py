@@ -30,6 +30,12 @@ from gibbsian.bounds.entropy import evaluating
 from gibbsian.bounds.guarantees import Guarantee
 from gibbsian.bounds.upper import Points, Upper
 from gibbsian.core import Batch, Loss, PlayerUpdate, TrainingMethod, check_energy
+from gibbsian.core.healthy_ranges import (
+    HealthyRange,
+    energy_gap,
+    relative_spread,
+    sample_spread,
+)
 from gibbsian.core.measures import Counting, Gaussian, Measure, Undefined
 from gibbsian.core.numerics import call_frozen, jacobian, log_det_gram, singular_values
 from gibbsian.core.protocols import Flow
@@ -105,6 +111,7 @@ class BidirectionalBounds(TrainingMethod):
         "generator": GENERATOR,
         "encoder": ENCODER,
     }
+    healthy: ClassVar[tuple[HealthyRange, ...]] = (energy_gap("energy"), sample_spread("energy"))
     latent_target: Literal["energy"]
 
     def __init__(
@@ -243,6 +250,7 @@ class BidirectionalBounds(TrainingMethod):
         of_model = check_energy(self.energy(self.seen(x_model, eps[2])), len(z)).mean()
         value = of_data - of_model
         logs = {"energy_data": of_data.detach(), "energy_model": of_model.detach()}
+        logs["relative_spread"] = relative_spread(x_model, x)
         if self.upper_bound_penalty is not None:
             at = Points(x, z, x_model, clean)
             gap = M * self.upper_bound_penalty.penalty(self.energy, self.generator, at, *starts)

@@ -9,6 +9,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gibbsian.core import Batch, Loss, NonFiniteError, PlayerUpdate, TrainingMethod, check_energy
+from gibbsian.core.healthy_ranges import HealthyRange, energy_gap
 from gibbsian.core.measures import Counting, Measure, Mixed, Undefined
 from gibbsian.core.roles import ENERGY, Role
 from gibbsian.methods._bits import BitSampler
@@ -20,6 +21,14 @@ from gibbsian.methods.checks import (
     check_choice,
     check_probability,
     check_weight,
+)
+
+ACCEPTANCE = HealthyRange(
+    "energy/chains_moved",
+    "the chains reject nearly every step, so that samples stand still while the energy of the data falls; "
+    "a smaller --sampler.step-size helps",
+    low=0.01,
+    looks=10,
 )
 
 
@@ -50,6 +59,7 @@ class ContrastiveDivergence(TrainingMethod):
 
     players: ClassVar[Mapping[str, tuple[str, ...]]] = {"energy": ("energy",)}
     roles: ClassVar[Mapping[str, Role]] = {"energy": ENERGY}
+    healthy: ClassVar[tuple[HealthyRange, ...]] = (energy_gap("energy"), ACCEPTANCE)
     mixed: ClassVar[bool] = True
     local: ClassVar[tuple[str, ...]] = ("chains",)
 
@@ -102,10 +112,21 @@ class ContrastiveDivergence(TrainingMethod):
             x_model = self.advance(x0, rng)
         except ValueError as error:
             raise NonFiniteError(f"player 'energy' in round {index}: {error}") from error
+        moved = (x_model != x0).flatten(1).any(1).float().mean()
         if self.chain_init == "persistent":
             self.chains.copy_(x_model)
         target = known_classes(self.energy, self.class_loss_weight, batch, index)
-        yield PlayerUpdate("energy", self.energy_loss, (x, x_model, *target))
+        if isinstance(self.sampler, BitSampler):  # whose chains may stand still by right
+            yield PlayerUpdate("energy", self.energy_loss, (x, x_model, *target))
+        else:
+            yield PlayerUpdate("energy", self.loss_and_acceptance, (x, x_model, moved, *target))
+
+    def loss_and_acceptance(
+        self, x: Tensor, x_model: Tensor, moved: Tensor, *target: Tensor
+    ) -> Loss:
+        """``energy_loss``; beside it is logged which share of the chains ``moved`` in the round, 0-d."""
+        loss = self.energy_loss(x, x_model, *target)
+        return Loss(loss.value, {**loss.logs, "chains_moved": moved})
 
     def energy_loss(self, x: Tensor, x_model: Tensor, *target: Tensor) -> Loss:
         """mean E(x) - mean E(x_model) + energy_l2 (mean E(x)^2 + mean E(x_model)^2).

@@ -9,6 +9,12 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gibbsian.core import Batch, Loss, PlayerUpdate, TrainingMethod, check_energy
+from gibbsian.core.healthy_ranges import (
+    HealthyRange,
+    energy_gap,
+    relative_spread,
+    sample_spread,
+)
 from gibbsian.core.measures import Gaussian, Measure, Undefined
 from gibbsian.core.numerics import call_frozen
 from gibbsian.core.protocols import HasLogits
@@ -83,6 +89,7 @@ class EBGAN(TrainingMethod):
         "energy": ENERGY.but(default="autoencoder", images="conv-autoencoder"),
         "generator": GENERATOR,
     }
+    healthy: ClassVar[tuple[HealthyRange, ...]] = (energy_gap("energy"), sample_spread("energy"))
     local: ClassVar[tuple[str, ...]] = ("labelled.x", "labelled.target", "labelled.seen")
 
     def __init__(
@@ -171,6 +178,7 @@ class EBGAN(TrainingMethod):
         logs = {
             "energy_data": energy_data.detach().mean(),
             "energy_model": energy_model.detach().mean(),
+            "relative_spread": relative_spread(x_model, x),
         }
         value = margin_loss(energy_data, energy_model, margin)
         if known:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gibbsian.core import Loss, check_energy
+from gibbsian.core.healthy_ranges import relative_spread
 
 
 def entropy_surrogate(s: Tensor) -> Tensor:
@@ -64,12 +65,13 @@ def contrast_loss(
 ) -> Loss:
     """mean E(x) - mean E(x_model) - expert_entropy_weight H~(x), which the energy descends."""
     energy_model = check_energy(energy(x_model), len(x_model)).mean()
+    logs = {"relative_spread": relative_spread(x_model, x)}
     if expert_entropy_weight == 0:
         energy_data = check_energy(energy(x), len(x)).mean()
-        logs = {"energy_data": energy_data.detach(), "energy_model": energy_model.detach()}
+        logs |= {"energy_data": energy_data.detach(), "energy_model": energy_model.detach()}
         return Loss(energy_data - energy_model, logs)
     energy_data, entropy_data = energy_and_surrogate(energy, x)
-    logs = {
+    logs |= {
         "energy_data": energy_data.detach(),
         "energy_model": energy_model.detach(),
         "entropy_data": entropy_data.detach(),

@@ -19,6 +19,12 @@ from gibbsian.core import (
     TrainingMethod,
     check_energy,
 )
+from gibbsian.core.healthy_ranges import (
+    HealthyRange,
+    energy_gap,
+    relative_spread,
+    sample_spread,
+)
 from gibbsian.core.measures import Gaussian, Measure, Undefined
 from gibbsian.core.numerics import Map, call_frozen, one_centred_penalty, zero_centred_penalty
 from gibbsian.core.roles import CRITIC, GENERATOR, Role, Setting
@@ -81,6 +87,10 @@ class GAN(TrainingMethod):
         "critic": CRITIC.but(sees=packed),
         "generator": GENERATOR,
     }
+    healthy: ClassVar[tuple[HealthyRange, ...]] = (
+        energy_gap("critic", "f_data", "f_model"),
+        sample_spread("critic"),
+    )
     latent_target: Literal["tilted"]
 
     def __init__(
@@ -163,7 +173,8 @@ class GAN(TrainingMethod):
     def critic_loss(self, x: Tensor, z: Tensor, mix: Tensor) -> Loss:
         """What the critic descends; ``mix [B // packing]`` uniform, the generator is still."""
         x_model = call_frozen(self.generator, z).detach()
-        return self.contest(self.values, pack(x, self.packing), pack(x_model, self.packing), mix)
+        loss = self.contest(self.values, pack(x, self.packing), pack(x_model, self.packing), mix)
+        return Loss(loss.value, {**loss.logs, "relative_spread": relative_spread(x_model, x)})
 
     def contest(self, f: Map, x: Tensor, x_model: Tensor, mix: Tensor) -> Loss:
         """The game's critic loss plus its penalties, of a critic ``f`` on packed observations."""

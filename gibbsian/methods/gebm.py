@@ -11,6 +11,12 @@ from torch.nn.functional import relu
 
 from gibbsian.bounds.kale import donsker_varadhan, effective_share, kale
 from gibbsian.core import Batch, Loss, PlayerUpdate, TrainingMethod, check_energy
+from gibbsian.core.healthy_ranges import (
+    HealthyRange,
+    energy_gap,
+    relative_spread,
+    sample_spread,
+)
 from gibbsian.core.measures import Gaussian, Measure, Undefined
 from gibbsian.core.numerics import call_frozen, log_mean_exp
 from gibbsian.core.roles import ENERGY, GENERATOR, Role
@@ -67,6 +73,10 @@ class GEBM(TrainingMethod):
         "energy": ENERGY.but(default="mlp"),
         "generator": GENERATOR,
     }
+    healthy: ClassVar[tuple[HealthyRange, ...]] = (
+        energy_gap("energy", model="energy_base"),
+        sample_spread("energy"),
+    )
     latent_target: Literal["tilted", "energy"]
 
     def __init__(
@@ -195,6 +205,7 @@ class GEBM(TrainingMethod):
             "kale": objective.detach(),
             "log_Z": log_mean_exp(-E_base.detach()),
             "effective_share": effective_share(E_base.detach()),
+            "relative_spread": relative_spread(y, x),
         }
         if self.energy_objective == "kale":
             logs["A"] = self.A.detach().clone()

@@ -17,6 +17,7 @@ from gibbsian.core import (
     check_energy,
     standard_normal,
 )
+from gibbsian.core.healthy_ranges import HealthyRange, relative_spread, sample_spread
 from gibbsian.core.measures import Gaussian, Measure, Undefined
 from gibbsian.core.numerics import call_frozen, zero_centred_penalty
 from gibbsian.core.roles import CRITIC, GENERATOR, STUDENT, Role
@@ -29,6 +30,15 @@ from gibbsian.methods.checks import (
     refuse_given,
 )
 from gibbsian.methods.unrolled import Adam, AdamMemory, call_at, implicit, parameters_of, unroll
+
+LIKELIHOOD = HealthyRange(
+    "generator/log_likelihood",
+    "the student, shown samples, gives the data next to no probability, and its gradients are worth nothing; "
+    "a smaller --unrolled-student-lr or --generator-optimizer.lr helps",
+    low=-1e5,
+    per_dimension=1e4,
+)
+"""At the start -500 nats for each number of an observation have been seen."""
 
 
 class Student(Protocol):
@@ -79,6 +89,7 @@ class LearningByTeaching(TrainingMethod):
         "student": STUDENT,
         "critic": CRITIC,
     }
+    healthy: ClassVar[tuple[HealthyRange, ...]] = (LIKELIHOOD, sample_spread("generator"))
     staged: ClassVar[tuple[str, ...]] = ("student", "critic")
     self_optimized: ClassVar[tuple[str, ...]] = ("student",)
 
@@ -224,7 +235,7 @@ class LearningByTeaching(TrainingMethod):
                 self.ignorance, self.ahead, phi, state, steps, self.unroll_gradient_checkpoint_every
             )
             taught = ignorance_of_data(phi)
-        logs = {"log_likelihood": -taught.detach()}
+        logs = {"log_likelihood": -taught.detach(), "relative_spread": relative_spread(x_k, x)}
         if self.gan_loss_weight == 0:
             return Loss(taught, logs)
         return Loss(self.adversarial_loss(z).value + taught, logs)

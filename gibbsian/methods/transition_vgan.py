@@ -9,6 +9,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gibbsian.core import Batch, Loss, PlayerUpdate, TrainingMethod
+from gibbsian.core.healthy_ranges import HealthyRange, energy_gap, sample_spread
 from gibbsian.core.measures import Box, Measure, Undefined
 from gibbsian.core.numerics import call_frozen
 from gibbsian.core.roles import AUTOENCODER, BOUNDED, Role
@@ -59,6 +60,7 @@ class TransitionVGAN(TrainingMethod):
         "energy": ("energy",),
     }
     roles: ClassVar[Mapping[str, Role]] = {"energy": BOUNDED, "autoencoder": AUTOENCODER}
+    healthy: ClassVar[tuple[HealthyRange, ...]] = (energy_gap("energy"), sample_spread("energy"))
 
     def __init__(
         self,

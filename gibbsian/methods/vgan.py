@@ -9,6 +9,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gibbsian.core import Batch, Loss, PlayerUpdate, TrainingMethod
+from gibbsian.core.healthy_ranges import HealthyRange, energy_gap, sample_spread
 from gibbsian.core.measures import Gaussian, Measure, Undefined
 from gibbsian.core.numerics import call_frozen
 from gibbsian.core.roles import BOUNDED, GENERATOR, Role
@@ -39,6 +40,7 @@ class VGAN(TrainingMethod):
         "energy": ("energy",),
     }
     roles: ClassVar[Mapping[str, Role]] = {"energy": BOUNDED, "generator": GENERATOR}
+    healthy: ClassVar[tuple[HealthyRange, ...]] = (energy_gap("energy"), sample_spread("energy"))
     latent_target: Literal["energy"] = "energy"
 
     def __init__(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable, Sequence
@@ -34,6 +35,7 @@ from gibbsian.models.log_density import (
     mean_log_likelihood,
 )
 from gibbsian.models.model import Model, placed, with_doubles
+from gibbsian.training.health import read_recoveries
 
 HELD_OUT = 2_000
 SEEN = 2_000
@@ -66,6 +68,8 @@ def evaluate_run(
     found = evaluate(model, data, samples, seed, x_model, effort)
     found.require(require)
     if run is not None:
+        recoveries = read_recoveries(run.recoveries, model.run)
+        found = dataclasses.replace(found, recoveries=recoveries)
         save(found, run, model.run)
     return found.to_json()
 

@@ -42,7 +42,8 @@ class Evaluation:
 
     ``values``: the quantities that its method and data can have, by the names of ``LABELS``. ``anomaly``:
     AUROC of its energy and of plain baselines on corrupted rows. ``arrays``: points and energies that a
-    report draws. ``samples`` and ``seed``: of what was drawn.
+    report draws. ``samples`` and ``seed``: of what was drawn. ``recoveries``: how training left what is
+    healthy and went back, a sentence for each time.
     """
 
     values: Mapping[str, Quantity]
@@ -50,12 +51,14 @@ class Evaluation:
     arrays: Mapping[str, Tensor]
     samples: int
     seed: int
+    recoveries: tuple[str, ...] = ()
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the intervals warn of."""
+        """What the training and the intervals warn of."""
         intervals = [value for value in self.values.values() if isinstance(value, Interval)]
-        return tuple(warning for interval in intervals for warning in interval.warnings)
+        found = tuple(warning for interval in intervals for warning in interval.warnings)
+        return self.recoveries + found
 
     def require(self, names: Sequence[str]) -> None:
         """ValueError unless every quantity in ``names`` has a value."""

@@ -139,7 +139,7 @@ def train(
     maps roles (``energy``, ``generator``, ...) to your own modules. ``options`` are those of the command
     line, for instance ``generator_steps=3, training={"rounds": 2000}``. With ``out`` a run folder is
     written and can be resumed. ``watch`` sees each logged row of metrics. Raises ValueError on unusable
-    input, NonFiniteError when training breaks.
+    input, DivergenceError when training runs away.
     """
     dataset = None
     if isinstance(data, Dataset):

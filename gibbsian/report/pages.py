@@ -215,6 +215,8 @@ def _looks(record: Record) -> Iterator[Section]:
 
 
 def _training(record: Record) -> Iterator[Block]:
+    for recovery in record.recoveries:
+        yield TextBlock(f"{recovery[0].upper()}{recovery[1:]}.", warning=True)
     told, bounds = curves.losses(record), curves.bounds(record)
     if not told:
         resume = f"gibbsian train --resume {shlex.quote(str(record.path))}"

@@ -34,7 +34,8 @@ class Record:
     start); ``metrics``: one mapping per logged round, thinned
     where there are very many; ``evaluation`` and ``arrays``: what `gibbsian
     evaluate` left, None and empty before; ``chains``: what `gibbsian sample --refine` left, by kernel;
-    ``defaults``: the settings the method starts from, where the run says so.
+    ``defaults``: the settings the method starts from, where the run says so; ``recoveries``: how training
+    went back, a sentence for each time.
     """
 
     path: Path
@@ -45,6 +46,7 @@ class Record:
     arrays: Arrays
     chains: tuple[Mapping[str, Any], ...]
     defaults: Mapping[str, Any] | None = None
+    recoveries: tuple[str, ...] = ()
 
     @property
     def model_name(self) -> str:
@@ -102,6 +104,7 @@ def read_record(path: Path) -> Record:
         _arrays(arrays, found["arrays"], again) if found and whole else {},
         tuple(_chains(file, identity) for file in sorted((path / "samples").glob("chains-*.json"))),
         entries.get("defaults"),
+        _recoveries(path / "recoveries.json", identity),
     )
 
 
@@ -137,6 +140,20 @@ def _metrics(run: Path, identity: str) -> tuple[Mapping[str, float], ...]:
     if (run / "model").is_dir():  # so there were rounds, and the last one is always logged
         warnings.warn(f"{path} is missing: the curves are lost, and nothing else", stacklevel=3)
     return ()
+
+
+def _recoveries(path: Path, identity: str) -> tuple[str, ...]:
+    """How the run went back, in sentences; none where there is no such file."""
+    remedy = "take it away: nothing but its sentences is lost"
+    if not _is_there(path, remedy):
+        return ()
+    found = unsealed(_json(path, remedy), path, remedy)
+    _check_same_run(found, identity, path, remedy)
+    if not fits(found, {"recoveries": [{"said": str}]}):
+        raise ValueError(
+            f"{path} is damaged: it lacks what every record of recoveries has; {remedy}"
+        )
+    return tuple(entry["said"] for entry in found["recoveries"])
 
 
 def _ends_with_a_line(path: Path) -> bool:

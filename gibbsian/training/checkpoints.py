@@ -2,7 +2,8 @@
 
 Process 0's file holds what all processes share (parameters, buffers, optimizers, averages); every
 process's file holds what is its own (local buffers, random number generators, the data's position).
-The last two rounds are kept, so that a damaged file costs one interval and not the run.
+The last two rounds are kept, so that a damaged file costs one interval and not the run. A file also
+holds the rounds that the run can go back to where it leaves what is healthy (`health`).
 """
 
 from __future__ import annotations
@@ -23,9 +24,12 @@ from gibbsian.core.files import CorruptFileError
 from gibbsian.core.randomness import global_states, seed_device, seed_from, set_global_states
 from gibbsian.core.tensor_files import ForeignFileError, read_tensors, write_tensors
 from gibbsian.training import processes
+from gibbsian.training.health import Health, Recovery, Snapshot
 from gibbsian.training.optimizers import export_state, import_state
 from gibbsian.training.stepper import Stepper
 
+SHARED = ("method/", "average/", "best", "optimizer/")
+"""What the names of tensors begin with that are the same in all processes."""
 NAME = re.compile(r"round-(\d+)\.rank(\d+)\.safetensors")
 FORMAT = 1
 
@@ -44,6 +48,7 @@ class Progress:
     best: dict[str, Tensor] = field(default_factory=dict)  # the weights that validation liked best
     best_value: float = -math.inf  # mean log-likelihood of the validation rows with them
     stage_began: int = 0  # rounds done when the present stage of a method in stages began
+    health: Health = field(default_factory=Health)
 
 
 def _path(folder: Path, index: int, rank: int) -> Path:
@@ -62,27 +67,35 @@ def saved(folder: Path, index: int, device: torch.device) -> bool:
     return not processes.any_process(missing, device)
 
 
-@dataclass(frozen=True)
-class Snapshot:
-    """A copy of what one process's file holds: training may go on while it is written."""
-
-    index: int
-    tensors: Mapping[str, Tensor]
-    metadata: Mapping[str, Any]
-    run: str
-
-
 def snapshot(progress: Progress) -> Snapshot:
-    """Copy, in main memory, what this process saves of the current round."""
-    method, rank = progress.method, processes.rank()
-    device = progress.stepper.device
+    """Copy, in main memory, what this process saves of the current round.
+
+    The rounds that the run can go back to are in it, but for the current one, which is the copy itself.
+    """
+    first = processes.rank() == 0
+    taken = copy_state(progress, shared=first)
+    tensors = dict(taken.tensors)
+    for number, good in enumerate(progress.health.good):
+        if good.index != progress.index:
+            tensors |= {
+                f"good/{number}/{name}": value
+                for name, value in good.tensors.items()
+                if first or not name.startswith(SHARED)
+            }
+    metadata = {**taken.metadata, "health": progress.health.to_json()}
+    return Snapshot(taken.index, tensors, metadata, taken.run)
+
+
+def copy_state(progress: Progress, shared: bool = True) -> Snapshot:
+    """Copy, in main memory, the state of the current round; of all processes' part only if ``shared``."""
+    method, device = progress.method, progress.stepper.device
     tensors = {"rng": progress.rng.get_state(), **global_states(device)}
     for name, value in method.state_dict().items():
         if name in method.local:
             tensors[f"local/{name}"] = value
-        elif rank == 0:
+        elif shared:
             tensors[f"method/{name}"] = value
-    if rank == 0:
+    if shared:
         tensors |= {f"average/{name}": value for name, value in progress.average.items()}
         if progress.best:
             tensors["best value"] = torch.tensor(progress.best_value, dtype=torch.float64)
@@ -128,6 +141,24 @@ def save_checkpoint(folder: Path, progress: Progress) -> None:
     write(folder, snapshot(progress))
     processes.barrier()
     prune(folder)
+
+
+def save_instead(folder: Path, progress: Progress) -> None:
+    """Write this process's file for the current round, then remove those of later ones, another path's.
+
+    Until then these stay, from which the run would come to the same place again.
+    """
+    taken = snapshot(progress)
+    write_tensors(
+        _path(folder, taken.index, processes.rank()), taken.tensors, taken.metadata, taken.run
+    )
+    processes.barrier()
+    if processes.rank() == 0:
+        for index in rounds(folder):
+            if index > taken.index:
+                for path in folder.glob(f"round-{index:08d}.rank*.safetensors"):
+                    path.unlink(missing_ok=True)
+    processes.barrier()
 
 
 def restore_checkpoint(folder: Path, progress: Progress) -> None:
@@ -195,9 +226,39 @@ def _apply(
     own: Mapping[str, Tensor],
     facts: Mapping[str, Any],
 ) -> None:
-    method = progress.method
-    state = {k.removeprefix("method/"): v for k, v in shared.items() if k.startswith("method/")}
-    state |= {k.removeprefix("local/"): v for k, v in own.items() if k.startswith("local/")}
+    put_back(progress, {**shared, **own}, facts)
+    _restore_randomness(progress, own, facts.get("device", "cuda" if "cuda rng" in own else "cpu"))
+    health = facts.get("health", {})
+    progress.health = Health(
+        [Recovery(**entries) for entries in health.get("recoveries", [])],
+        health.get("outside", {}),
+        [
+            _good(progress, number, {**shared, **own}, metadata)
+            for number, metadata in enumerate(health.get("good", []))
+        ],
+        health.get("warned", []),
+    )
+    progress.stepper.lr_factor = progress.health.lr_factor
+
+
+def _good(
+    progress: Progress, number: int, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]
+) -> Snapshot:
+    """A round that the run can go back to; without tensors of its own it is the checkpoint's."""
+    if metadata["round"] == progress.index:
+        return copy_state(progress)
+    start = f"good/{number}/"
+    named = {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
+    return Snapshot(metadata["round"], named, metadata, progress.run)
+
+
+def put_back(
+    progress: Progress, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]
+) -> None:
+    """Put copies of a snapshot's parts into ``progress``, all but its random numbers."""
+    method, copies = progress.method, {name: value.clone() for name, value in tensors.items()}
+    state = {k.removeprefix("method/"): v for k, v in copies.items() if k.startswith("method/")}
+    state |= {k.removeprefix("local/"): v for k, v in copies.items() if k.startswith("local/")}
     try:
         method.load_state_dict(state)
     except RuntimeError as error:
@@ -206,19 +267,18 @@ def _apply(
             "networks=, or put their code back as it was"
         ) from error
     for player, optimizer in progress.stepper.optimizers.items():
-        import_state(optimizer, f"optimizer/{player}", shared)
+        import_state(optimizer, f"optimizer/{player}", copies)
     for name, value in progress.average.items():
-        value.copy_(shared[f"average/{name}"])
+        value.copy_(copies[f"average/{name}"])
     device = progress.stepper.device
     progress.best = {
         name.removeprefix("best/"): value.to(device)
-        for name, value in shared.items()
+        for name, value in copies.items()
         if name.startswith("best/")
     }
-    progress.best_value = float(shared.get("best value", -math.inf))
-    _restore_randomness(progress, own, facts.get("device", "cuda" if "cuda rng" in own else "cpu"))
-    progress.stream.load_state_dict(facts["stream"])
-    progress.index, progress.stage_began = facts["round"], facts.get("stage began", 0)
+    progress.best_value = float(copies.get("best value", -math.inf))
+    progress.stream.load_state_dict(metadata["stream"])
+    progress.index, progress.stage_began = metadata["round"], metadata.get("stage began", 0)
 
 
 def _restore_randomness(progress: Progress, own: Mapping[str, Tensor], written_on: str) -> None:

@@ -24,8 +24,9 @@ Tracker = Callable[[Path, Mapping[str, Any]], TrainingCallback]
 class TensorBoard:
     """Event files in ``RUN/tensorboard``: a curve per column of metrics over rounds, the configuration.
 
-    What an interrupted run wrote after its last checkpoint is purged when it goes on. Raises
-    ImportError, naming the extra, where tensorboard is not installed.
+    What an interrupted run wrote after its last checkpoint is purged when it goes on, and what a run
+    wrote after the round it went back to. Raises ImportError, naming the extra, where tensorboard is not
+    installed.
     """
 
     def __init__(self, run: Path, config: Mapping[str, Any]):
@@ -37,10 +38,15 @@ class TensorBoard:
             ) from error
         self.make, self.folder, self.config = SummaryWriter, run / "tensorboard", config
         self.writer: Any = None
+        self.last = 0  # round of the last row
 
     def __call__(self, row: Mapping[str, float]) -> None:
         """Write one row; the file is there from the first one on."""
         step = int(row["round"])
+        if step <= self.last:
+            self.close()
+            self.writer = None
+        self.last = step
         if self.writer is None:
             self.writer = self.make(str(self.folder), purge_step=step)
             self.writer.add_text("config", f"```json\n{json.dumps(self.config, indent=2)}\n```", 0)

@@ -17,13 +17,14 @@ from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from gibbsian.core import TrainingMethod
+from gibbsian.core import DivergenceError, TrainingMethod
 from gibbsian.core.protocols import HasStages
 from gibbsian.core.randomness import seed_global
 from gibbsian.core.signatures import RARE
-from gibbsian.training import checkpoints, metric_log, processes
+from gibbsian.training import checkpoints, guard, metric_log, processes
 from gibbsian.training.arithmetic import Precision, arithmetic, channels_last, check_precision
 from gibbsian.training.checkpoints import Progress
+from gibbsian.training.health import RECOVERIES, write_recoveries
 from gibbsian.training.optimizers import OptimizerOptions
 from gibbsian.training.stepper import Stepper
 from gibbsian.training.writer import Writer
@@ -50,6 +51,8 @@ class TrainingOptions:
         validate_every: rounds between two looks at the validation rows, for methods with an exact
             log-density; the weights with the best log-likelihood seen there are saved as the model. 0
             does not look.
+        recover: go back to the last good round with smaller learning rates, at most twice, where training
+            leaves what is healthy; without, a number that is not finite ends it and the rest is a warning.
     """
 
     rounds: int = 5_000
@@ -64,6 +67,7 @@ class TrainingOptions:
     log_every: Annotated[int, RARE] = 100
     save_every: Annotated[int, RARE] = 1_000
     validate_every: Annotated[int, RARE] = 0
+    recover: Annotated[bool, RARE] = True
 
     def __post_init__(self) -> None:
         for name in ("rounds", "log_every"):
@@ -123,37 +127,53 @@ def run_training_loop(
     with each logged row, whether or not there is a file. Checkpoints are copied between two rounds
     and written by a thread while the next are played. ``on_save`` is called by process 0 at each: it
     takes its own copy and returns what that thread calls once the checkpoint is written. ``validate`` is
-    called by every process after each ``options.validate_every`` rounds; what it returns is logged. Raises
-    NonFiniteError (the last good checkpoint stays), TrainingInterrupted (after saving) on SIGINT or SIGTERM,
-    and, one round later, OSError where a checkpoint could not be written (the one before stays).
+    called by every process after each ``options.validate_every`` rounds; what it returns is logged. A run
+    that leaves what is healthy goes back (`guard`), and ``recoveries.json`` beside ``metrics`` says so.
+    Raises DivergenceError, of which NonFiniteError is one, where it has gone back too often (the last
+    checkpoint stays), TrainingInterrupted (after saving) on SIGINT or SIGTERM, and, one round later, OSError
+    where a checkpoint could not be written (the one before stays).
     """
     device = progress.stepper.device
+    guard.begin(progress, options.recover)
     if state is not None and not checkpoints.saved(state, progress.index, device):
         checkpoints.save_checkpoint(state, progress)
     saved = progress.index
-    if metrics is not None and processes.rank() == 0:
-        metric_log.forget_after(metrics, progress.index, progress.run)
+    _forget_metrics(metrics, progress)
     begun, first = time.perf_counter(), progress.index
     computing = arithmetic(options.float_precision, options.deterministic, device)
     threads, writer = _threads(options.threads), Writer(options.threads or torch.get_num_threads())
     bar = _bar(options.rounds, progress.index)
     with threads, computing, writer, _signals() as caught, bar:
         while progress.index < options.rounds:
-            logs = _round(progress, options)
-            progress.index += 1
-            if validate is not None and _due(options.validate_every, progress.index):
-                logs["validation/log_likelihood"] = torch.tensor(validate(progress))
-            stop = _asked_to_stop(bool(caught), progress.index, device)
-            last = progress.index == options.rounds or stop
-            due = _due(options.save_every, progress.index)
-            if progress.index % options.log_every == 0 or last or due:
-                progress.stepper.check()
+            try:
+                logs = _round(progress, options)
+                progress.index += 1
+                if validate is not None and _due(options.validate_every, progress.index):
+                    logs["validation/log_likelihood"] = torch.tensor(validate(progress))
+                stop = _asked_to_stop(bool(caught), progress.index, device)
+                last = progress.index == options.rounds or stop
+                due = _due(options.save_every, progress.index)
+                check = progress.index % options.log_every == 0 or last or due
+                guard.look(progress, logs, options.recover, check)
+            except DivergenceError as error:
+                if not options.recover or (processes.world() > 1 and error.round is None):
+                    raise
+                guard.go_back(progress, error, options.seed)
+                _settle(writer, state)
+                if state is not None:
+                    _save_instead(state, progress, on_save)
+                _forget_metrics(metrics, progress)
+                begun, first, saved = time.perf_counter(), progress.index, progress.index
+                bar.update(progress.index - bar.n)
+                continue
             if progress.index % options.log_every == 0 or last:
                 values = {name: float(value) for name, value in logs.items()}
                 elapsed = time.perf_counter() - begun
                 bar.set_postfix({k: f"{v:.3g}" for k, v in list(values.items())[:4]}, refresh=False)
                 rate = (progress.index - first) / elapsed
                 row = {"round": progress.index, "rounds_per_second": rate, **values}
+                if recoveries := len(progress.health.recoveries):
+                    row |= {"recoveries": recoveries, "lr_factor": progress.health.lr_factor}
                 if metrics is not None and processes.rank() == 0:
                     metric_log.append(metrics, row, progress.run)
                 if watch is not None and processes.rank() == 0:
@@ -199,6 +219,24 @@ def _save(
             finish()
 
     writer.submit(write)
+
+
+def _save_instead(
+    state: Path,
+    progress: Progress,
+    on_save: Callable[[Progress], Callable[[], None]] | None,
+) -> None:
+    """Save where the run went back to, in the place of what it had saved since."""
+    checkpoints.save_instead(state, progress)
+    if on_save is not None and processes.rank() == 0:
+        on_save(progress)()
+
+
+def _forget_metrics(metrics: Path | None, progress: Progress) -> None:
+    """Drop the lines of rounds that will be played again; say beside them how often the run went back."""
+    if metrics is not None and processes.rank() == 0:
+        metric_log.forget_after(metrics, progress.index, progress.run)
+        write_recoveries(metrics.with_name(RECOVERIES), progress.health, progress.run)
 
 
 def _settle(writer: Writer, state: Path | None) -> None:

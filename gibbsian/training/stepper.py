@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import Any
@@ -69,6 +70,7 @@ class Stepper:
         self.device = next(method.parameters()).device
         # Made by fills: a copy from the host's memory would make it wait for the device.
         self.fault = torch.full((4,), -1.0, dtype=widest_float(self.device), device=self.device)
+        self.lr_factor = 1.0  # of all rates, after the run went back
         self.shared_buffers = [
             buffer
             for name, buffer in method.named_buffers()
@@ -76,12 +78,13 @@ class Stepper:
         ]
 
     def set_rates(self, index: int, rounds: int) -> None:
-        """Set each optimizer's rate to its schedule's value for round ``index`` of ``rounds``."""
+        """Set each rate to its schedule's value for round ``index`` of ``rounds``, times ``lr_factor``."""
         for player, optimizer in self.optimizers.items():
             options = self.options[player]
-            if options.lr_schedule != "constant" or index <= options.warmup:
+            changes = options.lr_schedule != "constant" or index <= options.warmup
+            if changes or self.lr_factor != 1.0:
                 for group in optimizer.param_groups:
-                    group["lr"] = options.lr * options.factor(index, rounds)
+                    group["lr"] = options.lr * options.factor(index, rounds) * self.lr_factor
 
     def step(self, move: PlayerUpdate, index: int) -> Loss:
         """Take one gradient step; return the loss, detached.
@@ -164,16 +167,33 @@ class Stepper:
         norm = nn.utils.get_total_norm(list(gradients.values()))
         return (clip / (norm + 1e-6)).clamp(max=1.0)
 
-    def check(self) -> None:
-        """Raise NonFiniteError with player, round and value if any move since the start was faulty."""
+    def check(self, played: int) -> None:
+        """Raise NonFiniteError with player, round and value of the first move that was faulty.
+
+        Of the moves since the start or ``forget_fault``; without one, where a weight is not finite after
+        ``played`` rounds.
+        """
         player, index, value, norm = self.fault.tolist()
-        if player < 0:
-            return
-        name = self.names[int(player)]
-        own = f"--{name}-optimizer."
-        options = "" if name in self.method.self_optimized else f" ({own}lr), {own}clip"
-        raise NonFiniteError(
-            f"player {name!r} is not finite in round {int(index)}: loss {value:g}, "
-            f"largest gradient entry {norm:g}; try a smaller learning rate"
-            f"{options} or a confined energy"
-        )
+        if player >= 0:
+            name = self.names[int(player)]
+            raise NonFiniteError(
+                f"player {name!r} is not finite in round {int(index)}: loss {value:g}, "
+                f"largest gradient entry {norm:g}; {self._remedy(name)}",
+                int(index),
+            )
+        for name, parameters in self.parameters.items():
+            if not math.isfinite(largest(tuple(p.detach() for p in parameters.values()))):
+                raise NonFiniteError(
+                    f"a weight of player {name!r} is not finite after {played} rounds; "
+                    f"{self._remedy(name)}",
+                    played,
+                )
+
+    def forget_fault(self) -> None:
+        """Take the moves so far for sound: the run has gone back to where they were."""
+        self.fault = torch.full_like(self.fault, -1.0)
+
+    def _remedy(self, player: str) -> str:
+        own = f"--{player}-optimizer."
+        options = "" if player in self.method.self_optimized else f" ({own}lr), {own}clip-grad-norm"
+        return f"try a smaller learning rate{options} or a confined energy"

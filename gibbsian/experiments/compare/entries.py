@@ -14,7 +14,7 @@ import torch
 
 from gibbsian.config.config import Config, replace
 from gibbsian.config.run_folder import Run
-from gibbsian.core import NonFiniteError
+from gibbsian.core import DivergenceError
 from gibbsian.core.locks import FileLock
 from gibbsian.core.records import read_record, write_record
 from gibbsian.data import Dataset
@@ -140,7 +140,7 @@ def run_cell(
             model = train_config(replace(config, training=training), run, data)
         taken = time.process_time() - begun
         figures = measured(model, data, settings, cell.seed, judge, run)
-    except (NonFiniteError, ValueError) as error:
+    except (DivergenceError, ValueError) as error:
         return {"failed": str(error)}
     parameters = sum(p.numel() for p in model.method.parameters())
     return {

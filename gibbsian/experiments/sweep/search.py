@@ -14,7 +14,7 @@ import torch
 
 from gibbsian.config.config import Config, from_json, to_json
 from gibbsian.config.run_folder import Run
-from gibbsian.core import NonFiniteError, nearest
+from gibbsian.core import DivergenceError, nearest
 from gibbsian.core.locks import FileLock
 from gibbsian.core.records import read_record, write_record
 from gibbsian.evaluation.features.classifier import Classifier, load_classifier
@@ -179,7 +179,7 @@ def run_trial(claim: Claim, settings: SweepSettings, setting: Setting) -> Result
         value = figures.get(settings.objective, math.nan)
         if not math.isfinite(value):
             raise ValueError(f"{settings.objective} is not defined or not finite")
-    except (NonFiniteError, ValueError) as error:
+    except (DivergenceError, ValueError) as error:
         return {"failed": str(error), "seconds": round(time.monotonic() - begun, 1)}
     finite = {name: figure for name, figure in figures.items() if math.isfinite(figure)}
     return {"value": value, "figures": finite, "seconds": round(time.monotonic() - begun, 1)}

@@ -9,6 +9,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gibbsian.core import Batch, Energy, Loss, NonFiniteError, PlayerUpdate, TrainingMethod
+from gibbsian.core.healthy_ranges import HealthyRange, energy_gap
 from gibbsian.core.imaging import downscale, variational_inverse
 from gibbsian.core.measures import Measure, Undefined
 from gibbsian.core.numerics import call_frozen
@@ -74,6 +75,7 @@ class SuperResolution(TrainingMethod):
         "sufficient_statistics": SUFFICIENT_STATISTICS,
         "sufficient_statistics_predictor": PREDICTOR,
     }
+    healthy: ClassVar[tuple[HealthyRange, ...]] = (energy_gap("sufficient_statistics"),)
     staged: ClassVar[tuple[str, ...]] = ("sufficient_statistics",)
     conditional: ClassVar[bool] = True
 
