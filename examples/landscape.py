@@ -1,4 +1,4 @@
-"""The picture on the first page of the docs: a density, the model of it, and the model's energy with its samples.
+"""The picture on the first page of the docs: a density, its model, and the model's energy with samples.
 
 python examples/landscape.py [--quick] [--data moons] [--output docs/images/landscape.png]
 """
