@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -33,7 +35,18 @@ def parse(record: type, arguments: Sequence[str], name: str, default: Any = None
     except SystemExit as stop:
         if not stop.code:
             raise
-        raise ValueError(f"{_sentence(said.getvalue())}; see `{program} --help`") from None
+        raise ValueError(
+            f"{_sentence(said.getvalue())}{_dashes(arguments)}; see `{program} --help`"
+        ) from None
+
+
+def _dashes(arguments: Sequence[str]) -> str:
+    """How to give a value that looks like an option: an existing file with such a name."""
+    pairs = itertools.pairwise(arguments)
+    for option, value in pairs:
+        if option[:2] == "--" and value[:1] == "-" and Path(value).is_file():
+            return f"; a name that begins with a dash is given as {option}=./{value}"
+    return ""
 
 
 def say(text: str) -> None:

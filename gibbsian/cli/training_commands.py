@@ -24,6 +24,7 @@ from gibbsian.core.types import DataSpace
 from gibbsian.data import Dataset
 from gibbsian.methods import TRAINING_METHODS
 from gibbsian.models.train import (
+    device_of,
     load_data,
     load_data_of_run,
     load_source,
@@ -244,5 +245,7 @@ def _resolved(config: Config, dataset: Dataset | None) -> Config:
 
 
 def _show(config: Config) -> int:
+    """Print it; ValueError for a device that training would refuse."""
+    device_of(config.training.device)
     print(json.dumps(to_json(config), indent=2))
     return 0

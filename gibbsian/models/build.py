@@ -109,13 +109,13 @@ def measure_of(energy: nn.Module | None, space: DataSpace) -> Measure | Undefine
             return Mixed(numbers, space.categories, space.box)
         raise ValueError(
             "beside categories the energy must confine the numbers; use --energy confined, or give them "
-            "a box (--box-half-width 4)"
+            "a box (--domain-half-width 4)"
         )
     if space.box is not None:
         return Box(space.shape, *space.box)
     if getattr(energy, "confining", False):
         return RealSpace(space.shape)
-    why = "exp(-E) has no finite integral over R^d: the energy does not grow at infinity; "
+    why = "exp(-E) may have no finite integral over R^d: the energy is not declared to grow at infinity; "
     remedy = "give the data a box (--domain-half-width 4), use a confined energy, or set confining = True on"
     return Undefined(space.shape, f"{why}{remedy} a class of your own that grows")
 

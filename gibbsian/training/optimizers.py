@@ -62,6 +62,10 @@ class OptimizerOptions:
             raise ValueError(f"a learning rate must be positive, not {self.lr}")
         if self.clip_grad_norm < 0 or self.weight_decay < 0 or self.warmup < 0:
             raise ValueError("clip_grad_norm, weight_decay and warmup must not be negative")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas must be at least 0 and below 1, not {self.betas}")
+        if not self.eps >= 0:
+            raise ValueError(f"eps must not be negative, and is {self.eps}")
 
     def build(self, parameters: Sequence[Tensor]) -> torch.optim.Optimizer:
         """The torch optimizer over ``parameters``, in one pass over them where torch has one."""
