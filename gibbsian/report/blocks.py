@@ -92,8 +92,12 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """A title, a sentence or two on what the page is about, and sections."""
+    """A title, a sentence or two on what the page is about, and sections.
+
+    ``verdict``: what to think of it all, right below the title.
+    """
 
     title: str
     lead: str
     sections: tuple[Section, ...]
+    verdict: tuple[TextBlock, ...] = ()

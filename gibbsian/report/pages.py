@@ -12,6 +12,7 @@ from gibbsian.report import drawn_curves as curves, figures
 from gibbsian.report.blocks import Block, ImageStrip, Page, PageImage, Section, Table, TextBlock
 from gibbsian.report.record import Record
 from gibbsian.report.settings_section import environment, settings
+from gibbsian.report.verdict import verdict
 
 LOG_Z = {"log-z": "log Z", "generator": "log Z from below, by the generator"}
 DRAWN = 12
@@ -33,14 +34,15 @@ def run_report_page(records: Sequence[Record]) -> Page:
             raise ValueError(f"{record.path} is given more than once; name each run once")
     if len(records) == 1:
         title = f"{records[0].model_name}: {folders[0].name}"
-        return Page(title, _lead(records[0]), tuple(run_sections(records[0])))
+        sections_of_run = tuple(run_sections(records[0]))
+        return Page(title, _lead(records[0]), sections_of_run, tuple(verdict(records[0])))
     labels = short_names(folders)
     sections = [comparison(records, labels)]
     few = len(records) <= DRAWN
     for label, record in zip(labels, records, strict=True):
         inner = tuple(run_sections(record) if few else _plain_sections(record))
         title = f"{label}: {record.model_name}"
-        sections.append(Section(title, (TextBlock(_lead(record)),), inner))
+        sections.append(Section(title, (*verdict(record), TextBlock(_lead(record))), inner))
     lead = f"{', '.join(labels[:-1])} and {labels[-1]}: side by side first, then one by one."
     return Page(f"{len(records)} runs", lead, tuple(sections))
 

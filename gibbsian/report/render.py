@@ -46,7 +46,10 @@ def data_uri(picture: PageImage) -> str:
 def page_as_markdown(page: Page, folder: str) -> tuple[str, dict[str, bytes]]:
     """``page`` as Markdown that shows images of ``folder``, and these: file name -> content."""
     files: dict[str, bytes] = {}
-    parts = [f"# {escaped(page.title)}", escaped(page.lead)]
+    parts = [f"# {escaped(page.title)}"]
+    for block in page.verdict:
+        parts += _block(block, folder, files)
+    parts.append(escaped(page.lead))
     for section in page.sections:
         parts += _section(section, 2, folder, files)
     return "\n\n".join(parts) + "\n", files

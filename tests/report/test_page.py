@@ -134,7 +134,7 @@ def test_what_a_page_says(plane):
     assert {"0.1.0", "2", "2026-01-02T03:04:05+00:00", "500 samples, seed 3"} <= set(cells)
     assert {"20 rounds per second", "1.5 seconds"} <= set(cells), "30 rounds at 20 in a second"
     warned = [a for _, a in plane.all("p") if a.get("class") == "warning"]
-    assert len(warned) == 2, "one of the evaluation, one of the chains"
+    assert len(warned) == 3, "one of the evaluation, one of the chains and that in the verdict"
     assert "Warning: few <effective> samples" in plane.said("p")
     assert plane.said("h1") == ["cd on moons: plane"]
 
