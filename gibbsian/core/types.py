@@ -14,6 +14,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gibbsian.core.healthy_ranges import HealthyRange
+from gibbsian.core.html_tables import html_table
 from gibbsian.core.measures import Measure, Undefined
 
 if TYPE_CHECKING:
@@ -134,8 +135,20 @@ class Estimate:
     diagnostics: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
+        return f"{self.number} ({self.standing})"
+
+    @property
+    def number(self) -> str:
+        """The value and, where it is known and not zero, its standard error."""
         error = f" ± {self.stderr:.2g}" if self.stderr > 0 else ""  # not known where NaN
-        return f"{self.value:.4g}{error} ({self.standing})"
+        return f"{self.value:.4g}{error}"
+
+    def _repr_html_(self) -> str:
+        return html_table(
+            "",
+            ("value", "standing", "side", "how"),
+            [(self.number, self.standing, self.side, self.how)],
+        )
 
 
 @dataclass(frozen=True)
@@ -151,6 +164,14 @@ class Interval:
         if self.lower == self.upper:
             return f"{self.name} = {self.lower}"
         return f"{self.name} in [{self.lower}, {self.upper}]"
+
+    def _repr_html_(self) -> str:
+        sides = {"lower": self.lower, "upper": self.upper}
+        if self.lower == self.upper:
+            sides = {"both": self.lower}
+        rows = [(side, one.number, one.standing, one.how) for side, one in sides.items()]
+        columns = ("side", "value", "standing", "how")
+        return html_table(self.name, columns, rows, [f"Warning: {one}" for one in self.warnings])
 
 
 @dataclass(frozen=True)

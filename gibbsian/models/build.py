@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -202,6 +203,19 @@ def check_networks(
             check_energy(value, 2)
         else:
             check_output(name, value, expected, role.output)
+
+
+def check_weights(method: TrainingMethod, state: Mapping[str, Tensor], folder: Path) -> None:
+    """ValueError naming the first weight that ``state`` and the networks of ``method`` disagree on."""
+    here = {name: list(value.shape) for name, value in method.state_dict().items()}
+    there = {name: list(value.shape) for name, value in state.items()}
+    for name in sorted({*here, *there}):
+        if here.get(name) != there.get(name):
+            raise ValueError(
+                f"{folder} was trained with other networks: {name} is {there.get(name, 'missing')} "
+                f"there and {here.get(name, 'missing')} here; give networks of your own again by "
+                "networks=, or put their code back as it was"
+            )
 
 
 def known_networks() -> dict[str, tuple[str, ...]]:

@@ -30,9 +30,10 @@ from gibbsian.data.schema import check_reference, space_of, table_of, transform_
 from gibbsian.data.table_schema import TableSchema
 from gibbsian.data.transforms import Transform
 from gibbsian.evaluation.log_z.effort import Amount
-from gibbsian.models.build import assemble
+from gibbsian.models.build import assemble, check_weights
 from gibbsian.models.evaluation_record import Evaluation
 from gibbsian.models.hub import Hub, model_card, upload, without_folders
+from gibbsian.models.model_table import model_table
 from gibbsian.samplers import Chains, ChainState
 
 CHUNK = 4096
@@ -71,6 +72,9 @@ class Model:
         self.transform = transform
         self.held_out = held_out
         self.moments = moments
+
+    def _repr_html_(self) -> str:
+        return model_table(self.config, self.method, self.space, self.transform)
 
     @property
     def category_values(self) -> tuple[tuple[str, ...], ...]:
@@ -402,19 +406,6 @@ def with_doubles(model: Model) -> Model:
         return model
     method = copy.deepcopy(model.method).to("cpu")
     return Model(method, model.config, model.space, model.transform, model.held_out, model.moments)
-
-
-def check_weights(method: TrainingMethod, state: Mapping[str, Tensor], folder: Path) -> None:
-    """ValueError naming the first weight that ``state`` and the networks of ``method`` disagree on."""
-    here = {name: list(value.shape) for name, value in method.state_dict().items()}
-    there = {name: list(value.shape) for name, value in state.items()}
-    for name in sorted({*here, *there}):
-        if here.get(name) != there.get(name):
-            raise ValueError(
-                f"{folder} was trained with other networks: {name} is {there.get(name, 'missing')} "
-                f"there and {here.get(name, 'missing')} here; give networks of your own again by "
-                "networks=, or put their code back as it was"
-            )
 
 
 def load_model(

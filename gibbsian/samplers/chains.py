@@ -12,9 +12,10 @@ import torch
 from torch import Generator, Tensor
 from tqdm import tqdm
 
+from gibbsian.core.html_tables import html_table
 from gibbsian.samplers import diagnostics
 from gibbsian.samplers.kernel import MarkovKernel, Noise, S, TransitionInfo, eager_on_cpu
-from gibbsian.samplers.summary import ChainSummary, summarise_chains
+from gibbsian.samplers.summary import HEAD, ChainSummary, summarise_chains
 
 
 @dataclass(frozen=True)
@@ -73,12 +74,19 @@ class Chains(Generic[S]):
         return groups
 
     def __str__(self) -> str:
+        return f"{self._head()}\n{self.summary()}"
+
+    def _repr_html_(self) -> str:
+        found = self.summary()
+        columns = HEAD if found.names else ()
+        return html_table(self._head(), columns, found.rows(), found.notes())
+
+    def _head(self) -> str:
         kept, chains = self.draws.shape[:2]
-        head = (
+        return (
             f"{chains} chains, {self.steps} steps, {kept} draws kept of each, acceptance "
             f"{float(self.acceptance.mean()):.2f}, {int(self.divergences.sum())} divergences"
         )
-        return f"{head}\n{self.summary()}"
 
 
 def run_chains(

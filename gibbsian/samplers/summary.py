@@ -29,6 +29,9 @@ ONE_PLACE = (
 )
 MOST_COORDINATES = 64
 """Coordinates diagnosed; of larger events that many, evenly spaced."""
+SHOWN = 6
+"""Coordinates of those that a table shows."""
+HEAD = ("", "mean", "std", "mcse", "ess_bulk", "ess_tail", "r_hat")
 
 
 @dataclass(frozen=True)
@@ -56,17 +59,24 @@ class ChainSummary:
     def __str__(self) -> str:
         if not self.names:
             return self.verdict
+        row = "{:>10} {:>9} {:>9} {:>9} {:>9} {:>9} {:>7}"
+        lines = [row.format(*cells) for cells in (HEAD, *self.rows())]
+        return "\n".join([*lines, *self.notes()])
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """Of at most ``SHOWN`` coordinates, the worst by R-hat, the cells below ``HEAD``."""
         worst = self.r_hat.nan_to_num(torch.inf).argsort(descending=True, stable=True)
-        shown = sorted(worst[:6].tolist())
-        head = ("", "mean", "std", "mcse", "ess_bulk", "ess_tail", "r_hat")
-        lines = ["{:>10} {:>9} {:>9} {:>9} {:>9} {:>9} {:>7}".format(*head)]
-        for j in shown:
-            numbers = (self.mean, self.std, self.mcse, self.ess_bulk, self.ess_tail, self.r_hat)
-            row = "{:>10} {:>9.3g} {:>9.3g} {:>9.2g} {:>9.0f} {:>9.0f} {:>7.3f}"
-            lines.append(row.format(self.names[j], *(float(column[j]) for column in numbers)))
-        if len(shown) < len(self.names):
-            lines.append(f"{len(shown)} of {len(self.names)} coordinates shown, the worst by r_hat")
-        return "\n".join([*lines, self.verdict])
+        numbers = (self.mean, self.std, self.mcse, self.ess_bulk, self.ess_tail, self.r_hat)
+        columns = list(zip(numbers, (".3g", ".3g", ".2g", ".0f", ".0f", ".3f"), strict=True))
+        return [
+            (self.names[j], *(format(float(values[j]), places) for values, places in columns))
+            for j in sorted(worst[:SHOWN].tolist())
+        ]
+
+    def notes(self) -> list[str]:
+        """Whether coordinates are left out of ``rows``, and the verdict."""
+        left_out = f"{SHOWN} of {len(self.names)} coordinates shown, the worst by r_hat"
+        return [*([left_out] if len(self.names) > SHOWN else []), self.verdict]
 
 
 def summarise_chains(
