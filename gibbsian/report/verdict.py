@@ -33,17 +33,17 @@ BOTH_SIDES: Mapping[str, Verdict] = {
         "a side is missing or not finite, or both are one number that is not exact",
     ),
     "agrees": Verdict(
-        "{name}: agrees from both sides ({apart} nats apart).",
+        "{name}: agrees from both sides ({distance}).",
         "the sides are at most {nats:g} nats apart, their errors are known, and nothing is warned of",
         nats=0.5,
     ),
     "roughly agrees": Verdict(
-        "{name}: roughly agrees from both sides ({apart} nats apart{concerns}).",
+        "{name}: roughly agrees from both sides ({distance}{concerns}).",
         "the sides are at most {nats:g} nats apart",
         nats=3.0,
     ),
     "do not trust": Verdict(
-        "Do not trust {rests}: the two sides are {apart} nats apart{concerns}.",
+        "Do not trust {rests}: the two sides are {distance}{concerns}.",
         "anything else",
         alarm=True,
     ),
@@ -132,7 +132,7 @@ def both_sides(
     text = found.sentence.format(
         name=name,
         rests=rests,
-        apart=f"{apart:.2g}" if apart < 10 else f"{apart:.0f}",
+        distance=_distance(_apart(known, 0.0), apart),
         standing=known[0]["standing"] if known else "no finite number",
         concerns="".join(f"; {concern}" for concern in concerns),
     )
@@ -149,6 +149,12 @@ def _apart(sides: list[Mapping[str, Any]], errors: float) -> float:
     if not wide:
         return 0.0
     return max(value + error for value, error in wide) - min(value - error for value, error in wide)
+
+
+def _distance(between: float, apart: float) -> str:
+    """How far apart two values are in words, and how far with their errors where that is more."""
+    value, wide = (f"{nats:.2g}" if nats < 10 else f"{nats:.0f}" for nats in (between, apart))
+    return f"{value} nats apart" + (f", {wide} with errors" if wide != value else "")
 
 
 def _mixing(chains: Mapping[str, Any]) -> TextBlock:

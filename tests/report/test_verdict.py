@@ -54,8 +54,13 @@ def test_the_distance_between_the_sides_decides():
     assert said(interval(-5.0, 5.0)) == said(interval(5.0, -5.0)) == far.format(10)
     assert said(interval(1e4, 0.0)) == far.format(10000)
     # 0.1 + 2 * 1.96 * 0.2 = 0.884, and 0.1 + 2 * 1.96 * 2 = 7.94
-    assert "roughly agrees from both sides (0.88 " in said(interval(0.0, 0.1, stderr=0.2))
-    assert "7.9 nats" in said(interval(0.0, 0.1, stderr=2.0))
+    assert "roughly agrees from both sides (0.1 nats apart, 0.88 with errors)." in said(
+        interval(0.0, 0.1, stderr=0.2)
+    )
+    assert (
+        said(interval(0.0, 0.1, stderr=2.0))
+        == "Do not trust log Z and log p: the two sides are 0.1 nats apart, 7.9 with errors."
+    )
     assert said(interval(0.0, 0.1, stderr=2.0), errors=0.0).startswith("log Z: agrees")
     assert both_sides("", "", interval(0.0, 9.0), False, 0.0).warning
     assert not both_sides("", "", interval(0.0, 2.0), False, 0.0).warning
@@ -131,8 +136,8 @@ def test_it_comes_first(tmp_path):
     # 1.5 - (1.25 - 1.96 * 0.02) = 0.289 nats; a standard error is missing, and there is a warning
     assert texts[:4] == [
         "cd on moons: done",
-        "log Z: roughly agrees from both sides (0.29 nats apart; an error is not known; "
-        "see the warnings).",
+        "log Z: roughly agrees from both sides (0.25 nats apart, 0.29 with errors; "
+        "an error is not known; see the warnings).",
         "Chains did not mix (mala): R-hat 2.489 of x[1] is above 1.01.",
         "Training never went back.",
     ]
