@@ -205,8 +205,8 @@ FAULTS = [
     ),
     Fault(
         "gibbsian/methods/experts.py",
-        "(energy_data - energy_model - surrogate_e",
-        "(energy_data + energy_model - surrogate_e",
+        "(energy_data - energy_model - expert_e",
+        "(energy_data + energy_model - expert_e",
         ("tests/methods/test_vgan.py::test_energy_descends_data_minus_samples_minus_regulariser",),
     ),
     Fault(
