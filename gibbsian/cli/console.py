@@ -17,6 +17,7 @@ PLAINER = {
     r"invalid literal for int\(\) with base 10: (.*)": r"\1 is not a whole number",
     r"could not convert string to float: (.*)": r"\1 is not a number",
     r"^Error parsing (\w+: (?=--))?": "",
+    r"\. Expected 1 values": "",
 }
 
 

@@ -137,7 +137,10 @@ def _metrics(run: Path, identity: str) -> tuple[Mapping[str, float], ...]:
                 stacklevel=3,
             )
         return read_metrics(path, identity)
-    if (run / "model").is_dir():  # so there were rounds, and the last one is always logged
+    saved = {file.name.partition(".")[0] for file in (run / "state").glob("round-*")}
+    # Where there is a model there were rounds, and the last one is always logged; a run that went
+    # back to its start and stopped there has none.
+    if (run / "model").is_dir() and saved != {"round-00000000"}:
         warnings.warn(f"{path} is missing: the curves are lost, and nothing else", stacklevel=3)
     return ()
 

@@ -106,8 +106,12 @@ def go_back(progress: Progress, error: DivergenceError, seed: int) -> None:
     """
     health = progress.health
     if len(health.recoveries) >= MOST_RECOVERIES:
-        before = "; before, ".join(str(recovery) for recovery in health.recoveries)
-        raise type(error)(f"{error}; training stops. Before, {before}", error.round) from error
+        before = " and ".join(
+            f"from round {recovery.round} to {recovery.back_to} ({recovery.reason.partition(':')[0]})"
+            for recovery in health.recoveries
+        )
+        said = f"{error}; training stops. Before, it went back {before}"
+        raise type(error)(said, error.round) from error
     seen = progress.index if error.round is None else error.round
     good = health.good[0]
     factor = LR_FACTOR ** (len(health.recoveries) + 1)

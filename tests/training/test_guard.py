@@ -99,7 +99,7 @@ def test_a_run_that_leaves_its_range_goes_back_with_smaller_rates_then_stops():
     assert "it has climbed" in first.reason
     assert progress.stepper.optimizers["only"].param_groups[0]["lr"] == pytest.approx(0.0045)
     with pytest.raises(
-        DivergenceError, match=r"training stops. Before, in round .* before, in round"
+        DivergenceError, match=r"training stops. Before, it went back from round .* and from round"
     ):
         quietly(climbing(), dataclasses.replace(OPTIONS, rounds=400))
 
