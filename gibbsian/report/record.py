@@ -136,13 +136,20 @@ def _metrics(run: Path, identity: str) -> tuple[Mapping[str, float], ...]:
                 f"the last line of {path} is cut off, being written or damaged, and was left out",
                 stacklevel=3,
             )
-        return read_metrics(path, identity)
+        rows = read_metrics(path, identity)
+        if not rows:
+            _warn_of_lost_curves(run, f"{path} holds no logged round")
+        return rows
+    _warn_of_lost_curves(run, f"{path} is missing")
+    return ()
+
+
+def _warn_of_lost_curves(run: Path, what: str) -> None:
     saved = {file.name.partition(".")[0] for file in (run / "state").glob("round-*")}
     # Where there is a model there were rounds, and the last one is always logged; a run that went
     # back to its start and stopped there has none.
     if (run / "model").is_dir() and saved != {"round-00000000"}:
-        warnings.warn(f"{path} is missing: the curves are lost, and nothing else", stacklevel=3)
-    return ()
+        warnings.warn(f"{what}: the curves are lost, and nothing else", stacklevel=4)
 
 
 def _recoveries(path: Path, identity: str) -> tuple[str, ...]:

@@ -78,13 +78,13 @@ def verdict(record: Record) -> Iterator[TextBlock]:
     yield from (_mixing(chains) for chains in record.chains)
     if not record.chains:
         yield TextBlock("Whether chains mix is not known: none were run.")
-    if not record.metrics:
-        yield TextBlock("Training has not logged a round yet.")
-    elif record.recoveries:
+    if record.recoveries:
         times = "once" if len(record.recoveries) == 1 else f"{len(record.recoveries)} times"
         yield TextBlock(f"Training left what is healthy and went back {times}.", warning=True)
-    else:
+    elif record.metrics or record.evaluation is not None:
         yield TextBlock("Training never went back.")
+    else:
+        yield TextBlock("Training has not logged a round yet.")
 
 
 def _densities(evaluation: Mapping[str, Any], recoveries: tuple[str, ...]) -> Iterator[TextBlock]:

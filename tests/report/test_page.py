@@ -320,9 +320,21 @@ def test_lost_curves_are_said_to_be_lost(tmp_path):
     (run / "model").mkdir()
     with pytest.warns(UserWarning, match=r"last line of .*metrics\.jsonl is cut off"):
         assert len(read_record(run).metrics) == len(whole)
+    (run / "metrics.jsonl").write_bytes(b"")
+    with pytest.warns(UserWarning, match=r"metrics\.jsonl holds no logged round: the curves are"):
+        assert read_record(run).metrics == ()
     (run / "metrics.jsonl").unlink()
     with pytest.warns(UserWarning, match=r"metrics\.jsonl is missing: the curves are lost"):
         assert read_record(run).metrics == ()
+
+
+def test_a_run_that_stopped_at_its_start_has_lost_no_curves(tmp_path, recwarn):
+    run = write_run(tmp_path / "run")
+    (run / "model").mkdir()
+    (run / "state").mkdir(exist_ok=True)
+    (run / "state" / "round-00000000.rank0.safetensors").write_bytes(b"")
+    (run / "metrics.jsonl").unlink()
+    assert read_record(run).metrics == () and not recwarn.list
 
 
 @pytest.mark.parametrize(
