@@ -22,8 +22,8 @@ from gibbsian.config.config import Config, from_json, to_json
 from gibbsian.core.files import CorruptFileError, read_json
 from gibbsian.core.formats import FORMAT, check_folder, check_format
 from gibbsian.core.records import unsealed, write_record
+from gibbsian.core.recoveries import RECOVERIES
 from gibbsian.training import processes
-from gibbsian.training.health import RECOVERIES
 
 IDENTITY = re.compile("[0-9a-f]{16}")
 RESTORE = "restore it from a copy, or start a new run from it with `gibbsian train --config`"

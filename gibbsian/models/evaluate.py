@@ -14,6 +14,7 @@ from torch import Tensor
 from gibbsian.config.run_folder import Run
 from gibbsian.core import Estimate, Interval, NotDefined
 from gibbsian.core.protocols import HasEnergy, HasLogits, HasLogWeights, HasOverlap
+from gibbsian.core.recoveries import read_recoveries
 from gibbsian.data import Dataset, corrupted_copies
 from gibbsian.evaluation import (
     gaussian_anomaly_score,
@@ -35,7 +36,6 @@ from gibbsian.models.log_density import (
     mean_log_likelihood,
 )
 from gibbsian.models.model import Model, placed, with_doubles
-from gibbsian.training.health import read_recoveries
 
 HELD_OUT = 2_000
 SEEN = 2_000

@@ -32,6 +32,7 @@ from gibbsian.data.transforms import Transform
 from gibbsian.evaluation.log_z.effort import Amount
 from gibbsian.models.build import assemble, check_weights
 from gibbsian.models.evaluation_record import Evaluation
+from gibbsian.models.explain import contributions_of
 from gibbsian.models.hub import Hub, model_card, upload, without_folders
 from gibbsian.models.model_table import model_table
 from gibbsian.samplers import Chains, ChainState
@@ -218,9 +219,7 @@ class Model:
         Gaussian: half the squared z-score of x_j given the other columns. ``x [n, d]`` and ``rows`` in the
         user's units, on a grid without noise. Raises ValueError without an energy, and for images.
         """
-        from gibbsian.models import explain
-
-        return table_like(explain.contributions_of(self, x, rows), x)
+        return table_like(contributions_of(self, x, rows), x)
 
     def log_z(
         self, data: Any = None, *, seed: int = 0, effort: Amount = "normal"

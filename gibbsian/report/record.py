@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from gibbsian.core.formats import check_folder, check_format
 from gibbsian.core.records import unsealed
+from gibbsian.core.recoveries import RECOVERIES, read_recoveries
 from gibbsian.report.metrics_log import read_metrics
 from gibbsian.report.shapes import ANOMALY, CHAINS, DRAWN, EVALUATION, SIDES, fits
 
@@ -104,7 +105,7 @@ def read_record(path: Path) -> Record:
         _arrays(arrays, found["arrays"], again) if found and whole else {},
         tuple(_chains(file, identity) for file in sorted((path / "samples").glob("chains-*.json"))),
         entries.get("defaults"),
-        _recoveries(path / "recoveries.json", identity),
+        read_recoveries(path / RECOVERIES, identity),
     )
 
 
@@ -150,20 +151,6 @@ def _warn_of_lost_curves(run: Path, what: str) -> None:
     # back to its start and stopped there has none.
     if (run / "model").is_dir() and saved != {"round-00000000"}:
         warnings.warn(f"{what}: the curves are lost, and nothing else", stacklevel=4)
-
-
-def _recoveries(path: Path, identity: str) -> tuple[str, ...]:
-    """How the run went back, in sentences; none where there is no such file."""
-    remedy = "take it away: nothing but its sentences is lost"
-    if not _is_there(path, remedy):
-        return ()
-    found = unsealed(_json(path, remedy), path, remedy)
-    _check_same_run(found, identity, path, remedy)
-    if not fits(found, {"recoveries": [{"said": str}]}):
-        raise ValueError(
-            f"{path} is damaged: it lacks what every record of recoveries has; {remedy}"
-        )
-    return tuple(entry["said"] for entry in found["recoveries"])
 
 
 def _ends_with_a_line(path: Path) -> bool:

@@ -226,14 +226,15 @@ def _apply(
     own: Mapping[str, Tensor],
     facts: Mapping[str, Any],
 ) -> None:
-    put_back(progress, {**shared, **own}, facts)
+    tensors = {**shared, **own}
+    put_back(progress, tensors, facts)
     _restore_randomness(progress, own, facts.get("device", "cuda" if "cuda rng" in own else "cpu"))
     health = facts.get("health", {})
     progress.health = Health(
         [Recovery(**entries) for entries in health.get("recoveries", [])],
         health.get("outside", {}),
         [
-            _good(progress, number, {**shared, **own}, metadata)
+            _good(progress, number, tensors, metadata)
             for number, metadata in enumerate(health.get("good", []))
         ],
         health.get("warned", []),
@@ -255,10 +256,10 @@ def _good(
 def put_back(
     progress: Progress, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]
 ) -> None:
-    """Put copies of a snapshot's parts into ``progress``, all but its random numbers."""
-    method, copies = progress.method, {name: value.clone() for name, value in tensors.items()}
-    state = {k.removeprefix("method/"): v for k, v in copies.items() if k.startswith("method/")}
-    state |= {k.removeprefix("local/"): v for k, v in copies.items() if k.startswith("local/")}
+    """Put a snapshot's parts into ``progress``, all but its random numbers; it may keep these tensors."""
+    method = progress.method
+    state = {k.removeprefix("method/"): v for k, v in tensors.items() if k.startswith("method/")}
+    state |= {k.removeprefix("local/"): v for k, v in tensors.items() if k.startswith("local/")}
     try:
         method.load_state_dict(state)
     except RuntimeError as error:
@@ -267,16 +268,16 @@ def put_back(
             "networks=, or put their code back as it was"
         ) from error
     for player, optimizer in progress.stepper.optimizers.items():
-        import_state(optimizer, f"optimizer/{player}", copies)
+        import_state(optimizer, f"optimizer/{player}", tensors)
     for name, value in progress.average.items():
-        value.copy_(copies[f"average/{name}"])
+        value.copy_(tensors[f"average/{name}"])
     device = progress.stepper.device
     progress.best = {
         name.removeprefix("best/"): value.to(device)
-        for name, value in copies.items()
+        for name, value in tensors.items()
         if name.startswith("best/")
     }
-    progress.best_value = float(copies.get("best value", -math.inf))
+    progress.best_value = float(tensors.get("best value", -math.inf))
     progress.stream.load_state_dict(metadata["stream"])
     progress.index, progress.stage_began = metadata["round"], metadata.get("stage began", 0)
 

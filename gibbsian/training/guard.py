@@ -117,7 +117,8 @@ def go_back(progress: Progress, error: DivergenceError, seed: int) -> None:
     factor = LR_FACTOR ** (len(health.recoveries) + 1)
     health.recoveries.append(Recovery(seen, good.index, factor, str(error)))
     health.good, health.outside = [good], {}
-    checkpoints.put_back(progress, good.tensors, good.metadata)
+    copies = {name: value.clone() for name, value in good.tensors.items()}  # it may be needed again
+    checkpoints.put_back(progress, copies, good.metadata)
     stepper = progress.stepper
     stepper.lr_factor = health.lr_factor
     stepper.forget_fault()

@@ -9,11 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
-from gibbsian.core.files import CorruptFileError
-from gibbsian.core.records import read_record, write_record
+from gibbsian.core.records import write_record
 
-RECOVERIES = "recoveries.json"
-"""The file in a run's folder that tells how often it went back."""
 LR_FACTOR = 0.3
 """What every learning rate is multiplied by when a run goes back."""
 MOST_RECOVERIES = 2
@@ -82,14 +79,3 @@ def write_recoveries(path: Path, health: Health, run: str) -> None:
         return
     said = [{**asdict(recovery), "said": str(recovery)} for recovery in health.recoveries]
     write_record(path, {"run": run, "recoveries": said})
-
-
-def read_recoveries(path: Path, run: str) -> tuple[str, ...]:
-    """What ``write_recoveries`` wrote of the run, a sentence for each; CorruptFileError for anything else."""
-    if not path.exists():
-        return ()
-    found = read_record(path, "take it away: nothing but its sentences is lost")
-    said = [recovery.get("said") for recovery in found.get("recoveries", [])]
-    if found.get("run") != run or not all(isinstance(one, str) for one in said):
-        raise CorruptFileError(f"{path} is damaged or of another run; take it away")
-    return tuple(said)

@@ -20,11 +20,12 @@ from tqdm import tqdm
 from gibbsian.core import DivergenceError, TrainingMethod
 from gibbsian.core.protocols import HasStages
 from gibbsian.core.randomness import seed_global
+from gibbsian.core.recoveries import RECOVERIES
 from gibbsian.core.signatures import RARE
 from gibbsian.training import checkpoints, guard, metric_log, processes
 from gibbsian.training.arithmetic import Precision, arithmetic, channels_last, check_precision
 from gibbsian.training.checkpoints import Progress
-from gibbsian.training.health import RECOVERIES, write_recoveries
+from gibbsian.training.health import write_recoveries
 from gibbsian.training.optimizers import OptimizerOptions
 from gibbsian.training.stepper import Stepper
 from gibbsian.training.writer import Writer

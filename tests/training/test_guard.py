@@ -14,6 +14,7 @@ from gibbsian.core import DivergenceError, Loss, NonFiniteError, PlayerUpdate, T
 from gibbsian.core.healthy_ranges import HealthyRange, energy_gap, relative_spread
 from gibbsian.core.measures import RealSpace
 from gibbsian.core.records import parse_line
+from gibbsian.core.recoveries import read_recoveries
 from gibbsian.training import (
     OptimizerOptions,
     TrainingOptions,
@@ -25,7 +26,6 @@ from gibbsian.training import (
     run_training_loop,
     save_checkpoint,
 )
-from gibbsian.training.health import read_recoveries
 from tests.training.test_resume import OPTIMIZERS, assert_same, everything
 from tests.training.toys import CountingStream, Seesaw
 
