@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.command import Record, run_benchmark
 
-COMMANDS = ("--help", "list methods", "list data", "list recipes", "list networks")
+COMMANDS = ("--help", "list", "list methods", "list data", "list recipes", "list networks")
 RUN = "import sys; from gibbsian.cli import main; sys.exit(main(sys.argv[1:]))"
 PAIRS = 11
 MOST_SECONDS, MOST_RATIO = 0.5, 1.2

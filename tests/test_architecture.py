@@ -226,6 +226,19 @@ def test_the_overview_needs_neither_torch_nor_matplotlib() -> None:
     assert not {"torch", "numpy", *HEAVY} & set(seen["modules"])
 
 
+def test_the_collector_is_off_while_pytorch_is_imported_and_on_after_it() -> None:
+    code = (
+        "import contextlib, gc, io, json, sys\n"
+        "from gibbsian.cli import main\n"
+        "with contextlib.redirect_stdout(io.StringIO()): status = main(['list', 'networks'])\n"
+        "print(json.dumps({'on': gc.isenabled(), 'kept': gc.get_freeze_count(),\n"
+        "    'torch': 'torch' in sys.modules, 'status': status}))"
+    )
+    seen = fresh_python(code)
+    assert seen["status"] == 0 and seen["torch"] and seen["on"]
+    assert seen["kept"] > 50_000  # PyTorch's objects: no full collection looks through them again
+
+
 def test_reports_need_no_torch(tmp_path: Path) -> None:
     """It would be most of their time and memory."""
     run = write_run(tmp_path / "run")
