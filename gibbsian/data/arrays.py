@@ -26,6 +26,12 @@ def read_npy(path: Path) -> Rows:
     return Rows(_array(path.read_bytes(), str(path)))
 
 
+def npy_layout(path: Path) -> tuple[tuple[int, ...], bool, np.dtype, int]:
+    """Shape, whether columns lie one after another, type and first byte of the array of a ``.npy`` file."""
+    with path.open("rb") as file:
+        return *_header(file, path.stat().st_size, str(path)), file.tell()
+
+
 def npy_parts(path: Path, rows: int) -> Iterator[Rows]:
     """The same as at most ``rows`` rows at a time, or as a whole where columns lie one after another."""
     with path.open("rb") as file:

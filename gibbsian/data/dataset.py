@@ -15,6 +15,7 @@ from torch import Tensor
 
 from gibbsian.core import DataSpace
 from gibbsian.data import named, patches as photographs, readers
+from gibbsian.data.blocks import ArrayFile, TrainingBlocks, large_array
 from gibbsian.data.classes import Target
 from gibbsian.data.densities import Density, is_density, toy_density
 from gibbsian.data.frames import called, rows_of
@@ -25,15 +26,19 @@ from gibbsian.data.rows import (
     arranged,
     counted,
     kind_of,
+    kind_of_values,
     numbering_notes,
 )
 from gibbsian.data.streams import derived
+from gibbsian.data.survey import distinct_numbers, survey
 from gibbsian.data.table_schema import Missing, Selection, TableSchema, filled, listed, with_medians
 from gibbsian.data.transforms import Scaling, Transform, binary, columnwise, pixels, unscaled
 
 SPLIT = 2
 """Key of the generator that splits (``streams`` uses 0 and 1)."""
 DRAWS = (50_000, 10_000, 10_000)
+HELD_OUT, SAMPLE = 10_000, 100_000
+"""Of a file read in blocks: the most rows of validation and of test, and training rows that are held."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +48,8 @@ class Dataset:
     ``train``, ``valid``, ``test``: ``[N, *event]`` in ``transform.dtype``. ``space``: the event in
     model units. ``density``: the exact distribution, where known. ``targets``: split name -> labels ``[N]``.
     ``notes``: sentences on what was detected. ``columns``: names, where there are any. ``table``: what
-    there is to know of the file's columns, where it is a table.
+    there is to know of the file's columns, where it is a table. ``blocks``: all training rows where they are
+    too many to be held; ``train`` is then a sample of them.
     """
 
     name: str
@@ -57,6 +63,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     columns: tuple[str, ...] | None = None
     table: TableSchema | None = None
+    blocks: TrainingBlocks | None = None
 
 
 def fingerprint(dataset: Dataset) -> str:
@@ -130,6 +137,10 @@ def load_dataset(
         rows = named.read(source, data_root)
     elif Path(source).expanduser().exists() or readers.looks_like_path(name):
         target = None if class_column is None else Target(class_column)
+        large = large_array(Path(source))
+        if large is not None:
+            readers.check_no_choice(target, selection, name)
+            return _of_large(name, large, seed, column_scaling, max_rows, dequantise)
         rows = readers.read(Path(source), image_size, target, selection)
     else:
         raise ValueError(named.unknown(name))
@@ -255,6 +266,42 @@ def _split(
         columns=rows.columns or None,
         table=rows.table,
     )
+
+
+def _of_large(
+    name: str,
+    file: ArrayFile,
+    seed: int,
+    scaling: Scaling,
+    limit: int | None,
+    dequantise: bool,
+) -> Dataset:
+    """The array of a file that is not held: training in blocks, the rest a sample by ``seed``."""
+    n, rng = file.shape[0], derived("cpu", seed, SPLIT)
+    if limit is not None and limit < n:
+        chosen = np.sort(distinct_numbers(n, limit, rng))
+        return _split(name, Rows(file.rows(chosen)), seed, scaling, None, dequantise)
+    held = max(1, min(n // 10, HELD_OUT))
+    chosen = distinct_numbers(n, min(n, 2 * held + SAMPLE), rng)
+    rows = TrainingBlocks(file, np.sort(chosen[: 2 * held]))
+    found = survey(rows, chosen)
+    kind, levels = kind_of_values(found.range, found.picked.dtype, found.picked.ndim, name)
+    x, box = torch.from_numpy(found.picked), None
+    if kind == "image":
+        transform, box = pixels(tuple(x.shape[1:]), levels, dequantise), (-1.0, 1.0)
+    elif kind == "binary":
+        x = x.flatten(1)
+        transform, box = binary(tuple(x.shape[1:])), (0.0, 1.0)
+    else:
+        transform = found.transform(scaling, dequantise)
+    valid, test, train = x.to(transform.dtype).split([held, held, len(x) - 2 * held])
+    notes = (
+        *transform.notes,
+        f"{len(rows)} / {held} / {held} rows for training / validation / test, split by seed {seed}",
+        f"{file.nbytes / 1e9:.3g} GB, read in blocks; what is not training sees {len(train)} training rows",
+    )
+    space = space_seen(transform, kind, box)
+    return Dataset(name, train, valid, test, transform, space, notes=notes, blocks=rows)
 
 
 def space_seen(

@@ -97,28 +97,60 @@ def numbering_notes(rows: Rows) -> tuple[str, ...]:
     )
 
 
+@dataclass(frozen=True)
+class Range:
+    """Smallest and largest value, and whether all are 0 or 1 (``bits``), or whole numbers."""
+
+    low: float
+    high: float
+    bits: bool
+    whole: bool
+
+    def joined(self, other: Range) -> Range:
+        """That of the values of both."""
+        return Range(
+            min(self.low, other.low),
+            max(self.high, other.high),
+            self.bits and other.bits,
+            self.whole and other.whole,
+        )
+
+
+def value_range(x: np.ndarray) -> Range:
+    """The range of arranged rows ``x``; of vectors ``whole`` is not looked for."""
+    low, high = float(x.min()), float(x.max())
+    exact = x.dtype.kind != "f"
+    bits = bool(low >= 0 and high <= 1 and (exact or ((x == 0) | (x == 1)).all()))
+    return Range(low, high, bits, exact or (x.ndim > 2 and bool((x == np.round(x)).all())))
+
+
 def kind_of(rows: Rows, name: str) -> tuple[Kind, int]:
     """Kind of arranged rows and, for images, the number of grey levels (0: floats on [0, 1]).
 
     ValueError for images that are neither integers from 0 to 255 nor floats on [0, 1].
     """
-    x = rows.x
     if rows.table is not None and rows.table.categories:
         return "mixed", 0
-    low, high = x.min(), x.max()
-    if low >= 0 and high <= 1 and (x.dtype.kind != "f" or bool(((x == 0) | (x == 1)).all())):
+    return kind_of_values(value_range(rows.x), rows.x.dtype, rows.x.ndim, name, rows.levels)
+
+
+def kind_of_values(
+    values: Range, dtype: np.dtype, dims: int, name: str, levels: int | None = None
+) -> tuple[Kind, int]:
+    """As `kind_of`, of rows with this range, type and number of dimensions."""
+    if values.bits:
         return "binary", 0
-    if x.ndim == 2:
+    if dims == 2:
         return "vector", 0
-    if low >= 0 and high <= 255 and (x.dtype.kind != "f" or bool((x == np.round(x)).all())):
-        if rows.levels is not None:
-            return "image", rows.levels
-        return "image", 256 if x.dtype == np.uint8 or high > 127 else int(high) + 1
-    if low >= 0 and high <= 1:
+    if values.low >= 0 and values.high <= 255 and values.whole:
+        if levels is not None:
+            return "image", levels
+        return "image", 256 if dtype == np.uint8 or values.high > 127 else int(values.high) + 1
+    if values.low >= 0 and values.high <= 1:
         return "image", 0
     raise ValueError(
-        f"{name} holds images with values from {low:g} to {high:g}; bring them to integers from 0 to "
-        "255 or floats from 0 to 1"
+        f"{name} holds images with values from {values.low:g} to {values.high:g}; bring them to integers "
+        "from 0 to 255 or floats from 0 to 1"
     )
 
 

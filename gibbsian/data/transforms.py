@@ -10,7 +10,7 @@ dequantised value; its mean log over a cell is at most the log-probability of th
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -239,6 +239,39 @@ def columnwise(
     return Transform(scaling, shape, origin, unit, levels, shift, scale, columns, categories)
 
 
+def columnwise_of_moments(
+    mean: np.ndarray,
+    std: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    grids: Sequence[Lattice | None],
+    scaling: Scaling = "standardise",
+) -> Transform:
+    """As `columnwise`, of columns whose moments, ends and grids are known and whose rows are not held."""
+    parts = []
+    for j, grid in enumerate(grids):
+        name, ends = column_name(j, ()), np.array([low[j], high[j]], np.float64)
+        _check_varies(ends, name)
+        part: tuple[float, float, int, float, float] = (0.0, 1.0, 0, 0.0, 1.0)
+        if grid is not None and scaling == "none":
+            part = (*grid, -grid.origin / grid.step, 1 / grid.step)
+        elif grid is not None:
+            level = float(mean[j] - grid.origin) / grid.step
+            part = (*grid, level, math.sqrt(float(std[j] / grid.step) ** 2 + 1 / 12))
+        elif scaling != "none":
+            part = (float(mean[j]), float(std[j]), 0, 0.0, 1.0)
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            _check_finite(ends, name, part)
+        parts.append(part)
+    origin, unit, levels, shift, scale = zip(*parts, strict=True)
+    return Transform(scaling, (len(grids),), origin, unit, levels, shift, scale)
+
+
+def _check_varies(values: np.ndarray, name: str) -> None:
+    if values.min() == values.max():
+        raise ValueError(f"{name} is constant ({values[0]:g}), so it has no density; drop it")
+
+
 def _column(
     values: np.ndarray, every: np.ndarray, name: str, scaling: Scaling, grid: Lattice | None
 ) -> tuple[float, float, int, float, float]:
@@ -248,8 +281,7 @@ def _column(
     """
     if values.min() == values.max():
         values = every
-    if values.min() == values.max():
-        raise ValueError(f"{name} is constant ({values[0]:g}), so it has no density; drop it")
+    _check_varies(values, name)
     values = values.astype(np.float64)
     if grid is None and scaling == "none":
         return 0.0, 1.0, 0, 0.0, 1.0

@@ -28,6 +28,7 @@ from gibbsian.core.module_errors import ERRORS_OF_MODULES
 from gibbsian.core.protocols import HasEnergy, HasStages
 from gibbsian.core.randomness import kept_global
 from gibbsian.data import BatchStream, Dataset
+from gibbsian.data.blocks import BlockStream
 from gibbsian.data.dataset import fingerprint
 from gibbsian.data.named import can_be_found
 from gibbsian.models.build import assemble, resolve
@@ -268,15 +269,17 @@ def _prepare(
     device: torch.device,
 ) -> Progress:
     method = placed(assemble(config, dataset.space, networks), device)
-    stream = BatchStream(
-        dataset.train,
-        dataset.transform,
-        batch_size=config.training.batch,
-        seed=config.training.seed,
-        device=device,
-        targets=dataset.targets.get("train"),
-        rank=processes.rank(),
-        world=processes.world(),
+    share: dict[str, Any] = {
+        "batch_size": config.training.batch,
+        "seed": config.training.seed,
+        "device": device,
+        "rank": processes.rank(),
+        "world": processes.world(),
+    }
+    stream = (
+        BatchStream(dataset.train, dataset.transform, targets=dataset.targets.get("train"), **share)
+        if dataset.blocks is None
+        else BlockStream(dataset.blocks, dataset.transform, **share)
     )
     as_they_are = OptimizerOptions("sgd", lr=1.0)
     optimizers = {

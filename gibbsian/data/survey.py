@@ -1,0 +1,118 @@
+"""What one pass over a file too large to be held finds: its kind, moments, grids, and rows to keep."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Generator
+
+from gibbsian.data.blocks import TrainingBlocks, within
+from gibbsian.data.lattice import MOST_LEVELS, lattice
+from gibbsian.data.rows import Range, value_range
+from gibbsian.data.transforms import Scaling, Transform, columnwise_of_moments
+
+
+@dataclass(eq=False)
+class Moments:
+    """Mean and summed squared deviations of columns, ``[d]`` each, of ``count`` rows; merged as by Chan."""
+
+    mean: np.ndarray
+    squares: np.ndarray
+    count: int = 0
+
+    def add(self, x: np.ndarray) -> None:
+        """Take in rows ``x [n, d]``, a million values at a time in double precision."""
+        for part in np.array_split(x, 1 + x.size // 2**20):
+            part = part.astype(np.float64)
+            if len(part) == 0:
+                continue
+            mean, total = part.mean(0), self.count + len(part)
+            gap = mean - self.mean
+            self.squares += np.square(part - mean).sum(0) + gap**2 * (
+                self.count * len(part) / total
+            )
+            self.mean += gap * (len(part) / total)
+            self.count = total
+
+    @property
+    def std(self) -> np.ndarray:
+        """Standard deviations."""
+        return np.sqrt(self.squares / self.count)
+
+
+class DistinctValues:
+    """The values of columns while they are few enough for a grid (`lattice`), None where they are not."""
+
+    def __init__(self, d: int):
+        self.values: list[np.ndarray | None] = [np.empty(0)] * d
+
+    def add(self, x: np.ndarray) -> None:
+        """Take in rows ``x [n, d]``."""
+        for j, known in enumerate(self.values):
+            if known is not None:
+                found = np.union1d(known.astype(x.dtype), x[:, j])
+                self.values[j] = found if len(found) <= MOST_LEVELS else None
+
+
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """What one pass over a file finds: its range, ``picked`` rows, and of vectors what their columns hold."""
+
+    range: Range
+    picked: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    moments: Moments
+    distinct: DistinctValues
+
+    def transform(self, scaling: Scaling, dequantise: bool) -> Transform:
+        """That of vectors: as `columnwise`, from moments in place of rows."""
+        grids = [
+            lattice(values) if dequantise and values is not None else None
+            for values in self.distinct.values
+        ]
+        return columnwise_of_moments(
+            self.moments.mean, self.moments.std, self.low, self.high, grids, scaling
+        )
+
+
+def survey(rows: TrainingBlocks, picked: np.ndarray) -> Survey:
+    """One pass over all rows of the file; ``picked``: the numbers of rows to keep, in any order.
+
+    Moments are those of the training rows. ValueError for values that are no finite numbers.
+    """
+    order = np.argsort(picked)
+    numbers = picked[order]
+    found: Range | None = None
+    kept = []
+    for first, x in rows.file.blocks():
+        if found is None:
+            d = x.shape[1] if x.ndim == 2 else 0  # of images no columns are asked for
+            moments, distinct = Moments(np.zeros(d), np.zeros(d)), DistinctValues(d)
+            low, high = np.full(d, math.inf), np.full(d, -math.inf)
+        here = value_range(x)
+        found = here if found is None else found.joined(here)
+        kept.append(x[within(numbers, first, len(x))])
+        if d:
+            moments.add(np.delete(x, within(rows.held_out, first, len(x)), 0))
+            distinct.add(x)
+            low, high = np.minimum(low, x.min(0)), np.maximum(high, x.max(0))
+    assert found is not None
+    gathered = np.concatenate(kept)
+    unsorted = np.empty_like(gathered)
+    unsorted[order] = gathered
+    return Survey(found, unsorted, low, high, moments, distinct)
+
+
+def distinct_numbers(n: int, count: int, rng: Generator) -> np.ndarray:
+    """``count`` different whole numbers below ``n``, in random order, in memory that grows with ``count``."""
+    if 4 * count >= n:
+        return torch.randperm(n, generator=rng)[:count].numpy()
+    drawn: list[int] = []
+    while len(drawn) < count:
+        more = torch.randint(n, (count,), generator=rng).tolist()
+        drawn = list(dict.fromkeys([*drawn, *more]))  # without repetitions, in the order drawn
+    return np.array(drawn[:count])
