@@ -29,11 +29,12 @@ class Moments:
             part = part.astype(np.float64)
             if len(part) == 0:
                 continue
-            mean, total = part.mean(0), self.count + len(part)
+            # As products, since NumPy sums narrow rows one by one.
+            mean, total = np.ones(len(part)) @ part / len(part), self.count + len(part)
             gap = mean - self.mean
-            self.squares += np.square(part - mean).sum(0) + gap**2 * (
-                self.count * len(part) / total
-            )
+            part -= mean
+            within_part = np.einsum("ij,ij->j", part, part)
+            self.squares += within_part + gap**2 * (self.count * len(part) / total)
             self.mean += gap * (len(part) / total)
             self.count = total
 
@@ -99,12 +100,20 @@ def survey(rows: TrainingBlocks, picked: np.ndarray) -> Survey:
         if d:
             moments.add(np.delete(x, within(rows.held_out, first, len(x)), 0))
             distinct.add(x)
-            low, high = np.minimum(low, x.min(0)), np.maximum(high, x.max(0))
+            low = np.minimum(low, reduced(np.minimum, x))
+            high = np.maximum(high, reduced(np.maximum, x))
     assert found is not None
     gathered = np.concatenate(kept)
     unsorted = np.empty_like(gathered)
     unsorted[order] = gathered
     return Survey(found, unsorted, low, high, moments, distinct)
+
+
+def reduced(operation: np.ufunc, x: np.ndarray, together: int = 64) -> np.ndarray:
+    """``operation`` over the rows of ``x [n, d]``: of many rows side by side at first, which is faster."""
+    whole = len(x) // together * together
+    wide = operation.reduce(x[:whole].reshape(-1, together * x.shape[1]), 0) if whole else x[:0]
+    return operation.reduce(np.concatenate([wide.reshape(-1, x.shape[1]), x[whole:]]), 0)
 
 
 def distinct_numbers(n: int, count: int, rng: Generator) -> np.ndarray:
