@@ -23,7 +23,9 @@ PREFERRED = ("x", "X", "data", "images", "samples", "train")
 
 def read_npy(path: Path) -> Rows:
     """The array of a ``.npy`` file; ValueError when truncated, pickled or not one."""
-    return Rows(_array(path.read_bytes(), str(path)))
+    shape, fortran, dtype, start = npy_layout(path)
+    flat = np.fromfile(path, dtype, math.prod(shape), offset=start)
+    return Rows(flat.reshape(shape, order="F" if fortran else "C"))
 
 
 def npy_layout(path: Path) -> tuple[tuple[int, ...], bool, np.dtype, int]:

@@ -13,8 +13,8 @@ from gibbsian.core import did_you_mean
 from gibbsian.core.paths import find, roots
 from gibbsian.data.densities import DENSITIES, is_density
 from gibbsian.data.patches import PHOTOS
-from gibbsian.data.readers import ARRAYS, holds_images, looks_like_path, read as read_file
-from gibbsian.data.rows import Rows, arranged, kind_of
+from gibbsian.data.readers import ARRAYS, holds_images, looks_like_path, read_parts
+from gibbsian.data.rows import Range, Rows, arranged, kind_of_values, value_range
 from gibbsian.data.sets import NAMED, area_average
 
 
@@ -62,11 +62,18 @@ def holds_pictures(name: str) -> bool:
 def _array_of_images(path: Path) -> bool:
     if path.suffix.lower() not in ARRAYS or not path.is_file():
         return False
+    found: Range | None = None
     try:
-        rows = read_file(path)
-        return rows.x.ndim > 2 and kind_of(arranged(rows, path.name), path.name)[0] == "image"
+        for part in read_parts(path):  # until it is known: bits alone are no grey levels
+            x = arranged(part, path.name).x
+            if x.ndim == 2:
+                return False
+            found = value_range(x) if found is None else found.joined(value_range(x))
+            if not found.bits:
+                return kind_of_values(found, x.dtype, x.ndim, path.name)[0] == "image"
     except ValueError:  # said by `load`, which reads it again
         return False
+    return False
 
 
 def is_named(name: str) -> bool:

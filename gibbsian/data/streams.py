@@ -61,10 +61,7 @@ class BatchStream(Iterator[Batch]):
         self.seed = seed
         self.rank, self.world = rank, world
         self.drawn = 0
-        parts = [transform.cells(part) for part in x.split(CHUNK)]
-        low, width = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
-        if bool((width == width[:1]).all()):
-            width = width[:1]  # one width per feature says it all
+        low, width = _cells(x, transform)
         self._low, self._width = low.to(device), width.to(device)
         self._targets = None if targets is None else targets.to(device)
         self._order = torch.empty(0, dtype=torch.long)
@@ -99,3 +96,17 @@ class BatchStream(Iterator[Batch]):
     def load_state_dict(self, state: Mapping[str, int]) -> None:
         """Continue after ``state["drawn"]`` batches."""
         self.drawn = int(state["drawn"])
+
+
+def _cells(x: Tensor, transform: Transform) -> tuple[Tensor, Tensor]:
+    """Lower edges ``[N, *event]`` of the rows' cells, and widths: of each row, or ``[1, *event]`` for all."""
+    first, widths = (part[:1] for part in transform.cells(x[:1]))
+    low = first.new_empty(len(x), *first.shape[1:])
+    for start in range(0, len(x), CHUNK):
+        edges, width = transform.cells(x[start : start + CHUNK])
+        low[start : start + CHUNK] = edges
+        if len(widths) == 1 and not bool((width == widths).all()):
+            widths = widths.expand_as(low).clone()  # what came before had the first row's
+        if len(widths) > 1:
+            widths[start : start + CHUNK] = width
+    return low, widths

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from gibbsian.cli import main
 from gibbsian.config.config import plain, replace
 from gibbsian.data import blocks, dataset, load_dataset
 from gibbsian.data.blocks import BlockStream, TrainingBlocks, large_array
@@ -214,3 +215,21 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
         [sys.executable, "-c", PASS, str(path)], capture_output=True, text=True, check=True
     )
     assert int(out.stdout) < 400_000  # kB
+
+
+def test_the_command_never_reads_the_file_whole(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, most = np.fromfile, 4 * 2_400
+
+    def in_blocks(*arguments: object, **options: object) -> np.ndarray:
+        found = read(*arguments, **options)
+        assert found.nbytes <= most
+        return found
+
+    monkeypatch.setattr(np, "fromfile", in_blocks)
+    assert (
+        main(["train", "nce", "--data", str(path), "--rounds", "3", "--out", str(tmp_path / "run")])
+        == 0
+    )
+    assert main(["train", "--resume", str(tmp_path / "run"), "--rounds", "5"]) == 0
