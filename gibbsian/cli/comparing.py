@@ -24,7 +24,7 @@ class Compare:
     """Train methods on the same rows for the same time, measure them alike, and write one page.
 
     The same command goes on after a kill; with more methods or seeds it adds to what is there. Other
-    machines may work on the same folder. Every run lies in DIR/ROW/seed-N/run, for `gibbsian report`.
+    processes may work on the same folder. Every run lies in DIR/ROW/seed-N/run, for `gibbsian report`.
 
     Args:
         methods: with commas between them, or all (see `gibbsian list methods`).

@@ -29,7 +29,7 @@ class Sweep:
         method: which method (see `gibbsian list methods`).
         data: what it is trained on, as for `gibbsian train`.
         search_space: JSON file from options to lists of values or ranges.
-        out: folder of the sweep, which several machines may share; runs/sweep-METHOD-DATA if none
+        out: folder of the sweep, which several processes may share; runs/sweep-METHOD-DATA if none
             is given.
         hyperparameter_search: every combination, random ones, or ones that earlier results suggest.
         num_trials: how many, for random and bayes; may be raised when the sweep goes on.

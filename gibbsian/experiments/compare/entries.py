@@ -66,7 +66,7 @@ def cells(settings: ComparisonSettings) -> list[Cell]:
 def compare(out: Path, settings: ComparisonSettings, workers: int, log: Log) -> int:
     """Do what is left, in ``workers`` processes of one thread each; how many ended early.
 
-    Other processes and machines may work on the same folder at the same time. Raises ValueError
+    Other processes may work on the same folder at the same time. Raises ValueError
     before anything is written for data that cannot be loaded and settings that do not fit.
     """
     check_workers(workers)

@@ -1,4 +1,4 @@
-"""Who runs which trial: claims through a journal that several processes and machines share.
+"""Who runs which trial: claims through a journal that several processes share.
 
 A trial is a row of the journal and a folder. Its worker holds the folder's lock; a trial that is
 running while nobody holds its lock was killed, and the next worker goes on with it.

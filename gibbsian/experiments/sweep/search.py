@@ -133,7 +133,7 @@ def settle(out: Path, settings: SweepSettings) -> None:
 def run_sweep(out: Path, settings: SweepSettings, workers: int, log: Log) -> int:
     """Run what is left of a sweep, in ``workers`` processes of one thread each; how many of them died.
 
-    Other processes and machines may work on the same folder at the same time. Raises ValueError,
+    Other processes may work on the same folder at the same time. Raises ValueError,
     before anything is written, for data that cannot be loaded, an objective that no trial could
     have and settings that do not fit what stands in ``out``.
     """
