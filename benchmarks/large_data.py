@@ -33,7 +33,7 @@ from gibbsian.training import prepare_training
 
 COLUMNS, BATCH, ROUNDS, REPEATS = 20, 256, 7_000, 5
 HELD = 1_000_000
-SIZES, SCORED = (2.0, 20.0), 1.0
+SIZES, SCORED = (20.0,), 1.0
 """Gigabytes of the files that are trained on, and of the one that is scored."""
 MOST_GB, MOST_RATIO = 1.5, 1.1
 PROCESS = """

@@ -47,7 +47,7 @@ from gibbsian.models.model import Model
 from gibbsian.samplers import adapt_step_size, energy_with_base_measure, mala, run_chains
 from gibbsian.training import prepare_training, run_training_loop
 from gibbsian.training.checkpoints import Progress
-from studies.baselines import coverage, sample_error
+from studies.baselines import VGAN_RATES, coverage, sample_error
 from studies.harness import RESULTS, Result, Study, run_study
 
 DATA = ("moons", "ring8", "grid25")
@@ -98,7 +98,7 @@ def pairings(name: str) -> dict[str, Config]:
         "zero-centred penalty": pairing(
             name, **exact, upper_bound_penalty="zero-centred", upper_bound_penalty_weight=0.1
         ),
-        "VGAN": replace(default_config("vgan", name), **nets),
+        "VGAN": replace(default_config("vgan", name), **VGAN_RATES, **nets),
         "Wasserstein GAN": replace(
             default_config("gan", name),
             loss="wasserstein",

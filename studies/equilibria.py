@@ -35,6 +35,7 @@ from gibbsian.methods.experts import following_loss
 from gibbsian.models.train import train_config
 from gibbsian.networks import BoundedRangeEnergy
 from gibbsian.networks.energies import bernoulli_entropy
+from studies.baselines import VGAN_RATES
 from studies.harness import RESULTS, Result, Study, run_study
 
 CELLS, STEP, PLAYED = 61, 0.1, 20_000
@@ -128,7 +129,9 @@ def two_points(seed: int, quick: bool) -> Result:
     """Train VGAN, hold its energy, and compare what the generator's objective says."""
     data = datasets.load_dataset("ring8")
     training = {"rounds": 5 if quick else ROUNDS, "seed": seed, "device": "cpu", "save_every": 0}
-    model = train_config(replace(default_config("vgan", "ring8"), training=training), None, data)
+    model = train_config(
+        replace(default_config("vgan", "ring8"), **VGAN_RATES, training=training), None, data
+    )
     assert isinstance(model.method, HasEnergy) and data.density is not None
     energy, modes = model.method.energy, data.density.modes()
     assert isinstance(energy, BoundedRangeEnergy) and modes is not None

@@ -18,13 +18,15 @@ import torch
 from gibbsian.core import Batch
 from gibbsian.data.arrays import npy_layout
 from gibbsian.data.rows import Rows, arranged
-from gibbsian.data.streams import NOISE, ORDER, derived, uploaded
+from gibbsian.data.streams import NOISE, ORDER, cells_of, derived, uploaded, within_cells
 from gibbsian.data.transforms import Transform
 
 LARGE = 2**29
 """Bytes from which on a ``.npy`` file is read in blocks."""
 BLOCK, WINDOW = 2**23, 16
 """Bytes of a block, and blocks of a window."""
+HELD_BYTES = 4
+"""Of a value in a window, which holds rows as networks see them, in single precision."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,8 @@ class ArrayFile:
     @property
     def rows_per_block(self) -> int:
         """Rows of every block but the last, which may have fewer."""
-        return max(1, BLOCK // max(1, self.row_bytes))
+        size = math.prod(self.shape[1:])
+        return max(1, BLOCK // max(1, self.row_bytes, HELD_BYTES * size))
 
     def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
         """Number of the first row and rows of each block, in the order of the file."""
@@ -154,7 +157,7 @@ class BlockStream(Iterator[Batch]):
         self._epoch, self._begins = 0, 0
         self._blocks, self._ends = self._plan(0)
         self._loaded: tuple[int, int] | None = None
-        self._x = self._index = self._order = torch.empty(0)
+        self._low = self._width = self._index = self._order = torch.empty(0)
 
     def _plan(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """Blocks in the order of ``epoch``, and the batches drawn in it by the end of each window."""
@@ -178,9 +181,7 @@ class BlockStream(Iterator[Batch]):
 
     def _load(self, window: int) -> None:
         """Read the blocks of ``window`` and permute their rows."""
-        self._x = self._index = torch.empty(
-            0
-        )  # the last window's memory is free before this one is read
+        self._low = self._width = torch.empty(0)  # free before the next are read
         blocks = self._blocks[window * WINDOW : (window + 1) * WINDOW]
         counts = self._counts[blocks].tolist()
         x, index = np.empty(0), np.empty(sum(counts), np.int64)
@@ -193,7 +194,9 @@ class BlockStream(Iterator[Batch]):
             filled += count
         rng = derived("cpu", self.seed, ORDER, self._epoch, window)
         self._order = torch.randperm(len(x), generator=rng)
-        self._x, self._index = torch.from_numpy(x), torch.from_numpy(index)
+        rows = torch.from_numpy(x).reshape(len(x), *self.transform.shape)
+        self._low, self._width = cells_of(rows, self.transform)
+        self._index = torch.from_numpy(index)
         self._loaded = (self._epoch, window)
 
     def __next__(self) -> Batch:
@@ -202,9 +205,10 @@ class BlockStream(Iterator[Batch]):
             self._load(window)
         first = (place * self.world + self.rank) * self.batch_size
         chosen = self._order[first : first + self.batch_size]
-        noise = derived("cpu", self.seed, NOISE, self.drawn, self.rank)
-        x = self._x.index_select(0, chosen).reshape(len(chosen), *self.transform.shape)
-        x = self.transform.encode(x, noise)
+        x = self._low.index_select(0, chosen)
+        if self.transform.dequantises:
+            rng = derived("cpu", self.seed, NOISE, self.drawn, self.rank)
+            x = within_cells(x, self._width, chosen, rng)
         self.drawn += 1
         index = self._index.index_select(0, chosen)
         return Batch(uploaded(x, self.device), uploaded(index, self.device))

@@ -8,28 +8,13 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 Decimal = Literal[".", ","]
-MISSING = frozenset(
-    {
-        *(
-            "",
-            "na",
-            "n/a",
-            "n.a.",
-            "#n/a",
-            "<na>",
-            "?",
-            "null",
-            "\\n",
-            "none",
-            "nil",
-            "-",
-            "--",
-            ".",
-        ),
-        *("nan", "-nan", "nan(ind)", "-nan(ind)", "1.#qnan", "-1.#ind", "nat"),
-        *("#div/0!", "#value!", "#ref!", "#name?", "#num!", "#null!"),
-    }
-)
+# fmt: off
+MISSING = frozenset({
+    "", "na", "n/a", "n.a.", "#n/a", "<na>", "?", "null", "\\n", "none", "nil", "-", "--", ".",
+    "nan", "-nan", "nan(ind)", "-nan(ind)", "1.#qnan", "-1.#ind", "nat",
+    "#div/0!", "#value!", "#ref!", "#name?", "#num!", "#null!",
+})
+# fmt: on
 """What stands for a missing value, in lower case: of databases, statistics programs and spreadsheets."""
 TRUE, FALSE = ("true", "yes", "t", "y"), ("false", "no", "f", "n")
 CURRENCY = r"(?:[$€£¥₹₩₽₺]|USD|EUR|GBP|CHF|JPY|CNY|INR|CAD|AUD)"

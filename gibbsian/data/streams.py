@@ -61,7 +61,7 @@ class BatchStream(Iterator[Batch]):
         self.seed = seed
         self.rank, self.world = rank, world
         self.drawn = 0
-        low, width = _cells(x, transform)
+        low, width = cells_of(x, transform)
         self._low, self._width = low.to(device), width.to(device)
         self._targets = None if targets is None else targets.to(device)
         self._order = torch.empty(0, dtype=torch.long)
@@ -83,8 +83,7 @@ class BatchStream(Iterator[Batch]):
         x = self._low.index_select(0, index)
         if self.transform.dequantises:
             rng = derived(x.device, self.seed, NOISE, self.drawn, self.rank)
-            width = self._width if len(self._width) == 1 else self._width.index_select(0, index)
-            x = torch.addcmul(x, width, noise_like(x, rng))
+            x = within_cells(x, self._width, index, rng)
         target = None if self._targets is None else self._targets.index_select(0, index)
         self.drawn += 1
         return Batch(x, index, target)
@@ -98,7 +97,13 @@ class BatchStream(Iterator[Batch]):
         self.drawn = int(state["drawn"])
 
 
-def _cells(x: Tensor, transform: Transform) -> tuple[Tensor, Tensor]:
+def within_cells(x: Tensor, width: Tensor, index: Tensor, rng: Generator) -> Tensor:
+    """Lower edges ``x [B, *event]`` of rows ``index`` with uniform noise as wide as their cells."""
+    width = width if len(width) == 1 else width.index_select(0, index)
+    return torch.addcmul(x, width, noise_like(x, rng))
+
+
+def cells_of(x: Tensor, transform: Transform) -> tuple[Tensor, Tensor]:
     """Lower edges ``[N, *event]`` of the rows' cells, and widths: of each row, or ``[1, *event]`` for all."""
     first, widths = (part[:1] for part in transform.cells(x[:1]))
     low = first.new_empty(len(x), *first.shape[1:])
