@@ -55,10 +55,9 @@ class Evaluation:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the training and the intervals warn of."""
+        """What the intervals warn of."""
         intervals = [value for value in self.values.values() if isinstance(value, Interval)]
-        found = tuple(warning for interval in intervals for warning in interval.warnings)
-        return self.recoveries + found
+        return tuple(warning for interval in intervals for warning in interval.warnings)
 
     def require(self, names: Sequence[str]) -> None:
         """ValueError unless every quantity in ``names`` has a value."""
@@ -71,6 +70,7 @@ class Evaluation:
         """Entries that JSON can hold; ``rows`` and the cells of ``anomaly`` are for people to read."""
         return {
             "warnings": list(self.warnings),
+            "recoveries": list(self.recoveries),
             "rows": {LABELS[name]: str(value) for name, value in self.values.items()},
             "values": {name: as_json(value) for name, value in self.values.items()},
             "anomaly": as_json(self.anomaly),
@@ -141,5 +141,6 @@ def render(figures: Mapping[str, Any]) -> str:
             "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
             for row in cells
         ]
-    lines += [f"warning: {warning}" for warning in figures["warnings"]]
+    told = [*figures["recoveries"], *figures["warnings"]]
+    lines += [f"warning: {warning}" for warning in told]
     return "\n".join(lines)
