@@ -16,6 +16,7 @@ from gibbsian.config.config import Config, Source, replace
 from gibbsian.config.run_folder import (
     Run,
     claimed,
+    defaults_of,
     forget,
     new_identity,
     new_run,
@@ -172,7 +173,7 @@ def train_config(
     """
     device = device_of(config.training.device)
     dataset = load_data(config) if dataset is None else dataset
-    config = with_batch_that_fits(config, dataset)
+    asked, config = config, with_batch_that_fits(config, dataset)
     with process_group(device), kept_global(device):
         config = resolve(config, dataset.space, _sample_rows(dataset), networks)
         progress = _prepare(config, dataset, networks, device)
@@ -185,7 +186,9 @@ def train_config(
                     if processes.rank() == 0:
                         known = can_be_found(config.data)
                         rows = None if known else fingerprint(dataset)
-                        write_config(run, config, progress.run, rows)
+                        write_config(
+                            run, config, progress.run, rows, defaults_of(asked, config)
+                        )
                 processes.barrier()
                 if log is not None and processes.rank() == 0:
                     for note in dataset.notes:
@@ -254,7 +257,7 @@ def _continued(
             raise ValueError(f"{path} already has {progress.index} rounds; ask for more than that")
         processes.barrier()
         if rounds is not None and processes.rank() == 0:
-            write_config(run, config, identity, run.fingerprint())
+            write_config(run, config, identity, run.fingerprint(), run.defaults())
         return _play(progress, config, dataset, run, watch)
 
 

@@ -33,8 +33,8 @@ def run_report_page(records: Sequence[Record]) -> Page:
         if folders.count(folder) > 1:
             raise ValueError(f"{record.path} is given more than once; name each run once")
     if len(records) == 1:
-        title = f"{records[0].model_name}: {folders[0].name}"
         sections_of_run = tuple(run_sections(records[0]))
+        title = _title(records[0], folders[0].name)
         return Page(title, _lead(records[0]), sections_of_run, tuple(verdict(records[0])))
     labels = short_names(folders)
     sections = [comparison(records, labels)]
@@ -45,6 +45,13 @@ def run_report_page(records: Sequence[Record]) -> Page:
         sections.append(Section(title, (*verdict(record), TextBlock(_lead(record))), inner))
     lead = f"{', '.join(labels[:-1])} and {labels[-1]}: side by side first, then one by one."
     return Page(f"{len(records)} runs", lead, tuple(sections))
+
+
+def _title(record: Record, folder: str) -> str:
+    """Method, data, and the name of the folder where it says more."""
+    said = [str(record.config[name]) for name in ("method", "data")]
+    known = {*said, "-".join(said), record.model_name}
+    return record.model_name if folder in known else f"{record.model_name}: {folder}"
 
 
 def short_names(folders: Sequence[Path]) -> list[str]:

@@ -7,7 +7,9 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import torch
 
+import gibbsian
 from gibbsian import report
 from gibbsian.cli import main
 from gibbsian.config.config import to_json
@@ -151,6 +153,36 @@ def test_settings_that_differ_stand_in_the_open(tmp_path):
     config = [text for text in page.said("th") if text.startswith("training.")]
     everything = [f"training.{name}" for name in usual["training"]]
     assert config == ["training.rounds", "training.seed", *everything]
+
+
+def test_what_the_data_fill_in_was_chosen_by_nobody(tmp_path):
+    """An automatic box, or a batch of all rows, is a setting only where somebody asked for another."""
+    data = torch.zeros(40, 2).normal_(generator=torch.Generator().manual_seed(0))
+    options = {"training": {"rounds": 1, "log_every": 1}}
+    for name, chosen, more in (
+        ("plain", ["training.rounds", "training.log_every"], {}),
+        (
+            "boxed",
+            ["training.rounds", "training.log_every", "domain_half_width"],
+            {"domain_half_width": "4"},
+        ),
+    ):
+        run = tmp_path / name
+        gibbsian.train("cd", data.numpy(), out=run, chains=4, **options, **more)
+        gibbsian.models.train.resume(run, rounds=2, dataset=gibbsian.data.from_array(data.numpy()))
+        record = read_record(run)
+        table = report.settings_section.settings(record).blocks[0]
+        assert [row[0] for row in table.rows] == [*chosen, "chains"]
+
+
+def test_a_title_says_nothing_twice(tmp_path):
+    for name, title in (
+        ("moons", "cd on moons"),
+        ("cd-moons", "cd on moons"),
+        ("moons-1", "cd on moons: moons-1"),
+    ):
+        run = write_run(tmp_path / name, evaluated=False)
+        assert run_report_page([read_record(run)]).title == title
 
 
 def luminance(colour: str) -> float:
