@@ -201,7 +201,9 @@ def _filled_in(
     for name, value in usual.items():
         if isinstance(value, dict) and isinstance(resolved.get(name), dict):
             inner = asked.get(name)
-            found[name] = _filled_in(value, inner if isinstance(inner, dict) else {}, resolved[name])
+            found[name] = _filled_in(
+                value, inner if isinstance(inner, dict) else {}, resolved[name]
+            )
         else:
             found[name] = resolved.get(name) if asked.get(name) == value else value
     return found

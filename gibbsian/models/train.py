@@ -186,9 +186,7 @@ def train_config(
                     if processes.rank() == 0:
                         known = can_be_found(config.data)
                         rows = None if known else fingerprint(dataset)
-                        write_config(
-                            run, config, progress.run, rows, defaults_of(asked, config)
-                        )
+                        write_config(run, config, progress.run, rows, defaults_of(asked, config))
                 processes.barrier()
                 if log is not None and processes.rank() == 0:
                     for note in dataset.notes:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gibbsian.report import drawn_curves as curves, figures
+from gibbsian.report import drawn_curves, figures, logged_curves
 from gibbsian.report.blocks import Block, ImageStrip, Page, PageImage, Section, Table, TextBlock
 from gibbsian.report.record import Record
 from gibbsian.report.settings_section import environment, settings
@@ -105,9 +105,14 @@ def comparison(records: Sequence[Record], labels: Sequence[str]) -> Section:
             (label, _value(record, "log-likelihood"))
             for label, record in zip(labels, records, strict=True)
         ]
-        drawn = curves.interval_chart("compared", "held-out log-likelihood, nats a row", values)
+        drawn = drawn_curves.interval_chart(
+            "compared", "held-out log-likelihood, nats a row", values
+        )
         if drawn is not None:
             blocks.append(ImageStrip((drawn,), "Lower to upper estimate, with 95 % intervals."))
+    lines = logged_curves.compared(records, labels) if len(records) <= DRAWN else []
+    if lines:
+        blocks.append(ImageStrip((*lines,), "What training logged, a line per run."))
     blocks.append(
         TextBlock(
             "log Z is in each model's own scaled units and is no measure of how good a model is."
@@ -190,7 +195,7 @@ def _intervals(record: Record) -> Iterator[PageImage]:
         ("log-likelihood", "held-out log-likelihood, nats a row", LIKELIHOOD),
     ):
         rows = [(text, _value(record, key)) for key, text in keys.items()]
-        picture = curves.interval_chart(name, title, rows)
+        picture = drawn_curves.interval_chart(name, title, rows)
         if picture is not None:
             yield picture
 
@@ -226,15 +231,17 @@ def _looks(record: Record) -> Iterator[Section]:
 def _training(record: Record) -> Iterator[Block]:
     for recovery in record.recoveries:
         yield TextBlock(f"{recovery[0].upper()}{recovery[1:]}.", warning=True)
-    told, bounds = curves.losses(record), curves.bounds(record)
-    if not told:
+    told, bounds = logged_curves.losses(record), logged_curves.bounds(record)
+    if not (told or bounds):
         resume = f"gibbsian train --resume {shlex.quote(str(record.path))}"
         yield TextBlock("No round was logged yet. This goes on with the run:", resume)
         return
-    yield ImageStrip(tuple(told), "What each player descended and logged, an image per player.")
+    caption = "What each player descended and logged; values of one kind share an axis."
+    if told:
+        yield ImageStrip((*told,), caption)
     if bounds:
         caption = "On batches and training weights: the way there, not the result."
-        yield ImageStrip(tuple(bounds), f"Bounds and estimates over the rounds. {caption}")
+        yield ImageStrip((*bounds,), f"Bounds and estimates over the rounds. {caption}")
 
 
 def _chains(record: Record) -> Iterator[Block]:
@@ -255,10 +262,10 @@ def _chains(record: Record) -> Iterator[Block]:
             )
             caption = f"Diagnostics of the least settled coordinates, {chains['kernel']}"
             yield Table(caption, names, rows)
-        drawn = curves.traces(chains)
+        drawn = drawn_curves.traces(chains)
         if drawn is not None:
             yield ImageStrip((drawn,), "The least settled coordinate along the first chains.")
 
 
 def _cell(value: float | None) -> str:
-    return "not finite" if value is None else curves.number(value)
+    return "not finite" if value is None else drawn_curves.number(value)
