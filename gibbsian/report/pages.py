@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,15 @@ LIKELIHOOD = {"log-likelihood": "the model", "between": "p*", "entropy": "the tr
 """Keys of an evaluation's values that are drawn together, and what they are called there."""
 
 
-def run_report_page(records: Sequence[Record]) -> Page:
+Drawn = dict[str, tuple[object, tuple[Section, ...]]]
+"""Sections whose images take long, with what they were drawn of."""
+
+
+def run_report_page(records: Sequence[Record], drawn: Drawn | None = None) -> Page:
     """The page about these runs; a comparison comes first where there are several.
 
-    Raises ValueError without runs, or if one is given twice.
+    ``drawn``: what an earlier page of the same run has left, which is kept up to date. Raises
+    ValueError without runs, or if one is given twice.
     """
     if not records:
         raise ValueError("a report needs at least one run folder")
@@ -33,14 +38,14 @@ def run_report_page(records: Sequence[Record]) -> Page:
         if folders.count(folder) > 1:
             raise ValueError(f"{record.path} is given more than once; name each run once")
     if len(records) == 1:
-        sections_of_run = tuple(run_sections(records[0]))
+        sections_of_run = tuple(run_sections(records[0], {} if drawn is None else drawn))
         title = _title(records[0], folders[0].name)
         return Page(title, _lead(records[0]), sections_of_run, tuple(verdict(records[0])))
     labels = short_names(folders)
     sections = [comparison(records, labels)]
     few = len(records) <= DRAWN
     for label, record in zip(labels, records, strict=True):
-        inner = tuple(run_sections(record) if few else _plain_sections(record))
+        inner = tuple(run_sections(record, {}) if few else _plain_sections(record))
         title = f"{label}: {record.model_name}"
         sections.append(Section(title, (*verdict(record), TextBlock(_lead(record))), inner))
     lead = f"{', '.join(labels[:-1])} and {labels[-1]}: side by side first, then one by one."
@@ -145,14 +150,32 @@ def _anomaly(record: Record) -> Mapping[str, Any] | None:
     return None if found is None or "undefined" in found else found
 
 
-def run_sections(record: Record) -> Iterator[Section]:
-    """What is known about one run, the results first."""
-    yield Section("Results", tuple(_results(record)))
-    yield from _looks(record)
+def run_sections(record: Record, drawn: Drawn) -> Iterator[Section]:
+    """What is known about one run, the results first; of ``drawn`` what has not changed."""
+    yield from _once(drawn, _evaluated, record, record.evaluation)
     yield Section("Training", tuple(_training(record)))
-    yield Section("Chains", tuple(_chains(record)))
+    yield from _once(drawn, _chains_section, record, record.chains)
     yield settings(record)
     yield environment(record)
+
+
+def _once(
+    drawn: Drawn, draw: Callable[[Record], Iterator[Section]], record: Record, of: object
+) -> tuple[Section, ...]:
+    """The sections that ``draw`` makes of a record whose part ``of`` they show."""
+    before = drawn.get(draw.__name__)
+    if before is None or before[0] != of:
+        drawn[draw.__name__] = (of, tuple(draw(record)))
+    return drawn[draw.__name__][1]
+
+
+def _evaluated(record: Record) -> Iterator[Section]:
+    yield Section("Results", tuple(_results(record)))
+    yield from _looks(record)
+
+
+def _chains_section(record: Record) -> Iterator[Section]:
+    yield Section("Chains", tuple(_chains(record)))
 
 
 def _plain_sections(record: Record) -> Iterator[Section]:

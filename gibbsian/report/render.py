@@ -58,9 +58,9 @@ def _scripts(page: Page, state: str) -> Iterator[str]:
     if state or any(map(_has_curves, page.sections)):
         licence = (TEMPLATES / "uPlot.LICENSE").read_text()
         yield f"/*! uPlot\n{licence}*/\n{(TEMPLATES / 'uPlot.iife.min.js').read_text()}"
+        if state:
+            yield (TEMPLATES / "refresh.js").read_text()  # sees the page before charts are drawn
         yield (TEMPLATES / "charts.js").read_text()
-    if state:
-        yield (TEMPLATES / "refresh.js").read_text()
 
 
 def _has_curves(section: Section) -> bool:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 from types import TracebackType
@@ -20,20 +22,30 @@ PATIENCE = 60.0
 """Seconds that an answer may take on a busy machine."""
 KEYS = {"Tab": 9, "Enter": 13, "ArrowRight": 39, "ArrowLeft": 37, " ": 32}
 
+AT_3_AND_4 = (
+    "import os, sys\n"
+    "os.dup2(int(sys.argv[1]), 3)\n"
+    "os.dup2(int(sys.argv[2]), 4)\n"
+    "os.execv(sys.argv[3], sys.argv[3:])"
+)
+"""Where the browser reads commands and writes answers."""
+
 
 class Browser:
     """A context: within it pages are opened one after another."""
 
     def __init__(self, folder: Path):
         assert CHROMIUM is not None
-        reading, commands = os.pipe()
-        answers, writing = os.pipe()
+        (low, commands), (answers, high) = os.pipe(), os.pipe()
+        reading, writing = (fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (low, high))
+        os.close(low)
+        os.close(high)
         words = [CHROMIUM, "--headless=new", "--remote-debugging-pipe", "--no-sandbox"]
         words += ["--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
         words += ["--disable-background-networking", "--disable-component-update"]
         words += [f"--user-data-dir={folder}", "about:blank"]
         self.process = subprocess.Popen(
-            ["sh", "-c", f'exec "$@" 3<&{reading} 4>&{writing}', "sh", *words],
+            [sys.executable, "-c", AT_3_AND_4, str(reading), str(writing), *words],
             pass_fds=(reading, writing),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -5,7 +5,7 @@
   const status = document.querySelector(".refresh"), usual = status.textContent;
   const said = (text) => { if (status.textContent !== text) status.textContent = text; };
   const source = (page) => [...page.querySelector("main").children].map((part) => part.outerHTML);
-  let state = status.dataset.state, parts = null, held = false;
+  let state = `"${status.dataset.state}"`, parts = source(document), held = false;
   addEventListener("pointerdown", () => { held = true; });
   for (const name of ["pointerup", "pointercancel", "blur"]) addEventListener(name, () => { held = false; });
 
@@ -14,7 +14,7 @@
     const focused = document.activeElement?.id, height = scrollY;
     document.body.style.minHeight = `${document.body.offsetHeight}px`; // so that nothing jumps meanwhile
     const incoming = [...page.querySelector("main").children];
-    if (parts && parts.length === fresh.length) {
+    if (parts.length === fresh.length) {
       [...main.children].forEach((part, k) => {
         if (parts[k] !== fresh[k]) part.replaceWith(document.adoptNode(incoming[k]));
       });
