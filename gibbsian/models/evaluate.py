@@ -13,6 +13,7 @@ from torch import Tensor
 
 from gibbsian.config.run_folder import Run
 from gibbsian.core import Estimate, Interval, NotDefined
+from gibbsian.core.progress import phase
 from gibbsian.core.protocols import HasEnergy, HasLogits, HasLogWeights, HasOverlap
 from gibbsian.core.recoveries import read_recoveries
 from gibbsian.data import Dataset, corrupted_copies
@@ -91,11 +92,14 @@ def evaluate(
     near = model.to_network_units(data.train[:SEEN], seed)
     arrays: dict[str, Tensor] = {"test": test}
     bound = generator_bound(model, seed)
-    z = log_z(model, near, seed, bound, effort)
+    with phase("log Z"):
+        z = log_z(model, near, seed, bound, effort)
     found: dict[str, Quantity | None] = {"log-z": z, "generator": bound}
     found["learned"] = learned_log_z(model)
-    found |= _likelihood(model, data, test, z, seed)
-    x_model = model.sample(samples, seed) if x_model is None else x_model
+    with phase("log-likelihood"):
+        found |= _likelihood(model, data, test, z, seed)
+    with phase("samples"):
+        x_model = model.sample(samples, seed) if x_model is None else x_model
     arrays["samples"] = x_model[:SEEN]
     space = latent_space(model)
     if space is not None and space[0].shape == (2,):
@@ -105,7 +109,8 @@ def evaluate(
         found["error"] = classification_error(model, data)
     anomaly: AurocTable | NotDefined = NotDefined("the method has no energy")
     if isinstance(model.method, HasEnergy):
-        anomaly = _anomaly(model, data, test, seed, arrays)
+        with phase("corrupted rows"):
+            anomaly = _anomaly(model, data, test, seed, arrays)
         finite = x_model[:SEEN].flatten(1).isfinite().all(1)
         arrays["energy/samples"] = model.energy(x_model[:SEEN][finite], seed)
         _landscape(model, data, z, arrays)

@@ -26,6 +26,7 @@ from gibbsian.config.run_folder import (
 from gibbsian.config.run_lock import writing
 from gibbsian.core import TrainingMethod
 from gibbsian.core.module_errors import ERRORS_OF_MODULES
+from gibbsian.core.progress import phase
 from gibbsian.core.protocols import HasEnergy, HasStages
 from gibbsian.core.randomness import kept_global
 from gibbsian.data import BatchStream, Dataset
@@ -71,7 +72,8 @@ def device_of(name: str) -> torch.device:
 
 def load_data(config: Config) -> Dataset:
     """The data set a configuration names."""
-    return load_source(config.data, config.source)
+    with phase("loading data"):
+        return load_source(config.data, config.source)
 
 
 def load_source(data: str, source: Source) -> Dataset:
