@@ -37,6 +37,7 @@ from gibbsian.models.log_density import (
     mean_log_likelihood,
 )
 from gibbsian.models.model import Model, placed, with_doubles
+from gibbsian.models.reasons import strangest_held_out
 
 HELD_OUT = 2_000
 SEEN = 2_000
@@ -114,8 +115,9 @@ def evaluate(
         finite = x_model[:SEEN].flatten(1).isfinite().all(1)
         arrays["energy/samples"] = model.energy(x_model[:SEEN][finite], seed)
         _landscape(model, data, z, arrays)
+    strangest = strangest_held_out(model, data, test)
     values = {name: value for name, value in found.items() if value is not None}
-    return Evaluation(values, anomaly, arrays, samples, seed)
+    return Evaluation(values, anomaly, arrays, samples, seed, strangest=strangest)
 
 
 def held_out_data(model: Model, x: Tensor, seed: int) -> Dataset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import math
@@ -36,6 +37,15 @@ LABELS: Mapping[str, str] = {
 """Name of a quantity -> what it is called in a table."""
 
 
+@dataclass(frozen=True)
+class StrangeRow:
+    """A held-out row: its energy, the share (0-100) of held-out rows with no higher one, and reasons."""
+
+    energy: float
+    percentile: float
+    reasons: tuple[str, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Evaluation:
     """What is known of a model.
@@ -43,7 +53,7 @@ class Evaluation:
     ``values``: the quantities that its method and data can have, by the names of ``LABELS``. ``anomaly``:
     AUROC of its energy and of plain baselines on corrupted rows. ``arrays``: points and energies that a
     report draws. ``samples`` and ``seed``: of what was drawn. ``recoveries``: how training left what is
-    healthy and went back, a sentence for each time.
+    healthy and went back, a sentence for each time. ``strangest``: held-out rows of a table with reasons.
     """
 
     values: Mapping[str, Quantity]
@@ -52,6 +62,7 @@ class Evaluation:
     samples: int
     seed: int
     recoveries: tuple[str, ...] = ()
+    strangest: tuple[StrangeRow, ...] = ()
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -74,6 +85,7 @@ class Evaluation:
             "rows": {LABELS[name]: str(value) for name, value in self.values.items()},
             "values": {name: as_json(value) for name, value in self.values.items()},
             "anomaly": as_json(self.anomaly),
+            "strangest": [dataclasses.asdict(row) for row in self.strangest],
             "samples": self.samples,
             "seed": self.seed,
         }

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -124,3 +124,15 @@ class Page:
     lead: str
     sections: tuple[Section, ...]
     verdict: tuple[TextBlock, ...] = ()
+
+
+Strange = tuple[tuple[str, ...], Sequence[str]]
+"""Texts of a row and its reasons."""
+
+
+def strangest_table(caption: str, columns: Sequence[str], rows: Iterable[Strange]) -> Table:
+    """Rows with reasons, the strangest first: texts of ``columns``, then the reasons of each."""
+    cells = tuple(
+        (*texts, "; ".join(reasons) or "no single column explains it") for texts, reasons in rows
+    )
+    return Table(caption, (*columns, "reasons"), cells)

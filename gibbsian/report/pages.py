@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from gibbsian.report import drawn_curves, figures, logged_curves
-from gibbsian.report.blocks import Block, ImageStrip, Page, PageImage, Section, Table, TextBlock
+from gibbsian.report.blocks import (
+    Block,
+    ImageStrip,
+    Page,
+    PageImage,
+    Section,
+    Table,
+    TextBlock,
+    strangest_table,
+)
 from gibbsian.report.record import Record
 from gibbsian.report.settings_section import environment, settings
 from gibbsian.report.verdict import verdict
@@ -171,7 +180,26 @@ def _once(
 
 def _evaluated(record: Record) -> Iterator[Section]:
     yield Section("Results", tuple(_results(record)))
+    yield from _strangest(record)
     yield from _looks(record)
+
+
+def _strangest(record: Record) -> Iterator[Section]:
+    """The strangest held-out rows of a table, where the evaluation kept some."""
+    found = (record.evaluation or {}).get("strangest")
+    if found:
+        rows = [
+            ((_cell(row["energy"]), f"{row['percentile']:.1f}"), row["reasons"]) for row in found
+        ]
+        table = strangest_table(
+            "Held-out rows by energy, the strangest first", ("energy", "percentile"), rows
+        )
+        how = (
+            "The percentile is the share of held-out rows with no higher energy. A reason says how many "
+            "nats the energy would fall by if that column alone had the value that fits the rest of the "
+            "row best."
+        )
+        yield Section("Strangest rows", (table, TextBlock(how)))
 
 
 def _chains_section(record: Record) -> Iterator[Section]:
