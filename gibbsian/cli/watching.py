@@ -15,7 +15,7 @@ from gibbsian.cli.console import parse, say
 from gibbsian.report.page_server import PageServer, WatchedRun
 from gibbsian.report.record import read_record
 
-PATIENCE = 10
+PATIENCE = 5
 """Steps that the process goes back in the queue for the processor: training comes first."""
 
 

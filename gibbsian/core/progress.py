@@ -68,7 +68,7 @@ def status_line(
     time left, the first of ``numbers``, the rate, the second.
 
     >>> status_line(40, "training", 1200, 4000, 45.0, "round", [("energy gap", 0.12), ("moved", 0.99)])
-    '30% 45/s 1:02 left gap 0.12 moved 0.99'
+    '30% 45/s 1:02 gap 0.12 moved 0.99'
     """
     left = tqdm.format_interval((total - done) / rate).lstrip("0") if total and rate else ""
     left = f"0{left}" if left.startswith(":") else left

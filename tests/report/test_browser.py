@@ -159,8 +159,8 @@ def test_a_watched_page_follows_and_keeps_what_was_set(tmp_path, browser):
         before = page.value(RANGE)
         for index in (1010, 1020):
             log(run, index)
-            # Two seconds, and what the browser itself takes here on a machine with other work.
-            page.wait(f"{lead}.includes('{index} of')", 4)
+            # That it takes two seconds is tested without a browser, which itself may wait for a processor.
+            page.wait(f"{lead}.includes('{index} of')")
         assert page.value(RANGE) == before == [257.5, 752.5]
         assert page.value("[scrollY, document.querySelector('details').open]") == [400, True]
         assert page.value("document.activeElement.textContent") == "Zoom in"
