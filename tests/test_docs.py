@@ -37,6 +37,7 @@ from gibbsian.cli import (
     sweeping as search,
     training_commands as train_commands,
     upscale as picture,
+    watching,
 )
 from gibbsian.cli.console import parse
 from gibbsian.config.config import networks_of, to_json
@@ -56,6 +57,7 @@ RECORDS = {
     "detect": detecting.Detect,
     "evaluate": use.Evaluate,
     "report": reporting.Report,
+    "watch": watching.Watch,
     "classifier": other.TrainClassifier,
     "demo": other.Demo,
     "sweep": search.Sweep,

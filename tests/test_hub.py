@@ -16,6 +16,7 @@ from gibbsian.models.hub import Hub
 FIGURES = {
     "rows": {"log Z (scaled units, nats)": "log Z = 1.2 (exact)", "a|b": "0.5 ± 0.1"},
     "warnings": ["the two sides disagree"],
+    "recoveries": ["in round 9 training left what is healthy"],
     "seed": 7,
 }
 
@@ -84,6 +85,7 @@ def test_the_card_says_what_the_model_is(model, tmp_path):
         "| rounds | 2 |",
         "| a\\|b | 0.5 ± 0.1 |",
         "Warning: the two sides disagree.",
+        "Warning: in round 9 training left what is healthy.",
         'model = gibbsian.load_model(snapshot_download("someone/people"))',
     ):
         assert line in body.splitlines(), line

@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "gibbsian.cli.reporting:report",
         "write one page about a run, or several side by side",
     ),
+    "watch": ("gibbsian.cli.watching:watch", "show the page of a run while it trains"),
     "upscale": ("gibbsian.cli.upscale:upscale", "enlarge a photograph by a trained model"),
     "classifier": (
         "gibbsian.cli.other_commands:classifier",
@@ -44,7 +45,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "demo": ("gibbsian.cli.other_commands:demo", "train on handwritten digits and write a report"),
 }
 
-WITHOUT_TORCH = ("report",)
+WITHOUT_TORCH = ("report", "watch")
 """Commands that read run folders only."""
 
 

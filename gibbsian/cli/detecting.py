@@ -17,7 +17,7 @@ from gibbsian.data.table_schema import Missing
 from gibbsian.models.saved_detectors import load_detectors, save_detectors
 from gibbsian.models.strange_rows import Detected, fit_folds, judged, read_table, to_csv
 from gibbsian.models.train import device_of
-from gibbsian.report.blocks import Page, Section, Table, TextBlock
+from gibbsian.report.blocks import Page, Section, TextBlock, strangest_table
 from gibbsian.report.page_files import write_page
 
 SHOWN, PRINTED = 30, 5
@@ -110,17 +110,16 @@ def _check_alone(args: Detect) -> None:
 
 def page(found: Detected, file: Path, scored: Path, notes: tuple[str, ...], own: bool) -> Page:
     """The report: the strangest rows with their reasons, and how they were found."""
-    rows = tuple(
+    shown = range(min(SHOWN, len(found.rows)))
+    rows = (
         (
-            str(found.rows[i]),
-            f"{found.energy[i]:.2f}",
-            f"{found.percentile[i]:.1f}",
-            "; ".join(found.reasons[i]) or "no single column explains it",
+            (str(found.rows[i]), f"{found.energy[i]:.2f}", f"{found.percentile[i]:.1f}"),
+            found.reasons[i],
         )
-        for i in range(min(SHOWN, len(found.rows)))
+        for i in shown
     )
-    head = ("row", "energy", "percentile", "reasons")
-    strangest = Table("Rows by energy, the strangest first", head, rows)
+    head = ("row", "energy", "percentile")
+    strangest = strangest_table("Rows by energy, the strangest first", head, rows)
     how = (
         f"Three detectors were trained, each on two thirds of the rows of {file.name}; "
         + (
@@ -133,7 +132,7 @@ def page(found: Detected, file: Path, scored: Path, notes: tuple[str, ...], own:
         "the value that fits the rest of the row best, among 32 quantiles of the training rows."
     )
     blocks = (TextBlock(how), *(TextBlock(note) for note in notes))
-    lead = f"{len(found.rows)} rows of {scored.name}; the {len(rows)} strangest with reasons."
+    lead = f"{len(found.rows)} rows of {scored.name}; the {len(shown)} strangest with reasons."
     sections = (Section("Strangest rows", (strangest,)), Section("How they were found", blocks))
     return Page(f"Strange rows of {scored.name}", lead, sections)
 

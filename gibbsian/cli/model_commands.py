@@ -291,7 +291,8 @@ def evaluate(arguments: list[str]) -> int:
         as_json = json.dumps(anomalies_to_json(detection), indent=2)
         print(as_json if args.json else render_anomalies(detection))
         return 0
-    data = load_data_of_run(run, model.config, args.data)
+    with progress.shown():
+        data = load_data_of_run(run, model.config, args.data)
     energy = estimated_energy(model)
     if energy is not None:
         foretell(energy, model.to_network_units(data.train[:SEEN], args.seed), args.log_z_effort)

@@ -19,6 +19,7 @@ from gibbsian.config.recipes.defaults import Scale
 from gibbsian.config.run_folder import default_path, new_run, open_run
 from gibbsian.core.files import read_json
 from gibbsian.core.formats import check_format
+from gibbsian.core.progress import shown
 from gibbsian.core.signatures import options_of
 from gibbsian.core.types import DataSpace
 from gibbsian.data import Dataset
@@ -119,7 +120,7 @@ def train(arguments: list[str]) -> int:
     if args.print_config:
         return _show(config)
     dataset = None if args.data is None else load_data_of_run(run, config, args.data)
-    with watching(args.log_with, args.resume, to_json(config)) as watch:
+    with shown(), watching(args.log_with, args.resume, to_json(config)) as watch:
         resume(
             args.resume,
             args.rounds,
@@ -221,7 +222,7 @@ def _start(
     if show:
         return _show(_resolved(config, dataset))
     run = new_run(out if out is not None else default_path(config))
-    with watching(log_with, run.path, to_json(config)) as watch:
+    with shown(), watching(log_with, run.path, to_json(config)) as watch:
         train_config(config, run, dataset, log=say, watch=watch)
     if processes.rank() == 0:
         use = "upscale" if method_class(config.method).conditional else "evaluate"

@@ -7,7 +7,7 @@ import platform
 import re
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -85,6 +85,11 @@ class Run:
         """That of the rows the run was trained on (``data.dataset.fingerprint``), if they were no file's."""
         found = self._entries().get("data")
         return found if isinstance(found, str) else None
+
+    def defaults(self) -> dict[str, Any] | None:
+        """What ``defaults_of`` said when the run began; None of a run that does not say."""
+        found = self._entries().get("defaults")
+        return found if isinstance(found, dict) else None
 
     def _entries(self) -> dict[str, Any]:
         entries = read_json(self.path / "config.json")
@@ -180,10 +185,40 @@ def claimed(run: Run | None) -> Iterator[None]:
         yield
 
 
-def write_config(run: Run, config: Config, identity: str, fingerprint: str | None = None) -> None:
-    """Create the folder and write the resolved configuration, and the settings the method starts from.
+def defaults_of(asked: Config, resolved: Config) -> dict[str, Any]:
+    """The settings the method starts from, those that were left alone as the data have filled them in.
 
-    ``fingerprint``: of rows that are in no file.
+    ``asked``: the configuration before that; what differs from the result in ``resolved`` was chosen.
+    """
+    usual = to_json(recipes.default_config(asked.method, asked.data))
+    return _filled_in(usual, to_json(asked), to_json(resolved))
+
+
+def _filled_in(
+    usual: Mapping[str, Any], asked: Mapping[str, Any], resolved: Mapping[str, Any]
+) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in usual.items():
+        if isinstance(value, dict) and isinstance(resolved.get(name), dict):
+            inner = asked.get(name)
+            found[name] = _filled_in(
+                value, inner if isinstance(inner, dict) else {}, resolved[name]
+            )
+        else:
+            found[name] = resolved.get(name) if asked.get(name) == value else value
+    return found
+
+
+def write_config(
+    run: Run,
+    config: Config,
+    identity: str,
+    fingerprint: str | None = None,
+    defaults: Mapping[str, Any] | None = None,
+) -> None:
+    """Create the folder and write the resolved configuration.
+
+    ``fingerprint``: of rows that are in no file. ``defaults``: what ``defaults_of`` says, if known.
     """
     entries = {
         "format": FORMAT,
@@ -192,8 +227,9 @@ def write_config(run: Run, config: Config, identity: str, fingerprint: str | Non
         "machine": machine(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "config": to_json(config),
-        "defaults": to_json(recipes.default_config(config.method, config.data)),
     }
+    if defaults is not None:
+        entries["defaults"] = defaults
     if fingerprint is not None:
         entries["data"] = fingerprint
     write_record(run.path / "config.json", entries)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from gibbsian.config.run_folder import Run
 from gibbsian.core import Estimate, Interval, NotDefined
+from gibbsian.core.progress import phase
 from gibbsian.core.protocols import HasEnergy, HasLogits, HasLogWeights, HasOverlap
 from gibbsian.core.recoveries import read_recoveries
 from gibbsian.data import Dataset, corrupted_copies
@@ -36,6 +37,7 @@ from gibbsian.models.log_density import (
     mean_log_likelihood,
 )
 from gibbsian.models.model import Model, placed, with_doubles
+from gibbsian.models.reasons import strangest_held_out
 
 HELD_OUT = 2_000
 SEEN = 2_000
@@ -91,11 +93,14 @@ def evaluate(
     near = model.to_network_units(data.train[:SEEN], seed)
     arrays: dict[str, Tensor] = {"test": test}
     bound = generator_bound(model, seed)
-    z = log_z(model, near, seed, bound, effort)
+    with phase("log Z"):
+        z = log_z(model, near, seed, bound, effort)
     found: dict[str, Quantity | None] = {"log-z": z, "generator": bound}
     found["learned"] = learned_log_z(model)
-    found |= _likelihood(model, data, test, z, seed)
-    x_model = model.sample(samples, seed) if x_model is None else x_model
+    with phase("log-likelihood"):
+        found |= _likelihood(model, data, test, z, seed)
+    with phase("samples"):
+        x_model = model.sample(samples, seed) if x_model is None else x_model
     arrays["samples"] = x_model[:SEEN]
     space = latent_space(model)
     if space is not None and space[0].shape == (2,):
@@ -105,12 +110,14 @@ def evaluate(
         found["error"] = classification_error(model, data)
     anomaly: AurocTable | NotDefined = NotDefined("the method has no energy")
     if isinstance(model.method, HasEnergy):
-        anomaly = _anomaly(model, data, test, seed, arrays)
+        with phase("corrupted rows"):
+            anomaly = _anomaly(model, data, test, seed, arrays)
         finite = x_model[:SEEN].flatten(1).isfinite().all(1)
         arrays["energy/samples"] = model.energy(x_model[:SEEN][finite], seed)
         _landscape(model, data, z, arrays)
+    strangest = strangest_held_out(model, data, test)
     values = {name: value for name, value in found.items() if value is not None}
-    return Evaluation(values, anomaly, arrays, samples, seed)
+    return Evaluation(values, anomaly, arrays, samples, seed, strangest=strangest)
 
 
 def held_out_data(model: Model, x: Tensor, seed: int) -> Dataset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import math
@@ -36,6 +37,15 @@ LABELS: Mapping[str, str] = {
 """Name of a quantity -> what it is called in a table."""
 
 
+@dataclass(frozen=True)
+class StrangeRow:
+    """A held-out row: its energy, the share (0-100) of held-out rows with no higher one, and reasons."""
+
+    energy: float
+    percentile: float
+    reasons: tuple[str, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Evaluation:
     """What is known of a model.
@@ -43,7 +53,7 @@ class Evaluation:
     ``values``: the quantities that its method and data can have, by the names of ``LABELS``. ``anomaly``:
     AUROC of its energy and of plain baselines on corrupted rows. ``arrays``: points and energies that a
     report draws. ``samples`` and ``seed``: of what was drawn. ``recoveries``: how training left what is
-    healthy and went back, a sentence for each time.
+    healthy and went back, a sentence for each time. ``strangest``: held-out rows of a table with reasons.
     """
 
     values: Mapping[str, Quantity]
@@ -52,13 +62,13 @@ class Evaluation:
     samples: int
     seed: int
     recoveries: tuple[str, ...] = ()
+    strangest: tuple[StrangeRow, ...] = ()
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the training and the intervals warn of."""
+        """What the intervals warn of."""
         intervals = [value for value in self.values.values() if isinstance(value, Interval)]
-        found = tuple(warning for interval in intervals for warning in interval.warnings)
-        return self.recoveries + found
+        return tuple(warning for interval in intervals for warning in interval.warnings)
 
     def require(self, names: Sequence[str]) -> None:
         """ValueError unless every quantity in ``names`` has a value."""
@@ -71,9 +81,11 @@ class Evaluation:
         """Entries that JSON can hold; ``rows`` and the cells of ``anomaly`` are for people to read."""
         return {
             "warnings": list(self.warnings),
+            "recoveries": list(self.recoveries),
             "rows": {LABELS[name]: str(value) for name, value in self.values.items()},
             "values": {name: as_json(value) for name, value in self.values.items()},
             "anomaly": as_json(self.anomaly),
+            "strangest": [dataclasses.asdict(row) for row in self.strangest],
             "samples": self.samples,
             "seed": self.seed,
         }
@@ -141,5 +153,6 @@ def render(figures: Mapping[str, Any]) -> str:
             "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
             for row in cells
         ]
-    lines += [f"warning: {warning}" for warning in figures["warnings"]]
+    told = [*figures["recoveries"], *figures["warnings"]]
+    lines += [f"warning: {warning}" for warning in told]
     return "\n".join(lines)

@@ -122,7 +122,10 @@ def _figures(figures: Mapping[str, Any] | None) -> list[str]:
     return [
         f"\n## Figures\n\nOn held-out rows, with standard errors (seed {figures['seed']}).\n",
         *_table(("quantity", "value"), figures["rows"]),
-        *(f"\nWarning: {warning}." for warning in figures["warnings"]),
+        *(
+            f"\nWarning: {warning}."
+            for warning in (*figures.get("recoveries", ()), *figures["warnings"])
+        ),
     ]
 
 

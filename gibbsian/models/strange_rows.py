@@ -18,12 +18,11 @@ from gibbsian.data.readers import read
 from gibbsian.data.rows import Rows, arranged, counted, numbering_notes
 from gibbsian.data.table_schema import Missing, Selection, TableSchema, filled, listed, with_medians
 from gibbsian.models.detector import Detector
+from gibbsian.models.reasons import REASONS, reasons_of
 
 FOLDS, FEWEST = 3, 12
 EXPLAINED = 1_000
 """The strangest rows, which have reasons; of others they would take most of the time."""
-REASONS, LEAST = 3, 0.1
-"""So many reasons at most, each of at least this many nats."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,7 +181,7 @@ def judged(fitted: FoldDetectors, other: Tensor | None = None) -> Detected:
     judges = fitted.fold[top] if other is None else None
     fall, best = _explained(detectors, points[top], judges)
     reasons = [
-        _reasons(*row, table.names, table.values)
+        reasons_of(*row, table.names, table.values)
         for row in zip(points[top], fall, best, strict=True)
     ]
     return Detected(
@@ -219,31 +218,6 @@ def _explained(
         mine = judges == k
         fall[mine], best[mine] = detector.explain(x[mine])
     return fall, best
-
-
-def _reasons(
-    x: Tensor,
-    fall: Tensor,
-    best: Tensor,
-    names: Sequence[str],
-    values: Sequence[Sequence[str]],
-) -> tuple[str, ...]:
-    """Up to three sentences on the columns that the row's energy would fall most by."""
-
-    def text(j: int, value: Tensor) -> str:
-        return repr(values[j][int(value)]) if values[j] else f"{float(value):.6g}"
-
-    places = fall.argsort(descending=True, stable=True)[:REASONS].tolist()
-    return tuple(
-        f"{names[j]} {text(j, x[j])} is unusual given the rest (-{_nats(float(fall[j]))}; "
-        f"{text(j, best[j])} would fit)"
-        for j in places
-        if fall[j] >= LEAST
-    )
-
-
-def _nats(value: float) -> str:
-    return f"{value:.1f}" if value < 1e6 else f"{value:.3g}"
 
 
 def to_csv(found: Detected) -> str:

@@ -16,6 +16,7 @@ from gibbsian.config.config import Config, Source, replace
 from gibbsian.config.run_folder import (
     Run,
     claimed,
+    defaults_of,
     forget,
     new_identity,
     new_run,
@@ -25,6 +26,7 @@ from gibbsian.config.run_folder import (
 from gibbsian.config.run_lock import writing
 from gibbsian.core import TrainingMethod
 from gibbsian.core.module_errors import ERRORS_OF_MODULES
+from gibbsian.core.progress import phase
 from gibbsian.core.protocols import HasEnergy, HasStages
 from gibbsian.core.randomness import kept_global
 from gibbsian.data import BatchStream, Dataset
@@ -70,7 +72,8 @@ def device_of(name: str) -> torch.device:
 
 def load_data(config: Config) -> Dataset:
     """The data set a configuration names."""
-    return load_source(config.data, config.source)
+    with phase("loading data"):
+        return load_source(config.data, config.source)
 
 
 def load_source(data: str, source: Source) -> Dataset:
@@ -172,7 +175,7 @@ def train_config(
     """
     device = device_of(config.training.device)
     dataset = load_data(config) if dataset is None else dataset
-    config = with_batch_that_fits(config, dataset)
+    asked, config = config, with_batch_that_fits(config, dataset)
     with process_group(device), kept_global(device):
         config = resolve(config, dataset.space, _sample_rows(dataset), networks)
         progress = _prepare(config, dataset, networks, device)
@@ -185,7 +188,7 @@ def train_config(
                     if processes.rank() == 0:
                         known = can_be_found(config.data)
                         rows = None if known else fingerprint(dataset)
-                        write_config(run, config, progress.run, rows)
+                        write_config(run, config, progress.run, rows, defaults_of(asked, config))
                 processes.barrier()
                 if log is not None and processes.rank() == 0:
                     for note in dataset.notes:
@@ -254,7 +257,7 @@ def _continued(
             raise ValueError(f"{path} already has {progress.index} rounds; ask for more than that")
         processes.barrier()
         if rounds is not None and processes.rank() == 0:
-            write_config(run, config, identity, run.fingerprint())
+            write_config(run, config, identity, run.fingerprint(), run.defaults())
         return _play(progress, config, dataset, run, watch)
 
 

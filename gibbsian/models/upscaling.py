@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 from torch.nn.functional import pad
-from tqdm import tqdm
 
 from gibbsian.core.imaging import upscale as bicubic
+from gibbsian.core.progress import Bar
 from gibbsian.data.photo import Picture, quantised
 from gibbsian.data.transforms import Transform
 from gibbsian.methods import SuperResolution
@@ -46,7 +46,9 @@ def enlarge(
     large = np.empty(
         (channels, f * height, f * width), quantised(small[:, :1], picture.levels).dtype
     )
-    bar = tqdm(total=len(rows) * len(columns), unit="tile", disable=None if progress else True)
+    quiet = None if progress else True
+    total = len(rows) * len(columns)
+    bar = Bar(desc="upscaling", total=total, unit="tile", disable=quiet, dynamic_ncols=True)
     for row, following in zip(rows, [*rows[1:], height], strict=True):
         for start in range(0, len(columns), TOGETHER):
             some = columns[start : start + TOGETHER]

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -60,11 +61,33 @@ class PageImage:
             raise ValueError(f"image {self.name!r} needs a text that says what is seen on it")
 
 
+Points = tuple[tuple[float, float], ...]
+"""Places and finite values of a curve, from left to right."""
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Lines on one axis: a picture, and in a browser a chart to zoom into.
+
+    ``name``: as of a ``PageImage``; ``series``: label -> points. ValueError where nothing is to be drawn.
+    """
+
+    name: str
+    title: str
+    xlabel: str
+    ylabel: str
+    series: Mapping[str, Points]
+
+    def __post_init__(self) -> None:
+        if not self.series or not all(self.series.values()):
+            raise ValueError(f"the curves {self.title!r} need points, of each label at least one")
+
+
 @dataclass(frozen=True)
 class ImageStrip:
-    """Images side by side where there is room, below one caption."""
+    """Images and curves side by side where there is room, below one caption."""
 
-    items: tuple[PageImage, ...]
+    items: tuple[PageImage | Curves, ...]
     caption: str
     kind: ClassVar[str] = "pictures"
 
@@ -101,3 +124,15 @@ class Page:
     lead: str
     sections: tuple[Section, ...]
     verdict: tuple[TextBlock, ...] = ()
+
+
+Strange = tuple[tuple[str, ...], Sequence[str]]
+"""Texts of a row and its reasons."""
+
+
+def strangest_table(caption: str, columns: Sequence[str], rows: Iterable[Strange]) -> Table:
+    """Rows with reasons, the strangest first: texts of ``columns``, then the reasons of each."""
+    cells = tuple(
+        (*texts, "; ".join(reasons) or "no single column explains it") for texts, reasons in rows
+    )
+    return Table(caption, (*columns, "reasons"), cells)

@@ -1,43 +1,26 @@
-"""Drawings of lines: losses, bounds over the rounds, intervals, chains. Each says what it shows."""
+"""Drawings of lines: curves, intervals, chains. Each says what it shows."""
 
 from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import textwrap
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from gibbsian.report.blocks import PageImage
-from gibbsian.report.record import Record
+from gibbsian.report.blocks import Curves, PageImage, Points
 
 DATA, MODEL, GREY = "#1f5fa8", "#b93a08", "#4b5563"
-COLOURS = (DATA, MODEL, "#15803d", "#7e22ce", GREY, "#a16207")
+COLOURS = (DATA, MODEL, "#126e35", "#7e22ce", GREY, "#8a5606")
 DASHES = ("-", "--", ":", "-.")
 WIDTH = 4.6
 """Inches. One panel an image, so that its letters are as large as the text on a phone too."""
 
 LONGEST = 56
 """Letters of a label that fit on one line of an image."""
-
-LEVELS: Mapping[str, str] = {
-    "log_z_lower": "log Z from below",
-    "log_z_upper": "log Z from above",
-    "log_Z": "log Z of the batch, an estimate",
-    "A": "learned log Z",
-}
-"""Logged names that estimate or bound log Z, and what they are."""
-BOUNDS: Mapping[str, str] = {
-    "bound": "variational bound, a row",
-    "elbo": "variational bound, a row",
-    "log_p": "bound by several samples, a row",
-    "log_likelihood": "the student's log-likelihood, a row",
-}
-"""Logged names that estimate or bound a log-likelihood."""
-
-Points = list[tuple[float, float]]
 
 
 def figure_image(
@@ -57,64 +40,62 @@ def number(value: float) -> str:
     return f"{value:.4g}".replace("-", "\N{MINUS SIGN}", 1 if value < 0 else 0)
 
 
-def losses(record: Record) -> list[PageImage]:
-    """What each player descended and logged over the rounds, an image per player."""
-    pictures = []
-    for player, series in _series(record.metrics).items():
-        series = {name: points for name, points in series.items() if points}
-        if series:
-            title = f"player {player}: logged values"
-            pictures.append(_lines(f"losses-{player}", title, "value", series))
-    return pictures
-
-
-def bounds(record: Record) -> list[PageImage]:
-    """What training logged about log Z from either side, and about log-likelihoods, together."""
-    pictures = []
-    for name, title, known in (
-        ("log-z-over-rounds", "log Z, as training saw it", LEVELS),
-        ("log-likelihood-over-rounds", "log-likelihood, as training saw it", BOUNDS),
-    ):
-        found: dict[str, Points] = {}
-        for player, series in _series(record.metrics).items():
-            for key, points in series.items():
-                if key in known and points:
-                    label = known[key] if known[key] not in found else f"{known[key]} ({player})"
-                    found[label] = points
-        if found:
-            pictures.append(_lines(name, title, "nats", found))
-    return pictures
-
-
-def _series(metrics: Sequence[Mapping[str, float]]) -> dict[str, dict[str, Points]]:
-    """Player -> logged name -> (round, value), finite values only."""
-    series: dict[str, dict[str, Points]] = {}
-    for line in metrics:
-        for key, value in line.items():
-            player, slash, name = key.partition("/")
-            if slash:
-                points = series.setdefault(player, {}).setdefault(name, [])
-                if math.isfinite(value):
-                    points.append((line["round"], value))
-    return series
-
-
-def _lines(name: str, title: str, ylabel: str, series: Mapping[str, Points]) -> PageImage:
+def curves_image(curves: Curves) -> PageImage:
+    """The same lines as a picture."""
     figure = Figure((WIDTH, 3.3), layout="constrained")
     axes = figure.subplots()
-    told = []
-    for k, (label, points) in enumerate(series.items()):
+    for k, (label, points) in enumerate(curves.series.items()):
         style: dict[str, Any] = {
             "color": COLOURS[k % len(COLOURS)],
             "linestyle": DASHES[k % len(DASHES)],
         }
         marker = "o" if len(points) == 1 else ""
-        axes.plot(*zip(*points, strict=True), label=label, linewidth=1.4, marker=marker, **style)
-        told.append(f"{label} {_course(points)}")
-    axes.set(title=title, xlabel="round", ylabel=ylabel)
+        axes.plot(
+            *zip(*points, strict=True),
+            label=_plain(_short(label)),
+            linewidth=1.4,
+            marker=marker,
+            **style,
+        )
+    title = textwrap.fill(_plain(curves.title), LONGEST)
+    axes.set(title=title, xlabel=curves.xlabel, ylabel=curves.ylabel)
     axes.legend(frameon=False, fontsize=9)
     axes.grid(alpha=0.25)
-    return figure_image(figure, name, f"{title}. {'; '.join(told)}.")
+    return figure_image(figure, curves.name, curves_told(curves))
+
+
+def _short(label: str) -> str:
+    """The end of a label, which tells folders apart, where all of it has no place."""
+    return label if len(label) <= LONGEST else f"... {label[-LONGEST:]}"
+
+
+def _plain(text: str) -> str:
+    """``text`` for matplotlib, which reads formulas between $ and leaves out labels that begin with _."""
+    return f"{' ' if text.startswith('_') else ''}{text}".replace("$", r"\$")
+
+
+def curves_told(curves: Curves) -> str:
+    """The same in words."""
+    told = (f"{label} {_course(points)}" for label, points in curves.series.items())
+    return f"{curves.title}. {'; '.join(told)}."
+
+
+def curves_data(curves: Curves) -> dict[str, Any]:
+    """The same as JSON for the chart, to six significant digits."""
+    return {
+        "title": curves.title,
+        "told": curves_told(curves),
+        "across": curves.xlabel,
+        "up": curves.ylabel,
+        "series": [
+            {
+                "label": label,
+                "x": [float(f"{x:.9g}") for x, _ in points],
+                "y": [float(f"{y:.6g}") for _, y in points],
+            }
+            for label, points in curves.series.items()
+        ],
+    }
 
 
 def _course(points: Points) -> str:
@@ -147,8 +128,9 @@ def interval_chart(
         for side, colour in zip(sides, (DATA, MODEL), strict=False):
             error = 1.96 * (side["stderr"] or 0.0)
             axes.errorbar(side["value"], k, xerr=error, fmt="o", color=colour, capsize=4)
-        text = label if len(label) <= LONGEST else f"... {label[-LONGEST:]}"
-        axes.annotate(text, (0.02, k - 0.25), xycoords=("axes fraction", "data"), fontsize=9)
+        axes.annotate(
+            _plain(_short(label)), (0.02, k - 0.25), xycoords=("axes fraction", "data"), fontsize=9
+        )
         told.append(f"{label}: {' to '.join(_told(side) for side in sides)}")
     axes.set(title=title, xlabel="nats", ylim=(len(drawn) - 0.5, -0.6), yticks=[])
     axes.grid(axis="x", alpha=0.25)

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import itertools
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gibbsian.report import drawn_curves as curves, figures
-from gibbsian.report.blocks import Block, ImageStrip, Page, PageImage, Section, Table, TextBlock
+from gibbsian.report import drawn_curves, figures, logged_curves
+from gibbsian.report.blocks import (
+    Block,
+    ImageStrip,
+    Page,
+    PageImage,
+    Section,
+    Table,
+    TextBlock,
+    strangest_table,
+)
 from gibbsian.report.record import Record
 from gibbsian.report.settings_section import environment, settings
 from gibbsian.report.verdict import verdict
@@ -21,10 +30,15 @@ LIKELIHOOD = {"log-likelihood": "the model", "between": "p*", "entropy": "the tr
 """Keys of an evaluation's values that are drawn together, and what they are called there."""
 
 
-def run_report_page(records: Sequence[Record]) -> Page:
+Drawn = dict[str, tuple[object, tuple[Section, ...]]]
+"""Sections whose images take long, with what they were drawn of."""
+
+
+def run_report_page(records: Sequence[Record], drawn: Drawn | None = None) -> Page:
     """The page about these runs; a comparison comes first where there are several.
 
-    Raises ValueError without runs, or if one is given twice.
+    ``drawn``: what an earlier page of the same run has left, which is kept up to date. Raises
+    ValueError without runs, or if one is given twice.
     """
     if not records:
         raise ValueError("a report needs at least one run folder")
@@ -33,18 +47,25 @@ def run_report_page(records: Sequence[Record]) -> Page:
         if folders.count(folder) > 1:
             raise ValueError(f"{record.path} is given more than once; name each run once")
     if len(records) == 1:
-        title = f"{records[0].model_name}: {folders[0].name}"
-        sections_of_run = tuple(run_sections(records[0]))
+        sections_of_run = tuple(run_sections(records[0], {} if drawn is None else drawn))
+        title = _title(records[0], folders[0].name)
         return Page(title, _lead(records[0]), sections_of_run, tuple(verdict(records[0])))
     labels = short_names(folders)
     sections = [comparison(records, labels)]
     few = len(records) <= DRAWN
     for label, record in zip(labels, records, strict=True):
-        inner = tuple(run_sections(record) if few else _plain_sections(record))
+        inner = tuple(run_sections(record, {}) if few else _plain_sections(record))
         title = f"{label}: {record.model_name}"
         sections.append(Section(title, (*verdict(record), TextBlock(_lead(record))), inner))
     lead = f"{', '.join(labels[:-1])} and {labels[-1]}: side by side first, then one by one."
     return Page(f"{len(records)} runs", lead, tuple(sections))
+
+
+def _title(record: Record, folder: str) -> str:
+    """Method, data, and the name of the folder where it says more."""
+    said = [str(record.config[name]) for name in ("method", "data")]
+    known = {*said, "-".join(said), record.model_name}
+    return record.model_name if folder in known else f"{record.model_name}: {folder}"
 
 
 def short_names(folders: Sequence[Path]) -> list[str]:
@@ -98,9 +119,14 @@ def comparison(records: Sequence[Record], labels: Sequence[str]) -> Section:
             (label, _value(record, "log-likelihood"))
             for label, record in zip(labels, records, strict=True)
         ]
-        drawn = curves.interval_chart("compared", "held-out log-likelihood, nats a row", values)
+        drawn = drawn_curves.interval_chart(
+            "compared", "held-out log-likelihood, nats a row", values
+        )
         if drawn is not None:
             blocks.append(ImageStrip((drawn,), "Lower to upper estimate, with 95 % intervals."))
+    lines = logged_curves.compared(records, labels) if len(records) <= DRAWN else []
+    if lines:
+        blocks.append(ImageStrip((*lines,), "What training logged, a line per run."))
     blocks.append(
         TextBlock(
             "log Z is in each model's own scaled units and is no measure of how good a model is."
@@ -133,14 +159,51 @@ def _anomaly(record: Record) -> Mapping[str, Any] | None:
     return None if found is None or "undefined" in found else found
 
 
-def run_sections(record: Record) -> Iterator[Section]:
-    """What is known about one run, the results first."""
-    yield Section("Results", tuple(_results(record)))
-    yield from _looks(record)
+def run_sections(record: Record, drawn: Drawn) -> Iterator[Section]:
+    """What is known about one run, the results first; of ``drawn`` what has not changed."""
+    yield from _once(drawn, _evaluated, record, record.evaluation)
     yield Section("Training", tuple(_training(record)))
-    yield Section("Chains", tuple(_chains(record)))
+    yield from _once(drawn, _chains_section, record, record.chains)
     yield settings(record)
     yield environment(record)
+
+
+def _once(
+    drawn: Drawn, draw: Callable[[Record], Iterator[Section]], record: Record, of: object
+) -> tuple[Section, ...]:
+    """The sections that ``draw`` makes of a record whose part ``of`` they show."""
+    before = drawn.get(draw.__name__)
+    if before is None or before[0] != of:
+        drawn[draw.__name__] = (of, tuple(draw(record)))
+    return drawn[draw.__name__][1]
+
+
+def _evaluated(record: Record) -> Iterator[Section]:
+    yield Section("Results", tuple(_results(record)))
+    yield from _strangest(record)
+    yield from _looks(record)
+
+
+def _strangest(record: Record) -> Iterator[Section]:
+    """The strangest held-out rows of a table, where the evaluation kept some."""
+    found = (record.evaluation or {}).get("strangest")
+    if found:
+        rows = [
+            ((_cell(row["energy"]), f"{row['percentile']:.1f}"), row["reasons"]) for row in found
+        ]
+        table = strangest_table(
+            "Held-out rows by energy, the strangest first", ("energy", "percentile"), rows
+        )
+        how = (
+            "The percentile is the share of held-out rows with no higher energy. A reason says how many "
+            "nats the energy would fall by if that column alone had the value that fits the rest of the "
+            "row best."
+        )
+        yield Section("Strangest rows", (table, TextBlock(how)))
+
+
+def _chains_section(record: Record) -> Iterator[Section]:
+    yield Section("Chains", tuple(_chains(record)))
 
 
 def _plain_sections(record: Record) -> Iterator[Section]:
@@ -183,7 +246,7 @@ def _intervals(record: Record) -> Iterator[PageImage]:
         ("log-likelihood", "held-out log-likelihood, nats a row", LIKELIHOOD),
     ):
         rows = [(text, _value(record, key)) for key, text in keys.items()]
-        picture = curves.interval_chart(name, title, rows)
+        picture = drawn_curves.interval_chart(name, title, rows)
         if picture is not None:
             yield picture
 
@@ -219,15 +282,17 @@ def _looks(record: Record) -> Iterator[Section]:
 def _training(record: Record) -> Iterator[Block]:
     for recovery in record.recoveries:
         yield TextBlock(f"{recovery[0].upper()}{recovery[1:]}.", warning=True)
-    told, bounds = curves.losses(record), curves.bounds(record)
-    if not told:
+    told, bounds = logged_curves.losses(record), logged_curves.bounds(record)
+    if not (told or bounds):
         resume = f"gibbsian train --resume {shlex.quote(str(record.path))}"
         yield TextBlock("No round was logged yet. This goes on with the run:", resume)
         return
-    yield ImageStrip(tuple(told), "What each player descended and logged, an image per player.")
+    caption = "What each player descended and logged; values of one kind share an axis."
+    if told:
+        yield ImageStrip((*told,), caption)
     if bounds:
         caption = "On batches and training weights: the way there, not the result."
-        yield ImageStrip(tuple(bounds), f"Bounds and estimates over the rounds. {caption}")
+        yield ImageStrip((*bounds,), f"Bounds and estimates over the rounds. {caption}")
 
 
 def _chains(record: Record) -> Iterator[Block]:
@@ -248,10 +313,10 @@ def _chains(record: Record) -> Iterator[Block]:
             )
             caption = f"Diagnostics of the least settled coordinates, {chains['kernel']}"
             yield Table(caption, names, rows)
-        drawn = curves.traces(chains)
+        drawn = drawn_curves.traces(chains)
         if drawn is not None:
             yield ImageStrip((drawn,), "The least settled coordinate along the first chains.")
 
 
 def _cell(value: float | None) -> str:
-    return "not finite" if value is None else curves.number(value)
+    return "not finite" if value is None else drawn_curves.number(value)

@@ -22,7 +22,7 @@ from gibbsian.core.formats import check_folder, check_format
 from gibbsian.core.records import unsealed
 from gibbsian.core.recoveries import RECOVERIES, read_recoveries
 from gibbsian.report.metrics_log import read_metrics
-from gibbsian.report.shapes import ANOMALY, CHAINS, DRAWN, EVALUATION, SIDES, fits
+from gibbsian.report.shapes import ANOMALY, CHAINS, DRAWN, EVALUATION, SIDES, STRANGEST, fits
 
 Arrays = Mapping[str, NDArray]
 
@@ -169,7 +169,7 @@ def _check_evaluation(found: Mapping[str, Any], path: Path, remedy: str) -> None
         fits(found["values"][name], SIDES) for name in DRAWN & found["values"].keys()
     )
     anomaly = found.get("anomaly")
-    whole = whole and fits(anomaly, ANOMALY)
+    whole = whole and fits(anomaly, ANOMALY) and fits(found.get("strangest"), STRANGEST)
     if not whole or (
         anomaly
         and "undefined" not in anomaly

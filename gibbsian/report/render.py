@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from gibbsian.report.blocks import (
     Block,
+    Curves,
     Fold,
     ImageStrip,
     Page,
@@ -20,22 +24,61 @@ from gibbsian.report.blocks import (
     Table,
     TextBlock,
 )
+from gibbsian.report.drawn_curves import curves_data, curves_image, curves_told
 
+TEMPLATES = Path(__file__).parent / "templates"
 MEDIA = {"png": "image/png", "svg": "image/svg+xml"}
 SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$&])|^(?=[-+=])")
 """Characters that Markdown or HTML may read as markup, and the places where a line would become a list."""
 
 
-def page_as_html(page: Page) -> str:
-    """``page`` with style and images inside the file; every text is escaped."""
+def page_as_html(page: Page, state: str = "") -> str:
+    """``page`` with style, images and charts inside the file; every text is escaped.
+
+    ``state``: of a page that is served and refreshed, a name of what it shows; its curves are told in words
+    and charts, without pictures, which take longer to draw than a run takes to log.
+    """
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         keep_trailing_newline=True,
     )
-    environment.filters["data_uri"] = data_uri
-    return environment.get_template("page.html").render(page=page)
+    environment.filters |= {"data_uri": data_uri, "as_data": _as_data}
+    environment.filters |= {"picture": curves_image, "told": curves_told}
+    scripts = list(_scripts(page, state))
+    policy = [f"'sha256-{_digest(script)}'" for script in scripts]
+    return environment.get_template("page.html").render(
+        page=page, state=state, scripts=[Markup(s) for s in scripts], allowed=" ".join(policy)
+    )
+
+
+def _scripts(page: Page, state: str) -> Iterator[str]:
+    """The code that a page with curves, or one that is refreshed, needs; none otherwise."""
+    if state or any(map(_has_curves, page.sections)):
+        licence = (TEMPLATES / "uPlot.LICENSE").read_text()
+        yield f"/*! uPlot\n{licence}*/\n{(TEMPLATES / 'uPlot.iife.min.js').read_text()}"
+        if state:
+            yield (TEMPLATES / "refresh.js").read_text()  # sees the page before charts are drawn
+        yield (TEMPLATES / "charts.js").read_text()
+
+
+def _has_curves(section: Section) -> bool:
+    items = (item for b in section.blocks if isinstance(b, ImageStrip) for item in b.items)
+    return any(isinstance(item, Curves) for item in items) or any(
+        map(_has_curves, section.sections)
+    )
+
+
+def _digest(script: str) -> str:
+    """What a content policy knows a script by."""
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def _as_data(curves: Curves) -> Markup:
+    """JSON in which nothing is markup."""
+    text = json.dumps(curves_data(curves), allow_nan=False)
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
 def data_uri(picture: PageImage) -> str:
@@ -79,7 +122,8 @@ def _block(block: Block, folder: str, files: dict[str, bytes]) -> Iterator[str]:
             yield f"{escaped(block.caption)}:"
             yield "\n".join([*lines, *(_row(row) for row in block.rows)])
         case ImageStrip():
-            for picture in block.items:
+            for item in block.items:
+                picture = curves_image(item) if isinstance(item, Curves) else item
                 name = _free_name(picture, files)
                 files[name] = picture.content
                 yield f"![{escaped(picture.alt)}]({quote(f'{folder}/{name}')})"

@@ -41,6 +41,7 @@ EVALUATION = {
     "arrays": str,
 }
 ANOMALY = (NoneType, UNDEFINED, {"columns": [str], "rows": {str: [str]}})
+STRANGEST = (NoneType, [{"energy": MAYBE, "percentile": NUMBER, "reasons": [str]}])
 CHAINS = {
     "kernel": str,
     "head": str,

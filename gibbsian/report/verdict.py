@@ -74,7 +74,7 @@ def verdict(record: Record) -> Iterator[TextBlock]:
     if record.evaluation is None:
         yield TextBlock("Not evaluated yet:", f"gibbsian evaluate {shlex.quote(str(record.path))}")
     else:
-        yield from _densities(record.evaluation, record.recoveries)
+        yield from _densities(record.evaluation)
     yield from (_mixing(chains) for chains in record.chains)
     if not record.chains:
         yield TextBlock("Whether chains mix is not known: none were run.")
@@ -87,12 +87,12 @@ def verdict(record: Record) -> Iterator[TextBlock]:
         yield TextBlock("Training has not logged a round yet.")
 
 
-def _densities(evaluation: Mapping[str, Any], recoveries: tuple[str, ...]) -> Iterator[TextBlock]:
+def _densities(evaluation: Mapping[str, Any]) -> Iterator[TextBlock]:
     """On log Z, and on log p where it is known by itself: of directed models, and p of p* between two."""
     values = evaluation["values"]
     unknown = {"undefined": "this evaluation does not tell it"}
     z, p = (values.get(name) or unknown for name in ("log-z", "log-likelihood"))
-    warned = not set(evaluation["warnings"]) <= set(recoveries)
+    warned = bool(evaluation["warnings"])
     if "undefined" not in z:
         rests = "log Z and log p*" if "between" in values else "log Z and log p"
         yield both_sides("log Z", rests, z, warned, ERRORS)

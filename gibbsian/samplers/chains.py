@@ -10,9 +10,9 @@ from typing import Any, Generic, Literal
 
 import torch
 from torch import Generator, Tensor
-from tqdm import tqdm
 
 from gibbsian.core.html_tables import html_table
+from gibbsian.core.progress import Bar
 from gibbsian.samplers import diagnostics
 from gibbsian.samplers.kernel import MarkovKernel, Noise, S, TransitionInfo, eager_on_cpu
 from gibbsian.samplers.summary import HEAD, ChainSummary, summarise_chains
@@ -138,7 +138,8 @@ def run_chains(
         evaluations = all_moved = 0
         draws = x.new_empty(steps // thin, *x.shape) if keep == "all" else None
         sums: list[tuple[Tensor, Tensor, Tensor]] = []
-        for i in tqdm(range(1, steps + 1), disable=not (progress and sys.stderr.isatty())):
+        quiet = not (progress and sys.stderr.isatty())
+        for i in Bar(range(1, steps + 1), "chains", disable=quiet, dynamic_ncols=True, unit="step"):
             state, info = step(state, rng)
             evaluations += info.evaluations
             if info.all_moved:

@@ -15,9 +15,9 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
-from tqdm import tqdm
 
 from gibbsian.core import DivergenceError, TrainingMethod
+from gibbsian.core.progress import Bar
 from gibbsian.core.protocols import HasStages
 from gibbsian.core.randomness import seed_global
 from gibbsian.core.recoveries import RECOVERIES
@@ -143,7 +143,7 @@ def run_training_loop(
     begun, first = time.perf_counter(), progress.index
     computing = arithmetic(options.float_precision, options.deterministic, device)
     threads, writer = _threads(options.threads), Writer(options.threads or torch.get_num_threads())
-    bar = _bar(options.rounds, progress.index)
+    bar = _bar(options, progress.index)
     with threads, computing, writer, _signals() as caught, bar:
         while progress.index < options.rounds:
             try:
@@ -170,7 +170,7 @@ def run_training_loop(
             if progress.index % options.log_every == 0 or last:
                 values = {name: float(value) for name, value in logs.items()}
                 elapsed = time.perf_counter() - begun
-                bar.set_postfix({k: f"{v:.3g}" for k, v in list(values.items())[:4]}, refresh=False)
+                bar.numbers = watched_numbers(progress.method, values)
                 rate = (progress.index - first) / elapsed
                 row = {"round": progress.index, "rounds_per_second": rate, **values}
                 if recoveries := len(progress.health.recoveries):
@@ -183,6 +183,7 @@ def run_training_loop(
                 _save(writer, state, progress, on_save)
                 saved = progress.index
             writer.check()
+            bar.set_description_str("training", refresh=False)  # the first round has compiled
             bar.update()
             if stop:
                 _settle(writer, state)  # only what is written is said to be saved
@@ -309,6 +310,34 @@ def _signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _bar(rounds: int, done: int) -> tqdm:
+def watched_numbers(
+    method: TrainingMethod, values: Mapping[str, float]
+) -> tuple[tuple[str, float], ...]:
+    """The two logged values that say most: on validation rows, of what is healthy, then the first logged."""
+    logs = {name: torch.tensor(value, dtype=torch.float64) for name, value in values.items()}
+    found = {name.replace("/", " "): v for name, v in logs.items() if name[:11] == "validation/"}
+    for expected in method.healthy:
+        value = expected.value(logs)
+        if value is not None:
+            name = expected.metric.rpartition("/")[2]
+            found[f"{name.partition('_')[0]} gap" if expected.minus else name] = value
+    for name, value in logs.items():
+        found.setdefault(name.rpartition("/")[2], value)
+    return tuple((name, float(value)) for name, value in list(found.items())[:SEEN])
+
+
+SEEN = 2
+"""Logged values on the progress bar."""
+
+
+def _bar(options: TrainingOptions, done: int) -> Bar:
     quiet = not sys.stderr.isatty() or processes.rank() > 0
-    return tqdm(total=rounds, initial=done, unit="round", disable=quiet, dynamic_ncols=True)
+    what = "compiling" if options.compile else "training"
+    return Bar(
+        desc=what,
+        total=options.rounds,
+        initial=done,
+        unit="round",
+        disable=quiet,
+        dynamic_ncols=True,
+    )

@@ -18,6 +18,7 @@ class Reading(HTMLParser):
         self.texts: list[tuple[str, str]] = []
         self.parents: list[tuple[str, tuple[str, ...]]] = []
         self.open: list[str] = []
+        self.scripts: list[str] = []
         self.feed(page)
         self.close()
         assert not self.open, f"never closed: {self.open}"
@@ -34,7 +35,9 @@ class Reading(HTMLParser):
         assert self.open and self.open.pop() == tag, f"</{tag}> closes what is not open"
 
     def handle_data(self, data: str) -> None:
-        if data.strip() and self.open:
+        if self.open[-1:] == ["script"]:
+            self.scripts.append(data)
+        elif data.strip() and self.open:
             self.texts.append((self.open[-1], data.strip()))
 
     def all(self, *names: str) -> list[tuple[str, Attributes]]:

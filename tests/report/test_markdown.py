@@ -17,10 +17,10 @@ def test_pictures_lie_beside_the_page(tmp_path):
     text = (out / "a b.md").read_text()
     shown = re.findall(r"!\[((?:[^\]\\]|\\.)+)\]\(([^)\s]+)\)", text)
     files = {path.name for path in (out / "a b_figures").iterdir()}
-    assert len(shown) == len(files) == 4  # losses and bounds of each
+    assert len(shown) == len(files) == 7  # losses and bounds of each, three curves compared
     assert {address for _, address in shown} == {f"a%20b_figures/{name}" for name in files}
-    assert "losses-energy.svg" in files and "losses-energy-2.svg" in files
-    assert any(alt.startswith("player energy: logged values. loss goes from 2") for alt, _ in shown)
+    assert "losses-energy-loss.svg" in files and "losses-energy-loss-2.svg" in files
+    assert any(alt.startswith("player energy: loss. loss goes from 2") for alt, _ in shown)
     levels = [len(line.split(" ")[0]) for line in text.splitlines() if line.startswith("#")]
     assert levels[0] == 1 and all(b <= a + 1 for a, b in pairwise(levels))
 

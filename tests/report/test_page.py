@@ -1,26 +1,37 @@
 """One HTML page about runs: what it says, that all can read it, and that it asks for nothing outside."""
 
+import base64
+import hashlib
 import json
+import math
 import os
 import re
+import warnings
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
+import gibbsian
 from gibbsian import report
 from gibbsian.cli import main
 from gibbsian.config.config import to_json
 from gibbsian.config.recipes import default_config
 from gibbsian.core.records import line, read_record as read_sealed, write_record
 from gibbsian.report import ImageStrip, Page, PageImage, Section, Table, TextBlock, run_report_page
-from gibbsian.report.blocks import Fold
+from gibbsian.report.blocks import Curves, Fold
+from gibbsian.report.drawn_curves import curves_image
+from gibbsian.report.logged_curves import PARTS, compared, losses, thinned
 from gibbsian.report.record import read_record
 from tests.cli.conftest import contents
 from tests.report.folders import RUN, seal_again, write_run
 from tests.report.reading import Reading
 
-STYLE = (Path(report.__file__).parent / "templates" / "style.css").read_text()
+TEMPLATES = Path(report.__file__).parent / "templates"
+STYLE = (TEMPLATES / "style.css").read_text()
 
 
 DOT = PageImage("dot", b"<svg/>", "svg", 10, 10, "a dot")
@@ -43,6 +54,11 @@ def runs(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def plane(runs) -> Reading:
     return Reading(page_of(runs / "plane"))
+
+
+@pytest.fixture(scope="module")
+def plane_record(runs):
+    return read_record(runs / "plane")
 
 
 @pytest.fixture(scope="module")
@@ -84,10 +100,118 @@ def test_nothing_outside_is_asked_for(name, request):
         a[k] for _, a in page.tags for k in ("src", "href", "action", "data", "srcset") if k in a
     ]
     assert asked and all(address.startswith(("data:", "#")) for address in asked)
-    assert not page.all("script", "iframe", "object", "embed", "base", "form")
+    assert not page.all("iframe", "object", "embed", "base", "form")
     assert not re.search(r"url\(|@import|https?:|//", STYLE)
+    assert not re.search(r"url\(|@import", (TEMPLATES / "uPlot.min.css").read_text())
     policy = next(a["content"] for _, a in page.all("meta") if "http-equiv" in a)
-    assert policy.startswith("default-src 'none'; img-src data:;")
+    scripts = [a for _, a in page.all("script")]
+    assert all(a in ({}, {"type": "application/json"}) for a in scripts), "no source, no module"
+    code = [text for text in page.scripts if not text.startswith("{")]
+    assert len(code) == scripts.count({}) == 2
+    digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in code]
+    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
+    assert policy == (
+        f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {allowed}"
+    )
+
+
+def test_the_vendored_library_is_the_released_one():
+    """uPlot 1.6.32: the files that the npm package of that version holds."""
+    for name, digest in (
+        ("uPlot.iife.min.js", "19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f"),
+        ("uPlot.min.css", "df630c6a8d6f8eeaff264b50f73ce5b114f646ffd9a0bb74f049b0a00135fa04"),
+    ):
+        assert hashlib.sha256((TEMPLATES / name).read_bytes()).hexdigest() == digest
+    licence = (TEMPLATES / "uPlot.LICENSE").read_text()
+    assert (
+        "The MIT License" in licence
+        and "(v1.6.32)" in (TEMPLATES / "uPlot.iife.min.js").read_text()
+    )
+    assert "uPlot 1.6.32" in (Path(__file__).parents[2] / "docs" / "dependencies.md").read_text()
+
+
+def test_a_page_without_curves_needs_no_script():
+    page = Reading(report.page_as_html(Page("A page", "On nothing.", ())))
+    assert not page.all("script")
+    policy = next(a["content"] for _, a in page.all("meta") if "http-equiv" in a)
+    assert "script-src" not in policy
+
+
+def test_the_licence_travels_with_the_library(plane):
+    licence = (TEMPLATES / "uPlot.LICENSE").read_text()
+    assert sum(licence in text for text in plane.scripts) == 1
+
+
+def test_curves_are_there_as_numbers(plane):
+    """The page holds what its charts draw; values of one kind share an axis."""
+    data = [json.loads(text) for text in plane.scripts if text.startswith("{")]
+    assert [one["title"] for one in data] == ["player energy: loss", "log Z, as training saw it"]
+    assert data[0]["series"] == [{"label": "loss", "x": [10.0, 20.0], "y": [2.0, 0.5]}]
+    below, above = data[1]["series"]
+    assert below == {"label": "log Z from below", "x": [10.0, 20.0, 30.0], "y": [0.5, 0.75, 1.0]}
+    assert above["y"] == [1.75, 1.625, 1.5]
+    assert {one["told"] for one in data} <= set(plane.alts), "the picture's text, word for word"
+
+
+def logged(**series):
+    return [
+        {"round": k, **{f"player/{name}": values[k] for name, values in series.items()}}
+        for k in range(len(next(iter(series.values()))))
+    ]
+
+
+def test_loss_and_energies_have_axes_of_their_own(plane_record):
+    rows = logged(
+        loss=[0.1, 0.2], energy_data=[-6.0, -7.0], energy_model=[-6.5, -7.5], penalty=[0, 1]
+    )
+    found = losses(replace(plane_record, metrics=tuple(rows)))
+    assert [list(curves.series) for curves in found] == [
+        ["loss"],
+        ["energy_data", "energy_model"],
+        ["penalty"],
+    ]
+    nothing = logged(loss=[math.nan, math.inf], energy_data=[math.nan, 1.0])
+    found = losses(replace(plane_record, metrics=tuple(nothing)))
+    assert [dict(curves.series) for curves in found] == [{"energy_data": ((1, 1.0),)}]
+
+
+def test_no_peak_of_a_long_curve_is_lost():
+    points = [(k, math.sin(k / 900)) for k in range(50_000)]
+    points[31_234], points[777] = (31_234, 50.0), (777, -60.0)
+    kept = thinned(points)
+    assert len(kept) <= 2 * PARTS + 2 and set(kept) <= set(points)
+    assert {points[0], points[-1], points[31_234], points[777]} <= set(kept)
+    assert [x for x, _ in kept] == sorted({x for x, _ in kept})
+    assert thinned(points[:500]) == tuple(points[:500])
+
+
+def test_runs_share_charts_of_what_both_logged(plane_record):
+    other = replace(plane_record, metrics=tuple(logged(loss=[1.0, 2.0])))
+    same = replace(plane_record, metrics=tuple(logged(loss=[3.0, 4.0], more=[1.0, 1.0])))
+    (curves,) = compared([plane_record, other, same], ["a", "b", "c"])
+    assert curves.title == "player player: loss"
+    assert curves.series == {"b": ((0, 1.0), (1, 2.0)), "c": ((0, 3.0), (1, 4.0))}
+
+
+def test_formulas_and_underscores_of_names_are_drawn_as_they_are():
+    names = {"a$x": ((0, 1.0),), "_b": ((0, 2.0), (1, 3.0))}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        image = curves_image(Curves("x", "t $y$", "round", "value", names))
+    assert image.content.count(b"<!-- ") > 4 and b"<!-- a$x -->" in image.content
+    with pytest.raises(ValueError, match="need points"):
+        Curves("x", "t", "round", "value", {})
+
+
+def test_a_page_of_a_long_run_is_small(plane_record):
+    """Under 3 MB with ten curves of 20 000 logged rounds, as noisy as curves come."""
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(20_000, 10))
+    rows = (
+        {"round": k, **{f"p/{j}": v for j, v in enumerate(row)}} for k, row in enumerate(values)
+    )
+    page = report.page_as_html(run_report_page([replace(plane_record, metrics=tuple(rows))]))
+    assert len(page) < 3_000_000
 
 
 def test_every_picture_is_there_and_says_what_it_shows(plane):
@@ -106,7 +230,7 @@ def test_every_picture_is_there_and_says_what_it_shows(plane):
         "density of the model: exp(-E) over the plane: largest, 0.5, at (\N{MINUS SIGN}1, 2); 11% of",
         "true density over the plane: largest, 0.5, at (1, \N{MINUS SIGN}2)",
         "the latent plane, 3 by 3 points: 9 rows; column 1 has mean 8",
-        "loss goes from 2 at round 10 to 0.5 at round 20, between 0.5 and 2;",  # NaN at 30
+        "loss goes from 2 at round 10 to 0.5 at round 20, between 0.5 and 2.",  # NaN at 30
         "x[1], the coordinate with the largest R-hat, along 2 chains of mala: between "
         "\N{MINUS SIGN}0.5 and 1. not converged",
     ):
@@ -153,6 +277,36 @@ def test_settings_that_differ_stand_in_the_open(tmp_path):
     assert config == ["training.rounds", "training.seed", *everything]
 
 
+def test_what_the_data_fill_in_was_chosen_by_nobody(tmp_path):
+    """An automatic box, or a batch of all rows, is a setting only where somebody asked for another."""
+    data = torch.zeros(40, 2).normal_(generator=torch.Generator().manual_seed(0))
+    options = {"training": {"rounds": 1, "log_every": 1}}
+    for name, chosen, more in (
+        ("plain", ["training.rounds", "training.log_every"], {}),
+        (
+            "boxed",
+            ["training.rounds", "training.log_every", "domain_half_width"],
+            {"domain_half_width": "4"},
+        ),
+    ):
+        run = tmp_path / name
+        gibbsian.train("cd", data.numpy(), out=run, chains=4, **options, **more)
+        gibbsian.models.train.resume(run, rounds=2, dataset=gibbsian.data.from_array(data.numpy()))
+        record = read_record(run)
+        table = report.settings_section.settings(record).blocks[0]
+        assert [row[0] for row in table.rows] == [*chosen, "chains"]
+
+
+def test_a_title_says_nothing_twice(tmp_path):
+    for name, title in (
+        ("moons", "cd on moons"),
+        ("cd-moons", "cd on moons"),
+        ("moons-1", "cd on moons: moons-1"),
+    ):
+        run = write_run(tmp_path / name, evaluated=False)
+        assert run_report_page([read_record(run)]).title == title
+
+
 def luminance(colour: str) -> float:
     parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     r, g, b = (c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
@@ -168,9 +322,9 @@ def contrast(one: str, two: str) -> float:
 def test_contrast():
     assert contrast("#000000", "#ffffff") == pytest.approx(21)
     schemes = [dict(re.findall(r"--(\w+): (#\w{6})", part)) for part in STYLE.split("@media")]
-    assert len(schemes) == 3 and all(len(scheme) == 7 for scheme in schemes), "light, dark, print"
+    assert len(schemes) == 3 and all(len(scheme) == 13 for scheme in schemes), "light, dark, print"
     for scheme in schemes:
-        for ink in ("ink", "muted", "link", "alarm"):
+        for ink in ("ink", "muted", "link", "alarm", *(f"curve{k}" for k in range(1, 7))):
             for ground in ("paper", "shade"):
                 assert contrast(scheme[ink], scheme[ground]) >= 4.5, (ink, ground, scheme)
     colours = {
@@ -182,6 +336,8 @@ def test_contrast():
     assert all(contrast(colour, "#ffffff") >= 4.5 for colour in colours), (
         "figures are drawn on white"
     )
+    light = [schemes[0][f"curve{k}"] for k in range(1, 7)]
+    assert light == list(report.drawn_curves.COLOURS), "charts have the colours of the pictures"
 
 
 def test_markup_in_names_is_text(tmp_path):
@@ -199,7 +355,9 @@ def test_markup_in_names_is_text(tmp_path):
     seal_again(run / "evaluation.json")
     (run / "metrics.jsonl").write_bytes(line({"round": 1, f"{evil}/{evil}": 1.0}, RUN))
     page = Reading(page_of(run))
-    assert not page.all("script")
+    assert [a for _, a in page.all("script")] == [{"type": "application/json"}, {}, {}]
+    assert not any(evil in text for text in page.scripts)
+    assert json.loads(page.scripts[0])["series"][0]["label"] == f"{evil}/{evil}".partition("/")[2]
     assert page.said("h1") == [f"cd on {evil}: a <script>x<"]
     assert page.said("td").count(evil) >= 3 and any(evil in alt for alt in page.alts)
 

@@ -101,14 +101,15 @@ def test_log_p_is_judged_where_it_does_not_rest_on_log_z(record):
         assert all(text.startswith(start) for text, start in zip(found, expected, strict=True))
 
 
-def test_recoveries_are_no_warnings_of_the_sides(record):
+def test_recoveries_are_counted_here_and_told_once(record):
     values, sentence = {"log-z": interval(0.0, 0.1)}, "in round 9 training left what is healthy"
-    back = replace(evaluated(record, values, [sentence]), recoveries=(sentence,))
+    back = replace(evaluated(record, values), recoveries=(sentence,))
     assert first_words(back)[0] == "log Z: agrees from both sides (0.1 nats apart)."
     assert first_words(back)[-1] == "Training left what is healthy and went back once."
     assert list(verdict(back))[-1].warning
     twice = replace(back, recoveries=(sentence, "again"))
     assert first_words(twice)[-1] == "Training left what is healthy and went back 2 times."
+    assert page_as_html(run_report_page([back])).count("n round 9 training") == 1
     assert first_words(record)[-1] == "Training never went back."
     # Curves that were lost change nothing of it.
     assert first_words(replace(back, metrics=()))[-1] == first_words(back)[-1]

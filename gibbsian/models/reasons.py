@@ -1,0 +1,73 @@
+"""Why rows are strange, in sentences, and the strangest held-out rows of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from torch import Tensor
+
+from gibbsian.core.protocols import HasEnergy
+from gibbsian.data import Dataset
+from gibbsian.models.detector import candidates_of
+from gibbsian.models.evaluation_record import StrangeRow
+from gibbsian.models.explain import column_contributions
+from gibbsian.models.model import Model
+
+REASONS, LEAST = 3, 0.1
+"""So many reasons at most, each of at least this many nats."""
+STRANGEST, MOST_COLUMNS = 10, 500
+"""Rows with reasons in an evaluation; columns above which it gives none, since each is tried."""
+
+
+def strangest_held_out(model: Model, data: Dataset, rows: Tensor) -> tuple[StrangeRow, ...]:
+    """The rows ``[n, d]`` of a table with the highest energies; () for data that are no table.
+
+    A column is tried at quantiles of the training rows, or at all values of its category.
+    """
+    table = data.table
+    if not isinstance(model.method, HasEnergy) or table is None or rows.ndim != 2:
+        return ()
+    columns = table.kept
+    if not 2 <= rows.shape[1] == len(columns) <= MOST_COLUMNS:
+        return ()
+    energy = partial(model.energy_as_tensor, seed=0, dequantise=False)
+    energies = energy(rows).cpu()
+    order = energies.argsort(descending=True, stable=True)[:STRANGEST]
+    values = tuple(column.values for column in columns)
+    candidates = candidates_of(data.train, tuple(map(len, values)))
+    fall, best = column_contributions(energy, rows[order], candidates)
+    names = tuple(column.name for column in columns)
+    return tuple(
+        StrangeRow(
+            float(energies[place]),
+            100.0 * float((energies <= energies[place]).double().mean()),
+            reasons_of(rows[place], fall[k], best[k], names, values),
+        )
+        for k, place in enumerate(order.tolist())
+    )
+
+
+def reasons_of(
+    x: Tensor,
+    fall: Tensor,
+    best: Tensor,
+    names: Sequence[str],
+    values: Sequence[Sequence[str]],
+) -> tuple[str, ...]:
+    """Up to three sentences on the columns that the row's energy would fall most by."""
+
+    def text(j: int, value: Tensor) -> str:
+        return repr(values[j][int(value)]) if values[j] else f"{float(value):.6g}"
+
+    places = fall.argsort(descending=True, stable=True)[:REASONS].tolist()
+    return tuple(
+        f"{names[j]} {text(j, x[j])} is unusual given the rest (-{_nats(float(fall[j]))}; "
+        f"{text(j, best[j])} would fit)"
+        for j in places
+        if fall[j] >= LEAST
+    )
+
+
+def _nats(value: float) -> str:
+    return f"{value:.1f}" if value < 1e6 else f"{value:.3g}"
