@@ -27,7 +27,7 @@ from benchmarks.command import Record, run_benchmark
 from gibbsian.config import recipes
 from gibbsian.config.config import Config, replace
 from gibbsian.data import BatchStream, Dataset, load_dataset
-from gibbsian.data.blocks import BlockStream
+from gibbsian.data.large_arrays import BlockStream
 from gibbsian.models.train import untrained
 from gibbsian.training import prepare_training
 

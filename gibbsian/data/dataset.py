@@ -15,10 +15,10 @@ from torch import Tensor
 
 from gibbsian.core import DataSpace
 from gibbsian.data import named, patches as photographs, readers
-from gibbsian.data.blocks import ArrayFile, TrainingBlocks, large_array
 from gibbsian.data.classes import Target
 from gibbsian.data.densities import Density, is_density, toy_density
 from gibbsian.data.frames import called, rows_of
+from gibbsian.data.large_arrays import ArrayFile, TrainingBlocks, large_array
 from gibbsian.data.rows import (
     FEWEST,
     Kind,

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Generator
 
-from gibbsian.data.blocks import TrainingBlocks, within
+from gibbsian.data.large_arrays import TrainingBlocks, within
 from gibbsian.data.lattice import MOST_LEVELS, lattice
 from gibbsian.data.rows import Range, value_range
 from gibbsian.data.transforms import Scaling, Transform, columnwise_of_moments

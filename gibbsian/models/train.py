@@ -30,8 +30,8 @@ from gibbsian.core.progress import phase
 from gibbsian.core.protocols import HasEnergy, HasStages
 from gibbsian.core.randomness import kept_global
 from gibbsian.data import BatchStream, Dataset
-from gibbsian.data.blocks import BlockStream
 from gibbsian.data.dataset import fingerprint
+from gibbsian.data.large_arrays import BlockStream
 from gibbsian.data.named import can_be_found
 from gibbsian.models.build import assemble, resolve
 from gibbsian.models.model import Model, placed

@@ -12,8 +12,8 @@ import torch
 
 from gibbsian.cli import main
 from gibbsian.config.config import plain, replace
-from gibbsian.data import blocks, dataset, load_dataset
-from gibbsian.data.blocks import BlockStream, TrainingBlocks, large_array
+from gibbsian.data import dataset, large_arrays, load_dataset
+from gibbsian.data.large_arrays import BlockStream, TrainingBlocks, large_array
 from gibbsian.data.survey import distinct_numbers, survey
 from gibbsian.data.transforms import columnwise, unscaled
 from gibbsian.models.train import resume, train
@@ -24,9 +24,9 @@ N, D = 5_000, 3
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files from 1 kB on are large; a block has 100 rows of 3 doubles, a window 4 blocks."""
-    monkeypatch.setattr(blocks, "LARGE", 1_000)
-    monkeypatch.setattr(blocks, "BLOCK", 2_400)
-    monkeypatch.setattr(blocks, "WINDOW", 4)
+    monkeypatch.setattr(large_arrays, "LARGE", 1_000)
+    monkeypatch.setattr(large_arrays, "BLOCK", 2_400)
+    monkeypatch.setattr(large_arrays, "WINDOW", 4)
     monkeypatch.setattr(dataset, "SAMPLE", 700)
 
 
@@ -194,11 +194,11 @@ def test_distinct_numbers(n: int, count: int) -> None:
 PASS = """
 import resource, sys
 from pathlib import Path
-from gibbsian.data import blocks, load_dataset
-blocks.LARGE = 1
+from gibbsian.data import large_arrays, load_dataset
+large_arrays.LARGE = 1
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 data = load_dataset(Path(sys.argv[1]))
-stream = blocks.BlockStream(data.blocks, data.transform, 256)
+stream = large_arrays.BlockStream(data.blocks, data.transform, 256)
 for _ in range(8_000):
     next(stream)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
