@@ -53,7 +53,7 @@ class Browser:
         os.close(reading)
         os.close(writing)
         self.commands, self.answers = commands, answers
-        self.number, self.kept = 0, b""
+        self.number, self.kept, self.target = 0, b"", ""
         self.events: list[dict[str, Any]] = []
 
     def __enter__(self) -> Browser:
@@ -95,7 +95,11 @@ class Browser:
         return found
 
     def open(self, address: str, width: int, dark: bool = False, script: bool = True) -> Tab:
-        target = self.ask("Target.createTarget", url="about:blank")["targetId"]
+        """A page alone: the one that was open before is closed."""
+        target, before = self.ask("Target.createTarget", url="about:blank")["targetId"], self.target
+        if before:
+            self.ask("Target.closeTarget", targetId=before)
+        self.target = target
         session = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         tab = Tab(self, session)
         for domain in ("Page", "Runtime", "Log", "Network"):
