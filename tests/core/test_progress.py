@@ -5,6 +5,7 @@ import re
 import sys
 
 import pytest
+import torch
 
 import gibbsian
 from gibbsian.cli import main
@@ -105,6 +106,18 @@ def test_training_says_what_it_does(
     assert any(line.startswith("training ") and "energy gap" in line for line in lines)
     assert any("moved" in line for line in lines)
     assert (tmp_path / "quiet/metrics.jsonl").stat().st_size > 0
+
+
+def test_the_first_round_has_a_name_of_its_own(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Terminal()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(torch, "compile", lambda loss: loss)
+    monkeypatch.setattr(sys, "stderr", stream)
+    assert main(["train", "cd", "--data", "moons", *SMALL, "--compile", "--out", "run"]) == 0
+    lines = [line.strip() for line in stream.getvalue().split("\r")]
+    named = [line.partition(" ")[0] for line in lines if line.startswith(("compiling", "training"))]
+    assert named[0] == "compiling" and named[-1] == "training"
+    assert named == sorted(named), "not again after the first round"
 
 
 def test_the_numbers_of_a_method() -> None:
