@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 from gibbsian import __version__
 from gibbsian.config.config import Config, method_class, replace
 from gibbsian.core import DataSpace
+from gibbsian.core.names import first_few
 from gibbsian.data.transforms import Transform
 
 LICENCE = re.compile(r"[a-z0-9][a-z0-9.-]*")
@@ -102,7 +103,7 @@ def _data(config: Config, space: DataSpace, transform: Transform) -> str:
     if space.kind == "binary":
         words = [f"`{Path(config.data).name}`: {sizes} bits."]
     if transform.columns:
-        words.append(f"Columns, in this order: {', '.join(transform.columns)}.")
+        words.append(f"Columns, in this order: {first_few(transform.columns)}.")
     words += [f"{note[0].upper()}{note[1:]}." for note in transform.notes]
     return "\n".join(words)
 
