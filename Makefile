@@ -104,7 +104,7 @@ wheel:
 	$$away/build/bin/pip $$quiet build; $$away/build/bin/python -m build --outdir dist . > $$away/log \
 		|| { cat $$away/log; exit 1; }; \
 	$$away/use/bin/pip $$quiet torch; $$away/use/bin/pip $$quiet dist/*.whl; \
-	cp tests/smoke.py $$away; cd $$away; \
+	cp tests/smoke.py README.md $$away; cd $$away; \
 	use/bin/gibbsian demo --quick; use/bin/python smoke.py; ls $(CURDIR)/dist
 
 lint: $(VENV)/.dev
