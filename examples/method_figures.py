@@ -1,9 +1,8 @@
 """The picture on each method's page: rows of a density, the energy learned from them, and samples.
 
-python examples/method_figures.py [NAME ...] [--quick] [--data pinwheel] [--folder docs/images/methods]
+python examples/method_figures.py [NAME ...] [--rounds N] [--quick] [--data pinwheel] [--folder FOLDER]
 
-Every method has its default networks and a sixth of its default rounds, seed 0: what it does, and not how
-well it can do.
+Every method has its default networks and rounds, or the rounds that are given, and seed 0.
 """
 
 import argparse
@@ -47,9 +46,9 @@ def draw_points(axes: Axes, x: Tensor, colour: str, title: str) -> None:
     axes.set_title(title)
 
 
-def figure_of(name: str, data: str, quick: bool) -> bytes:
+def figure_of(name: str, data: str, rounds: int | None, quick: bool) -> bytes:
     """A PNG of the method called ``name``, trained on ``data``."""
-    rounds = 10 if quick else default_config(name, data).training.rounds // 6
+    rounds = 10 if quick else rounds or default_config(name, data).training.rounds
     model = gibbsian.train(name, data, training={"rounds": rounds, "seed": 0, "device": "cpu"})
     rows = load_dataset(data).train[:POINTS]
     samples = model.sample(100 if quick else POINTS, seed=0)
@@ -73,6 +72,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     known = [name for name in TRAINING_METHODS if name not in ELSEWHERE]
     parser.add_argument("names", nargs="*", metavar="NAME", help="methods; all that model a plane")
+    parser.add_argument("--rounds", type=int, help="of training; each method's default")
     parser.add_argument("--quick", action="store_true", help="hardly train: does it run?")
     parser.add_argument("--data", default="pinwheel", help="a two-dimensional built-in density")
     parser.add_argument("--folder", type=Path, default=Path("docs/images/methods"))
@@ -82,7 +82,7 @@ def main() -> None:
     given.folder.mkdir(parents=True, exist_ok=True)
     for name in given.names or known[:1] * given.quick or known:
         path = given.folder / f"{name}.png"
-        path.write_bytes(figure_of(name, given.data, given.quick))
+        path.write_bytes(figure_of(name, given.data, given.rounds, given.quick))
         print(f"{path}: {path.stat().st_size} bytes", flush=True)
 
 

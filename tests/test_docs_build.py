@@ -1,12 +1,17 @@
-"""Equations of the pages become MathML, every one of them, and nothing that is none."""
+"""Equations of the pages become MathML, and five pages notebooks: with the cells that the pages have."""
 
+import base64
+import json
 import re
+import subprocess
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
+import gibbsian
 from docs_build.maths import BLOCK, mathml, on_page_markdown
+from docs_build.notebooks import PAGES, Cell, cells_of, drawn, entry, run
 from gibbsian.methods import TRAINING_METHODS
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -47,3 +52,56 @@ def test_a_method_has_its_equation_and_a_picture(method):
     for path in own:
         assert (page.parent / path).stat().st_size < 60_000
         assert f"python examples/method_figures.py {method}" in text
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_notebook_has_the_cells_of_its_page_which_are_run_as_such(name):
+    """``tests/test_docs.py`` runs the page; cells that differ were made before it was changed."""
+    text = (DOCS / "tutorials" / f"{name}.md").read_text()
+    path = DOCS / "notebooks" / f"{name}.ipynb"
+    assert f"[This page as a notebook](../notebooks/{name}.ipynb)" in text
+    assert path.stat().st_size < 100_000
+    book = json.loads(path.read_text())
+    assert (book["nbformat"], book["nbformat_minor"]) == (4, 5)
+    stored = [(cell["cell_type"], "".join(cell["source"])) for cell in book["cells"]]
+    assert stored == [(cell.kind, cell.source) for cell in cells_of(text)], (
+        f"make notebooks NAME={name}"
+    )
+    outputs = [out for cell in book["cells"] for out in cell.get("outputs", ())]
+    pictures = [out["data"]["image/png"] for out in outputs if out["output_type"] == "display_data"]
+    drawn = [cell.picture for cell in cells_of(text) if cell.picture]
+    assert len(pictures) == len(drawn) >= 1
+    for picture, place in zip(pictures, drawn, strict=True):
+        assert base64.b64decode(picture) == (DOCS / "tutorials" / place).read_bytes()
+    for link in re.findall(r"\]\(([^)\s#]+)", "\n".join(text for _, text in stored)):
+        assert "://" in link or (path.parent / link).is_file(), link
+
+
+def test_blocks_become_cells():
+    text = "# T\n\n[This page as a notebook](x)\n\nA [b](c.md).\n\n```math\nx\n```\n\n"
+    text += "<!-- file: m.py -->\n```python\na = 1\n```\n\n<!-- slow -->\n```bash\nlong\n```\n"
+    text += "```bash\ngibbsian list\n```\n\n```python\nprint(2)\n```\n\n![p](q.png)\n\nend\n"
+    assert [(cell.kind, cell.source, cell.picture) for cell in cells_of(text)] == [
+        ("markdown", "# T\n\nA [b](../tutorials/c.md).\n\n$$\nx\n$$", None),
+        ("code", "%%writefile m.py\na = 1", None),
+        ("markdown", "```bash\nlong\n```", None),
+        ("code", "!gibbsian list", None),
+        ("code", "print(2)", "q.png"),
+        ("markdown", "end", None),
+    ]
+
+
+def test_what_a_cell_prints_and_draws_is_kept(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    assert run(Cell("code", "%%writefile m.py\na = 1"), names) == "Writing m.py\n"
+    assert run(Cell("code", "!gibbsian --version"), names) == f"gibbsian {gibbsian.__version__}\n"
+    draw = "from matplotlib import pyplot as plt\nplt.plot([1, 2])\nprint('there')"
+    assert run(Cell("code", draw), names) == "there\n" and Path("m.py").read_text() == "a = 1\n"
+    picture = drawn()
+    assert picture is not None and picture.startswith(b"\x89PNG") and drawn() is None
+    kept = entry(Cell("code", draw), 3, "".join(f"{n}\n" for n in range(99)), picture)
+    assert [out["output_type"] for out in kept["outputs"]] == ["stream", "display_data"]
+    assert kept["outputs"][0]["text"][-2:] == ["39\n", "...\n"]
+    with pytest.raises(subprocess.CalledProcessError):
+        run(Cell("code", "!gibbsian nonsense"), names)
