@@ -7,6 +7,7 @@
 #   make test PYTHON=python3.13 VENV=.venv-3.13   under another Python
 #   make fuzz [MINUTES=10] [ARGS="--seed 1"] | crash [KILLS=300]
 #   make study NAME=logz-coverage [ARGS=--quick]
+#   make models [ARGS=--quick]    a dozen trained models with their cards, into models/
 #   make notebooks [NAME=table]   five pages as notebooks, with what their cells print and draw
 #   make bench [NAME=samplers] [ARGS=--quick]
 
@@ -20,7 +21,7 @@ WORKERS ?= 2
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-portable test-device test-oldest wheel lint format faults mutants fuzz crash study bench notebooks docs clean
+.PHONY: help demo test test-portable test-device test-oldest wheel lint format faults mutants fuzz crash study bench notebooks models docs clean
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
@@ -137,6 +138,9 @@ study: $(VENV)/.dev
 
 bench: $(VENV)/.bench
 	@$(ONE_THREAD) $(BIN)/python -m benchmarks.$(subst -,_,$(or $(NAME),samplers)) $(ARGS)
+
+models: $(VENV)/.dev
+	@$(ONE_THREAD) $(BIN)/python examples/release_models.py $(ARGS)
 
 notebooks: $(VENV)/.dev
 	@$(ONE_THREAD) $(BIN)/python -m docs_build.notebooks $(NAME)
