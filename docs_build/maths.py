@@ -12,6 +12,9 @@ from xml.etree import ElementTree
 
 from latex2mathml.converter import convert
 
+# What the converter leaves to be set as between two terms: a sign after a bracket or "=", and log Z.
+SIGN = re.compile(r"((?:&#x00028;|\[|&#x0003D;)</mo>)<mo>&#x02212;</mo>")
+FUNCTION = re.compile(r"(<mi>log</mi>)(?=<m(?!o\b))")
 BLOCK = re.compile(r"^```math\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -29,7 +32,8 @@ def mathml(latex: str) -> str:
         raise ValueError(f"no equation for the site: {latex} ({error})") from error
     if unknown := re.search(r"\\[A-Za-z]+", element):
         raise ValueError(f"no equation for the site: {latex} ({unknown[0]} is unknown)")
-    return element
+    element = SIGN.sub(r'\1<mo form="prefix">&#x02212;</mo>', element)
+    return FUNCTION.sub(r'\1<mspace width="0.167em" />', element)
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:

@@ -27,6 +27,13 @@ def test_a_fraction_with_a_root_is_the_tree_that_mathml_has_for_it():
     assert [len(list(root.iter(SPACE + tag))) for tag in ("mfrac", "msqrt")] == [1, 1]
 
 
+def test_a_sign_is_no_difference_and_a_function_no_factor():
+    root = ElementTree.fromstring(mathml(r"\log Z = -\exp(-a) - [-b] + \log(c)"))
+    forms = [part.get("form") for part in root.iter(f"{SPACE}mo") if part.text == "\u2212"]
+    assert forms == ["prefix", "prefix", None, "prefix"]
+    assert len(list(root.iter(f"{SPACE}mspace"))) == 1
+
+
 @pytest.mark.parametrize("latex", ["a &= b", r"\nosuchcommand x", r"\arg\max_x f"])
 def test_what_would_be_shown_wrongly_stops_the_build(latex):
     with pytest.raises(ValueError, match="no equation for the site"):
