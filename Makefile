@@ -7,6 +7,8 @@
 #   make test PYTHON=python3.13 VENV=.venv-3.13   under another Python
 #   make fuzz [MINUTES=10] [ARGS="--seed 1"] | crash [KILLS=300]
 #   make study NAME=logz-coverage [ARGS=--quick]
+#   make models [ARGS=--quick]    a dozen trained models with their cards, into models/
+#   make notebooks [NAME=table]   five pages as notebooks, with what their cells print and draw
 #   make bench [NAME=samplers] [ARGS=--quick]
 
 SHELL := /bin/bash
@@ -19,7 +21,7 @@ WORKERS ?= 2
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-portable test-device test-oldest wheel lint format faults mutants fuzz crash study bench docs clean
+.PHONY: help demo test test-portable test-device test-oldest wheel lint format faults mutants fuzz crash study bench notebooks models docs clean
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
@@ -104,7 +106,7 @@ wheel:
 	$$away/build/bin/pip $$quiet build; $$away/build/bin/python -m build --outdir dist . > $$away/log \
 		|| { cat $$away/log; exit 1; }; \
 	$$away/use/bin/pip $$quiet torch; $$away/use/bin/pip $$quiet dist/*.whl; \
-	cp tests/smoke.py $$away; cd $$away; \
+	cp tests/smoke.py README.md $$away; cd $$away; \
 	use/bin/gibbsian demo --quick; use/bin/python smoke.py; ls $(CURDIR)/dist
 
 lint: $(VENV)/.dev
@@ -136,6 +138,12 @@ study: $(VENV)/.dev
 
 bench: $(VENV)/.bench
 	@$(ONE_THREAD) $(BIN)/python -m benchmarks.$(subst -,_,$(or $(NAME),samplers)) $(ARGS)
+
+models: $(VENV)/.dev
+	@$(ONE_THREAD) $(BIN)/python examples/release_models.py $(ARGS)
+
+notebooks: $(VENV)/.dev
+	@$(ONE_THREAD) $(BIN)/python -m docs_build.notebooks $(NAME)
 
 docs: $(VENV)/.docs
 	@$(BIN)/properdocs build --strict --quiet

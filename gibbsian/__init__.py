@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from gibbsian.models.model import Model, load_model
     from gibbsian.models.train import resume, train
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 PUBLIC = {
     "Config": "gibbsian.config.config",

@@ -1,7 +1,13 @@
-"""What an installed package must do, run by its own Python from an empty folder: ``python smoke.py``."""
+"""What an installed package must do, and README's blocks: ``python smoke.py`` by its own Python.
+
+Run from a folder that holds ``README.md`` and nothing of the package.
+"""
 
 from __future__ import annotations
 
+import random
+import re
+import shlex
 import subprocess
 import sys
 from importlib.metadata import version
@@ -9,6 +15,8 @@ from pathlib import Path
 
 import gibbsian
 
+QUICK = ["--rounds", "50"]
+"""In place of README's minutes of training."""
 SMALL = ["--max-rows", "200", "--batch", "32", "--chains", "16", "--device", "cpu"]
 
 
@@ -16,6 +24,23 @@ def gibbs(*words: str) -> str:
     """Standard output of the installed command."""
     command = [str(Path(sys.executable).with_name("gibbsian")), *words]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def readme() -> None:
+    """Run README's Python block, and the two commands on a table of one's own."""
+    rng = random.Random(0)
+    lines = [f"{rng.gauss(170, 9)},{rng.gauss(70, 12)},{rng.randrange(9)}" for _ in range(120)]
+    Path("measurements.csv").write_text("\n".join(["height,weight,count", *lines]))
+    text = Path("README.md").read_text(encoding="utf-8")
+    for line in re.findall(r"^gibbsian .*measurements\.csv.*$", text, re.MULTILINE):
+        _, *words = shlex.split(line, comments=True)
+        gibbs(*words, *(QUICK if words[0] == "train" else []))
+    for name in ("measurements-detected/rows.csv", "runs/table/model/model.safetensors"):
+        assert Path(name).is_file(), name
+    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 1
+    exec(compile(blocks[0], "README.md", "exec"), {"__name__": "readme"})
+    assert Path("moons-model/model.safetensors").is_file()
 
 
 def main() -> None:
@@ -30,7 +55,8 @@ def main() -> None:
     assert Path("report.html").stat().st_size > 10_000
     assert gibbsian.load_model("run").sample(3).shape == (3, 2)
     assert (Path(gibbsian.__file__).parent / "py.typed").exists()
-    print("the installed package trains, resumes, samples, evaluates and reports")
+    readme()
+    print("the installed package trains, resumes, samples, evaluates and reports, as README says")
 
 
 if __name__ == "__main__":

@@ -303,11 +303,19 @@ def test_examples_run(example, tmp_path, monkeypatch, capsys):
     arguments = ["--quick"]
     if example.stem in ("landscape", "overview"):
         arguments += ["--output", str(tmp_path / "picture.png")]
+    if example.stem == "release_models":
+        arguments += ["wine-nce"]
     monkeypatch.setattr(sys, "argv", [str(example), *arguments])
     monkeypatch.chdir(tmp_path)
     runpy.run_path(str(example), run_name="__main__")
     assert capsys.readouterr().out
-    if len(arguments) > 1:
+    if example.stem == "release_models":
+        folder = tmp_path / "models" / "wine-nce"
+        files = {path.name for path in folder.iterdir()}
+        assert files == {"README.md", "config.json", "model.safetensors"}
+        card = (folder / "README.md").read_text()
+        assert "gibbsian train nce --data wine" in card and "| log Z" in card
+    elif len(arguments) > 1:
         assert Image.open(tmp_path / "picture.png").width > 600
 
 

@@ -11,7 +11,7 @@ import torch
 import yaml
 
 import gibbsian
-from gibbsian.models.hub import Hub
+from gibbsian.models.hub import Hub, model_card
 
 FIGURES = {
     "rows": {"log Z (scaled units, nats)": "log Z = 1.2 (exact)", "a|b": "0.5 ± 0.1"},
@@ -92,6 +92,13 @@ def test_the_card_says_what_the_model_is(model, tmp_path):
     assert "Dequantised, by uniform noise of one step: count (integers)." in body
     without = (pushed(model, tmp_path / "2").kept / "README.md").read_text()
     assert "It was not evaluated." in without
+
+
+def test_a_card_of_a_folder_at_hand_asks_for_no_hub(model):
+    asked = (model.config, model.space, model.transform, "mit")
+    body = model_card("people", *asked)
+    assert 'model = gibbsian.load_model("people")' in body.splitlines()
+    assert "huggingface_hub" not in body and body.startswith(model_card("a/people", *asked)[:200])
 
 
 def test_no_name_of_a_folder_is_published(model, tmp_path):

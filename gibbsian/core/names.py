@@ -1,9 +1,12 @@
-"""Errors for unknown names, which tell the nearest known ones."""
+"""Names in messages: the nearest known ones of an unknown one, and the first few of many."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+
+LISTED = 12
+"""Names that a message lists at most."""
 
 
 def nearest(kind: str, name: str, known: Iterable[str]) -> ValueError:
@@ -18,3 +21,19 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if not close and len(known) > 12:
         return f"there are {len(known)}, such as {', '.join(known[:6])}"
     return f"did you mean {', '.join(close or known)}?"
+
+
+def first_few(names: Iterable[str], separator: str = ", ") -> str:
+    """All of a dozen names, or the first few of more and how many there are besides.
+
+    >>> first_few(["a", "b", "c"])
+    'a, b, c'
+    >>> first_few(f"x{j}" for j in range(10_000))
+    'x0, x1, x2, x3, x4, x5 and 9 994 more'
+    """
+    names = list(names)
+    if len(names) <= LISTED:
+        return separator.join(names)
+    few = LISTED // 2
+    more = f"{len(names) - few:,}".replace(",", " ")
+    return f"{separator.join(names[:few])} and {more} more"

@@ -12,6 +12,7 @@ from tokenize import TokenError
 import numpy as np
 
 from gibbsian.core import limits
+from gibbsian.core.names import first_few
 from gibbsian.data.archives import check_member, opened
 from gibbsian.data.rows import Rows
 
@@ -58,7 +59,7 @@ def read_array(path: Path, name: str) -> np.ndarray:
     """The array called ``name`` of an ``.npz`` file; ValueError when missing, truncated or pickled."""
     members = _members(path)
     if name not in members:
-        raise ValueError(f"{path} holds no array {name!r}; it holds {', '.join(sorted(members))}")
+        raise ValueError(f"{path} holds no array {name!r}; it holds {first_few(sorted(members))}")
     limits.check("BYTES", members[name].file_size, f"{path} unpacks to")
     check_member(members[name], path)
     with opened(path) as archive:
@@ -84,7 +85,7 @@ def _choice(names: list[str], path: Path) -> str:
         if name in names:
             return name
     raise ValueError(
-        f"{path} holds several arrays ({', '.join(sorted(names))}); call the one to use 'x'"
+        f"{path} holds several arrays ({first_few(sorted(names))}); call the one to use 'x'"
     )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gibbsian.core import limits
+from gibbsian.core.names import first_few
 from gibbsian.core.text import one_line
 from gibbsian.data.cells import (
     Decimal,
@@ -128,7 +129,7 @@ def layout_of(
         f"{path.name}: columns separated by {SEPARATORS.get(separator, repr(separator))}"
         if full - extra > 1
         else "one column",
-        f"header row: {', '.join(names)}" if names else "no header row",
+        f"header row: {first_few(names)}" if names else "no header row",
     ]
     if mark == ",":
         notes.append("decimals with a comma")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gibbsian.core.names import first_few
 from gibbsian.data.categories import (
     ABSENT_CODE,
     GAP,
@@ -311,7 +312,7 @@ class TableRows:
         """ValueError naming the categories that have one value."""
         places = [j for j in self._categories() if len(self._values(j)) == 1]
         if places:
-            names = ", ".join(self.names[j] for j in places)
+            names = first_few(self.names[j] for j in places)
             raise ValueError(
                 f"{self.path} has the same value in every row of {names}, so nothing to model there; "
                 f"use --drop-columns {self._option(places)}"
@@ -400,9 +401,8 @@ class TableRows:
     def _option(self, places: Sequence[int]) -> str:
         """Columns as an option takes them: by name, or by number where a name needs quotes."""
         plain = re.compile(r"[^\s,;\"'$`\\!*?&|<>()\[\]{}#~-][^\s,;\"'$`\\!*?&|<>()\[\]{}#]*")
-        return ",".join(
-            self.short[j] if plain.fullmatch(self.short[j]) else str(j + 1) for j in places
-        )
+        short = (self.short[j] if plain.fullmatch(self.short[j]) else str(j + 1) for j in places)
+        return first_few(short, ",")
 
     def schema(self) -> TableSchema:
         """What is to be remembered of the table."""

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 from gibbsian.core import nearest
+from gibbsian.core.names import first_few
 from gibbsian.core.text import cell as as_cell
 from gibbsian.data.categories import GAP
 from gibbsian.data.cells import Decimal
@@ -172,7 +173,7 @@ def with_medians(schema: TableSchema, x: np.ndarray, train: np.ndarray) -> tuple
         if count:
             fill = repr(GAP) if column.count else f"{column.fill:g}"
             said.append(f"{count} of {column.name} by {fill}")
-    text = "; ".join(said) or "none"
+    text = first_few(said, "; ") or "none"
     how = "by the medians of the training rows"
     if schema.categories:
         how += f", of categories by a value of their own, {GAP}"
@@ -198,7 +199,7 @@ def _check_names(names: Sequence[str], schema: TableSchema, path: Path) -> None:
     elif lacking:
         raise ValueError(
             f"{path} lacks the column {lacking[0]!r}, which this model was trained on; give it the same "
-            f"columns: {', '.join(kept)}"
+            f"columns: {first_few(kept)}"
         )
     elif unknown:
         raise ValueError(

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
+from gibbsian.core.names import first_few
 from gibbsian.data.lattice import Lattice, lattice
 
 Scaling = Literal["standardise", "none"]
@@ -173,7 +174,7 @@ class Transform:
                 name = self.columns[j] if self.columns else f"column {j + 1}"
                 steps.setdefault(f"{unit:.6g}", []).append(name)
         groups = [
-            f"{', '.join(members)} ({'integers' if step == '1' else 'multiples of ' + step})"
+            f"{first_few(members)} ({'integers' if step == '1' else 'multiples of ' + step})"
             for step, members in steps.items()
         ]
         return (f"dequantised, by uniform noise of one step: {'; '.join(groups)}",)

@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 from gibbsian import __version__
 from gibbsian.config.config import Config, method_class, replace
 from gibbsian.core import DataSpace
+from gibbsian.core.names import first_few
 from gibbsian.data.transforms import Transform
 
 LICENCE = re.compile(r"[a-z0-9][a-z0-9.-]*")
@@ -63,7 +64,8 @@ def model_card(
     """The model card: YAML front matter, then what it is, its data, options, figures and how to load it.
 
     ``licence``: an identifier of the hub such as ``apache-2.0``, or ``other``. ``figures``: the content
-    of a run's ``evaluation.json``. Raises ValueError for a licence that is no identifier.
+    of a run's ``evaluation.json``. ``repo_id`` without a slash is
+    a folder at hand. Raises ValueError for a licence that is no identifier.
     """
     if not LICENCE.fullmatch(licence):
         raise ValueError(
@@ -102,7 +104,7 @@ def _data(config: Config, space: DataSpace, transform: Transform) -> str:
     if space.kind == "binary":
         words = [f"`{Path(config.data).name}`: {sizes} bits."]
     if transform.columns:
-        words.append(f"Columns, in this order: {', '.join(transform.columns)}.")
+        words.append(f"Columns, in this order: {first_few(transform.columns)}.")
     words += [f"{note[0].upper()}{note[1:]}." for note in transform.notes]
     return "\n".join(words)
 
@@ -130,14 +132,14 @@ def _figures(figures: Mapping[str, Any] | None) -> list[str]:
 
 
 def _loading(repo_id: str, config: Config, conditional: bool) -> list[str]:
-    lines = [
-        "```python",
-        "import gibbsian",
-        "from huggingface_hub import snapshot_download",
-        "",
-        f'model = gibbsian.load_model(snapshot_download("{repo_id}"))',
-        "```",
-    ]
+    place, download = f'"{repo_id}"', []
+    if "/" in repo_id:
+        place, download = (
+            f"snapshot_download({place})",
+            ["from huggingface_hub import snapshot_download"],
+        )
+    lines = ["```python", "import gibbsian", *download, ""]
+    lines += [f"model = gibbsian.load_model({place})", "```"]
     if not conditional:
         lines.insert(-1, "x = model.sample(64)")
     own = [network.name for network in config.networks.values() if ":" in network.name]

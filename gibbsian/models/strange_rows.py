@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from gibbsian.config.config import check_seed
+from gibbsian.core.names import first_few
 from gibbsian.core.text import cell
 from gibbsian.data.readers import read
 from gibbsian.data.rows import Rows, arranged, counted, numbering_notes
@@ -125,7 +126,7 @@ def _constant(table: NumericTable) -> tuple[str, ...]:
     names = [name for name, is_same in zip(table.names, same, strict=True) if is_same]
     if not names:
         return ()
-    return (f"the same in every row, so never a reason there: {', '.join(names)}",)
+    return (f"the same in every row, so never a reason there: {first_few(names)}",)
 
 
 def _table(rows: Rows, path: Path) -> NumericTable:

@@ -1,0 +1,1 @@
+"""What is done to the pages besides what MkDocs does: equations, and notebooks."""
