@@ -5,7 +5,7 @@ import time
 import pytest
 
 from gibbsian.cli import main
-from tests.report.browser import CHROMIUM, Browser
+from tests.report.browser import CHROMIUM, Tab, chromium
 from tests.report.folders import write_run
 from tests.report.test_watch import fresh, log, serving
 
@@ -18,8 +18,8 @@ RANGE = f"[{CHART}.scales.x.min, {CHART}.scales.x.max]"
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    with Browser(tmp_path_factory.mktemp("browser")) as opened:
+def browser():
+    with chromium() as opened:
         yield opened
 
 
@@ -37,8 +37,8 @@ def address(tmp_path_factory):
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", [360, 768, 1280])
 def test_a_page_opens_without_a_complaint(width, dark, browser, address):
-    page = browser.open(address, width, dark)
-    assert page.complaints() == [] and page.requests() == [address]
+    page = Tab(browser, address, width, dark)
+    assert page.complaints == [] and page.requests == [address]
     assert page.value("document.documentElement.scrollWidth") <= width, "nothing sticks out"
     assert page.value("document.querySelectorAll('.chart.drawn canvas').length") == 1
     assert page.value("document.querySelector('.chart img').checkVisibility()") is False
@@ -48,22 +48,22 @@ def test_a_page_opens_without_a_complaint(width, dark, browser, address):
 
 def test_what_the_policy_forbids_is_refused(browser, address):
     """The page's own content policy holds: no other script runs, nothing outside is asked for."""
-    page = browser.open(address, 768)
+    page = Tab(browser, address, 768)
     page.value(
         "document.body.append(Object.assign(document.createElement('script'), {text: 'x = 1'}))"
     )
     page.value("fetch('http://127.0.0.1:9/').then(() => 1, () => 0)")
     assert page.value("typeof x") == "undefined"
-    assert len([c for c in page.complaints() if "Content Security Policy" in c["text"]]) >= 2
+    assert len([c for c in page.complaints if "Content Security Policy" in c]) >= 2
 
 
 def test_every_control_is_reached_and_works_by_keyboard(browser, address):
-    page = browser.open(address, 1280)
+    page = Tab(browser, address, 1280)
     page.value(f"{CONTROLS}{SHOWN}.forEach((e, k) => {{ e.dataset.place = k; }})")
     number = page.value(f"{CONTROLS}{SHOWN}.length")
     reached = set()
     for _ in range(number + 2):
-        page.press("Tab")
+        page.page.keyboard.press("Tab")
         reached.add(page.value("document.activeElement.dataset.place"))
     assert {str(place) for place in range(number)} <= reached
     named = page.value(
@@ -74,17 +74,17 @@ def test_every_control_is_reached_and_works_by_keyboard(browser, address):
     assert page.value(RANGE) == [10, 1000]
     focus = "[...document.querySelectorAll('{}')].find((e) => {}).focus()"
     page.value(focus.format("button", "e.textContent === 'Zoom in'"))
-    page.press("Enter")
+    page.page.keyboard.press("Enter")
     assert page.value(RANGE) == [257.5, 752.5]
     page.value(focus.format("button", "e.textContent === 'Later'"))
-    page.press(" ")
+    page.page.keyboard.press("Space")
     assert page.value(RANGE) == [505, 1000]
     page.value(focus.format("button", "e.textContent === 'All rounds'"))
-    page.press("Enter")
+    page.page.keyboard.press("Enter")
     assert page.value(RANGE) == [10, 1000]
     round_ = "document.querySelector('input[id$=-round]')"
     page.value(f"{round_}.focus()")
-    page.press("ArrowLeft")
+    page.page.keyboard.press("ArrowLeft")
     told = page.value(f"{round_}.getAttribute('aria-valuetext')")
     at = page.value(f"10 * (1 + Number({round_}.value))")
     assert told == f"{at}: loss {float(f'{1 / at:.4g}')}".replace("e-05", "e-5")
@@ -92,34 +92,34 @@ def test_every_control_is_reached_and_works_by_keyboard(browser, address):
         f", round {at}"
     )
     page.value("document.querySelector('.legend input').focus()")
-    page.press(" ")
+    page.page.keyboard.press("Space")
     shown = f"{CHART}.series[2].show"
     assert page.value(shown) is False
-    assert page.complaints() == []
+    assert page.complaints == []
 
 
 def test_mouse(browser, address):
     """Hovering tells values; a drag zooms, a double click takes it back; smoothing is a mean of the past."""
-    page = browser.open(address, 1280)
+    page = Tab(browser, address, 1280)
     page.value("document.querySelector('.u-over').scrollIntoView({block: 'center'})")
     box = page.value(
         "(() => { const r = document.querySelector('.u-over').getBoundingClientRect();"
         " return [r.left, r.top, r.width, r.height]; })()"
     )
     left, middle, width = box[0], box[1] + box[3] / 2, box[2]
-    page.mouse("mouseMoved", left + width / 2, middle)
+    mouse = page.page.mouse
+    mouse.move(left + width / 2, middle)
     page.wait("document.querySelector('.value').textContent !== ''", 10)
-    page.mouse("mousePressed", left + width / 4, middle, button="left", clickCount=1)
+    mouse.move(left + width / 4, middle)
+    mouse.down()
     for part in (0.4, 0.5):
-        page.mouse("mouseMoved", left + width * part, middle, button="left", buttons=1)
-    page.mouse("mouseReleased", left + width / 2, middle, button="left", clickCount=1)
+        mouse.move(left + width * part, middle)
+    mouse.up()
     page.wait(f"{RANGE}[1] < 600", 10)
     low, high = page.value(RANGE)
     # The whole is 990 rounds; a pixel is a round or two of them.
     assert abs(low - 257) < 20 and abs(high - 505) < 20
-    for clicks in (1, 2):
-        page.mouse("mousePressed", left + width / 3, middle, button="left", clickCount=clicks)
-        page.mouse("mouseReleased", left + width / 3, middle, button="left", clickCount=clicks)
+    mouse.dblclick(left + width / 3, middle)
     page.wait(f"{RANGE}[0] === 10 && {RANGE}[1] === 1000", 10)
     page.value(
         "(() => { const s = document.querySelector('input[id$=-smoothing]'); s.value = 50;"
@@ -129,16 +129,15 @@ def test_mouse(browser, address):
     # Weights 1; 1/3, 2/3; 1/7, 2/7, 4/7 on 1/10, 1/20, 1/30.
     assert y[0] == [10, 20, 30] and y[1] == [0.1, 0.05, 0.0333333]
     assert y[2] == pytest.approx([0.1, 1 / 15, 0.1 / 7 + 0.1 / 7 + 4 / 210], abs=1e-6)
-    assert page.complaints() == []
+    assert page.complaints == []
 
 
 def test_without_scripts_and_on_paper_there_are_pictures(browser, address):
-    plain = browser.open(address, 768, script=False)
-    tree = plain.ask("DOM.getDocument", depth=0)["root"]["nodeId"]
-    image = plain.ask("DOM.querySelector", nodeId=tree, selector=".chart img")["nodeId"]
-    assert plain.ask("DOM.getBoxModel", nodeId=image)["model"]["width"] > 300
-    page = browser.open(address, 768)
-    page.media(dark=True, kind="print")
+    plain = Tab(browser, address, 768, script=False)
+    image = plain.page.locator(".chart img").first.bounding_box()
+    assert image is not None and image["width"] > 300
+    page = Tab(browser, address, 768)
+    page.page.emulate_media(media="print", color_scheme="dark")
     assert page.value("document.querySelector('.chart img').checkVisibility()") is True
     assert page.value("document.querySelector('.plot').checkVisibility()") is False
     assert page.value("document.querySelector('.controls').checkVisibility()") is False
@@ -150,7 +149,7 @@ def test_a_watched_page_follows_and_keeps_what_was_set(tmp_path, browser):
     (run / "metrics.jsonl").write_bytes(b"")
     log(run, *range(10, 1010, 10))
     with serving(run) as server:
-        page = browser.open(server.address, 768)
+        page = Tab(browser, server.address, 768)
         lead = "document.querySelector('.lead').textContent"
         assert page.value(lead).startswith("cd on moons, 1000 of 30 rounds")
         page.value("document.querySelector('details').open = true")
@@ -166,7 +165,7 @@ def test_a_watched_page_follows_and_keeps_what_was_set(tmp_path, browser):
         assert page.value("document.activeElement.textContent") == "Zoom in"
         last = f"{CHART}.data[0].at(-1)"
         assert page.value(last) == 1020
-        assert page.complaints() == [] and set(page.requests()) == {server.address}
+        assert page.complaints == [] and set(page.requests) == {server.address}
     page.wait("document.querySelector('.refresh').textContent.includes('has ended')", 30)
     time.sleep(0.1)
     assert page.value(last) == 1020
