@@ -132,7 +132,7 @@ class Loop(Generic[S]):
 
     def __init__(self, move: Move[S], last: Move[S] | None):
         self.move, self.last = move, last
-        self.run: Callable[..., Any] = _compiled()
+        self.run: Callable[..., Any] = graphs()
         self.known: set[tuple[object, ...]] = set()
         self.code = getattr(move, "__code__", move)
         self.seconds_a_step = 0.0  # the best yet
@@ -194,7 +194,7 @@ def loop_of(move: Move[S], last: Move[S] | None) -> Loop[S]:
 
 
 @lru_cache(maxsize=1)
-def _compiled() -> Callable[..., Any]:
+def graphs() -> Callable[..., Any]:
     """``unrolled``, compiled: PyTorch keeps the graphs of all kernels, and finds the one that fits."""
     return torch.compile(unrolled, fullgraph=True, dynamic=False, recompile_limit=64)
 
