@@ -196,21 +196,26 @@ def loop_of(move: Move[S], last: Move[S] | None) -> Loop[S]:
 @lru_cache(maxsize=1)
 def graphs() -> Callable[..., Any]:
     """``unrolled``, compiled: PyTorch keeps the graphs of all kernels, and finds the one that fits."""
-    return torch.compile(unrolled, fullgraph=True, dynamic=False, recompile_limit=64)
+    compile: Callable[..., Callable[..., Any]] = torch.compile  # whose stubs lack the limit
+    return compile(unrolled, fullgraph=True, dynamic=False, recompile_limit=64)
 
 
 def unrolled(
     move: Move[S], last: Move[S] | None, state: S, noise: tuple[tuple[Noise, ...], ...]
 ) -> tuple[tuple[S, TransitionInfo], ...]:
     """A step for each ``noise[i][j]``: the states after every ``i``, and what happened on the way, summed."""
+    moves = [[move] * len(several) for several in noise]
+    if last is not None:
+        moves[-1][-1] = last
     seen = []
-    for i, several in enumerate(noise):
-        acceptance, diverging, evaluations = 0.0, 0, 0
-        for j, one in enumerate(several):
-            end = last is not None and i == len(noise) - 1 and j == len(several) - 1
-            state, info = last(state, one) if end else move(state, one)
+    for several, how in zip(noise, moves, strict=True):
+        acceptance = state.x.new_zeros(len(state.x))
+        diverging = torch.zeros_like(acceptance, dtype=torch.int64)
+        evaluations = 0
+        for one, step in zip(several, how, strict=True):
+            state, info = step(state, one)
             acceptance = acceptance + info.acceptance
-            diverging = diverging + info.diverging.long()
+            diverging = diverging + info.diverging
             evaluations += info.evaluations
         seen.append((state, TransitionInfo(acceptance, diverging, evaluations)))
     return tuple(seen)
