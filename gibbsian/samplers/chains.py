@@ -88,6 +88,7 @@ class Chains(Generic[S]):
         return (
             f"{chains} chains, {self.steps} steps, {kept} draws kept of each, acceptance "
             f"{float(self.acceptance.mean()):.2f}, {int(self.divergences.sum())} divergences"
+            + (", compiled" if self.execution == "compiled" else "")
         )
 
 
