@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -32,6 +33,8 @@ PROBE = 10
 """Eager steps that ``auto`` times before it decides; it looks at runs of four times as many."""
 FIRST_GUESS = 30.0
 """Seconds that compiling takes, where none has been timed in this process."""
+MOST_REFUSALS = 3
+"""Kernels with the same moves that may fail to compile before others are no longer tried."""
 LEAST_SPEEDUP = 1.5
 """What ``auto`` counts on: 1.5 on networks, more on cheap energies (docs/results/bench-samplers.md)."""
 
@@ -127,20 +130,15 @@ class Loop(Generic[S]):
 
     seconds_seen: ClassVar[list[float]] = []
     """What compiling took in this process."""
-    refused: ClassVar[set[object]] = set()
-    """The code of moves that could not be compiled: not tried again, and said once."""
+    refused: ClassVar[Counter[object]] = Counter()
+    """By the code of their moves, how many kernels could not be compiled."""
 
     def __init__(self, move: Move[S], last: Move[S] | None):
         self.move, self.last = move, last
-        self.run: Callable[..., Any] = graphs()
         self.known: set[tuple[object, ...]] = set()
         self.code = getattr(move, "__code__", move)
+        self.execution = "eager" if self.refused[self.code] >= MOST_REFUSALS else "compiled"
         self.seconds_a_step = 0.0  # the best yet
-
-    @property
-    def execution(self) -> str:
-        """How it goes."""
-        return "eager" if self.code in self.refused else "compiled"
 
     def seconds_to_compile(self, state: S) -> float:
         """A prediction: nothing for chains of a known shape, else the longest of this process yet."""
@@ -172,16 +170,15 @@ class Loop(Generic[S]):
         self, state: S, noise: tuple[tuple[Noise, ...], ...]
     ) -> tuple[tuple[S, TransitionInfo], ...] | None:
         """None, with a warning, where PyTorch finds no compiler or the energy cannot be traced."""
-        from torch._dynamo.exc import (
-            FailOnRecompileLimitHit,
-            TorchDynamoException,
-        )  # slow to import
+        # Slow to import.
+        from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
 
         try:
             with torch.no_grad():
-                return self.run(self.move, self.last, state, noise)
+                return graphs(state.x.device.type)(self.move, self.last, state, noise)
         except (TorchDynamoException, FailOnRecompileLimitHit) as error:
-            self.refused.add(self.code)
+            self.execution = "eager"
+            self.refused[self.code] += 1
             reason = str(error).strip().splitlines()[0]
             warnings.warn(f"chains run eagerly, as they cannot be compiled: {reason}", stacklevel=2)
             return None
@@ -193,11 +190,21 @@ def loop_of(move: Move[S], last: Move[S] | None) -> Loop[S]:
     return Loop(move, last)
 
 
-@lru_cache(maxsize=1)
-def graphs() -> Callable[..., Any]:
+@lru_cache(maxsize=4)
+def graphs(device: str) -> Callable[..., Any]:
     """``unrolled``, compiled: PyTorch keeps the graphs of all kernels, and finds the one that fits."""
+    from gibbsian.samplers.narrow_products import NarrowProducts  # slow to import
+
+    # On the CPU the calls between a graph's parts take a tenth of the time in C++ that they do in Python.
+    options = {"cpp_wrapper": True, "post_grad_custom_pre_pass": NarrowProducts()}
     compile: Callable[..., Callable[..., Any]] = torch.compile  # whose stubs lack the limit
-    return compile(unrolled, fullgraph=True, dynamic=False, recompile_limit=64)
+    return compile(
+        unrolled,
+        fullgraph=True,
+        dynamic=False,
+        options=options if device == "cpu" else None,
+        recompile_limit=64,
+    )
 
 
 def unrolled(

@@ -143,14 +143,14 @@ def test_what_compiled_chains_cannot_trace_runs_eagerly_and_says_so_once() -> No
 
         return MarkovKernel(kernel.init, kernel.step, kernel.noise, move, exact=False)
 
-    x0 = torch.randn(8, 2, generator=seed(1))
-    plain = run_chains(steep(peeking), x0, 6, seed(), compile=False)
+    kernel, x0 = steep(peeking), torch.randn(8, 2, generator=seed(1))
+    plain = run_chains(kernel, x0, 6, seed(), compile=False)
     with pytest.warns(UserWarning, match="chains run eagerly"):
-        tried = run_chains(steep(peeking), x0, 6, seed(), compile=True)
+        tried = run_chains(kernel, x0, 6, seed(), compile=True)
     assert tried.execution == "eager" and torch.equal(plain.draws, tried.draws)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        again = run_chains(steep(peeking), x0, 6, seed(), compile=True)
+        again = run_chains(kernel, x0, 6, seed(), compile=True)
     assert torch.equal(plain.draws, again.draws)
 
 
@@ -161,7 +161,7 @@ def compiles(monkeypatch: pytest.MonkeyPatch, guess: float, steps: int) -> bool:
     """Whether auto would compile, were a graph to take ``guess`` seconds."""
     asked = []
 
-    def uncompiled() -> Callable[..., Any]:
+    def uncompiled(device: str) -> Callable[..., Any]:
         asked.append(True)
         return transitions.unrolled
 
