@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 
 from gibbsian import __version__
+from gibbsian.cli.allocator import keep_freed_memory
 from gibbsian.cli.console import say
 from gibbsian.cli.standard_streams import replace_closed_streams
 
@@ -52,6 +53,8 @@ WITHOUT_TORCH = ("report", "watch")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status: 0 done, 1 the run failed, 2 unusable input."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if argv is None:  # a process of our own
+        keep_freed_memory()
     replace_closed_streams()
     with warnings.catch_warnings():
         warnings.showwarning = _warn

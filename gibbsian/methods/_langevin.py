@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Literal
 
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from gibbsian.core import Energy
 from gibbsian.core.measures import Box, Counting, Gaussian, Measure, RealSpace, Undefined
@@ -95,15 +96,15 @@ class LangevinSampler:
         an energy that is NaN or infinite.
         """
         options = self.options
-        state = run_chains(
-            self.langevin(energy), self.inside(x0), options.steps, rng, keep="last"
-        ).state
-        if options.metropolis_step_std == 0:
+        # A network is known by its identity; other energies may not be told apart.
+        made = _kernels if isinstance(energy, nn.Module) else _kernels.__wrapped__
+        langevin, wide = made(self, energy)
+        state = run_chains(langevin, self.inside(x0), options.steps, rng, keep="last").state
+        if wide is None:
             return state.x
-        wide = random_walk_metropolis(self.target(energy), options.metropolis_step_std)
         # The energies are known: another start would evaluate them again, and look at them.
         state = state.replace(grad=None, step_size=options.metropolis_step_std)
-        return run_chains(wide, state, 1, rng, keep="last").state.x
+        return run_chains(wide, state, 1, rng, keep="last", compile=False).state.x
 
     def sample(self, energy: Energy, x0: Tensor, rng: Generator) -> Tensor:
         """``x0 [n, *event]`` after ``steps_per_sample`` Langevin steps or a few more, in whole rounds."""
@@ -136,3 +137,16 @@ class LangevinSampler:
         if isinstance(self.measure, Undefined | RealSpace):
             return energy
         return energy_with_base_measure(energy, self.measure)
+
+    def wide_step(self, energy: Energy) -> MarkovKernel[ChainState] | None:
+        """The random-walk Metropolis step at the end of a round, if there is one."""
+        std = self.options.metropolis_step_std
+        return random_walk_metropolis(self.target(energy), std) if std else None
+
+
+@lru_cache(maxsize=4)
+def _kernels(
+    sampler: LangevinSampler, energy: Energy
+) -> tuple[MarkovKernel[ChainState], MarkovKernel[ChainState] | None]:
+    """Built once for a run, not in every round."""
+    return sampler.langevin(energy), sampler.wide_step(energy)

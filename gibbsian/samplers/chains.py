@@ -5,17 +5,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, Generic, Literal
 
 import torch
 from torch import Generator, Tensor
 
+from gibbsian.core.execution import Compile
 from gibbsian.core.html_tables import html_table
 from gibbsian.core.progress import Bar
 from gibbsian.samplers import diagnostics
-from gibbsian.samplers.kernel import MarkovKernel, Noise, S, TransitionInfo, eager_on_cpu
+from gibbsian.samplers.kernel import MarkovKernel, S, eager_on_cpu
 from gibbsian.samplers.summary import HEAD, ChainSummary, summarise_chains
+from gibbsian.samplers.transitions import Progress, transitions
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Chains(Generic[S]):
     ``record``: where ``run_chains`` was asked for it, per draw ``[kept, chains]`` the ``acceptance_rate``
     of the steps since the draw before, whether one of them was ``diverging``, and the ``step_size``
     (NaN for kernels without). ``start_std [*event]``: the spread of the start points, None for one
-    chain; ``exact``: whether the kernel keeps its target.
+    chain; ``exact``: whether the kernel keeps its target; ``execution``: eager or compiled.
     """
 
     draws: Tensor
@@ -43,6 +44,7 @@ class Chains(Generic[S]):
     record: Mapping[str, Tensor] = field(default_factory=dict)
     start_std: Tensor | None = None
     exact: bool = True
+    execution: str = "eager"
 
     @property
     def x(self) -> Tensor:
@@ -86,6 +88,7 @@ class Chains(Generic[S]):
         return (
             f"{chains} chains, {self.steps} steps, {kept} draws kept of each, acceptance "
             f"{float(self.acceptance.mean()):.2f}, {int(self.divergences.sum())} divergences"
+            + (", compiled" if self.execution == "compiled" else "")
         )
 
 
@@ -101,7 +104,7 @@ def run_chains(
     superchains: int = 0,
     record: bool = False,
     progress: bool = False,
-    compile: bool = False,
+    compile: Compile | None = None,
 ) -> Chains[S]:
     """Take ``steps`` steps from start points ``x0 [chains, *event]`` or on from a state.
 
@@ -110,10 +113,12 @@ def run_chains(
     draw as it comes (streaming). ``superchains``: the start points are that many equal groups of
     consecutive equal rows, which nested R-hat needs. ``record`` keeps how each kept draw came about
     (``Chains.record``). ``progress`` shows a bar on stderr if that is
-    a terminal. ``compile`` compiles the deterministic part of a step: it costs seconds to a minute
-    once per kernel and number of chains. Measured on a CPU at 256 to 4096 chains, a step of HMC
-    is then 5 to 7 times faster on a double well and 1.5 on a network, MALA 2 to 3 and 1.3, ULA
-    1.2 to 1.7 and 1.2; with an analytic gradient ULA does not gain. Draws agree up to rounding.
+    a terminal. ``compile`` makes graphs of about 20 gradients each: it costs some seconds once per
+    kernel and number of chains. ``"auto"`` does so in runs so long that it pays, once a few eager
+    steps have been timed, and ``Chains.execution`` says whether it did; None is what
+    ``core.execution.compiled_chains`` says around the call, else False. Compiled and eager
+    chains see the same random numbers and agree up to rounding: choose one of the two where a run
+    is to be repeated bit by bit.
 
     Raises ValueError if ``steps`` or ``thin`` is below 1, ``thin`` leaves no draw, the kernel cannot
     be compiled, or the start points do not fit (``kernel.init``, ``superchains``).
@@ -122,7 +127,6 @@ def run_chains(
         raise ValueError(
             f"run needs steps >= 1 and 1 <= thin <= steps; got steps={steps}, thin={thin}"
         )
-    step = compiled(kernel) if compile else kernel.step
     start = x0 if isinstance(x0, Tensor) else x0.x
     if start.ndim == 0 or start.numel() == 0:
         raise ValueError(
@@ -132,30 +136,37 @@ def run_chains(
         check_superchains(start, superchains)
     # With gradients enabled for the whole loop no step has to enable them for itself.
     with torch.autocast(start.device.type, enabled=False), torch.enable_grad():
-        state = kernel.init(x0) if isinstance(x0, Tensor) else x0
-        x = state.x
+        run = Progress(kernel.init(x0) if isinstance(x0, Tensor) else x0, steps)
+        x = run.state.x
         acceptance, divergences = x.new_zeros(len(x)), x.new_zeros(len(x), dtype=torch.int64)
         evaluations = all_moved = 0
         draws = x.new_empty(steps // thin, *x.shape) if keep == "all" else None
         sums: list[tuple[Tensor, Tensor, Tensor]] = []
+        watched = thin if record or on_draw is not None or draws is not None else 0
         quiet = not (progress and sys.stderr.isatty())
-        for i in Bar(range(1, steps + 1), "chains", disable=quiet, dynamic_ncols=True, unit="step"):
-            state, info = step(state, rng)
-            evaluations += info.evaluations
-            if info.all_moved:
-                all_moved += 1
-            else:
-                acceptance += info.acceptance
-                if not eager_on_cpu(x) or bool(info.diverging.any()):  # dearer to add than to ask
-                    divergences += info.diverging
-            if i % thin == 0:
-                if draws is not None:
-                    draws[i // thin - 1] = state.x
-                if record:
-                    size = getattr(state, "step_size", x.new_full((), torch.nan))
-                    sums.append((acceptance + all_moved, divergences.clone(), size.expand(len(x))))
-                if on_draw is not None:
-                    on_draw(state.x)
+        with Bar(desc="chains", total=steps, disable=quiet, dynamic_ncols=True, unit="step") as bar:
+            for info, taken in transitions(kernel, run, rng, watched, compile):
+                evaluations += info.evaluations
+                if info.all_moved:
+                    all_moved += taken
+                else:
+                    acceptance += info.acceptance
+                    # Dearer to add than to ask.
+                    if not eager_on_cpu(x) or bool(info.diverging.any()):
+                        divergences += info.diverging
+                bar.update(taken)
+                i = steps - run.left
+                if i % thin == 0:
+                    if draws is not None:
+                        draws[i // thin - 1] = run.state.x
+                    if record:
+                        size = getattr(run.state, "step_size", x.new_full((), torch.nan))
+                        sums.append(
+                            (acceptance + all_moved, divergences.clone(), size.expand(len(x)))
+                        )
+                    if on_draw is not None:
+                        on_draw(run.state.x)
+    state = run.state
     kept = state.x[None] if draws is None else draws
     return Chains(
         kept,
@@ -169,6 +180,7 @@ def run_chains(
         recorded(sums, thin) if keep == "all" else {},
         start.std(0) if len(start) > 1 else None,
         kernel.exact,
+        run.execution,
     )
 
 
@@ -183,27 +195,6 @@ def recorded(sums: Sequence[tuple[Tensor, Tensor, Tensor]], thin: int) -> dict[s
         "diverging": divergences.diff(dim=0, prepend=first) > 0,
         "step_size": sizes,
     }
-
-
-def compiled(kernel: MarkovKernel[S]) -> Callable[[S, Generator], tuple[S, TransitionInfo]]:
-    """The kernel's step with its deterministic part compiled; the noise is drawn outside."""
-    if kernel.noise is None or kernel.move is None:
-        raise ValueError("this kernel has no deterministic move to compile; run it uncompiled")
-    noise, move = kernel.noise, compiled_move(kernel.move)
-
-    def step(state: S, rng: Generator) -> tuple[S, TransitionInfo]:
-        with torch.no_grad():
-            return move(state, noise(state, rng))
-
-    return step
-
-
-@lru_cache(maxsize=8)
-def compiled_move(
-    move: Callable[[S, Noise], tuple[S, TransitionInfo]],
-) -> Callable[[S, Noise], Any]:
-    """``move`` compiled, the same object for the same kernel: runs share what they compiled."""
-    return torch.compile(move, dynamic=False)
 
 
 def check_superchains(start: Tensor, superchains: int) -> None:

@@ -69,7 +69,7 @@ def hmc(
         return (*base, uniform_like(state.energy, rng)) if jitter else base
 
     def move(state: ChainState, noise: Noise) -> tuple[ChainState, TransitionInfo]:
-        h = state.step_size
+        state, h = evaluate.with_gradient(state), state.step_size
         if jitter:
             h = h * (1 - jitter + 2 * jitter * noise[2])
         start = noise[0]
@@ -81,7 +81,7 @@ def hmc(
         sound = sound & ((log_ratio > -MAX_ENERGY_ERROR) | (potential == torch.inf))
         return metropolis(state, end, log_ratio, sound, noise[1], steps)
 
-    return kernel_of(init, noise, move)
+    return kernel_of(init, noise, move, evaluations=steps)
 
 
 def leapfrog(

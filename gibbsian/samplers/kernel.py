@@ -49,10 +49,10 @@ class ChainState:
     """What the next step needs. B chains; the event may have any shape.
 
     ``x [B, *event]``; ``energy [B]`` U(x); ``grad [B, *event]`` its gradient (None where the
-    kernel uses none); ``step_size`` h and ``beta``, each 0-d or ``[B]``; ``scale``, 0-d or
-    ``[*event]``: the length of each coordinate (the inverse mass matrix is diag(scale^2));
-    ``velocity [B, *event]`` of kinetic Langevin; ``base [B]`` and ``base_grad``: V(x) and its
-    gradient on an ``AnnealingPath``.
+    kernel uses none, or before the next step that needs it); ``step_size`` h and ``beta``, each
+    0-d or ``[B]``; ``scale``, 0-d or ``[*event]``: the length of each coordinate (the inverse mass
+    matrix is diag(scale^2)); ``velocity [B, *event]`` of kinetic Langevin; ``base [B]`` and
+    ``base_grad``: V(x) and its gradient on an ``AnnealingPath``.
     """
 
     x: Tensor
@@ -129,8 +129,11 @@ class TransitionInfo:
 class MarkovKernel(Generic[S]):
     """``init(x0 [B, *event]) -> state`` and ``step(state, rng) -> (state, TransitionInfo)``, both pure.
 
-    Where ``noise(state, rng)`` and ``move(state, noise)`` are given, a step is one after the other.
+    Where ``noise(state, rng)`` and ``move(state, noise)`` are given, a step is one after the other;
+    ``noise`` looks at nothing of the state but shapes, so that it can be drawn many steps ahead.
+    ``last``: the move without what only a further step needs, for the end of a run.
     ``exact``: whether a step leaves the target invariant, which unadjusted kernels do not.
+    ``evaluations``: energy or gradient evaluations of a step.
     """
 
     init: Callable[[Tensor], S]
@@ -138,6 +141,8 @@ class MarkovKernel(Generic[S]):
     noise: Callable[[S, Generator], Noise] | None = None
     move: Callable[[S, Noise], tuple[S, TransitionInfo]] | None = None
     exact: bool = True
+    last: Callable[[S, Noise], tuple[S, TransitionInfo]] | None = None
+    evaluations: int = 1
 
 
 def kernel_of(
@@ -145,13 +150,15 @@ def kernel_of(
     noise: Callable[[S, Generator], Noise],
     move: Callable[[S, Noise], tuple[S, TransitionInfo]],
     exact: bool = True,
+    last: Callable[[S, Noise], tuple[S, TransitionInfo]] | None = None,
+    evaluations: int = 1,
 ) -> MarkovKernel[S]:
     """The kernel whose step draws ``noise`` and then moves."""
 
     def step(state: S, rng: Generator) -> tuple[S, TransitionInfo]:
         return move(state, noise(state, rng))
 
-    return MarkovKernel(init, step, noise, move, exact)
+    return MarkovKernel(init, step, noise, move, exact, last, evaluations)
 
 
 def normal_like(x: Tensor, rng: Generator) -> Tensor:

@@ -44,16 +44,14 @@ def reflect(x: Tensor, low: float, high: float) -> Tensor:
 
 def take_if_finite(proposal: ChainState, state: ChainState) -> tuple[ChainState, TransitionInfo]:
     """The proposal of a kernel without a Metropolis step, unless it is NaN or infinite."""
-    energy, grad = proposal.energy, proposal.grad
-    assert grad is not None
-    known = surely_finite(energy) and surely_finite(grad)
-    if proposal.base is not None and proposal.base_grad is not None:
-        known = known and surely_finite(proposal.base) and surely_finite(proposal.base_grad)
-    if known:
+    energy = proposal.energy
+    values = [v for v in (energy, proposal.base) if v is not None]
+    grads = [g for g in (proposal.grad, proposal.base_grad) if g is not None]
+    if all(map(surely_finite, values)) and all(map(surely_finite, grads)):
         return proposal, all_taken(energy.shape, energy.dtype)
-    rows = energy + sum_event(grad)
-    if proposal.base is not None and proposal.base_grad is not None:
-        rows = rows + proposal.base + sum_event(proposal.base_grad)
+    rows = energy
+    for value in values[1:] + [sum_event(grad) for grad in grads]:
+        rows = rows + value
     sound = finite(rows)
     return accept_or_keep(sound, proposal, state), TransitionInfo(sound.to(rows), ~sound, 1)
 
@@ -93,7 +91,8 @@ def ula(
     """Unadjusted Langevin (Roberts and Tweedie, 1996): z' = z - h grad Phi + sqrt(2 h) xi.
 
     Biased: on N(0, 1) the stationary variance is 1 / (1 - h / 2). ``box`` (low, high) reflects at
-    the walls. A proposal that is not finite is not taken, and counted.
+    the walls. A proposal that is not finite is not taken, and counted. The ``last`` step of a run
+    looks at the energy alone: nobody uses a gradient there, unless the run is continued.
 
     Raises ValueError if the step size is not positive, the box is empty, or a bounded energy has none.
     """
@@ -104,6 +103,7 @@ def ula(
     if box is None:
         refuse_bounded(energy)
     evaluate, terms = Evaluate(energy), remembered(coefficients)
+    value = Evaluate(energy, gradient=False)
 
     def init(x0: Tensor) -> ChainState:
         return evaluate.init(x0, step_size, scale, beta)
@@ -111,16 +111,22 @@ def ula(
     def noise(state: ChainState, rng: Generator) -> Noise:
         return (normal_like(state.x, rng),)
 
-    def move(state: ChainState, noise: Noise) -> tuple[ChainState, TransitionInfo]:
+    def propose(state: ChainState, noise: Noise) -> Tensor:
         g, b = slope(state)
         drift, diffusion, _ = terms(state.step_size, state.scale, b, state.x.ndim - 1)
         x = torch.addcmul(state.x, g, drift, value=-1)
         x.addcmul_(noise[0], diffusion)
-        if box is not None:
-            x = reflect(x, *box)
-        return take_if_finite(evaluate(state, x), state)
+        return x if box is None else reflect(x, *box)
 
-    return kernel_of(init, noise, move, exact=False)
+    def move(state: ChainState, noise: Noise) -> tuple[ChainState, TransitionInfo]:
+        state = evaluate.with_gradient(state)
+        return take_if_finite(evaluate(state, propose(state, noise)), state)
+
+    def last(state: ChainState, noise: Noise) -> tuple[ChainState, TransitionInfo]:
+        state = evaluate.with_gradient(state)
+        return take_if_finite(value(state, propose(state, noise)), state)
+
+    return kernel_of(init, noise, move, exact=False, last=last)
 
 
 def mala(
@@ -150,6 +156,7 @@ def mala(
         return normal_like(state.x, rng), uniform_like(state.energy, rng)
 
     def move(state: ChainState, noise: Noise) -> tuple[ChainState, TransitionInfo]:
+        state = evaluate.with_gradient(state)
         (xi, u), (g, b) = noise, slope(state)
         drift, diffusion, ratio = terms(state.step_size, state.scale, b, state.x.ndim - 1)
         x = torch.addcmul(state.x, g, drift, value=-1)

@@ -97,6 +97,10 @@ class Evaluate:
             x, energy, grad, state.step_size, state.beta, state.scale, velocity, base, base_grad
         )
 
+    def with_gradient(self, state: ChainState) -> ChainState:
+        """``state`` with the gradient at its point, which the last step of a run may have left out."""
+        return state if state.grad is not None else self(state, state.x, state.velocity)
+
     def init(
         self, x0: Tensor, step_size: float | Tensor, scale: float | Tensor, beta: float | Tensor
     ) -> ChainState:

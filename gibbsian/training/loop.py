@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from gibbsian.core import DivergenceError, TrainingMethod
+from gibbsian.core.execution import compiled_chains
 from gibbsian.core.progress import Bar
 from gibbsian.core.protocols import HasStages
 from gibbsian.core.randomness import seed_global
@@ -45,7 +46,7 @@ class TrainingOptions:
         float_precision: float32; on a GPU with tensor cores tf32 (products of matrices and convolutions round
             their inputs to 10 bits) or bfloat16 (losses under autocast), which the CPU has too.
         deterministic: on a GPU, only algorithms that repeat to the bit; slower. The CPU's all do.
-        compile: compile each loss once; pays on long runs of small networks.
+        compile: compile each loss once, and the steps of chains; pays on long runs of small networks.
         ema: decay of the moving average of the weights that is saved as the model; 0 saves the last.
         log_every: rounds between two lines of metrics.
         save_every: rounds between two checkpoints; 0 saves only at the end.
@@ -143,8 +144,8 @@ def run_training_loop(
     begun, first = time.perf_counter(), progress.index
     computing = arithmetic(options.float_precision, options.deterministic, device)
     threads, writer = _threads(options.threads), Writer(options.threads or torch.get_num_threads())
-    bar = _bar(options, progress.index)
-    with threads, computing, writer, _signals() as caught, bar:
+    bar, chains = _bar(options, progress.index), compiled_chains(options.compile)
+    with threads, computing, chains, writer, _signals() as caught, bar:
         while progress.index < options.rounds:
             try:
                 logs = _round(progress, options)
