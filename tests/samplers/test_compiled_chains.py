@@ -169,7 +169,7 @@ def compiles(monkeypatch: pytest.MonkeyPatch, guess: float, steps: int) -> bool:
     monkeypatch.setattr(transitions.Loop, "seconds_seen", [])
     monkeypatch.setattr(transitions, "graphs", uncompiled)
     x0 = torch.randn(8, 2, generator=seed(1))
-    chains = run_chains(mala(well, 0.05), x0, steps, seed())
+    chains = run_chains(mala(well, 0.05), x0, steps, seed(), compile="auto")
     assert torch.equal(
         chains.draws, run_chains(mala(well, 0.05), x0, steps, seed(), compile=False).draws
     )
