@@ -89,9 +89,9 @@ def test_passes_join_and_shares_are_those_of_the_weights(monkeypatch: pytest.Mon
 def test_annealing_has_the_evidence_between_its_sides() -> None:
     """Per row within 0.4 nats on average of the truth, the mean of each side on its own side of it."""
     x = rows(60)
-    below, above = annealed(log_likelihood, PRIOR, x, Generator().manual_seed(0))
+    found = annealed(log_likelihood, PRIOR, x, Generator().manual_seed(0))
     truth = EVIDENCE.log_prob(x).double()
-    for side, sign in ((below, 1), (above, -1)):
+    for side, sign in ((found.lower, 1), (found.upper, -1)):
         gap = sign * (truth - side)
         assert gap.mean() > -3 * gap.std() / math.sqrt(len(x))
         assert gap.abs().mean() < 0.4
@@ -100,7 +100,7 @@ def test_annealing_has_the_evidence_between_its_sides() -> None:
 def test_annealing_averages_to_the_evidence() -> None:
     """mean exp(lower - log p) = 1 within 4.5 standard errors."""
     x = rows(150, 5)
-    below, _ = annealed(log_likelihood, PRIOR, x, Generator().manual_seed(1), chains=4)
+    below = annealed(log_likelihood, PRIOR, x, Generator().manual_seed(1), chains=4).lower
     ratio = (below - EVIDENCE.log_prob(x).double()).exp()
     assert abs(ratio.mean() - 1) < 4.5 * ratio.std() / math.sqrt(len(x))
 
@@ -173,7 +173,7 @@ def test_rows_below_their_own_bound_are_counted(monkeypatch: pytest.MonkeyPatch)
         value = EVIDENCE.log_prob(x).double()
         value[:2] -= 20.0
         fine = torch.full((len(x),), 500.0)
-        return PosteriorLikelihood(value, value, torch.zeros(len(x)), fine)
+        return PosteriorLikelihood(value, value, torch.zeros(len(x)), fine, 2_000)
 
     monkeypatch.setattr(directed, "posterior_likelihood", too_low)
     found = directed_model_log_likelihood(
@@ -229,7 +229,7 @@ def test_sides_that_cross_are_left_and_said(monkeypatch: pytest.MonkeyPatch) -> 
     def too_low(_: object, prior: object, x: Tensor, rng: Generator) -> PosteriorLikelihood:
         value = EVIDENCE.log_prob(x).double() - 0.5
         fine = torch.full((len(x),), 500.0)
-        return PosteriorLikelihood(value, value, torch.zeros(len(x)), fine)
+        return PosteriorLikelihood(value, value, torch.zeros(len(x)), fine, 2_000)
 
     monkeypatch.setattr(directed, "posterior_likelihood", too_low)
     found = directed_model_log_likelihood(
