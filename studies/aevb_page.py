@@ -113,9 +113,8 @@ def marginal_claims(results: Mapping[str, Result]) -> list[str]:
         holds = all(d > 2 * e for d, e in found.values())
         against = all(d < -2 * e for d, e in found.values())
         verdict = "holds" if holds else "the rival is ahead" if against else "not decided"
-        lines.append(
-            f"- {DIGITS}, {len(ours)} trainings: AEVB minus {name} {', '.join(shown)}: {verdict}."
-        )
+        runs = f"{len(ours)} training{'s' if len(ours) > 1 else ''}"
+        lines.append(f"- {DIGITS}, {runs}: AEVB minus {name} {', '.join(shown)}: {verdict}.")
     return lines
 
 
@@ -146,7 +145,7 @@ def checks(results: Mapping[str, Result]) -> list[str]:
         "in standard errors",
         "mean",
         "importance bound: mean above ELBO",
-        "grid minus estimate: mean, largest",
+        "grid minus estimate: mean, at most",
     )
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for label, result in results.items():

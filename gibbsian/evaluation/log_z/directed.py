@@ -43,8 +43,8 @@ BELOW_BOUND = 8.0
 Markov's inequality the bound exceeds log p(x) by as much with a probability of at most exp(-8)."""
 BELOW_ELBO = 5.0
 """Standard errors by which it may lie below its evidence lower bound, a mean of many log-weights."""
-SCARCE_CHAINS = 4.0
-"""Effective chains of an annealed row below which its estimate is not relied on."""
+APART = 5.0
+"""Nats between the two passes of an annealed row above which its estimate is not relied on."""
 
 
 @dataclass(frozen=True)
@@ -110,8 +110,8 @@ class AnnealedLikelihood:
 
     @property
     def reliable(self) -> Tensor:
-        """``[B]``: more than a few chains count."""
-        return self.ess >= min(SCARCE_CHAINS, self.chains / 2)
+        """``[B]``: the passes agree; few chains may count and the sides still be near each other."""
+        return (self.upper - self.lower).abs() <= APART
 
 
 def annealed(
