@@ -25,9 +25,17 @@ def render(results: Mapping[str, Result]) -> str:
             cells_of = [*label.split(" / "), f"{mark['seen']:.0e}"]
             lines.append(f"| {' | '.join(cells_of)} | {mark['train']:.1f} | {mark['test']:.1f} |")
     picture = "![Bounds and marginal likelihoods against the observations seen](aevb.png)"
-    verdicts = [*claims(results), *gaps(results), *marginal_claims(results)]
+    verdicts = [*claims(results), *gaps(results), *marginal_claims(results), *missing(results)]
     tables = [*checks(results), "", *marginal_curves(results), "", *lines]
     return "\n".join([*verdicts, "", picture, "", *tables])
+
+
+def missing(results: Mapping[str, Result]) -> list[str]:
+    """What the page would hold and has not been run."""
+    lines = [f"- {DIGITS} / {who}: not run yet." for who in RIVALS if not trainings(results, who)]
+    if not any(label.startswith("check / ") for label in results):
+        lines.append("- The check of figure 2's networks: not run yet.")
+    return lines
 
 
 def bounds(results: Mapping[str, Result]) -> dict[str, Result]:
