@@ -158,8 +158,10 @@ class EBGAN(TrainingMethod):
         if self.labelled.count > 0:
             self.labelled.keep(batch)
             known = self.labelled.draw(len(x), rng)
-        yield PlayerUpdate("energy", self.energy_loss, (x, noisy, z, margin, *known))
-        if self.margin_at(index) > 0:
+        if self.margin_at(index) == 0:
+            yield PlayerUpdate("energy", self.data_loss, (x, noisy, *known))
+        else:
+            yield PlayerUpdate("energy", self.energy_loss, (x, noisy, z, margin, *known))
             yield PlayerUpdate("generator", self.generator_loss, (self.prior.sample(len(x), rng),))
 
     def energy_loss(
@@ -167,27 +169,40 @@ class EBGAN(TrainingMethod):
     ) -> Loss:
         """mean E(x) + mean [m - E(G(z))]^+; the generator is still, samples get no noise.
 
-        Of rows ``known`` (x, classes, 1 where they count) the classification cost is added.
+        Of rows ``known`` (x, classes, 1 where they count) the classification cost is added. Samples do not
+        move the running averages of a batch normalisation in the energy: they are those of data.
         """
-        if self.denoising_noise_std > 0:
-            energy_data = cast("AutoEncoding", self.energy).denoise(x, noisy)
-        else:
-            energy_data = check_energy(self.energy(x), len(x))
+        energy_data = self.energy_of_data(x, noisy)
         x_model = call_frozen(self.generator, z).detach()
-        energy_model = check_energy(self.energy(x_model), len(z))
+        energy_model = check_energy(call_frozen(self.energy, x_model), len(z))
         logs = {
             "energy_data": energy_data.detach().mean(),
             "energy_model": energy_model.detach().mean(),
             "relative_spread": relative_spread(x_model, x),
         }
-        value = margin_loss(energy_data, energy_model, margin)
-        if known:
-            x_known, target, seen = known
-            logits = cast("HasLogits", self.energy).logits(x_known)
-            cost = classification_cost(logits, target, seen)
-            value = value + self.class_loss_weight * cost
-            logs["classification"] = cost.detach()
-        return Loss(value, logs)
+        return self.with_classes(margin_loss(energy_data, energy_model, margin), logs, known)
+
+    def data_loss(self, x: Tensor, noisy: Tensor, *known: Tensor) -> Loss:
+        """mean E(x) and the cost of the rows ``known``: what is left where the margin is 0."""
+        value = self.energy_of_data(x, noisy).mean()
+        return self.with_classes(value, {"energy_data": value.detach()}, known)
+
+    def energy_of_data(self, x: Tensor, noisy: Tensor) -> Tensor:
+        """E(x) ``[B]``, of what noise leaves of x where there is noise."""
+        if self.denoising_noise_std > 0:
+            return cast("AutoEncoding", self.energy).denoise(x, noisy)
+        return check_energy(self.energy(x), len(x))
+
+    def with_classes(
+        self, value: Tensor, logs: dict[str, Tensor], known: tuple[Tensor, ...]
+    ) -> Loss:
+        """``value`` and the weighted classification cost of the rows ``known``, if there are any."""
+        if not known:
+            return Loss(value, logs)
+        x_known, target, seen = known
+        logits = cast("HasLogits", self.energy).logits(x_known)
+        cost = classification_cost(logits, target, seen)
+        return Loss(value + self.class_loss_weight * cost, logs | {"classification": cost.detach()})
 
     def generator_loss(self, z: Tensor) -> Loss:
         """mean E(G(z)) + pull_away f_PT(codes of G(z)), ``z [B, latent_dim]``; the energy is still."""

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import batch_norm
 
 from gibbsian.core import DataSpace
 from gibbsian.networks.beliefs import parse_layer_sizes
@@ -43,8 +44,12 @@ class LadderNetwork(nn.Module):
     norm the batch normalisation without gain or bias; the top has a gain and a softmax instead of the
     rectifier. Downwards u_l = norm(V_l z^_{l+1}), from u_L = norm(h~_L), and z^_l = g(z~_l, u_l) with
     the ``Combinator``; x^ = z^_0. The error of the bottom layer alone is the energy (Rasmus et al.
-    2015, with the costs of all layers above set to 0). Noise is drawn from the global generator, in
-    training only; batch normalisation then makes E a function of its batch, and of x alone afterwards.
+    2015, with the costs of all layers above set to 0). Where the space has a box, x is first brought to
+    [0, 1], the authors' scale of pixels, for which the noise is made, and the error is on that scale.
+
+    Noise is drawn from the global generator, in training only; batch normalisation then makes E a function
+    of its batch, and of x alone afterwards. The averages that it uses then are, as the authors', those of a
+    pass without noise, and of the rows that ``forward`` sees: ``logits`` moves none.
 
     Args:
         layer_sizes: sizes of the hidden layers from the data upwards, as 1000,500,250.
@@ -73,6 +78,8 @@ class LadderNetwork(nn.Module):
             raise ValueError(f"a ladder has no Gaussian units; leave out the g in {layer_sizes!r}")
         widths = [dim, *hidden, classes]
         self.noise = noise
+        self.low, high = space.box or (0.0, 1.0)
+        self.height = high - self.low
         self.up = nn.ModuleList(nn.Linear(a, b, bias=False) for a, b in pairwise(widths))
         self.down = nn.ModuleList(nn.Linear(b, a, bias=False) for a, b in pairwise(widths))
         self.norm_up = nn.ModuleList(nn.BatchNorm1d(b, affine=False) for b in widths[1:])
@@ -81,19 +88,32 @@ class LadderNetwork(nn.Module):
         self.gain = nn.Parameter(torch.ones(classes))
         self.combine = nn.ModuleList(Combinator(b) for b in widths)
 
-    def noisy(self, z: Tensor) -> Tensor:
-        """``z`` plus Gaussian noise while training."""
-        return z + self.noise * torch.randn_like(z) if self.training else z
+    def scaled(self, x: Tensor) -> Tensor:
+        """Rows with what was the box at [0, 1], ``[B, *event] -> [B, width]``."""
+        return (x.flatten(1) - self.low) / self.height
 
-    def climb(self, x: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
-        """All z~_l from the bottom up, h~_{L-1} ``[B, width]`` and the logits ``[B, classes]``."""
-        z = [self.noisy(x.flatten(1))]
+    def climb(self, x: Tensor, averages: bool = False) -> tuple[list[Tensor], Tensor, Tensor]:
+        """All z~_l from the bottom up, h~_{L-1} ``[B, width]`` and the logits ``[B, classes]``.
+
+        While training with noise, or without it where the pass moves the ``averages``.
+        """
+        noise = 0.0 if averages or not self.training else self.noise
+        z = [noisy(self.scaled(x), noise)]
         before = h = z[0]
         for up, norm, shift in zip(self.up, self.norm_up, self.shift, strict=True):
             before = h
-            z.append(self.noisy(norm(up(before))))
+            z.append(noisy(normed(norm, up(before), averages), noise))
             h = torch.relu(z[-1] + shift)
         return z, before, self.gain * (z[-1] + self.shift[-1])
+
+    def descend(self, z: list[Tensor], logits: Tensor, averages: bool = False) -> Tensor:
+        """x^ ``[B, width]`` from all z~_l and the logits."""
+        u = normed(self.norm_down[-1], logits.softmax(1), averages)
+        for level in range(len(self.up), 0, -1):
+            back = self.combine[level](z[level], u)
+            u = normed(self.norm_down[level - 1], self.down[level - 1](back), averages)
+        reconstruction: Tensor = self.combine[0](z[0], u)
+        return reconstruction
 
     def features(self, x: Tensor) -> Tensor:
         """h~_{L-1}, what the classes are read from: ``[B, *event] -> [B, width]``."""
@@ -105,10 +125,23 @@ class LadderNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, *event] -> [B]``."""
+        if self.training:
+            with torch.no_grad():
+                z, _, logits = self.climb(x, averages=True)
+                self.descend(z, logits, averages=True)
         z, _, logits = self.climb(x)
-        u = self.norm_down[-1](logits.softmax(1))
-        for level in range(len(self.up), 0, -1):
-            back = self.combine[level](z[level], u)
-            u = self.norm_down[level - 1](self.down[level - 1](back))
-        reconstruction: Tensor = self.combine[0](z[0], u)
-        return (reconstruction - x.flatten(1)).square().sum(1)
+        return (self.descend(z, logits) - self.scaled(x)).square().sum(1)
+
+
+def noisy(z: Tensor, std: float) -> Tensor:
+    """``z`` plus Gaussian noise."""
+    return z + std * torch.randn_like(z) if std > 0 else z
+
+
+def normed(norm: nn.Module, h: Tensor, averages: bool) -> Tensor:
+    """``norm(h)``; while training, its running averages move only where ``averages`` says so."""
+    assert isinstance(norm, nn.BatchNorm1d)
+    if averages or not norm.training:
+        out: Tensor = norm(h)
+        return out
+    return batch_norm(h, None, None, training=True, eps=norm.eps)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from statistics import mean, stdev
 
+from studies.aevb_page import PARTS, difference, trainings
 from studies.papers.claim import (
     Claim,
     Effect,
@@ -16,7 +17,7 @@ from studies.papers.claim import (
     paired,
 )
 
-MNIST, FREY, DIGITS = "bound / binarized-mnist", "bound / frey-faces", "marginal / 1000 digits"
+MNIST, FREY = "bound / binarized-mnist", "bound / frey-faces"
 SPARE = 2.0
 """Nats by which the gap between train and test may grow, fixed before the study was run."""
 
@@ -41,6 +42,25 @@ def ends(results: Results, figure: str, rival: str) -> Finding | None:
             name = f"N_z = {panel.rpartition(' / ')[2]}, {part}"
             effects.append(paired(name, a, b, over="rows", runs=1))
     return finding(f"after {seen:.0e} observations, AEVB minus {rival}, nats", *effects)
+
+
+def marginal_ends(results: Results, rival: str) -> Finding | None:
+    """Figure 3's marginal likelihoods after the last round, row by row, AEVB minus the rival."""
+    ours, theirs = (trainings(results, who) for who in ("AEVB", rival))
+    if not ours or not theirs:
+        return None
+    runs = min(len(ours), len(theirs))
+    over = "rows" if runs == 1 else "rows and trainings"
+    effects = [
+        Effect(f"N_z = 3, {part}", *difference(ours, theirs, part), runs, over=over)
+        for part in PARTS
+    ]
+    last = [runs_of[0]["curve"][-1] for runs_of in (ours, theirs)]
+    seen, seconds = last[0]["seen"], [number(mark["seconds"]) for mark in last]
+    numbers = (
+        f"after {seen:.0e} observations ({seconds[0]} and {seconds[1]} CPU-seconds of training)"
+    )
+    return finding(f"{numbers}, AEVB minus {rival}, nats", *effects)
 
 
 def faster(results: Results) -> Finding | None:
@@ -97,10 +117,8 @@ def near_hundred(results: Results) -> Finding | None:
     )
 
 
-FIXED = (
-    "rate fixed at 0.02 for all and no annealing for MCEM, against the paper, and 100 rows; an "
-    "earlier version of this "
-    "figure rested on an estimator that missed by hundreds of nats, and what it said was void"
+SHORT = (
+    "a sixtieth of the paper's observations, and the paper does not say how the rate is annealed"
 )
 
 PAPER = Paper(
@@ -196,23 +214,23 @@ PAPER = Paper(
             "AEVB reaches a higher marginal likelihood than wake-sleep from 1000 digits.",
             "figure 3",
             "curves between -160 and -100 nats, to 6e7 observations",
-            "importance sampling from a fitted posterior, N_z = 3",
+            "importance sampling from a fitted posterior, N_z = 3, every row held against its bound "
+            "and a grid; rates chosen by a pilot and annealed for all",
             "vae",
             "aevb",
-            partial(ends, figure=DIGITS, rival="wake-sleep"),
-            weakness=FIXED,
+            partial(marginal_ends, rival="wake-sleep"),
+            weakness=SHORT,
         ),
         Claim(
             "aevb-marginal-mcem",
             "AEVB reaches a higher marginal likelihood than Monte-Carlo EM from 1000 digits.",
             "figure 3",
             "curves between -160 and -100 nats, to 6e7 observations",
-            "importance sampling from a fitted posterior, N_z = 3; a visit of MCEM counts its "
-            "rows once",
+            "the same; a visit of MCEM counts its rows once",
             "vae",
             "aevb",
-            partial(ends, figure=DIGITS, rival="MCEM"),
-            weakness=FIXED,
+            partial(marginal_ends, rival="MCEM"),
+            weakness=SHORT,
         ),
         Claim(
             "aevb-marginal-50000",

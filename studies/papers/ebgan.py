@@ -6,12 +6,14 @@ import math
 from statistics import median
 
 from studies.ebgan_grid import CONFIGURATIONS, EQUAL_ROUNDS, FAMILIES, of_family
+from studies.ladder import by_split
 from studies.papers.claim import (
     Claim,
     Effect,
     Finding,
     Paper,
     Results,
+    average,
     finding,
     number,
     paired,
@@ -96,6 +98,21 @@ def flat(results: Results) -> Finding | None:
     )
 
 
+def told(results: Results) -> Finding | None:
+    """Errors with 100 labels, the ladder alone minus with the game, split by split."""
+    found = by_split(results)
+    alone, game = (found.get(f"ladder, {arm}", {}) for arm in ("alone", "game"))
+    splits = [split for split in alone if split in game]
+    if not splits:
+        return None
+    gains = ([alone[s] for s in splits], [game[s] for s in splits])
+    known = ("ladder, alone", "ladder, game", "1-nearest-neighbour", "logistic regression")
+    shown = [f"{name} {average(list(found[name].values()))}" for name in known if name in found]
+    effect = paired("points, alone minus game", *gains, published=LADDER[100][1] - LADDER[100][0])
+    return finding(f"error in per cent: {'; '.join(shown)}", effect)
+
+
+GAME = "A ladder network that plays EBGAN's game errs less with {} labels than without the game."
 LADDER = {100: (1.04, 1.36), 200: (0.99, 1.24), 1000: (0.89, 1.04)}
 
 PAPER = Paper(
@@ -168,22 +185,28 @@ PAPER = Paper(
             remembered=True,
             needs="a test takes the sweep of `studies/spaces/ebgan-margin.json`, 3 seeds a margin",
         ),
+        Claim(
+            "ebgan-ladder-100",
+            GAME.format(100),
+            "table 2, permutation-invariant MNIST",
+            f"{LADDER[100][0]} % against {LADDER[100][1]} %, 15 seeds",
+            "14x14, a quarter of the units, 3000 rounds instead of 180 000, 3 splits of labels",
+            "ebgan",
+            "ladder",
+            told,
+            weakness="rounds, units and pixels are far below the paper's",
+        ),
         *(
             Claim(
                 f"ebgan-ladder-{labels}",
-                f"A ladder network that plays EBGAN's game errs less with {labels} labels than "
-                f"without the game.",
+                GAME.format(labels),
                 "table 2, permutation-invariant MNIST",
-                f"{game} % against {alone} %, 15 seeds",
+                f"{LADDER[labels][0]} % against {LADDER[labels][1]} %, 15 seeds",
                 "",
                 "ebgan",
-                needs="a ladder that learns from unlabelled rows first: the trials so far were "
-                "too weak, being short, "
-                "and batch-norm averages went on moving on generated rows; then 3 splits of "
-                "labels, with and without "
-                "the game, beside 1-nearest-neighbour and logistic regression on the same rows",
+                needs="the study of 100 labels with as many",
             )
-            for labels, (game, alone) in LADDER.items()
+            for labels in (200, 1000)
         ),
         Claim(
             "ebgan-decay",

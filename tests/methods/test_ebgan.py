@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 
 import pytest
@@ -251,8 +252,13 @@ def test_the_margin_falls_to_zero_and_the_generator_stops_there() -> None:
     margins, players = [], []
     for index in range(6):
         moves = list(method.round(index, stream, torch.Generator().manual_seed(0)))
-        margins.append(moves[0].inputs[3].item())
+        margins.append(method.margin_at(index))
         players.append(len(moves))
+        if index < 4:
+            assert moves[0].inputs[3].item() == margins[-1]
+        else:  # no samples any more: what is left is the data's energy
+            value = moves[0].loss(*moves[0].inputs).value
+            torch.testing.assert_close(value, method.energy(moves[0].inputs[0]).mean())
     assert margins == [2.0, 1.5, 1.0, 0.5, 0.0, 0.0]
     assert players == [2, 2, 2, 2, 1, 1]
 
@@ -265,6 +271,22 @@ def test_the_generator_meets_the_updated_energy() -> None:
             seen.append(method.energy.decoder[0].weight.detach().clone())
         descend(method, iter([move]), 0.1)
     assert not torch.equal(seen[0], start)
+
+
+def test_samples_do_not_move_the_energy_s_averages() -> None:
+    """After a step of the energy they are those of a pass of the data alone."""
+    options = dict(width=6, depth=2, batch_norm=True)
+    energy = build_energy("autoencoder", PLANE, options)
+    generator = build_generator("mlp", PLANE, 3, options)
+    method = EBGAN(energy, generator, PRIOR, RealSpace((2,)))
+    alone = copy.deepcopy(energy)
+    move = next(method.round(0, Stream(8), torch.Generator().manual_seed(0)))
+    gradients(method, move)
+    alone(move.inputs[0])
+    for (name, buffer), (_, expected) in zip(
+        energy.named_buffers(), alone.named_buffers(), strict=True
+    ):
+        assert torch.equal(buffer, expected), name
 
 
 def test_a_move_leaves_the_other_s_batch_statistics_alone() -> None:

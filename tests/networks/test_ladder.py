@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import Tensor
@@ -98,6 +100,37 @@ def test_the_noise_at_each_layer_has_the_asked_deviation() -> None:
     assert abs(z[0].std().item() - 0.5) < 4.5 * 0.5 / (2 * 30_000) ** 0.5
     # A normalised layer has variance 1, plus 0.25.
     assert abs(z[1].var(0).mean().item() - 1.25) < 4.5 * 1.25 * (2 / 10_000) ** 0.5
+
+
+def test_a_box_is_brought_to_the_unit_interval() -> None:
+    """On [-1, 1] the energy, classes and averages are those of the same network on (x + 1) / 2."""
+    boxed = build_energy("ladder", DataSpace((3,), "vector", (-1.0, 1.0)), dict(layer_sizes="4"))
+    plain = build_energy("ladder", SPACE, dict(layer_sizes="4"))
+    plain.load_state_dict(boxed.state_dict())
+    x = points(6).float().tanh()
+    for ladder, rows in ((boxed, x), (plain, (x + 1) / 2)):
+        torch.manual_seed(3)
+        ladder(rows)
+    torch.testing.assert_close(boxed.state_dict(), plain.state_dict())
+    torch.testing.assert_close(boxed.eval()(x), plain.eval()((x + 1) / 2))
+    torch.testing.assert_close(boxed.logits(x), plain.logits((x + 1) / 2))
+
+
+def test_averages_are_those_of_a_pass_without_noise() -> None:
+    """With momentum 1 evaluation on the batch is training on it without noise; logits move none."""
+    ladder, x = stirred(), points(50)
+    for norm in (*ladder.norm_up, *ladder.norm_down):
+        norm.momentum = 1.0
+    ladder(x)
+    before = {name: buffer.clone() for name, buffer in ladder.named_buffers()}
+    ladder.logits(2 * x + 1)
+    for name, buffer in ladder.named_buffers():
+        assert torch.equal(buffer, before[name]), name
+    silent = copy.deepcopy(ladder)
+    silent.noise = 0.0
+    # A running variance is that of n - 1, a batch's that of n: a hundredth apart for 50 rows.
+    torch.testing.assert_close(ladder.eval()(x), silent(x), rtol=0.1, atol=0.05)
+    torch.testing.assert_close(ladder.logits(x), silent.logits(x), rtol=0.03, atol=0.03)
 
 
 @pytest.mark.parametrize(

@@ -33,11 +33,11 @@ def ladder_ebgan(num_labelled_rows: int, scale: Scale) -> Config:
 
     At scale paper the sizes of Zhao, Mathieu and LeCun (2017, section 4.2): a margin of 16 that falls to
     0 over 60 000 rounds, then 120 000 of the energy alone; their cost has weight 1 on the classes and
-    1000/784 on the squared error, here their ratio. The rates fall along a cosine from the start. At
-    scale cpu a quarter of the units on 14x14 and a hundredth of the rounds.
+    1000 over the number of pixels on the squared error, here their ratio. The rates fall along a cosine
+    from the start. At scale cpu a quarter of the units on 14x14 and a sixtieth of the rounds.
     """
     small = scale == "cpu"
-    game = 600 if small else 60_000
+    game = 1_000 if small else 60_000
     adam = {"betas": (0.5, 0.999)}
     relu = {"activation": "relu", "batch_norm": True}
     return replace(
@@ -48,7 +48,7 @@ def ladder_ebgan(num_labelled_rows: int, scale: Scale) -> Config:
         margin_decay_rounds=game,
         pull_away=0.0,
         num_labelled_rows=num_labelled_rows,
-        class_loss_weight=0.784,
+        class_loss_weight=0.196 if small else 0.784,
         generator=relu | {"name": "mlp", "depth": 3, "width": 128 if small else 512},
         energy={
             "name": "ladder",

@@ -40,13 +40,19 @@ AT_ONCE = 20_000
 class PosteriorLikelihood:
     """log p(x) per row ``[B]``: ``lower`` in expectation; ``upper``, a bridge, an estimate.
 
-    ``k_hat`` and ``ess``: the Pareto shape and the effective number of the proposal's weights.
+    ``k_hat`` and ``ess``: the Pareto shape and the effective number of the ``draws`` weights of a row.
     """
 
     lower: Tensor
     upper: Tensor
     k_hat: Tensor
     ess: Tensor
+    draws: int
+
+    @property
+    def stderr(self) -> Tensor:
+        """``[B]``, of ``lower``: the relative error of the mean weight."""
+        return (1 / self.ess - 1 / self.draws).clamp_min(0.0).sqrt()
 
     @property
     def reliable(self) -> Tensor:
@@ -231,4 +237,5 @@ def posterior_likelihood(
         upper.cpu(),
         pareto_k(log_w).cpu(),
         importance_ess(log_w).cpu(),
+        draws,
     )
