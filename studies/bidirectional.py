@@ -17,9 +17,9 @@ from __future__ import annotations
 import copy
 import itertools
 import math
+import os
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -49,6 +49,7 @@ from gibbsian.training import prepare_training, run_training_loop
 from gibbsian.training.checkpoints import Progress
 from studies.baselines import VGAN_RATES, coverage, sample_error
 from studies.harness import RESULTS, Result, Study, run_study
+from studies.plain_bounds import CHOSEN, OURS, PLAIN, TRIALS, TUNING, plain_networks
 
 DATA = ("moons", "ring8", "grid25")
 SEEDS = range(3)
@@ -140,6 +141,7 @@ UNSTABLE = {
 def measured(config: Config, seed: int, rounds: int, quick: bool) -> Result:
     """Train and measure: values over training, and at the end KL and sample quality."""
     torch.set_num_threads(1)
+    os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"  # compilers whose seconds are counted
     training = {"seed": seed, "device": "cpu", "rounds": 16 if quick else rounds}
     training |= {
         "save_every": training["rounds"] // MARKS,
@@ -155,13 +157,13 @@ def measured(config: Config, seed: int, rounds: int, quick: bool) -> Result:
     stream = BatchStream(data.train, data.transform, config.training.batch, seed)
     progress = prepare_training(method, optimizers, config.training, stream)
     record = Trajectory(config, data, rows)
-    begun = time.process_time()
+    begun = cpu_seconds()
     with tempfile.TemporaryDirectory() as folder:
         try:
             run_training_loop(progress, config.training, Path(folder) / "state", None, record)
         except DivergenceError as error:
             return {"diverged": str(error), "marks": record.marks}
-    seconds = time.process_time() - begun - record.seconds
+    seconds = cpu_seconds() - begun - record.seconds
     model = record.model(progress)
     x = model.sample(500 if quick else SAMPLES, seed)
     kl = record.marks[-1]["kl"]
@@ -175,6 +177,11 @@ def measured(config: Config, seed: int, rounds: int, quick: bool) -> Result:
     if rounds in LONG.values():
         figures["refined"] = coverage(refined(model, 500 if quick else SAMPLES // 5, seed), data)
     return figures
+
+
+def cpu_seconds() -> float:
+    """Of this process and of the compilers it has called."""
+    return sum(os.times()[:4])
 
 
 def refined(model: Model, n: int, seed: int) -> Tensor:
@@ -201,7 +208,7 @@ class Trajectory:
 
     def __call__(self, progress: Progress) -> None:
         """Append one record."""
-        begun = time.process_time()
+        begun = cpu_seconds()
         model = self.model(progress)
         mark: dict[str, Any] = {"round": progress.index}
         if isinstance(model.method, HasEnergy):
@@ -213,7 +220,7 @@ class Trajectory:
         if isinstance(model.method, BidirectionalBounds):
             mark |= sides(model.method, self.rows)
         self.marks.append({name: finite(value) for name, value in mark.items()})
-        self.seconds += time.process_time() - begun
+        self.seconds += cpu_seconds() - begun
 
     def model(self, progress: Progress) -> Model:
         """The averaged weights as a model."""
@@ -276,7 +283,14 @@ def cells(quick: bool) -> dict[str, Callable[[], Result]]:
         runs[f"400 s: {row} / {name} / 0"] = partial(
             measured, pairings(name)[row], 0, rounds, quick
         )
-    return runs | last
+    plain: dict[str, Callable[[], Result]] = {}
+    for ((row, name), (rounds, options)), seed in itertools.product(CHOSEN.items(), range(1, 6)):
+        config = plain_networks(row, name, **options)
+        plain[f"plain: {row} / {name} / {seed}"] = partial(measured, config, seed, rounds, quick)
+    for (label, name), (rounds, options) in TRIALS.items():
+        config = plain_networks(OURS, name, **options)
+        plain[f"tuning: {label} / {name} / 100"] = partial(measured, config, 100, rounds, quick)
+    return runs | last | plain
 
 
 def spread(values: Sequence[float | None], digits: int) -> str:
@@ -315,18 +329,12 @@ def wilson(count: int, of: int) -> str:
     return f"{count} of {of} ({max(0.0, centre - half):.2f} to {min(1.0, centre + half):.2f})"
 
 
-def render(results: Mapping[str, Result]) -> str:
-    """Quality by data set, the long runs, stability, and the figure of values over training."""
-    groups: dict[tuple[str, str], list[Result]] = {}
-    for name, result in results.items():
-        row, where, _ = name.split(" / ")
-        groups.setdefault((where, row), []).append(result)
+def quality_table(groups: Mapping[tuple[str, str], list[Result]]) -> list[str]:
+    """A row for each (data set, method): how near, how many modes, how long."""
     head = ("data", "method", "KL(data, model)", "modes", "high quality", "energy distance")
     head += ("training CPU s", "diverged", "refined")
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for (where, row), runs in sorted(groups.items()):
-        if row.startswith("stability"):
-            continue
         sound = [run for run in runs if "diverged" not in run]
         modes = f"{median(r['modes'] for r in sound):g}" if sound and "of" in sound[0] else "-"
         lines.append(
@@ -337,6 +345,20 @@ def render(results: Mapping[str, Result]) -> str:
             f"{sum(diverged(r) for r in runs)} of {len(runs)} | "
             f"{spread([polished(r) for r in sound], 3)} |"
         )
+    return lines
+
+
+def render(results: Mapping[str, Result]) -> str:
+    """Quality by data set, the long runs, stability, and the figure of values over training."""
+    groups: dict[tuple[str, str], list[Result]] = {}
+    for name, result in results.items():
+        row, where, _ = name.split(" / ")
+        groups.setdefault((where, row), []).append(result)
+    special = ("stability: ", "plain: ", "tuning: ")
+    lines = quality_table({at: r for at, r in groups.items() if not at[1].startswith(special)})
+    for kind, words in (("plain: ", PLAIN), ("tuning: ", TUNING)):
+        chosen = {(d, row.removeprefix(kind)): r for (d, row), r in groups.items() if kind in row}
+        lines += ["", *words, "", *quality_table(chosen)]
     lines += ["", "## Stability", "", "Shares of ten seeds with 95 % intervals.", ""]
     lines += ["| data | method | diverged | collapsed | KL at the end |", "|---|---|---|---|---|"]
     for (where, row), runs in sorted(groups.items()):
@@ -361,7 +383,7 @@ def bounds_table(groups: Mapping[tuple[str, str], list[Result]]) -> list[str]:
     for (where, row), runs in sorted(groups.items()):
         marks = [m for run in runs for m in run["marks"] if m.get("lower") is not None]
         marks = [m for m in marks if m["log_z"] is not None]
-        if marks and not row.startswith(("stability", "400 s")):
+        if marks and not row.startswith(("stability", "400 s", "tuning")):
             below = sum(m["lower"] <= m["log_z"] for m in marks)
             above = sum(m["upper"] >= m["log_z"] for m in marks)
             lines.append(f"| {where} | {row} | {below} of {len(marks)} | {above} of {len(marks)} |")

@@ -149,11 +149,16 @@ class LogDetEntropy(Volume):
 
     def forward(self, generator: nn.Module, z: Tensor, *randomness: Tensor) -> SamplesWithEntropy:
         """x = G(z) + sigma eps and -log p0(z) + 1/2 log det(J^T J + sigma^2 I) + what lies across."""
+        return self.with_jacobian(generator, z, *randomness)[0]
+
+    def with_jacobian(
+        self, generator: nn.Module, z: Tensor, *randomness: Tensor
+    ) -> tuple[SamplesWithEntropy, Tensor | None]:
+        """``forward``, and the J = dG/dz ``[R, D, d]`` that it was read off; None of a flow."""
         if isinstance(generator, Flow):
             x, log_volume = generator.forward_with_log_det(z)
-            return SamplesWithEntropy(
-                self._with_noise(x, randomness), log_volume - self.prior.log_density(z)
-            )
+            x = self._with_noise(x, randomness)
+            return SamplesWithEntropy(x, log_volume - self.prior.log_density(z)), None
         part = self.part(z)
         with evaluating(generator):
             x, J = value_and_jacobian(generator, part)
@@ -161,11 +166,12 @@ class LogDetEntropy(Volume):
             x = generator(z)
         check_dimensions(J.shape[2], J.shape[1])
         across = self._across(J.shape[1])
+        blurred = J
         if self.noise > 0:
             blur = self.noise * torch.eye(J.shape[2], dtype=J.dtype, device=J.device)
-            J = torch.cat([J, blur.expand(len(J), -1, -1)], dim=1)
-        entropy = 0.5 * log_det_gram(J) + across - self.prior.log_density(part)
-        return SamplesWithEntropy(self._with_noise(x, randomness), entropy)
+            blurred = torch.cat([J, blur.expand(len(J), -1, -1)], dim=1)
+        entropy = 0.5 * log_det_gram(blurred) + across - self.prior.log_density(part)
+        return SamplesWithEntropy(self._with_noise(x, randomness), entropy), J
 
     def guarantee(self, generator: nn.Module, dim: int) -> Guarantee:
         """A bound for a flow; otherwise if G is injective."""

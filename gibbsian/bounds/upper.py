@@ -62,9 +62,9 @@ class GradientPenalty(Upper):
     its place. P = 0 iff E = -log p_G + const on the image of G. A generator of piecewise linear
     layers has a log volume without gradient, and the penalty then asks for the wrong slope.
 
-    ``projected``: one random direction v per z, (v . g)^p / E|N|^p, which costs one forward product
-    through G; otherwise the whole gradient, one reverse product whose own graph is needed. Looks at
-    as many rows as ``entropy`` does.
+    ``projected``: one random direction v per z, (v . g)^p / E|N|^p; without the Jacobian at hand it costs
+    one forward product through G, and the whole gradient one reverse product whose own graph is needed.
+    Looks at as many rows as ``entropy`` does.
     """
 
     def __init__(self, entropy: Entropy, *, power: float = 2.0, projected: bool = True):
@@ -90,24 +90,52 @@ class GradientPenalty(Upper):
         """P by the directions drawn."""
         v, *starts = randomness
         z, x_model = self.entropy.part(at.z), self.entropy.part(at.x_model)
-        a = self.minus_grad_log_density(generator, z, *starts)
+        a, J = self._linearised(generator, z, *starts)
         slope = input_gradient(energy, x_model)
+        if J is not None:
+            pulled = (J.mT @ slope.flatten(1)[:, :, None])[:, :, 0]
+            if self.projected:
+                return self._of_projections(((pulled - a) * v).sum(1))
+            return self._of_slopes(pulled - a)
         with evaluating(generator):
             if self.projected:
                 with torch.no_grad():
                     Jv = jvp(generator, z, v)[1]
-                size = ((slope * Jv).flatten(1).sum(1) - (a * v).sum(1)).abs()
-                return 0.5 * size.pow(self.power).mean() / absolute_moment(self.power)
+                return self._of_projections((slope * Jv).flatten(1).sum(1) - (a * v).sum(1))
             pulled = vjp(generator, z, slope)[1]
-        return 0.5 * (pulled - a).square().sum(1).pow(self.power / 2).mean()
+        return self._of_slopes(pulled - a)
+
+    def _of_projections(self, along: Tensor) -> Tensor:
+        """1/2 E|g|^p from v . g ``[R]``, v standard normal."""
+        return 0.5 * along.abs().pow(self.power).mean() / absolute_moment(self.power)
+
+    def _of_slopes(self, g: Tensor) -> Tensor:
+        """1/2 E|g|^p from g ``[R, d]``."""
+        return 0.5 * g.square().sum(1).pow(self.power / 2).mean()
 
     def minus_grad_log_density(self, generator: nn.Module, z: Tensor, *starts: Tensor) -> Tensor:
         """-grad_z log p_G(G(z)) = grad_z [entropy term], ``[B, d]``, detached."""
-        with torch.enable_grad():
-            free = z.detach().requires_grad_()
-            entropy = self.entropy(generator, free, *starts).entropy.sum()
-            (gradient,) = torch.autograd.grad(entropy, free)
-        return gradient
+        return self._linearised(generator, z, *starts)[0]
+
+    def _linearised(
+        self, generator: nn.Module, z: Tensor, *starts: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """``minus_grad_log_density``, and J ``[B, D, d]`` where the entropy computed it; both detached."""
+        log_det = self.entropy
+        if not isinstance(log_det, LogDetEntropy):
+            with torch.enable_grad():
+                free = z.detach().requires_grad_()
+                (gradient,) = torch.autograd.grad(
+                    self.entropy(generator, free, *starts).entropy.sum(), free
+                )
+            return gradient, None
+
+        def total(points: Tensor) -> tuple[Tensor, Tensor | None]:
+            found, J = log_det.with_jacobian(generator, points, *starts)
+            return found.entropy.sum(), J
+
+        gradient, J = torch.func.grad(total, has_aux=True)(z.detach())
+        return gradient.detach(), None if J is None else J.detach()
 
     def guarantee(self) -> Guarantee:
         """A bound for p = 2 only with a weight that covers the oscillation of E + log p_G."""

@@ -65,9 +65,17 @@ def vjp(f: Map, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
 def value_and_jacobian(f: Map, z: Tensor) -> tuple[Tensor, Tensor]:
     """``f(z)`` and the per-row Jacobian J = df/dz, ``[B, D, d]``, events flattened.
 
-    d forward-mode products; differentiable again, in ``z`` and in the parameters of ``f``.
+    D reverse-mode products where f maps to as few dimensions as it has, else d forward-mode ones, which
+    cost more each; differentiable again, in ``z`` and in the parameters of ``f``.
     """
     batch, d = len(z), math.prod(z.shape[1:])
+    with torch.no_grad():
+        D = f(z[:1]).numel()
+    if d >= D:
+        value, pull = torch.func.vjp(f, z)[:2]
+        basis = torch.eye(D, dtype=z.dtype, device=z.device).view(D, 1, *value.shape[1:])
+        rows = [pull(cotangent.expand_as(value))[0].reshape(batch, d) for cotangent in basis]
+        return value, torch.stack(rows, dim=1)
     basis = torch.eye(d, dtype=z.dtype, device=z.device).view(d, 1, *z.shape[1:])
 
     def column(direction: Tensor) -> tuple[Tensor, Tensor]:

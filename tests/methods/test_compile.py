@@ -10,6 +10,7 @@ from gibbsian.core.measures import Box, Gaussian, RealSpace, Undefined
 from gibbsian.methods import (
     GAN,
     VGAN,
+    BidirectionalBounds,
     ContrastiveDivergence,
     LearningByTeaching,
     NoiseContrastiveEstimation,
@@ -55,6 +56,15 @@ def games() -> dict[str, TrainingMethod]:
             unrolled_student_steps=2,
             student_steps_per_unroll_step=1,
         ),
+        "bidirectional": BidirectionalBounds(
+            build_energy("confined", PLANE, OPTIONS),
+            build_generator("mlp", PLANE, 2, OPTIONS | {"batch_norm": False}),
+            torch.nn.Identity(),
+            Gaussian((2,)),
+            RealSpace((2,)),
+            output_noise_std=0.0,
+            jacobian_diagnostics_every=0,
+        ),
         "cd": ContrastiveDivergence(
             build_energy("confined", PLANE, OPTIONS), RealSpace((2,)), chains=8, energy_l2=0.1
         ),
@@ -69,7 +79,8 @@ def games() -> dict[str, TrainingMethod]:
 
 
 @pytest.mark.parametrize(
-    "name", ["vgan", "wasserstein", "unrolled", "lbt", "cd", "denoising", "sliced", "nce"]
+    "name",
+    ["vgan", "wasserstein", "unrolled", "lbt", "bidirectional", "cd", "denoising", "sliced", "nce"],
 )
 def test_losses_trace_into_one_graph(name: str) -> None:
     method = games()[name]

@@ -18,6 +18,7 @@ from gibbsian.core.numerics import (
     log_mean_exp_with_error,
     one_centred_penalty,
     singular_values,
+    value_and_jacobian,
     vjp,
     zero_centred_penalty,
 )
@@ -91,6 +92,19 @@ def test_jacobian_products(rng: torch.Generator) -> None:
     assert torch.allclose(cotangent, (J.mT @ u).squeeze(2), rtol=1e-9, atol=1e-13)
 
 
+@pytest.mark.parametrize("rows", [1, 2])
+def test_a_jacobian_by_rows_is_that_by_columns(rows: int, rng: torch.Generator) -> None:
+    """A map to no more dimensions than it has: reverse mode gives the rows of the same Jacobian."""
+
+    def shorter(z: Tensor) -> Tensor:
+        return curved(z)[:, :rows]
+
+    z = normal(5, 2, rng=rng)
+    value, J = value_and_jacobian(shorter, z)
+    assert torch.equal(value, shorter(z))
+    assert torch.allclose(J, curved_jacobian(z)[:, :rows], rtol=1e-9, atol=1e-13)
+
+
 def test_log_determinant_and_singular_values(rng: torch.Generator) -> None:
     J = normal(7, 5, 3, rng=rng)
     s = singular_values(J)
@@ -104,10 +118,11 @@ def test_log_determinant_and_singular_values(rng: torch.Generator) -> None:
         log_det_gram(J.mT)
 
 
-def test_log_determinant_of_a_generator_is_differentiable(rng: torch.Generator) -> None:
+@pytest.mark.parametrize("D", [2, 3])
+def test_log_determinant_of_a_generator_is_differentiable(D: int, rng: torch.Generator) -> None:
     """d/dW of E 1/2 log det J^T J for x = tanh(W z), against finite differences."""
     z = normal(4, 2, rng=rng)
-    W = normal(3, 2, rng=rng).requires_grad_()
+    W = normal(D, 2, rng=rng).requires_grad_()
 
     def volume(W: Tensor) -> Tensor:
         def generator(z: Tensor) -> Tensor:
