@@ -53,8 +53,8 @@ FAULTS = [
     ),
     Fault(
         "gibbsian/bounds/upper.py",
-        "return 0.5 * (pulled - a)",
-        "return 0.5 * (pulled + a)",
+        "return self._of_slopes(pulled - a)\n\n",
+        "return self._of_slopes(pulled + a)\n\n",
         ("tests/bounds/test_upper.py::test_the_gradient_penalty_of_a_scaled_gaussian",),
     ),
     Fault(

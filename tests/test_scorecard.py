@@ -80,9 +80,9 @@ def test_evaluation_and_page_are_written_and_self_contained(tmp_path):
     assert figures["anomaly"]["values"].keys() == {"energy", "Gaussian", "PCA", "untrained"}
     page = tmp_path / "page.html"
     assert main(["report", str(tmp_path / "run"), "--output", str(page)]) == 0
-    # samples and data, true and learned landscape | energies, losses, two intervals
+    # samples and data, true and learned landscape | two intervals, a histogram, three pictures behind charts
     assert page.read_text().count("data:image/png;base64,") == 4
-    assert page.read_text().count("data:image/svg+xml;base64,") == 4
+    assert page.read_text().count("data:image/svg+xml;base64,") == 6
 
 
 def test_a_model_that_reaches_no_mode_is_evaluated_too(tmp_path):

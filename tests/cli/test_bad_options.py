@@ -16,7 +16,7 @@ TRAIN = ("train", "cd", "--data", "moons", *SMALL, "--out", "new")
     ("words", "sentence"),
     [
         (("trian",), "unknown command 'trian'; did you mean train"),
-        (("qqq",), "there are 13, such as train, sample, score"),
+        (("qqq",), "there are 14, such as train, sample, score"),
         (("train",), "say what to train: `gibbsian train METHOD --data DATA`"),
         (("train", "vgam", "--data", "moons"), "unknown method 'vgam'; did you mean vgan"),
         (("train", "cd"), "missing: --data DATA; see `gibbsian train cd --help`"),
@@ -220,4 +220,4 @@ def test_overview_names_every_command(capsys):
     assert main([]) == 2
     capsys.readouterr()
     assert main(["--version"]) == 0
-    assert re.fullmatch(r"gibbsian \d+\.\d+\.\d+\n", capsys.readouterr().out)
+    assert re.fullmatch(r"gibbsian \d+\.\d+\.\d+(\.dev\d+)?\n", capsys.readouterr().out)

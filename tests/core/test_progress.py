@@ -111,7 +111,7 @@ def test_training_says_what_it_does(
 def test_the_first_round_has_a_name_of_its_own(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     stream = Terminal()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(torch, "compile", lambda loss: loss)
+    monkeypatch.setattr(torch, "compile", lambda function, **options: function)
     monkeypatch.setattr(sys, "stderr", stream)
     assert main(["train", "cd", "--data", "moons", *SMALL, "--compile", "--out", "run"]) == 0
     lines = [line.strip() for line in stream.getvalue().split("\r")]

@@ -242,8 +242,11 @@ def test_a_silent_client_keeps_nobody_waiting(run):
 
 def started(*words, cwd):
     """`gibbsian watch` as a process, and the address it prints."""
+    # A shell that puts a command into the background has it ignore Ctrl-C, which is inherited.
+    restored = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    command = restored + "from gibbsian.cli import main; sys.exit(main(sys.argv[1:]))"
     process = subprocess.Popen(
-        [sys.executable, "-m", "gibbsian", "watch", *words],
+        [sys.executable, "-c", command, "watch", *words],
         cwd=cwd,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
