@@ -27,6 +27,11 @@ def import_named(spec: str, kind: str, thing: str = "Class") -> Any:
         raise ValueError(
             f"{article} {kind} of your own is named package.module:{thing}, not {spec!r}"
         )
+    if "/" in module or module.endswith(".py"):
+        stem = module.removesuffix(".py").rpartition("/")[2]
+        raise ValueError(
+            f"{spec} names a file; go to its folder and write {stem}:{name}, as Python imports it"
+        )
     with blaming(f"your own {kind} {spec}"):
         return getattr(import_here(module), name, None)
 
