@@ -25,7 +25,8 @@ def render(results: Mapping[str, Result]) -> str:
             cells_of = [*label.split(" / "), f"{mark['seen']:.0e}"]
             lines.append(f"| {' | '.join(cells_of)} | {mark['train']:.1f} | {mark['test']:.1f} |")
     picture = "![Bounds and marginal likelihoods against the observations seen](aevb.png)"
-    verdicts = [*claims(results), *gaps(results), *marginal_claims(results), *missing(results)]
+    verdicts = [*claims(results), *gaps(results), *marginal_claims(results)]
+    verdicts += [*check_verdict(results), *missing(results)]
     tables = [*checks(results), "", *marginal_curves(results), "", *lines]
     return "\n".join([*verdicts, "", picture, "", *tables])
 
@@ -36,6 +37,22 @@ def missing(results: Mapping[str, Result]) -> list[str]:
     if not any(label.startswith("check / ") for label in results):
         lines.append("- The check of figure 2's networks: not run yet.")
     return lines
+
+
+def check_verdict(results: Mapping[str, Result]) -> list[str]:
+    """How many rows of figure 2's networks fell below a bound of their own, or could not be told."""
+    found = [result for label, result in results.items() if label.startswith("check / ")]
+    if not found:
+        return []
+    reports = [result[f"{part} check"] for result in found for part in PARTS]
+    rows, below, unreliable = (
+        sum(report[name] for report in reports) for name in ("rows", "below bound", "unreliable")
+    )
+    networks = f"The check of figure 2's networks ({len(found)} of 10)"
+    return [
+        f"- {networks}: of {rows} rows {below} are below a bound of theirs; "
+        f"{unreliable} are unreliable, left out of the means."
+    ]
 
 
 def bounds(results: Mapping[str, Result]) -> dict[str, Result]:
@@ -165,7 +182,10 @@ def checks(results: Mapping[str, Result]) -> list[str]:
 
 def check_cells(marks: Sequence[Result]) -> list[str]:
     """Sums and extremes over the marks of a run."""
-    found = [(mark[part], mark[f"{part} check"]) for mark in marks for part in PARTS]
+    # The bounds are means over all rows, so that the estimate beside them has to be one too.
+    found = [
+        (mean(mark[f"{part} rows"]), mark[f"{part} check"]) for mark in marks for part in PARTS
+    ]
     reports = [report for _, report in found]
     bounded = [(value, report) for value, report in found if "elbo" in report]
     on_grid = [report for report in reports if "grid" in report]
