@@ -130,12 +130,13 @@ class GradientPenalty(Upper):
                 )
             return gradient, None
 
-        def total(points: Tensor) -> tuple[Tensor, Tensor | None]:
+        def total(points: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
             found, J = log_det.with_jacobian(generator, points, *starts)
-            return found.entropy.sum(), J
+            # torch.func.grad takes tensors beside the value only, and a flow has no J.
+            return found.entropy.sum(), () if J is None else (J,)
 
-        gradient, J = torch.func.grad(total, has_aux=True)(z.detach())
-        return gradient.detach(), None if J is None else J.detach()
+        gradient, beside = torch.func.grad(total, has_aux=True)(z.detach())
+        return gradient.detach(), beside[0].detach() if beside else None
 
     def guarantee(self) -> Guarantee:
         """A bound for p = 2 only with a weight that covers the oscillation of E + log p_G."""

@@ -16,6 +16,9 @@ from gibbsian.bounds import (
 )
 from gibbsian.bounds.upper import Points, absolute_moment
 from gibbsian.core.measures import Gaussian
+from gibbsian.core.types import DataSpace
+from gibbsian.methods.invertible import log_density
+from gibbsian.networks.flows import FlowGenerator
 from tests.bounds.closed import SLOPE, A, C, Curved, Quadratic, scaled, whitened
 
 PRIOR = Gaussian((2,))
@@ -51,6 +54,34 @@ def test_the_gradient_penalty_vanishes_for_a_perfect_pair_and_grows_otherwise():
     perfect = bound.penalty(Quadratic(1 / C**2), scaled(), points(z), v).detach()
     assert float(perfect) < 1e-13
     assert float(bound.penalty(Quadratic(), scaled(), points(z), v).detach()) > 0.01
+
+
+@pytest.mark.parametrize("projected", [False, True])
+def test_a_flow_is_penalised_by_its_exact_density(projected):
+    """A flow gives no Jacobian; the same map without its log volume is differentiated."""
+    torch.manual_seed(0)
+    flow = FlowGenerator(DataSpace((2,), "vector"), 2, width=8, depth=1).double()
+    z = whitened(20, 2)
+    v = torch.randn(20, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    x = flow(z).detach()
+    bound = GradientPenalty(LogDetEntropy(PRIOR), projected=projected)
+    at = Points(z, z, x, x)
+    exact = bound.penalty(Quadratic(), flow, at, v).detach()
+    by_jacobian = bound.penalty(Quadratic(), Plain(flow), at, v).detach()
+    torch.testing.assert_close(exact, by_jacobian, rtol=1e-9, atol=0)
+    perfect = bound.penalty(lambda x: -log_density(flow, PRIOR, x), flow, at, v).detach()
+    assert float(perfect) < 1e-12 < 1e-3 < float(exact)
+
+
+class Plain(nn.Module):
+    """A flow that does not say that it is one."""
+
+    def __init__(self, flow):
+        super().__init__()
+        self.flow = flow
+
+    def forward(self, z):
+        return self.flow(z)
 
 
 def test_a_part_of_the_rows_is_penalised_as_if_it_were_the_batch():
