@@ -92,7 +92,8 @@ class GradientPenalty(Upper):
         v, *starts = randomness
         z, x_model = self.entropy.part(at.z), self.entropy.part(at.x_model)
         slope = input_gradient(energy, x_model)
-        if self.projected and isinstance(generator, Flow):
+        # A compiled graph cannot be differentiated twice by torch.autograd; torch.func's transforms can.
+        if self.projected and isinstance(generator, Flow) and not torch.compiler.is_compiling():
             a, Jv = self._linearised_flow(generator, z, v, *starts)
             return self._of_projections((slope * Jv).flatten(1).sum(1) - (a * v).sum(1))
         a, J = self._linearised(generator, z, *starts)
