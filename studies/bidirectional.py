@@ -47,6 +47,7 @@ from gibbsian.models.model import Model
 from gibbsian.samplers import adapt_step_size, energy_with_base_measure, mala, run_chains
 from gibbsian.training import prepare_training, run_training_loop
 from gibbsian.training.checkpoints import Progress
+from studies import injective_bounds
 from studies.baselines import VGAN_RATES, coverage, sample_error
 from studies.harness import RESULTS, Result, Study, run_study
 from studies.plain_bounds import CHOSEN, OURS, PLAIN, TRIALS, TUNING, plain_networks
@@ -284,13 +285,19 @@ def cells(quick: bool) -> dict[str, Callable[[], Result]]:
             measured, pairings(name)[row], 0, rounds, quick
         )
     plain: dict[str, Callable[[], Result]] = {}
-    for ((row, name), (rounds, options)), seed in itertools.product(CHOSEN.items(), range(1, 6)):
+    for (row, name), (rounds, options) in CHOSEN.items():
         config = plain_networks(row, name, **options)
-        plain[f"plain: {row} / {name} / {seed}"] = partial(measured, config, seed, rounds, quick)
+        plain[f"plain: {row} / {name} / 1"] = partial(measured, config, 1, rounds, quick)
     for (label, name), (rounds, options) in TRIALS.items():
         config = plain_networks(OURS, name, **options)
         plain[f"tuning: {label} / {name} / 100"] = partial(measured, config, 100, rounds, quick)
-    return runs | last | plain
+    injective: dict[str, Callable[[], Result]] = {}
+    for label, (config, rounds) in injective_bounds.tuning().items():
+        injective[label] = partial(measured, config, 100, rounds, quick)
+    for seed in range(5):
+        for label, (config, rounds) in injective_bounds.final(seed).items():
+            injective[label] = partial(measured, config, seed, rounds, quick)
+    return runs | last | plain | injective
 
 
 def spread(values: Sequence[float | None], digits: int) -> str:
@@ -354,10 +361,18 @@ def render(results: Mapping[str, Result]) -> str:
     for name, result in results.items():
         row, where, _ = name.split(" / ")
         groups.setdefault((where, row), []).append(result)
-    special = ("stability: ", "plain: ", "tuning: ")
+    special = ("stability: ", "plain: ", "tuning: ", "one-to-one")
     lines = quality_table({at: r for at, r in groups.items() if not at[1].startswith(special)})
-    for kind, words in (("plain: ", PLAIN), ("tuning: ", TUNING)):
-        chosen = {(d, row.removeprefix(kind)): r for (d, row), r in groups.items() if kind in row}
+    kinds = {
+        "one-to-one: ": injective_bounds.ABOUT,
+        "one-to-one tuning: ": injective_bounds.TUNED,
+        "plain: ": PLAIN,
+        "tuning: ": TUNING,
+    }
+    for kind, words in kinds.items():
+        chosen = {
+            (d, row.removeprefix(kind)): r for (d, row), r in groups.items() if row.startswith(kind)
+        }
         lines += ["", *words, "", *quality_table(chosen)]
     lines += ["", "## Stability", "", "Shares of ten seeds with 95 % intervals.", ""]
     lines += ["| data | method | diverged | collapsed | KL at the end |", "|---|---|---|---|---|"]
@@ -383,7 +398,7 @@ def bounds_table(groups: Mapping[tuple[str, str], list[Result]]) -> list[str]:
     for (where, row), runs in sorted(groups.items()):
         marks = [m for run in runs for m in run["marks"] if m.get("lower") is not None]
         marks = [m for m in marks if m["log_z"] is not None]
-        if marks and not row.startswith(("stability", "400 s", "tuning")):
+        if marks and not row.startswith(("stability", "400 s", "tuning", "one-to-one tuning")):
             below = sum(m["lower"] <= m["log_z"] for m in marks)
             above = sum(m["upper"] >= m["log_z"] for m in marks)
             lines.append(f"| {where} | {row} | {below} of {len(marks)} | {above} of {len(marks)} |")
