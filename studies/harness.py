@@ -70,7 +70,7 @@ def write_page(out: Path, title: str, about: str, table: str) -> None:
 
 
 def run_study(study: Study, argv: Sequence[str] | None = None) -> int:
-    """Run the missing cells and write results and table; the exit status."""
+    """Run the missing cells and write results and table; the exit status, 1 if a cell failed."""
     parser = argparse.ArgumentParser(prog=f"make study NAME={study.name}", description=study.about)
     parser.add_argument("--quick", action="store_true", help="a tiny version, to see that it works")
     parser.add_argument("--workers", type=int, default=2, help="processes at once, one thread each")
@@ -94,8 +94,14 @@ def run_study(study: Study, argv: Sequence[str] | None = None) -> int:
         running = {
             pool.submit(partial(_run, cell)): cell_name for cell_name, cell in missing.items()
         }
+        failed = []
         for done in as_completed(running):
             cell_name = running[done]
+            if (error := done.exception()) is not None:
+                # The others go on, and are kept; the same command tries this one again.
+                failed.append(cell_name)
+                print(f"{cell_name}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+                continue
             results[cell_name] = done.result()
             write_json(
                 out,
@@ -108,4 +114,4 @@ def run_study(study: Study, argv: Sequence[str] | None = None) -> int:
             )
     table = study.render(results)
     write_page(out, study.name.replace("-", " ").capitalize(), study.about, table)
-    return 0
+    return int(bool(failed))
