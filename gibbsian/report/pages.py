@@ -209,7 +209,7 @@ def _chains_section(record: Record) -> Iterator[Section]:
 def _plain_sections(record: Record) -> Iterator[Section]:
     """The same without images, of which hundreds take minutes."""
     blocks = list(_results(record, drawn=False))
-    command = f"gibbsian report {shlex.quote(str(record.path))} --output one.html"
+    command = f"gibbsian report {shlex.quote(str(record.path))}"
     blocks.append(TextBlock("Curves, samples and energies of this run alone:", command))
     yield Section("Results", tuple(blocks))
     yield settings(record)

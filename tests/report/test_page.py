@@ -455,7 +455,7 @@ def test_damage_is_one_sentence(file, damage, said, tmp_path, monkeypatch, capsy
     damage(run / file)
     assert main(["report", "run"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert re.search(said, line) and not (tmp_path / "report.html").exists()
+    assert re.search(said, line) and not [*tmp_path.rglob("report.html")]
 
 
 def test_half_an_evaluation_is_not_taken_for_none(tmp_path):
@@ -551,8 +551,22 @@ def test_whatever_is_damaged_no_other_error_comes(file, tmp_path, monkeypatch):
 
 def test_where_the_page_goes(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    write_run(tmp_path / "run", evaluated=False)
-    assert main(["report", "run"]) == 0 and (tmp_path / "report.html").is_file()
+    run = write_run(tmp_path / "run", evaluated=False)
+    write_run(tmp_path / "other", evaluated=False)
+    before = contents(run)
+    assert main(["report", "run"]) == 0
+    assert capsys.readouterr().err.endswith("gibbsian: report in run/report.html\n")
+    after = contents(run)
+    assert after.pop("report.html") and after == before, "the rest of the run is only read"
+    monkeypatch.chdir(run)
+    assert main(["report", "."]) == 0 and main(["report", ".", "--output", "../x.html"]) == 0
+    monkeypatch.chdir(tmp_path)
+    assert main(["report", "run", "other"]) == 0 and (tmp_path / "report.html").is_file()
+    assert not (tmp_path / "other" / "report.html").exists() and (tmp_path / "x.html").is_file()
+    monkeypatch.setattr("os.access", lambda path, mode: path != Path("other"))
+    capsys.readouterr()
+    assert main(["report", "other"]) == 2
+    assert "other is not writable; --output FILE names another" in capsys.readouterr().err
     assert main(["report"]) == 2 and "at least one run" in capsys.readouterr().err
     with pytest.raises(ValueError, match="gone does not exist"):
         read_record(tmp_path / "gone")
