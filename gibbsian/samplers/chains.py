@@ -74,6 +74,9 @@ class Chains(Generic[S]):
             groups["sample_stats"] = {k: v.T.cpu().numpy() for k, v in self.record.items()}
         return groups
 
+    def __repr__(self) -> str:
+        return f"Chains({self._head()})"
+
     def __str__(self) -> str:
         return f"{self._head()}\n{self.summary()}"
 
