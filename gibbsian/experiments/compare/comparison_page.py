@@ -6,8 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
 from gibbsian.core import records
 from gibbsian.core.files import write_json
 from gibbsian.core.html_tables import html_table
@@ -26,6 +24,7 @@ from gibbsian.experiments.compare.ranking import (
 from gibbsian.experiments.compare.settings import FLOOR, REFERENCES, TRIVIAL, ComparisonSettings
 from gibbsian.report import ImageStrip, Page, PageImage, Section, Table, TextBlock, page_as_markdown
 from gibbsian.report.blocks import Fold
+from gibbsian.report.canvas import Figure
 from gibbsian.report.drawn_curves import figure_image
 from gibbsian.report.figures import samples
 from gibbsian.report.page_files import write_page
