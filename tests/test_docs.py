@@ -319,6 +319,16 @@ def test_examples_run(example, tmp_path, monkeypatch, capsys):
         assert Image.open(tmp_path / "picture.png").width > 600
 
 
+def test_a_game_is_drawn_in_steps(tmp_path, monkeypatch, capsys):
+    example = ROOT / "examples" / "method_figures.py"
+    arguments = ["gebm", "--stepped", "--quick", "--folder", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", [str(example), *arguments])
+    runpy.run_path(str(example), run_name="__main__")
+    assert "gebm-steps.png" in capsys.readouterr().out
+    width, height = Image.open(tmp_path / "gebm-steps.png").size
+    assert width > 4 * height, "five panels in a row"
+
+
 def test_doctests():
     attempted = 0
     for module in pkgutil.walk_packages(gibbsian.__path__, "gibbsian."):
