@@ -233,6 +233,7 @@ def test_options_that_pages_name_exist():
         for builder in networks.values():
             known |= {f"{role}.{option}".replace("_", "-") for option in signature(builder)}
     known |= {"denoiser.width", "energy.count"}  # of what the tutorials write
+    known |= {"stepped"}  # of examples/method_figures.py
     for page in PAGES:
         text = re.sub(r"torchrun[^`]*`", "", page.read_text())  # a command of another project
         for option in re.findall(r"(?<![\w-])--([a-z][\w.-]*)", text):
