@@ -1,1 +1,1 @@
-"""What is done to the pages besides what MkDocs does: equations, and notebooks."""
+"""What is done to the pages besides what MkDocs does: equations, boxes that scroll, and notebooks."""

@@ -54,7 +54,10 @@ def cells_of(text: str) -> list[Cell]:
         if part["slow"]:
             continue
         found.append(Cell("markdown", _prose(text[end : part.start()])))
-        found.append(Cell("code", _code(part).rstrip("\n"), part["picture"]))
+        code = _code(part).rstrip("\n")
+        if part["picture"] and not code.splitlines()[-1].startswith((" ", "!")):
+            code += ";"  # or a notebook shows what the last line returns, a legend for one
+        found.append(Cell("code", code, part["picture"]))
         end = part.end()
     found.append(Cell("markdown", _prose(text[end:])))
     return [cell for cell in found if cell.source]

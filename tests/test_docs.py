@@ -233,6 +233,7 @@ def test_options_that_pages_name_exist():
         for builder in networks.values():
             known |= {f"{role}.{option}".replace("_", "-") for option in signature(builder)}
     known |= {"denoiser.width", "energy.count"}  # of what the tutorials write
+    known |= {"stepped"}  # of examples/method_figures.py
     for page in PAGES:
         text = re.sub(r"torchrun[^`]*`", "", page.read_text())  # a command of another project
         for option in re.findall(r"(?<![\w-])--([a-z][\w.-]*)", text):
@@ -317,6 +318,16 @@ def test_examples_run(example, tmp_path, monkeypatch, capsys):
         assert "gibbsian train nce --data wine" in card and "| log Z" in card
     elif len(arguments) > 1:
         assert Image.open(tmp_path / "picture.png").width > 600
+
+
+def test_a_game_is_drawn_in_steps(tmp_path, monkeypatch, capsys):
+    example = ROOT / "examples" / "method_figures.py"
+    arguments = ["gebm", "--stepped", "--quick", "--folder", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", [str(example), *arguments])
+    runpy.run_path(str(example), run_name="__main__")
+    assert "gebm-steps.png" in capsys.readouterr().out
+    width, height = Image.open(tmp_path / "gebm-steps.png").size
+    assert width > 4 * height, "five panels in a row"
 
 
 def test_doctests():

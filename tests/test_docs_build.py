@@ -93,7 +93,7 @@ def test_blocks_become_cells():
         ("code", "%%writefile m.py\na = 1", None),
         ("markdown", "```bash\nlong\n```", None),
         ("code", "!gibbsian list", None),
-        ("code", "print(2)", "q.png"),
+        ("code", "print(2);", "q.png"),
         ("markdown", "end", None),
     ]
 

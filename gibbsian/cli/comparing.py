@@ -80,7 +80,7 @@ def compare_(arguments: list[str]) -> int:
             died = compare(out, settings, args.workers, say)
     finally:  # a look at what is done so far, also after an interruption
         if (out / "comparison.json").is_file():
-            print(printable(summarise_comparison(out, standing(out))), end="")
+            print(printable(str(summarise_comparison(out, standing(out)))), end="")
             say(f"the page is {out / 'comparison.html'}")
     if args.report_only and not (out / "comparison.json").is_file():
         raise ValueError(f"{out} holds no comparison to show; leave out --report-only to begin one")

@@ -135,18 +135,19 @@ def sample(arguments: list[str]) -> int:
     elif args.refine is None:
         x = model.sample(args.num_samples, args.seed)
     else:
-        x, chains = model.refine(
-            args.num_samples,
-            args.refine,
-            args.mcmc_steps,
-            seed=args.seed,
-            step_size=args.mcmc_step_size,
-            inverse_temperature=args.inverse_temperature,
-            friction=args.friction,
-            decay=args.mcmc_step_size_decay,
-            decay_every=args.mcmc_steps_per_decay,
-            progress=True,
-        )
+        with progress.shown():
+            x, chains = model.refine(
+                args.num_samples,
+                args.refine,
+                args.mcmc_steps,
+                seed=args.seed,
+                step_size=args.mcmc_step_size,
+                inverse_temperature=args.inverse_temperature,
+                friction=args.friction,
+                decay=args.mcmc_step_size_decay,
+                decay_every=args.mcmc_steps_per_decay,
+                progress=True,
+            )
         say(str(chains))
         _keep(args, model.run, chain_metadata(chains, args.refine))
         if args.save_chains is not None:

@@ -10,6 +10,7 @@ import tyro
 from tyro.conf import Positional
 
 from gibbsian.cli.console import parse, say
+from gibbsian.core.progress import shown
 from gibbsian.data.photo import opacity, read_picture, write_picture
 from gibbsian.methods.super_resolution import Inference, SuperResolution
 from gibbsian.models.model import load_model
@@ -66,7 +67,8 @@ def upscale(arguments: list[str]) -> int:
         model.method.adjust(args.super_resolution_inference, args.upscaling_steps)
     rng = model.rng(args.seed)
     for number in range(1, args.num_samples + 1):
-        large = enlarge(model, picture, rng, args.tile_size, progress=True)
+        with shown():
+            large = enlarge(model, picture, rng, args.tile_size, progress=True)
         path = args.output
         if args.num_samples > 1:
             path = path.with_name(f"{path.stem}-{number}{path.suffix}")

@@ -1,13 +1,16 @@
 """Progress of long computations: on standard error, where a command asks for it.
 
-A loop says what it is by ``steps`` or ``counter``, a part without steps by ``phase``; whether that is seen,
-the one who called it says by ``shown``. Nothing that is computed depends on it.
+A loop says what it is by ``steps``, ``counter`` or ``open_bar``, a part without steps by ``phase``; whether
+that is seen, the one who called it says by ``shown``: on a terminal as a bar, in a file as a line now and
+then. Nothing that is computed depends on it.
 """
 
 from __future__ import annotations
 
+import io
 import math
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -15,8 +18,18 @@ from typing import Any
 
 from tqdm import tqdm
 
-_SHOWN: ContextVar[bool] = ContextVar("progress bars are shown", default=False)
 
+class Clock:
+    """When a line was last written, by whichever bar."""
+
+    def __init__(self) -> None:
+        self.last = time.monotonic()
+
+
+_SHOWN: ContextVar[Clock | None] = ContextVar("progress is shown", default=None)
+
+LINE_EVERY = 30.0
+"""Seconds between two lines where standard error is no terminal."""
 NARROWEST, WIDEST = 10, 40
 """Columns of a bar; where there are fewer to spare there is none."""
 USUAL = 80
@@ -50,6 +63,30 @@ class Bar(tqdm):
         return status_line(width, what, int(n), total, rate, unit, more.get("numbers", ()))
 
 
+class LineBar(Bar):
+    """The same where standard error is a file or a pipe: lines, ``LINE_EVERY`` seconds apart."""
+
+    def __init__(self, *arguments: Any, clock: Clock, **options: Any):
+        self.clock = clock
+        # A bar writes more than lines, to a file that nobody sees.
+        options |= {"file": io.StringIO(), "mininterval": min(1.0, LINE_EVERY)}
+        super().__init__(*arguments, **options)
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> bool:
+        """A line, if it is time for one."""
+        now = time.monotonic()
+        early = now - self.clock.last < LINE_EVERY
+        if msg is not None or self.disable or self.n <= self.initial or early:
+            return False
+        self.clock.last = now
+        told = self.format_dict
+        rate = told["rate"] or (self.n - self.initial) / max(told["elapsed"], 1e-9)
+        layout = layouts(self.name, int(self.n), self.total, rate, self.unit, self.numbers)[0]
+        sys.stderr.write(f"gibbsian: {layout}\n")
+        sys.stderr.flush()
+        return True
+
+
 _PHASE: ContextVar[Bar | None] = ContextVar("the phase that bars belong to", default=None)
 
 
@@ -70,6 +107,24 @@ def status_line(
     >>> status_line(40, "training", 1200, 4000, 45.0, "round", [("energy gap", 0.12), ("moved", 0.99)])
     '30% 45/s 1:02 gap 0.12 moved 0.99'
     """
+    lines = layouts(what, done, total, rate, unit, numbers)
+    line = next((line for line in lines if len(line) <= width), "")
+    spare = min(width - len(line) - 1, WIDEST + 2)
+    if not total or spare < NARROWEST + 2 or not line:
+        return line
+    filled = math.floor((spare - 2) * min(1.0, done / total))
+    return f"{line} [{'#' * filled}{'.' * (spare - 2 - filled)}]"
+
+
+def layouts(
+    what: str,
+    done: int,
+    total: float | None,
+    rate: float | None,
+    unit: str,
+    numbers: Numbers,
+) -> list[str]:
+    """What a line may say, the longest first."""
     left = tqdm.format_interval((total - done) / rate).lstrip("0") if total and rate else ""
     left = f"0{left}" if left.startswith(":") else left
     share = f"{100 * done / total:.0f}%" if total else str(done) if done else ""
@@ -82,7 +137,7 @@ def status_line(
     brief = what.rpartition(": ")[2]
     quick, long = each and f"{each}/s", each and f"{each} {unit}s/s"
     wait = left and f"{left} left"
-    layouts = [
+    parts_of = [
         [what, count, long, wait, *named],
         [what, share, quick, wait, *named],
         [what, share, quick, wait, *short],
@@ -97,13 +152,7 @@ def status_line(
         [share, left],
         [share or what],
     ]
-    lines = (" ".join(filter(None, parts)) for parts in layouts)
-    line = next((line for line in lines if len(line) <= width), "")
-    spare = min(width - len(line) - 1, WIDEST + 2)
-    if not total or spare < NARROWEST + 2 or not line:
-        return line
-    filled = math.floor((spare - 2) * min(1.0, done / total))
-    return f"{line} [{'#' * filled}{'.' * (spare - 2 - filled)}]"
+    return [" ".join(filter(None, parts)) for parts in parts_of]
 
 
 def _number(value: float) -> str:
@@ -113,18 +162,23 @@ def _number(value: float) -> str:
 
 @contextmanager
 def shown() -> Iterator[None]:
-    """Bars of what is computed inside are shown, if standard error is a terminal."""
-    token = _SHOWN.set(True)
+    """Progress of what is computed inside is shown."""
+    token = _SHOWN.set(Clock())
     try:
         yield
     finally:
         _SHOWN.reset(token)
 
 
+def is_shown() -> bool:
+    """Whether the caller is inside ``shown``."""
+    return _SHOWN.get() is not None
+
+
 @contextmanager
 def phase(what: str) -> Iterator[None]:
     """A line that says ``what`` is being done, while inside; bars there take its place and begin with it."""
-    with Bar(desc=what, **_options()) as line:
+    with open_bar(what, asked=is_shown(), leave=False) as line:
         token = _PHASE.set(line)
         try:
             yield
@@ -134,12 +188,24 @@ def phase(what: str) -> Iterator[None]:
 
 def steps(over: Sequence[Any], what: str) -> Bar:
     """``over``, with a bar called ``what`` that vanishes when it is done."""
-    return Bar(over, desc=_in_phase(what), **_options())
+    return open_bar(_in_phase(what), asked=is_shown(), iterable=over, leave=False)
 
 
 def counter(what: str) -> Bar:
     """A bar for steps whose number is not known beforehand: a context, told of each by ``update``."""
-    return Bar(desc=_in_phase(what), **_options())
+    return open_bar(_in_phase(what), asked=is_shown(), leave=False)
+
+
+def open_bar(what: str, *, asked: bool = True, unit: str = "step", **options: Any) -> Bar:
+    """A bar called ``what``; ``options`` are those of ``tqdm``.
+
+    On a terminal it is seen if it is ``asked`` for; elsewhere it writes lines, inside ``shown`` only.
+    """
+    clock = _SHOWN.get()
+    if asked and clock is not None and not sys.stderr.isatty():
+        return LineBar(desc=what, unit=unit, clock=clock, **options)
+    hidden = not (asked and sys.stderr.isatty())
+    return Bar(desc=what, unit=unit, disable=hidden, dynamic_ncols=True, **options)
 
 
 def _in_phase(what: str) -> str:
@@ -148,11 +214,3 @@ def _in_phase(what: str) -> str:
         return what
     line.close()
     return f"{line.name}: {what}"
-
-
-def _options() -> dict[str, Any]:
-    return {"leave": False, "disable": _hidden(), "dynamic_ncols": True, "unit": "step"}
-
-
-def _hidden() -> bool:
-    return not (_SHOWN.get() and sys.stderr.isatty())

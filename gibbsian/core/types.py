@@ -132,7 +132,7 @@ class Estimate:
     side: Side
     standing: Standing
     how: str
-    diagnostics: Mapping[str, Any] = field(default_factory=dict)
+    diagnostics: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def __str__(self) -> str:
         return f"{self.number} ({self.standing})"

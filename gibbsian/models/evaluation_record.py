@@ -17,6 +17,7 @@ from torch import Tensor
 from gibbsian.config.run_folder import Run
 from gibbsian.core import Estimate, Interval, NotDefined
 from gibbsian.core.files import write_atomic
+from gibbsian.core.html_tables import html_table
 from gibbsian.core.records import write_record
 from gibbsian.evaluation.metrics.coverage import Coverage
 from gibbsian.evaluation.metrics.out_of_distribution import AurocTable
@@ -35,6 +36,7 @@ LABELS: Mapping[str, str] = {
     "error": "share of test rows whose class the energy gets wrong",
 }
 """Name of a quantity -> what it is called in a table."""
+AUROC = "AUROC between held-out and corrupted rows (0.5 guesses, 1 separates)"
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,18 @@ class Evaluation:
     def __str__(self) -> str:
         return render(self.to_json())
 
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        found = self.to_json()
+        warnings = [f"Warning: {said}" for said in told(found)]
+        html = html_table("", ("quantity", "value"), found["rows"].items(), warnings)
+        anomaly = found["anomaly"]
+        if "undefined" in anomaly:
+            return html
+        rows = [(name, *cells) for name, cells in anomaly["rows"].items()]
+        return html + html_table(AUROC, ("score", *anomaly["columns"]), rows)
+
 
 def save(evaluation: Evaluation, run: Run, identity: str) -> None:
     """Write the arrays, then the figures with the arrays' digest: neither is taken for another's.
@@ -145,7 +159,7 @@ def render(figures: Mapping[str, Any]) -> str:
     lines = [f"{name:{width}s}  {text}" for name, text in figures["rows"].items()]
     anomaly = figures["anomaly"]
     if "undefined" not in anomaly:
-        lines += ["", "AUROC between held-out and corrupted rows (0.5 guesses, 1 separates):"]
+        lines += ["", f"{AUROC}:"]
         cells = [["", *anomaly["columns"]]]
         cells += [[name, *row] for name, row in anomaly["rows"].items()]
         widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
@@ -153,6 +167,10 @@ def render(figures: Mapping[str, Any]) -> str:
             "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
             for row in cells
         ]
-    told = [*figures["recoveries"], *figures["warnings"]]
-    lines += [f"warning: {warning}" for warning in told]
+    lines += [f"warning: {warning}" for warning in told(figures)]
     return "\n".join(lines)
+
+
+def told(figures: Mapping[str, Any]) -> list[str]:
+    """How training went back, and what the figures warn of."""
+    return [*figures["recoveries"], *figures["warnings"]]

@@ -34,8 +34,9 @@ from gibbsian.models.build import assemble, check_weights
 from gibbsian.models.evaluation_record import Evaluation
 from gibbsian.models.explain import contributions_of
 from gibbsian.models.hub import Hub, model_card, upload, without_folders
-from gibbsian.models.model_table import model_table
+from gibbsian.models.model_table import model_line, model_table
 from gibbsian.samplers import Chains, ChainState
+from gibbsian.training.checkpoints import rounds as rounds_saved
 
 CHUNK = 4096
 """Rows whose energies are computed at a time."""
@@ -50,9 +51,12 @@ class Model:
 
     ``held_out`` holds the sorted energies of validation rows, the reference for percentiles;
     ``moments [2, *event]`` mean and standard deviation of the training rows, in the networks' units;
-    ``run`` the identity of the run it comes from, if there is one; ``table`` the columns of the file
-    it was trained on, if that was a table.
+    ``run`` the identity of the run it comes from, if there is one; ``table`` the columns of the file it
+    was trained on, if any; ``folder`` and ``rounds``: where it lies, how many were played; None if unknown.
     """
+
+    folder: Path | None = None
+    rounds: int | None = None
 
     def __init__(
         self,
@@ -73,6 +77,9 @@ class Model:
         self.transform = transform
         self.held_out = held_out
         self.moments = moments
+
+    def __repr__(self) -> str:
+        return model_line(self.config, self.method, self.transform, self.rounds, self.folder)
 
     def _repr_html_(self) -> str:
         return model_table(self.config, self.method, self.space, self.transform)
@@ -391,7 +398,9 @@ class Model:
         extras = tensors.get("held_out"), tensors.get("moments")
         check_reference(*extras, space, weights)
         method = placed(method, torch.device(device))
-        return cls(method, config, space, transform, *extras, run=run, table=table)
+        model = cls(method, config, space, transform, *extras, run=run, table=table)
+        model.folder = folder
+        return model
 
 
 def placed(method: TrainingMethod, device: torch.device) -> TrainingMethod:
@@ -437,4 +446,5 @@ def load_model(
             f"{folder} is of another run, {model.run or 'without an identity'}; `gibbsian train --resume "
             f"{path}` saves this run's own model again"
         )
+    model.folder, model.rounds = path, next(iter(rounds_saved(opened.state)), None)
     return model

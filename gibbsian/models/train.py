@@ -337,4 +337,6 @@ def _play(
             progress
         )()  # the run may have died between its last checkpoint and saving the model
     run_training_loop(progress, config.training, state, metrics, on_save, watch, validate)
-    return _model(chosen(progress), config, dataset, progress.run)
+    model = _model(chosen(progress), config, dataset, progress.run)
+    model.folder, model.rounds = None if run is None else run.path, progress.index
+    return model

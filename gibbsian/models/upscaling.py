@@ -8,7 +8,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import pad
 
 from gibbsian.core.imaging import upscale as bicubic
-from gibbsian.core.progress import Bar
+from gibbsian.core.progress import open_bar
 from gibbsian.data.photo import Picture, quantised
 from gibbsian.data.transforms import Transform
 from gibbsian.methods import SuperResolution
@@ -46,9 +46,8 @@ def enlarge(
     large = np.empty(
         (channels, f * height, f * width), quantised(small[:, :1], picture.levels).dtype
     )
-    quiet = None if progress else True
     total = len(rows) * len(columns)
-    bar = Bar(desc="upscaling", total=total, unit="tile", disable=quiet, dynamic_ncols=True)
+    bar = open_bar("upscaling", asked=progress, total=total, unit="tile")
     for row, following in zip(rows, [*rows[1:], height], strict=True):
         for start in range(0, len(columns), TOGETHER):
             some = columns[start : start + TOGETHER]

@@ -8,10 +8,8 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-import matplotlib as mpl
-from matplotlib.figure import Figure
-
 from gibbsian.report.blocks import Curves, PageImage, Points
+from gibbsian.report.canvas import Figure, mpl
 
 DATA, MODEL, GREY = "#1f5fa8", "#b93a08", "#4b5563"
 COLOURS = (DATA, MODEL, "#126e35", "#7e22ce", GREY, "#8a5606")

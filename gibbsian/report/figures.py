@@ -6,11 +6,10 @@ import math
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from gibbsian.report.blocks import PageImage
+from gibbsian.report.canvas import Axes, Figure
 from gibbsian.report.drawn_curves import COLOURS, DASHES, DATA, MODEL, WIDTH, figure_image, number
 from gibbsian.report.record import Arrays
 

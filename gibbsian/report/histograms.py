@@ -6,8 +6,8 @@ import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+
+from gibbsian.report.canvas import Figure, FigureCanvasAgg
 
 Groups = Mapping[str, Sequence[float]]
 BINS = 20

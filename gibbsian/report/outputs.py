@@ -101,8 +101,7 @@ def _check_space(path: Path, numbers: int) -> None:
 
 
 def _picture(buffer: io.BytesIO, array: np.ndarray, columns: int) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    from gibbsian.report.canvas import Figure, FigureCanvasAgg
 
     array = as_pictures(array)
     if array.ndim == 4:

@@ -21,7 +21,10 @@ def check_output(path: Path, endings: Sequence[str], option: str = "--output") -
         why = "is not a folder" if path.parent.exists() else "does not exist"
         raise ValueError(f"{option} {path} cannot be written: {path.parent} {why}")
     if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise ValueError(f"{option} {path} cannot be written: {path.parent} is not writable")
+        raise ValueError(
+            f"{option} {path} cannot be written: {path.parent} is not writable; {option} FILE "
+            "names another place"
+        )
 
 
 def write_page(path: Path, page: Page) -> None:

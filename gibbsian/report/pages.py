@@ -209,7 +209,7 @@ def _chains_section(record: Record) -> Iterator[Section]:
 def _plain_sections(record: Record) -> Iterator[Section]:
     """The same without images, of which hundreds take minutes."""
     blocks = list(_results(record, drawn=False))
-    command = f"gibbsian report {shlex.quote(str(record.path))} --output one.html"
+    command = f"gibbsian report {shlex.quote(str(record.path))}"
     blocks.append(TextBlock("Curves, samples and energies of this run alone:", command))
     yield Section("Results", tuple(blocks))
     yield settings(record)
@@ -219,10 +219,14 @@ def _plain_sections(record: Record) -> Iterator[Section]:
 def _results(record: Record, drawn: bool = True) -> Iterator[Block]:
     evaluation = record.evaluation
     if evaluation is None:
+        path = shlex.quote(str(record.path))
         yield TextBlock(
-            "This run was not evaluated. log Z, likelihoods, samples and energies come from:",
-            f"gibbsian evaluate {shlex.quote(str(record.path))}",
+            "This run was not evaluated. log Z, likelihoods, samples beside data and energies come from:",
+            f"gibbsian evaluate {path}",
         )
+        if record.config["method"] != "super-resolution":  # which enlarges what it is given
+            sample = f"gibbsian sample {path} -n 64 --output samples.png"
+            yield TextBlock("Samples alone, as an image, take seconds:", sample)
         return
     for warning in evaluation["warnings"]:
         yield TextBlock(f"Warning: {warning}", warning=True)

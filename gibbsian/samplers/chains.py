@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal
@@ -12,7 +11,7 @@ from torch import Generator, Tensor
 
 from gibbsian.core.execution import Compile
 from gibbsian.core.html_tables import html_table
-from gibbsian.core.progress import Bar
+from gibbsian.core.progress import open_bar
 from gibbsian.samplers import diagnostics
 from gibbsian.samplers.kernel import MarkovKernel, S, eager_on_cpu
 from gibbsian.samplers.summary import HEAD, ChainSummary, summarise_chains
@@ -74,6 +73,9 @@ class Chains(Generic[S]):
         if self.record:
             groups["sample_stats"] = {k: v.T.cpu().numpy() for k, v in self.record.items()}
         return groups
+
+    def __repr__(self) -> str:
+        return f"Chains({self._head()})"
 
     def __str__(self) -> str:
         return f"{self._head()}\n{self.summary()}"
@@ -143,8 +145,7 @@ def run_chains(
         draws = x.new_empty(steps // thin, *x.shape) if keep == "all" else None
         sums: list[tuple[Tensor, Tensor, Tensor]] = []
         watched = thin if record or on_draw is not None or draws is not None else 0
-        quiet = not (progress and sys.stderr.isatty())
-        with Bar(desc="chains", total=steps, disable=quiet, dynamic_ncols=True, unit="step") as bar:
+        with open_bar("chains", asked=progress, total=steps) as bar:
             for info, taken in transitions(kernel, run, rng, watched, compile):
                 evaluations += info.evaluations
                 if info.all_moved:

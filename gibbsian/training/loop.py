@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +17,6 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from gibbsian.core import DivergenceError, TrainingMethod
 from gibbsian.core.execution import compiled_chains
-from gibbsian.core.progress import Bar
 from gibbsian.core.protocols import HasStages
 from gibbsian.core.randomness import seed_global
 from gibbsian.core.recoveries import RECOVERIES
@@ -28,6 +26,7 @@ from gibbsian.training.arithmetic import Precision, arithmetic, channels_last, c
 from gibbsian.training.checkpoints import Progress
 from gibbsian.training.health import write_recoveries
 from gibbsian.training.optimizers import OptimizerOptions
+from gibbsian.training.rounds_shown import Forecast, rounds_bar, watched_numbers
 from gibbsian.training.stepper import Stepper
 from gibbsian.training.writer import Writer
 
@@ -144,7 +143,9 @@ def run_training_loop(
     begun, first = time.perf_counter(), progress.index
     computing = arithmetic(options.float_precision, options.deterministic, device)
     threads, writer = _threads(options.threads), Writer(options.threads or torch.get_num_threads())
-    bar, chains = _bar(options, progress.index), compiled_chains(options.compile)
+    bar = rounds_bar(options.rounds, progress.index, options.compile)
+    forecast = Forecast(bar, options.rounds - progress.index)
+    chains = compiled_chains(options.compile)
     with threads, computing, chains, writer, _signals() as caught, bar:
         while progress.index < options.rounds:
             try:
@@ -186,6 +187,7 @@ def run_training_loop(
             writer.check()
             bar.set_description_str("training", refresh=False)  # the first round has compiled
             bar.update()
+            forecast.look(progress.index)
             if stop:
                 _settle(writer, state)  # only what is written is said to be saved
                 raise TrainingInterrupted(caught[0] if caught else signal.SIGTERM)
@@ -309,36 +311,3 @@ def _signals() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def watched_numbers(
-    method: TrainingMethod, values: Mapping[str, float]
-) -> tuple[tuple[str, float], ...]:
-    """The two logged values that say most: on validation rows, of what is healthy, then the first logged."""
-    logs = {name: torch.tensor(value, dtype=torch.float64) for name, value in values.items()}
-    found = {name.replace("/", " "): v for name, v in logs.items() if name[:11] == "validation/"}
-    for expected in method.healthy:
-        value = expected.value(logs)
-        if value is not None:
-            name = expected.metric.rpartition("/")[2]
-            found[f"{name.partition('_')[0]} gap" if expected.minus else name] = value
-    for name, value in logs.items():
-        found.setdefault(name.rpartition("/")[2], value)
-    return tuple((name, float(value)) for name, value in list(found.items())[:SEEN])
-
-
-SEEN = 2
-"""Logged values on the progress bar."""
-
-
-def _bar(options: TrainingOptions, done: int) -> Bar:
-    quiet = not sys.stderr.isatty() or processes.rank() > 0
-    what = "compiling" if options.compile else "training"
-    return Bar(
-        desc=what,
-        total=options.rounds,
-        initial=done,
-        unit="round",
-        disable=quiet,
-        dynamic_ncols=True,
-    )

@@ -1,4 +1,4 @@
-"""What a notebook shows of estimates, intervals, chains and models: a table, escaped, as `str` says it."""
+"""What a notebook shows of estimates, chains, models and comparisons: a table, escaped, as `str` says it."""
 
 import dataclasses
 import math
@@ -7,12 +7,17 @@ from pathlib import Path
 import pytest
 import torch
 
+import gibbsian
 from gibbsian import Model
 from gibbsian.config import recipes
-from gibbsian.core import Estimate, Interval
+from gibbsian.core import Estimate, Interval, NotDefined
 from gibbsian.core.html_tables import html_table
 from gibbsian.data import load_dataset
+from gibbsian.evaluation.metrics.out_of_distribution import Auroc, AurocTable
+from gibbsian.experiments.compare.comparison_page import ComparisonTable
+from gibbsian.models.evaluation_record import LABELS, Evaluation
 from gibbsian.models.train import untrained
+from gibbsian.report import Page, Section, Table, TextBlock
 from gibbsian.samplers import Chains, ChainState
 from tests.report.reading import Reading
 
@@ -89,6 +94,64 @@ def test_a_model():
     assert told["energy"] == config.networks["energy"].name
     count = sum(math.prod(parameter.shape) for parameter in method.parameters())
     assert int(told["parameters"].replace(",", "")) == count > 1000
+
+
+def test_a_line_about_a_model(tmp_path):
+    """Method, data, shape, rounds, folder and log Z, after training and loading; no control characters."""
+    options = {"rounds": 2, "batch": 16, "log_every": 1, "device": "cpu"}
+    source = {"max_rows": 100}
+    run = tmp_path / "run"
+    trained = gibbsian.train("cd", "moons", out=run, training=options, source=source)
+    line = f"Model(cd on moons, 2 columns a row, 2 rounds, in {run}, log Z by log_z())"
+    assert repr(trained) == str(trained) == repr(gibbsian.load_model(run)) == line
+    trained.save_pretrained(tmp_path / "alone")
+    alone = gibbsian.load_model(tmp_path / "alone")
+    assert f"2 rounds or fewer, in {tmp_path / 'alone'}" in repr(alone)
+    alone.rounds, alone.folder = 1, None
+    assert "1 of 2 rounds, in no folder" in repr(alone)
+    for method, said in (("gan", "log Z not defined"), ("vae", "normalised: it needs no log Z")):
+        there = gibbsian.train(method, "moons", training=options, source=source)
+        assert repr(there).endswith(f"in no folder, {said})")
+    alone.config = dataclasses.replace(alone.config, data="a\x1b[2J.csv")
+    assert "\\x1b" in repr(alone) and "\x1b" not in repr(alone)
+
+
+def test_what_a_console_shows_is_short():
+    found = chains(100, 2)
+    assert repr(found) == f"Chains({str(found).splitlines()[0]})"
+    long = dataclasses.replace(LOWER, diagnostics={"weights": list(range(1000))})
+    assert repr(long) == repr(LOWER) and len(repr(Interval(long, UPPER))) < 400
+
+
+def test_an_evaluation():
+    cells = {"energy": {"noise <1>": Auroc(0.75, 0.01)}, "PCA": {"noise <1>": Auroc(0.5, 0.02)}}
+    values = {"log-z": Interval(LOWER, UPPER, warnings=("few",)), "kl": NotDefined(EVIL)}
+    found = Evaluation(values, AurocTable(cells, 9), {"test": torch.zeros(999)}, 5, 0, ("went",))
+    page = Reading(found._repr_html_())
+    assert len(page.all("table")) == 2 and not page.all("script")
+    told = page.said("th", "td")
+    assert told[2:6] == [
+        LABELS["log-z"],
+        str(values["log-z"]),
+        LABELS["kl"],
+        f"not defined: {EVIL}",
+    ]
+    assert told[6:] == ["score", "noise <1>", "energy", "0.750 ± 0.010", "PCA", "0.500 ± 0.020"]
+    assert page.said("p") == ["Warning: went", "Warning: few"]
+    assert repr(found) == str(found) and "tensor" not in repr(found)
+    none = dataclasses.replace(found, anomaly=NotDefined("no energy"))
+    assert len(Reading(none._repr_html_()).all("table")) == 1
+
+
+def test_a_comparison():
+    ranking = Table("Mean <b>", ("row", "KL"), (("cd", "0.1 ± 0.02 [1]"), (EVIL, "not defined")))
+    section = Section("Ranking", (ranking, TextBlock("how to read it")))
+    found = ComparisonTable(Page("Methods compared", "2 methods", (section,)))
+    page = shown(found)
+    assert page.said("caption") == ["Mean <b>"] and not page.all("script")
+    assert page.said("th", "td")[2:] == ["cd", "0.1 ± 0.02 [1]", EVIL, "not defined"]
+    assert page.said("p") == ["2 methods", "how to read it"]
+    assert str(found).startswith("# Methods compared") and "| cd | 0.1 ± 0.02" in repr(found)
 
 
 def test_every_text_is_escaped():

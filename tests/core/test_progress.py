@@ -12,7 +12,8 @@ from gibbsian.cli import main
 from gibbsian.core import progress
 from gibbsian.core.progress import NARROWEST, Bar, status_line
 from gibbsian.methods import TRAINING_METHODS
-from gibbsian.training.loop import watched_numbers
+from gibbsian.training import rounds_shown
+from gibbsian.training.rounds_shown import Forecast, watched_numbers
 from tests.cli.conftest import SMALL
 
 NUMBERS = (("energy gap", -0.123456), ("chains_moved", 0.9987))
@@ -106,6 +107,72 @@ def test_training_says_what_it_does(
     assert any(line.startswith("training ") and "energy gap" in line for line in lines)
     assert any("moved" in line for line in lines)
     assert (tmp_path / "quiet/metrics.jsonl").stat().st_size > 0
+
+
+def test_a_file_gets_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every 30 s by the clock, whichever loop runs; nothing outside ``shown``, nothing but whole lines."""
+    stream, now = io.StringIO(), [0.0]
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("tqdm.std.time", lambda: now[0])
+
+    def rounds(bar: Bar, number: int) -> None:
+        for _ in range(number):
+            now[0] += 1.0
+            bar.update()
+
+    with progress.shown():
+        with progress.open_bar("training", total=200, unit="round") as bar:
+            bar.numbers = NUMBERS
+            rounds(bar, 29)
+            assert stream.getvalue() == ""
+            rounds(bar, 32)
+        with progress.phase("log Z"):
+            for _ in progress.steps(range(9), "chains"):
+                now[0] += 10.0
+    lines = stream.getvalue().splitlines()
+    numbers = "energy gap -0.123 chains_moved 0.999"
+    assert lines[0].startswith("gibbsian: training 30/200 15% ") and lines[0].endswith(numbers)
+    assert " left " in lines[0] and " rounds/s " in lines[0] and "[" not in lines[0]
+    assert lines[1].startswith("gibbsian: training 60/200 30% ")
+    with progress.open_bar("training", total=200) as bar:
+        rounds(bar, 99)
+    assert stream.getvalue().splitlines() == lines and "\r" not in stream.getvalue()
+
+
+@pytest.mark.parametrize("kind", [io.StringIO, Terminal])
+def test_a_long_training_is_foretold(kind, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From rounds after the first, in a file and on a terminal; of a short one nothing is said."""
+    for seconds, said in ((0.054, "about 18 min for 20 000 rounds; --rounds N"), (0.0029, "")):
+        stream, now = kind(), [0.0]
+        monkeypatch.setattr(sys, "stderr", stream)
+        monkeypatch.setattr(rounds_shown.time, "perf_counter", lambda now=now: now[0])
+        with progress.shown(), rounds_shown.rounds_bar(20_000, 0, False) as bar:
+            forecast = Forecast(bar, 20_000)
+            now[0] = 100.0  # the first round compiles
+            for done in range(1, 3_001):
+                bar.update()
+                forecast.look(done)
+                now[0] += seconds
+        assert stream.getvalue().count("gibbsian: about") == (1 if said else 0)
+        assert said in stream.getvalue()
+
+
+def test_a_training_into_a_file_tells_its_rounds(
+    tmp_path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for where, name in ((progress, "LINE_EVERY"), (rounds_shown, "FIRST_ROUNDS")):
+        monkeypatch.setattr(where, name, 0.0)
+    monkeypatch.setattr(rounds_shown, "LONG", 0.0)
+    words = ["train", "cd", "--data", "moons", *SMALL, "--log-every", "1", "--out", "run"]
+    assert main(words) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert sum(line.startswith("gibbsian: about 0 s for 4 rounds; --rounds") for line in lines) == 1
+    told = [line for line in lines if line.startswith("gibbsian: training ")]
+    assert told and "/4 " in told[0] and any("energy gap" in line for line in told)
+    gibbsian.train("cd", "moons", training={"rounds": 3, "batch": 16}, source={"max_rows": 100})
+    assert capsys.readouterr().err == "", "in Python nobody has asked"
 
 
 def test_the_first_round_has_a_name_of_its_own(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:

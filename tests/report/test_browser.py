@@ -5,14 +5,12 @@ import time
 import pytest
 
 from gibbsian.cli import main
-from tests.report.browser import CHROMIUM, Tab, chromium
+from tests.report.browser import CHROMIUM, FAINT, Tab, chromium
 from tests.report.folders import write_run
 from tests.report.test_watch import fresh, log, serving
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
 
-CONTROLS = "[...document.querySelectorAll('a[href], button, input, summary, [tabindex]')]"
-SHOWN = ".filter((e) => e.checkVisibility())"
 CHART = "reportCharts.figures.values().next().value.charts[0].u"
 RANGE = f"[{CHART}.scales.x.min, {CHART}.scales.x.max]"
 
@@ -40,6 +38,7 @@ def test_a_page_opens_without_a_complaint(width, dark, browser, address):
     page = Tab(browser, address, width, dark)
     assert page.complaints == [] and page.requests == [address]
     assert page.value("document.documentElement.scrollWidth") <= width, "nothing sticks out"
+    assert page.value(FAINT) == []
     assert page.value("document.querySelectorAll('.chart.drawn canvas').length") == 1
     assert page.value("document.querySelector('.chart img').checkVisibility()") is False
     ground = page.value("getComputedStyle(document.body).backgroundColor")
@@ -59,13 +58,7 @@ def test_what_the_policy_forbids_is_refused(browser, address):
 
 def test_every_control_is_reached_and_works_by_keyboard(browser, address):
     page = Tab(browser, address, 1280)
-    page.value(f"{CONTROLS}{SHOWN}.forEach((e, k) => {{ e.dataset.place = k; }})")
-    number = page.value(f"{CONTROLS}{SHOWN}.length")
-    reached = set()
-    for _ in range(number + 2):
-        page.page.keyboard.press("Tab")
-        reached.add(page.value("document.activeElement.dataset.place"))
-    assert {str(place) for place in range(number)} <= reached
+    assert page.unreached() == []
     named = page.value(
         "[...document.querySelectorAll('button, input')]"
         ".every((e) => e.textContent.trim() || e.labels[0].textContent.trim())"

@@ -6,6 +6,8 @@ import json
 import math
 import os
 import re
+import subprocess
+import sys
 import warnings
 from dataclasses import replace
 from itertools import pairwise
@@ -408,7 +410,8 @@ def test_runs_on_the_same_data_are_drawn_on_one_scale(runs, tmp_path):
 
 def test_a_run_that_was_not_evaluated(runs):
     page = Reading(page_of(runs / "raw"))
-    assert f"gibbsian evaluate {runs / 'raw'}" in page.said("code")
+    sample = f"gibbsian sample {runs / 'raw'} -n 64 --output samples.png"
+    assert f"gibbsian evaluate {runs / 'raw'}" in page.said("code") and sample in page.said("code")
     assert page.said("h2") == ["Results", "Training", "Chains", "Configuration", "Environment"]
     assert any(alt.startswith("player energy") for alt in page.alts)
 
@@ -455,7 +458,7 @@ def test_damage_is_one_sentence(file, damage, said, tmp_path, monkeypatch, capsy
     damage(run / file)
     assert main(["report", "run"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert re.search(said, line) and not (tmp_path / "report.html").exists()
+    assert re.search(said, line) and not [*tmp_path.rglob("report.html")]
 
 
 def test_half_an_evaluation_is_not_taken_for_none(tmp_path):
@@ -551,13 +554,49 @@ def test_whatever_is_damaged_no_other_error_comes(file, tmp_path, monkeypatch):
 
 def test_where_the_page_goes(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    write_run(tmp_path / "run", evaluated=False)
-    assert main(["report", "run"]) == 0 and (tmp_path / "report.html").is_file()
+    run = write_run(tmp_path / "run", evaluated=False)
+    write_run(tmp_path / "other", evaluated=False)
+    before = contents(run)
+    assert main(["report", "run"]) == 0
+    assert capsys.readouterr().err.endswith("gibbsian: report in run/report.html\n")
+    after = contents(run)
+    assert after.pop("report.html") and after == before, "the rest of the run is only read"
+    monkeypatch.chdir(run)
+    assert main(["report", "."]) == 0 and main(["report", ".", "--output", "../x.html"]) == 0
+    monkeypatch.chdir(tmp_path)
+    assert main(["report", "run", "other"]) == 0 and (tmp_path / "report.html").is_file()
+    assert not (tmp_path / "other" / "report.html").exists() and (tmp_path / "x.html").is_file()
+    monkeypatch.setattr("os.access", lambda path, mode: path != Path("other"))
+    capsys.readouterr()
+    assert main(["report", "other"]) == 2
+    assert "other is not writable; --output FILE names another" in capsys.readouterr().err
     assert main(["report"]) == 2 and "at least one run" in capsys.readouterr().err
     with pytest.raises(ValueError, match="gone does not exist"):
         read_record(tmp_path / "gone")
     with pytest.raises(ValueError, match="is not a run folder"):
         read_record(tmp_path)
+
+
+@pytest.mark.parametrize("backend", ["nonsense", "module://no_such_module", "tkagg", ""])
+def test_pictures_are_drawn_whatever_backend_is_named(backend, runs, tmp_path):
+    """Without a window; what else is drawn in the process has the backend that was named."""
+    code = (
+        "import os, sys\n"
+        "from gibbsian.cli import main\n"
+        "status = main(['report', sys.argv[1], '--output', 'page.html'])\n"
+        "import matplotlib\n"
+        "print('matplotlib.pyplot' in sys.modules, end=' ')\n"
+        "print(os.environ['MPLBACKEND'], matplotlib.rcParams['backend'])\n"
+        "sys.exit(status)\n"
+    )
+    words = [sys.executable, "-c", code, str((runs / "plane").resolve())]
+    environment = os.environ | {"MPLBACKEND": backend, "PYTHONPATH": os.getcwd()}
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "page.html").read_text().count("<img") > 5
+    pyplot, kept, used = done.stdout.rstrip("\n").split(" ")
+    assert (pyplot, kept) == ("False", backend)
+    assert used == backend or backend in ("nonsense", "")
 
 
 def test_pages_of_anything_else():

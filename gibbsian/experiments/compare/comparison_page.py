@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-
-from matplotlib.figure import Figure
 
 from gibbsian.core import records
 from gibbsian.core.files import write_json
+from gibbsian.core.html_tables import html_table
 from gibbsian.data.rows import counted
 from gibbsian.experiments.compare.columns import COLUMNS
 from gibbsian.experiments.compare.entries import cells
@@ -25,6 +24,7 @@ from gibbsian.experiments.compare.ranking import (
 from gibbsian.experiments.compare.settings import FLOOR, REFERENCES, TRIVIAL, ComparisonSettings
 from gibbsian.report import ImageStrip, Page, PageImage, Section, Table, TextBlock, page_as_markdown
 from gibbsian.report.blocks import Fold
+from gibbsian.report.canvas import Figure
 from gibbsian.report.drawn_curves import figure_image
 from gibbsian.report.figures import samples
 from gibbsian.report.page_files import write_page
@@ -33,14 +33,32 @@ from gibbsian.report.record import read_record
 NO_NUMBER = "not defined"
 
 
-def summarise_comparison(out: Path, settings: ComparisonSettings) -> str:
-    """Write ``comparison.html``, the same as ``.md``, and ``table.json``; the ranking as Markdown."""
+@dataclass(frozen=True)
+class ComparisonTable:
+    """The ranking of a comparison: Markdown by ``str``, a table in a notebook."""
+
+    page: Page
+
+    def __str__(self) -> str:
+        return page_as_markdown(self.page, "")[0]
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        blocks = self.page.sections[0].blocks
+        table = next(block for block in blocks if isinstance(block, Table))
+        texts = [block.text for block in blocks if isinstance(block, TextBlock)]
+        return html_table(table.caption, table.columns, table.rows, [self.page.lead, *texts])
+
+
+def summarise_comparison(out: Path, settings: ComparisonSettings) -> ComparisonTable:
+    """Write ``comparison.html``, the same as ``.md``, and ``table.json``; return the ranking."""
     rows = rows_of(out, settings)
     page = page_of(rows, out, settings)
     for ending in ("html", "md"):
         write_page(out / f"comparison.{ending}", page)
     write_json(out / "table.json", {"settings": settings.to_json(), "rows": as_json(rows)})
-    return page_as_markdown(replace(page, sections=page.sections[:1]), "")[0]
+    return ComparisonTable(replace(page, sections=page.sections[:1]))
 
 
 def rows_of(out: Path, settings: ComparisonSettings) -> list[Row]:
