@@ -13,6 +13,7 @@ from gibbsian.methods.bidirectional import BidirectionalBounds
 from gibbsian.methods.bihm import BiHM
 from gibbsian.methods.cd import ContrastiveDivergence
 from gibbsian.methods.ebgan import EBGAN
+from gibbsian.methods.energy_discrepancy import EnergyDiscrepancy
 from gibbsian.methods.flow import NormalisingFlow
 from gibbsian.methods.gan import GAN
 from gibbsian.methods.gebm import GEBM
@@ -40,6 +41,7 @@ TRAINING_METHODS: Mapping[str, type[TrainingMethod]] = {
     "bihm": BiHM,
     "score-matching": ScoreMatching,
     "nce": NoiseContrastiveEstimation,
+    "energy-discrepancy": EnergyDiscrepancy,
     "super-resolution": SuperResolution,
 }
 
@@ -53,6 +55,7 @@ __all__ = [
     "BiHM",
     "BidirectionalBounds",
     "ContrastiveDivergence",
+    "EnergyDiscrepancy",
     "LearningByTeaching",
     "NoiseContrastiveEstimation",
     "NormalisingFlow",

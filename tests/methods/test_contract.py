@@ -56,6 +56,7 @@ TABLE = {
     "bihm": {"log weights", "overlap"},
     "score-matching": {"energy"},
     "nce": {"energy", "learned log Z"},
+    "energy-discrepancy": {"energy"},
     "super-resolution": set(),
 }
 
@@ -67,7 +68,7 @@ def small(name, **training):
     changes = sized(config, sizes)
     if name == "cd":
         changes |= {"chains": 64, "sampler": {"steps": 2, "steps_per_sample": 2}}
-    if name in ("score-matching", "nce"):
+    if name in ("score-matching", "nce", "energy-discrepancy"):
         changes |= {"sampler": {"steps_per_sample": 2, "steps": 2}}
     if name == "bihm":
         changes |= {"latent_samples": 3, "gibbs_sweeps": 2}

@@ -1,4 +1,4 @@
-"""nce and cd on numbers beside categories: what they learn, against a known density."""
+"""nce, cd and energy-discrepancy on numbers beside categories: what they learn, against a known density."""
 
 from __future__ import annotations
 
@@ -74,11 +74,16 @@ def test_cd_learns_it_too(data: Dataset) -> None:
     assert abs(mean_error(model, data)) < 0.15
 
 
+def test_energy_discrepancy_learns_it_too(data: Dataset) -> None:
+    model = gibbsian.train("energy-discrepancy", data, training={"rounds": 400, "seed": 1})
+    assert abs(mean_error(model, data)) < 0.1
+
+
 def test_a_resumed_run_is_the_uninterrupted_one(table: Path, tmp_path: Path) -> None:
     constant = {
         "energy_optimizer": {"lr_schedule": "constant"}
     }  # else it knows the number of rounds
-    for method, chains in (("nce", {}), ("cd", {"chains": 64})):
+    for method, chains in (("nce", {}), ("cd", {"chains": 64}), ("energy-discrepancy", {})):
         options = constant | chains
         whole = gibbsian.train(
             method, str(table), training={"rounds": 6}, out=tmp_path / f"{method}-6", **options
@@ -127,7 +132,7 @@ def test_product_noise_is_a_density() -> None:
 def test_methods_and_settings_that_do_not_fit_say_so(data: Dataset) -> None:
     with pytest.raises(
         ValueError,
-        match=r"vae takes no columns of categories.*cd and nce do.*or write whole numbers",
+        match=r"vae takes no columns of categories.*cd, nce and energy-discrepancy do.*or write whole numbers",
     ):
         gibbsian.train("vae", data, training={"rounds": 1})
     with pytest.raises(ValueError, match="one kernel, mala on their numbers"):
