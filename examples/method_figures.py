@@ -69,7 +69,7 @@ def figure_of(name: str, data: str, rounds: int | None, quick: bool) -> bytes:
     draw_points(panels[0], rows, "#334155", "data")
     if with_energy:
         draw_energy(panels[1], model, half, 40 if quick else 160)
-    draw_points(panels[-1], samples, "#0369a1", f"samples of {name}")
+    draw_points(panels[-1], samples, "#0369a1", "samples")
     for axes in panels:
         axes.set(aspect="equal", xlim=(-half, half), ylim=(-half, half), xticks=[], yticks=[])
     return as_png(figure)
