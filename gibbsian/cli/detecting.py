@@ -14,8 +14,9 @@ from gibbsian.core.files import write_atomic
 from gibbsian.core.text import printable
 from gibbsian.data.readers import is_table
 from gibbsian.data.table_schema import Missing
+from gibbsian.models.numeric_table import read_table
 from gibbsian.models.saved_detectors import load_detectors, save_detectors
-from gibbsian.models.strange_rows import Detected, fit_folds, judged, read_table, to_csv
+from gibbsian.models.strange_rows import Detected, fit_folds, judged, to_csv
 from gibbsian.models.train import device_of
 from gibbsian.report.blocks import Page, Section, TextBlock, strangest_table
 from gibbsian.report.page_files import write_page
@@ -81,7 +82,9 @@ def detect(arguments: list[str]) -> int:
         fitted, name = load_detectors(args.model, args.device)
         source, scored = Path(name), args.file
         other = fitted.table.like(args.file)
-    found = judged(fitted, None if other is None else other.x)
+    for note in other.notes if other is not None else ():
+        say(note)
+    found = judged(fitted, other)
     out.mkdir()
     write_atomic(out / "rows.csv", to_csv(found).encode())
     write_page(out / "report.html", page(found, source, scored, fitted.table.notes, other is None))
@@ -102,9 +105,10 @@ def _check_alone(args: Detect) -> None:
     default = Detect(args.file)
     for name in ("score", "columns", "drop_columns", "missing_values", "seed"):
         if getattr(args, name) != getattr(default, name):
+            also = "; columns that they do not know are left out anyway" * (name == "drop_columns")
             raise ValueError(
                 f"--{name.replace('_', '-')} was settled when the models of {args.model} were trained; leave "
-                "it out beside --model"
+                f"it out beside --model{also}"
             )
 
 

@@ -11,7 +11,8 @@ from gibbsian.cli import main
 from gibbsian.evaluation.metrics.baseline_detectors import ecod
 from gibbsian.models import detector
 from gibbsian.models.detector import Detector, Whitening
-from gibbsian.models.strange_rows import EXPLAINED, detect_rows, read_table, to_csv
+from gibbsian.models.numeric_table import read_table
+from gibbsian.models.strange_rows import EXPLAINED, detect_rows, to_csv
 
 ODD = 17
 """The row, from 1, that was made strange in its second column."""

@@ -11,8 +11,9 @@ from gibbsian.core.files import CorruptFileError
 from gibbsian.core.records import sealed
 from gibbsian.core.tensor_files import read_tensors, write_tensors
 from gibbsian.models import detector
+from gibbsian.models.numeric_table import read_table
 from gibbsian.models.saved_detectors import load_detectors
-from gibbsian.models.strange_rows import fit_folds, read_table
+from gibbsian.models.strange_rows import fit_folds
 
 
 @pytest.fixture(autouse=True)
