@@ -33,8 +33,8 @@ class Rows:
     The last ``tests`` rows are the set's official test split, the ``valids`` rows before them its
     official validation split. ``levels``: number of grey levels, where the source says it. ``table``: the
     columns of the table they come from; where that imputes, ``x`` has NaN for what is missing.
-    ``ignored``: names of columns that the model of a schema does not know; ``cells``: what `Selection.detection`
-    keeps.
+    ``ignored``: names of columns that the model of a schema does not know; ``cells``: what
+    `Selection.detection` keeps.
     """
 
     x: np.ndarray

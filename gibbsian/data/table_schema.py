@@ -194,7 +194,7 @@ def _spellings(name: str) -> tuple[str, str]:
 
 
 def _check_names(names: Sequence[str], schema: TableSchema, path: Path, more: bool) -> None:
-    """ValueError unless the modelled columns are among ``names``, in order, and unknown ones with ``more``."""
+    """ValueError unless the modelled columns are among ``names``, in order; unknown ones need ``more``."""
     known = {name for column in schema.columns for name in _spellings(column.name)}
     kept = [column.name for column in schema.kept]
     unknown = [name for name in names if name not in known]

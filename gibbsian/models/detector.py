@@ -18,6 +18,7 @@ from gibbsian.config import recipes
 from gibbsian.config.config import Config, replace
 from gibbsian.core import DataSpace
 from gibbsian.core.numerics import widest_float
+from gibbsian.core.protocols import HasEnergy
 from gibbsian.data import Dataset
 from gibbsian.data.transforms import unscaled
 from gibbsian.models.model import Model
@@ -40,7 +41,7 @@ CANDIDATES = 32
 NARROW, STEEPEST = 64, 32
 """So many columns are all tried for reasons; of more, the steepest in each row."""
 HIDDEN, COMPLETED = 64, 50_000_000
-"""Gaps times numbers of a row and of its hidden layers: so many take half a minute at most to fill by what fits."""
+"""Gaps, times numbers of a row and of a hidden layer, that are filled by what fits: half a minute at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +141,9 @@ class Detector:
             )
         space = DataSpace((wide.shape[1],), "vector")
         data = Dataset("detector", u, u[:0], u[:0], unscaled(space.shape), space)
-        model = train_config(detector_config(len(x), seed, rounds, options, device, u.shape[1]), None, data)
+        model = train_config(
+            detector_config(len(x), seed, rounds, options, device, u.shape[1]), None, data
+        )
         model.method.to(widest_float(model.device))
         return cls(whitening, model, candidates_of(x.double(), tried or categories), categories)
 
@@ -178,8 +181,8 @@ class Detector:
         """Contributions of each column to the energies of ``x [n, d]``, and what would fit, ``[n, d]``.
 
         Those of ``gaps [n, d]`` are 0. A value that no training row had counts with what fits best in its
-        place, and the others are tried beside that. Of more than ``NARROW`` columns those that
-        promise most by the energy's slope are tried, ``STEEPEST`` in each row; the contributions of others are NaN.
+        place, and the others are tried beside that. Of more than ``NARROW`` columns those that promise most
+        by the energy's slope are tried, ``STEEPEST`` in each row; the contributions of others are NaN.
         """
         unseen = (x < 0) & (torch.tensor(self.categories or (0,)) > 0)
         known = self.completed(x, gaps | unseen)
@@ -211,9 +214,11 @@ class Detector:
         return self.model.energy_of_network_inputs(u).double().cpu()
 
     def _slope_of_whitened(self, u: Tensor) -> Tensor:
+        method = self.model.method
+        assert isinstance(method, HasEnergy)
         with torch.enable_grad():
             u = u.to(self.model.device, widest_float(self.model.device), copy=True).requires_grad_()
-            (slope,) = torch.autograd.grad(self.model.method.energy(u).sum(), u)
+            (slope,) = torch.autograd.grad(method.energy(u).sum(), u)
         return slope.double().cpu()
 
 

@@ -59,8 +59,8 @@ class NumericTable:
     def like(self, path: Path) -> NumericTable:
         """Another file's rows, its gaps filled as here.
 
-        Texts that a category has not are taken as such, columns that are not here left out with a note. ValueError
-        unless the others are these.
+        Texts that a category has not are taken as such, columns that are not here left out with a note.
+        ValueError unless the others are these.
         """
         imputes = self.schema is not None and self.schema.missing == "impute"
         selection = Selection(missing="impute" if imputes else "refuse")
@@ -91,8 +91,8 @@ def read_table(
 ) -> NumericTable:
     """The numbers and categories of a file, its gaps filled or refused.
 
-    ``columns``, ``drop``: names or numbers from 1, as ``"age,income"``. Without ``columns`` those that cannot be
-    modelled (dates, texts that differ from row to row, numbers of rows) are left out, which the notes say.
+    ``columns``, ``drop``: names or numbers from 1, as ``"age,income"``. Without ``columns`` those that cannot
+    be modelled (dates, texts that differ from row to row, numbers of rows) are left out, which the notes say.
     Raises ValueError, one sentence, for what cannot be read, columns named that are neither numbers nor
     categories, images, and fewer than 12 rows.
     """

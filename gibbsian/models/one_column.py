@@ -17,9 +17,9 @@ NUMBERS = 2**22
 class OneColumn:
     """Energies of the rows that whitened rows ``u`` become when a column has another value.
 
-    ``energy``: of whitened rows ``[n, w] -> [n]``, float64. ``scaled [w, w]``: what a step of 1 in each of the ``w``
-    numbers of a row adds to it once whitened. ``first [d]``: the place of each column among these, of a
-    category that of its first value; ``is_category [d]``.
+    ``energy``: of whitened rows ``[n, w] -> [n]``, float64. ``scaled [w, w]``: what a step of 1 in each of
+    the ``w`` numbers of a row adds to it once whitened. ``first [d]``: the place of each column among these, of
+    a category that of its first value; ``is_category [d]``.
     """
 
     energy: Energy
@@ -28,7 +28,7 @@ class OneColumn:
     is_category: Tensor
 
     def moves(self, x: Tensor, j: Tensor, values: Tensor) -> Tensor:
-        """What the change of ``x [n]``, a number of column ``j [n]``, to ``values [n, K]`` adds, ``[n, K, w]``.
+        """What the change of ``x [n]``, in columns ``j [n]``, to ``values [n, K]`` adds, ``[n, K, w]``.
 
         A code below 0 is none of a category's values.
         """
@@ -46,8 +46,12 @@ class OneColumn:
     def lowest(
         self, u: Tensor, x: Tensor, j: Tensor, values: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Of rows ``u [n, w]`` with ``x [n]`` in columns ``j [n]``: the lowest energy that one of ``values [n, K]``
-        gives there, that value, and what it adds to ``u``."""
+        """The lowest energies that one of ``values [n, K]`` gives in columns ``j [n]``, and which one.
+
+        Of rows ``u [n, w]`` with ``x [n]`` there; third, ``[n, w]``, what that value adds to ``u``.
+        """
+        if not len(u):
+            return u.new_empty(0), x, u
         part = max(1, NUMBERS // max(1, values.shape[1] * u.shape[1]))
         found: tuple[list[Tensor], ...] = ([], [], [])
         for rows in torch.arange(len(u)).split(part):
@@ -58,13 +62,11 @@ class OneColumn:
             kept = (best.values, values[rows][every, best.indices], moves[every, best.indices])
             for parts, part_of in zip(found, kept, strict=True):
                 parts.append(part_of)
-        if not len(u):
-            return u.new_empty(0), x, u
         energies, chosen, added = (torch.cat(parts) for parts in found)
         return energies, chosen, added
 
     def promised(self, slope: Tensor) -> Tensor:
-        """What each column promises: the fall of a parabola of the ``slope [n, w]`` of E(u), ``[n, d]``, in nats.
+        """What each column promises, ``[n, d]`` in nats: the fall of a parabola of this ``slope [n, w]`` of E(u).
 
         Its curvature is that of |u|^2 / 2. Of a category the largest one of its values.
         """

@@ -17,8 +17,9 @@ from gibbsian.models.model import Model
 REASONS, LEAST, SHARE = 3, 0.5, 0.2
 """So many reasons at most, each of at least this many nats and this share of the first one's.
 
-Half a nat is one conditional standard deviation. A small contribution beside a large one is mostly what the network makes
-of a row far from all others."""
+Half a nat is one conditional standard deviation. A small contribution beside a large one is mostly what
+the network makes of a row far from all others.
+"""
 STRANGEST, MOST_COLUMNS = 10, 500
 """Rows with reasons in an evaluation; columns above which it gives none, since each is tried."""
 
@@ -61,7 +62,8 @@ def reasons_of(
 ) -> tuple[str, ...]:
     """Up to three sentences on the columns that the row's energy would fall most by.
 
-    ``fall``: NaN where a column was not tried. ``unseen``: of columns with a text that no training row had, which come first, that text.
+    ``fall``: NaN where a column was not tried. ``unseen``: of columns with a text that no training row had,
+    which come first, that text.
     """
     unseen = {} if unseen is None else unseen
 

@@ -108,7 +108,7 @@ def judged(fitted: FoldDetectors, other: NumericTable | None = None) -> Detected
     _check(energy)
     order = energy.argsort(descending=True, stable=True)
     rank = torch.searchsorted(fitted.held_out.sort().values, energy[order], right=True)
-    top = order[: max(FEWEST_EXPLAINED, min(EXPLAINED, EXPLAINED * NARROW // x.shape[1]))]
+    top = order[: min(EXPLAINED, max(FEWEST_EXPLAINED, EXPLAINED * NARROW // x.shape[1]))]
     judges = fitted.fold[top] if other is None else None
     fall, best = _explained(detectors, x[top], gaps[top], judges)
     names, values = fitted.table.names, fitted.table.values
@@ -150,7 +150,8 @@ def _explained(
 ) -> tuple[Tensor, Tensor]:
     """Contributions and fitting values of rows ``x [m, d]``, by the detector of each row or all three.
 
-    All three: the mean of the contributions, of those that tried the column, and the value of the one whose contribution is the largest.
+    All three: the mean of the contributions, of those that tried the column, and the value of the one whose
+    contribution is the largest.
     """
     if judges is None:
         found = [detector.explain(x, gaps) for detector in detectors]

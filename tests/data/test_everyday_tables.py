@@ -288,7 +288,7 @@ CASES = [
     Case(
         "the remedy is named",
         "a,b\n1,2\nNA,4\n",
-        r"value NA .*--missing-values drop and impute do \(1 of 2 rows\)",
+        r"value NA .*; --missing-values impute fills gaps .* drop leaves out 1 of 2 rows",
     ),
     Case("a marker of a spreadsheet", "a,b\n1,2\n#N/A,#N/A\n", "the missing value #N/A at row 2"),
     Case(
