@@ -274,8 +274,8 @@ class TableRows:
             values = self.expected[self.unknown.column].values  # type: ignore[union-attr]
             raise ValueError(
                 f"{self.path} holds {cell[:40]!r} at {place}; this model was trained on the values "
-                f"{_listed(values)} there: correct it or leave out the row; `gibbsian detect` lists such rows "
-                "as strange"
+                f"{_listed(values)} there: correct it or leave out the row; `gibbsian detect` lists such "
+                "rows as strange"
             )
         if self.infinite is not None:
             cell, place = said_of(self, self.infinite)

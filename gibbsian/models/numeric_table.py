@@ -110,7 +110,8 @@ def read_table(
             said += "; none is a reason"
         rows = replace(rows, x=filled(rows.x, schema), table=schema, notes=(*rows.notes, said))
     table = _table(rows, path, gaps)
-    return replace(table, notes=(*table.notes, *numbering_notes(rows), *_constant(table)))
+    more = (*numbering_notes(rows), *_constant(table), *_too_wide(table))
+    return replace(table, notes=(*table.notes, *more))
 
 
 def _constant(table: NumericTable) -> tuple[str, ...]:
@@ -120,6 +121,17 @@ def _constant(table: NumericTable) -> tuple[str, ...]:
     if not names:
         return ()
     return (f"the same in every row, so never a reason there: {first_few(names)}",)
+
+
+def _too_wide(table: NumericTable) -> tuple[str, ...]:
+    """A sentence where there are too few rows to tell how columns go together."""
+    rows, columns = table.x.shape
+    if rows >= columns:
+        return ()
+    return (
+        f"{rows} rows of {columns} columns are too few to tell how columns go together: take what follows as "
+        "rough, or name fewer columns by --columns",
+    )
 
 
 def _table(rows: Rows, path: Path, gaps: np.ndarray | None) -> NumericTable:

@@ -18,7 +18,7 @@ class OneColumn:
     """Energies of the rows that whitened rows ``u`` become when a column has another value.
 
     ``energy``: of whitened rows ``[n, w] -> [n]``, float64. ``scaled [w, w]``: what a step of 1 in each of
-    the ``w`` numbers of a row adds to it once whitened. ``first [d]``: the place of each column among these, of
+    ``w`` numbers of a row adds to it once whitened. ``first [d]``: the place of each column among these, of
     a category that of its first value; ``is_category [d]``.
     """
 
@@ -66,7 +66,7 @@ class OneColumn:
         return energies, chosen, added
 
     def promised(self, slope: Tensor) -> Tensor:
-        """What each column promises, ``[n, d]`` in nats: the fall of a parabola of this ``slope [n, w]`` of E(u).
+        """What columns promise, ``[n, d]`` in nats: the fall of a parabola of the ``slope [n, w]`` of E(u).
 
         Its curvature is that of |u|^2 / 2. Of a category the largest one of its values.
         """
