@@ -5,6 +5,7 @@ import math
 import jaxtyping
 import numpy as np
 import pytest
+import sklearn
 import torch
 from scipy import stats
 from sklearn.base import clone
@@ -240,3 +241,71 @@ def test_the_global_generators_are_left_alone():
     DensityEstimator(rounds=2, options=SMALL, random_state=0).fit(rows).sample(3, random_state=0)
     assert torch.equal(torch.get_rng_state(), before[0])
     assert np.random.get_state()[1].tolist() == before[1]
+
+
+def flowers(kind, n=120, seed=0):
+    """Two kinds of flowers, told apart by their length, as a frame of a library with a column of texts."""
+    rng = np.random.default_rng(seed)
+    species = np.array(["iris", "rose"])[rng.integers(2, size=n)]
+    length = 5.0 + 10 * (species == "rose") + rng.normal(size=n)
+    columns = {"length": length, "species": species, "width": rng.normal(size=n)}
+    if kind == "polars":
+        return pytest.importorskip("polars").DataFrame(columns)
+    frame = pytest.importorskip("pandas").DataFrame(columns)
+    return frame.astype({"species": "category"}) if kind == "pandas categories" else frame
+
+
+@pytest.mark.parametrize("kind", ["pandas", "pandas categories", "polars"])
+def test_frames_with_categories_have_outliers(kind):
+    """A rose of an iris's length, and a text that was never seen, are outliers of the default detector."""
+    frame = flowers(kind)
+    finder = OutlierDetector(rounds=60, random_state=0).fit(frame)
+    assert list(finder.feature_names_in_) == ["length", "species", "width"]
+    assert finder.n_features_in_ == 3
+    texts = {
+        "length": [5.0, 5.0, 5.0],
+        "species": ["iris", "rose", "tulip"],
+        "width": [0.0, 0.0, 0.0],
+    }
+    rows = type(frame)(texts)
+    scores = finder.score_samples(rows)
+    assert finder.predict(rows).tolist() == [1, -1, -1]
+    assert scores[0] > scores[1] and scores[0] > scores[2] + 10
+    with pytest.raises(ValueError, match="X is no data frame; give one with the texts"):
+        finder.score_samples(np.zeros((2, 3)))
+    with pytest.raises(ValueError, match="feature names"):
+        finder.score_samples(rows[["species", "length", "width"]])
+
+
+def test_densities_of_frames_with_categories_and_their_samples():
+    frame = flowers("pandas")
+    options = {"energy": {"width": 16}}
+    model = DensityEstimator("nce", rounds=40, options=options, random_state=0).fit(frame)
+    log_p = model.score_samples(frame)
+    assert log_p.shape == (120,) and np.isfinite(log_p).all()
+    assert [column.values for column in model.table_.kept] == [(), ("iris", "rose"), ()]
+    assert model.model_.energy(frame).shape == (120, 1)
+    draws = model.sample(20, random_state=1)
+    assert isinstance(draws, np.ndarray) and set(draws[:, 1]) <= {0.0, 1.0}
+    told = clone(model.set_output(transform="pandas")).fit(frame).sample(20, random_state=1)
+    assert list(told.columns) == ["length", "species", "width"]
+    assert set(told["species"]) <= {"iris", "rose"}
+    assert np.array_equal(told["length"].to_numpy(), draws[:, 0])
+    as_polars = model.set_output(transform="polars").set_output().sample(5)
+    assert as_polars.columns == ["length", "species", "width"] and as_polars.height == 5
+    with pytest.raises(ValueError, match="default, pandas or polars, not 'arrow'"):
+        model.set_output(transform="arrow")
+    with pytest.raises(ValueError, match="holds 'tulip' at row 1, column 2"):
+        model.score_samples(frame.head(3).assign(species="tulip"))
+    with pytest.raises(ValueError, match="categories"):
+        DensityEstimator("vae", rounds=2).fit(frame)
+
+
+def test_samples_of_plain_frames_follow_the_global_setting(law):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(law.rvs(40, random_state=0), columns=["a", "b"])
+    model = DensityEstimator(**FEW).fit(frame)
+    with sklearn.config_context(transform_output="pandas"):
+        assert list(model.sample(3).columns) == ["a", "b"]
+    assert isinstance(model.sample(3), np.ndarray)
+    assert model.table_ is None and list(model.feature_names_in_) == ["a", "b"]

@@ -14,8 +14,9 @@ from gibbsian.core.files import write_atomic
 from gibbsian.core.text import printable
 from gibbsian.data.readers import is_table
 from gibbsian.data.table_schema import Missing
+from gibbsian.models.numeric_table import read_table
 from gibbsian.models.saved_detectors import load_detectors, save_detectors
-from gibbsian.models.strange_rows import Detected, fit_folds, judged, read_table, to_csv
+from gibbsian.models.strange_rows import Detected, fit_folds, judged, to_csv
 from gibbsian.models.train import device_of
 from gibbsian.report.blocks import Page, Section, TextBlock, strangest_table
 from gibbsian.report.page_files import write_page
@@ -30,20 +31,23 @@ class Detect:
     A model of FILE's rows is trained three times, each time on two thirds of them, and each third is
     scored by the model that has not seen it. The folder of results holds rows.csv, the strangest row
     first (row: its number below the header, from 1; energy: high is strange; percentile: share of
-    FILE's rows that are no stranger; reason_1 to reason_3; contributions of all columns), report.html,
-    and the models, for --model.
+    FILE's rows that are no stranger; reason_1 to reason_3; all columns of the file as they stood in it;
+    contributions of the columns looked at), report.html, and the models, for --model.
+    Dates, texts that differ from row to row and numbers of rows are left out of the search by
+    themselves, which is printed. A text that a category of FILE never had makes a row of another table
+    strange.
     A reason such as "magnesium 162 is unusual given the rest (-4.1; 98 would fit)" says that the
     energy would fall by 4.1 nats if that one value were 98.
 
     Args:
-        file: the table: .csv, .parquet, .npy; columns of numbers or of categories.
+        file: the table: .csv, .parquet, .npy; columns of numbers or of categories, and others.
         score: another table with the same columns, whose rows are scored by the models of FILE.
         model: the folder of results of another table, whose models score FILE's rows; nothing is trained.
         out: folder for the results; by default NAME-detected in this folder, for a FILE called NAME.csv.
-        columns: the columns to look at, as "age,income"; all by default.
-        drop_columns: columns to leave out, such as identifiers and dates.
-        missing_values: impute fills gaps by the median of FILE's rows, of a category by a value of
-            its own; refuse stops at the first gap.
+        columns: the columns to look at, as "age,income"; by default all that can be.
+        drop_columns: more columns to leave out of the search.
+        missing_values: impute trains with gaps filled by the median of FILE's rows, of a category by a
+            value of its own, and scores them by what fits the rest of the row; refuse stops at the first.
         seed: of folds and training; the same seed gives the same results.
         device: where to compute.
     """
@@ -81,7 +85,9 @@ def detect(arguments: list[str]) -> int:
         fitted, name = load_detectors(args.model, args.device)
         source, scored = Path(name), args.file
         other = fitted.table.like(args.file)
-    found = judged(fitted, None if other is None else other.x)
+    for note in other.notes if other is not None else ():
+        say(note)
+    found = judged(fitted, other)
     out.mkdir()
     write_atomic(out / "rows.csv", to_csv(found).encode())
     write_page(out / "report.html", page(found, source, scored, fitted.table.notes, other is None))
@@ -102,9 +108,10 @@ def _check_alone(args: Detect) -> None:
     default = Detect(args.file)
     for name in ("score", "columns", "drop_columns", "missing_values", "seed"):
         if getattr(args, name) != getattr(default, name):
+            also = "; columns that they do not know are left out anyway" * (name == "drop_columns")
             raise ValueError(
                 f"--{name.replace('_', '-')} was settled when the models of {args.model} were trained; leave "
-                "it out beside --model"
+                f"it out beside --model{also}"
             )
 
 
@@ -129,7 +136,8 @@ def page(found: Detected, file: Path, scored: Path, notes: tuple[str, ...], own:
         )
         + " The percentile is the share of rows, each scored by a detector that has not seen it, with no "
         "higher energy. A reason says how many nats the energy would fall by if that column alone had "
-        "the value that fits the rest of the row best, among 32 quantiles of the training rows."
+        "the value that fits the rest of the row best, among 32 quantiles of the training rows. A gap is "
+        "scored as what fits the rest of its row, and is no reason."
     )
     blocks = (TextBlock(how), *(TextBlock(note) for note in notes))
     lead = f"{len(found.rows)} rows of {scored.name}; the {len(shown)} strangest with reasons."

@@ -208,7 +208,7 @@ class Score:
     Args:
         run: folder of the run.
         points: rows like the training data (same columns, same units).
-        output: a .csv file with one line per row; - prints it.
+        output: a .csv file with one line per row (row: its number below the header, from 1); - prints it.
         seed: of dequantisation noise and of estimates of log Z.
         device: where to compute.
         trust_code: import code that the run names as package.module:Class; it runs with all your rights.
@@ -237,6 +237,7 @@ def score(arguments: list[str]) -> int:
         class_column=source.class_column,
         table=model.table,
         rows=CHUNK,
+        say=say,
     )
     first = next(points)  # what is wrong with the file mostly shows at once
     tables, standing = score_in_parts(model, itertools.chain([first], points), args.seed)

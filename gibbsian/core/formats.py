@@ -24,8 +24,8 @@ def check_format(entries: Any, path: Path) -> None:
         raise ValueError(f"{path} is damaged: its format is {entries['format']!r}, not a number")
     if entries["format"] < FORMAT:
         raise ValueError(
-            f"{path} was written by gibbsian 0.1, which knew no checksums and other option names; use it "
-            "with pip install gibbsian==0.1.0, or train it again"
+            f"{path} was written by gibbsian 0.1, which knew no checksums and other option names; train it "
+            "again with this version, or use it with the copy of gibbsian that wrote it"
         )
     if entries["format"] > FORMAT:
         raise ValueError(

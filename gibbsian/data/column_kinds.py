@@ -120,18 +120,21 @@ def _marked(cells: pl.Series, decimal: Decimal) -> tuple[np.ndarray, np.ndarray,
     return found, codes, +marks
 
 
-def described(names: Iterable[str], found: Sequence[Found], kept: Sequence[bool], how: str) -> str:
-    """A table of the columns: ``age: number; city: category, 12 values: left out by --drop-columns``."""
+def described(names: Iterable[str], found: Sequence[Found], left: Sequence[str]) -> str:
+    """A table of the columns: ``age: number; city: category, 12 values: left out by --drop-columns``.
+
+    ``left``: of each column why it is not modelled, "" where it is.
+    """
     entries = [
-        (name, column.said(), keep) for name, column, keep in zip(names, found, kept, strict=True)
+        (name, column.said(), why) for name, column, why in zip(names, found, left, strict=True)
     ]
+    more = ""
     if len(entries) > LISTED:
-        plain = [said == "number" and keep for _, said, keep in entries]
+        plain = [said == "number" and not why for _, said, why in entries]
         entries = [entry for entry, is_plain in zip(entries, plain, strict=True) if not is_plain]
-        more = f"{sum(plain)} columns: number" if any(plain) else ""
-    else:
-        more = ""
-    texts = [f"{name}: {said}{'' if keep else f': {how}'}" for name, said, keep in entries]
+        if any(plain):
+            more = f"{sum(plain)} column{'s' * (sum(plain) != 1)}: number"
+    texts = [f"{name}: {said}{why and f': {why}'}" for name, said, why in entries]
     if len(texts) > LISTED:
         texts = [*texts[:LISTED], f"{len(texts) - LISTED} more"]
     return "; ".join([text for text in (more, *texts) if text])

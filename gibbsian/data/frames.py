@@ -16,12 +16,18 @@ Array = TypeVar("Array")
 """A tensor, a NumPy array, or a data frame that Narwhals knows (pandas, Polars, PyArrow)."""
 
 
-def rows_of(x: Any, name: str, table: TableSchema | None = None, texts: bool = True) -> Rows:
+def rows_of(
+    x: Any,
+    name: str,
+    table: TableSchema | None = None,
+    texts: bool = True,
+    unseen: bool = False,
+) -> Rows:
     """The numbers of ``x`` and, of a data frame, the names of its columns.
 
     A frame with columns of text, if ``texts`` may be categories, or for a model whose ``table`` has some,
-    is read like a table of a file. Raises ValueError for a data frame that is lazy, empty of columns, or
-    has one that cannot be modelled.
+    is read like a table of a file; ``unseen``: texts that are none of a category's values are -1. Raises
+    ValueError for a data frame that is lazy, empty of columns, or has one that cannot be modelled.
     """
     if isinstance(x, Tensor):
         return Rows(x.detach().cpu().numpy())
@@ -32,7 +38,7 @@ def rows_of(x: Any, name: str, table: TableSchema | None = None, texts: bool = T
         raise ValueError(f"{name} has no columns; give a data frame with a column for each number")
     known = table is not None and bool(table.categories)
     if known or (texts and any(map(_is_text, frame.iter_columns()))):
-        return _as_table(frame, name, table)
+        return _as_table(frame, name, table, unseen)
     columns = [_column(column, name) for column in frame.iter_columns()]
     named = all(isinstance(label, str) for label in frame.columns)
     return Rows(np.column_stack(columns), tuple(frame.columns) if named else ())
@@ -91,7 +97,13 @@ def _is_absent(cell: Any) -> bool:
     return cell is None or cell != cell  # NaN is the one that is not itself
 
 
-def _as_table(frame: Any, name: str, table: TableSchema | None) -> Rows:
+def holds_texts(x: Any) -> bool:
+    """Whether ``x`` is a data frame of which some columns hold texts."""
+    frame = None if isinstance(x, Tensor) else _frame(x)
+    return frame is not None and any(map(_is_text, frame.iter_columns()))
+
+
+def _as_table(frame: Any, name: str, table: TableSchema | None, unseen: bool) -> Rows:
     """The rows of a Narwhals frame as those of a table in a file, checked against the model's ``table``."""
     import polars as pl
 
@@ -107,7 +119,7 @@ def _as_table(frame: Any, name: str, table: TableSchema | None) -> Rows:
     cells = [c if c.dtype in (pl.String, pl.Boolean) else c.cast(pl.Float64) for c in cells]
     read = pl.DataFrame({str(j): column for j, column in enumerate(cells)})
     missing: Missing = "impute" if table is not None and table.missing == "impute" else "refuse"
-    selection = Selection(missing=missing, schema=table)
+    selection = Selection(missing=missing, schema=table, detection=unseen)
     named = all(isinstance(label, str) for label in frame.columns)
     names = tuple(frame.columns) if named else ()
     rows = TableRows(Path(name), names, len(cells), ".", None, selection, Labels())

@@ -13,6 +13,7 @@ from gibbsian.core import limits
 from gibbsian.core.text import one_line
 from gibbsian.data.classes import Target
 from gibbsian.data.layout import names_of
+from gibbsian.data.left_out import NUMBERS_ROWS
 from gibbsian.data.rows import Rows
 from gibbsian.data.table_rows import Labels, TableRows
 from gibbsian.data.table_schema import Selection
@@ -42,7 +43,7 @@ def parquet_parts(
     """The same as at most ``rows`` rows at a time; the cells of ``target`` are added to ``labels``."""
     for table, x in _parts(path, target, selection, labels, rows):
         table.check()
-        yield Rows(x, table.columns, table=selection.schema)
+        yield Rows(x, table.columns, table=selection.schema, ignored=table.ignored)
 
 
 def _parts(
@@ -72,6 +73,8 @@ def _parts(
                 frame = pl.DataFrame(
                     [_plain(column, columns[j], path) for j, column in enumerate(read)]
                 )
+                if selection.detection:
+                    table.cells.append(read.cast(pl.String))
                 yield table, table.add(frame, _Located(frame, table.rows))
     except (pyarrow.ArrowInvalid, OSError) as error:
         raise ValueError(f"{path} is not an intact Parquet file ({error})") from error
@@ -103,7 +106,11 @@ def _plain(cells: pl.Series, name: str, path: Path) -> pl.Series:
 
 def _check_index(table: TableRows, columns: tuple[str, ...]) -> None:
     for j, name in enumerate(columns):
-        if table.kept[j] and re.fullmatch(r"__index_level_\d+__", name):
+        if not table.kept[j] or not re.fullmatch(r"__index_level_\d+__", name):
+            continue
+        if table.chooses:
+            table.leave_out(j, NUMBERS_ROWS)
+        else:
             raise ValueError(
                 f"column {name} of {table.path} is the index of a data frame; write the file without it "
                 f"(index=False in pandas), or drop it by --drop-columns {name}"

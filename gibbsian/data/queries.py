@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from gibbsian.core.names import first_few
 from gibbsian.core.text import cell
 from gibbsian.data.cells import is_missing
 from gibbsian.data.classes import Target
@@ -53,14 +54,23 @@ def read_points_in_parts(
     class_column: str | None = None,
     table: TableSchema | None = None,
     rows: int = ROWS,
+    say: Callable[[str], None] | None = None,
 ) -> Iterator[Tensor]:
-    """The same as at most ``rows`` rows at a time, of kinds of files that can be read so."""
+    """The same as at most ``rows`` rows at a time, of kinds of files that can be read so.
+
+    ``say``: what is told that columns which ``table`` does not know are left out; without it they are
+    refused.
+    """
     others = math.prod(like.shape) if table is None else len(table.columns)
     classes = None if class_column is None else Target(class_column, others)
     imputes = table is not None and table.missing == "impute"
-    selection = Selection(missing="impute" if imputes else "refuse", schema=table)
+    more = say is not None and table is not None
+    selection = Selection(missing="impute" if imputes else "refuse", schema=table, more=more)
     done = 0
     for part in read_parts(Path(path), image_size, classes, rows, selection):
+        if say is not None and part.ignored and not done:
+            names = first_few(part.ignored)
+            say(f"{path}: left out, columns that the model does not know: {names}")
         if table is not None and imputes and part.x.shape[1:] == (len(table.kept),):
             part = replace(part, x=filled(part.x, table), table=None)
         found = arranged(part, str(path), done)

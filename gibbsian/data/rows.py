@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from gibbsian.data.table_schema import TableSchema
 from gibbsian.data.transforms import column_name
 
+if TYPE_CHECKING:
+    import polars as pl
+
 FEWEST, LONG = 4, 12
 """Rows that a data set needs, and from which on a column that grows with them is spoken of."""
 Kind = Literal["vector", "image", "binary", "mixed"]
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """All cells of a table as they stand in its file, stripped, null where empty: ``texts [n, width]``."""
+
+    names: tuple[str, ...]
+    texts: pl.DataFrame
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +33,8 @@ class Rows:
     The last ``tests`` rows are the set's official test split, the ``valids`` rows before them its
     official validation split. ``levels``: number of grey levels, where the source says it. ``table``: the
     columns of the table they come from; where that imputes, ``x`` has NaN for what is missing.
+    ``ignored``: names of columns that the model of a schema does not know; ``cells``: what
+    `Selection.detection` keeps.
     """
 
     x: np.ndarray
@@ -32,6 +45,8 @@ class Rows:
     tests: int = 0
     levels: int | None = None
     table: TableSchema | None = None
+    ignored: tuple[str, ...] = ()
+    cells: Cells | None = None
 
 
 def arranged(rows: Rows, name: str, done: int = 0) -> Rows:

@@ -18,14 +18,13 @@ from gibbsian.core.names import first_few
 from gibbsian.data.categories import (
     ABSENT_CODE,
     GAP,
-    MOST_VALUES,
     UNKNOWN,
     Seen,
     codes_of,
     in_order,
     texts_of,
 )
-from gibbsian.data.cells import Decimal, has_decimal_comma, is_number
+from gibbsian.data.cells import Decimal
 from gibbsian.data.classes import Target
 from gibbsian.data.column_kinds import (
     ABSENT,
@@ -38,7 +37,9 @@ from gibbsian.data.column_kinds import (
     described,
     numbers_in,
 )
-from gibbsian.data.rows import FEWEST
+from gibbsian.data.left_out import why_left_out
+from gibbsian.data.rows import FEWEST, Cells
+from gibbsian.data.table_faults import alike, as_option, fault_of, said_of
 from gibbsian.data.table_schema import Column, Selection, TableSchema
 from gibbsian.data.transforms import column_name
 
@@ -94,10 +95,9 @@ class TableRows:
         others = [j for j in range(width) if j != self.place]
         self.expected: list[Column | None] = [None] * width
         if selection.schema is not None:
-            alike = selection.schema.aligned(
-                [names[j] for j in others] if names else (), len(others), path
-            )
-            for j, column in zip(others, alike, strict=True):
+            given = [names[j] for j in others] if names else ()
+            columns = selection.schema.aligned(given, len(others), path, selection.more)
+            for j, column in zip(others, columns, strict=True):
                 self.expected[j] = column
         kept = [column is not None and column.kept for column in self.expected]
         if selection.schema is None:
@@ -110,7 +110,9 @@ class TableRows:
         """Columns whose cells are texts even where they are numbers."""
         if not any(self.kept):
             raise ValueError(f"{path} has no column left to model; --columns says which to take")
-        self.columns = tuple(names[j] for j in self._kept_places()) if names else ()
+        self.named = bool(names)
+        self.left_out: dict[int, str] = {}  # of columns that are left out by themselves, why
+        self.cells: list[pl.DataFrame] = []  # of `Selection.detection`, part after part
         self.seen: dict[int, Seen] = {}
         self.unknown: Spot | None = None  # the first text that is no value of its category
         self.spots: dict[tuple[int, int], Spot] = {}  # (column, kind of cell) -> the first of them
@@ -118,8 +120,35 @@ class TableRows:
         self.rows = self.incomplete = 0
         self.handed_on = 0  # rows, but for those that --missing-values drop leaves out
 
-    def _kept_places(self) -> list[int]:
+    def kept_places(self) -> list[int]:
         return [j for j, keep in enumerate(self.kept) if keep]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns that are modelled, () without a header."""
+        return tuple(self.short[j] for j in self.kept_places()) if self.named else ()
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """The names of the columns that the selection's schema does not know."""
+        if self.selection.schema is None:
+            return ()
+        places = (j for j in range(self.width) if j != self.place)
+        return tuple(self.short[j] for j in places if self.expected[j] is None)
+
+    @property
+    def chooses(self) -> bool:
+        """Whether columns that cannot be modelled are left out."""
+        found = self.selection
+        return found.detection and found.schema is None and not found.columns
+
+    def leave_out(self, j: int, why: str) -> None:
+        """Do not model column ``j``; ValueError where it was the last one."""
+        self.kept[j], self.left_out[j] = False, why
+        if not any(self.kept):
+            raise ValueError(
+                f"{self.path} has no column that can be modelled: {'; '.join(self.notes())}"
+            )
 
     def add(self, frame: pl.DataFrame, locate: Locate) -> np.ndarray:
         """The numbers ``[n, d]`` of the kept columns in a part; NaN where a value is missing.
@@ -202,10 +231,11 @@ class TableRows:
         """Codes ``[n]`` of a column that is known to hold categories, NaN where there is no value."""
         expected = self.expected[j]
         codes = self._see(texts, j) if expected is None else codes_of(texts, expected.values)
-        if expected is not None and (codes == UNKNOWN).any() and self.unknown is None:
-            self.unknown = Spot(locate, int((codes == UNKNOWN).argmax()), j)
-        self._count(np.where(codes == ABSENT_CODE, ABSENT, TEXT), j, locate)
-        return np.where(codes == ABSENT_CODE, np.nan, codes)
+        is_gap, is_unknown = codes == ABSENT_CODE, codes == UNKNOWN
+        if expected is not None and is_unknown.any() and self.unknown is None:
+            self.unknown = Spot(locate, int(is_unknown.argmax()), j)
+        self._count(np.where(is_gap, ABSENT, TEXT), j, locate)
+        return np.where(is_gap, np.nan, np.where(is_unknown, -1.0, codes))
 
     def _see(self, texts: pl.Series, j: int) -> np.ndarray:
         """Take note of the texts of a part of column ``j``; their codes for now."""
@@ -236,27 +266,28 @@ class TableRows:
 
         Categories are none only in a ``whole`` table or beside a schema that has their values.
         """
-        for j in self._kept_places():
-            if fault := self._fault(j, whole):
-                raise ValueError(fault + self._alike(j, whole))
-        if self.unknown is not None:
-            cell, place = self._said(self.unknown)
+        for j in self.kept_places():
+            if fault := fault_of(self, j, whole):
+                raise ValueError(fault + alike(self, j, whole))
+        if self.unknown is not None and not self.selection.detection:
+            cell, place = said_of(self, self.unknown)
             values = self.expected[self.unknown.column].values  # type: ignore[union-attr]
             raise ValueError(
                 f"{self.path} holds {cell[:40]!r} at {place}; this model was trained on the values "
-                f"{_listed(values)} there: correct it or leave out the row"
+                f"{_listed(values)} there: correct it or leave out the row; `gibbsian detect` lists such "
+                "rows as strange"
             )
         if self.infinite is not None:
-            cell, place = self._said(self.infinite)
+            cell, place = said_of(self, self.infinite)
             raise ValueError(f"{self.path} holds {float(cell)} at {place}; drop or fill such rows")
-        gaps = [(j, code) for j, code in self.spots if code == ABSENT]
+        gaps = [(j, code) for j, code in self.spots if code == ABSENT and self.kept[j]]
         if self.selection.missing == "impute" and self.selection.schema is not None:
             gaps = [(j, code) for j, code in gaps if self._has_no_gap(j)]
         elif self.selection.missing != "refuse":
             gaps = []
         if gaps:
             spots = [self.spots[gap] for gap in gaps]
-            cell, place = min((self._said(spot) for spot in spots), key=_row_of)
+            cell, place = min((said_of(self, spot) for spot in spots), key=_row_of)
             what = f"the missing value {cell}" if cell else "an empty cell"
             raise ValueError(
                 f"{self.path} has {what} at {place}; drop or fill such rows{self._remedy()}"
@@ -265,24 +296,32 @@ class TableRows:
     def _has_no_gap(self, j: int) -> bool:
         """Whether column ``j`` is a category of a model that saw no gap in it."""
         column = self.expected[j]
-        return column is not None and column.count > 0 and column.fill is None
-
-    def _alike(self, j: int, whole: bool) -> str:
-        """The option that drops column ``j`` and all others that cannot be modelled, "" without others."""
-        kinds = ("category", "dates")
-        others = [
-            k for k in self._kept_places() if self.found[k].kind in kinds and self._fault(k, whole)
-        ]
-        if self.selection.schema is not None or j not in others or len(others) == 1:
-            return ""
-        return f" (all columns that are no numbers: --drop-columns {self._option(others)})"
+        no_gap = column is not None and column.count > 0 and column.fill is None
+        return no_gap and not self.selection.detection
 
     def _remedy(self) -> str:
         if self.selection.missing == "impute":
             return ": the rows this model was trained on had no gap there"
         if self.selection.schema is not None:
             return ": this model was trained on complete rows, not with --missing-values impute"
-        return f", as --missing-values drop and impute do ({self.incomplete} of {self.rows} rows)"
+        if self.selection.detection:
+            return ", or leave out --missing-values refuse"
+        return (
+            "; --missing-values impute fills gaps as `gibbsian detect` does by itself, --missing-values "
+            f"drop leaves out {self.incomplete} of {self.rows} rows"
+        )
+
+    def without_unusable(self, x: np.ndarray) -> np.ndarray:
+        """Of all rows ``x [N, d]`` the columns that are not left out by themselves."""
+        if not self.chooses:
+            return x
+        places = self.kept_places()
+        for j, values in zip(places, x.T, strict=True):
+            if why := why_left_out(self.found[j], values):
+                self.leave_out(j, why)
+        x = x[:, [self.kept[j] for j in places]]
+        self.incomplete = int(np.isnan(x).any(axis=1).sum())
+        return x
 
     def finish(self) -> None:
         """``check`` of the whole table, and ValueError where nothing is left of it.
@@ -290,17 +329,19 @@ class TableRows:
         In a table with categories a column of words for true and false is one too.
         """
         self.check(whole=True)
-        kinds = {self.found[j].kind for j in self._kept_places()}
+        kinds = {self.found[j].kind for j in self.kept_places()}
         if "category" in kinds and self.selection.schema is None:
             for found in self.found:
                 found.is_category |= found.kind == "boolean"
-            if not self.selection.constant and self.rows >= FEWEST:  # of fewer that is what is said
+            if (
+                not self.selection.detection and self.rows >= FEWEST
+            ):  # of fewer that is what is said
                 self._check_constant()
-        for j in self._kept_places():
+        for j in self.kept_places():
             if self.found[j].kind == "empty":
                 raise ValueError(
                     f"{self.path} has no value in {self.names[j]}; drop that column by --drop-columns "
-                    f"{self._option([j])}"
+                    f"{as_option(self, [j])}"
                 )
         if self.selection.missing == "drop" and self.incomplete == self.rows:
             raise ValueError(
@@ -315,11 +356,11 @@ class TableRows:
             names = first_few(self.names[j] for j in places)
             raise ValueError(
                 f"{self.path} has the same value in every row of {names}, so nothing to model there; "
-                f"use --drop-columns {self._option(places)}"
+                f"use --drop-columns {as_option(self, places)}"
             )
 
     def _categories(self) -> list[int]:
-        return [j for j in self._kept_places() if self.found[j].kind == "category"]
+        return [j for j in self.kept_places() if self.found[j].kind == "category"]
 
     def _values(self, j: int) -> tuple[str, ...]:
         """The values of a category, in order, the one for gaps last."""
@@ -331,78 +372,8 @@ class TableRows:
         if self.selection.schema is not None:
             return x
         for j in self._categories():
-            x[:, self._kept_places().index(j)] = self.seen[j].codes(self._values(j), len(x))
+            x[:, self.kept_places().index(j)] = self.seen[j].codes(self._values(j), len(x))
         return x
-
-    def _fault(self, j: int, whole: bool) -> str:
-        """What keeps a column from being modelled, "" if nothing does."""
-        found, expected = self.found[j], self.expected[j]
-        if expected is not None:
-            return "" if expected.count else self._unlike(j, expected)
-        if found.kind == "category" and whole and len(found.texts) <= MOST_VALUES:
-            misread = not found.is_category and any(map(has_decimal_comma, found.texts))
-            return self._no_numbers(j) if misread else ""
-        if found.kind not in ("number", "boolean", "empty"):
-            return self._no_numbers(j)
-        drop, marks = f"or drop that column by --drop-columns {self._option([j])}", found.symbols
-        if len(marks) > 1:
-            what = " and ".join(marks)
-        elif 0 < found.marks["%"] < found.counts[NUMBER]:
-            what = "% and without"
-        else:
-            return ""
-        return f"{self.path} holds numbers with {what} in {self.names[j]}; write them alike, {drop}"
-
-    def _no_numbers(self, j: int) -> str:
-        found, drop = self.found[j], f"drop that column by --drop-columns {self._option([j])}"
-        cell, what = self._held(j, next(code for code in (TEXT, DAY, WORD) if found.counts[code]))
-        if self.columns and cell == self.short[j]:
-            return f"{what}: the header again; take that line out"
-        if has_decimal_comma(cell) or (self.decimal == "," and is_number(cell)):
-            return f"{what}; write all decimals of the file with a point"
-        if found.kind == "mixed":
-            total = sum(found.counts.values()) - found.counts[ABSENT]
-            share = f"{found.counts[NUMBER]} of its {total} cells are numbers"
-            return f"{what}; {drop} or correct the cell: {share}"
-        if found.kind == "category" and len(found.texts) > MOST_VALUES:
-            most = f"at most {MOST_VALUES} can be modelled"
-            return f"{what}; {drop}: it is a {found.said()}, and {most}"
-        kind = f"a {found.said()}" if found.kind == "category" else found.said()
-        return f"{what}; {drop} or code it as numbers: it is {kind}"
-
-    def _unlike(self, j: int, expected: Column) -> str:
-        """How a column differs from the one that the model was trained on, "" if it does not."""
-        found, boolean = self.found[j], expected.kind == "boolean"
-        for code in (TEXT, DAY, WORD):
-            if found.counts[code] and not (boolean and code == WORD):
-                was = "true and false" if boolean else "numbers"
-                return (
-                    f"{self._held(j, code)[1]}; this model was trained on {was} there: correct it"
-                )
-        new = [mark for mark in found.symbols if mark not in expected.marks]
-        if new:
-            was = " and ".join(expected.marks) or "no such mark"
-            return (
-                f"{self.path} holds numbers with {' and '.join(new)} in {self.names[j]}; this "
-                f"model was trained on numbers with {was} there: write them alike"
-            )
-        return ""
-
-    def _held(self, j: int, code: int) -> tuple[str, str]:
-        """The first cell of a kind in a column, and the beginning of a sentence on it."""
-        cell, place = self._said(self.spots[j, code])
-        kind = "date" if code == DAY else "text"
-        return cell, f"{self.path} holds the {kind} {cell[:40]!r} at {place}"
-
-    def _said(self, spot: Spot) -> tuple[str, str]:
-        cell, place = spot.locate(spot.row, spot.column)
-        return cell, f"{place}, {self.names[spot.column]}"
-
-    def _option(self, places: Sequence[int]) -> str:
-        """Columns as an option takes them: by name, or by number where a name needs quotes."""
-        plain = re.compile(r"[^\s,;\"'$`\\!*?&|<>()\[\]{}#~-][^\s,;\"'$`\\!*?&|<>()\[\]{}#]*")
-        short = (self.short[j] if plain.fullmatch(self.short[j]) else str(j + 1) for j in places)
-        return first_few(short, ",")
 
     def schema(self) -> TableSchema:
         """What is to be remembered of the table."""
@@ -419,19 +390,29 @@ class TableRows:
             if j != self.place
         )
         missing = self.selection.missing
-        return TableSchema(columns, bool(self.columns), self.decimal, missing)
+        return TableSchema(columns, self.named, self.decimal, missing)
 
     def notes(self) -> list[str]:
         """What the columns are, and what was left out."""
         others = [j for j in range(self.width) if j != self.place]
         how = "left out by --drop-columns" if self.selection.drop else "not among --columns"
-        names = [self.short[j] if self.columns else f"column {j + 1}" for j in others]
-        kept = [self.kept[j] for j in others]
-        columns = described(names, [self.found[j] for j in others], kept, how)
+        names = [self.short[j] if self.named else f"column {j + 1}" for j in others]
+        left = ["" if self.kept[j] else self.left_out.get(j, how) for j in others]
+        columns = described(names, [self.found[j] for j in others], left)
         if self.selection.missing != "drop" or not self.incomplete:
             return [f"columns: {columns}"]
         gaps = f"{self.incomplete} of {self.rows} rows lack a value and are left out"
         return [f"columns: {columns}", f"--missing-values drop: {gaps}"]
+
+
+def cells_of(table: TableRows) -> Cells | None:
+    """The texts of all cells of a table, None where they were not kept."""
+    import polars as pl
+
+    if not table.cells:
+        return None
+    names = table.short if table.named else [f"column {j + 1}" for j in range(table.width)]
+    return Cells(tuple(names), pl.concat(table.cells))
 
 
 def _listed(values: Sequence[str]) -> str:

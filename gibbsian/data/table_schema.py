@@ -65,16 +65,18 @@ class TableSchema:
         counts = tuple(column.count for column in self.kept)
         return counts if any(counts) else ()
 
-    def aligned(self, names: Sequence[str], width: int, path: Path) -> Sequence[Column]:
+    def aligned(
+        self, names: Sequence[str], width: int, path: Path, more: bool = False
+    ) -> Sequence[Column | None]:
         """The columns at the ``width`` places of a table, whose ``names`` are () without a header.
 
-        Those that are not modelled may be there or not. ValueError, one sentence, for a column that is
-        missing, unknown or in another place.
+        Those that are not modelled may be there or not; unknown ones, which have None, with ``more`` only.
+        ValueError, one sentence, for a column that is missing, unknown or in another place.
         """
         if names and self.named:
-            _check_names(names, self, path)
+            _check_names(names, self, path, more)
             known = {name: column for column in self.columns for name in _spellings(column.name)}
-            return [known[name] for name in names]
+            return [known.get(name) for name in names]
         columns = self.columns if width == len(self.columns) else self.kept
         if width != len(columns):
             raise ValueError(
@@ -91,7 +93,10 @@ class Selection:
     ``columns``: these alone; ``drop``: all but these; names, or numbers from 1. ``missing``: refuse
     them, drop their rows, or impute the median of the training rows and, of a category, a value of its
     own. ``schema``: of a model's table, which the columns must be like. ``category``: columns that are
-    categories even where their cells are numbers. ``constant``: whether a category may have one value.
+    categories even where their cells are numbers. ``more``: whether a table may have columns that ``schema``
+    does not know. ``detection``: for a search of strange rows: columns that cannot be modelled, of a table
+    without ``schema``, are left out unless ``columns`` names them; a category may have one value, and beside
+    ``schema`` texts that are none of its values, -1 in place of a code; all cells are kept as texts.
     """
 
     columns: tuple[str, ...] = ()
@@ -99,7 +104,8 @@ class Selection:
     missing: Missing = "refuse"
     schema: TableSchema | None = None
     category: tuple[str, ...] = ()
-    constant: bool = False
+    more: bool = False
+    detection: bool = False
 
     def categories(self, names: tuple[str, ...], width: int, path: Path) -> set[int]:
         """Places of the columns named in ``category``; ValueError for names that are not there."""
@@ -187,8 +193,8 @@ def _spellings(name: str) -> tuple[str, str]:
     return name, as_cell(name)
 
 
-def _check_names(names: Sequence[str], schema: TableSchema, path: Path) -> None:
-    """ValueError unless the modelled columns are among ``names``, in order, and no unknown ones."""
+def _check_names(names: Sequence[str], schema: TableSchema, path: Path, more: bool) -> None:
+    """ValueError unless the modelled columns are among ``names``, in order; unknown ones need ``more``."""
     known = {name for column in schema.columns for name in _spellings(column.name)}
     kept = [column.name for column in schema.kept]
     unknown = [name for name in names if name not in known]
@@ -201,7 +207,7 @@ def _check_names(names: Sequence[str], schema: TableSchema, path: Path) -> None:
             f"{path} lacks the column {lacking[0]!r}, which this model was trained on; give it the same "
             f"columns: {first_few(kept)}"
         )
-    elif unknown:
+    elif unknown and not more:
         raise ValueError(
             f"{path} has the column {unknown[0]!r}, which this model was not trained on; leave it out"
         )

@@ -14,8 +14,9 @@ import numpy as np
 
 from gibbsian.data.classes import Target, as_classes
 from gibbsian.data.layout import COMMENT, Layout, layout_of, records
+from gibbsian.data.left_out import NUMBERS_ROWS
 from gibbsian.data.rows import Rows, counted
-from gibbsian.data.table_rows import Labels, TableRows
+from gibbsian.data.table_rows import Labels, TableRows, cells_of
 from gibbsian.data.table_schema import Selection
 from gibbsian.data.text_blocks import Block, TextFile
 
@@ -71,13 +72,22 @@ def whole(
     labels: Labels,
 ) -> Rows:
     """All rows of a table with what is known of it; ValueError for the first fault in it."""
+    x = table.without_unusable(x)
     table.finish()
     classes = None
     notes = (*notes, *table.notes())
     if target is not None and target.others is None:
         classes, said = as_classes(labels.cells, labels.name, table.path)
         notes += (said,)
-    return Rows(table.recoded(x), table.columns, notes, classes, table=table.schema())
+    return Rows(
+        table.recoded(x),
+        table.columns,
+        notes,
+        classes,
+        table=table.schema(),
+        ignored=table.ignored,
+        cells=cells_of(table),
+    )
 
 
 def csv_parts(
@@ -126,7 +136,9 @@ class CsvReading:
     def rows(self, x: np.ndarray) -> Rows:
         """``x`` as rows of this table."""
         assert self.table is not None
-        return Rows(x, self.table.columns, self.notes(), table=self.selection.schema)
+        table = self.table
+        schema = self.selection.schema
+        return Rows(x, table.columns, self.notes(), table=schema, ignored=table.ignored)
 
     def notes(self) -> tuple[str, ...]:
         """How the file is laid out."""
@@ -169,6 +181,8 @@ class CsvReading:
             frame = self._frame(block, self.layout)
             if frame.height:
                 done = self.table.rows
+                if self.selection.detection:
+                    self.table.cells.append(frame)
                 x = self.table.add(frame, functools.partial(self._locate, block, done))
                 if check:
                     self.table.check()
@@ -193,7 +207,9 @@ class CsvReading:
             self.path, layout.names, width, layout.decimal, self.target, self.selection, self.labels
         )
         for j in layout.index:
-            if table.kept[j]:
+            if table.kept[j] and table.chooses:
+                table.leave_out(j, NUMBERS_ROWS)
+            elif table.kept[j]:
                 raise ValueError(
                     f"column {j + 1} of {self.path} has no name and only numbers the rows; write the file "
                     f"without its index (index=False in pandas), drop that column by --drop-columns {j + 1}, "
@@ -202,7 +218,7 @@ class CsvReading:
         if table.place is not None:
             self._as_text.add(table.place)
         self._as_text.update(table.as_text)
-        if layout.decimal == ",":
+        if layout.decimal == "," or self.selection.detection:  # which keeps cells as they stand
             self._as_text.update(range(width))
         return table
 

@@ -1,9 +1,10 @@
 """Estimators with scikit-learn's conventions over any method: a density and an outlier detector.
 
-Rows in, as NumPy arrays or data frames ``[n, d]``; all numbers in nats. All rows given to ``fit`` are
-for training: hold rows out with scikit-learn's own tools. Columns are standardised and columns on a
-grid (counts, roundings) dequantised, both undone in samples and accounted for in log-densities; rows
-of 0 and 1 alone are bits. A value on a grid is scored at the value itself, without noise.
+Rows in, as NumPy arrays or data frames ``[n, d]``, whose texts are categories; all numbers in nats. All
+rows given to ``fit`` are for training: hold rows out with scikit-learn's own tools. Columns are
+standardised and columns on a grid (counts, roundings) dequantised, both undone in samples and accounted
+for in log-densities; rows of 0 and 1 alone are bits. A value on a grid is scored at the value itself,
+without noise.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from sklearn import get_config
 from sklearn.base import BaseEstimator, DensityMixin, OutlierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -27,6 +29,10 @@ from gibbsian.core.measures import Undefined
 from gibbsian.core.numerics import widest_float
 from gibbsian.core.protocols import HasEnergy, HasLogWeights
 from gibbsian.data import Dataset
+from gibbsian.data.dataset import space_seen
+from gibbsian.data.frames import called, holds_texts, rows_of
+from gibbsian.data.rows import counted
+from gibbsian.data.table_schema import TableSchema
 from gibbsian.data.transforms import binary, columnwise
 from gibbsian.models.detector import Detector
 from gibbsian.models.log_density import log_weights
@@ -67,7 +73,8 @@ class DensityEstimator(DensityMixin, BaseEstimator):
         random_state: seed, generator or None, by scikit-learn's conventions.
 
     After ``fit``: ``model_`` (the ``gibbsian.Model``), ``log_z_`` (an ``Interval``, None of directed
-    models), ``n_features_in_`` and, of data frames, ``feature_names_in_``.
+    models), ``n_features_in_`` and, of data frames, ``feature_names_in_``; ``table_``: of frames with
+    texts the values of their categories. Methods for such rows are ``cd`` and ``nce``.
     """
 
     def __init__(
@@ -114,10 +121,32 @@ class DensityEstimator(DensityMixin, BaseEstimator):
         """Mean log-density of the rows of X, in nats; ``y`` is ignored."""
         return float(self.score_samples(X).mean())
 
-    def sample(self, n_samples: int = 1, random_state: RandomState = None) -> NDArray[np.float64]:
-        """``[n_samples, d]`` draws of the model."""
+    def sample(self, n_samples: int = 1, random_state: RandomState = None) -> Any:
+        """``[n_samples, d]`` draws of the model, as ``set_output`` says.
+
+        In an array a category is the place of its text among the values in ``table_``.
+        """
         check_is_fitted(self)
-        return self.model_.sample(n_samples, seed_of(random_state)).double().numpy()
+        x = self.model_.sample(n_samples, seed_of(random_state)).double()
+        chosen = getattr(self, "_sklearn_output_config", {})
+        kind = chosen.get("transform", get_config()["transform_output"])
+        return x.numpy() if kind == "default" else self.model_.as_frame(x, kind)
+
+    def set_output(
+        self, *, transform: Literal["default", "pandas", "polars"] | None = None
+    ) -> DensityEstimator:
+        """Samples as arrays (``default``) or as data frames with the columns that were fitted.
+
+        None changes nothing. ``sklearn.set_config(transform_output="pandas")`` says the same for all.
+        ValueError for another kind.
+        """
+        if transform not in (None, "default", "pandas", "polars"):
+            raise ValueError(f"transform must be default, pandas or polars, not {transform!r}")
+        if transform is not None:
+            self._sklearn_output_config = {
+                "transform": transform
+            }  # under this name clone() keeps it
+        return self
 
 
 class OutlierDetector(OutlierMixin, BaseEstimator):
@@ -137,7 +166,9 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
         random_state: seed, generator or None, by scikit-learn's conventions.
 
     After ``fit``: ``model_``, ``offset_`` (the score at which rows become outliers),
-    ``n_features_in_`` and, of data frames, ``feature_names_in_``.
+    ``n_features_in_`` and, of data frames, ``feature_names_in_``; ``table_``: of frames with texts the
+    values of their categories. A text that is none of them makes a row an outlier of the default detector,
+    and is refused by other methods.
     """
 
     def __init__(
@@ -177,8 +208,8 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
         """How normal each row of ``X [n, d]`` is, ``[n]`` in nats; low is strange."""
         check_is_fitted(self)
         if self.detector_ is not None:
-            x = validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
-            return -self.detector_.energy(torch.from_numpy(np.array(x))).numpy()
+            x, _ = checked_rows(self, X, fit=False, unseen=True)
+            return -self.detector_.energy(torch.from_numpy(x)).numpy()
         return self._scores_of_method(X)
 
     def _scores_of_method(self, X: ArrayLike) -> NDArray[np.float64]:
@@ -203,18 +234,43 @@ Estimator = DensityEstimator | OutlierDetector
 
 def fitted(estimator: Estimator, X: ArrayLike, needed: Literal["density", "energy"]) -> Model:
     """Train the estimator's method on all rows, if it can give what is ``needed``."""
-    x = validate_data(estimator, X, dtype=(np.float64, np.float32), ensure_min_samples=2)
-    data = whole_for_training(x, getattr(estimator, "feature_names_in_", ()))
+    x, estimator.table_ = checked_rows(estimator, X, fit=True)
+    names = getattr(estimator, "feature_names_in_", ())
+    data = whole_for_training(x, names, estimator.table_)
     config = config_for(estimator, len(x))
     check_able(config, data, needed)
     return train_config(config, None, data)
 
 
+def checked_rows(
+    estimator: Estimator, X: Any, *, fit: bool, unseen: bool = False
+) -> tuple[NDArray[Any], TableSchema | None]:
+    """Rows ``[n, d]`` by scikit-learn's conventions, with their table where X is a frame with texts.
+
+    ``unseen``: texts that were not fitted are -1. ValueError for other columns than those of ``fit``.
+    """
+    table = None if fit else estimator.table_
+    if table is None and not (fit and holds_texts(X)):
+        least = 2 if fit else 1
+        x = validate_data(
+            estimator, X, dtype=(np.float64, np.float32), ensure_min_samples=least, reset=fit
+        )
+        return np.array(x), None
+    validate_data(estimator, X, skip_check_array=True, reset=fit)
+    if called(X) != "the data frame":
+        raise ValueError("X is no data frame; give one with the texts of the categories, as to fit")
+    rows = rows_of(X, "X", table, unseen=unseen)
+    if len(rows.x) < 1 + fit:
+        raise ValueError(f"X has {counted(len(rows.x), 'row')}; it needs at least {1 + fit}")
+    return rows.x, rows.table if fit else table
+
+
 def default_detector(estimator: OutlierDetector, X: ArrayLike) -> Detector:
     """The detector of ``gibbsian detect``, fitted to all rows."""
-    x = validate_data(estimator, X, dtype=(np.float64, np.float32), ensure_min_samples=2)
+    x, estimator.table_ = checked_rows(estimator, X, fit=True, unseen=True)
     return Detector.fit(
-        torch.from_numpy(np.array(x)),
+        torch.from_numpy(x),
+        categories=() if estimator.table_ is None else estimator.table_.categories,
         seed=seed_of(estimator.random_state),
         rounds=estimator.rounds,
         options=estimator.options,
@@ -237,16 +293,21 @@ def config_for(estimator: Estimator, n: int) -> Config:
     return replace(replace(config, training=training), **(estimator.options or {}))
 
 
-def whole_for_training(x: NDArray[Any], columns: tuple[str, ...]) -> Dataset:
-    """A data set of rows ``x [n, d]`` of which none is held out."""
+def whole_for_training(
+    x: NDArray[Any], columns: tuple[str, ...], table: TableSchema | None = None
+) -> Dataset:
+    """A data set of rows ``x [n, d]`` of which none is held out; ``table``: of rows with categories."""
     rows, names = torch.from_numpy(np.array(x)), tuple(columns)
     shape = (x.shape[1],)
-    if ((x == 0) | (x == 1)).all():
+    if table is not None and table.categories:
+        transform = columnwise(rows, names, categories=table.categories)
+        space = space_seen(transform, "mixed")
+    elif ((x == 0) | (x == 1)).all():
         transform, space = binary(shape, names), DataSpace(shape, "binary", (0.0, 1.0))
     else:
         transform, space = columnwise(rows, names), DataSpace(shape, "vector")
     rows = rows.to(transform.dtype)
-    return Dataset("array", rows, rows[:0], rows[:0], transform, space)
+    return Dataset("array", rows, rows[:0], rows[:0], transform, space, table=table)
 
 
 def check_able(config: Config, data: Dataset, needed: Literal["density", "energy"]) -> None:
@@ -270,9 +331,9 @@ def check_able(config: Config, data: Dataset, needed: Literal["density", "energy
 def rows_to_score(estimator: Estimator, X: ArrayLike) -> Tensor:
     """Rows ``[n, d]`` checked against what was fitted; ValueError for other columns or values."""
     check_is_fitted(estimator)
-    x = validate_data(estimator, X, dtype=(np.float64, np.float32), reset=False)
+    x, _ = checked_rows(estimator, X, fit=False)
     transform = estimator.model_.transform
-    rows = torch.from_numpy(np.array(x)).to(transform.dtype)
+    rows = torch.from_numpy(x).to(transform.dtype)
     transform.check_values(rows, "X")
     return rows
 

@@ -13,19 +13,21 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from gibbsian.config import recipes
 from gibbsian.config.config import Config, replace
 from gibbsian.core import DataSpace
 from gibbsian.core.numerics import widest_float
+from gibbsian.core.protocols import HasEnergy
 from gibbsian.data import Dataset
 from gibbsian.data.transforms import unscaled
-from gibbsian.models.explain import column_contributions
 from gibbsian.models.model import Model
+from gibbsian.models.one_column import OneColumn
 from gibbsian.models.train import train_config
 
 ROUNDS, BATCH = 500, 256
+WIDE, FEWEST_IN_BATCH = 1_000, 64
+"""Rows of more numbers come in smaller batches, of this many at least, so that a round takes no longer."""
 EIGENVALUE_FLOOR = 1e-3
 """Added to the variances along the axes, in units of their mean: columns may depend on each other."""
 SETTINGS: Mapping[str, Any] = {
@@ -36,6 +38,10 @@ SETTINGS: Mapping[str, Any] = {
 }
 CANDIDATES = 32
 """Values that each column is set to for reasons: quantiles of the training rows."""
+NARROW, STEEPEST = 64, 32
+"""So many columns are all tried for reasons; of more, the steepest in each row."""
+HIDDEN, COMPLETED = 64, 50_000_000
+"""Gaps, times numbers of a row and of a hidden layer, that are filled by what fits: half a minute at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +55,11 @@ class Whitening:
     std: Tensor
     factor: Tensor
 
+    @property
+    def width(self) -> int:
+        """The numbers of a row."""
+        return len(self.mean)
+
     @classmethod
     def fit(cls, x: Tensor) -> Whitening:
         """Of rows ``x [n, d]``, n at least 2."""
@@ -58,6 +69,8 @@ class Whitening:
         mean, std = (x / size).mean(0) * size, (x / size).std(0, correction=0) * size
         std = torch.where(std > 0, std, torch.ones_like(std))
         y = (x - mean) / std
+        if len(y) < y.shape[1]:
+            return cls(mean, std, _factor_of_few(y))
         variance, axes = torch.linalg.eigh(y.T @ y / len(y))
         variance = variance.clamp(min=0)
         variance = variance + EIGENVALUE_FLOOR * variance.mean().clamp(min=1e-12)
@@ -69,6 +82,20 @@ class Whitening:
     def __call__(self, x: Tensor) -> Tensor:
         """``[B, d] -> [B, d]``, float64."""
         return ((x.double() - self.mean) / self.std) @ self.factor
+
+
+def _factor_of_few(y: Tensor) -> Tensor:
+    """The inverse root ``[d, d]`` of the floored covariance of ``y [n, d]``, n < d, from its n axes.
+
+    Along all others the variance is the floor.
+    """
+    variance, left = torch.linalg.eigh(y @ y.T / len(y))
+    floor = EIGENVALUE_FLOOR * (variance.sum() / y.shape[1]).clamp(min=1e-12)
+    kept = variance > 1e-9 * variance.amax().clamp(min=1e-12)
+    variance, left = variance[kept], left[:, kept]
+    axes = y.T @ left / (len(y) * variance).sqrt()
+    scale = (variance + floor).rsqrt() - floor.rsqrt()
+    return (axes * scale) @ axes.T + floor.rsqrt() * torch.eye(y.shape[1], dtype=y.dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,11 +121,13 @@ class Detector:
         options: Mapping[str, Any] | None = None,
         device: str = "cpu",
         categories: tuple[int, ...] = (),
+        tried: tuple[int, ...] = (),
     ) -> Detector:
         """Train on rows ``x [n, d]``, n at least 2, in any units.
 
         ``categories``: of each column how many values it has, whose codes from 0 stand in ``x``, 0 for
-        numbers. ``options``: further settings of score-matching. Raises ValueError for rows or settings that
+        numbers; ``tried``: how many of these may stand in for others, the first ones, all by default.
+        ``options``: further settings of score-matching. Raises ValueError for rows or settings that
         are unusable, among them values too far apart to be scaled.
         """
         wide = expanded(x, categories)
@@ -112,30 +141,99 @@ class Detector:
             )
         space = DataSpace((wide.shape[1],), "vector")
         data = Dataset("detector", u, u[:0], u[:0], unscaled(space.shape), space)
-        model = train_config(detector_config(len(x), seed, rounds, options, device), None, data)
+        model = train_config(
+            detector_config(len(x), seed, rounds, options, device, u.shape[1]), None, data
+        )
         model.method.to(widest_float(model.device))
-        return cls(whitening, model, candidates_of(x.double(), categories), categories)
+        return cls(whitening, model, candidates_of(x.double(), tried or categories), categories)
 
     def energy(self, x: Tensor) -> Tensor:
-        """Energies ``[n]`` float64 of rows ``x [n, d]``, in nats, up to a constant; low is normal."""
-        u = self.whitening(expanded(x, self.categories)).to(
-            self.model.device, widest_float(self.model.device)
-        )
-        return self.model.energy_of_network_inputs(u).double()
+        """Energies ``[n]`` float64 of rows ``x [n, d]``, in nats, up to a constant; low is normal.
 
-    def explain(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Contributions of each column to the energies of ``x [n, d]``, and what would fit, ``[n, d]``."""
-        return column_contributions(self.energy, x.double(), self.candidates)
+        A category may have the code -1, of a value that no training row had.
+        """
+        return self._energy_of_whitened(self.whitening(expanded(x, self.categories)))
+
+    def completed(self, x: Tensor, gaps: Tensor) -> Tensor:
+        """Rows ``x [n, d]`` where each of the ``gaps [n, d]`` has the value that fits its row best.
+
+        Among eight quantiles of the column or all values of the category; column after column, and once more
+        where a row has several gaps. A gap then adds nothing to the energy. More gaps than ``COMPLETED``
+        allows stay as they are.
+        """
+        x, several = x.double().clone(), int(gaps.sum(1).max()) if len(x) else 0
+        if not several or int(gaps.sum()) * (self.whitening.width + HIDDEN) > COMPLETED:
+            return x
+        at, u = self._one_column(), self.whitening(expanded(x, self.categories))
+        for _ in range(min(2, several)):
+            for j in gaps.any(0).nonzero()[:, 0].tolist():
+                rows = gaps[:, j].nonzero()[:, 0]
+                is_category = bool(self.categories) and self.categories[j] > 0
+                values = self.candidates[:, j] if is_category else self.candidates[2::4, j]
+                values = values.unique().expand(len(rows), -1)
+                _, x[rows, j], added = at.lowest(
+                    u[rows], x[rows, j], torch.full_like(rows, j), values
+                )
+                u[rows] += added
+        return x
+
+    def explain(self, x: Tensor, gaps: Tensor) -> tuple[Tensor, Tensor]:
+        """Contributions of each column to the energies of ``x [n, d]``, and what would fit, ``[n, d]``.
+
+        Those of ``gaps [n, d]`` are 0. A value that no training row had counts with what fits best in its
+        place, and the others are tried beside that. Of more than ``NARROW`` columns those that promise most
+        by the energy's slope are tried, ``STEEPEST`` in each row; the contributions of others are NaN.
+        """
+        unseen = (x < 0) & (torch.tensor(self.categories or (0,)) > 0)
+        known = self.completed(x, gaps | unseen)
+        at, u = self._one_column(), self.whitening(expanded(known, self.categories))
+        here, columns = at.energy(u), x.shape[1]
+        tried = torch.arange(columns).expand(len(x), -1)
+        if columns > NARROW:
+            tried = at.promised(self._slope_of_whitened(u)).topk(STEEPEST, 1).indices
+        fall, best = torch.full_like(known, torch.nan), known.clone()
+        for j in tried.unbind(1):
+            values = self.candidates.T[j]
+            found, value, _ = at.lowest(u, known.gather(1, j[:, None])[:, 0], j, values)
+            gain = (here - found)[:, None]
+            fall.scatter_(1, j[:, None], gain.clamp(min=0))
+            was = known.gather(1, j[:, None])
+            best.scatter_(1, j[:, None], torch.where(gain > 0, value[:, None], was))
+        above = self.energy(torch.where(unseen, x, known)) - here
+        fall = torch.where(unseen, above.clamp(min=0)[:, None], fall)
+        return torch.where(gaps, 0.0, fall), best
+
+    def _one_column(self) -> OneColumn:
+        counts = torch.tensor(self.categories or (0,) * self.candidates.shape[1])
+        first = counts.clamp(min=1).cumsum(0) - counts.clamp(min=1)
+        scaled = self.whitening.factor / self.whitening.std[:, None]
+        return OneColumn(self._energy_of_whitened, scaled, first, counts > 0)
+
+    def _energy_of_whitened(self, u: Tensor) -> Tensor:
+        u = u.to(self.model.device, widest_float(self.model.device))
+        return self.model.energy_of_network_inputs(u).double().cpu()
+
+    def _slope_of_whitened(self, u: Tensor) -> Tensor:
+        method = self.model.method
+        assert isinstance(method, HasEnergy)
+        with torch.enable_grad():
+            u = u.to(self.model.device, widest_float(self.model.device), copy=True).requires_grad_()
+            (slope,) = torch.autograd.grad(method.energy(u).sum(), u)
+        return slope.double().cpu()
 
 
 def expanded(x: Tensor, categories: tuple[int, ...]) -> Tensor:
-    """Rows ``[B, d]`` with each category as a block of 0 and 1, one per value; numbers stay. float64."""
+    """Rows ``[B, d]`` with each category as a block of 0 and 1, one per value; numbers stay. float64.
+
+    The code -1 is a block of 0: none of the values.
+    """
     x = x.double()
     if not any(categories):
         return x
     blocks = []
     for column, count in zip(x.unbind(1), categories, strict=True):
-        block = one_hot(column.long(), count).double() if count else column[:, None]
+        column = column[:, None]
+        block = (column == torch.arange(count)).double() if count else column
         blocks.append(block)
     return torch.cat(blocks, 1)
 
@@ -157,9 +255,11 @@ def detector_config(
     rounds: int | None = None,
     options: Mapping[str, Any] | None = None,
     device: str = "cpu",
+    width: int = 1,
 ) -> Config:
-    """The default detector's configuration of score-matching, for ``n`` rows."""
+    """The default detector's configuration of score-matching, for ``n`` rows of ``width`` numbers."""
     rounds = ROUNDS if rounds is None else rounds
-    training = {"seed": seed, "device": device, "rounds": rounds, "batch": min(BATCH, n)}
+    batch = min(BATCH, n, max(FEWEST_IN_BATCH, BATCH * WIDE // width))
+    training = {"seed": seed, "device": device, "rounds": rounds, "batch": batch}
     config = replace(recipes.default_config("score-matching", "array"), **SETTINGS)
     return replace(replace(config, training=training), **dict(options or {}))

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from gibbsian.data.frames import Array
     from gibbsian.models.model import Model
 
-EVALUATIONS = 65_536
-"""Rows whose energies are asked for at a time."""
+EVALUATIONS, NUMBERS = 65_536, 2**22
+"""Rows whose energies are asked for at a time, and numbers in them, at most."""
 GRID = 65
 WIDTH = 4.0
 """Without rows of the data, a column takes values within this many standard deviations of its mean."""
@@ -30,7 +30,7 @@ def column_contributions(energy: Energy, x: Tensor, candidates: Tensor) -> tuple
     """
     here = energy(x).to(x.dtype)
     fall, best = torch.zeros_like(x), x.clone()
-    part = max(1, EVALUATIONS // len(candidates))
+    part = max(1, min(EVALUATIONS, NUMBERS // x.shape[1]) // len(candidates))
     for first in range(0, len(x), part):
         rows = x[first : first + part]
         for j in range(x.shape[1]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from torch import Tensor
@@ -14,8 +14,12 @@ from gibbsian.models.evaluation_record import StrangeRow
 from gibbsian.models.explain import column_contributions
 from gibbsian.models.model import Model
 
-REASONS, LEAST = 3, 0.1
-"""So many reasons at most, each of at least this many nats."""
+REASONS, LEAST, SHARE = 3, 0.5, 0.2
+"""So many reasons at most, each of at least this many nats and this share of the first one's.
+
+Half a nat is one conditional standard deviation. A small contribution beside a large one is mostly what
+the network makes of a row far from all others.
+"""
 STRANGEST, MOST_COLUMNS = 10, 500
 """Rows with reasons in an evaluation; columns above which it gives none, since each is tried."""
 
@@ -54,19 +58,29 @@ def reasons_of(
     best: Tensor,
     names: Sequence[str],
     values: Sequence[Sequence[str]],
+    unseen: Mapping[int, str] | None = None,
 ) -> tuple[str, ...]:
-    """Up to three sentences on the columns that the row's energy would fall most by."""
+    """Up to three sentences on the columns that the row's energy would fall most by.
+
+    ``fall``: NaN where a column was not tried. ``unseen``: of columns with a text that no training row had,
+    which come first, that text.
+    """
+    unseen = {} if unseen is None else unseen
 
     def text(j: int, value: Tensor) -> str:
         return repr(values[j][int(value)]) if values[j] else f"{float(value):.6g}"
 
-    places = fall.argsort(descending=True, stable=True)[:REASONS].tolist()
-    return tuple(
+    first = [f"{names[j]}: {unseen[j]!r} was never seen in training" for j in unseen]
+    fall = fall.nan_to_num(0.0)
+    places = [j for j in fall.argsort(descending=True, stable=True).tolist() if j not in unseen]
+    least = max(LEAST, SHARE * float(fall[places[0]])) if places else LEAST
+    others = [
         f"{names[j]} {text(j, x[j])} is unusual given the rest (-{_nats(float(fall[j]))}; "
         f"{text(j, best[j])} would fit)"
-        for j in places
-        if fall[j] >= LEAST
-    )
+        for j in places[:REASONS]
+        if fall[j] >= least
+    ]
+    return (*first, *others)[:REASONS]
 
 
 def _nats(value: float) -> str:

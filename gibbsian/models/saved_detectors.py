@@ -17,11 +17,14 @@ from gibbsian.core.numerics import widest_float
 from gibbsian.core.records import read_record, write_record
 from gibbsian.core.tensor_files import read_tensors, write_tensors
 from gibbsian.core.text import one_line
+from gibbsian.data.rows import Cells
 from gibbsian.data.schema import table_of
 from gibbsian.data.table_schema import TableSchema
+from gibbsian.data.tables import polars
 from gibbsian.models.detector import Detector, Whitening
 from gibbsian.models.model import Model
-from gibbsian.models.strange_rows import FOLDS, FoldDetectors, NumericTable
+from gibbsian.models.numeric_table import NumericTable
+from gibbsian.models.strange_rows import FOLDS, FoldDetectors
 
 PARTS = ("mean", "std", "factor", "candidates")
 """What there is of each detector beside its model."""
@@ -80,7 +83,9 @@ def load_detectors(folder: Path, device: str = "cpu") -> tuple[FoldDetectors, st
     if list(centres.shape) != [FOLDS] or held_out.ndim != 1 or not len(held_out):
         raise _damaged(folder / TENSORS)
     none = torch.empty(0, len(names), dtype=torch.float64)
-    table = NumericTable(none, names, (), _schema(entries, categories, path))
+    cells = Cells((), polars().DataFrame())
+    schema = _schema(entries, categories, path)
+    table = NumericTable(none, names, (), schema, none.bool(), cells)
     return FoldDetectors(detectors, centres, held_out, table, none[:, 0].long()), source
 
 

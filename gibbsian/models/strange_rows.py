@@ -5,73 +5,33 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from gibbsian.config.config import check_seed
-from gibbsian.core.names import first_few
-from gibbsian.core.text import cell
-from gibbsian.data.readers import read
-from gibbsian.data.rows import Rows, arranged, counted, numbering_notes
-from gibbsian.data.table_schema import Missing, Selection, TableSchema, filled, listed, with_medians
-from gibbsian.models.detector import Detector
+from gibbsian.core.text import FORMULA, cell
+from gibbsian.data.cells import is_value
+from gibbsian.data.rows import Cells
+from gibbsian.models.detector import NARROW, Detector
+from gibbsian.models.numeric_table import NumericTable
 from gibbsian.models.reasons import REASONS, reasons_of
 
-FOLDS, FEWEST = 3, 12
+FOLDS = 3
 EXPLAINED = 1_000
 """The strangest rows, which have reasons; of others they would take most of the time."""
-
-
-@dataclass(frozen=True, eq=False)
-class NumericTable:
-    """Rows ``x [n, d]`` float64 without gaps, the names of the columns, and what was noted of them.
-
-    A category stands in ``x`` as the place of its text in ``values``, () for a column of numbers.
-    """
-
-    x: Tensor
-    names: tuple[str, ...]
-    notes: tuple[str, ...]
-    schema: TableSchema | None
-
-    @property
-    def values(self) -> tuple[tuple[str, ...], ...]:
-        """Of each column the texts of a category, () for numbers."""
-        if self.schema is None:
-            return ((),) * len(self.names)
-        return tuple(column.values for column in self.schema.kept)
-
-    @property
-    def categories(self) -> tuple[int, ...]:
-        """Of each column how many values a category has, 0 for numbers."""
-        return tuple(map(len, self.values))
-
-    def like(self, path: Path) -> NumericTable:
-        """Another file's rows, its gaps filled as here; ValueError unless its columns are these."""
-        imputes = self.schema is not None and self.schema.missing == "impute"
-        selection = Selection(missing="impute" if imputes else "refuse", schema=self.schema)
-        rows = read(path, None, None, selection)
-        if imputes and self.schema is not None and rows.x.shape[1:] == (len(self.names),):
-            rows = replace(rows, x=filled(rows.x, self.schema), table=None)
-        other = _table(arranged(rows, str(path)), path)
-        if other.x.shape[1] != len(self.names):
-            raise ValueError(
-                f"the rows to learn from have {counted(len(self.names), 'column')}; {path} has "
-                f"{other.x.shape[1]}: give it the same columns in the same order"
-            )
-        return other
+FEWEST_EXPLAINED = 50
+"""The same of wide tables."""
 
 
 @dataclass(frozen=True, eq=False)
 class Detected:
     """Rows from the strangest on: their numbers from 1, energies, percentiles and reasons.
 
-    ``contributions [m, d]``: of the first m rows; ``reasons``: of the same rows up to three sentences, and
-    () for the others.
+    ``contributions [m, d]``: of the first m rows, NaN where a column was not tried; ``reasons``: of the same
+    rows up to three sentences, and () for the others. ``cells``: all cells of the file, in its order.
     """
 
     rows: list[int]
@@ -80,6 +40,7 @@ class Detected:
     reasons: list[tuple[str, ...]]
     contributions: np.ndarray
     names: tuple[str, ...]
+    cells: Cells
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,44 +59,6 @@ class FoldDetectors:
     fold: Tensor
 
 
-def read_table(
-    path: Path, columns: str = "", drop: str = "", missing: Missing = "impute"
-) -> NumericTable:
-    """The numbers and categories of a file, its gaps filled or refused.
-
-    ``columns``, ``drop``: names or numbers from 1, as ``"age,income"``. Raises ValueError, one sentence, for
-    what cannot be read, columns that are neither, images, and fewer than 12 rows.
-    """
-    selection = Selection(listed(columns), listed(drop), missing, constant=True)
-    rows = arranged(read(path, None, None, selection), str(path))
-    if len(rows.x) < FEWEST:
-        raise ValueError(
-            f"{path} has {counted(len(rows.x), 'row')}; to say which are strange takes at least {FEWEST}"
-        )
-    if rows.table is not None and missing == "impute" and rows.x.ndim == 2:
-        schema, said = with_medians(rows.table, rows.x, np.arange(len(rows.x)))
-        said = said.replace("the training rows", "all rows")
-        rows = replace(rows, x=filled(rows.x, schema), table=schema, notes=(*rows.notes, said))
-    table = _table(rows, path)
-    return replace(table, notes=(*table.notes, *numbering_notes(rows), *_constant(table)))
-
-
-def _constant(table: NumericTable) -> tuple[str, ...]:
-    """A sentence on the columns that hold one number or text alone."""
-    same = (table.x == table.x[:1]).all(0).tolist()
-    names = [name for name, is_same in zip(table.names, same, strict=True) if is_same]
-    if not names:
-        return ()
-    return (f"the same in every row, so never a reason there: {first_few(names)}",)
-
-
-def _table(rows: Rows, path: Path) -> NumericTable:
-    if rows.x.ndim != 2:
-        raise ValueError(f"{path} holds images; detect takes a table with columns of numbers")
-    names = rows.columns or tuple(f"column {j + 1}" for j in range(rows.x.shape[1]))
-    return NumericTable(torch.tensor(rows.x, dtype=torch.float64), names, rows.notes, rows.table)
-
-
 def detect_rows(
     table: NumericTable, other: NumericTable | None = None, seed: int = 0, device: str = "cpu"
 ) -> Detected:
@@ -146,7 +69,7 @@ def detect_rows(
     ``other`` has their mean. The percentile is the share of rows of ``table`` with no higher energy.
     """
     fitted = fit_folds(table, seed, device)
-    return judged(fitted, None if other is None else other.x)
+    return judged(fitted, other)
 
 
 def fit_folds(table: NumericTable, seed: int = 0, device: str = "cpu") -> FoldDetectors:
@@ -157,8 +80,14 @@ def fit_folds(table: NumericTable, seed: int = 0, device: str = "cpu") -> FoldDe
     held_out = torch.empty(len(x), dtype=torch.float64)
     detectors, centres = [], []
     for k in range(FOLDS):
-        detector = Detector.fit(x[fold != k], seed=seed, device=device, categories=table.categories)
-        energy = detector.energy(x[fold == k])
+        detector = Detector.fit(
+            x[fold != k],
+            seed=seed,
+            device=device,
+            categories=table.categories,
+            tried=table.texts,
+        )
+        energy = detector.energy(detector.completed(x[fold == k], table.gaps[fold == k]))
         centre = energy.median()
         held_out[fold == k] = energy - centre
         detectors.append(detector)
@@ -166,24 +95,27 @@ def fit_folds(table: NumericTable, seed: int = 0, device: str = "cpu") -> FoldDe
     return FoldDetectors(tuple(detectors), torch.stack(centres).cpu(), held_out, table, fold)
 
 
-def judged(fitted: FoldDetectors, other: Tensor | None = None) -> Detected:
-    """The rows that the detectors were fitted to, or rows ``other [m, d]``, by energy."""
-    table, detectors = fitted.table, fitted.detectors
-    points = table.x if other is None else other
+def judged(fitted: FoldDetectors, other: NumericTable | None = None) -> Detected:
+    """The rows that the detectors were fitted to, or those of ``other``, by energy."""
+    detectors, scored = fitted.detectors, fitted.table if other is None else other
+    x, gaps = scored.x, scored.gaps
     if other is None:
         energy = fitted.held_out
     else:
         found = zip(detectors, fitted.centres, strict=True)
-        energy = torch.stack([d.energy(points).cpu() - centre for d, centre in found]).mean(0)
+        energies = [d.energy(d.completed(x, gaps)).cpu() - centre for d, centre in found]
+        energy = torch.stack(energies).mean(0)
     _check(energy)
     order = energy.argsort(descending=True, stable=True)
     rank = torch.searchsorted(fitted.held_out.sort().values, energy[order], right=True)
-    top = order[:EXPLAINED]
+    top = order[: min(EXPLAINED, max(FEWEST_EXPLAINED, EXPLAINED * NARROW // x.shape[1]))]
     judges = fitted.fold[top] if other is None else None
-    fall, best = _explained(detectors, points[top], judges)
+    fall, best = _explained(detectors, x[top], gaps[top], judges)
+    names, values = fitted.table.names, fitted.table.values
+    unseen = _unseen(scored, top)
     reasons = [
-        reasons_of(*row, table.names, table.values)
-        for row in zip(points[top], fall, best, strict=True)
+        reasons_of(x[row], fall[i], best[i], names, values, unseen.get(row))
+        for i, row in enumerate(top.tolist())
     ]
     return Detected(
         (order + 1).tolist(),
@@ -191,8 +123,18 @@ def judged(fitted: FoldDetectors, other: Tensor | None = None) -> Detected:
         (100.0 * rank / len(fitted.held_out)).numpy(),
         reasons + [()] * (len(order) - len(reasons)),
         fall.numpy(),
-        table.names,
+        names,
+        scored.cells,
     )
+
+
+def _unseen(table: NumericTable, rows: Tensor) -> dict[int, dict[int, str]]:
+    """Of those ``rows`` of the table that have texts which no training row had: column -> the text."""
+    found: dict[int, dict[int, str]] = {}
+    for place, j in table.unseen[rows].nonzero().tolist():
+        row, column = int(rows[place]), table.cells.names.index(table.names[j])
+        found.setdefault(row, {})[j] = table.cells.texts[row, column]
+    return found
 
 
 def _check(energy: Tensor) -> None:
@@ -204,38 +146,59 @@ def _check(energy: Tensor) -> None:
 
 
 def _explained(
-    detectors: Sequence[Detector], x: Tensor, judges: Tensor | None
+    detectors: Sequence[Detector], x: Tensor, gaps: Tensor, judges: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Contributions and fitting values of rows ``x [m, d]``, by the detector of each row or all three.
 
-    All three: the mean of the contributions, and the value of the one whose contribution is the largest.
+    All three: the mean of the contributions, of those that tried the column, and the value of the one whose
+    contribution is the largest.
     """
     if judges is None:
-        found = [detector.explain(x) for detector in detectors]
+        found = [detector.explain(x, gaps) for detector in detectors]
         falls, bests = (torch.stack(part) for part in zip(*found, strict=True))
-        return falls.mean(0), bests.gather(0, falls.argmax(0, keepdim=True))[0]
+        largest = falls.nan_to_num(-1.0).argmax(0, keepdim=True)
+        return falls.nanmean(0), bests.gather(0, largest)[0]
     fall, best = torch.zeros_like(x), torch.zeros_like(x)
     for k, detector in enumerate(detectors):
         mine = judges == k
-        fall[mine], best[mine] = detector.explain(x[mine])
+        fall[mine], best[mine] = detector.explain(x[mine], gaps[mine])
     return fall, best
 
 
 def to_csv(found: Detected) -> str:
-    """The text of rows.csv: a line for each row, the strangest first."""
+    """The text of rows.csv: a line for each row, the strangest first, with all cells of its file."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    reasons = [f"reason_{i + 1}" for i in range(REASONS)]
-    columns = [cell(f"contribution of {name}") for name in found.names]
-    writer.writerow(["row", "energy", "percentile", *reasons, *columns])
+    ours = ["row", "energy", "percentile", *(f"reason_{i + 1}" for i in range(REASONS))]
+    columns = [f"contribution of {name}" for name in found.names]
+    taken = {*ours, *columns}
+    theirs = [f"{name} (original)" if name in taken else name for name in found.cells.names]
+    writer.writerow([*ours, *map(cell, theirs), *map(cell, columns)])
     blank = [""] * len(columns)
-    for i, row in enumerate(found.rows):
+    cells = found.cells.texts[[row - 1 for row in found.rows]].iter_rows()
+    for i, (row, texts) in enumerate(zip(found.rows, cells, strict=True)):
         said = [cell(reason) for reason in found.reasons[i]]
         said += [""] * (REASONS - len(said))
         falls = blank
         if i < len(found.contributions):
-            falls = [f"{value:.4g}" for value in found.contributions[i].tolist()]
+            falls = [
+                f"{fall:.4g}" if fall == fall else "" for fall in found.contributions[i].tolist()
+            ]
         writer.writerow(
-            [row, f"{found.energy[i]:.7g}", f"{found.percentile[i]:.4g}", *said, *falls]
+            [
+                row,
+                f"{found.energy[i]:.7g}",
+                f"{found.percentile[i]:.4g}",
+                *said,
+                *map(_as_it_stood, texts),
+                *falls,
+            ]
         )
     return text.getvalue()
+
+
+def _as_it_stood(text: str | None) -> str:
+    """A cell of the file as it was, but on one line and no formula; a negative number is none."""
+    if not text:
+        return ""
+    return text if text.startswith(FORMULA) and is_value(text) else cell(text)

@@ -1,5 +1,6 @@
 """``gibbsian detect --model FOLDER``: other rows by detectors that were trained before."""
 
+import csv
 import json
 import shutil
 
@@ -11,8 +12,9 @@ from gibbsian.core.files import CorruptFileError
 from gibbsian.core.records import sealed
 from gibbsian.core.tensor_files import read_tensors, write_tensors
 from gibbsian.models import detector
+from gibbsian.models.numeric_table import read_table
 from gibbsian.models.saved_detectors import load_detectors
-from gibbsian.models.strange_rows import fit_folds, read_table
+from gibbsian.models.strange_rows import fit_folds
 
 
 @pytest.fixture(autouse=True)
@@ -28,6 +30,11 @@ def table(path, seed, n=60, gaps=()):
         height = "" if i in gaps else f"{a:.6g}"
         lines.append(f"{height},${abs(b):.2f},{['Ulm', 'Bonn', 'Kiel'][i % 3]}")
     path.write_text("\n".join(lines) + "\n")
+
+
+def read(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
 
 
 @pytest.fixture
@@ -67,8 +74,47 @@ def test_what_a_table_must_be_like(known, refused):
     assert "lacks the column 'price'" in refused(*words)
     (known / "other.csv").write_text("price,height,city\n1,2,Ulm\n")
     assert "is called 'price'" in refused(*words)
-    (known / "other.csv").write_text("height,price,city\n1,2,Rom\n")
-    assert "holds 'Rom' at row 1" in refused(*words)
+    (known / "other.csv").write_text("height,price,city\n1,€2,Ulm\n")
+    assert "numbers with € in column 2 ('price')" in refused(*words)
+
+
+def test_more_columns_than_the_models_know_are_left_out(known, capsys):
+    text = (known / "new.csv").read_text().splitlines()
+    rows = [f"{i}00,{line},note {i}" for i, line in enumerate(text[1:])]
+    (known / "more.csv").write_text("\n".join([f"number,{text[0]},remark", *rows]) + "\n")
+    for name in ("new.csv", "more.csv"):
+        assert main(["detect", name, "--model", "known"]) == 0
+    assert (
+        "left out, columns that the models do not know: number, remark" in capsys.readouterr().err
+    )
+    bare, more = (read(known / f"{name}-detected" / "rows.csv") for name in ("new", "more"))
+    assert [row["energy"] for row in bare] == [row["energy"] for row in more]
+    for row in more:
+        assert row["number"] == f"{int(row['row']) - 1}00"
+        assert row["remark"] == f"note {int(row['row']) - 1}"
+
+
+def test_texts_never_seen_and_new_gaps_are_scored(known):
+    """The first city is unknown, the second one lacks; no row of known.csv has a gap there."""
+    lines = (known / "new.csv").read_text().splitlines()
+    lines[1] = lines[1].replace("Ulm", "Atlantis")
+    lines[2] = lines[2].replace("Bonn", "")
+    (known / "odd.csv").write_text("\n".join(lines) + "\n")
+    for name in ("new.csv", "odd.csv"):
+        assert main(["detect", name, "--model", "known"]) == 0
+    found, plain = (
+        {row["row"]: row for row in read(known / f"{name}-detected" / "rows.csv")}
+        for name in ("odd", "new")
+    )
+    assert next(iter(found)) == "1" and found["1"]["city"] == "Atlantis"
+    assert found["1"]["reason_1"] == "city: 'Atlantis' was never seen in training"
+    assert float(found["1"]["percentile"]) == 100.0
+    assert float(found["1"]["contribution of city"]) > 50
+    assert found["2"]["contribution of city"] == "0" and found["2"]["city"] == ""
+    assert float(found["2"]["energy"]) <= float(plain["2"]["energy"]) + 1e-4  # in nats, as printed
+    assert {k: found[k]["energy"] for k in found if k not in "12"} == {
+        k: plain[k]["energy"] for k in plain if k not in "12"
+    }
 
 
 def test_settled_options_are_refused(known, refused):
@@ -81,6 +127,9 @@ def test_settled_options_are_refused(known, refused):
     ):
         said = refused("detect", "new.csv", "--model", "known", *option)
         assert f"{option[0]} was settled" in said
+    assert "columns that they do not know are left out anyway" in refused(
+        "detect", "new.csv", "--model", "known", "--drop-columns", "id"
+    )
     assert "nothing holds no detectors" in refused("detect", "new.csv", "--model", "nothing")
 
 

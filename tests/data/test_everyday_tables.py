@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from gibbsian.data import load_dataset, tables
+from gibbsian.data.column_kinds import DAY, LISTED, NUMBER, Found, described
 from gibbsian.data.readers import read
 from gibbsian.data.table_schema import Selection
 
@@ -288,7 +289,7 @@ CASES = [
     Case(
         "the remedy is named",
         "a,b\n1,2\nNA,4\n",
-        r"value NA .*--missing-values drop and impute do \(1 of 2 rows\)",
+        r"value NA .*; --missing-values impute fills gaps .* drop leaves out 1 of 2 rows",
     ),
     Case("a marker of a spreadsheet", "a,b\n1,2\n#N/A,#N/A\n", "the missing value #N/A at row 2"),
     Case(
@@ -463,6 +464,66 @@ def test_a_peculiarity_is_read_or_refused(case: Case, tmp_path: Path) -> None:
 
 def test_there_are_enough_of_them_and_no_name_stands_for_two() -> None:
     assert len({case.name for case in CASES}) == len(CASES) >= 60
+
+
+N = 24
+LEFT_OUT = {
+    "every value different": [f"x{i}" for i in range(N)],
+    "most values are there once": [f"x{min(i, 15)}" for i in range(N)],
+    "it numbers the rows": [str(100 + 7 * i) for i in range(N)],
+    "it numbers the rows, in no order": [str(500 + 5 * i % N) for i in range(N)],
+    "dates": [f"2020-01-{i % 9 + 1:02}" for i in range(N)],
+    "numbers and text": ["5" if i % 3 == 0 else "see A" for i in range(N)],
+    "no values": ["", "NA"] * (N // 2),
+}
+TAKEN = {
+    "codes": [str(10 * (i % 5)) for i in range(N)],
+    "whole numbers far apart": [str(i * i * 37 % 1009) for i in range(N)],
+    "grades": ["A", "B", "C"] * (N // 3),
+    "one text": ["kg"] * N,
+    "decimals that grow": [f"{i + 0.5}" for i in range(N)],
+    "half of the values": [f"x{i // 2}" for i in range(N)],
+}
+
+
+@pytest.mark.parametrize("name", [*LEFT_OUT, *TAKEN])
+def test_a_search_for_strange_rows_leaves_out_what_says_nothing(name: str, tmp_path: Path) -> None:
+    cells = (LEFT_OUT | TAKEN)[name]
+    lines = ["a,b", *(f"{i % 7}.5,{cell}" for i, cell in enumerate(cells))]
+    (tmp_path / "x.csv").write_text("\n".join(lines))
+    found = read(tmp_path / "x.csv", selection=Selection(missing="impute", detection=True))
+    assert found.columns == (("a",) if name in LEFT_OUT else ("a", "b"))
+    assert found.x.shape == (N, len(found.columns))
+    assert found.cells is not None and found.cells.names == ("a", "b")
+    assert [cell or "" for cell in found.cells.texts["1"]] == cells
+    (columns,) = (note for note in found.notes if note.startswith("columns:"))
+    assert (": left out" in columns) == (name in LEFT_OUT)
+    if "," not in name and name in LEFT_OUT:
+        assert name in columns
+
+
+def test_names_of_rows_are_left_out_of_a_search(tmp_path: Path) -> None:
+    """The index of a frame in a file, which is refused elsewhere: its numbers stay among the cells."""
+    pa = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    lines = [",a", *(f"{i},{i % 7}.5" for i in range(N))]
+    (tmp_path / "x.csv").write_text("\n".join(lines))
+    columns = {"a": [i % 7 + 0.5 for i in range(N)], "__index_level_0__": list(range(N))}
+    parquet.write_table(pa.table(columns), tmp_path / "x.parquet")
+    for file, place in (("x.csv", 0), ("x.parquet", 1)):
+        found = read(tmp_path / file, selection=Selection(detection=True))
+        assert found.columns == ("a",) and found.x.shape == (N, 1)
+        assert found.cells is not None
+        assert found.cells.texts[:, place].to_list() == [str(i) for i in range(N)]
+
+
+def test_one_column_is_one_column() -> None:
+    found = [Found() for _ in range(LISTED + 1)]
+    found[0].counts[NUMBER] = 3
+    for column in found[1:]:
+        column.counts[DAY] = 3
+    said = described(map(str, range(LISTED + 1)), found, [""] + ["left out"] * LISTED)
+    assert said.startswith("1 column: number; 1: dates: left out; ")
 
 
 def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,102 @@
+"""What keeps the columns of a table from being modelled, in sentences with the remedy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from gibbsian.core.names import first_few
+from gibbsian.data.categories import MOST_VALUES
+from gibbsian.data.cells import has_decimal_comma, is_number
+from gibbsian.data.column_kinds import ABSENT, DAY, NUMBER, TEXT, WORD
+from gibbsian.data.table_schema import Column
+
+if TYPE_CHECKING:
+    from gibbsian.data.table_rows import Spot, TableRows
+
+
+def fault_of(table: TableRows, j: int, whole: bool) -> str:
+    """What keeps a column from being modelled, "" if nothing does."""
+    found, expected = table.found[j], table.expected[j]
+    if expected is not None:
+        return "" if expected.count else _unlike(table, j, expected)
+    if found.kind == "category" and whole and len(found.texts) <= MOST_VALUES:
+        misread = not found.is_category and any(map(has_decimal_comma, found.texts))
+        return _no_numbers(table, j) if misread else ""
+    if found.kind not in ("number", "boolean", "empty"):
+        return _no_numbers(table, j)
+    drop, marks = f"or drop that column by --drop-columns {as_option(table, [j])}", found.symbols
+    if len(marks) > 1:
+        what = " and ".join(marks)
+    elif 0 < found.marks["%"] < found.counts[NUMBER]:
+        what = "% and without"
+    else:
+        return ""
+    return f"{table.path} holds numbers with {what} in {table.names[j]}; write them alike, {drop}"
+
+
+def _no_numbers(table: TableRows, j: int) -> str:
+    found, drop = table.found[j], f"drop that column by --drop-columns {as_option(table, [j])}"
+    cell, what = _held(table, j, next(code for code in (TEXT, DAY, WORD) if found.counts[code]))
+    if table.columns and cell == table.short[j]:
+        return f"{what}: the header again; take that line out"
+    if has_decimal_comma(cell) or (table.decimal == "," and is_number(cell)):
+        return f"{what}; write all decimals of the file with a point"
+    if found.kind == "mixed":
+        total = sum(found.counts.values()) - found.counts[ABSENT]
+        share = f"{found.counts[NUMBER]} of its {total} cells are numbers"
+        return f"{what}; {drop} or correct the cell: {share}"
+    if found.kind == "category" and len(found.texts) > MOST_VALUES:
+        most = f"at most {MOST_VALUES} can be modelled"
+        return f"{what}; {drop}: it is a {found.said()}, and {most}"
+    kind = f"a {found.said()}" if found.kind == "category" else found.said()
+    return f"{what}; {drop} or code it as numbers: it is {kind}"
+
+
+def _unlike(table: TableRows, j: int, expected: Column) -> str:
+    """How a column differs from the one that the model was trained on, "" if it does not."""
+    found, boolean = table.found[j], expected.kind == "boolean"
+    for code in (TEXT, DAY, WORD):
+        if found.counts[code] and not (boolean and code == WORD):
+            was = "true and false" if boolean else "numbers"
+            return f"{_held(table, j, code)[1]}; this model was trained on {was} there: correct it"
+    new = [mark for mark in found.symbols if mark not in expected.marks]
+    if new:
+        was = " and ".join(expected.marks) or "no such mark"
+        return (
+            f"{table.path} holds numbers with {' and '.join(new)} in {table.names[j]}; this "
+            f"model was trained on numbers with {was} there: write them alike"
+        )
+    return ""
+
+
+def _held(table: TableRows, j: int, code: int) -> tuple[str, str]:
+    """The first cell of a kind in a column, and the beginning of a sentence on it."""
+    cell, place = said_of(table, table.spots[j, code])
+    kind = "date" if code == DAY else "text"
+    return cell, f"{table.path} holds the {kind} {cell[:40]!r} at {place}"
+
+
+def said_of(table: TableRows, spot: Spot) -> tuple[str, str]:
+    """A cell, and where it stands, in words."""
+    cell, place = spot.locate(spot.row, spot.column)
+    return cell, f"{place}, {table.names[spot.column]}"
+
+
+def as_option(table: TableRows, places: Sequence[int]) -> str:
+    """Columns as an option takes them: by name, or by number where a name needs quotes."""
+    plain = re.compile(r"[^\s,;\"'$`\\!*?&|<>()\[\]{}#~-][^\s,;\"'$`\\!*?&|<>()\[\]{}#]*")
+    short = (table.short[j] if plain.fullmatch(table.short[j]) else str(j + 1) for j in places)
+    return first_few(short, ",")
+
+
+def alike(table: TableRows, j: int, whole: bool) -> str:
+    """The option that drops column ``j`` and all others that cannot be modelled, "" without others."""
+    kinds = ("category", "dates")
+    others = [
+        k for k in table.kept_places() if table.found[k].kind in kinds and fault_of(table, k, whole)
+    ]
+    if table.selection.schema is not None or j not in others or len(others) == 1:
+        return ""
+    return f" (all columns that are no numbers: --drop-columns {as_option(table, others)})"
