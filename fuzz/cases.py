@@ -30,6 +30,7 @@ METHODS = (
     "vae",
     "nce",
     "score-matching",
+    "energy-matching",
     "lbt",
     "flow",
     "tilted-flow",

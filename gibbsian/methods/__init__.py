@@ -14,6 +14,7 @@ from gibbsian.methods.bihm import BiHM
 from gibbsian.methods.cd import ContrastiveDivergence
 from gibbsian.methods.ebgan import EBGAN
 from gibbsian.methods.energy_discrepancy import EnergyDiscrepancy
+from gibbsian.methods.energy_matching import EnergyMatching
 from gibbsian.methods.flow import NormalisingFlow
 from gibbsian.methods.gan import GAN
 from gibbsian.methods.gebm import GEBM
@@ -42,6 +43,7 @@ TRAINING_METHODS: Mapping[str, type[TrainingMethod]] = {
     "score-matching": ScoreMatching,
     "nce": NoiseContrastiveEstimation,
     "energy-discrepancy": EnergyDiscrepancy,
+    "energy-matching": EnergyMatching,
     "super-resolution": SuperResolution,
 }
 
@@ -56,6 +58,7 @@ __all__ = [
     "BidirectionalBounds",
     "ContrastiveDivergence",
     "EnergyDiscrepancy",
+    "EnergyMatching",
     "LearningByTeaching",
     "NoiseContrastiveEstimation",
     "NormalisingFlow",

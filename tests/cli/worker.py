@@ -24,6 +24,7 @@ FEW |= {
     name: {"sampler": {"steps_per_sample": 2, "steps": 2}}
     for name in ("score-matching", "nce", "energy-discrepancy")
 }
+FEW["energy-matching"] = FEW["nce"] | {"warmup_rounds": 5}
 DATA = {"bihm": "digits-4-binary", "super-resolution": "digits"}
 
 

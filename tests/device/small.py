@@ -21,6 +21,7 @@ FEW: dict[str, dict[str, Any]] = {
         "importance_samples_per_marginal": 2,
     },
     "cd": {"chains": 32, "sampler": {"steps_per_sample": 10}},
+    "energy-matching": {"flow_steps": 4, "sampler": {"steps_per_sample": 10}},
     "gebm": {"energy_burst_steps": 2, "energy_steps": 2, "log_z_init_batches": 2},
     "lbt": {"unrolled_student_steps": 2, "student_steps_per_unroll_step": 1},
     "energy-discrepancy": {"sampler": {"steps_per_sample": 10}},

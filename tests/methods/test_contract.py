@@ -57,6 +57,7 @@ TABLE = {
     "score-matching": {"energy"},
     "nce": {"energy", "learned log Z"},
     "energy-discrepancy": {"energy"},
+    "energy-matching": {"energy"},
     "super-resolution": set(),
 }
 
@@ -70,6 +71,8 @@ def small(name, **training):
         changes |= {"chains": 64, "sampler": {"steps": 2, "steps_per_sample": 2}}
     if name in ("score-matching", "nce", "energy-discrepancy"):
         changes |= {"sampler": {"steps_per_sample": 2, "steps": 2}}
+    if name == "energy-matching":  # a round of the first kind, then two of the other
+        changes |= {"sampler": {"steps_per_sample": 2, "steps": 2}, "warmup_rounds": 1}
     if name == "bihm":
         changes |= {"latent_samples": 3, "gibbs_sweeps": 2}
     if name == "super-resolution":
