@@ -19,17 +19,21 @@ def rounds_within(config: Config, data: Dataset, seconds: float, device: str = "
     """Rounds of ``config`` that take ``seconds`` of CPU time on one thread, by a trial of 20 or more.
 
     On another ``device``, for which the CPU only waits, of the clock's time.
-    Rounds of a warm-up are measured by a trial of their own. A trial's first rounds are left out: they
-    compile, allocate and play opening bursts; and so is a first trial, in which the process loads what
-    it needs.
+    Rounds of a warm-up (the option that ends in ``warmup_rounds``) are measured by a trial of their own;
+    one that does not fit is cut short. A trial's first rounds are left out: they compile, allocate and play
+    opening bursts; and so is a first trial, in which the process loads what it needs.
     """
     torch.set_num_threads(1)
     least = min(SURE, 0.2 * seconds)
-    warmup: int = getattr(config, "warmup", 0)
+    name = next((option for option in config.options if option.endswith("warmup_rounds")), "")
+    warmup: int = config.options.get(name, 0)
     if warmup == 0:
         return max(LONG, int(seconds / seconds_per_round(config, data, least, device)))
-    left = seconds - warmup * seconds_per_round(replace(config, warmup=10**9), data, least, device)
-    rounds = int(left / seconds_per_round(replace(config, warmup=0), data, least, device))
+    opening = seconds_per_round(replace(config, **{name: 10**9}), data, least, device)
+    left = seconds - warmup * opening
+    if left <= 0:
+        return max(LONG, int(seconds / opening))
+    rounds = int(left / seconds_per_round(replace(config, **{name: 0}), data, least, device))
     return warmup + max(LONG, rounds)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
@@ -42,7 +43,7 @@ class EnergyMatching(TrainingMethod):
     """Energy matching (Balcerak et al. 2025): flow matching on the gradient of a scalar, then contrast.
 
     Far from the data -grad V is the velocity of optimal transport from N(0, I) to the data: it is fitted
-    to x1 - x0 at x_t = (1 - t) x0 + t x1 with x0 and x1 coupled within the batch. There is no time in V. After
+    to x1 - x0 at x_t = (1 - t) x0 + t x1 with x0 and x1 coupled within the batch; V knows no time. After
     ``warmup_rounds`` of this, contrastive divergence at temperature epsilon is added, whose negatives
     start at data and at noise that the flow has carried over, so that exp(-V / epsilon) becomes the
     density of the data near them. Samples are made the same way: noise, flow, Langevin steps.
@@ -122,13 +123,12 @@ class EnergyMatching(TrainingMethod):
     def carried(self, n: int, rng: Generator) -> Tensor:
         """``[n, *event]``: draws of N(0, I) carried to ``flow_time``, inside the box if there is one."""
         x, V = Gaussian(self.measure.shape).sample(n, rng), self.energy.V
-        share = self.noise_start_time / self.flow_time
-        noisy = round((1 - share) * self.flow_steps)
-        if noisy < self.flow_steps:
-            x = gradient_flow(V, x, self.noise_start_time, self.flow_steps - noisy)
-        if noisy > 0:
-            end, highest = self.flow_time, self.energy.temperature
-            x = annealed_flow(V, x, self.noise_start_time, end, highest, noisy, rng)
+        onset, end = self.noise_start_time, self.flow_time
+        if onset > 0:
+            x = gradient_flow(V, x, onset, math.ceil(self.flow_steps * onset / end))
+        if onset < end:
+            noisy = math.ceil(self.flow_steps * (1 - onset / end))
+            x = annealed_flow(V, x, onset, end, self.energy.temperature, noisy, rng)
         return self.sampler.inside(x)
 
     def matching_loss(self, points: Tensor, velocity: Tensor) -> Loss:

@@ -1,4 +1,4 @@
-"""The gradient flow dx/dt = -grad V(x): optimal coupling, Heun steps, annealed noise, density by divergence."""
+"""The gradient flow dx/dt = -grad V(x): couplings, Heun steps, annealed noise, density by divergence."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gibbsian.core.numerics import Map, input_gradient, jacobian
 def optimal_coupling(x0: Tensor, x1: Tensor) -> Tensor:
     """Rows of ``x1`` in the order that pairs them with ``x0`` at the least sum of squared distances.
 
-    Both ``[B, *event]``. Mini-batch optimal transport (Tong et al. 2024, section 3.3.3), exact, by the linear
+    Both ``[B, *event]``. Mini-batch optimal transport (Tong et al. 2024), exact, by the linear
     assignment of SciPy on the CPU. Raises ValueError for batches of unequal size.
     """
     from scipy.optimize import linear_sum_assignment  # takes a while to import
@@ -51,7 +51,7 @@ def annealed_flow(
 ) -> Tensor:
     """``x [B, *event]`` from time ``onset`` to ``end`` along dx = -grad V dt + sqrt(2 epsilon(t)) dW.
 
-    epsilon(t) rises linearly from 0 to ``highest`` (Balcerak et al. 2025, equation of the temperature);
+    epsilon(t) rises linearly from 0 to ``highest`` (Balcerak et al. 2025);
     ``steps`` Euler-Maruyama steps, each at the temperature of its end.
     """
     dt = (end - onset) / steps

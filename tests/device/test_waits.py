@@ -34,6 +34,8 @@ LOOKS = {
     "cd, cd-k": 1,
     "cd, short runs": 1,
     "cd, mala": 1,
+    "energy-matching": 1,  # the coupling of the batch is found on the CPU
+    "energy-matching, contrast": 2,  # and at the energies where the negatives' chains start
     "bidirectional, singular": 2,  # eigenvalues, whose routine looks whether it has converged
 }
 """How often the host waits in a round, where it is not never."""
@@ -62,6 +64,7 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
         {"entropy_estimator": "infonce", "upper_bound_penalty": "denoising"},
     ),
     "ebgan, denoising": ("ebgan", {"denoising_noise_std": 0.1, "margin_decay_rounds": 5}),
+    "energy-matching, contrast": ("energy-matching", {"warmup_rounds": 0}),
     "gan, wasserstein": ("gan", {"loss": "wasserstein", "critic_steps": 2}),
     "gan, unrolled": ("gan", {"unrolled_critic_steps": 2}),
     "gan, packed": ("gan", {"packing": 2}),

@@ -1,4 +1,4 @@
-"""Energy matching: its losses in closed form, the potential of a known pair, its equilibrium, log Z in the plane."""
+"""Energy matching: losses in closed form, the potential of a known pair, equilibrium, log Z in the plane."""
 
 from __future__ import annotations
 

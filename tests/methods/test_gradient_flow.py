@@ -113,7 +113,10 @@ def test_the_flow_s_density_is_that_of_the_change_of_variables() -> None:
     x0, time, steps, h = 0.5 * normal(4, 2), 0.3, 300, 1e-4
     x = gradient_flow(wavy, x0, time, steps)
     columns = [
-        (gradient_flow(wavy, x0 + h * e, time, steps) - gradient_flow(wavy, x0 - h * e, time, steps))
+        (
+            gradient_flow(wavy, x0 + h * e, time, steps)
+            - gradient_flow(wavy, x0 - h * e, time, steps)
+        )
         / (2 * h)
         for e in torch.eye(2, dtype=x0.dtype)
     ]
