@@ -161,14 +161,16 @@ def energy_discrepancy(plane: bool) -> dict[str, Any]:
 
 
 def energy_matching(plane: bool) -> dict[str, Any]:
-    """Energy matching (Balcerak et al. 2025): two thirds of the rounds match the flow; in the plane warmer.
+    """Energy matching (Balcerak et al. 2025): in the plane warmer, with wide Metropolis steps.
 
     Images take a dense potential (``ON_PICTURES``).
     """
     settings = _regressed(plane)
     if plane:
-        settings["sampler"] |= {"step_size": 0.01}
-        settings |= {"temperature": 0.1, "contrastive_weight": 0.1}
+        settings["training"] |= {"rounds": 2_000, "batch": 256}
+        settings["sampler"] |= {"steps": 5, "step_size": 0.01, "steps_per_sample": 200}
+        settings |= {"warmup_rounds": 1_000, "temperature": 0.1, "contrastive_weight": 0.3}
+        settings |= {"flow_steps": 10}
     return settings
 
 
