@@ -74,7 +74,8 @@ def check_categories(method: str, space: DataSpace) -> None:
     takers = [name for name, cls in TRAINING_METHODS.items() if cls.mixed]
     raise ValueError(
         f"{method} takes no columns of categories, which these data have; {', '.join(takers[:-1])} "
-        f"and {takers[-1]} do, or leave them out by --drop-columns, or write whole numbers, one a category, in their place"
+        f"and {takers[-1]} do, or leave them out by --drop-columns, or write whole numbers, one a "
+        "category, in their place"
     )
 
 
