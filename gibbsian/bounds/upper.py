@@ -95,7 +95,7 @@ class GradientPenalty(Upper):
         # A compiled graph cannot be differentiated twice by torch.autograd; torch.func's transforms can.
         if self.projected and isinstance(generator, Flow) and not torch.compiler.is_compiling():
             a, Jv = self._linearised_flow(generator, z, v, *starts)
-            return self._of_projections((slope * Jv).flatten(1).sum(1) - (a * v).sum(1))
+            return self._along(slope, Jv, a, v)
         a, J = self._linearised(generator, z, *starts)
         if J is not None:
             pulled = (J.mT @ slope.flatten(1)[:, :, None])[:, :, 0]
@@ -106,9 +106,13 @@ class GradientPenalty(Upper):
             if self.projected:
                 with torch.no_grad():
                     Jv = jvp(generator, z, v)[1]
-                return self._of_projections((slope * Jv).flatten(1).sum(1) - (a * v).sum(1))
+                return self._along(slope, Jv, a, v)
             pulled = vjp(generator, z, slope)[1]
         return self._of_slopes(pulled - a)
+
+    def _along(self, slope: Tensor, Jv: Tensor, a: Tensor, v: Tensor) -> Tensor:
+        """1/2 E|g|^p by v . g = slope . J v - a . v."""
+        return self._of_projections((slope * Jv).flatten(1).sum(1) - (a * v).sum(1))
 
     def _of_projections(self, along: Tensor) -> Tensor:
         """1/2 E|g|^p from v . g ``[R]``, v standard normal."""

@@ -63,7 +63,7 @@ def test_they_stand_on_the_page(folder, capsys, monkeypatch):
     assert main(["evaluate", "run", "--num-samples", "50", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["strangest"]
     assert main(["report", "run"]) == 0
-    page = Reading((folder / "report.html").read_text())
+    page = Reading((folder / "run" / "report.html").read_text())
     assert "Strangest rows" in page.said("h2")
     cells = page.said("td")
     for row in found:
