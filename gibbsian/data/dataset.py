@@ -220,11 +220,7 @@ def _split(
     dequantise: bool,
 ) -> Dataset:
     rows = arranged(rows, name)
-    if len(rows.x) < FEWEST:
-        raise ValueError(
-            f"{name} has {counted(len(rows.x), 'row')}; training, validation and test need at least "
-            f"{FEWEST} together"
-        )
+    _check_count(len(rows.x), name)
     parts = _orders(rows, seed, limit)
     if rows.table is not None and rows.table.missing == "impute":
         table, said = with_medians(rows.table, rows.x, parts["train"])
@@ -268,6 +264,14 @@ def _split(
     )
 
 
+def _check_count(n: int, name: str) -> None:
+    if n < FEWEST:
+        raise ValueError(
+            f"{name} has {counted(n, 'row')}; training, validation and test need at least {FEWEST} "
+            "together"
+        )
+
+
 def _of_large(
     name: str,
     file: ArrayFile,
@@ -278,6 +282,7 @@ def _of_large(
 ) -> Dataset:
     """The array of a file that is not held: training in blocks, the rest a sample by ``seed``."""
     n, rng = file.shape[0], derived("cpu", seed, SPLIT)
+    _check_count(n, name)
     if limit is not None and limit < n:
         chosen = np.sort(distinct_numbers(n, limit, rng))
         return _split(name, Rows(file.rows(chosen)), seed, scaling, None, dequantise)

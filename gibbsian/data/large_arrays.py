@@ -84,7 +84,7 @@ def large_array(path: Path) -> ArrayFile | None:
     if path.stat().st_size < LARGE:
         return None
     shape, columns_first, dtype, start = npy_layout(path)
-    if columns_first and len(shape) > 1:
+    if shape == () or (columns_first and len(shape) > 1):
         return None
     return ArrayFile(path, shape, dtype, start)
 

@@ -26,11 +26,11 @@ def lattice(values: np.ndarray) -> Lattice | None:
     division counts as zero below a fraction of the finest step allowed. Then every value must lie on
     the grid to the precision of its own number format.
     """
-    distinct = np.unique(values)
+    # Again in double precision, which integers above 2^53 may share.
+    distinct = np.unique(np.unique(values).astype(np.float64))
     if len(distinct) < 2:
         return None
     precision = np.finfo(values.dtype if values.dtype.kind == "f" else np.float64).eps
-    distinct = distinct.astype(np.float64)
     span = float(distinct[-1] - distinct[0])
     finest = span / MOST_LEVELS
     gaps = np.unique(np.diff(distinct))

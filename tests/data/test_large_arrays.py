@@ -166,6 +166,19 @@ def test_bad_values_are_named_by_their_row(x: np.ndarray, tmp_path: Path) -> Non
         load_dataset(tmp_path / "x.npy")
 
 
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_few_wide_rows_are_refused_as_in_small_files(rows: int, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(rows, 500)))
+    with pytest.raises(ValueError, match=rf"has {rows} rows?; training, validation and test need"):
+        load_dataset(tmp_path / "x.npy")
+
+
+def test_one_text_as_long_as_a_large_file_is_no_array(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.array(b"x" * 2_000))
+    with pytest.raises(ValueError, match="observations must be real numbers"):
+        load_dataset(tmp_path / "x.npy")
+
+
 def test_a_file_that_is_cut_while_it_is_read_is_said(path: Path) -> None:
     stream = BlockStream(rows_of(path, []), unscaled((D,)), 64)
     with path.open("rb+") as file:

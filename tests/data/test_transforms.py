@@ -144,6 +144,11 @@ def test_lattice_finds_steps() -> None:
     assert lattice(mixed) is None
 
 
+@pytest.mark.parametrize("values", [2**60 + np.arange(9), 2**60 + 256 * np.arange(9) + 1])
+def test_whole_numbers_that_doubles_cannot_tell_apart_are_no_grid(values: np.ndarray) -> None:
+    assert lattice(values) is None
+
+
 @pytest.mark.parametrize("scaling", ["standardise", "none"])
 @pytest.mark.parametrize("place", [0, 1])
 @pytest.mark.parametrize("extremes", [(1e300,), (1.7e308, -1.7e308)])
