@@ -240,7 +240,8 @@ def score(arguments: list[str]) -> int:
         say=say,
     )
     first = next(points)  # what is wrong with the file mostly shows at once
-    tables, standing = score_in_parts(model, itertools.chain([first], points), args.seed)
+    with progress.shown(), progress.phase("scores, and log Z where they need it"):
+        tables, standing = score_in_parts(model, itertools.chain([first], points), args.seed)
     say(standing)
     write_tables(output, tables)
     return 0

@@ -31,7 +31,7 @@ class LogZ:
     """The log of the integral of exp(-energy), from both sides, with what there is to warn of.
 
     Args:
-        energy: package.module:name of a function that maps points [n, dim] to energies [n].
+        energy: package.module:name of a function of PyTorch tensors, points [n, dim] to energies [n].
         dim: how many numbers one point has.
         samples_from: file of points where the mass is, one a row: CSV, npy, npz or Parquet.
         domain_half_width: the integral is over [-B, B]^dim instead of all of R^dim.
@@ -93,6 +93,11 @@ def log_z_(arguments: list[str]) -> int:
     print(found)
     for warning in found.warnings:
         say(f"warning: {warning}")
+    if samples is None and found.lower.standing == "exact" and args.domain_half_width is None:
+        say(
+            "note: exact as far as the search for its mass saw; a narrow mode far from the others may be "
+            "missed, unless --samples-from has points near each"
+        )
     return 0
 
 

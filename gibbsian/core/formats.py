@@ -11,6 +11,10 @@ FORMAT = 2
 
 def check_folder(path: Path) -> None:
     """ValueError naming what is missing unless a run lies at ``path``."""
+    if (path / "detector.json").is_file():
+        raise ValueError(
+            f"{path} holds saved detectors; score a table by `gibbsian detect FILE --model {path}`"
+        )
     if not (path / "config.json").is_file():
         what = "is not a run folder (it has no config.json)" if path.exists() else "does not exist"
         raise ValueError(f"{path} {what}; give the folder that `gibbsian train --out` wrote")

@@ -199,9 +199,12 @@ class NonFiniteError(DivergenceError):
 def check_energy(value: Tensor, batch: int) -> Tensor:
     """Return ``value`` if it is one number per row; raise ValueError naming both shapes otherwise."""
     if value.shape != (batch,):
+        hint = (
+            "squeeze the last dimension if it is 1" if value.ndim else "sum over dimension 1 alone"
+        )
         raise ValueError(
             f"an energy must return one number per row, shape [{batch}]; this one returned "
-            f"{list(value.shape)} (squeeze the last dimension if it is 1)"
+            f"{list(value.shape)} ({hint})"
         )
     return value
 

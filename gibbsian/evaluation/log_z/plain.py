@@ -93,7 +93,8 @@ def check_callable(energy: Energy, measure: RealSpace | Box, device: torch.devic
         ) from error
     if not isinstance(value, Tensor):
         raise ValueError(
-            f"an energy must return a tensor; this one returned {type(value).__name__}"
+            f"an energy must return a tensor; this one returned {type(value).__name__} (compute it "
+            "with torch, not NumPy)"
         )
     check_energy(value, len(x))
 
