@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -174,6 +175,21 @@ def compiles(monkeypatch: pytest.MonkeyPatch, guess: float, steps: int) -> bool:
         chains.draws, run_chains(mala(well, 0.05), x0, steps, seed(), compile=False).draws
     )
     return chains.execution == "compiled"
+
+
+def test_chains_compile_where_pytorch_has_moved_its_private_passes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "gibbsian.samplers.narrow_products", None)  # ImportError
+    transitions.graphs.cache_clear()
+    try:
+        kernel, x0 = ula(well, 0.02), torch.zeros(4, 2)
+        eager = run_chains(kernel, x0, 5, seed(), keep="last", compile=False)
+        compiled = run_chains(kernel, x0, 5, seed(), keep="last", compile=True)
+    finally:
+        transitions.graphs.cache_clear()
+    assert compiled.execution == "compiled"
+    torch.testing.assert_close(compiled.state.x, eager.state.x)
 
 
 def test_auto_compiles_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
