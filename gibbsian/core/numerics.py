@@ -21,6 +21,11 @@ def widest_float(device: torch.device) -> torch.dtype:
     return torch.float32 if device.type == "mps" else torch.float64
 
 
+def uploaded(x: Tensor, device: torch.device) -> Tensor:
+    """``x`` on ``device``; a GPU takes it from pinned memory, without making the host wait."""
+    return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x.to(device)
+
+
 def as_double(x: Tensor) -> Tensor:
     """``x`` in float64, on the CPU if its device has no such numbers."""
     return (x.cpu() if x.device.type == "mps" else x).double()

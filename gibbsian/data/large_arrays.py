@@ -16,9 +16,10 @@ import numpy as np
 import torch
 
 from gibbsian.core import Batch
+from gibbsian.core.numerics import uploaded
 from gibbsian.data.arrays import npy_layout
 from gibbsian.data.rows import Rows, arranged
-from gibbsian.data.streams import NOISE, ORDER, cells_of, derived, uploaded, within_cells
+from gibbsian.data.streams import NOISE, ORDER, cells_of, derived, within_cells
 from gibbsian.data.transforms import Transform
 
 LARGE = 2**29

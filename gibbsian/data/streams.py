@@ -9,6 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from gibbsian.core import Batch
+from gibbsian.core.numerics import uploaded
 from gibbsian.data.transforms import Transform, noise_like
 
 CHUNK = 8192
@@ -20,11 +21,6 @@ def derived(device: torch.device | str, *key: int) -> Generator:
     """A generator that depends on nothing but ``key`` (whole numbers >= 0)."""
     state = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
     return Generator(device).manual_seed(int(state))
-
-
-def uploaded(x: Tensor, device: torch.device) -> Tensor:
-    """``x`` on ``device``; a GPU takes it from pinned memory, without making the host wait."""
-    return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x.to(device)
 
 
 class BatchStream(Iterator[Batch]):

@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from gibbsian.core.measures import Gaussian
-from gibbsian.core.numerics import Map, input_gradient, jacobian
+from gibbsian.core.numerics import Map, input_gradient, jacobian, uploaded
 
 
 def optimal_coupling(x0: Tensor, x1: Tensor) -> Tensor:
@@ -25,7 +25,7 @@ def optimal_coupling(x0: Tensor, x1: Tensor) -> Tensor:
         )
     cost = torch.cdist(x0.flatten(1), x1.flatten(1)).square()
     _, columns = linear_sum_assignment(cost.cpu().numpy())
-    return x1[torch.as_tensor(columns, device=x1.device)]
+    return x1[uploaded(torch.as_tensor(columns), x1.device)]
 
 
 def gradient_flow(V: Map, x: Tensor, time: float, steps: int) -> Tensor:

@@ -34,8 +34,8 @@ LOOKS = {
     "cd, cd-k": 1,
     "cd, short runs": 1,
     "cd, mala": 1,
-    "energy-matching": 2,  # the coupling of the batch is found on the CPU: costs there, order back
-    "energy-matching, contrast": 3,  # and at the energies where the negatives' chains start
+    "energy-matching": 1,  # at the costs of the pairs: their coupling is found on the CPU
+    "energy-matching, contrast": 2,  # and at the energies where the negatives' chains start
     "bidirectional, singular": 2,  # eigenvalues, whose routine looks whether it has converged
 }
 """How often the host waits in a round, where it is not never."""
