@@ -113,8 +113,11 @@ def _run(arguments: list[str]) -> int:
     except DivergenceError as error:
         return _fail(error, 1)
     except TrainingInterrupted as error:
-        say("interrupted; everything up to the last finished round is saved")
-        return 128 + int(error.args[0])
+        number, state = error.args
+        again = arguments[0] == "train" and state is not None
+        how = f"; `gibbsian train --resume {state.parent}` goes on" if again else ""
+        say(f"interrupted; everything up to the last finished round is saved{how}")
+        return 128 + int(number)
 
 
 def _import_torch() -> None:

@@ -224,6 +224,11 @@ class Score:
 
 def score(arguments: list[str]) -> int:
     """Say how normal each row of a file is: `score RUN POINTS --output scores.csv`."""
+    if "--model" in arguments:
+        raise ValueError(
+            "give the run and the rows: `gibbsian score RUN FILE`; what `gibbsian detect` saved scores "
+            "by `gibbsian detect FILE --model FOLDER`"
+        )
     args = parse(Score, arguments, "score")
     output = None if args.output == "-" else Path(args.output)
     if output is not None:

@@ -69,7 +69,8 @@ class Found:
                 and not self.is_category
                 and all(map(_BEGINS_AS_NUMBER.match, self.texts))
             ):
-                said += f" such as {min(self.texts)[:20]!r}, which is not read as a number"
+                shown = min(self.texts)[:20]
+                said += f" such as {shown!r}, which is not read as a number (take units out of such cells)"
             return said
         return {"mixed": "numbers and text", "empty": "no values"}.get(self.kind, self.kind)
 

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from gibbsian.data.table_rows import Spot, TableRows
 
 
+_IN_QUOTES = re.compile(r"[^\s,;\"$`\\!-][^,;\"$`\\!\r\n]*")
+"""Names that double quotes keep together on a command line."""
+_BARE = re.compile(r"[^\s,;\"'$`\\!*?&|<>()\[\]{}#~-][^\s,;\"'$`\\!*?&|<>()\[\]{}#]*")
+"""Names that need no quotes."""
+
+
 def fault_of(table: TableRows, j: int, whole: bool) -> str:
     """What keeps a column from being modelled, "" if nothing does."""
     found, expected = table.found[j], table.expected[j]
@@ -85,18 +91,27 @@ def said_of(table: TableRows, spot: Spot) -> tuple[str, str]:
 
 
 def as_option(table: TableRows, places: Sequence[int]) -> str:
-    """Columns as an option takes them: by name, or by number where a name needs quotes."""
-    plain = re.compile(r"[^\s,;\"'$`\\!*?&|<>()\[\]{}#~-][^\s,;\"'$`\\!*?&|<>()\[\]{}#]*")
-    short = (table.short[j] if plain.fullmatch(table.short[j]) else str(j + 1) for j in places)
-    return first_few(short, ",")
+    """Columns as an option takes them: by name, or by number where a name is none for a command line."""
+    names = [table.short[j] for j in places]
+    if not all(map(_IN_QUOTES.fullmatch, names)):
+        return first_few([str(j + 1) for j in places], ",")
+    listed = first_few(names, ",")
+    return listed if all(map(_BARE.fullmatch, names)) else f'"{listed}"'
 
 
 def alike(table: TableRows, j: int, whole: bool) -> str:
-    """The option that drops column ``j`` and all others that cannot be modelled, "" without others."""
+    """The option that drops column ``j`` and all others that cannot be modelled, "" without others.
+
+    Of a whole table it is said too if the rest has gaps that nothing fills.
+    """
     kinds = ("category", "dates")
-    others = [
-        k for k in table.kept_places() if table.found[k].kind in kinds and fault_of(table, k, whole)
-    ]
-    if table.selection.schema is not None or j not in others or len(others) == 1:
+    kept = table.kept_places()
+    others = [k for k in kept if table.found[k].kind in kinds and fault_of(table, k, whole)]
+    if table.selection.schema is not None or j not in others:
         return ""
-    return f" (all columns that are no numbers: --drop-columns {as_option(table, others)})"
+    said = f"all columns that are no numbers: --drop-columns {as_option(table, others)}"
+    gaps = any(table.found[k].counts[ABSENT] for k in kept if k not in others)
+    if whole and gaps and table.selection.missing == "refuse":
+        filled = "the rest has empty cells: --missing-values impute fills them"
+        return f" ({filled})" if len(others) == 1 else f" ({said}; {filled})"
+    return f" ({said})" if len(others) > 1 else ""

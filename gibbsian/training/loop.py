@@ -92,7 +92,10 @@ TrainingCallback = Callable[[Mapping[str, float]], None]
 
 
 class TrainingInterrupted(Exception):
-    """The run was asked to stop by a signal and has saved its state; ``args[0]`` is the signal."""
+    """The run was asked to stop by a signal and has saved its state.
+
+    ``args`` are the signal and the folder of checkpoints, or None.
+    """
 
 
 def prepare_training(
@@ -190,7 +193,7 @@ def run_training_loop(
             forecast.look(progress.index)
             if stop:
                 _settle(writer, state)  # only what is written is said to be saved
-                raise TrainingInterrupted(caught[0] if caught else signal.SIGTERM)
+                raise TrainingInterrupted(caught[0] if caught else signal.SIGTERM, state)
         _settle(writer, state)
     return progress
 

@@ -113,6 +113,10 @@ SAMPLE = ("sample", "run", "--output", "x.csv")
         (("score", "run", "rows.csv", "--output", "x.txt"), "--output must end in .csv"),
         (("score", "run", "rows.csv", "--output", "gone/x.csv"), "gone does not exist"),
         (("score", "run"), "missing: POINTS"),
+        (
+            ("score", "rows.csv", "--model", "run"),
+            "give the run and the rows: `gibbsian score RUN FILE`",
+        ),
         (("report", "run", "--output", "x.txt"), "--output must end in .html or .md"),
         (("report", "run", "--output", "gone/x.html"), "gone does not exist"),
         (("evaluate", "run", "--num-samples", "0"), "number of samples must be at least 1"),

@@ -226,7 +226,8 @@ def test_an_interrupted_run_is_saved(number, here, trained, capsys, monkeypatch)
     with monkeypatch.context() as patch:
         patch.setattr(TRAINING_METHODS["cd"], "round", interrupted)
         assert main(list(TRAIN)) == 128 + number
-    assert "everything up to the last finished round is saved" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "finished round is saved; `gibbsian train --resume new` goes on" in said
     assert (here / "new/state/round-00000003.rank0.safetensors").exists()
     assert main(["train", "--resume", "new"]) == 0
     assert same(here / "new" / NEW, trained / NEW)

@@ -388,7 +388,19 @@ CASES = [
     Case(
         "a name with a blank",
         'a,"my city"\n1,2020-01-02\n2,2020-01-03\n',
+        '--drop-columns "my city" or code',
+    ),
+    Case(
+        "a name for no command line",
+        'a,"city, ""old"""\n1,2020-01-02\n2,2020-01-03\n',
         "--drop-columns 2 or code",
+    ),
+    Case(
+        "units, dates and gaps at once",
+        "area,day,price (EUR)\n"
+        + "".join(f"{i + 0.5} m2,2020-01-{i % 28 + 1:02},{i or ''}\n" for i in range(120)),
+        r"\(all columns that are no numbers: --drop-columns area,day; the rest has empty cells: "
+        "--missing-values impute",
     ),
     Case(
         "one bad cell",
