@@ -2,10 +2,11 @@
 
 Fixed before use. A method has a space of at most twelve settings for a data set
 (`studies/spaces/tuning.json`), all else as `gibbsian train METHOD --data DATA` has it, and that as it
-is. Every setting gets 20 CPU-seconds of one thread on the tuning seed 100; the best three get 60. What is best is decided by 2 000 samples against the validation rows,
-without the truth where it is known: the Frechet distance on images, in the features of a classifier
-of the training rows, and elsewhere how well a classifier tells samples from rows (0.5 is chance). The best of
-the three long runs is chosen. Test rows are not looked at, and no final run has this seed.
+is. Every setting gets 20 CPU-seconds of one thread on the tuning seed 100; the best three get 60. What
+is best is decided by 2 000 samples against the validation rows, without the truth where it is known: the
+Frechet distance on images, in the features of a classifier of the training rows, and elsewhere how well
+a classifier tells samples from rows (0.5 is chance). The best of the three long runs is chosen. Test rows
+are not looked at, and no final run has this seed.
 
 A run that is not finite, or that training gives up, counts as worst, and its reason stands in its place.
 """
