@@ -252,3 +252,11 @@ def test_rows_of_a_file_are_methods_with_options(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("text", "value"), [("90", 90), ("35s", 35), ("1.5m", 90), ("1h", 3600)])
 def test_times(text: str, value: float) -> None:
     assert seconds(text) == value
+
+
+def test_seeds_begin_where_the_settings_say():
+    settings = ComparisonSettings("moons", variants_of("gan", None), 2, first_seed=10)
+    assert {cell.seed for cell in runs.cells(settings)} == {10, 11}
+    assert ComparisonSettings.from_json(settings.to_json()) == settings
+    with pytest.raises(ValueError, match="seeds are whole numbers from 0, not -1"):
+        ComparisonSettings("moons", variants_of("gan", None), 2, first_seed=-1)

@@ -233,7 +233,7 @@ def sheets(rows: Sequence[Row], out: Path, settings: ComparisonSettings) -> Iter
     """Test rows, then samples of each variant's first sound run."""
     first = True
     for row in rows:
-        paths = [out / row.label / f"seed-{seed}" / "run" for seed in range(settings.seeds)]
+        paths = [out / row.label / f"seed-{seed}" / "run" for seed in settings.each_seed]
         there = next((path for path in paths if (path / "evaluation.npz").is_file()), None)
         if row.reference or there is None:
             continue

@@ -55,10 +55,10 @@ class Cell:
 
 def cells(settings: ComparisonSettings) -> list[Cell]:
     """Every run, references first and seed by seed, so that an early look compares all rows."""
-    found = [Cell(label, seed, None) for label in REFERENCES for seed in range(settings.seeds)]
+    found = [Cell(label, seed, None) for label in REFERENCES for seed in settings.each_seed]
     return found + [
         Cell(variant.label, seed, variant)
-        for seed in range(settings.seeds)
+        for seed in settings.each_seed
         for variant in settings.variants
     ]
 

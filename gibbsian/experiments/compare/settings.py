@@ -58,6 +58,7 @@ class MethodVariant:
 class ComparisonSettings:
     """What makes two comparisons the same one; ``seeds`` and ``variants`` may grow.
 
+    ``seeds``: how many runs each row has, from the seed ``first_seed`` on.
     ``budget``: CPU seconds of one thread for the training of each run, on a GPU seconds of the clock.
     ``device``: where the runs train and are measured. ``samples``: drawn of each
     model, and at most as many held-out rows are held against them. ``extractor``: the features in
@@ -73,6 +74,7 @@ class ComparisonSettings:
     source: Source = field(default_factory=Source)
     device: str = "cpu"
     trust_code: bool = False
+    first_seed: int = 0
 
     def __post_init__(self) -> None:
         if not self.variants:
@@ -83,10 +85,17 @@ class ComparisonSettings:
                 raise ValueError(f"two rows are called {label!r}; give each a name of its own")
         if self.seeds < 1:
             raise ValueError(f"the number of seeds must be at least 1, not {self.seeds}")
+        if self.first_seed < 0:
+            raise ValueError(f"seeds are whole numbers from 0, not {self.first_seed}")
         if not 0 < self.budget < float("inf"):
             raise ValueError(f"the budget must be a number of seconds above 0, not {self.budget}")
         if self.samples < 20:
             raise ValueError(f"figures need at least 20 samples, not {self.samples}")
+
+    @property
+    def each_seed(self) -> range:
+        """The seeds themselves."""
+        return range(self.first_seed, self.first_seed + self.seeds)
 
     def config(self, variant: MethodVariant) -> Config:
         """The configuration of a variant; ValueError where it does not suit the data."""
@@ -165,7 +174,15 @@ def settle(out: Path, settings: ComparisonSettings) -> ComparisonSettings:
     with FileLock(out / "settings.lock").held():
         if path.exists():
             there = standing(out)
-            for name in ("data", "budget", "samples", "extractor", "source", "device"):
+            for name in (
+                "data",
+                "budget",
+                "samples",
+                "extractor",
+                "source",
+                "device",
+                "first_seed",
+            ):
                 if getattr(there, name) != getattr(settings, name):
                     raise ValueError(
                         f"{out} holds a comparison with another {name}, {getattr(there, name)} instead of "
