@@ -30,7 +30,7 @@ from gibbsian.data import Dataset, load_dataset
 from gibbsian.experiments.budgets import rounds_within
 from gibbsian.experiments.compare.measuring import Judge, judge_of, of_samples
 from gibbsian.experiments.compare.settings import ComparisonSettings, MethodVariant
-from gibbsian.experiments.sweep.space import applied, grid, parse_search_space
+from gibbsian.experiments.sweep.space import applied, decoded, grid, parse_search_space
 from gibbsian.models.train import train_config
 from studies.harness import Result, Study, run_study
 
@@ -77,10 +77,9 @@ def tuning(data: str, method: str, space: Mapping[str, Any], quick: bool) -> Res
         print(f"{data}, {method}, {seconds:.0f} s: {options} {found}", file=sys.stderr, flush=True)
         return {"options": dict(options), **found}
 
-    first = [
-        tried({}, short),
-        *(tried(options, short) for options in grid(parse_search_space(space))),
-    ]
+    listed = parse_search_space(space)
+    settings_to_try = [{}, *(decoded(listed, point) for point in grid(listed))]
+    first = [tried(options, short) for options in settings_to_try]
     first.sort(key=lambda one: one.get(name, math.inf))
     last = [tried(one["options"], long) for one in first[:BEST]]
     last.sort(key=lambda one: one.get(name, math.inf))
