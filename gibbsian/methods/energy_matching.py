@@ -44,7 +44,8 @@ class EnergyMatching(TrainingMethod):
 
     Far from the data -grad V is the velocity of optimal transport from N(0, I) to the data: it is fitted
     to x1 - x0 at x_t = (1 - t) x0 + t x1 with x0 and x1 coupled within the batch; V knows no time. After
-    ``warmup_rounds`` of this, contrastive divergence at temperature epsilon is added, whose negatives
+    ``warmup_rounds`` of this it is fitted less and less from ``noise_start_time`` to t = 1, where the data
+    are, and contrastive divergence at temperature epsilon is added, whose negatives
     start at data and at noise that the flow has carried over, so that exp(-V / epsilon) becomes the
     density of the data near them. Samples are made the same way: noise, flow, Langevin steps.
 
@@ -54,7 +55,8 @@ class EnergyMatching(TrainingMethod):
         contrastive_weight: lambda of mean V(data) - mean V(negatives) beside flow matching.
         flow_time: up to which the flow carries noise before the chains at temperature epsilon begin.
         noise_start_time: from which on epsilon(t) rises linearly from 0, to reach ``temperature`` at
-            ``flow_time``; at or after that, all of the flow is without noise.
+            ``flow_time``; at or after that, all of the flow is without noise. With contrast the weight of
+            flow matching falls from there to 0 at t = 1.
         flow_steps: Heun steps of the flow, and Euler-Maruyama steps where there is noise in it.
         sampler: of the chains of exp(-V / epsilon) that make negatives and samples.
     """
@@ -93,7 +95,7 @@ class EnergyMatching(TrainingMethod):
 
         Raises NonFiniteError when the energy of a negative is NaN or infinite.
         """
-        points, velocity = self.paths(next(data).x, rng)
+        points, velocity, weight = self.paths(next(data).x, rng)
         if index < self.warmup_rounds:
             yield PlayerUpdate("energy", self.matching_loss, (points, velocity))
             return
@@ -102,15 +104,20 @@ class EnergyMatching(TrainingMethod):
             x_model = self.negatives(x, rng)
         except ValueError as error:
             raise NonFiniteError(f"player 'energy' in round {index}: {error}") from error
-        yield PlayerUpdate("energy", self.contrastive_loss, (points, velocity, x, x_model))
+        yield PlayerUpdate("energy", self.contrastive_loss, (points, velocity, weight, x, x_model))
 
-    def paths(self, x1: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:
-        """x_t and x1 - x0, both ``[B, *event]``: x0 from N(0, I) coupled with data ``x1``, t uniform."""
+    def paths(self, x1: Tensor, rng: Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """x_t, x1 - x0, both ``[B, *event]``, and w(t), ``[B]``, at uniform times t.
+
+        x0 from N(0, I) is coupled with data ``x1``. w(t) is 1 up to ``noise_start_time`` and falls linearly
+        to 0 at t = 1: beside the data the velocity, which points out of them, would outweigh the contrast.
+        """
         x0 = Gaussian(tuple(x1.shape[1:])).sample(len(x1), rng).to(x1.dtype)
         x1 = optimal_coupling(x0, x1)
         t = torch.rand(len(x1), generator=rng, device=x1.device, dtype=x1.dtype)
-        t = t.view(-1, *[1] * (x1.dim() - 1))
-        return torch.lerp(x0, x1, t), x1 - x0
+        onset = self.noise_start_time
+        weight = ((1 - t) / (1 - onset)).clamp(max=1) if onset < 1 else torch.ones_like(t)
+        return torch.lerp(x0, x1, t.view(-1, *[1] * (x1.dim() - 1))), x1 - x0, weight
 
     @torch.no_grad()
     def negatives(self, x: Tensor, rng: Generator) -> Tensor:
@@ -131,10 +138,14 @@ class EnergyMatching(TrainingMethod):
             x = annealed_flow(V, x, onset, end, self.energy.temperature, noisy, rng)
         return self.sampler.inside(x)
 
-    def matching_loss(self, points: Tensor, velocity: Tensor) -> Loss:
-        """mean |-grad V(x_t) - (x1 - x0)|^2 at ``points`` x_t with ``velocity`` x1 - x0, ``[B, *event]``."""
+    def matching_loss(self, points: Tensor, velocity: Tensor, weight: Tensor | None = None) -> Loss:
+        """mean w |-grad V(x_t) - (x1 - x0)|^2 at ``points`` x_t with ``velocity`` x1 - x0, ``[B, *event]``.
+
+        ``weight`` w, ``[B]``, is 1 unless given.
+        """
         slope, total = torch.func.grad_and_value(self.total_potential)(points)
-        value = (slope + velocity).flatten(1).square().sum(1).mean()
+        misses = (slope + velocity).flatten(1).square().sum(1)
+        value = (misses if weight is None else weight * misses).mean()
         # No gradient knows the potential's constant: it is reached, as all a player has must be, and stays.
         return Loss(value + 0.0 * total, {"matching": value.detach()})
 
@@ -143,10 +154,13 @@ class EnergyMatching(TrainingMethod):
         return self.energy.V(x).sum()
 
     def contrastive_loss(
-        self, points: Tensor, velocity: Tensor, x: Tensor, x_model: Tensor
+        self, points: Tensor, velocity: Tensor, weight: Tensor, x: Tensor, x_model: Tensor
     ) -> Loss:
-        """The matching loss + contrastive_weight (mean V(x) - mean V(x_model)), all ``[B, *event]``."""
-        loss = self.matching_loss(points, velocity)
+        """The weighted matching loss + contrastive_weight (mean V(x) - mean V(x_model)).
+
+        All ``[B, *event]`` but ``weight [B]``.
+        """
+        loss = self.matching_loss(points, velocity, weight)
         data, model = self.energy.V(x).mean(), self.energy.V(x_model).mean()
         logs = {"potential_data": data.detach(), "potential_model": model.detach()}
         return Loss(loss.value + self.contrastive_weight * (data - model), {**loss.logs, **logs})

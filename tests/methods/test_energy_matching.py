@@ -73,18 +73,18 @@ def test_the_matching_loss_is_the_squared_error_of_minus_the_gradient() -> None:
 
 def test_the_contrast_adds_lambda_times_the_difference_of_mean_potentials() -> None:
     method = matching(Wavy(), contrastive_weight=0.3).double()
-    parts = [normal(n, seed) for seed, n in enumerate((7, 7, 5, 9))]
+    at, velocity, x, x_model = (normal(n, seed) for seed, n in enumerate((7, 7, 5, 9)))
+    weight = torch.linspace(0, 1, 7, dtype=torch.float64)
 
     def truth() -> Tensor:
         w, a = method.energy.potential.w, method.energy.potential.a
-        at, velocity, x, x_model = parts
         slope = -(torch.sin(at @ w.T) * a) @ w + 2 * at
         V = method.energy.potential
         gap = V(x).mean() - V(x_model).mean()
-        return (-slope - velocity).square().sum(1).mean() + 0.3 * gap
+        return (weight * (-slope - velocity).square().sum(1)).mean() + 0.3 * gap
 
     def value() -> Tensor:
-        return method.contrastive_loss(*parts).value
+        return method.contrastive_loss(at, velocity, weight, x, x_model).value
 
     assert value().item() == pytest.approx(truth().item(), rel=1e-10)
     check_gradient(method, "energy", value, truth)
@@ -94,7 +94,7 @@ def test_points_lie_on_the_segments_between_coupled_pairs() -> None:
     """x_t - t (x1 - x0) = x0 for the t of the same draw; x0 is standard normal, x1 the batch permuted."""
     method = matching()
     x = next(Stream(500)).x + 3
-    points, velocity = method.paths(x, rng())
+    points, velocity, weight = method.paths(x, rng())
     x0 = torch.randn(500, 2, generator=rng())
     x1 = velocity + x0
     assert torch.allclose(x1[x1[:, 0].argsort()], x[x[:, 0].argsort()], atol=1e-5)
@@ -103,6 +103,9 @@ def test_points_lie_on_the_segments_between_coupled_pairs() -> None:
     # 500 uniform numbers: 4.5 standard errors of their mean.
     assert along.min() > -1e-4 and along.max() < 1 + 1e-4
     assert abs(along.mean().item() - 0.5) < 4.5 * math.sqrt(1 / 12 / 500)
+    assert (weight == 1).all()
+    *_, weight = matching(noise_start_time=0.6).paths(x, rng())
+    torch.testing.assert_close(weight, ((1 - along) / 0.4).clamp(max=1), atol=1e-3, rtol=0)
 
 
 def test_of_a_translation_the_linear_potential_has_no_error() -> None:
@@ -140,7 +143,7 @@ def test_the_optimal_quadratic_of_a_gaussian_pair(mean: float, std: float) -> No
     b = -mean - a * mean / 2
     method, data, found = matching(Quadratic(0.0, 0.0), RealSpace((1,))), Line(250, mean, std), []
     for seed in range(40):
-        points, velocity = method.paths(next(data).x, rng(seed))
+        points, velocity, _ = method.paths(next(data).x, rng(seed))
         design = torch.cat([points, torch.ones_like(points)], 1)
         found.append(torch.linalg.lstsq(design, -velocity).solution[:, 0])
     mean_fit = torch.stack(found).mean(0)
@@ -175,7 +178,7 @@ def test_rounds_of_two_kinds() -> None:
         kinds.append(move.loss.__name__)
         assert set(gradients(method, move)) == set(player(method, "energy"))
     assert kinds == ["matching_loss", "matching_loss", "contrastive_loss", "contrastive_loss"]
-    points, _, x, x_model = move.inputs
+    points, _, _, x, x_model = move.inputs
     assert len(points) == len(x) == len(x_model) == 20
     assert torch.equal(x, stream.taken[-1]) and not x_model.requires_grad
 
@@ -226,6 +229,8 @@ def test_log_z_and_the_flow_s_density_are_those_of_quadrature_in_the_plane() -> 
         "moons",
         training=training,
         warmup_rounds=100,
+        temperature=0.1,
+        noise_start_time=1.0,
         energy={"width": 32, "fourier_features": 8},
         sampler={"steps": 2, "steps_per_sample": 2},
     )

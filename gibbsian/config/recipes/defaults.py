@@ -163,14 +163,15 @@ def energy_discrepancy(plane: bool) -> dict[str, Any]:
 def energy_matching(plane: bool) -> dict[str, Any]:
     """Energy matching (Balcerak et al. 2025): in the plane warmer, with wide Metropolis steps.
 
-    Images take a dense potential (``ON_PICTURES``).
+    There the velocity, which points out of the data, is as long as they are wide: only a contrast that
+    outweighs it makes a density. Images take a dense potential (``ON_PICTURES``).
     """
     settings = _regressed(plane)
     if plane:
         settings["training"] |= {"rounds": 2_000, "batch": 256}
         settings["sampler"] |= {"steps": 5, "step_size": 0.01, "steps_per_sample": 200}
-        settings |= {"warmup_rounds": 1_000, "temperature": 0.1, "contrastive_weight": 0.3}
-        settings |= {"flow_steps": 10}
+        settings |= {"warmup_rounds": 500, "temperature": 1.0, "contrastive_weight": 100.0}
+        settings |= {"noise_start_time": 0.5, "flow_steps": 10}
     return settings
 
 
@@ -276,6 +277,13 @@ ON_PICTURES: Mapping[str, Mapping[str, Any]] = {
         "energy_l2": 1e-3,
     },
     "vgan": {"energy_optimizer": {"lr": 1e-4}, "generator_optimizer": {"lr": 1e-3}},
+    "gebm": {
+        "energy_optimizer": {"lr": 1e-3},
+        "base_optimizer": {"lr": 1e-3},
+        "energy_steps": 1,
+        "energy_burst_steps": 10,
+        "log_z_init_batches": 10,
+    },
     "energy-matching": {
         "training": {"rounds": 7_000, "batch": 128},
         "energy": {"width": 256, "depth": 3},

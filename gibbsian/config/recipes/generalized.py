@@ -35,7 +35,11 @@ def gebm_images(data: str, scale: Scale) -> Config:
         training={"rounds": 1_500 if small else 150_000, "batch": 64 if small else 128},
         energy=network,
         generator=network | {"activation": "relu", "batch_norm": True},
-        energy_optimizer={"lr_schedule": "cosine" if small else "linear"},
+        energy_optimizer={"lr": 1e-4, "lr_schedule": "cosine" if small else "linear"},
+        base_optimizer={"lr": 1e-4},
+        energy_steps=5,
+        energy_burst_steps=100,
+        log_z_init_batches=100,
         latent_dim=32 if small else 100,
         gradient_penalty_weight=1.0,
     )
