@@ -47,6 +47,10 @@ DATA = ("ring8", "grid25")
 FEW, MANY = range(3), range(5)
 
 
+VAE = {"name": "vae", "activation": "tanh"}
+"""The paper's student."""
+
+
 def mixture(components: int) -> dict[str, Any]:
     """Options of a student that is a mixture of Gaussians."""
     net = {"name": "mixture", "components": components}
@@ -87,7 +91,7 @@ def contestants() -> dict[str, tuple[Configure, Sequence[int]]]:
         "bidirectional": (partial(default_config, "bidirectional"), FEW),
         "GEBM": (partial(default_config, "gebm"), FEW),
         "LBT alone": (varied(lbt, gan_loss_weight=0.0), FEW),
-        "LBT-GAN, VAE": (partial(default_config, "lbt"), FEW),
+        "LBT-GAN, VAE": (varied(lbt, student=VAE, gan_loss_weight=0.1), FEW),
     }
 
 
@@ -140,7 +144,7 @@ def cells(quick: bool) -> dict[str, Callable[[], Result]]:
                 runs[f"{method} / {name} / {seed}"] = partial(
                     measured, configure(name), seed, quick
                 )
-    fine = default_config("lbt", "grid100")
+    fine = replace(default_config("lbt", "grid100"), gan_loss_weight=0.1)
     aims = {
         "GAN": default_config("gan", "grid100"),
         "LBT-GAN, mixture of 200": replace(fine, **mixture(200)),

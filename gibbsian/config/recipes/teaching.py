@@ -12,13 +12,15 @@ def plane_lbt(data: str, scale: Scale) -> Config:
     fine = data == "grid100"  # modes finer than the vae's decoder
     if scale == "cpu":
         mixture = {"student": {"name": "mixture", "components": 200}, "unrolled_student_lr": 1e-2}
-        return replace(config, training={"rounds": 4_000}, **(mixture if fine else {}))
+        options = mixture | {"gan_loss_weight": 0.1} if fine else {}
+        return replace(config, training={"rounds": 4_000}, **options)
     tanh = {"width": 128, "depth": 2, "activation": "tanh"}
     adam = {"betas": (0.5, 0.999), "lr_schedule": "constant"}
     return replace(
         config,
         training={"rounds": 2_000_000 if fine else 1_000_000, "batch": 2048 if fine else 512},
         latent_dim=256,
+        student={"name": "vae", "activation": "tanh"},
         student_steps_per_unroll_step=3 if fine else 2,
         generator=tanh,
         critic=tanh | {"fourier_features": 0},
