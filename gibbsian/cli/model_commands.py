@@ -243,6 +243,7 @@ def score(arguments: list[str]) -> int:
         table=model.table,
         rows=CHUNK,
         say=say,
+        skip_unreadable=source.skip_unreadable,
     )
     first = next(points)  # what is wrong with the file mostly shows at once
     with progress.shown(), progress.phase("scores, and log Z where they need it"):

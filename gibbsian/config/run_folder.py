@@ -19,10 +19,11 @@ import torch
 from gibbsian import __version__
 from gibbsian.config import recipes, run_lock as locks
 from gibbsian.config.config import Config, from_json, to_json
-from gibbsian.core.files import CorruptFileError, read_json
+from gibbsian.core.files import CorruptFileError, read_json, write_atomic
 from gibbsian.core.formats import FORMAT, check_folder, check_format
 from gibbsian.core.records import unsealed, write_record
 from gibbsian.core.recoveries import RECOVERIES
+from gibbsian.core.text import one_line
 from gibbsian.training import processes
 
 IDENTITY = re.compile("[0-9a-f]{16}")
@@ -33,8 +34,8 @@ RESTORE = "restore it from a copy, or start a new run from it with `gibbsian tra
 class Run:
     """Where a run keeps its files.
 
-    ``config.json``, ``metrics.jsonl``, ``recoveries.json``, ``model/``, ``state/``, ``samples/``,
-    ``evaluation.json``.
+    ``config.json``, ``unreadable.txt``, ``metrics.jsonl``, ``recoveries.json``, ``model/``, ``state/``,
+    ``samples/``, ``evaluation.json``.
     """
 
     path: Path
@@ -233,6 +234,13 @@ def write_config(
     if fingerprint is not None:
         entries["data"] = fingerprint
     write_record(run.path / "config.json", entries)
+
+
+def write_unreadable(run: Run, files: Mapping[str, str]) -> None:
+    """Write ``unreadable.txt``, names of image files that were left out and why, if there are any."""
+    lines = "".join(f"{one_line(f'{name} {why}')}\n" for name, why in files.items())
+    if lines:
+        write_atomic(run.path / "unreadable.txt", lines.encode("utf-8", "backslashreplace"))
 
 
 def forget(run: Run, keep_folder: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,8 @@ class Dataset:
     model units. ``density``: the exact distribution, where known. ``targets``: split name -> labels ``[N]``.
     ``notes``: sentences on what was detected. ``columns``: names, where there are any. ``table``: what
     there is to know of the file's columns, where it is a table. ``blocks``: all training rows where they are
-    too many to be held; ``train`` is then a sample of them.
+    too many to be held; ``train`` is then a sample of them. ``unreadable``: names of image files that were
+    left out, and why.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Dataset:
     columns: tuple[str, ...] | None = None
     table: TableSchema | None = None
     blocks: TrainingBlocks | None = None
+    unreadable: Mapping[str, str] = field(default_factory=dict)
 
 
 def fingerprint(dataset: Dataset) -> str:
@@ -91,6 +93,7 @@ def load_dataset(
     drop_columns: str | Sequence[str] = (),
     missing_values: Missing = "refuse",
     category_columns: str | Sequence[str] = (),
+    skip_unreadable: bool = False,
 ) -> Dataset:
     """The data set called ``source``, or the one in the file or folder at that path.
 
@@ -104,7 +107,7 @@ def load_dataset(
     ``x`` for ``targets``. ``columns``, ``drop_columns``: the columns of a table that alone are modelled, or
     that are not, as ``"age,city"`` or a list. ``missing_values``: refuse them, drop their rows, or
     impute the median of the training rows. ``category_columns``: those that are categories although their
-    cells are numbers.
+    cells are numbers. ``skip_unreadable``: leave image files out that cannot be read, instead of refusing.
     Raises ValueError, one sentence with the remedy, on anything unusable.
     """
     if column_scaling not in ("standardise", "none"):
@@ -127,10 +130,15 @@ def load_dataset(
             f"{name} takes no --image-size: that is for the images of a folder or zip, taken whole; "
             "sets with a name have it there, as in mnist-14"
         )
-    if patch_size or greyscale:
-        return _patches(
-            name, photographs.folder_of(source, data_root), patch_size, greyscale, seed, max_rows
+    if skip_unreadable and (
+        built_in or not (patch_size or greyscale or readers.holds_images(Path(name)))
+    ):
+        raise ValueError(
+            f"{name} takes no --skip-unreadable: that is for the images of a folder or zip"
         )
+    if patch_size or greyscale:
+        folder = photographs.folder_of(source, data_root)
+        return _patches(name, folder, patch_size, greyscale, seed, max_rows, skip_unreadable)
     if isinstance(source, str) and is_density(source):
         return _drawn(name, toy_density(name), seed, max_rows)
     if isinstance(source, str) and named.is_named(source):
@@ -141,7 +149,7 @@ def load_dataset(
         if large is not None:
             readers.check_no_choice(target, selection, name)
             return _of_large(name, large, seed, column_scaling, max_rows, dequantise)
-        rows = readers.read(Path(source), image_size, target, selection)
+        rows = readers.read(Path(source), image_size, target, selection, skip_unreadable)
     else:
         raise ValueError(named.unknown(name))
     return _split(name, rows, seed, column_scaling, max_rows, dequantise)
@@ -180,7 +188,13 @@ def _check_name(name: str) -> None:
 
 
 def _patches(
-    name: str, path: Path, side: int, greyscale: bool, seed: int, limit: int | None
+    name: str,
+    path: Path,
+    side: int,
+    greyscale: bool,
+    seed: int,
+    limit: int | None,
+    skip_unreadable: bool,
 ) -> Dataset:
     """Patches of photographs; whole images are held out."""
     if side < 4:
@@ -195,7 +209,7 @@ def _patches(
             "--patch-size and --greyscale"
         )
     count = photographs.PATCHES if limit is None else limit
-    rows = photographs.read_patches(path, side, count, seed, greyscale)
+    rows = photographs.read_patches(path, side, count, seed, greyscale, skip_unreadable)
     return _split(name, rows, seed, "none", None, True)
 
 
@@ -261,6 +275,7 @@ def _split(
         notes=notes,
         columns=rows.columns or None,
         table=rows.table,
+        unreadable=rows.unreadable,
     )
 
 

@@ -3,100 +3,225 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from PIL import Image
 
-from gibbsian.core import limits
+from gibbsian.core import limits, progress
+from gibbsian.core.names import first_few
 from gibbsian.data import archives
-from gibbsian.data.rows import Rows
+from gibbsian.data.decoding import SUFFIXES, Decoded, decoded, in_8_bits
+from gibbsian.data.rows import Rows, counted
 
-SUFFIXES = (".png", ".jpg", ".jpeg")
+MANY = 1_000
+"""Files from which on a bar is shown while they are read."""
+PARTS = 3
+"""Images that a class needs to be in training, validation and test."""
 
 
-def read_images(path: Path, size: int | None = None) -> Rows:
-    """Every ``.png`` and ``.jpg`` under a folder or in a zip, in order of name: ``[N, C, H, W]`` uint8.
+def read_images(path: Path, size: int | None = None, skip_unreadable: bool = False) -> Rows:
+    """Every image under a folder or in a zip, in order of name: ``[N, C, H, W]`` uint8.
 
-    Grey if all are, otherwise RGB. ``size`` resizes (area-averaged) to size x size; without it a mixture of
-    sizes is refused. Where the files lie in several folders, the folder's number is the target.
-    Raises ValueError naming the file that cannot be read, or both sizes.
+    Grey if all are, otherwise RGB; upright, on white, of 8 bits. ``size`` resizes (area-averaged) to size x
+    size; without it a mixture of sizes is refused. Where the files lie in several folders, the number
+    of the folder in order of name is the target. Files that cannot be read are refused, or left out and
+    named in ``unreadable``. Raises ValueError naming the file that cannot be read, or both sizes.
     """
-    place = path.parent if path.suffix.lower() in SUFFIXES and not path.is_dir() else path
-    return _gather(place, contents(path), size)
+    if size is not None:
+        limits.check("PIXELS", size * size, f"images brought to {size}x{size} have")
+    files = ImageFiles(path, skip_unreadable)
+    x, first = np.empty((0, 1, 0, 0), np.uint8), (0, 0)
+    for k, picture in enumerate(files):
+        if size is not None and picture.size != (size, size):
+            picture = picture.resize((size, size), Image.Resampling.BOX)
+        if not k:
+            first = picture.size
+            x = _room(files, 1, first)
+        if picture.size != first:
+            raise ValueError(
+                f"{files.place} holds images of several sizes: {files.names[0]} is {first[0]}x{first[1]}, "
+                f"{files.names[k]} is {picture.size[0]}x{picture.size[1]}; bring them to one size, as "
+                "--image-size 64 does, or cut squares out of photographs by --patch-size 48"
+            )
+        if picture.mode == "RGB" and x.shape[1] == 1:
+            grey, x = x, _room(files, 3, first)
+            x[:k] = grey[:k]
+        x[k] = channels_first(picture)
+    x = x[: len(files.names)]
+    kind = "grey" if x.shape[1] == 1 else "RGB"
+    targets, classes = _classes(files.names)
+    notes = (
+        f"{len(x)} {kind} images of {x.shape[3]}x{x.shape[2]} pixels",
+        *classes,
+        *files.notes(),
+        *copies(files.names, x),
+    )
+    return Rows(x, notes=notes, targets=targets, levels=256, unreadable=files.unreadable)
 
 
-def contents(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Name and bytes of every image under a folder or in a zip, in order of name, or of one image."""
+def channels_first(picture: Image.Image) -> np.ndarray:
+    """``[C, H, W]`` uint8 of an image of 8 bits."""
+    array = np.asarray(picture)
+    return array[None] if array.ndim == 2 else np.moveaxis(array, 2, 0)
+
+
+def _room(files: ImageFiles, channels: int, size: tuple[int, int]) -> np.ndarray:
+    """Memory for all of the files, of which the system gives what is written to."""
+    shape = (files.count, channels, size[1], size[0])
+    limits.check(
+        "MEMORY",
+        files.count * channels * size[0] * size[1],
+        f"{files.place} holds {files.count} images; at {size[0]}x{size[1]} pixels (--image-size 64 makes "
+        "them smaller) they take",
+    )
+    return np.empty(shape, np.uint8)
+
+
+class ImageFiles:
+    """The images under a folder, in a zip or in a file, decoded one after the other, in order of name.
+
+    ``names`` of those that were given out, ``count`` of all there are, and ``unreadable``: name of each that
+    was left out, and why. Raises ValueError naming a file that is no image, unless
+    ``skip_unreadable``, and where nothing is left.
+    """
+
+    def __init__(self, path: Path, skip_unreadable: bool = False):
+        self.path, self.skip_unreadable = path, skip_unreadable
+        self.place = path.parent if _is_image(path) else path
+        self.names: list[str] = []
+        self.unreadable: dict[str, str] = {}
+        self.count = self.see_through = self.deep = self.several = 0
+
+    def __iter__(self) -> Iterator[Image.Image]:
+        with _listing(self.path) as (names, content):
+            if not names:
+                raise ValueError(f"{self.place} holds no images ({', '.join(SUFFIXES)})")
+            self.count = len(names)
+            for name in progress.steps(names, "images") if len(names) >= MANY else names:
+                found = self._decoded(name, content)
+                if found is None:
+                    continue
+                picture, see_through = in_8_bits(found)
+                self.see_through += see_through
+                self.deep += found.deep
+                self.several += found.several
+                self.names.append(name)
+                yield picture
+        if not self.names:
+            raise ValueError(
+                f"{self.place} holds no image that can be read: {name} {self.unreadable[name]}"
+            )
+
+    def _decoded(self, name: str, content: Callable[[str], bytes]) -> Decoded | None:
+        try:
+            return decoded(io.BytesIO(content(name)))
+        except (OSError, ValueError, *archives.DAMAGED) as error:
+            why = str(error)
+            if isinstance(error, OSError):
+                why = f"cannot be read ({error.strerror or error}); make it readable"
+            elif isinstance(error, archives.DAMAGED):
+                why = f"is not an intact member of the archive ({error}); copy that again"
+            if not self.skip_unreadable:
+                raise ValueError(
+                    f"{name} in {self.place} {why}, remove it, or train with --skip-unreadable"
+                ) from error
+            self.unreadable[name] = why
+            return None
+
+    def notes(self) -> tuple[str, ...]:
+        """Sentences on what was done to them."""
+        found = {
+            f"{counted(self.see_through, 'image')} with transparency, put on white": self.see_through,
+            f"{counted(self.deep, 'image')} of 16 bits per channel, reduced to 8": self.deep,
+            f"{counted(self.several, 'file')} of several frames or pages, of which the first is "
+            "taken": self.several,
+            f"{counted(len(self.unreadable), 'file')} left out, unreadable: "
+            f"{first_few(self.unreadable)}": len(self.unreadable),
+        }
+        return tuple(note for note, count in found.items() if count)
+
+
+@contextmanager
+def _listing(path: Path) -> Iterator[tuple[list[str], Callable[[str], bytes]]]:
+    """Names of the images under a folder or in a zip, in order, or of one image; and what reads one."""
     if path.is_dir():
-        names = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
-        for name in _pictures(names):
-            yield name, (path / name).read_bytes()
-        return
-    if path.suffix.lower() in SUFFIXES:
-        yield path.name, path.read_bytes()
-        return
-    with archives.opened(path) as archive:
-        names = _pictures(sorted(archive.namelist()))
-        for name in names:
-            archives.check_member(archive.getinfo(name), path)
-        size = sum(archive.getinfo(name).file_size for name in names)
-        limits.check("BYTES", size, f"{path} unpacks to")
-        for name in names:
-            yield name, archive.read(name)
+        yield (
+            _images(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file()),
+            (partial(_content, path)),
+        )
+    elif _is_image(path):
+        yield [path.name], partial(_content, path.parent)
+    else:
+        with archives.opened(path) as archive:
+            names = _images(archive.namelist())
+            for name in names:
+                archives.check_member(archive.getinfo(name), path)
+            size = sum(archive.getinfo(name).file_size for name in names)
+            limits.check("BYTES", size, f"{path} unpacks to")
+            yield names, archive.read
 
 
-def _pictures(names: Iterable[str]) -> list[str]:
-    """The images among ``names``, without what file managers hide beside them."""
-    return [
+def _content(folder: Path, name: str) -> bytes:
+    return (folder / name).read_bytes()
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not path.is_dir()
+
+
+def _images(names: Iterable[str]) -> list[str]:
+    """The images among ``names``, sorted, without what file managers hide beside them."""
+    return sorted(
         name
         for name in names
         if name.lower().endswith(SUFFIXES)
         and not PurePosixPath(name).name.startswith(".")
         and not name.startswith("__MACOSX/")
-    ]
+    )
 
 
-def _gather(place: Path, found: Iterable[tuple[str, bytes]], size: int | None) -> Rows:
-    names: list[str] = []
-    pictures, first = [], None
-    if size is not None:
-        limits.check("PIXELS", size * size, f"images brought to {size}x{size} have")
-    for name, content in found:
-        picture = opened(content, f"{name} in {place}")
-        names.append(name)
-        if size is not None and picture.size != (size, size):
-            picture = picture.resize((size, size), Image.Resampling.BOX)
-        first = first or picture.size
-        if picture.size != first:
-            raise ValueError(
-                f"{place} holds images of several sizes: {names[0]} is {first[0]}x{first[1]}, {name} is "
-                f"{picture.size[0]}x{picture.size[1]}; bring them to one size, as --image-size 64 does, or "
-                "cut squares out of photographs by --patch-size 48"
-            )
-        pictures.append(picture)
-    if not names:
-        raise ValueError(f"{place} holds no images ({', '.join(SUFFIXES)})")
-    grey = all(picture.mode == "L" for picture in pictures)
-    arrays = [np.asarray(p if grey else p.convert("RGB")) for p in pictures]
-    x = np.stack(arrays)
-    x = x[:, None] if grey else np.moveaxis(x, 3, 1)
+def _classes(names: Sequence[str]) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """Numbers ``[N]`` of the folders that files lie in, in order of name, and sentences on these classes.
+
+    None where there is one folder. In sentences their names begin below the folders that all share.
+    """
     folders = [PurePosixPath(name).parent.as_posix() for name in names]
-    distinct = sorted(set(folders))
-    targets = np.array([distinct.index(f) for f in folders]) if len(distinct) > 1 else None
-    note = f"{len(x)} {'grey' if grey else 'RGB'} images of {x.shape[3]}x{x.shape[2]} pixels"
-    return Rows(np.ascontiguousarray(x), notes=(note,), targets=targets, levels=256)
+    counts = Counter(folders)
+    if len(counts) == 1:
+        return None, ()
+    distinct = sorted(counts)
+    parts = {folder: PurePosixPath(folder).parts for folder in distinct}
+    levels = enumerate(zip(*parts.values(), strict=False))
+    least = min(map(len, parts.values()))
+    shared = next((i for i, names_there in levels if len(set(names_there)) > 1), least)
+    called = {folder: "/".join(parts[folder][shared:]) or "(no folder)" for folder in distinct}
+    listed = first_few(f"{called[folder]} {counts[folder]}" for folder in distinct)
+    notes = [f"classes from folder names, numbered from 0: {listed}"]
+    few = [called[folder] for folder in distinct if counts[folder] < PARTS]
+    if few:
+        notes.append(
+            f"classes of fewer than {PARTS} images, which training, validation or test lack: {first_few(few)}"
+        )
+    number = {folder: i for i, folder in enumerate(distinct)}
+    return np.array([number[folder] for folder in folders]), tuple(notes)
 
 
-def opened(content: bytes, name: str) -> Image.Image:
-    """An 8-bit grey or RGB image."""
-    try:
-        with Image.open(io.BytesIO(content)) as picture:
-            limits.check("PIXELS", picture.width * picture.height, f"{name} holds")
-            picture.load()
-            if picture.mode.startswith(("I", "F")):
-                raise ValueError(f"{name} has more than 8 bits per channel; save it with 8")
-            return picture.convert("L" if picture.mode in ("1", "L", "LA") else "RGB")
-    except (OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{name} cannot be read as an image ({error}); remove it") from error
+def copies(names: Sequence[str], images: Iterable[np.ndarray]) -> tuple[str, ...]:
+    """A sentence on images whose shape and pixels are those of an earlier one, if there are any."""
+    earlier: dict[bytes, str] = {}
+    found = []
+    for name, image in zip(names, images, strict=True):
+        key = sha256(repr(image.shape).encode() + image.tobytes()).digest()
+        first = earlier.setdefault(key, name)
+        if first != name:
+            found.append(f"{name} of {first}")
+    if not found:
+        return ()
+    what = "1 exact copy" if len(found) == 1 else f"{len(found)} exact copies"
+    return (f"{what} of other images, so training and test may overlap: {first_few(found)}",)

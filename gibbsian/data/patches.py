@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from gibbsian.core.paths import roots
-from gibbsian.data.image_files import SUFFIXES, contents, opened
+from gibbsian.data.image_files import ImageFiles, channels_first, copies
 from gibbsian.data.rows import Rows
 
 PHOTOS = "photos"
@@ -45,17 +45,17 @@ def photographs(path: Path, greyscale: bool = False) -> dict[str, np.ndarray]:
 
     Grey on request (luma of BT.601) or where all are, otherwise RGB. ValueError as ``read_images``.
     """
-    pictures = {name: opened(content, f"{name} in {path}") for name, content in contents(path)}
-    if not pictures:
-        raise ValueError(f"{path} holds no images ({', '.join(SUFFIXES)})")
-    mode = "L" if greyscale or all(picture.mode == "L" for picture in pictures.values()) else "RGB"
-    arrays = {name: np.asarray(picture.convert(mode)) for name, picture in pictures.items()}
-    return {
-        PurePosixPath(name).with_suffix("").as_posix(): array[None]
-        if array.ndim == 2
-        else np.moveaxis(array, 2, 0)
-        for name, array in arrays.items()
-    }
+    return _decoded(ImageFiles(path), greyscale)
+
+
+def _decoded(files: ImageFiles, greyscale: bool) -> dict[str, np.ndarray]:
+    arrays = [channels_first(picture.convert("L") if greyscale else picture) for picture in files]
+    most = max(len(array) for array in arrays)
+    found: dict[str, np.ndarray] = {}
+    for name, array in zip(files.names, arrays, strict=True):
+        stem = PurePosixPath(name).with_suffix("").as_posix()
+        found[name if stem in found else stem] = np.repeat(array, most // len(array), 0)
+    return found
 
 
 def split(names: list[str]) -> dict[str, list[str]]:
@@ -88,13 +88,22 @@ def cut(pictures: list[np.ndarray], n: int, side: int, rng: np.random.Generator)
     return np.stack(found)
 
 
-def read_patches(path: Path, side: int, n: int, seed: int, greyscale: bool = False) -> Rows:
+def read_patches(
+    path: Path,
+    side: int,
+    n: int,
+    seed: int,
+    greyscale: bool = False,
+    skip_unreadable: bool = False,
+) -> Rows:
     """``n`` patches for training, an eighth as many each for validation and test: ``[N, C, side, side]``.
 
-    Whole images are held out, so that no test patch overlaps one of training. Raises ValueError for
+    Whole images are held out, so that no test patch overlaps one of training, but where an image is there
+    twice. Raises ValueError for
     an image smaller than a patch, naming it.
     """
-    pictures = photographs(path, greyscale)
+    files = ImageFiles(path, skip_unreadable)
+    pictures = _decoded(files, greyscale)
     for name, picture in pictures.items():
         if min(picture.shape[1:]) < side:
             raise ValueError(
@@ -115,4 +124,12 @@ def read_patches(path: Path, side: int, n: int, seed: int, greyscale: bool = Fal
         f"{len(pictures)} images; for test: {held}"
     )
     x = np.ascontiguousarray(np.concatenate(rows))
-    return Rows(x, notes=(note,), valids=counts["valid"], tests=counts["test"], levels=256)
+    notes = (note, *files.notes(), *copies(list(pictures), pictures.values()))
+    return Rows(
+        x,
+        notes=notes,
+        valids=counts["valid"],
+        tests=counts["test"],
+        levels=256,
+        unreadable=files.unreadable,
+    )

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from gibbsian.core import limits
 from gibbsian.core.files import write_atomic
+from gibbsian.data.decoding import GREY, decoded
 
 
 @dataclass(frozen=True)
@@ -33,30 +33,20 @@ def read_picture(path: Path) -> Picture:
     another kind; warns where 16-bit colours are read as 8.
     """
     try:
-        with Image.open(path) as opened:
-            deep = opened.mode == "RGB" and "16" in str(opened.tile[0].args if opened.tile else "")
-            limits.check("PIXELS", opened.width * opened.height, f"{path} holds")
-            opened.load()
-            picture = ImageOps.exif_transpose(opened)
-    except (OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise ValueError(
-            f"{path} cannot be read as an image ({error}); give a .png or .jpg"
-        ) from error
-    if deep:
-        warnings.warn(f"{path} has 16 bits per colour, of which 8 are used", stacklevel=2)
+        found = decoded(path)
+    except ValueError as error:
+        raise ValueError(f"{path} {error}") from error
+    picture = found.picture
     if picture.mode.startswith("I;16"):
         array = np.asarray(picture).astype(np.float32)[None] / 65535
         return Picture(torch.from_numpy(array), None, 65536)
-    if picture.mode in ("I", "F"):
-        raise ValueError(
-            f"{path} has pixels of 32 bits, whose range is not known; save it with 8 or 16 bits"
-        )
-    seen_through = picture.mode in ("LA", "PA", "RGBA") or "transparency" in picture.info
-    grey = picture.mode in ("1", "L", "LA")
-    mode = ("LA" if grey else "RGBA") if seen_through else ("L" if grey else "RGB")
+    if found.deep:
+        warnings.warn(f"{path} has 16 bits per colour, of which 8 are used", stacklevel=2)
+    grey = picture.mode in GREY
+    mode = ("LA" if grey else "RGBA") if found.has_alpha else ("L" if grey else "RGB")
     channels = torch.from_numpy(np.atleast_3d(np.asarray(picture.convert(mode))).copy())
     values = channels.permute(2, 0, 1).float() / 255
-    if seen_through:
+    if found.has_alpha:
         return Picture(values[:-1], values[-1:], 256)
     return Picture(values, None, 256)
 

@@ -55,11 +55,12 @@ def read_points_in_parts(
     table: TableSchema | None = None,
     rows: int = ROWS,
     say: Callable[[str], None] | None = None,
+    skip_unreadable: bool = False,
 ) -> Iterator[Tensor]:
     """The same as at most ``rows`` rows at a time, of kinds of files that can be read so.
 
     ``say``: what is told that columns which ``table`` does not know are left out; without it they are
-    refused.
+    refused. ``skip_unreadable``: image files that cannot be read are left out, and ``say`` is told.
     """
     others = math.prod(like.shape) if table is None else len(table.columns)
     classes = None if class_column is None else Target(class_column, others)
@@ -67,10 +68,16 @@ def read_points_in_parts(
     more = say is not None and table is not None
     selection = Selection(missing="impute" if imputes else "refuse", schema=table, more=more)
     done = 0
-    for part in read_parts(Path(path), image_size, classes, rows, selection):
+    parts = read_parts(
+        Path(path), image_size, classes, rows, selection, skip_unreadable=skip_unreadable
+    )
+    for part in parts:
         if say is not None and part.ignored and not done:
             names = first_few(part.ignored)
             say(f"{path}: left out, columns that the model does not know: {names}")
+        if say is not None and part.unreadable:
+            names = first_few(part.unreadable)
+            say(f"{path}: left out, unreadable, so that rows number the other images: {names}")
         if table is not None and imputes and part.x.shape[1:] == (len(table.kept),):
             part = replace(part, x=filled(part.x, table), table=None)
         found = arranged(part, str(path), done)

@@ -10,7 +10,8 @@ from typing import TypeVar
 
 from gibbsian.data.arrays import npy_parts, read_npy, read_npz
 from gibbsian.data.classes import Target
-from gibbsian.data.image_files import SUFFIXES, read_images
+from gibbsian.data.decoding import SUFFIXES
+from gibbsian.data.image_files import read_images
 from gibbsian.data.parquet import parquet_parts, read_parquet
 from gibbsian.data.rows import Rows
 from gibbsian.data.table_rows import Labels
@@ -58,11 +59,13 @@ def read(
     size: int | None = None,
     target: Target | None = None,
     selection: Selection = ALL,
+    skip_unreadable: bool = False,
 ) -> Rows:
     """The rows in the file or folder at ``path``, as they stand; ``-`` is a text table on standard input.
 
-    ``size`` is for images only; ``target``, the column of classes, and ``selection`` for tables. ValueError
-    when the file is missing, empty, unreadable, of a kind that is not known, or has no such columns.
+    ``size`` and ``skip_unreadable`` are for images only; ``target``, the column of classes, and ``selection``
+    for tables. ValueError when the file is missing, empty, unreadable, of a kind that is not known, or has
+    no such columns.
     """
     path = path.expanduser()
     with _readable(path):
@@ -73,7 +76,7 @@ def read(
         array = _known(ARRAYS, path)
         if array is not None:
             return array(path)
-        return read_images(path, size)
+        return read_images(path, size, skip_unreadable)
 
 
 def read_parts(
@@ -83,6 +86,7 @@ def read_parts(
     rows: int = ROWS,
     selection: Selection = ALL,
     labels: Labels | None = None,
+    skip_unreadable: bool = False,
 ) -> Iterator[Rows]:
     """The same as at most ``rows`` rows at a time where the kind of file allows it, else as a whole.
 
@@ -98,7 +102,7 @@ def read_parts(
             check_no_choice(target, selection, path)
             yield from npy_parts(path, rows)
         else:
-            yield read(path, size, target, selection)
+            yield read(path, size, target, selection, skip_unreadable)
 
 
 Reader = TypeVar("Reader")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -34,7 +35,7 @@ class Rows:
     official validation split. ``levels``: number of grey levels, where the source says it. ``table``: the
     columns of the table they come from; where that imputes, ``x`` has NaN for what is missing.
     ``ignored``: names of columns that the model of a schema does not know; ``cells``: what
-    `Selection.detection` keeps.
+    `Selection.detection` keeps. ``unreadable``: names of image files that were left out, and why.
     """
 
     x: np.ndarray
@@ -47,6 +48,7 @@ class Rows:
     table: TableSchema | None = None
     ignored: tuple[str, ...] = ()
     cells: Cells | None = None
+    unreadable: Mapping[str, str] = field(default_factory=dict)
 
 
 def arranged(rows: Rows, name: str, done: int = 0) -> Rows:

@@ -152,6 +152,7 @@ def _cifar(paths: list[Path]) -> Rows:
     return replace(
         rows,
         x=rows.x[order],
+        notes=rows.notes[:1],
         targets=rows.targets[order] % 10,
         tests=int((rows.targets < 10).sum()),
     )

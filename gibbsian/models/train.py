@@ -22,6 +22,7 @@ from gibbsian.config.run_folder import (
     new_run,
     open_run,
     write_config,
+    write_unreadable,
 )
 from gibbsian.config.run_lock import writing
 from gibbsian.core import TrainingMethod
@@ -92,6 +93,7 @@ def load_source(data: str, source: Source) -> Dataset:
         drop_columns=source.drop_columns or (),
         missing_values=source.missing_values,
         category_columns=source.category_columns or (),
+        skip_unreadable=source.skip_unreadable,
     )
 
 
@@ -189,6 +191,7 @@ def train_config(
                         known = can_be_found(config.data)
                         rows = None if known else fingerprint(dataset)
                         write_config(run, config, progress.run, rows, defaults_of(asked, config))
+                        write_unreadable(run, dataset.unreadable)
                 processes.barrier()
                 if log is not None and processes.rank() == 0:
                     for note in dataset.notes:
