@@ -65,6 +65,7 @@ TRAIN = ("train", "cd", "--data", "moons", *SMALL, "--out", "new")
         ((*TRAIN, "--device", "meta"), "device 'meta' is not there"),
         ((*TRAIN, "--seed", "-1"), "--seed must lie between 0 and"),
         ((*TRAIN, "--split-seed", "-1"), "--split-seed must not be negative"),
+        ((*TRAIN, "--skip-unreadable"), "moons takes no --skip-unreadable: that is for the images"),
         ((*TRAIN, "--batch", "-1"), "--batch must not be negative"),
         ((*TRAIN, "--ema", "1"), r"--ema must lie in \[0, 1\)"),
         (("list", "metods"), "unknown list 'metods'; did you mean methods"),

@@ -165,7 +165,7 @@ def bad_inputs(folder: Path) -> dict[str, tuple[Path, str]]:
     mixed = pictures(folder / "mixed", [(4, 4), (4, 4), (6, 4)])
     deep = folder / "deep"
     deep.mkdir()
-    Image.fromarray(np.zeros((4, 4), np.uint16)).save(deep / "000.png")
+    Image.fromarray(np.zeros((4, 4), np.float32)).save(deep / "000.tif")
 
     def csv(name: str, content: str | bytes) -> Path:
         return write(folder / f"{name}.csv", content)
@@ -216,7 +216,7 @@ def bad_inputs(folder: Path) -> dict[str, tuple[Path, str]]:
         "unreadable image": (broken, "002.png.*cannot be read as an image"),
         "mixed sizes": (mixed, "000.png is 4x4, 002.png is 6x4"),
         "no images": (folder / "no_pictures", "holds no images"),
-        "16 bits": (deep, "more than 8 bits"),
+        "32 bits": (deep, "pixels of 32 bits"),
         "truncated zip": (
             write(folder / "short.zip", (folder / "cut.zip").read_bytes()[:-60]),
             "not an intact zip",

@@ -1,0 +1,68 @@
+"""A run on a folder as people have them goes on, is evaluated, scores and samples with what it was told."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gibbsian.cli import main
+from gibbsian.core.files import read_json
+from gibbsian.core.tensor_files import read_tensors
+
+SIDE = 6
+TRAIN = (
+    *("train", "cd", "--data", "in", "--device", "cpu", "--batch", "8", "--save-every", "2"),
+    *("--energy", "mlp", "--energy.width", "4", "--chains", "8"),
+    *("--sampler.steps", "1", "--sampler.steps-per-sample", "1"),
+)
+
+
+@pytest.fixture
+def messy(here):
+    """Forty images of two classes, of which two files cannot be read."""
+    arrays = np.random.default_rng(0).integers(0, 256, (40, SIDE, SIDE)).astype(np.uint8)
+    for i, array in enumerate(arrays):
+        folder = here / "in" / ("cat" if i % 4 else "dog")
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(array).save(folder / f"{i:02}.{('png', 'tif', 'bmp')[i % 3]}")
+    (here / "in/cat/zero.png").touch()
+    (here / "in/dog/text.png").write_text("a text")
+    return here
+
+
+def test_unreadable_files_are_left_out_by_every_command(messy, refused, capsys):
+    said = refused(*TRAIN, "--rounds", "2", "--out", "run")
+    assert "cat/zero.png in in cannot be read as an image" in said
+    assert "train with --skip-unreadable" in said and not (messy / "run").exists()
+    assert main([*TRAIN, "--rounds", "2", "--out", "run", "--skip-unreadable"]) == 0
+    said = capsys.readouterr().err
+    assert "2 files left out, unreadable: cat/zero.png, dog/text.png" in said
+    assert "classes from folder names, numbered from 0: cat 30, dog 10" in said
+    lines = (messy / "run/unreadable.txt").read_text().splitlines()
+    assert [line.partition(" ")[0] for line in lines] == ["cat/zero.png", "dog/text.png"]
+    assert read_json(messy / "run/config.json")["config"]["source"]["skip_unreadable"] is True
+
+    assert main([*TRAIN, "--rounds", "4", "--out", "whole", "--skip-unreadable"]) == 0
+    assert main(["train", "--resume", "run", "--rounds", "4"]) == 0
+    resumed, whole = (
+        read_tensors(messy / f"{run}/model/model.safetensors")[0] for run in ("run", "whole")
+    )
+    assert resumed.keys() == whole.keys()
+    assert all(torch.equal(resumed[name], whole[name]) for name in whole)
+    assert main(["evaluate", "run", "--num-samples", "20", "--device", "cpu"]) == 0
+    capsys.readouterr()
+    assert main(["score", "run", "in", "--device", "cpu"]) == 0
+    out, said = capsys.readouterr()
+    assert len(out.splitlines()) == 41
+    assert "left out, unreadable, so that rows number the other images: cat/zero.png" in said
+    assert main(["sample", "run", "-n", "4", "--output", "s.npy", "--device", "cpu"]) == 0
+    assert np.load("s.npy").shape == (4, 1, SIDE, SIDE)
+
+
+def test_a_run_without_the_option_scores_no_folder_with_bad_files(messy, refused):
+    (messy / "in/cat/zero.png").rename(messy / "zero.png")
+    (messy / "in/dog/text.png").unlink()
+    assert main([*TRAIN, "--rounds", "2", "--out", "run"]) == 0
+    assert not (messy / "run/unreadable.txt").exists()
+    (messy / "zero.png").rename(messy / "in/cat/zero.png")
+    assert "cat/zero.png in in cannot be read" in refused("score", "run", "in")
