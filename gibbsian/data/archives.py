@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError)
-"""What is raised of a damaged archive or member."""
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """How members may be packed: what every program that makes a zip does unless told otherwise."""
 
@@ -21,7 +19,7 @@ def opened(path: Path) -> Iterator[zipfile.ZipFile]:
         with zipfile.ZipFile(path) as archive:
             yield archive
     # Of flags and versions that it does not know, and of nothing else here, it raises RuntimeErrors.
-    except (*DAMAGED, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         kind = ".npz file" if path.suffix.lower() == ".npz" else "zip file"
         raise ValueError(f"{path} is not an intact {kind} ({error}); copy it again") from error
 

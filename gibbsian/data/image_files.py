@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -121,11 +123,11 @@ class ImageFiles:
     def _decoded(self, name: str, content: Callable[[str], bytes]) -> Decoded | None:
         try:
             return decoded(io.BytesIO(content(name)))
-        except (OSError, ValueError, *archives.DAMAGED) as error:
+        except (OSError, ValueError, zipfile.BadZipFile, zlib.error, EOFError) as error:
             why = str(error)
             if isinstance(error, OSError):
                 why = f"cannot be read ({error.strerror or error}); make it readable"
-            elif isinstance(error, archives.DAMAGED):
+            elif not isinstance(error, ValueError):
                 why = f"is not an intact member of the archive ({error}); copy that again"
             if not self.skip_unreadable:
                 raise ValueError(
