@@ -207,8 +207,9 @@ class Score:
 
     Args:
         run: folder of the run.
-        points: rows like the training data (same columns, same units).
-        output: a .csv file with one line per row (row: its number below the header, from 1); - prints it.
+        points: rows like the training data (same columns, same units), or a folder or zip of images.
+        output: a .csv file with one line per row (row: its number below the header, from 1) or image (file:
+            its name); - prints it.
         seed: of dequantisation noise and of estimates of log Z.
         device: where to compute.
         trust_code: import code that the run names as package.module:Class; it runs with all your rights.
@@ -235,6 +236,7 @@ def score(arguments: list[str]) -> int:
         check_output(output, (".csv",))
     model = load_model(args.run, device=device_of(args.device), trust_code=args.trust_code)
     source = model.config.source
+    files: list[str] = []
     points = read_points_in_parts(
         args.points,
         model.transform,
@@ -243,13 +245,14 @@ def score(arguments: list[str]) -> int:
         table=model.table,
         rows=CHUNK,
         say=say,
+        files=files,
         skip_unreadable=source.skip_unreadable,
     )
     first = next(points)  # what is wrong with the file mostly shows at once
     with progress.shown(), progress.phase("scores, and log Z where they need it"):
         tables, standing = score_in_parts(model, itertools.chain([first], points), args.seed)
     say(standing)
-    write_tables(output, tables)
+    write_tables(output, tables, files)
     return 0
 
 

@@ -100,6 +100,7 @@ def train(arguments: list[str]) -> int:
         data, rest = _take(arguments, "--data")
         if data is not None and not {"-h", "--help", "--help-all"} & set(arguments):
             return _train_recommended(data, rest)
+    arguments = ["--help" if word == "--help-all" else word for word in arguments]
     if {"-h", "--help"} & set(arguments):
         print(
             OVERVIEW

@@ -39,6 +39,7 @@ def read_images(path: Path, size: int | None = None, skip_unreadable: bool = Fal
         limits.check("PIXELS", size * size, f"images brought to {size}x{size} have")
     files = ImageFiles(path, skip_unreadable)
     x, first = np.empty((0, 1, 0, 0), np.uint8), (0, 0)
+    coloured: list[str] = []
     for k, picture in enumerate(files):
         if size is not None and picture.size != (size, size):
             picture = picture.resize((size, size), Image.Resampling.BOX)
@@ -54,17 +55,35 @@ def read_images(path: Path, size: int | None = None, skip_unreadable: bool = Fal
         if picture.mode == "RGB" and x.shape[1] == 1:
             grey, x = x, _room(files, 3, first)
             x[:k] = grey[:k]
+        if picture.mode == "RGB":
+            coloured.append(files.names[k])
         x[k] = channels_first(picture)
     x = x[: len(files.names)]
     kind = "grey" if x.shape[1] == 1 else "RGB"
     targets, classes = _classes(files.names)
     notes = (
         f"{len(x)} {kind} images of {x.shape[3]}x{x.shape[2]} pixels",
+        *_grey_but_few(coloured, len(x)),
         *classes,
         *files.notes(),
         *copies(files.names, x),
     )
-    return Rows(x, notes=notes, targets=targets, levels=256, unreadable=files.unreadable)
+    return Rows(
+        x,
+        notes=notes,
+        targets=targets,
+        levels=256,
+        unreadable=files.unreadable,
+        files=tuple(files.names),
+    )
+
+
+def _grey_but_few(coloured: Sequence[str], images: int) -> tuple[str, ...]:
+    """A sentence where few files make many grey images RGB."""
+    if not 0 < 2 * len(coloured) < images:
+        return ()
+    said = f"{counted(len(coloured), 'file')} of {images} in colour: {first_few(coloured)}"
+    return (f"RGB because of {said}; saved as grey, they leave all images grey",)
 
 
 def channels_first(picture: Image.Image) -> np.ndarray:

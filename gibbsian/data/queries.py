@@ -56,11 +56,13 @@ def read_points_in_parts(
     rows: int = ROWS,
     say: Callable[[str], None] | None = None,
     skip_unreadable: bool = False,
+    files: list[str] | None = None,
 ) -> Iterator[Tensor]:
     """The same as at most ``rows`` rows at a time, of kinds of files that can be read so.
 
     ``say``: what is told that columns which ``table`` does not know are left out; without it they are
     refused. ``skip_unreadable``: image files that cannot be read are left out, and ``say`` is told.
+    ``files``: is given the names of image files, in the order of the rows.
     """
     others = math.prod(like.shape) if table is None else len(table.columns)
     classes = None if class_column is None else Target(class_column, others)
@@ -80,6 +82,8 @@ def read_points_in_parts(
             say(f"{path}: left out, unreadable, so that rows number the other images: {names}")
         if table is not None and imputes and part.x.shape[1:] == (len(table.kept),):
             part = replace(part, x=filled(part.x, table), table=None)
+        if files is not None:
+            files.extend(part.files)
         found = arranged(part, str(path), done)
         done += len(found.x)
         yield from checked(found, like, str(path)).split(rows)

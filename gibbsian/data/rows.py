@@ -35,7 +35,8 @@ class Rows:
     official validation split. ``levels``: number of grey levels, where the source says it. ``table``: the
     columns of the table they come from; where that imputes, ``x`` has NaN for what is missing.
     ``ignored``: names of columns that the model of a schema does not know; ``cells``: what
-    `Selection.detection` keeps. ``unreadable``: names of image files that were left out, and why.
+    `Selection.detection` keeps. ``unreadable``: names of image files that were left out, and why;
+    ``files``: those of the images.
     """
 
     x: np.ndarray
@@ -49,6 +50,7 @@ class Rows:
     ignored: tuple[str, ...] = ()
     cells: Cells | None = None
     unreadable: Mapping[str, str] = field(default_factory=dict)
+    files: tuple[str, ...] = ()
 
 
 def arranged(rows: Rows, name: str, done: int = 0) -> Rows:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gibbsian.core import Interval, NotDefined
 from gibbsian.core.protocols import HasEnergy, HasLogWeights
-from gibbsian.models.log_density import directed_part, scaled_log_density
+from gibbsian.models.log_density import directed_part, estimated_energy, scaled_log_density
 from gibbsian.models.model import CHUNK, Model
 
 
@@ -27,14 +27,23 @@ def score_in_parts(
 
     The parts hold ``CHUNK`` rows each, the last one fewer. The noise of dequantisation, and the draws
     that weigh a directed model, come from one generator, part after part: on the CPU the numbers are
-    those of all rows scored at once. ValueError for rows of another shape than the model's.
+    those of all rows scored at once. Of images whose log Z would have to be estimated there is no
+    log-density. ValueError for rows of another shape than the model's.
     """
     if isinstance(model.method, HasLogWeights):
         return _directed(model, parts, seed), "log-densities are bounds in expectation, from below"
     if not isinstance(model.method, HasEnergy):
         raise ValueError(f"{model.config.method} has no energy")
-    z = model.log_z(seed=seed)
-    standing = f"log-densities use {z}" if isinstance(z, Interval) else f"log-density {z}"
+    z: Interval | NotDefined
+    if model.space.kind == "image" and estimated_energy(model) is not None:
+        z = NotDefined("left out")
+        standing = (
+            "log-densities are left out for images, whose log Z takes minutes and is doubtful: `gibbsian "
+            "evaluate` bounds it"
+        )
+    else:
+        z = model.log_z(seed=seed)
+        standing = f"log-densities use {z}" if isinstance(z, Interval) else f"log-density {z}"
     tables = _by_energy(model, parts, z, seed)
     if model.space.kind == "mixed":
         standing += f" (nats per row; {of_mixed_measure(model)})"

@@ -126,30 +126,34 @@ def _picture(buffer: io.BytesIO, array: np.ndarray, columns: int) -> None:
     FigureCanvasAgg(figure).print_png(buffer)
 
 
-def write_tables(path: Path | None, tables: Iterable[Mapping[str, Tensor]]) -> None:
+def write_tables(
+    path: Path | None, tables: Iterable[Mapping[str, Tensor]], files: Sequence[str] = ()
+) -> None:
     """Write tables with the same columns one below another as CSV to ``path``, or to standard output.
 
     Rows are numbered through from 1, as a table's are below its header and as messages count them.
+    ``files``: where given, the name of each row's file, a column of its own.
     """
     if path is None:
-        for text in _lines(tables):
+        for text in _lines(tables, files):
             sys.stdout.write(text)
         return
     with replacing(path) as file:
-        for text in _lines(tables):
+        for text in _lines(tables, files):
             file.write(text.encode())
 
 
-def _lines(tables: Iterable[Mapping[str, Tensor]]) -> Iterator[str]:
+def _lines(tables: Iterable[Mapping[str, Tensor]], files: Sequence[str]) -> Iterator[str]:
     """The text of each table, the first one's with the header."""
     done = 0
     for columns in tables:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         if not done:
-            writer.writerow(["row", *columns])
+            writer.writerow(["row", *(["file"] if files else []), *columns])
         values = [column.tolist() for column in columns.values()]
         for row in zip(*values, strict=True):
             done += 1
-            writer.writerow([done, *(f"{value:.7g}" for value in row)])
+            name = [files[done - 1]] if files else []
+            writer.writerow([done, *name, *(f"{value:.7g}" for value in row)])
         yield text.getvalue()
