@@ -53,6 +53,12 @@ class Found:
         """The marks but for those between thousands, such as ``$`` or ``%``."""
         return tuple(sorted(set(self.marks) - {","}))
 
+    @property
+    def has_units(self) -> bool:
+        """Whether all texts begin as numbers, which are categories for what follows."""
+        found = self.texts and self.kind == "category" and not self.is_category
+        return bool(found) and all(map(_BEGINS_AS_NUMBER.match, self.texts))
+
     def said(self) -> str:
         """The kind in words."""
         if self.kind == "number":
@@ -64,11 +70,7 @@ class Found:
             n = len(self.texts)
             values = "value" if n == 1 else "values"
             said = f"category, {n if n <= COUNTED else f'more than {COUNTED}'} {values}"
-            if (
-                self.texts
-                and not self.is_category
-                and all(map(_BEGINS_AS_NUMBER.match, self.texts))
-            ):
+            if self.has_units:
                 shown = min(self.texts)[:20]
                 said += f" such as {shown!r}, which is not read as a number (take units out of such cells)"
             return said

@@ -399,10 +399,20 @@ class TableRows:
         names = [self.short[j] if self.named else f"column {j + 1}" for j in others]
         left = ["" if self.kept[j] else self.left_out.get(j, how) for j in others]
         columns = described(names, [self.found[j] for j in others], left)
-        if self.selection.missing != "drop" or not self.incomplete:
-            return [f"columns: {columns}"]
-        gaps = f"{self.incomplete} of {self.rows} rows lack a value and are left out"
-        return [f"columns: {columns}", f"--missing-values drop: {gaps}"]
+        notes = [f"columns: {columns}"]
+        units = [name for name, j in zip(names, others, strict=True) if self._lost_by_its_unit(j)]
+        if units:
+            notes.append(
+                f"left out although its cells begin with numbers: {first_few(units)}; take the units out of "
+                "the cells to have it looked at"
+            )
+        if self.selection.missing == "drop" and self.incomplete:
+            gaps = f"{self.incomplete} of {self.rows} rows lack a value and are left out"
+            notes.append(f"--missing-values drop: {gaps}")
+        return notes
+
+    def _lost_by_its_unit(self, j: int) -> bool:
+        return j in self.left_out and not self.kept[j] and self.found[j].has_units
 
 
 def cells_of(table: TableRows) -> Cells | None:

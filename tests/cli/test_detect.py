@@ -456,3 +456,15 @@ def test_labelled_anomalies_are_told_apart_beside_plain_detectors(trained_table,
     assert "(class holds broken, ok, worn)" in said
     said = refused("evaluate", "t", "--anomalies", "known.csv")
     assert "known.csv has no column 'class'; name the one with the labels by --class-column" in said
+
+
+def test_a_column_lost_by_its_unit_is_said_by_itself(here, capsys):
+    values = np.random.default_rng(0).normal(size=(150, 2))
+    rows = [f"{a:.3f},{10 + i / 7:.2f} km,{b:.3f}" for i, (a, b) in enumerate(values)]
+    (here / "trips.csv").write_text("\n".join(["a,way,b", *rows]) + "\n")
+    assert main(["detect", "trips.csv"]) == 0
+    said = capsys.readouterr().err
+    assert (
+        "gibbsian: left out although its cells begin with numbers: way; take the units out of the "
+        "cells to have it looked at\n" in said
+    )

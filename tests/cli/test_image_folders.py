@@ -53,7 +53,10 @@ def test_unreadable_files_are_left_out_by_every_command(messy, refused, capsys):
     capsys.readouterr()
     assert main(["score", "run", "in", "--device", "cpu"]) == 0
     out, said = capsys.readouterr()
-    assert len(out.splitlines()) == 41
+    lines = out.splitlines()
+    assert len(lines) == 41 and lines[0] == "row,file,energy,energy_percentile"
+    assert lines[1].startswith("1,cat/01.tif,") and lines[40].startswith("40,dog/36.png,")
+    assert "log-densities are left out for images" in said
     assert "left out, unreadable, so that rows number the other images: cat/zero.png" in said
     assert main(["sample", "run", "-n", "4", "--output", "s.npy", "--device", "cpu"]) == 0
     assert np.load("s.npy").shape == (4, 1, SIDE, SIDE)

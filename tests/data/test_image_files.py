@@ -422,3 +422,16 @@ def test_a_bar_is_shown_for_many_files_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(image_files, "MANY", 6)
     read_images(tmp_path / "in")
     assert shown == [(6, "images")]
+
+
+def test_what_makes_grey_images_rgb_is_named(tmp_path):
+    folder = folder_of(tmp_path / "grey", 6)
+    assert not any("RGB because" in note for note in read_images(folder).notes)
+    Image.fromarray(COLOUR).save(folder / "003.png")
+    note = (
+        "RGB because of 1 file of 6 in colour: 003.png; saved as grey, they leave all images grey"
+    )
+    assert note in read_images(folder).notes
+    for i in (0, 1):  # half of them: those are images in colour
+        Image.fromarray(COLOUR).save(folder / f"00{i}.png")
+    assert not any("RGB because" in note for note in read_images(folder).notes)

@@ -248,15 +248,17 @@ def bihm(plane: bool) -> dict[str, Any]:
     """BiHM (Bornschein et al. 2016): Adam at 1e-3 and batches of 100, as in the authors' code.
 
     In the plane fewer bits, and a tanh layer between them: two numbers tell a layer of linear units little.
+    Steep logits there let q tell points from each other that are close.
     """
     settings = {"training": {"rounds": 10_000, "batch": 100}, "model_optimizer": {"lr": 1e-3}}
     if plane:
         settings |= {
-            "model_optimizer": {"lr": 2e-3},
+            "training": settings["training"] | {"ema": 0.999},
+            "model_optimizer": {"lr": 3e-3, "lr_schedule": "cosine"},
             "belief_network": {
                 "layer_sizes": "50,20",
                 "deterministic_layers": 1,
-                "logit_init_scale": 8.0,
+                "logit_init_scale": 20.0,
             },
         }
     return settings
