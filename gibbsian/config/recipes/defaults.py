@@ -250,7 +250,10 @@ def bihm(plane: bool) -> dict[str, Any]:
     In the plane fewer bits, and a tanh layer between them: two numbers tell a layer of linear units little.
     Steep logits there let q tell points from each other that are close.
     """
-    settings = {"training": {"rounds": 10_000, "batch": 100}, "model_optimizer": {"lr": 1e-3}}
+    settings: dict[str, Any] = {
+        "training": {"rounds": 10_000, "batch": 100},
+        "model_optimizer": {"lr": 1e-3},
+    }
     if plane:
         settings |= {
             "training": settings["training"] | {"ema": 0.999},
