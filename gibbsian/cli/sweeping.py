@@ -10,6 +10,7 @@ import tyro
 from tyro.conf import Positional
 
 from gibbsian.cli.console import parse, say
+from gibbsian.cli.slurm import slurm_script
 from gibbsian.config import recipes
 from gibbsian.config.config import method_class
 from gibbsian.core.text import printable
@@ -17,6 +18,7 @@ from gibbsian.experiments.sweep.objectives import SWEEP_OBJECTIVES
 from gibbsian.experiments.sweep.results import summarise_sweep
 from gibbsian.experiments.sweep.search import SweepSettings, run_sweep
 from gibbsian.experiments.sweep.space import read_search_space
+from gibbsian.experiments.sweep.workers import check_workers
 
 KNOWN = ", ".join(SWEEP_OBJECTIVES)
 
@@ -37,6 +39,9 @@ class Sweep:
         metric_classifier: that judges images, as `gibbsian classifier` writes one.
         workers: processes at once, one thread each.
         num_samples: drawn from each model to measure it.
+        storage: URL of a database that several machines share, postgresql+psycopg://USER@HOST/DATABASE
+            or sqlite:///FILE; without it the trials are in the folder.
+        slurm: run nothing; print a script for Slurm with an array of `workers` tasks.
         seed: of the search and of the samples; that of training is an option to list.
         trust_code: import code that the space names as package.module:Class; it runs with all your
             rights.
@@ -52,6 +57,8 @@ class Sweep:
     metric_classifier: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     workers: Annotated[int, tyro.conf.arg(metavar="N")] = 1
     num_samples: Annotated[int, tyro.conf.arg(metavar="N")] = 2_000
+    storage: Annotated[str | None, tyro.conf.arg(metavar="URL")] = None
+    slurm: bool = False
     seed: int = 0
     trust_code: bool = False
 
@@ -73,8 +80,12 @@ def sweep_(arguments: list[str]) -> int:
     )
     name = Path(args.data).stem if "/" in args.data else args.data
     out = args.out or Path("runs") / f"sweep-{args.method}-{name}"
-    died = run_sweep(out, settings, args.workers, say)
-    print(printable(summarise_sweep(out, settings)), end="")
+    if args.slurm:
+        check_workers(args.workers)
+        print(slurm_script(arguments, args.storage, args.workers), end="")
+        return 0
+    died = run_sweep(out, settings, args.workers, say, args.storage)
+    print(printable(summarise_sweep(out, settings, args.storage)), end="")
     if died:
         say(f"error: {died} of {args.workers} workers ended early; the same command goes on")
     return int(died > 0)

@@ -1,27 +1,29 @@
 """Who runs which trial: claims through a journal that several processes share.
 
 A trial is a row of the journal and a folder. Its worker holds the folder's lock; a trial that is
-running while nobody holds its lock was killed, and the next worker goes on with it.
+running while nobody holds its lock was killed, and the next worker goes on with it. Where the rows
+are, and what tells of deaths on other machines, is the affair of ``InFolder`` and ``InDatabase``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from gibbsian.core.locks import FileLock
-from gibbsian.core.records import read_record, write_record
-from gibbsian.experiments.sweep.log import JournalFile
+from gibbsian.core.records import write_record
+from gibbsian.experiments.sweep.database import InDatabase
+from gibbsian.experiments.sweep.folder import InFolder, folder_of
 from gibbsian.experiments.sweep.space import Choices, Range, Space, Values, decoded, grid, listed
 
 if TYPE_CHECKING:
     import optuna
 
-ERRORS_OF_REPLAY = (AttributeError, LookupError, TypeError, RecursionError)
-"""What the search library raises for entries that are whole and none of its own."""
 Search = Literal["grid", "random", "bayes"]
 Result = dict[str, Any]
 """``value`` and ``figures`` of a trial, or the reason it ``failed``."""
@@ -60,10 +62,11 @@ def planned(space: Space, search: Search, trials: int) -> tuple[list[Values], in
 
 
 class Journal:
-    """The trials of one sweep in the folder ``out``, shared by whoever opens it.
+    """The trials of one sweep, run in the folder ``out``, shared by whoever opens it.
 
     ``trials``: how many to make, which a grid knows itself. ``maximise``: whether a larger value is
-    better. Raises ImportError naming the extra where the search library is missing.
+    better. ``database``: where the trials are, if not in the folder too. Raises ImportError naming the
+    extra where the search library is missing.
     """
 
     def __init__(
@@ -74,14 +77,17 @@ class Journal:
         maximise: bool,
         trials: int = 0,
         seed: int = 0,
+        database: InDatabase | None = None,
     ):
         self.out, self.space, self.search = out, space, search
-        self.points, self.trials = planned(space, search, trials)
-        self.maximise, self.seed = maximise, seed
-        self.lock = FileLock(out / "sweep.lock")
-        self.optuna = _optuna()
-        with self.lock.held():
-            self.study = self._open()
+        self.points, trials = planned(space, search, trials)
+        self.seed = seed
+        self.optuna = import_optuna()
+        self.kept: InFolder | InDatabase = database or InFolder(out)
+        self.lock = self.kept.lock
+        with self.kept.explained(), self.lock.held():
+            direction = "maximize" if maximise else "minimize"
+            self.study, self.trials = self.kept.open(self.optuna, direction, trials)
         self._check()
 
     @contextmanager
@@ -90,27 +96,27 @@ class Journal:
 
         First what was left running by a killed process, then a new one, up to their number.
         """
-        with self.lock.held():
-            claim, lock = self._claim()
+        claim, release = self.kept.insist(self._claim)
         try:
             yield claim
         finally:
-            if lock is not None:
-                lock.release()
+            release()
 
-    def finish(self, claim: Claim, result: Result) -> None:
-        """Record the result, in the trial's folder first: found there, it is not run again."""
+    def finish(self, claim: Claim, result: Result) -> bool:
+        """Record the result, in the trial's folder first: found there, it is not run again.
+
+        False, and nothing in the journal, if another machine has taken the trial over meanwhile.
+        """
         write_record(claim.folder / "result.json", result)
-        with self.lock.held():
-            self._tell(claim.number, result)
+        return self.kept.insist(lambda: self._finished(claim, result))
 
     def rows(self) -> list[Trial]:
         """Every trial that has its values, by number."""
         names = {"COMPLETE": "done", "FAIL": "failed"}
         found = []
-        for trial in self.study.get_trials(deepcopy=False):
+        for trial in self._known():
             if set(trial.params) == set(self.space):
-                result = self._result(trial.number)
+                result = self.kept.result(trial)
                 state = names.get(trial.state.name, "running")
                 values = decoded(self.space, trial.params)
                 found.append(Trial(trial.number, values, state, result))
@@ -122,69 +128,75 @@ class Journal:
             for name, value in trial.params.items():
                 if name not in self.space or not listed(self.space[name], value):
                     raise ValueError(
-                        f"{self.out / 'journal.log'} is damaged: trial {trial.number} sets "
+                        f"{self.kept.name} is damaged: trial {trial.number} sets "
                         f"{name} to {value}, which is not in the space; choose another --out"
                     )
 
-    def _claim(self) -> tuple[Claim | None, FileLock | None]:
-        """Under the sweep's lock: adopt, or ask for a new trial."""
+    def _known(self) -> list[optuna.trial.FrozenTrial]:
+        return self.kept.insist(partial(self.study.get_trials, deepcopy=False))
+
+    def _claim(self) -> tuple[Claim | None, Callable[[], None]]:
+        """A claim and what to call at its end; a lock that was taken for nothing is let go."""
+        with ExitStack() as held:
+            with self.lock.held():
+                trial = self._chosen(held)
+                if trial is None:
+                    return None, held.pop_all().close
+                held.callback(self.kept.take(trial.number))
+            return self._claimed(trial), held.pop_all().close
+
+    def _finished(self, claim: Claim, result: Result) -> bool:
+        with self.lock.held():
+            if not self.kept.is_mine(claim.number):
+                return False
+            self._tell(claim.number, result)
+        return True
+
+    def _chosen(self, held: ExitStack) -> optuna.Trial | optuna.trial.FrozenTrial | None:
+        """Under the sweep's lock: adopt, or ask for a new trial; ``held`` keeps its lock."""
         study = self.study
         states = self.optuna.trial.TrialState
         known = study.get_trials(deepcopy=False)
-        for trial in known:
+        for trial in self.kept.free([t for t in known if t.state == states.RUNNING]):
             lock = FileLock(self._folder(trial.number) / "trial.lock")
-            if trial.state != states.RUNNING or not lock.acquire(wait=False):
+            if not lock.acquire(wait=False):
                 continue
             if set(trial.params) != set(self.space):  # killed while its values were drawn
                 study.tell(trial.number, state=states.FAIL)
-            elif (result := self._result(trial.number)) is not None:  # killed before it was told
+            elif (result := self.kept.result(trial)) is not None:  # killed before it was told
                 self._tell(trial.number, result)
             else:
-                return self._claimed(trial), lock
+                held.callback(lock.release)
+                return trial
             lock.release()
         if not any(trial.state == states.WAITING for trial in known):
             begun = [dict(trial.params) for trial in known if set(trial.params) == set(self.space)]
             if len(begun) >= self.trials:
-                return None, None
+                return None
             if self.search == "grid":
                 study.enqueue_trial(next(point for point in self.points if point not in begun))
         study.sampler = self._sampler(len(known))
-        asked = study.ask(self._distributions())
+        with warnings.catch_warnings():  # the heart is beaten by ``take``, not by the study
+            warnings.filterwarnings("ignore", "Heartbeat of storage")
+            asked = study.ask(self._distributions())
         lock = FileLock(self._folder(asked.number) / "trial.lock")
         lock.acquire()
-        return self._claimed(asked), lock
+        held.callback(lock.release)
+        return asked
 
     def _claimed(self, trial: optuna.Trial | optuna.trial.FrozenTrial) -> Claim:
         values = decoded(self.space, trial.params)
         return Claim(trial.number, self._folder(trial.number), values)
 
     def _tell(self, number: int, result: Result) -> None:
+        self.kept.record(number, result)
         if "failed" in result:
             self.study.tell(number, state=self.optuna.trial.TrialState.FAIL)
         else:
             self.study.tell(number, result["value"])
 
     def _folder(self, number: int) -> Path:
-        return self.out / "trials" / f"{number:05d}"
-
-    def _result(self, number: int) -> Result | None:
-        path = self._folder(number) / "result.json"
-        return read_record(path) if path.is_file() else None
-
-    def _open(self) -> optuna.Study:
-        path = self.out / "journal.log"
-        storages: Any = self.optuna.storages
-        try:
-            return self.optuna.create_study(
-                study_name="sweep",
-                storage=storages.journal.JournalStorage(JournalFile(path)),
-                direction="maximize" if self.maximise else "minimize",
-                load_if_exists=True,
-            )
-        except ERRORS_OF_REPLAY as error:
-            raise ValueError(
-                f"{path} is no journal of a sweep ({error!r}); start the sweep again with a new --out"
-            ) from error
+        return folder_of(self.out, number)
 
     def _sampler(self, begun: int) -> optuna.samplers.BaseSampler:
         """A sampler for the next trial: its draws depend on how many there are.
@@ -208,7 +220,8 @@ class Journal:
         return found
 
 
-def _optuna() -> Any:
+def import_optuna() -> Any:
+    """The search library; ImportError naming the extra where it is missing."""
     try:
         import optuna
     except ImportError as error:

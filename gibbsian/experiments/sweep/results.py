@@ -15,9 +15,12 @@ from gibbsian.experiments.sweep.search import SweepSettings
 BEST, FEW = 10, 6
 
 
-def summarise_sweep(out: Path, settings: SweepSettings) -> str:
-    """Write ``summary.json``, ``summary.md`` and ``histograms.png`` into ``out``; the page's text."""
-    rows = settings.journal(out).rows()
+def summarise_sweep(out: Path, settings: SweepSettings, storage: str | None = None) -> str:
+    """Write ``summary.json``, ``summary.md`` and ``histograms.png`` into ``out``; the page's text.
+
+    ``storage``: the URL of the database that has the trials, of all machines.
+    """
+    rows = settings.journal(out, storage).rows()
     entries = [
         {"number": r.number, "state": r.state, "values": r.values, **(r.result or {})} for r in rows
     ]

@@ -18,10 +18,19 @@ from gibbsian.core import DivergenceError, nearest
 from gibbsian.core.locks import FileLock
 from gibbsian.core.records import read_record, write_record
 from gibbsian.evaluation.features.classifier import Classifier, load_classifier
-from gibbsian.experiments.sweep.journal import Claim, Journal, Result, Search, planned
+from gibbsian.experiments.sweep.database import InDatabase
+from gibbsian.experiments.sweep.journal import (
+    Claim,
+    Journal,
+    Result,
+    Search,
+    import_optuna,
+    planned,
+)
 from gibbsian.experiments.sweep.objectives import SWEEP_OBJECTIVES, Setting, possible
 from gibbsian.experiments.sweep.space import Space, Values, applied, parse_search_space, to_entries
-from gibbsian.experiments.sweep.workers import Log, check_workers, in_processes
+from gibbsian.experiments.sweep.storage_url import StorageURL
+from gibbsian.experiments.sweep.workers import Log, check_workers, in_processes, silent
 from gibbsian.models.train import load_data, resume, train_config
 
 FORMAT = 1
@@ -100,10 +109,15 @@ class SweepSettings:
         except (TypeError, AttributeError) as error:
             raise ValueError(f"sweep.json is damaged ({error}); restore it from a copy") from error
 
-    def journal(self, out: Path) -> Journal:
-        """The trials in ``out``."""
+    def journal(self, out: Path, storage: str | None = None, log: Log = silent) -> Journal:
+        """The trials in ``out``, or in the database with the URL ``storage``."""
         maximise = SWEEP_OBJECTIVES[self.objective].maximise
-        return Journal(out, self.space, self.search, maximise, self.trials, self.seed)
+        database = None if storage is None else self.database(out, storage, log)
+        return Journal(out, self.space, self.search, maximise, self.trials, self.seed, database)
+
+    def database(self, out: Path, storage: str, log: Log = silent) -> InDatabase:
+        """The database with the URL ``storage``, not yet connected to."""
+        return InDatabase(out, StorageURL(storage), self.to_json(), log)
 
 
 def settle(out: Path, settings: SweepSettings) -> None:
@@ -130,33 +144,42 @@ def settle(out: Path, settings: SweepSettings) -> None:
         write_record(path, settings.to_json())
 
 
-def run_sweep(out: Path, settings: SweepSettings, workers: int, log: Log) -> int:
+def run_sweep(
+    out: Path, settings: SweepSettings, workers: int, log: Log, storage: str | None = None
+) -> int:
     """Run what is left of a sweep, in ``workers`` processes of one thread each; how many of them died.
 
-    Other processes may work on the same folder at the same time. Raises ValueError,
+    Other processes may work on the same folder at the same time, and other machines, in folders of
+    their own, on the same database ``storage`` (a URL, which is written nowhere). Raises ValueError,
     before anything is written, for data that cannot be loaded, an objective that no trial could
     have and settings that do not fit what stands in ``out``.
     """
     check_workers(workers)
     data, setting = load_data(settings.config), Setting(settings.samples, 0, settings.judge())
     possible(settings.objective, data, setting, settings.probes())
+    if storage is not None:
+        settings.database(out, storage, log).reach(import_optuna())
     settle(out, settings)
-    settings.journal(out)
-    return in_processes(partial(work, trust_code=settings.trust_code), out, workers, log)
+    settings.journal(out, storage, log)
+    each = partial(work, trust_code=settings.trust_code, storage=storage)
+    return in_processes(each, out, workers, log)
 
 
-def work(out: Path, log: Log, trust_code: bool = False) -> None:
+def work(out: Path, log: Log, trust_code: bool = False, storage: str | None = None) -> None:
     """Run trials until none is left, telling of each in a line."""
     torch.set_num_threads(1)
     settings = SweepSettings.from_json(read_record(out / "sweep.json"), trust_code)
     setting = Setting(settings.samples, settings.seed, settings.judge())
-    journal = settings.journal(out)
+    journal = settings.journal(out, storage, log)
     while True:
         with journal.next() as claim:
             if claim is None:
                 return
             result = run_trial(claim, settings, setting)
-            journal.finish(claim, result)
+            kept = journal.finish(claim, result)
+        if not kept:
+            log(f"trial {claim.number}: another machine has taken it over; this result is left out")
+            continue
         said = result.get("failed") or f"{settings.objective} {result['value']:.4g}"
         left = journal.trials - sum(row.state != "running" for row in journal.rows())
         log(f"trial {claim.number}: {said}; {left} to go")

@@ -13,6 +13,10 @@ Log = Callable[[str], None]
 Work = Callable[[Path, Log], None]
 
 
+def silent(line: str) -> None:
+    """A log that nobody reads."""
+
+
 def check_workers(workers: int) -> None:
     """ValueError unless there is at least one worker."""
     if workers < 1:
