@@ -58,6 +58,8 @@ EXTRAS = {
     "zuko",
     "ot",
     "optuna",
+    "psycopg",
+    "sqlalchemy",
     "pyarrow",
     "arviz",
     "tensorboard",

@@ -331,12 +331,13 @@ def test_a_folder_without_storage_keeps_its_journal(url: str, tmp_path: Path) ->
 
 
 def test_a_slurm_script(tmp_path: Path, capsys) -> None:
+    pytest.importorskip("psycopg")
     path = tmp_path / "space.json"
     path.write_text(json.dumps(SMALL))
-    url = "postgresql+psycopg://me:%s@host/x"
+    place = "postgresql+psycopg://me{}@host/x"
     for given, wanted in (
-        (url % SECRET, '--storage "$GIBBSIAN_STORAGE"'),
-        (url[:24] + "host/x",) * 2,
+        (place.format(""), f"--storage {place.format('')}"),
+        (place.format(f":{SECRET}"), '--storage "$GIBBSIAN_STORAGE"'),
     ):
         words = command(path, tmp_path / "a b", "--slurm", "--workers", "4", "--storage", given)
         assert cli.main(words) == 0

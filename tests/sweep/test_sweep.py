@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 from pathlib import Path
 
 import pytest
@@ -252,3 +253,10 @@ def test_directed_models_are_judged_by_their_importance_bound() -> None:
     bits = data.load_dataset("digits-4-binary")
     settings = [default_config("bihm", bits.name)]
     possible("log-likelihood", bits, setting, settings)
+
+
+def test_the_trial_of_the_ray_example() -> None:
+    """It needs no Ray; the search around it runs with the other examples where Ray is installed."""
+    example = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "ray_tune.py"))
+    found = example["trial"]({"lr": 1e-3, "margin": 1.0, "rounds": 2})
+    assert 0 <= found["high-quality"] <= 1

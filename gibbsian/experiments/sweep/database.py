@@ -13,7 +13,7 @@ import time
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -111,10 +111,9 @@ class InDatabase:
 
         def beat() -> None:
             while not ended.wait(HEARTBEAT):
-                try:
+                # Tried again soon; who finishes the trial tells of a database that is gone.
+                with suppress(*failures):
                     self.storage.record_heartbeat(trial)
-                except failures:
-                    pass  # tried again soon; who finishes the trial tells of a database that is gone
 
         thread = threading.Thread(target=beat, daemon=True)
         thread.start()
@@ -160,9 +159,10 @@ class InDatabase:
     @contextmanager
     def explained(self) -> Iterator[None]:
         """Around what opens the study: a sentence that says why the database cannot be used."""
+        failures: tuple[type[Exception], ...] = (*self._failures(), RuntimeError)
         try:
             yield
-        except (*self._failures(), RuntimeError) as error:
+        except failures as error:
             why = self.url.cleared(_cause(error))
             raise StorageError(f"storage {self.name} cannot be used: {why}") from None
 
