@@ -108,7 +108,7 @@ class Journal:
         False, and nothing in the journal, if another machine has taken the trial over meanwhile.
         """
         write_record(claim.folder / "result.json", result)
-        return self.kept.insist(lambda: self._finished(claim, result))
+        return self.kept.insist(partial(self._finished, claim, result))
 
     def rows(self) -> list[Trial]:
         """Every trial that has its values, by number."""
