@@ -50,7 +50,7 @@ class Dataset:
     ``notes``: sentences on what was detected. ``columns``: names, where there are any. ``table``: what
     there is to know of the file's columns, where it is a table. ``blocks``: all training rows where they are
     too many to be held; ``train`` is then a sample of them. ``unreadable``: names of image files that were
-    left out, and why.
+    left out, and why. ``test_numbers``: of the test rows in their file, below its header from 1, where known.
     """
 
     name: str
@@ -66,6 +66,7 @@ class Dataset:
     table: TableSchema | None = None
     blocks: TrainingBlocks | None = None
     unreadable: Mapping[str, str] = field(default_factory=dict)
+    test_numbers: tuple[int, ...] | None = None
 
 
 def fingerprint(dataset: Dataset) -> str:
@@ -276,7 +277,15 @@ def _split(
         columns=rows.columns or None,
         table=rows.table,
         unreadable=rows.unreadable,
+        test_numbers=_numbers(rows, parts["test"]),
     )
+
+
+def _numbers(rows: Rows, order: np.ndarray) -> tuple[int, ...] | None:
+    """Places in the file of the rows of ``order``, from 1; None where rows with gaps were left out."""
+    if rows.table is not None and rows.table.missing == "drop":
+        return None
+    return tuple(int(place) + 1 for place in order)
 
 
 def _check_count(n: int, name: str) -> None:

@@ -6,7 +6,7 @@ import io
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from hashlib import sha256
@@ -38,26 +38,28 @@ def read_images(path: Path, size: int | None = None, skip_unreadable: bool = Fal
     if size is not None:
         limits.check("PIXELS", size * size, f"images brought to {size}x{size} have")
     files = ImageFiles(path, skip_unreadable)
-    x, first = np.empty((0, 1, 0, 0), np.uint8), (0, 0)
+    x = np.empty((0, 1, 0, 0), np.uint8)
     coloured: list[str] = []
-    for k, picture in enumerate(files):
-        if size is not None and picture.size != (size, size):
-            picture = picture.resize((size, size), Image.Resampling.BOX)
-        if not k:
-            first = picture.size
-            x = _room(files, 1, first)
-        if picture.size != first:
-            raise ValueError(
-                f"{files.place} holds images of several sizes: {files.names[0]} is {first[0]}x{first[1]}, "
-                f"{files.names[k]} is {picture.size[0]}x{picture.size[1]}; bring them to one size, as "
-                "--image-size 64 does, or cut squares out of photographs by --patch-size 48"
-            )
-        if picture.mode == "RGB" and x.shape[1] == 1:
-            grey, x = x, _room(files, 3, first)
-            x[:k] = grey[:k]
-        if picture.mode == "RGB":
-            coloured.append(files.names[k])
-        x[k] = channels_first(picture)
+    sizes: dict[tuple[int, int], list[str]] = {}
+    try:
+        for k, picture in enumerate(files):
+            if size is not None and picture.size != (size, size):
+                picture = picture.resize((size, size), Image.Resampling.BOX)
+            sizes.setdefault(picture.size, []).append(files.names[k])
+            if not k:
+                x = _room(files, 1, picture.size)
+            if len(sizes) > 1:
+                continue  # all sizes are told at once, and what else is wrong with the files
+            if picture.mode == "RGB" and x.shape[1] == 1:
+                grey, x = x, _room(files, 3, picture.size)
+                x[:k] = grey[:k]
+            if picture.mode == "RGB":
+                coloured.append(files.names[k])
+            x[k] = channels_first(picture)
+    except ValueError as error:
+        raise ValueError("; ".join([str(error), *_several(sizes, files.place)])) from error
+    for problem in _several(sizes, files.place):
+        raise ValueError(problem)
     x = x[: len(files.names)]
     kind = "grey" if x.shape[1] == 1 else "RGB"
     targets, classes = _classes(files.names)
@@ -75,6 +77,21 @@ def read_images(path: Path, size: int | None = None, skip_unreadable: bool = Fal
         levels=256,
         unreadable=files.unreadable,
         files=tuple(files.names),
+    )
+
+
+def _several(sizes: Mapping[tuple[int, int], Sequence[str]], place: Path) -> tuple[str, ...]:
+    """A sentence where there are several sizes (width, height), the names of their files given."""
+    if len(sizes) < 2:
+        return ()
+    ordered = sorted(sizes.items(), key=lambda found: -len(found[1]))
+    listed = first_few(
+        f"{width}x{height} ({names[0] if len(names) == 1 else f'{len(names)} files, {names[0]} first'})"
+        for (width, height), names in ordered
+    )
+    return (
+        f"{place} holds images of several sizes: {listed}; bring them to one size, as --image-size 64 does, "
+        "or cut squares out of photographs by --patch-size 48",
     )
 
 
@@ -108,7 +125,7 @@ class ImageFiles:
     """The images under a folder, in a zip or in a file, decoded one after the other, in order of name.
 
     ``names`` of those that were given out, ``count`` of all there are, and ``unreadable``: name of each that
-    was left out, and why. Raises ValueError naming a file that is no image, unless
+    was left out, and why. Raises ValueError once all were read, naming the files that are no images, unless
     ``skip_unreadable``, and where nothing is left.
     """
 
@@ -134,6 +151,8 @@ class ImageFiles:
                 self.several += found.several
                 self.names.append(name)
                 yield picture
+        if self.unreadable and not self.skip_unreadable:
+            raise ValueError(self._refusal())
         if not self.names:
             raise ValueError(
                 f"{self.place} holds no image that can be read: {name} {self.unreadable[name]}"
@@ -148,12 +167,17 @@ class ImageFiles:
                 why = f"cannot be read ({error.strerror or error}); make it readable"
             elif not isinstance(error, ValueError):
                 why = f"is not an intact member of the archive ({error}); copy that again"
-            if not self.skip_unreadable:
-                raise ValueError(
-                    f"{name} in {self.place} {why}, remove it, or train with --skip-unreadable"
-                ) from error
             self.unreadable[name] = why
             return None
+
+    def _refusal(self) -> str:
+        """What is wrong with the first file that cannot be read, and the names of the others."""
+        (name, why), *others = self.unreadable.items()
+        said = f"{name} in {self.place} {why}, remove it, or train with --skip-unreadable"
+        if others:
+            said += f"; {counted(len(others), 'other file')} cannot be read: "
+            said += first_few(other for other, _ in others)
+        return said
 
     def notes(self) -> tuple[str, ...]:
         """Sentences on what was done to them."""

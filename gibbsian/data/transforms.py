@@ -174,10 +174,10 @@ class Transform:
                 name = self.columns[j] if self.columns else f"column {j + 1}"
                 steps.setdefault(f"{unit:.6g}", []).append(name)
         groups = [
-            f"{first_few(members)} ({'integers' if step == '1' else 'multiples of ' + step})"
+            f"{first_few(members)} ({'integers' if step == '1' else 'in steps of ' + step})"
             for step, members in steps.items()
         ]
-        return (f"dequantised, by uniform noise of one step: {'; '.join(groups)}",)
+        return (f"values on a grid, spread by uniform noise of one step: {'; '.join(groups)}",)
 
     def to_config(self) -> dict[str, Any]:
         """Entries that JSON can hold."""
@@ -220,7 +220,7 @@ def columnwise(
 
     >>> x = torch.stack([torch.arange(9.0).sqrt(), torch.arange(9.0) % 4], 1).double()
     >>> columnwise(x, ("height", "count")).notes
-    ('dequantised, by uniform noise of one step: count (integers)',)
+    ('values on a grid, spread by uniform noise of one step: count (integers)',)
     """
     parts = []
     for j in range(x.shape[1]):

@@ -41,11 +41,15 @@ AUROC = "AUROC between held-out and corrupted rows (0.5 guesses, 1 separates)"
 
 @dataclass(frozen=True)
 class StrangeRow:
-    """A held-out row: its energy, the share (0-100) of held-out rows with no higher one, and reasons."""
+    """A held-out row: its energy, the share (0-100) of held-out rows with no higher one, and reasons.
+
+    ``row``: its number in the file, below the header from 1, where known.
+    """
 
     energy: float
     percentile: float
     reasons: tuple[str, ...]
+    row: int | None = None
 
 
 @dataclass(frozen=True, eq=False)

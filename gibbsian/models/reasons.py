@@ -27,7 +27,8 @@ STRANGEST, MOST_COLUMNS = 10, 500
 def strangest_held_out(model: Model, data: Dataset, rows: Tensor) -> tuple[StrangeRow, ...]:
     """The rows ``[n, d]`` of a table with the highest energies; () for data that are no table.
 
-    A column is tried at quantiles of the training rows, or at all values of its category.
+    A column is tried at quantiles of the training rows, or at all values of its category. ``rows`` are the
+    first test rows of ``data``.
     """
     table = data.table
     if not isinstance(model.method, HasEnergy) or table is None or rows.ndim != 2:
@@ -47,6 +48,7 @@ def strangest_held_out(model: Model, data: Dataset, rows: Tensor) -> tuple[Stran
             float(energies[place]),
             100.0 * float((energies <= energies[place]).double().mean()),
             reasons_of(rows[place], fall[k], best[k], names, values),
+            None if data.test_numbers is None else data.test_numbers[place],
         )
         for k, place in enumerate(order.tolist())
     )

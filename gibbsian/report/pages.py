@@ -188,13 +188,17 @@ def _strangest(record: Record) -> Iterator[Section]:
     """The strangest held-out rows of a table, where the evaluation kept some."""
     found = (record.evaluation or {}).get("strangest")
     if found:
+        head = ("row", "energy", "percentile")
         rows = [
-            ((_cell(row["energy"]), f"{row['percentile']:.1f}"), row["reasons"]) for row in found
+            (
+                (str(row.get("row") or "-"), _cell(row["energy"]), f"{row['percentile']:.1f}"),
+                row["reasons"],
+            )
+            for row in found
         ]
-        table = strangest_table(
-            "Held-out rows by energy, the strangest first", ("energy", "percentile"), rows
-        )
+        table = strangest_table("Held-out rows by energy, the strangest first", head, rows)
         how = (
+            "A row has its number in the file, below the header from 1. "
             "The percentile is the share of held-out rows with no higher energy. A reason says how many "
             "nats the energy would fall by if that column alone had the value that fits the rest of the "
             "row best."

@@ -81,7 +81,7 @@ def test_notes_say_what_was_detected(tmp_path: Path) -> None:
     x = np.c_[g.normal(size=50), g.integers(0, 9, 50), g.integers(0, 90, 50) / 2]
     np.savetxt(tmp_path / "x.csv", x, delimiter=";", header="w;n;h", comments="")
     notes = " | ".join(load_dataset(tmp_path / "x.csv").notes)
-    for part in ("semicolons", "header row: w, n, h", "n (integers)", "h (multiples of 0.5)"):
+    for part in ("semicolons", "header row: w, n, h", "n (integers)", "h (in steps of 0.5)"):
         assert part in notes
     assert "40 / 5 / 5 rows" in notes
     assert "dequantised" not in " ".join(load_dataset(tmp_path / "x.csv", dequantise=False).notes)

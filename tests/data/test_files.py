@@ -214,7 +214,7 @@ def bad_inputs(folder: Path) -> dict[str, tuple[Path, str]]:
         "too deep": (folder / "deep.npy", r"shape \[3, 1, 1, 1, 1\]"),
         "no rows": (folder / "none.npy", r"is empty \(shape \[0, 3\]\)"),
         "unreadable image": (broken, "002.png.*cannot be read as an image"),
-        "mixed sizes": (mixed, "000.png is 4x4, 002.png is 6x4"),
+        "mixed sizes": (mixed, r"sizes: 4x4 \(2 files, 000.png first\), 6x4 \(002.png\);"),
         "no images": (folder / "no_pictures", "holds no images"),
         "32 bits": (deep, "pixels of 32 bits"),
         "truncated zip": (

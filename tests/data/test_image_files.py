@@ -435,3 +435,16 @@ def test_what_makes_grey_images_rgb_is_named(tmp_path):
     for i in (0, 1):  # half of them: those are images in colour
         Image.fromarray(COLOUR).save(folder / f"00{i}.png")
     assert not any("RGB because" in note for note in read_images(folder).notes)
+
+
+def test_all_that_is_wrong_with_a_folder_is_told_at_once(tmp_path):
+    for k, size in enumerate([(4, 5), (4, 5), (6, 5), (4, 5)]):
+        Image.fromarray(np.zeros(size, np.uint8)).save(tmp_path / f"{k}.png")
+    for name in ("b.png", "a.png"):
+        (tmp_path / name).write_bytes(b"no image")
+    with pytest.raises(ValueError) as caught:
+        read_images(tmp_path)
+    said = str(caught.value)
+    for part in ("a.png in", "1 other file cannot be read: b.png", "5x4 (3 files, 0.png first)"):
+        assert part in said
+    assert "5x6 (2.png)" in said and "\n" not in said

@@ -72,3 +72,17 @@ def test_not_defined_and_bad_input():
     exact = Estimate(0.0, 0.0, "both", "exact", "known")
     with pytest.raises(ValueError, match="two rows"):
         held_out_log_likelihood(energy, RealSpace((2,)), Interval(exact, exact), X[:1])
+
+
+def test_one_row_that_makes_the_error_is_told():
+    energy, measure = (lambda x: 0.5 * x.square().sum(1)), RealSpace((1,))
+    z = log_partition_quadrature(energy, measure)
+    x = torch.linspace(-2, 2, 50)[:, None]
+    plain = held_out_log_likelihood(energy, measure, z, x)
+    assert isinstance(plain, Interval) and plain.warnings == ()
+    found = held_out_log_likelihood(energy, measure, z, torch.cat([x, torch.tensor([[30.0]])]))
+    assert isinstance(found, Interval)
+    (said,) = found.warnings
+    assert (
+        "one of the 51 held-out rows lies 44" in said and "below the median" in said
+    )  # 30^2/2 - 0.5

@@ -36,6 +36,12 @@ def test_they_are_the_rows_of_the_highest_energy(folder):
     assert len(found) == STRANGEST
     np.testing.assert_allclose([row.energy for row in found], energies[:STRANGEST], rtol=1e-6)
     assert found[0].percentile == 100.0
+    with (folder / "people.csv").open() as file:
+        lines = list(csv.reader(file))  # the header is line 0, and so rows count from 1
+    order = model.energy_as_tensor(data.test, 0, dequantise=False).argsort(descending=True)
+    for row, x in zip(found, data.test[order.cpu()].tolist(), strict=False):
+        assert row.row is not None
+        assert [float(text) for text in lines[row.row][:2]] == pytest.approx(x[:2])
     # Energies of different rows are numbers of a network, which do not tie.
     assert [row.percentile for row in found] == pytest.approx(
         [100 * (1 - k / len(data.test)) for k in range(STRANGEST)]

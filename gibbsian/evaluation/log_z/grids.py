@@ -18,7 +18,11 @@ LogDensity = Callable[[Tensor], Tensor]
 """``[B, *event] -> [B]``: an unnormalised log-density relative to Lebesgue measure."""
 
 GRIDS = {1: 512, 2: 96, 3: 32}
-"""Points per axis of the first grid, by dimension; each further grid has 1.5 times as many."""
+"""Points per axis of the first grid, by dimension; each further grid has 1.5 times as many and one.
+
+The one matters: cells of one grid that fill whole cells of another see a jump of the density at the same
+place, and then agree on a wrong integral.
+"""
 
 MAX_POINTS = 5_000_000
 GROWTH = 1.5
@@ -236,17 +240,30 @@ def refine(
     tolerance: float,
     dtype: torch.dtype,
 ) -> tuple[list[float], int]:
-    """First values on finer and finer grids until two grids agree in all, and the last's points per axis."""
+    """First values on finer and finer grids until two agree in all, and the last's points per axis.
+
+    A third grid, of four fifths of the points, must agree too: two that agree on a density with jumps
+    do so by chance in a case of ten, three in one of two hundred.
+    """
     n = GRIDS[len(lows)]
     found: list[tuple[float, ...]] = []
     change = math.inf
+
+    def on(n: int) -> tuple[float, ...]:
+        return integrals(Grid(lows, highs, n, measure.shape, dtype))
+
+    def farthest(these: tuple[float, ...], those: tuple[float, ...]) -> float:
+        return max(abs(a - b) for a, b in zip(these, those, strict=True))
+
     while n ** len(lows) <= MAX_POINTS:
-        found.append(integrals(Grid(lows, highs, n, measure.shape, dtype)))
+        found.append(on(n))
         if len(found) > 1:
-            change = max(abs(a - b) for a, b in zip(*found[-2:], strict=True))
+            change = farthest(*found[-2:])
+        if change < tolerance:
+            change = farthest(found[-1], on(n - n // 5))
         if change < tolerance:
             return [first for first, *_ in found], n
-        n = math.ceil(1.5 * n)
+        n = math.ceil(1.5 * n) + 1
     raise UnresolvedError(
         f"no grid of up to {MAX_POINTS:,} points resolves the density on {box_words(lows, highs)}: "
         f"between the last two an integral changed by {change:.2g}"

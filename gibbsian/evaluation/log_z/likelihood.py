@@ -25,6 +25,10 @@ def log_prob_bounds(
     return -potential - log_z.upper.value, -potential - log_z.lower.value
 
 
+ONE_ROW, FEWEST = 0.5, 20
+"""A row with more than this share of the squared deviations from the median is told, from so many rows on."""
+
+
 def held_out_log_likelihood(
     energy: Energy, measure: Measure, log_z: Interval | NotDefined, x: Tensor
 ) -> Interval | NotDefined:
@@ -32,8 +36,8 @@ def held_out_log_likelihood(
 
     The standard errors join that of log Z and that of the mean over rows, which are independent
     where x had no part in log Z. A "bound in expectation" of log Z from above is one of the
-    likelihood from below. The warnings of log Z are carried over. Raises ValueError for fewer than
-    two rows.
+    likelihood from below. The warnings of log Z are carried over, and one row that makes most of the
+    error is told. Raises ValueError for fewer than two rows.
     """
     if isinstance(log_z, NotDefined):
         return log_z
@@ -57,5 +61,21 @@ def held_out_log_likelihood(
         side(below, log_z.upper, "lower"),
         side(above, log_z.lower, "upper"),
         name="log p",
-        warnings=log_z.warnings,
+        warnings=(*log_z.warnings, *_one_row(below)),
+    )
+
+
+def _one_row(log_p: Tensor) -> tuple[str, ...]:
+    """A sentence where one row of ``log_p [B]`` makes most of the mean's standard error."""
+    away = as_double(log_p) - as_double(log_p).median()
+    if len(away) < FEWEST or not away.isfinite().all():
+        return ()
+    square = away.square()
+    row = int(square.argmax())
+    if not square[row] > ONE_ROW * square.sum():
+        return ()
+    side = "below" if away[row] < 0 else "above"
+    return (
+        f"one of the {len(away)} held-out rows lies {float(away[row].abs()):.3g} nats {side} the median and "
+        "makes most of the error of the mean log p",
     )
