@@ -164,7 +164,7 @@ PAPER = Paper(
             "no number",
             "runs that were not finite in the comparison of all methods, default settings",
             "lbt",
-            "comparison",
+            "comparison-35s",
             finite,
             weakness="defaults that nobody had tuned on tables, where the failures are, and a GAN "
             "with R1",
