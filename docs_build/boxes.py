@@ -1,4 +1,4 @@
-"""Tables and equations of the pages scroll in boxes of their own, so that none is wider than a narrow screen.
+"""Tables, equations and code of the pages scroll in boxes of their own: none is wider than a narrow screen.
 
 A hook of MkDocs. A keyboard reaches such a box, and a screen reader says what it holds.
 """
@@ -22,7 +22,7 @@ def on_page_content(html: str, **_: Any) -> str:
     def box(found: re.Match[str]) -> str:
         label = LABELS[found[1]]
         return (
-            f'<div class="scroll" tabindex="0" role="region" aria-label="{label}">{found[0]}</div>'
+            f'<div class="scroll" tabindex="0" role="group" aria-label="{label}">{found[0]}</div>'
         )
 
-    return WIDE.sub(box, html)
+    return WIDE.sub(box, html).replace("<pre><code", '<pre tabindex="0"><code')

@@ -75,6 +75,13 @@ def test_every_control_is_reached_by_keyboard(browser, address):
     assert page.value("document.activeElement.getAttribute('aria-label')") == "equation"
 
 
+def test_what_has_the_focus_is_seen_in_a_long_list_of_contents(browser, address):
+    page = Tab(browser, address + "reference/methods/", 1280)
+    page.value("[...document.querySelectorAll('.bs-sidebar a')].at(-1).focus()")
+    place = "document.activeElement.getBoundingClientRect().bottom"
+    page.wait(f"{place} <= innerHeight", 10)
+
+
 def test_search_finds_a_page(browser, address):
     page = Tab(browser, address, 1280)
     page.page.keyboard.press("s")

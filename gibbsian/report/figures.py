@@ -14,6 +14,8 @@ from gibbsian.report.drawn_curves import COLOURS, DASHES, DATA, MODEL, WIDTH, fi
 from gibbsian.report.record import Arrays
 
 DRAWN = 4_000
+FEW = 400
+"""Points that are drawn larger, to be seen at all."""
 SHEET = 64
 
 
@@ -52,7 +54,8 @@ def _histogram(axes: Axes, x: NDArray, like: NDArray, colour: str) -> None:
 def _scatter(axes: Axes, x: NDArray, like: NDArray, colour: str) -> None:
     low, high = np.quantile(like[:, :2], [0, 1], axis=0)
     margin = 0.2 * (high - low) + 1e-9
-    axes.scatter(x[:DRAWN, 0], x[:DRAWN, 1], s=2, color=colour, alpha=0.4, linewidths=0)
+    size, alpha = (2, 0.4) if len(x) > FEW else (10, 0.7)
+    axes.scatter(x[:DRAWN, 0], x[:DRAWN, 1], s=size, color=colour, alpha=alpha, linewidths=0)
     axes.set(xlim=(low[0] - margin[0], high[0] + margin[0]), xlabel="column 1")
     axes.set(ylim=(low[1] - margin[1], high[1] + margin[1]), ylabel="column 2")
 

@@ -100,7 +100,7 @@ def comparison(records: Sequence[Record], labels: Sequence[str]) -> Section:
         cells = ("not evaluated" if f is None else f.get(name, "not applicable") for f in found)
         rows.append((name, *cells))
     blocks: list[Block] = [
-        Table("What was measured, with errors and standing", ("", *labels), tuple(rows))
+        Table("What was measured, with errors and standing", ("quantity", *labels), tuple(rows))
     ]
     if any(record.evaluation is None for record in records):
         waiting = [record.path for record in records if record.evaluation is None]
@@ -270,7 +270,8 @@ def _looks(record: Record) -> Iterator[Section]:
         (
             "Energies",
             figures.energies(record.arrays),
-            "How the energy tells held-out from corrupted data: further right is stranger.",
+            "How the energy tells held-out from corrupted data: further right is stranger. The outermost "
+            "bars hold what lies beyond.",
         ),
         (
             "Energy landscape",

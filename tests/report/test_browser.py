@@ -80,6 +80,7 @@ def test_every_control_is_reached_and_works_by_keyboard(browser, address):
     page.page.keyboard.press("ArrowLeft")
     told = page.value(f"{round_}.getAttribute('aria-valuetext')")
     at = page.value(f"10 * (1 + Number({round_}.value))")
+    assert at == 1000, "nothing is told at first, and the last round is one key away"
     assert told == f"{at}: loss {float(f'{1 / at:.4g}')}".replace("e-05", "e-5")
     assert page.value("document.querySelector('.chart .title').textContent").endswith(
         f", round {at}"

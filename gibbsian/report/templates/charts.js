@@ -168,8 +168,8 @@ const reportCharts = (() => {
         this.set.smoothing = smoothing.value / 100;
         this.each((chart) => chart.draw());
       });
-      this.slider = make("input", { type: "range", min: 0, max: this.rounds.length - 1, id: id("round") });
-      this.slider.addEventListener("input", () => this.cursor(this.rounds[this.slider.value]));
+      this.slider = make("input", { type: "range", min: 0, max: this.rounds.length, id: id("round") });
+      this.slider.addEventListener("input", () => this.cursor(this.rounds[this.slider.value] ?? null)); // at its end: none
       const part = (share, shift) => () => this.change(share, shift);
       return make("div", { class: "controls", role: "group", "aria-label": "View of the curves" },
         make("label", {}, "Smoothing ", smoothing),
@@ -217,10 +217,8 @@ const reportCharts = (() => {
 
     cursor(x) {
       this.set.at = x;
-      if (x != null) {
-        const place = this.rounds.reduce((best, r, k) => (Math.abs(r - x) < Math.abs(this.rounds[best] - x) ? k : best), 0);
-        this.slider.value = place;
-      }
+      const nearest = (best, r, k) => (Math.abs(r - x) < Math.abs(this.rounds[best] - x) ? k : best);
+      this.slider.value = x == null ? this.rounds.length : this.rounds.reduce(nearest, 0);
       this.each((chart) => chart.move(x));
       const said = x == null ? [] : this.charts.flatMap((chart) => chart.said(x));
       this.slider.setAttribute("aria-valuetext", x == null ? "none" : `${x}: ${said.join(", ")}`);

@@ -11,7 +11,10 @@
 
   function take(page) {
     const fresh = source(page), main = document.querySelector("main");
-    const focused = document.activeElement?.id, height = scrollY;
+    const reached = () => [...main.querySelectorAll("a, button, input, summary, [tabindex]")];
+    const boxes = () => [...main.querySelectorAll(".scroll, pre")];
+    const active = document.activeElement, focused = active?.id, place = reached().indexOf(active);
+    const height = scrollY, sideways = boxes().map((box) => box.scrollLeft);
     document.body.style.minHeight = `${document.body.offsetHeight}px`; // so that nothing jumps meanwhile
     const incoming = [...page.querySelector("main").children];
     if (parts.length === fresh.length) {
@@ -26,7 +29,9 @@
     reportCharts.start();
     document.body.style.minHeight = "";
     scrollTo(scrollX, height);
-    if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
+    boxes().forEach((box, k) => { if (sideways[k]) box.scrollLeft = sideways[k]; });
+    const again = focused ? document.getElementById(focused) : reached()[place];
+    if (again !== document.activeElement) again?.focus({ preventScroll: true });
   }
 
   async function look() {
