@@ -82,7 +82,7 @@ def verdict(record: Record) -> Iterator[TextBlock]:
         times = "once" if len(record.recoveries) == 1 else f"{len(record.recoveries)} times"
         yield TextBlock(f"Training left what is healthy and went back {times}.", warning=True)
     elif record.metrics or record.evaluation is not None:
-        yield TextBlock("Training never went back.")
+        yield TextBlock("Training stayed healthy: it never went back to an earlier round.")
     else:
         yield TextBlock("Training has not logged a round yet.")
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
@@ -93,16 +93,24 @@ class ChainState:
             return beta * self.grad
         return torch.lerp(self.base_grad, self.grad, beta)
 
-    def select(self, index: Tensor) -> ChainState:
+    def select(self, index: Tensor | slice) -> ChainState:
         """The chains ``index [n]``, as resampling needs them."""
-        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        for name in ("x", "energy", "grad", "velocity", "base", "base_grad"):
-            if fields[name] is not None:
-                fields[name] = fields[name][index]
-        for name in ("step_size", "beta"):
-            if fields[name].ndim:
-                fields[name] = fields[name][index]
-        return ChainState(**fields)
+        return self.replace(**{name: getattr(self, name)[index] for name in self.by_chain})
+
+    @property
+    def by_chain(self) -> list[str]:
+        """The names of what has an entry for each chain."""
+        always = ("x", "energy", "grad", "velocity", "base", "base_grad")
+        names = [name for name in always if getattr(self, name) is not None]
+        return names + [name for name in ("step_size", "beta") if getattr(self, name).ndim]
+
+    @staticmethod
+    def together(states: Sequence[ChainState]) -> ChainState:
+        """The chains of all ``states``, which differ in nothing else."""
+        first = states[0]
+        return first.replace(
+            **{name: torch.cat([getattr(one, name) for one in states]) for name in first.by_chain}
+        )
 
 
 @dataclass(frozen=True, slots=True)

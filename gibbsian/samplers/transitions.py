@@ -11,7 +11,7 @@ import math
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
@@ -19,9 +19,10 @@ from typing import Any, ClassVar, Generic
 
 import torch
 from torch import Generator
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from gibbsian.core.execution import Compile, ambient_compile
-from gibbsian.samplers.kernel import MarkovKernel, Noise, S, TransitionInfo
+from gibbsian.samplers.kernel import ChainState, MarkovKernel, Noise, S, TransitionInfo
 
 Move = Callable[[S, Noise], tuple[S, TransitionInfo]]
 
@@ -29,6 +30,13 @@ EVALUATIONS_PER_GRAPH = 20
 """Unrolled in one graph: the cost of a call is shared by so many, and compiling takes longer with each."""
 NOISE_PER_GRAPH = 2**24
 """Numbers of noise held at once."""
+BLOCK, DEAR = 2048, 10_000
+"""Chains that go through a graph together on the CPU, where a step of one takes so many operations or more.
+
+Of more chains, what a network computes on the way no longer fits into the cache: a Langevin step on 32 768
+chains of a 2-128-128-1 network took 1.3 to 1.5 times as long at once. Where steps are cheap, the calls cost
+more than that. The choice is by operations, not by time, so that a run can be repeated bit by bit.
+"""
 PROBE = 10
 """Eager steps that ``auto`` times before it decides; it looks at runs of four times as many."""
 FIRST_GUESS = 30.0
@@ -37,6 +45,26 @@ MOST_REFUSALS = 3
 """Kernels with the same moves that may fail to compile before others are no longer tried."""
 LEAST_SPEEDUP = 1.5
 """What ``auto`` counts on: 1.5 on networks, more on cheap energies (docs/results/bench-samplers.md)."""
+
+
+class Operations(TorchDispatchMode):
+    """Counts the operations of products and convolutions while it is on, backward passes included.
+
+    PyTorch's own counter also follows modules, by hooks that a gradient by the input does not admit.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        from torch.utils.flop_counter import flop_registry  # slow to import
+
+        kwargs = kwargs or {}
+        found = func(*args, **kwargs)
+        count = flop_registry.get(func._overloadpacket)
+        self.total += 0 if count is None else count(*args, **kwargs, out_val=found)
+        return found
 
 
 @dataclass
@@ -139,6 +167,7 @@ class Loop(Generic[S]):
         self.code = getattr(move, "__code__", move)
         self.execution = "eager" if self.refused[self.code] >= MOST_REFUSALS else "compiled"
         self.seconds_a_step = 0.0  # the best yet
+        self.dear: bool | None = None  # not known yet
 
     def seconds_to_compile(self, state: S) -> float:
         """A prediction: nothing for chains of a known shape, else the longest of this process yet."""
@@ -166,6 +195,38 @@ class Loop(Generic[S]):
             self.seconds_seen.append(taken)
         return seen
 
+    def blocks(
+        self, state: S, noise: tuple[tuple[Noise, ...], ...]
+    ) -> list[tuple[Any, tuple[tuple[Noise, ...], ...]]]:
+        """The chains in equal parts of at most ``BLOCK``, where that is faster, or all of them in one.
+
+        Other states than a ``ChainState`` may say something of all chains together, and stay whole.
+        """
+        n = len(state.x)
+        parts = next((k for k in range(-(-n // BLOCK), n) if n % k == 0), 1)
+        if parts == 1 or 2 * n < parts * BLOCK or not state.x.is_cpu:
+            return [(state, noise)]
+        if not isinstance(state, ChainState) or not self.is_dear(state, noise[0][0]):
+            return [(state, noise)]
+        slices = [slice(k, k + n // parts) for k in range(0, n, n // parts)]
+        return [
+            (
+                state.select(part),
+                tuple(tuple(rows(one, part) for one in several) for several in noise),
+            )
+            for part in slices
+        ]
+
+    def is_dear(self, state: ChainState, noise: Noise) -> bool:
+        """Whether a step of a chain takes ``DEAR`` operations, by those of products and convolutions."""
+        if self.dear is None:
+            first = slice(0, 1)
+            move: Move[Any] = self.move
+            with Operations() as counted:
+                _, info = move(state.select(first), rows(noise, first))
+            self.dear = counted.total >= DEAR * info.evaluations
+        return self.dear
+
     def compiled(
         self, state: S, noise: tuple[tuple[Noise, ...], ...]
     ) -> tuple[tuple[S, TransitionInfo], ...] | None:
@@ -173,15 +234,40 @@ class Loop(Generic[S]):
         # Slow to import.
         from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
 
+        graph = graphs(state.x.device.type)
         try:
+            parts = self.blocks(state, noise)
             with torch.no_grad():
-                return graphs(state.x.device.type)(self.move, self.last, state, noise)
+                return joined([graph(self.move, self.last, *part) for part in parts])
         except (TorchDynamoException, FailOnRecompileLimitHit) as error:
             self.execution = "eager"
             self.refused[self.code] += 1
             reason = str(error).strip().splitlines()[0]
             warnings.warn(f"chains run eagerly, as they cannot be compiled: {reason}", stacklevel=2)
             return None
+
+
+def joined(
+    parts: Sequence[tuple[tuple[Any, TransitionInfo], ...]],
+) -> tuple[tuple[Any, TransitionInfo], ...]:
+    """What was seen of all chains, from what was seen of each block of them."""
+    if len(parts) == 1:
+        return parts[0]
+    seen = []
+    for several in zip(*parts, strict=True):
+        states, infos = zip(*several, strict=True)
+        info = TransitionInfo(
+            torch.cat([one.acceptance for one in infos]),
+            torch.cat([one.diverging for one in infos]),
+            infos[0].evaluations,
+        )
+        seen.append((ChainState.together(states), info))
+    return tuple(seen)
+
+
+def rows(noise: Noise, part: slice) -> Noise:
+    """The noise of some of the chains."""
+    return tuple(tensor[part] if tensor.ndim else tensor for tensor in noise)
 
 
 @lru_cache(maxsize=16)

@@ -110,7 +110,10 @@ def test_recoveries_are_counted_here_and_told_once(record):
     twice = replace(back, recoveries=(sentence, "again"))
     assert first_words(twice)[-1] == "Training left what is healthy and went back 2 times."
     assert page_as_html(run_report_page([back])).count("n round 9 training") == 1
-    assert first_words(record)[-1] == "Training never went back."
+    assert (
+        first_words(record)[-1]
+        == "Training stayed healthy: it never went back to an earlier round."
+    )
     # Curves that were lost change nothing of it.
     assert first_words(replace(back, metrics=()))[-1] == first_words(back)[-1]
     assert first_words(replace(record, evaluation=None, metrics=()))[-1] == (
@@ -144,7 +147,7 @@ def test_it_comes_first(tmp_path):
         "log Z: roughly agrees from both sides (0.25 nats apart, 0.29 with errors; "
         "an error is not known; see the warnings).",
         "Chains did not mix (mala): R-hat 2.489 of x[1] is above 1.01.",
-        "Training never went back.",
+        "Training stayed healthy: it never went back to an earlier round.",
     ]
     markdown = page_as_markdown(page, "figures")[0].split("\n\n")
     assert markdown[0].startswith("# cd") and markdown[1].startswith("log Z: roughly agrees")

@@ -220,3 +220,32 @@ def test_a_last_point_outside_the_box_of_a_walled_energy_is_not_taken() -> None:
     chains = run_chains(ula(energy, 0.5), x0, 1, seed())
     assert int(chains.divergences.sum()) > 32  # each leaves with probability above a half
     assert (chains.state.x.abs() <= 1).all()
+
+
+def test_many_chains_of_a_network_go_through_graphs_in_blocks():
+    """The same chains whatever the blocks; a cheap energy's stay together."""
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Linear(2, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU(), nn.Linear(64, 1)
+    )
+    network.requires_grad_(False)
+
+    def energy(x: Tensor) -> Tensor:
+        return network(x).squeeze(1) + x.square().sum(1) / 2
+
+    for kernel, parts in ((ula(energy, 0.05), 2), (ula(well, 0.05), 1)):
+        x0 = torch.randn(2 * transitions.BLOCK, 2, generator=seed(1))
+        kernel_loop = transitions.loop_of(kernel.move, None)
+        state = kernel.init(x0)
+        noise = ((kernel.noise(state, seed(2)),),)
+        split = kernel_loop.blocks(state, noise)
+        assert [len(part.x) for part, _ in split] == [len(x0) // parts] * parts
+        whole = transitions.unrolled(kernel.move, None, state, noise)
+        found = transitions.joined(
+            [transitions.unrolled(kernel.move, None, *part) for part in split]
+        )
+        for (a, info), (b, other) in zip(whole, found, strict=True):
+            torch.testing.assert_close(a.x, b.x, rtol=0, atol=1e-5)
+            torch.testing.assert_close(a.energy, b.energy, rtol=0, atol=1e-5)
+            torch.testing.assert_close(info.acceptance, other.acceptance, rtol=0, atol=1e-4)
+            assert a.step_size is b.step_size
