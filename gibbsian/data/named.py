@@ -59,6 +59,11 @@ def holds_pictures(name: str) -> bool:
     return not built_in and (holds_images(path) or _array_of_images(path))
 
 
+def holds_bits(name: str) -> bool:
+    """Whether ``name`` is a built-in set of bits."""
+    return name.endswith(_BINARY) or (name in NAMED and NAMED[name].description.endswith(" bits"))
+
+
 def _array_of_images(path: Path) -> bool:
     if path.suffix.lower() not in ARRAYS or not path.is_file():
         return False

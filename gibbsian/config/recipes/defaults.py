@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from gibbsian.config.config import Config, method_class, plain, replace
 from gibbsian.data.densities import is_density
-from gibbsian.data.named import holds_pictures
+from gibbsian.data.named import holds_bits, holds_pictures
 
 Scale = Literal["cpu", "paper"]
 
@@ -33,6 +33,8 @@ def default_config(method: str, data: str, pictures: bool | None = None) -> Conf
         config = suggested(config, DEFAULTS[method](is_density(data)))
     if method in ON_PICTURES and pictures:
         config = suggested(config, ON_PICTURES[method])
+    if method in ON_TABLES and not (pictures or is_density(data) or holds_bits(data)):
+        config = suggested(config, ON_TABLES[method])
     return config
 
 
@@ -56,12 +58,11 @@ def vgan(plane: bool) -> dict[str, Any]:
     """VGAN (Zhai et al. 2016) with the generator as the slow player, but for images (``ON_PICTURES``).
 
     A fast one leaves modes out in the plane, as where the energy follows slowly nothing calls it back. The
-    box of a table is as wide as its farthest row, and a fast generator is in its corners within 50
-    rounds, where the experts are saturated.
+    box of a table is as wide as its farthest row, and a generator as fast as the energy is in its corners
+    within 50 rounds, where the experts are saturated.
     """
     settings = _game("energy", plane)
-    rate = 3e-4 if plane else 1e-4
-    settings["generator_optimizer"] = settings["generator_optimizer"] | {"lr": rate}
+    settings["generator_optimizer"] = settings["generator_optimizer"] | {"lr": 3e-4}
     return settings | ({"energy": PLANE | {"num_experts": 64}} if plane else {})
 
 
@@ -309,6 +310,12 @@ ON_PICTURES: Mapping[str, Mapping[str, Any]] = {
 }
 """What differs on images. There the steps of adjusted chains are soon all rejected: the energy of the
 data falls, that of chains that stand still rises, and training runs away. VGAN's energy is the slow one."""
+
+ON_TABLES: Mapping[str, dict[str, Any]] = {
+    "vgan": {"energy": {"num_experts": 32}},
+    "lbt": {"student": {"name": "mixture", "components": 64}, "unrolled_student_steps": 1},
+}
+"""What differs on tables of real numbers, as the tuning protocol found on protein (docs/results/tuning.md)."""
 
 DEFAULTS: Mapping[str, Callable[[bool], dict[str, Any]]] = {
     "gan": gan,
