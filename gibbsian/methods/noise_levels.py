@@ -60,29 +60,29 @@ class LevelledEnergy(nn.Module):
 
 
 class NoiseLevels(TrainingMethod):
-    """Energies of noise levels: denoising score matching, and telling from x_t how much noise there is in it.
+    """Energies of noise levels: denoising score matching, and telling how much noise is in a row.
 
-    x_t = x + sigma_t eps with log sigma_t linear in t, from ``noise_std_min`` at t = 0, which is the model,
-    to ``noise_std_max`` at t = 1. Score matching fits grad E(., t) and is blind to how much mass modes hold that
-    are far apart; classification between ``noise_levels`` levels (Grenioux, Ouyang, Hernandez-Lobato 2026) is not: the
-    posterior of the level is a softmax of -E(x, t_k) - A_k where exp(-E(., t_k)) is proportional to the
-    density of x_t and A_k is its log Z. One more class are draws of a Gaussian whose density is known, so that
-    each A_k is a log Z and not one up to a constant. The model is of data with noise of ``noise_std_min``.
+    x_t = x + sigma_t eps with log sigma_t linear in t, from ``noise_std_min`` at t = 0 to
+    ``noise_std_max`` at t = 1. Score matching fits grad E(., t), and is blind to how much mass modes
+    hold that are far apart. Classification of x_t by its level among K (Grenioux, OuYang and Hernandez-Lobato
+    2026) is not: the posterior of level k is a softmax of -E(x, t_k) - A_k where exp(-E(., t_k)) / Z_k is the
+    density of x_t, and A_k is then log Z_k. One class more is a Gaussian of known density, so that
+    each A_k is a log Z and not one up to a constant. The model is E(., 0), of data with the least noise.
 
     Samples come from that Gaussian by Heun steps of the probability-flow equation down to
-    ``noise_std_min`` (Song et al. 2021; Karras et al. 2022), then Langevin steps in E(x, 0).
+    ``noise_std_min`` (Song et al. 2021; Karras et al. 2022), then by Langevin steps in E(., 0).
 
     Args:
         noise_levels: K, levels that are told from each other; score matching has all those between, too.
-        noise_std_min: sigma_0, the noise in the data that the model is of, in the networks' units.
-        noise_std_max: sigma at t = 1; as large as the data are wide, or larger.
-        data_std: s, the data's standard deviation in the networks' units, roughly: scales the network.
-        level_classification_weight: of the cross-entropy of a row's level beside score matching; 0 leaves
+        noise_std_min: the noise in the data that the model is of, in the networks' units.
+        noise_std_max: the most noise, at t = 1; wider than the data.
+        data_std: s, roughly the data's standard deviation in the networks' units; scales the network.
+        level_classification_weight: of the cross-entropy of the level beside score matching; 0 leaves
             it out, and log Z unlearned.
-        levels_told_apart: m, levels among which that of a row is told; each costs one more energy of the row.
+        levels_told_apart: m, levels of which a row's is one; one more energy of the row for each.
         flow_steps: Heun steps from noise to a sample, two gradients each.
-        sampling_churn: fresh noise on the way: each step first raises the noise by this over
-            flow_steps, as a share; 0 for none.
+        sampling_churn: fresh noise on the way: each step first raises sigma by this over
+            flow_steps, as a share, at most 0.41; 0 for none.
         sampler: of the chains of exp(-E(x, 0)) that end sampling; none run in training.
     """
 
@@ -91,8 +91,8 @@ class NoiseLevels(TrainingMethod):
     healthy: ClassVar[tuple[HealthyRange, ...]] = (
         HealthyRange(
             "energy/score",
-            "an energy of 0 has an error of half a nat for each number of an observation, and this one is far "
-            "worse; a slower energy (--energy-optimizer.lr) helps",
+            "an energy of 0 has an error of half a nat for each number of an observation, and this one is "
+            "far worse; a slower energy (--energy-optimizer.lr) helps",
             high=100.0,
             per_dimension=10.0,
         ),
@@ -155,10 +155,10 @@ class NoiseLevels(TrainingMethod):
     def levels_of(self, n: int, rng: Generator) -> Tensor:
         """m distinct levels for each of n rows, ``[n, m]``, the row's own first; K is the known Gaussian.
 
-        The m levels are drawn first, equally spaced with a spacing that is about uniform in its logarithm: near
-        ones, whose overlap tells log Z, and far ones. Then the row's own is one of these,
-        all equally likely. So its posterior among them is the softmax of the m log-densities, as if all
-        were compared (as in ranking by noise contrast, Ma and Collins 2018).
+        The m levels are drawn first, equally spaced, the logarithm of the spacing about uniform: near
+        ones, whose overlap tells log Z, and far ones. Then the row's own is one of these, each as likely. So
+        its posterior among them is the softmax of the m log-densities, and the minimum of the loss is
+        where it is with all levels at once (as in the ranking form of noise contrast, Ma and Collins 2018).
         """
         m, widest = self.levels_told_apart, self.noise_levels // (self.levels_told_apart - 1)
         u = torch.rand(2, n, generator=rng, device=rng.device)
@@ -170,7 +170,7 @@ class NoiseLevels(TrainingMethod):
         return first[:, None] + steps * spacing[:, None]
 
     def noisy(self, x: Tensor, level: Tensor, rng: Generator) -> Tensor:
-        """``x [B, *event]`` with the noise of ``level [B]``; at level K draws of the known Gaussian instead."""
+        """``x [B, *event]`` with the noise of ``level [B]``; at level K draws of the known Gaussian."""
         eps = torch.randn(x.shape, generator=rng, device=x.device, dtype=x.dtype)
         row = (-1, *[1] * (x.dim() - 1))
         known = (level == self.noise_levels).view(row)
@@ -255,9 +255,9 @@ def probability_flow(
     """``x [B, *event]`` from t = 1 to t = 0 along dx / d sigma = sigma grad E(x, t), exploding schedule.
 
     The probability-flow equation with score -grad E (Song et al. 2021), whose marginals are those of
-    x_t. ``steps`` steps of Heun's method between levels equally spaced in log sigma; each first adds
-    noise, so that sigma grows by the factor 1 + min(``churn`` / steps, sqrt(2) - 1), but not beyond t = 1 (Karras
-    et al. 2022, algorithm 2).
+    x_t. ``steps`` steps of Heun's method between levels equally spaced in log sigma. Each first adds
+    noise, with which sigma is 1 + min(``churn`` / steps, sqrt(2) - 1) times as large, but not beyond t = 1
+    (Karras et al. 2022, algorithm 2).
     """
 
     def velocity(at: Tensor, sigma: float) -> Tensor:

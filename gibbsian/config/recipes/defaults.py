@@ -189,6 +189,8 @@ def noise_levels(plane: bool) -> dict[str, Any]:
     settings = _regressed(plane)
     settings["energy"] = (PLANE if plane else {}) | {"confinement_std": 10.0}
     if plane:
+        settings["training"] |= {"rounds": 2_000}
+        settings["energy_optimizer"] |= {"lr": 3e-3}
         settings |= {"noise_std_min": 0.03}
     return settings
 
@@ -319,11 +321,15 @@ ON_PICTURES: Mapping[str, Mapping[str, Any]] = {
         "sampler": {"kernel": "ula", "steps": 10, "step_size": 1e-4, "steps_per_sample": 10},
     },
     "noise-levels": {
-        "training": {"rounds": 6_000, "batch": 128},
+        "training": {"rounds": 7_000, "batch": 128},
         "energy": {"width": 256, "depth": 3},
-        "energy_optimizer": {"lr": 2e-3},
+        "energy_optimizer": {"lr": 1e-2},
         "data_std": 0.7,
+        "noise_std_max": 3.0,
         "noise_levels": 32,
+        "levels_told_apart": 2,
+        "level_classification_weight": 0.1,
+        "sampling_churn": 8.0,
         "sampler": {"kernel": "ula", "steps": 5, "step_size": 1e-4, "steps_per_sample": 5},
     },
 }
