@@ -28,6 +28,8 @@ from gibbsian.methods.checks import (
 
 MOST_CHURN = math.sqrt(2) - 1
 """By which share one step of sampling raises the noise at most (Karras et al. 2022, algorithm 2)."""
+MOST_LEVELS = 10_000
+"""Levels that are told apart: beyond, neighbours cannot differ in single precision."""
 
 
 def always_timed(options: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -114,7 +116,7 @@ class NoiseLevels(TrainingMethod):
         sampler: SamplerOptions = SamplerOptions(step_size=1e-3, steps_per_sample=20),
     ):
         super().__init__(measure)
-        check_at_least("noise_levels", noise_levels, 2)
+        check_between("noise_levels", noise_levels, 2, MOST_LEVELS)
         check_positive("noise_std_min", noise_std_min)
         check_positive("noise_std_max", noise_std_max)
         if noise_std_min >= noise_std_max:
@@ -188,11 +190,9 @@ class NoiseLevels(TrainingMethod):
         ``x``, ``eps`` and ``x_t`` are ``[B, *event]``, ``t [B]``, ``levels [B, m]``.
         """
         score, classification = self.score(x, t, eps), self.classification(x_t, levels)
-        logs = {
-            "score": score.detach(),
-            "classification": classification.detach(),
-            "A": self.A[0].detach().clone(),
-        }
+        logs = {"score": score.detach(), "classification": classification.detach()}
+        if (log_z := self.learned_log_z()) is not None:
+            logs["A"] = log_z.clone()
         return Loss(score + self.level_classification_weight * classification, logs)
 
     def score_loss(self, x: Tensor, t: Tensor, eps: Tensor) -> Loss:
@@ -226,8 +226,8 @@ class NoiseLevels(TrainingMethod):
 
     def learned_log_z(self) -> Tensor | None:
         """A_0, log Z of E(., 0) on R^d, 0-d, nats; None on a box, and where A is not trained."""
-        on_plane = isinstance(self.measure, RealSpace)
-        return self.A[0].detach() if on_plane and self.level_classification_weight > 0 else None
+        learned = self.level_classification_weight > 0 and isinstance(self.measure, RealSpace)
+        return self.A[0].detach() if learned else None
 
     @torch.no_grad()
     def carried(self, n: int, rng: Generator) -> Tensor:
