@@ -191,7 +191,7 @@ def noise_levels(plane: bool) -> dict[str, Any]:
     if plane:
         settings["training"] |= {"rounds": 2_000}
         settings["energy_optimizer"] |= {"lr": 3e-3}
-        settings |= {"noise_std_min": 0.03}
+        settings |= {"noise_std_min": 0.02}
     return settings
 
 
@@ -329,7 +329,8 @@ ON_PICTURES: Mapping[str, Mapping[str, Any]] = {
         "noise_levels": 32,
         "levels_told_apart": 2,
         "level_classification_weight": 0.1,
-        "sampling_churn": 8.0,
+        "flow_steps": 40,
+        "sampling_churn": 16.0,
         "sampler": {"kernel": "ula", "steps": 5, "step_size": 1e-4, "steps_per_sample": 5},
     },
 }
