@@ -306,6 +306,34 @@ FAULTS = [
         ("tests/methods/test_vae.py::test_families_are_normalised_and_know_their_moments",),
     ),
     Fault(
+        "gibbsian/methods/noise_levels.py",
+        "known, -E - A)",
+        "known, -E + A)",
+        (
+            "tests/methods/test_noise_levels.py::test_the_classification_loss_is_minus_the_log_posterior_of_the_level",
+        ),
+    ),
+    Fault(
+        "gibbsian/methods/noise_levels.py",
+        "self.data_std / sigma * U",
+        "sigma / self.data_std * U",
+        (
+            "tests/methods/test_noise_levels.py::test_the_network_is_the_denoiser_s_with_the_factors_of_karras",
+        ),
+    ),
+    Fault(
+        "gibbsian/methods/noise_levels.py",
+        "known, self.reference.scale * eps",
+        "known, eps",
+        ("tests/methods/test_noise_levels.py::test_noisy_rows_have_the_variance_of_their_level",),
+    ),
+    Fault(
+        "gibbsian/methods/noise_levels.py",
+        "return sigma * slopes(energy",
+        "return -sigma * slopes(energy",
+        ("tests/methods/test_noise_levels.py::test_heun_s_steps_are_of_second_order",),
+    ),
+    Fault(
         "gibbsian/methods/score_matching.py",
         "x + sigma * xi) - xi",
         "x + sigma * xi) + xi",

@@ -31,6 +31,7 @@ METHODS = (
     "nce",
     "score-matching",
     "energy-matching",
+    "noise-levels",
     "lbt",
     "flow",
     "tilted-flow",

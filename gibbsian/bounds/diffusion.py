@@ -85,9 +85,13 @@ class DiffusionScoreMatching(Upper):
         """P at the noisy source; ``energy`` takes t as a second input."""
         t, eps = randomness
         x0 = at.x if self.source == "data" else at.x_model
+        return 0.5 * self.log_snr_range * self.errors(energy, x0, t, eps).mean()
+
+    def errors(self, energy: Callable[..., Tensor], x0: Tensor, t: Tensor, eps: Tensor) -> Tensor:
+        """|sigma_t grad E(x_t, t) - eps|^2, ``[B]``, with x_t = alpha_t x0 + sigma_t eps."""
         slope = slopes(energy, self.noisy(x0, t, eps), t)
         sigma = self.levels(t)[1].view(-1, *[1] * (x0.dim() - 1))
-        return 0.5 * self.log_snr_range * (sigma * slope - eps).flatten(1).square().sum(1).mean()
+        return (sigma * slope - eps).flatten(1).square().sum(1)
 
     def guarantee(self) -> Guarantee:
         """Conditional: on the Fokker-Planck equation and on the last level's divergence."""

@@ -117,9 +117,12 @@ class HasStages(Protocol):
 
 @runtime_checkable
 class HasLearnedLogZ(Protocol):
-    """Capability: ``learned_log_z()``, 0-d, an estimate of log Z in nats that training made."""
+    """Capability: ``learned_log_z()``, 0-d, an estimate of log Z in nats that training made.
 
-    def learned_log_z(self) -> Tensor: ...
+    None where what was learned is not log Z on the model's base measure.
+    """
+
+    def learned_log_z(self) -> Tensor | None: ...
 
 
 @runtime_checkable

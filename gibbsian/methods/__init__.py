@@ -20,6 +20,7 @@ from gibbsian.methods.gan import GAN
 from gibbsian.methods.gebm import GEBM
 from gibbsian.methods.lbt import LearningByTeaching
 from gibbsian.methods.nce import NoiseContrastiveEstimation
+from gibbsian.methods.noise_levels import NoiseLevels
 from gibbsian.methods.score_matching import ScoreMatching
 from gibbsian.methods.super_resolution import SuperResolution
 from gibbsian.methods.tilted_flow import TiltedFlow
@@ -44,6 +45,7 @@ TRAINING_METHODS: Mapping[str, type[TrainingMethod]] = {
     "nce": NoiseContrastiveEstimation,
     "energy-discrepancy": EnergyDiscrepancy,
     "energy-matching": EnergyMatching,
+    "noise-levels": NoiseLevels,
     "super-resolution": SuperResolution,
 }
 
@@ -61,6 +63,7 @@ __all__ = [
     "EnergyMatching",
     "LearningByTeaching",
     "NoiseContrastiveEstimation",
+    "NoiseLevels",
     "NormalisingFlow",
     "SamplerOptions",
     "ScoreMatching",

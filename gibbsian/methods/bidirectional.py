@@ -44,6 +44,7 @@ from gibbsian.core.signatures import RARE
 from gibbsian.methods.checks import (
     check_at_least,
     check_choice,
+    check_time,
     check_weight,
     refuse_given,
 )
@@ -190,7 +191,7 @@ class BidirectionalBounds(TrainingMethod):
                     schedule=diffusion_schedule,
                     source=points_to_diffuse,
                 )
-                check_time(energy)
+                check_time("the diffusion bound", energy)
             case "zero-centred":
                 self.upper_bound_penalty = ZeroCentredPenalty()
         self.upper_bound_penalty_weight = upper_bound_penalty_weight
@@ -328,13 +329,4 @@ def warn_of_flat_volumes(generator: nn.Module) -> None:
             "the generator has piecewise linear activations, for which the gradient penalty loses the "
             "gradient of the log volume; use a smooth activation such as silu",
             stacklevel=3,
-        )
-
-
-def check_time(energy: nn.Module) -> None:
-    """ValueError unless ``energy`` takes a noise level."""
-    if not getattr(energy, "takes_time", False):
-        raise ValueError(
-            "the diffusion bound needs an energy E(x, t) of point and noise level: a built-in one with "
-            "--energy.time, or your own with forward(x, t=None) and takes_time = True"
         )

@@ -52,6 +52,15 @@ def check_no_batch_norm(what: str, network: nn.Module) -> None:
         raise ValueError(f"{what} may hold no batch normalisation; set its batch_norm to false")
 
 
+def check_time(what: str, energy: nn.Module) -> None:
+    """ValueError unless ``energy`` takes a noise level, as ``what`` asks."""
+    if not getattr(energy, "takes_time", False):
+        raise ValueError(
+            f"{what} needs an energy E(x, t) of point and noise level: a built-in one with "
+            "--energy.time, or your own with forward(x, t=None) and takes_time = True"
+        )
+
+
 def refuse_given(given: Tensor | None) -> None:
     """For methods that model x alone: there is nothing to condition on."""
     if given is not None:

@@ -166,8 +166,10 @@ def learned_log_z(model: Model) -> Estimate | None:
     method = model.method
     if not isinstance(method, HasLearnedLogZ) or isinstance(method.measure, Undefined):
         return None
+    if (learned := method.learned_log_z()) is None:
+        return None
     how = "a parameter of the method; its error is not known"
-    return Estimate(float(method.learned_log_z()), math.nan, "both", "estimate", how)
+    return Estimate(float(learned), math.nan, "both", "estimate", how)
 
 
 def entropy_of(method: TrainingMethod) -> Entropy | None:

@@ -31,7 +31,7 @@ class ConvCode(nn.Module):
     ValueError for an image that cannot be halved so often.
 
     Args:
-        time: take a noise level as a second input, as the diffusion bound needs.
+        time: take a noise level as a second input, as the diffusion bound and noise-levels need.
         channels: channels of the first convolution.
         depth: number of convolutions.
         activation: non-linearity.

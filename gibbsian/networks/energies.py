@@ -6,8 +6,8 @@ normaliser on a box.
 
 ``features(x)`` is what the head reads, the penultimate layer of the network as a whole.
 
-``takes_time`` says that E(x, t) takes noise levels t ``[B]`` too, for the diffusion bound; the model's
-own energy is that of the cleanest level, E(x) = E(x, 0).
+``takes_time`` says that E(x, t) takes noise levels t ``[B]`` too, for the diffusion bound and for
+noise-levels; the model's own energy is that of the cleanest level, E(x) = E(x, 0).
 """
 
 from __future__ import annotations

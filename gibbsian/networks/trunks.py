@@ -245,7 +245,7 @@ def timed_dense(
     """Dense layers of an energy.
 
     Args:
-        time: take a noise level as a second input, as the diffusion bound needs.
+        time: take a noise level as a second input, as the diffusion bound and noise-levels need.
     """
     return DenseTrunk(space, batch_norm, time, **trunk)
 
@@ -256,6 +256,6 @@ def timed_conv(
     """Convolutions of an energy.
 
     Args:
-        time: take a noise level as a second input, as the diffusion bound needs.
+        time: take a noise level as a second input, as the diffusion bound and noise-levels need.
     """
     return ConvTrunk(space, time, **trunk)

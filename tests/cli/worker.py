@@ -22,7 +22,7 @@ FEW = {
 FEW["super-resolution"] = {"statistics_fine_tuning_start_round": 5, "negative_steps": 2}
 FEW |= {
     name: {"sampler": {"steps_per_sample": 2, "steps": 2}}
-    for name in ("score-matching", "nce", "energy-discrepancy")
+    for name in ("score-matching", "nce", "energy-discrepancy", "noise-levels")
 }
 FEW["energy-matching"] = FEW["nce"] | {"warmup_rounds": 5}
 DATA = {"bihm": "digits-4-binary", "super-resolution": "digits"}

@@ -25,6 +25,7 @@ FEW: dict[str, dict[str, Any]] = {
     "gebm": {"energy_burst_steps": 2, "energy_steps": 2, "log_z_init_batches": 2},
     "lbt": {"unrolled_student_steps": 2, "student_steps_per_unroll_step": 1},
     "energy-discrepancy": {"sampler": {"steps_per_sample": 10}},
+    "noise-levels": {"flow_steps": 4, "sampler": {"steps_per_sample": 10}},
     "nce": {"sampler": {"steps_per_sample": 10}},
     "score-matching": {"sampler": {"steps_per_sample": 10}},
     "super-resolution": {"upscaling_steps": 3, "negative_steps": 2},

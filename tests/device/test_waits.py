@@ -75,6 +75,7 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
     "gebm, donsker-varadhan": ("gebm", {"energy_objective": "donsker-varadhan"}),
     "lbt, implicit": ("lbt", {"hypergradient": "implicit"}),
     "lbt, segments": ("lbt", {"unroll_gradient_checkpoint_every": 1}),
+    "noise-levels, scores alone": ("noise-levels", {"level_classification_weight": 0.0}),
     "score-matching, sliced": ("score-matching", {"score_objective": "sliced"}),
     "super-resolution, fine-tuned": ("super-resolution", {"statistics_fine_tuning_start_round": 1}),
     "vae, several samples": ("vae", {"latent_samples": 3}),

@@ -58,6 +58,7 @@ TABLE = {
     "nce": {"energy", "learned log Z"},
     "energy-discrepancy": {"energy"},
     "energy-matching": {"energy"},
+    "noise-levels": {"energy", "learned log Z"},
     "super-resolution": set(),
 }
 
@@ -69,7 +70,7 @@ def small(name, **training):
     changes = sized(config, sizes)
     if name == "cd":
         changes |= {"chains": 64, "sampler": {"steps": 2, "steps_per_sample": 2}}
-    if name in ("score-matching", "nce", "energy-discrepancy"):
+    if name in ("score-matching", "nce", "energy-discrepancy", "noise-levels"):
         changes |= {"sampler": {"steps_per_sample": 2, "steps": 2}}
     if name == "energy-matching":  # a round of the first kind, then two of the other
         changes |= {"sampler": {"steps_per_sample": 2, "steps": 2}, "warmup_rounds": 1}

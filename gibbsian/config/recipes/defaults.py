@@ -182,6 +182,20 @@ def energy_matching(plane: bool) -> dict[str, Any]:
     return settings
 
 
+def noise_levels(plane: bool) -> dict[str, Any]:
+    """Energies of noise levels: the network sees the data at unit scale, in a wide envelope.
+
+    It is multiplied by the inverse of the noise, and an envelope as narrow as elsewhere would be, too.
+    """
+    settings = _regressed(plane)
+    settings["energy"] = (PLANE if plane else {}) | {"confinement_std": 10.0}
+    if plane:
+        settings["training"] |= {"rounds": 2_000}
+        settings["energy_optimizer"] |= {"lr": 3e-3}
+        settings |= {"noise_std_min": 0.02}
+    return settings
+
+
 def _regressed(plane: bool) -> dict[str, Any]:
     """What methods share that train an energy by a regression, without chains."""
     settings: dict[str, Any] = {
@@ -307,6 +321,19 @@ ON_PICTURES: Mapping[str, Mapping[str, Any]] = {
         "flow_steps": 10,
         "sampler": {"kernel": "ula", "steps": 10, "step_size": 1e-4, "steps_per_sample": 10},
     },
+    "noise-levels": {
+        "training": {"rounds": 7_000, "batch": 128},
+        "energy": {"width": 256, "depth": 3},
+        "energy_optimizer": {"lr": 1e-2},
+        "data_std": 0.7,
+        "noise_std_max": 3.0,
+        "noise_levels": 32,
+        "levels_told_apart": 2,
+        "level_classification_weight": 0.1,
+        "flow_steps": 40,
+        "sampling_churn": 16.0,
+        "sampler": {"kernel": "ula", "steps": 5, "step_size": 1e-4, "steps_per_sample": 5},
+    },
 }
 """What differs on images. There the steps of adjusted chains are soon all rejected: the energy of the
 data falls, that of chains that stand still rises, and training runs away. VGAN's energy is the slow one."""
@@ -334,5 +361,6 @@ DEFAULTS: Mapping[str, Callable[[bool], dict[str, Any]]] = {
     "nce": nce,
     "energy-discrepancy": energy_discrepancy,
     "energy-matching": energy_matching,
+    "noise-levels": noise_levels,
     "super-resolution": super_resolution,
 }
