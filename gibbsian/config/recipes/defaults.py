@@ -342,7 +342,7 @@ ON_TABLES: Mapping[str, dict[str, Any]] = {
     "vgan": {"energy": {"num_experts": 32}},
     "lbt": {"student": {"name": "mixture", "components": 64}, "unrolled_student_steps": 1},
 }
-"""What differs on tables of real numbers, as the tuning protocol found on protein (docs/results/tuning.md)."""
+"""What differs on tables of real numbers, as tuned on protein (docs/results/tuning.md)."""
 
 DEFAULTS: Mapping[str, Callable[[bool], dict[str, Any]]] = {
     "gan": gan,
