@@ -246,7 +246,8 @@ def score(arguments: list[str]) -> int:
         rows=CHUNK,
         say=say,
         files=files,
-        skip_unreadable=source.skip_unreadable,
+        skip_unreadable=True,  # the others have their scores, and the command says which have none
+        greyscale=source.greyscale,
     )
     first = next(points)  # what is wrong with the file mostly shows at once
     with progress.shown(), progress.phase("scores, and log Z where they need it"):

@@ -63,7 +63,9 @@ def log_z_(arguments: list[str]) -> int:
     device = device_of(args.device)
     energy = named_energy(args.energy)
     samples = (
-        None if args.samples_from is None else torch.tensor(read(args.samples_from).x).to(device)
+        None
+        if args.samples_from is None
+        else torch.tensor(read(args.samples_from).x).float().to(device)
     )
     box = (
         None

@@ -75,7 +75,7 @@ class Source:
         max_rows: use at most this many rows; 0 uses all.
         split_seed: seed of the train / validation / test split, and of patches.
         patch_size: side of square patches to cut out of photographs of any sizes; 0 takes images whole.
-        greyscale: take only the brightness of the patches.
+        greyscale: take only the brightness of images in files.
         image_size: bring images to this many pixels on each side; 0 takes them as they are.
         skip_unreadable: leave out image files that cannot be read, in scoring too, instead of refusing them.
         class_column: name or number of the column that holds classes, which are not modelled.

@@ -103,7 +103,8 @@ def load_dataset(
     units already, images always go to [-1, 1]. ``max_rows``: at most this many rows altogether.
     ``image_size``: bring images to that many pixels a side. ``dequantise``: add noise to grid-valued columns.
     ``patch_size``: cut squares of that side out of photographs of any sizes (``max_rows`` of them for
-    training, 4000 if none is given), as they are or ``greyscale``; ``photos`` is a folder of a root.
+    training, 4000 if none is given); ``photos`` is a folder of a root. ``greyscale``: of images in files, the
+    brightness alone.
     ``class_column``: name, or number from 1, of the column of a table that holds classes: it leaves
     ``x`` for ``targets``. ``columns``, ``drop_columns``: the columns of a table that alone are modelled, or
     that are not, as ``"age,city"`` or a list. ``missing_values``: refuse them, drop their rows, or
@@ -121,23 +122,21 @@ def load_dataset(
     selection = Selection(
         listed(columns), listed(drop_columns), missing_values, category=listed(category_columns)
     )
-    if built_in or patch_size or greyscale:
+    patches = bool(patch_size) or (greyscale and name == photographs.PHOTOS)
+    if built_in or patches:
         target = None if class_column is None else Target(class_column)
         readers.check_no_choice(target, selection, name)
-    if image_size is not None and (
-        built_in or patch_size or greyscale or not readers.holds_images(Path(name))
-    ):
+    if image_size is not None and (built_in or patches or not readers.holds_images(Path(name))):
         raise ValueError(
             f"{name} takes no --image-size: that is for the images of a folder or zip, taken whole; "
             "sets with a name have it there, as in mnist-14"
         )
-    if skip_unreadable and (
-        built_in or not (patch_size or greyscale or readers.holds_images(Path(name)))
-    ):
-        raise ValueError(
-            f"{name} takes no --skip-unreadable: that is for the images of a folder or zip"
-        )
-    if patch_size or greyscale:
+    for option, given in (("skip-unreadable", skip_unreadable), ("greyscale", greyscale)):
+        if given and (built_in or not (patches or readers.holds_images(Path(name)))):
+            raise ValueError(
+                f"{name} takes no --{option}: that is for the images of a folder or zip"
+            )
+    if patches:
         folder = photographs.folder_of(source, data_root)
         return _patches(name, folder, patch_size, greyscale, seed, max_rows, skip_unreadable)
     if isinstance(source, str) and is_density(source):
@@ -150,7 +149,7 @@ def load_dataset(
         if large is not None:
             readers.check_no_choice(target, selection, name)
             return _of_large(name, large, seed, column_scaling, max_rows, dequantise)
-        rows = readers.read(Path(source), image_size, target, selection, skip_unreadable)
+        rows = readers.read(Path(source), image_size, target, selection, skip_unreadable, greyscale)
     else:
         raise ValueError(named.unknown(name))
     return _split(name, rows, seed, column_scaling, max_rows, dequantise)

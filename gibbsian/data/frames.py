@@ -137,8 +137,11 @@ def _as_table(frame: Any, name: str, table: TableSchema | None, unseen: bool) ->
     return Rows(x, rows.columns, tuple(rows.notes()), table=rows.schema())
 
 
-def table_like(values: Tensor, x: Array) -> Array:
-    """``values [N, d]`` as the kind of array that ``x [N, d]`` is, of a data frame under its columns."""
+def table_like(values: Tensor, x: Array, names: Sequence[str]) -> Array:
+    """``values [N, d]`` as the kind of array that ``x`` is, of a data frame under its columns ``names [d]``.
+
+    Columns of a frame that are not among ``names`` are left out.
+    """
     if isinstance(x, Tensor):
         return values  # type: ignore[return-value]  # it is the kind of x
     frame, array = _frame(x), values.cpu().numpy()
@@ -146,11 +149,12 @@ def table_like(values: Tensor, x: Array) -> Array:
         return array  # type: ignore[return-value]
     import narwhals as nw
 
+    kept = [name for name in names if name in frame.columns] or list(frame.columns)
     columns = [
         nw.new_series(name, array[:, j].copy(), backend=frame.implementation)
-        for j, name in enumerate(frame.columns)
+        for j, name in enumerate(kept)
     ]
-    return frame.with_columns(*columns).to_native()
+    return frame.select(kept).with_columns(*columns).to_native()
 
 
 def _frame(x: Any) -> Any:

@@ -27,13 +27,16 @@ PARTS = 3
 """Images that a class needs to be in training, validation and test."""
 
 
-def read_images(path: Path, size: int | None = None, skip_unreadable: bool = False) -> Rows:
+def read_images(
+    path: Path, size: int | None = None, skip_unreadable: bool = False, greyscale: bool = False
+) -> Rows:
     """Every image under a folder or in a zip, in order of name: ``[N, C, H, W]`` uint8.
 
-    Grey if all are, otherwise RGB; upright, on white, of 8 bits. ``size`` resizes (area-averaged) to size x
-    size; without it a mixture of sizes is refused. Where the files lie in several folders, the number
-    of the folder in order of name is the target. Files that cannot be read are refused, or left out and
-    named in ``unreadable``. Raises ValueError naming the file that cannot be read, or both sizes.
+    Grey if all are or on request (``greyscale``), otherwise RGB; upright, on white, of 8 bits. ``size``
+    resizes (area-averaged) to size x size; without it a mixture of sizes is refused. Where the files lie in
+    several folders, the number of the folder in order of name is the target. Files that cannot be read are
+    refused, or left out and named in ``unreadable``. Raises ValueError naming the files that cannot be read,
+    and all sizes.
     """
     if size is not None:
         limits.check("PIXELS", size * size, f"images brought to {size}x{size} have")
@@ -43,6 +46,8 @@ def read_images(path: Path, size: int | None = None, skip_unreadable: bool = Fal
     sizes: dict[tuple[int, int], list[str]] = {}
     try:
         for k, picture in enumerate(files):
+            if greyscale:
+                picture = picture.convert("L")
             if size is not None and picture.size != (size, size):
                 picture = picture.resize((size, size), Image.Resampling.BOX)
             sizes.setdefault(picture.size, []).append(files.names[k])
@@ -90,8 +95,8 @@ def _several(sizes: Mapping[tuple[int, int], Sequence[str]], place: Path) -> tup
         for (width, height), names in ordered
     )
     return (
-        f"{place} holds images of several sizes: {listed}; bring them to one size, as --image-size 64 does, "
-        "or cut squares out of photographs by --patch-size 48",
+        f"{place} holds images of several sizes: {listed}; bring them to one size, as --image-size "
+        f"{max(ordered[0][0])} does, or cut squares out of photographs by --patch-size 48",
     )
 
 
@@ -100,7 +105,7 @@ def _grey_but_few(coloured: Sequence[str], images: int) -> tuple[str, ...]:
     if not 0 < 2 * len(coloured) < images:
         return ()
     said = f"{counted(len(coloured), 'file')} of {images} in colour: {first_few(coloured)}"
-    return (f"RGB because of {said}; saved as grey, they leave all images grey",)
+    return (f"RGB because of {said}; --greyscale takes all images as grey",)
 
 
 def channels_first(picture: Image.Image) -> np.ndarray:

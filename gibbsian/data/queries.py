@@ -56,12 +56,14 @@ def read_points_in_parts(
     rows: int = ROWS,
     say: Callable[[str], None] | None = None,
     skip_unreadable: bool = False,
+    greyscale: bool = False,
     files: list[str] | None = None,
 ) -> Iterator[Tensor]:
     """The same as at most ``rows`` rows at a time, of kinds of files that can be read so.
 
     ``say``: what is told that columns which ``table`` does not know are left out; without it they are
     refused. ``skip_unreadable``: image files that cannot be read are left out, and ``say`` is told.
+    ``greyscale``: as the data were loaded with.
     ``files``: is given the names of image files, in the order of the rows.
     """
     others = math.prod(like.shape) if table is None else len(table.columns)
@@ -71,7 +73,13 @@ def read_points_in_parts(
     selection = Selection(missing="impute" if imputes else "refuse", schema=table, more=more)
     done = 0
     parts = read_parts(
-        Path(path), image_size, classes, rows, selection, skip_unreadable=skip_unreadable
+        Path(path),
+        image_size,
+        classes,
+        rows,
+        selection,
+        skip_unreadable=skip_unreadable,
+        greyscale=greyscale,
     )
     for part in parts:
         if say is not None and part.ignored and not done:

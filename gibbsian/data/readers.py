@@ -60,12 +60,13 @@ def read(
     target: Target | None = None,
     selection: Selection = ALL,
     skip_unreadable: bool = False,
+    greyscale: bool = False,
 ) -> Rows:
     """The rows in the file or folder at ``path``, as they stand; ``-`` is a text table on standard input.
 
-    ``size`` and ``skip_unreadable`` are for images only; ``target``, the column of classes, and ``selection``
-    for tables. ValueError when the file is missing, empty, unreadable, of a kind that is not known, or has
-    no such columns.
+    ``size``, ``skip_unreadable`` and ``greyscale`` are for images only; ``target``, the column of classes,
+    and ``selection`` for tables. ValueError when the file is missing, empty, unreadable, of a kind that is
+    not known, or has no such columns.
     """
     path = path.expanduser()
     with _readable(path):
@@ -76,7 +77,7 @@ def read(
         array = _known(ARRAYS, path)
         if array is not None:
             return array(path)
-        return read_images(path, size, skip_unreadable)
+        return read_images(path, size, skip_unreadable, greyscale)
 
 
 def read_parts(
@@ -87,6 +88,7 @@ def read_parts(
     selection: Selection = ALL,
     labels: Labels | None = None,
     skip_unreadable: bool = False,
+    greyscale: bool = False,
 ) -> Iterator[Rows]:
     """The same as at most ``rows`` rows at a time where the kind of file allows it, else as a whole.
 
@@ -102,7 +104,7 @@ def read_parts(
             check_no_choice(target, selection, path)
             yield from npy_parts(path, rows)
         else:
-            yield read(path, size, target, selection, skip_unreadable)
+            yield read(path, size, target, selection, skip_unreadable, greyscale)
 
 
 Reader = TypeVar("Reader")

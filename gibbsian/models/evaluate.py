@@ -159,7 +159,7 @@ def _likelihood(
 ) -> dict[str, Quantity | None]:
     """Held-out log-likelihood from both sides; KL to the truth where the truth is known."""
     found: dict[str, Quantity | None] = {}
-    found["log-likelihood"] = mean_log_likelihood(model, test, z, seed)
+    found["log-likelihood"] = mean_log_likelihood(model, test, z, seed, data.test_numbers)
     if isinstance(model.method, HasOverlap) and isinstance(z, Interval):
         found["between"] = between_log_likelihood(model, test, z, seed)
     if data.density is None:

@@ -60,12 +60,17 @@ def contributions_of(model: Model, x: Array, rows: Any = None) -> Tensor:
     if rows is not None:
         values = model.to_tensor(rows)
     elif model.space.categories:
-        raise ValueError("this model has categories; give rows of its data, whose values are tried")
+        raise ValueError(
+            "this model has categories; give rows like its training data, explain(x, rows=...), whose "
+            "values are tried"
+        )
     elif model.space.kind == "binary":
         values = torch.tensor([0.0, 1.0])[:, None].expand(2, points.shape[1])
     elif model.moments is not None:
         values = model.transform.decode(grid_of(model.moments))
     else:
-        raise ValueError("this model was saved without moments of its data; give rows of them")
+        raise ValueError(
+            "this model was saved without moments of its data; give rows of them, explain(x, rows=...)"
+        )
     energy = partial(model.energy_as_tensor, seed=0, dequantise=False)
     return column_contributions(energy, points, values.to("cpu", points.dtype))[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -252,9 +253,16 @@ def log_weights(model: Model, u: Tensor, energies: Tensor) -> Tensor:
 
 
 def mean_log_likelihood(
-    model: Model, x: Tensor, z: Interval | NotDefined, seed: int
+    model: Model,
+    x: Tensor,
+    z: Interval | NotDefined,
+    seed: int,
+    numbers: Sequence[int] | None = None,
 ) -> Interval | NotDefined:
-    """Mean of log p over the rows of ``x [B, *event]``, both sides, in the user's units."""
+    """Mean of log p over the rows of ``x [B, *event]``, both sides, in the user's units.
+
+    ``numbers [B]``: what the rows are called in a warning.
+    """
     method = model.method
     if isinstance(method, HasLogWeights):
         return directed_likelihood(model, x, seed)
@@ -262,7 +270,7 @@ def mean_log_likelihood(
         return z
     assert isinstance(method, HasEnergy) and not isinstance(method.measure, Undefined)
     u = model.to_network_units(x, seed)
-    found = held_out_log_likelihood(method.energy, method.measure, z, u)
+    found = held_out_log_likelihood(method.energy, method.measure, z, u, numbers)
     if isinstance(found, NotDefined):
         return found
     return shifted(found, model.transform.log_jacobian)

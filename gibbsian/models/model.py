@@ -226,7 +226,7 @@ class Model:
         Gaussian: half the squared z-score of x_j given the other columns. ``x [n, d]`` and ``rows`` in the
         user's units, on a grid without noise. Raises ValueError without an energy, and for images.
         """
-        return table_like(contributions_of(self, x, rows), x)
+        return table_like(contributions_of(self, x, rows), x, self.transform.columns)
 
     def log_z(
         self, data: Any = None, *, seed: int = 0, effort: Amount = "normal"

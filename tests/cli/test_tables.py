@@ -89,7 +89,7 @@ def test_pictures_of_several_sizes(here, refused, capsys):
     for i, side in enumerate([8, 9, 12, 8, 10, 8]):
         Image.fromarray(np.full((side, side), 40 * i, np.uint8)).save(f"mixed/{i}.png")
     words = ("train", "cd", "--data", "./mixed", "--print-config")
-    assert "bring them to one size, as --image-size 64 does" in refused(*words)
+    assert "bring them to one size, as --image-size 8 does" in refused(*words)
     assert "--image-size must not be negative" in refused(*words, "--image-size", "-1")
     assert "moons takes no --image-size" in refused(
         "train", "cd", "--data", "moons", "--image-size", "4"

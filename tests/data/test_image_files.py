@@ -428,9 +428,7 @@ def test_what_makes_grey_images_rgb_is_named(tmp_path):
     folder = folder_of(tmp_path / "grey", 6)
     assert not any("RGB because" in note for note in read_images(folder).notes)
     Image.fromarray(COLOUR).save(folder / "003.png")
-    note = (
-        "RGB because of 1 file of 6 in colour: 003.png; saved as grey, they leave all images grey"
-    )
+    note = "RGB because of 1 file of 6 in colour: 003.png; --greyscale takes all images as grey"
     assert note in read_images(folder).notes
     for i in (0, 1):  # half of them: those are images in colour
         Image.fromarray(COLOUR).save(folder / f"00{i}.png")
@@ -448,3 +446,22 @@ def test_all_that_is_wrong_with_a_folder_is_told_at_once(tmp_path):
     for part in ("a.png in", "1 other file cannot be read: b.png", "5x4 (3 files, 0.png first)"):
         assert part in said
     assert "5x6 (2.png)" in said and "\n" not in said
+
+
+def test_a_folder_taken_as_grey(tmp_path):
+    for k in range(12):
+        Image.fromarray((COLOUR if k % 2 else COLOUR[::-1]).copy()).save(tmp_path / f"{k}.png")
+    found = load_dataset(tmp_path, greyscale=True)
+    assert found.train.shape[1] == 1
+    assert load_dataset(tmp_path).train.shape[1] == 3
+    np.testing.assert_array_equal(
+        read_images(tmp_path / "1.png", greyscale=True).x[0, 0],
+        np.asarray(Image.fromarray(COLOUR).convert("L")),
+    )
+
+
+def test_grey_pixels_with_alpha_are_grey(tmp_path):
+    pixels = np.full((4, 5, 4), 100, np.uint8)
+    pixels[:2, :, 3] = 0
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    assert read_images(tmp_path / "a.png").x.shape[1] == 1

@@ -6,6 +6,7 @@ import io
 import math
 import sys
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -29,6 +30,21 @@ def level(x: Tensor) -> Tensor:
 
 def partly_nan(x: Tensor) -> Tensor:
     return bowl(x).masked_fill(x[:, 0] > 1, math.nan)
+
+
+class Linear:
+    """An energy with numbers of single precision in it."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return 0.5 * (x @ torch.eye(5)).square().sum(1)
+
+
+def test_samples_may_be_arrays_and_have_the_precision_of_the_energy():
+    x = np.random.default_rng(0).normal(size=(400, 5))
+    found = gibbsian.log_z(Linear(), 5, samples=x)
+    assert holds(found, 2.5 * math.log(2 * math.pi))
+    with pytest.raises(ValueError, match=r"points of shape \[3, 5\] in float64: .*dtype"):
+        gibbsian.log_z(Linear(), 5, samples=torch.from_numpy(x))
 
 
 def holds(found: object, truth: float) -> bool:

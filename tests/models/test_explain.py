@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 import torch
 
+import gibbsian
 from gibbsian.config import recipes
 from gibbsian.core import DataSpace
-from gibbsian.data import from_array
+from gibbsian.data import from_array, load_dataset
 from gibbsian.data.transforms import binary
 from gibbsian.models.explain import GRID, WIDTH, column_contributions, grid_of
 from gibbsian.models.model import Model
@@ -109,6 +110,19 @@ def test_the_same_kind_comes_back(model):
     assert isinstance(model.explain(torch.from_numpy(rows[:5])), torch.Tensor)
     own = model.explain(rows[:5], rows=rows)
     assert own.shape == (5, 2) and (own >= 0).all()
+
+
+def test_columns_that_were_dropped_for_training_are_left_out(tmp_path):
+    rows = np.random.default_rng(0).normal(size=(200, 2))
+    frame = pd.DataFrame(rows, columns=["a", "b"]).assign(id=range(200))[["id", "a", "b"]]
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    known = load_dataset(tmp_path / "rows.csv", drop_columns="id")
+    model = gibbsian.train("nce", known, training={"rounds": 3, "batch": 32})
+    assert len(model.percentile_rank(frame)) == 200
+    found = model.explain(frame[:5], rows=frame)
+    assert list(found.columns) == ["a", "b"]
+    few = frame[["a", "b"]]
+    assert np.array_equal(found.to_numpy(), model.explain(few[:5], rows=few).to_numpy())
 
 
 def test_what_cannot_be_explained_is_said(model):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -30,14 +31,19 @@ ONE_ROW, FEWEST = 0.5, 20
 
 
 def held_out_log_likelihood(
-    energy: Energy, measure: Measure, log_z: Interval | NotDefined, x: Tensor
+    energy: Energy,
+    measure: Measure,
+    log_z: Interval | NotDefined,
+    x: Tensor,
+    numbers: Sequence[int] | None = None,
 ) -> Interval | NotDefined:
     """Mean of log p over held-out rows ``x [B, *event]``, in nats, from both sides.
 
     The standard errors join that of log Z and that of the mean over rows, which are independent
     where x had no part in log Z. A "bound in expectation" of log Z from above is one of the
     likelihood from below. The warnings of log Z are carried over, and one row that makes most of the
-    error is told. Raises ValueError for fewer than two rows.
+    error is told, by its number if ``numbers [B]`` of the rows are given. Raises ValueError for fewer than
+    two rows.
     """
     if isinstance(log_z, NotDefined):
         return log_z
@@ -61,11 +67,11 @@ def held_out_log_likelihood(
         side(below, log_z.upper, "lower"),
         side(above, log_z.lower, "upper"),
         name="log p",
-        warnings=(*log_z.warnings, *_one_row(below)),
+        warnings=(*log_z.warnings, *_one_row(below, numbers)),
     )
 
 
-def _one_row(log_p: Tensor) -> tuple[str, ...]:
+def _one_row(log_p: Tensor, numbers: Sequence[int] | None) -> tuple[str, ...]:
     """A sentence where one row of ``log_p [B]`` makes most of the mean's standard error."""
     away = as_double(log_p) - as_double(log_p).median()
     if len(away) < FEWEST or not away.isfinite().all():
@@ -74,8 +80,9 @@ def _one_row(log_p: Tensor) -> tuple[str, ...]:
     row = int(square.argmax())
     if not square[row] > ONE_ROW * square.sum():
         return ()
+    which = "" if numbers is None else f" (row {numbers[row]} of the file)"
     side = "below" if away[row] < 0 else "above"
     return (
-        f"one of the {len(away)} held-out rows lies {float(away[row].abs()):.3g} nats {side} the median and "
-        "makes most of the error of the mean log p",
+        f"one of the {len(away)} held-out rows{which} lies {float(away[row].abs()):.3g} nats {side} the "
+        "median and makes most of the error of the mean log p",
     )

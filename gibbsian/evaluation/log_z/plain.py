@@ -6,7 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Generator, Tensor
 
 from gibbsian.core import Energy, Interval, NotDefined, check_energy
@@ -25,7 +27,7 @@ def log_z(
     energy: Energy,
     shape: int | Sequence[int],
     *,
-    samples: Tensor | None = None,
+    samples: Tensor | ArrayLike | None = None,
     box: tuple[float, float] | None = None,
     effort: LogZEffort | Amount = "normal",
     seed: int = 0,
@@ -34,7 +36,8 @@ def log_z(
     """log of the integral of exp(-E(x)) dx over R^d, or over a ``box`` (low, high), in nats.
 
     ``energy``: maps points ``[n, *shape]`` to numbers ``[n]``; torch must be able to differentiate it for
-    good accuracy. ``samples [n, *shape]``: points where the mass is, as a sampler of your own gives;
+    good accuracy. ``samples [n, *shape]``: points where the mass is, as a sampler of your own gives: a
+    tensor, whose precision is kept, or an array, which becomes one of single precision;
     modes that they do not show are not found in more than three dimensions. Without them minima are
     looked for from around the origin, and the answer warns of it. ``effort``: quick, normal or high.
 
@@ -50,6 +53,8 @@ def log_z(
     event = (shape,) if isinstance(shape, int) else tuple(shape)
     if not event or min(event) < 1:
         raise ValueError(f"a density needs at least one dimension; got the shape {list(event)}")
+    if samples is not None and not isinstance(samples, Tensor):
+        samples = torch.tensor(np.asarray(samples, np.float32))
     if samples is not None and tuple(samples.shape[1:]) != event:
         raise ValueError(
             f"samples of shape {list(samples.shape)} do not fit points of shape {list(event)}; give one "
@@ -59,7 +64,11 @@ def log_z(
         raise ValueError(f"box must be (low, high) with low < high; got {box}")
     measure = RealSpace(event) if box is None else Box(event, *box)
     rng = Generator(device).manual_seed(seed)
+    if samples is not None and not samples.is_floating_point():
+        samples = samples.float()
     check_callable(energy, measure, rng.device)
+    if samples is not None and samples.dtype != torch.float32:
+        check_callable(energy, measure, rng.device, samples.dtype)
     points, searched = samples, False
     if samples is None and math.prod(event) > 3:
         if isinstance(measure, RealSpace):
@@ -68,8 +77,6 @@ def log_z(
             refuse_nan(near, points)
         else:
             refuse_nan(energy, measure.sample(SEARCHED, Generator(device).manual_seed(seed)))
-    if points is not None and not points.is_floating_point():
-        points = points.float()
     found = log_partition(energy, measure, rng=rng, reference_points=points, effort=effort)
     if searched and isinstance(found, Interval):
         warning = (
@@ -80,16 +87,26 @@ def log_z(
     return found
 
 
-def check_callable(energy: Energy, measure: RealSpace | Box, device: torch.device) -> None:
+def called(dtype: torch.dtype) -> str:
+    """``float64`` for ``torch.float64``."""
+    return str(dtype).removeprefix("torch.")
+
+
+def check_callable(
+    energy: Energy,
+    measure: RealSpace | Box,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+) -> None:
     """Raise ValueError, in a sentence, for an energy that does not take points of the measure's shape."""
     middle = 0.0 if isinstance(measure, RealSpace) else 0.5 * (measure.low + measure.high)
-    x = torch.full((3, *measure.shape), middle, device=device)
+    x = torch.full((3, *measure.shape), middle, device=device, dtype=dtype)
     try:
         with torch.no_grad():
             value = energy(x)
     except (RuntimeError, IndexError) as error:
         raise ValueError(
-            f"the energy cannot be evaluated at points of shape {list(x.shape)}: {error}"
+            f"the energy cannot be evaluated at points of shape {list(x.shape)} in {called(dtype)}: {error}"
         ) from error
     if not isinstance(value, Tensor):
         raise ValueError(
