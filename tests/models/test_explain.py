@@ -113,8 +113,8 @@ def test_the_same_kind_comes_back(model):
 
 
 def test_columns_that_were_dropped_for_training_are_left_out(tmp_path):
-    rows = np.random.default_rng(0).normal(size=(200, 2))
-    frame = pd.DataFrame(rows, columns=["a", "b"]).assign(id=range(200))[["id", "a", "b"]]
+    a = np.random.default_rng(0).normal(size=200)
+    frame = pd.DataFrame({"id": range(200), "a": a, "b": np.where(a > 0, "up", "down")})
     frame.to_csv(tmp_path / "rows.csv", index=False)
     known = load_dataset(tmp_path / "rows.csv", drop_columns="id")
     model = gibbsian.train("nce", known, training={"rounds": 3, "batch": 32})
