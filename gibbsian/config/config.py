@@ -77,7 +77,8 @@ class Source:
         patch_size: side of square patches to cut out of photographs of any sizes; 0 takes images whole.
         greyscale: take only the brightness of images in files.
         image_size: bring images to this many pixels on each side; 0 takes them as they are.
-        skip_unreadable: leave out image files that cannot be read, in scoring too, instead of refusing them.
+        skip_unreadable: leave out image files that cannot be read, as scoring always does; otherwise they
+            are refused.
         class_column: name or number of the column that holds classes, which are not modelled.
         columns: names or numbers of the columns of a table that alone are modelled, as in age,income.
         drop_columns: names or numbers of columns of a table that are left out, as in name,city; columns names

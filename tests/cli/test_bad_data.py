@@ -80,7 +80,10 @@ BAD = {
     "complex.npy": (array(ROWS.astype(complex)), "must be real numbers"),
     "deep.npy": (array(np.zeros((4, 1, 1, 2, 2))), r"shape \[4, 1, 1, 2, 2\]"),
     "unreadable": (unreadable, "3.png in unreadable cannot be read as an image .* remove it"),
-    "mixed": (mixed, "several sizes: 0.png is 8x8, 2.png is 9x9; bring them to one size"),
+    "mixed": (
+        mixed,
+        r"several sizes: 8x8 \(3 files, 0.png first\), 9x9 \(2.png\); bring them to one",
+    ),
     "folder": (lambda path: path.mkdir(), "holds no images"),
     "notes.docx": (csv("hi"), "no kind that can be read; use .npy"),
 }
@@ -93,7 +96,10 @@ def test_training_refuses(name, here, refused):
     assert re.search(sentence, refused("train", "cd", "--data", f"./{name}", "--out", "run"))
 
 
-@pytest.mark.parametrize("name", [name for name in BAD if not name.startswith(("one", "const"))])
+# Scoring leaves single unreadable files out.
+@pytest.mark.parametrize(
+    "name", [name for name in BAD if not name.startswith(("one", "const", "unreadable"))]
+)
 def test_scoring_refuses(name, here, run, refused):
     write, sentence = BAD[name]
     write(here / name)

@@ -62,10 +62,15 @@ def test_unreadable_files_are_left_out_by_every_command(messy, refused, capsys):
     assert np.load("s.npy").shape == (4, 1, SIDE, SIDE)
 
 
-def test_a_run_without_the_option_scores_no_folder_with_bad_files(messy, refused):
+def test_a_run_without_the_option_scores_the_good_files_and_names_the_bad_ones(messy, capsys):
     (messy / "in/cat/zero.png").rename(messy / "zero.png")
     (messy / "in/dog/text.png").unlink()
     assert main([*TRAIN, "--rounds", "2", "--out", "run"]) == 0
     assert not (messy / "run/unreadable.txt").exists()
     (messy / "zero.png").rename(messy / "in/cat/zero.png")
-    assert "cat/zero.png in in cannot be read" in refused("score", "run", "in")
+    capsys.readouterr()
+    assert main(["score", "run", "in", "--output", "scores.csv"]) == 0
+    assert "in: left out, unreadable, so that rows number the other images: cat/zero.png" in (
+        capsys.readouterr().err
+    )
+    assert "zero.png" not in (messy / "scores.csv").read_text()
