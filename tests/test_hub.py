@@ -89,7 +89,7 @@ def test_the_card_says_what_the_model_is(model, tmp_path):
         'model = gibbsian.load_model(snapshot_download("someone/people"))',
     ):
         assert line in body.splitlines(), line
-    assert "Dequantised, by uniform noise of one step: count (integers)." in body
+    assert "Values on a grid, spread by uniform noise of one step: count (integers)." in body
     without = (pushed(model, tmp_path / "2").kept / "README.md").read_text()
     assert "It was not evaluated." in without
 

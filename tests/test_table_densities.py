@@ -43,7 +43,7 @@ def test_categories_are_whole_numbers_and_dequantised(tables: Path) -> None:
     rows = frame.select(codes, "length", "weight", *MORE).rows()
     found = torch.cat([data.train, data.valid, data.test])
     assert sorted(map(tuple, found.tolist())) == sorted(rows)
-    assert any("dequantised" in note and "colour, length (integers)" in note for note in data.notes)
+    assert any("on a grid" in note and "colour, length (integers)" in note for note in data.notes)
 
 
 def test_gaps_are_punched_in_training_rows_alone_and_filled(tables: Path) -> None:

@@ -54,7 +54,7 @@ def test_another_table_and_rows_that_do_not_differ(tmp_path, monkeypatch, capsys
     status, said = told(capsys, "train", "cd", "--data", "wide.csv", *SMALL, "--out", "run")
     assert status == 0
     (header,) = (line for line in said.splitlines() if "header row" in line)
-    (grids,) = (line for line in said.splitlines() if "dequantised" in line)
+    (grids,) = (line for line in said.splitlines() if "values on a grid" in line)
     assert header.endswith("counts_of_gene_00005 and 34 more")
     assert (
         "counts_of_gene_00006 and 33 more (integers)" in grids
