@@ -2,7 +2,7 @@
 
 The composite midpoint rule over a box: on the measure's own box where it has one, otherwise on a
 box that grows, face by face, until its outer shell holds less than 1e-3 of the mass. The grid is
-refined until two grids agree; where that never happens the answer is ``NotDefined`` with the reason.
+refined until three grids agree; where that never happens the answer is ``NotDefined`` with the reason.
 Binary vectors are enumerated instead.
 """
 
