@@ -340,6 +340,7 @@ data falls, that of chains that stand still rises, and training runs away. VGAN'
 
 ON_TABLES: Mapping[str, dict[str, Any]] = {
     "vgan": {"energy": {"num_experts": 32}},
+    "transition-vgan": {"energy_optimizer": {"lr": 3e-4}},
     "lbt": {"student": {"name": "mixture", "components": 64}, "unrolled_student_steps": 1},
 }
 """What differs on tables of real numbers, as tuned on protein (docs/results/tuning.md)."""
