@@ -212,8 +212,7 @@ def better(name: str, here: Mapping[str, Any], there: Mapping[str, Any]) -> bool
     """Whether the mean of a figure is better here than there; a figure that is missing is not."""
     if "value" not in here or "value" not in there:
         return False
-    gain = float(here["value"]) - float(there["value"])
-    return gain > 0 if COLUMNS[name].better == "high" else gain < 0
+    return COLUMNS[name].sign * (float(here["value"]) - float(there["value"])) > 0
 
 
 def render(results: Mapping[str, Result]) -> str:

@@ -74,7 +74,7 @@ def log_z_(arguments: list[str]) -> int:
     )
     if args.dim > 3 and samples is not None and samples.ndim == 2 and samples.shape[1] == args.dim:
         check_callable(energy, RealSpace((args.dim,)), device)
-        foretell(energy, samples.float(), args.log_z_effort)
+        foretell(energy, samples, args.log_z_effort)
     with progress.shown(), progress.phase("log Z"):
         found = log_z(
             energy,

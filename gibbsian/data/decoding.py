@@ -108,8 +108,7 @@ def in_8_bits(found: Decoded) -> tuple[Image.Image, bool]:
         colours, alpha = channels[..., :-1], channels[..., -1:]
         if int(alpha.min()) < 255:
             mixed = ((colours * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
-            grey = grey or bool(
-                (mixed == mixed[..., :1]).all()
-            )  # files with alpha are rarely saved as grey
+            # Files with alpha are rarely saved as grey, also where all of their pixels are.
+            grey = grey or bool((mixed == mixed[..., :1]).all())
             return Image.fromarray(mixed[..., 0] if grey else mixed), True
     return picture.convert("L" if grey else "RGB"), False

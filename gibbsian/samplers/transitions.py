@@ -203,8 +203,9 @@ class Loop(Generic[S]):
         Other states than a ``ChainState`` may say something of all chains together, and stay whole.
         """
         n = len(state.x)
-        parts = next((k for k in range(-(-n // BLOCK), n) if n % k == 0), 1)
-        if parts == 1 or 2 * n < parts * BLOCK or not state.x.is_cpu:
+        few, many = -(-n // BLOCK), 2 * n // BLOCK  # of more than half a BLOCK each
+        parts = next((k for k in range(few, many + 1) if n % k == 0), 1)
+        if parts == 1 or not state.x.is_cpu:
             return [(state, noise)]
         if not isinstance(state, ChainState) or not self.is_dear(state, noise[0][0]):
             return [(state, noise)]
@@ -234,8 +235,8 @@ class Loop(Generic[S]):
         # Slow to import.
         from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
 
-        graph = graphs(state.x.device.type)
         try:
+            graph = graphs(state.x.device.type)
             parts = self.blocks(state, noise)
             with torch.no_grad():
                 return joined([graph(self.move, self.last, *part) for part in parts])

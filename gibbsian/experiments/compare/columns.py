@@ -20,6 +20,11 @@ class Column:
     about: Literal["samples", "density", "energy"]
     unit: str = ""
 
+    @property
+    def sign(self) -> float:
+        """1 where a higher figure is better, -1 where a lower one is."""
+        return 1.0 if self.better == "high" else -1.0
+
 
 COLUMNS: Mapping[str, Column] = {
     "sliced-wasserstein": Column("sliced Wasserstein-1", "low", "samples"),

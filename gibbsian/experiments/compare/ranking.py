@@ -139,7 +139,7 @@ def ranks(rows: Sequence[Row], name: str) -> dict[str, int]:
     """
     if name in SHOWN_ONLY:
         return {}
-    sign = 1.0 if COLUMNS[name].better == "high" else -1.0
+    sign = COLUMNS[name].sign
     variants = [r for r in rows if r.ranked and r.entries.get(name, Entry()).defined]
     found = {}
     for row in variants:
@@ -159,7 +159,7 @@ def ranked(rows: Sequence[Row]) -> list[Row]:
     for name, column in COLUMNS.items():
         having = [r for r in variants if r.ranked and r.entries.get(name, Entry()).defined]
         if column.about == "samples":
-            sign = -1.0 if column.better == "high" else 1.0
+            sign = -column.sign
             values = [sign * row.entries[name].value for row in having]
             for row, value in zip(having, values, strict=True):
                 places[row.label].append(1 + sum(other < value for other in values))
