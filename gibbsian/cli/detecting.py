@@ -36,7 +36,7 @@ class Detect:
     Dates, texts that differ from row to row and numbers of rows are left out of the search by
     themselves, which is printed. A text that a category of FILE never had makes a row of another table
     strange.
-    A reason such as "magnesium 162 is unusual given the rest (-4.1; 98 would fit)" says that the
+    A reason such as "magnesium 162 is unusual given the rest (-4.1 nats; 98 would fit)" says that the
     energy would fall by 4.1 nats if that one value were 98.
 
     Args:

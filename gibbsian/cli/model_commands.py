@@ -306,6 +306,7 @@ def evaluate(arguments: list[str]) -> int:
         return 0
     with progress.shown():
         data = load_data_of_run(run, model.config, args.data)
+    say(f"measured on {len(data.test)} test rows and {args.num_samples} samples")
     energy = estimated_energy(model)
     if energy is not None:
         foretell(energy, model.to_network_units(data.train[:SEEN], args.seed), args.log_z_effort)

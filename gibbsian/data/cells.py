@@ -48,8 +48,16 @@ def marked_number(decimal: Decimal) -> str:
     return rf"^(?:[{SIGNS}]?{mark}[{SIGNS}]?{number}{behind}|{mark}\({mark}{number}{behind}\){behind})$"
 
 
+WITH_UNIT = (
+    rf"^([{SIGNS}(]?\s*[0-9.,][0-9.,{SPACES})]*(?:[eE][+-]?[0-9]+)?)\s*"
+    r"((?:[^\W\d_]|[°‰\"'′″])[^\d,;|\t]{0,14}[23]?)$"
+)
+"""The pattern of a number and of the unit behind it, which may end as in ``m2``."""
+NO_UNIT = rf"^(?:{MONTH}|(?i:[ap]\.?m\.?)|{CURRENCY})$"
+"""Words behind numbers that are none."""
 _MARKED = {mark: re.compile(marked_number(mark)) for mark in (".", ",")}
-_DATE = re.compile(DATE)
+_CURRENCY, _DATE = re.compile(CURRENCY), re.compile(DATE)
+_WITH_UNIT, _NO_UNIT = re.compile(WITH_UNIT), re.compile(NO_UNIT)
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
 
 
@@ -78,6 +86,20 @@ def is_value(cell: str) -> bool:
     return marked or is_number(cell) or _DATE.match(cell) is not None
 
 
+def is_mark(text: str) -> bool:
+    """Whether ``text`` is the sign of a currency or of percent, not a unit."""
+    return text == "%" or _CURRENCY.fullmatch(text) is not None
+
+
+def number_and_unit(cell: str) -> tuple[str, str]:
+    """The number in ``cell`` and the unit behind it, such as ``("12,5", "kg")``; ("", "") of other cells."""
+    found = _WITH_UNIT.match(cell)
+    if found is None or _NO_UNIT.match(found[2]):
+        return "", ""
+    number = found[1].strip()
+    return (number, found[2]) if is_value(number) else ("", "")
+
+
 def is_text(cell: str) -> bool:
     """Whether ``cell`` can be a name only: no value, no missing one, not True or False."""
     return not (is_value(cell) or is_missing(cell) or cell.lower() in ("true", "false"))
@@ -92,6 +114,7 @@ def decimal_mark(cells: Iterable[str], usual: Decimal, open_comma: Decimal) -> D
     """
     points = commas = open_commas = False
     for cell in cells:
+        cell = number_and_unit(cell)[0] or cell
         point, comma = (_MARKED[mark].match(cell) is not None for mark in (".", ","))
         zero = re.match(r"\D*0+([.,])", cell)
         if "." in cell and point and (not comma or (zero is not None and zero[1] == ".")):
@@ -113,6 +136,9 @@ def has_header(rows: Sequence[Sequence[str]]) -> bool:
     order above numbers that are none. A missing value alone makes no header.
     """
     first = rows[0]
+    units = [[number_and_unit(cell)[1] for cell in row] for row in rows[:2]]
+    if any(unit and {unit} == set(column) for unit, *column in zip(*units, strict=True) if column):
+        return False  # a number and its unit, above another with the same
     if not any(map(is_text, first)):
         return False
     numbers = [cell for cell in first if not is_text(cell) and not is_missing(cell)]

@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gibbsian.data.cells import CURRENCY, DATE, FALSE, MISSING, SPACES, TRUE, Decimal, marked_number
+from gibbsian.data.cells import (
+    CURRENCY,
+    DATE,
+    FALSE,
+    MISSING,
+    NO_UNIT,
+    SPACES,
+    TRUE,
+    WITH_UNIT,
+    Decimal,
+    marked_number,
+)
 from gibbsian.data.table_schema import Kind
 
 if TYPE_CHECKING:
@@ -21,6 +32,8 @@ ABSENT, NUMBER, WORD, DAY, TEXT = range(5)
 COUNTED = 1_000
 """So many values of a category are told apart."""
 _BEGINS_AS_NUMBER = re.compile(r"\W*\d")
+OTHER_UNITS = 0.1
+"""A column whose cells have other units beside the usual one in so large a share of them has none."""
 LISTED = 20
 """So many columns are described one by one."""
 
@@ -31,6 +44,7 @@ class Found:
 
     counts: Counter[int] = field(default_factory=Counter)
     marks: Counter[str] = field(default_factory=Counter)
+    unit: str = ""  # that its numbers are written with, among the marks
     texts: set[str] = field(default_factory=set)
     is_category: bool = False  # whatever its cells look like
 
@@ -63,7 +77,9 @@ class Found:
         """The kind in words."""
         if self.kind == "number":
             taken = (["thousands separators"] if "," in self.marks else []) + [*self.symbols]
-            return f"number ({', '.join(taken)} removed)" if taken else "number"
+            without = self.counts[NUMBER] - self.marks[self.unit] if self.unit else 0
+            lacking = f"; {without} without {self.unit}" if without else ""
+            return f"number ({', '.join(taken)} removed{lacking})" if taken else "number"
         if self.kind == "boolean":
             return "true or false, as 1 or 0"
         if self.kind == "category":
@@ -72,16 +88,52 @@ class Found:
             said = f"category, {n if n <= COUNTED else f'more than {COUNTED}'} {values}"
             if self.has_units:
                 shown = min(self.texts)[:20]
-                said += f" such as {shown!r}, which is not read as a number (take units out of such cells)"
+                said += f" such as {shown!r}, which is not read as a number (write such cells alike)"
             return said
         return {"mixed": "numbers and text", "empty": "no values"}.get(self.kind, self.kind)
 
 
-def numbers_in(cells: pl.Series, decimal: Decimal) -> tuple[np.ndarray, np.ndarray, Counter[str]]:
-    """Of text cells their values (NaN where there is none), what each is, and the marks taken off."""
+def unit_of(cells: pl.Series, decimal: Decimal) -> str:
+    """The unit behind the numbers in more than half of the text ``cells``, "" where there is none.
+
+    Cells with another unit are no numbers of the same kind: where they are more than a few there is none.
+    """
+    cells = cells.str.strip_chars()
+    cells = cells.filter(~cells.str.to_lowercase().is_in(sorted(MISSING))).drop_nulls()
+    parts = cells.str.extract_groups(WITH_UNIT).struct.unnest()
+    numbers, units = parts.get_columns()
+    is_number = numbers.str.strip_chars().str.contains(marked_number(decimal))
+    units = units.filter(is_number.fill_null(False))
+    units = units.filter(~units.str.contains(NO_UNIT))
+    counts = sorted(units.value_counts().iter_rows(), key=lambda found: (-found[1], found[0]))
+    if not counts or 2 * counts[0][1] <= len(cells):
+        return ""
+    others = sum(count for _, count in counts[1:])
+    return "" if others >= max(2, OTHER_UNITS * len(cells)) else str(counts[0][0])
+
+
+def _without(unit: str, cells: pl.Series) -> tuple[pl.Series, int]:
+    """``cells`` without ``unit`` behind their numbers, and how many had it."""
     import polars as pl
 
-    cells = cells.str.strip_chars()
+    has_unit = cells.str.contains(rf"^\W*[0-9].*{re.escape(unit)}$").fill_null(False)
+    bare = cells.str.strip_suffix(unit).str.strip_chars()
+    has_unit &= bare.str.contains(r"[0-9.,)]$").fill_null(False)
+    return pl.select(pl.when(has_unit).then(bare).otherwise(cells)).to_series(), int(has_unit.sum())
+
+
+def numbers_in(
+    cells: pl.Series, decimal: Decimal, unit: str = ""
+) -> tuple[np.ndarray, np.ndarray, Counter[str]]:
+    """Of text cells their values (NaN where there is none), what each is, and the marks taken off.
+
+    ``unit``: what may stand behind the numbers.
+    """
+    import polars as pl
+
+    cells, with_unit = (
+        _without(unit, cells.str.strip_chars()) if unit else (cells.str.strip_chars(), 0)
+    )
     lower = cells.str.to_lowercase()
     absent = (cells.is_null() | lower.is_in(sorted(MISSING))).to_numpy()
     plain = cells if decimal == "." else cells.set(cells.str.contains(r"[.,]"), None)
@@ -93,6 +145,8 @@ def numbers_in(cells: pl.Series, decimal: Decimal) -> tuple[np.ndarray, np.ndarr
     marks: Counter[str] = Counter()
     if len(rest):
         values[rest], codes[rest], marks = _marked(cells.gather(rest), decimal)
+    if with_unit:
+        marks[unit] += with_unit
     return values, codes, marks
 
 

@@ -9,9 +9,12 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from torch import Tensor
 
+from gibbsian.data.cells import decimal_mark
 from gibbsian.data.rows import Rows
 from gibbsian.data.table_schema import Missing, Selection, TableSchema, filled
 
+HEAD = 1_000
+"""Cells of a column that are looked at for the decimal mark."""
 Array = TypeVar("Array")
 """A tensor, a NumPy array, or a data frame that Narwhals knows (pandas, Polars, PyArrow)."""
 
@@ -36,7 +39,7 @@ def rows_of(
         return Rows(np.asarray(x))
     if not frame.columns:
         raise ValueError(f"{name} has no columns; give a data frame with a column for each number")
-    known = table is not None and bool(table.categories)
+    known = table is not None and (bool(table.categories) or table.has_units)
     if known or (texts and any(map(_is_text, frame.iter_columns()))):
         return _as_table(frame, name, table, unseen)
     columns = [_column(column, name) for column in frame.iter_columns()]
@@ -122,7 +125,9 @@ def _as_table(frame: Any, name: str, table: TableSchema | None, unseen: bool) ->
     selection = Selection(missing=missing, schema=table, detection=unseen)
     named = all(isinstance(label, str) for label in frame.columns)
     names = tuple(frame.columns) if named else ()
-    rows = TableRows(Path(name), names, len(cells), ".", None, selection, Labels())
+    texts = [cell for column in cells if column.dtype == pl.String for cell in column.head(HEAD)]
+    decimal = decimal_mark(filter(None, texts), "." if table is None else table.decimal, ".")
+    rows = TableRows(Path(name), names, len(cells), decimal, None, selection, Labels())
 
     def locate(row: int, column: int) -> tuple[str, str]:
         cell = read[row, column]

@@ -21,6 +21,7 @@ from gibbsian.data.cells import (
     is_missing,
     is_text,
     is_value,
+    number_and_unit,
 )
 from gibbsian.data.text_blocks import Block, end_of_lines
 
@@ -151,11 +152,15 @@ def _separator(text: str, path: Path) -> str:
         width = max(set(widths), key=widths.count, default=1)
         if width > 1:
             cells = [cell.strip() for row in rows[1:] or rows for cell in row]
-            values = sum(is_value(cell) or is_missing(cell) for cell in cells) / len(cells)
+            values = sum(map(_is_no_text, cells)) / len(cells)
             scores[mark] = round(widths.count(width) / len(widths) * (0.2 + values), 3)
     if " " in scores and scores[" "] < 0.9:
         del scores[" "]  # words of a text
     return max(scores, key=lambda mark: scores[mark]) if scores else ","
+
+
+def _is_no_text(cell: str) -> bool:
+    return is_value(cell) or is_missing(cell) or number_and_unit(cell) != ("", "")
 
 
 def _commented_header(block: Block, below: int, separator: str, width: int) -> list[str]:

@@ -66,6 +66,7 @@ def _unlike(table: TableRows, j: int, expected: Column) -> str:
     for code in (TEXT, DAY, WORD):
         if found.counts[code] and not (boolean and code == WORD):
             was = "true and false" if boolean else "numbers"
+            was += f" in {expected.unit}" if expected.unit else ""
             return f"{_held(table, j, code)[1]}; this model was trained on {was} there: correct it"
     new = [mark for mark in found.symbols if mark not in expected.marks]
     if new:

@@ -36,6 +36,7 @@ from gibbsian.data.column_kinds import (
     Found,
     described,
     numbers_in,
+    unit_of,
 )
 from gibbsian.data.left_out import why_left_out
 from gibbsian.data.rows import FEWEST, Cells
@@ -104,7 +105,8 @@ class TableRows:
             kept = selection.kept(names, width, path)
         self.kept = [keep and j != self.place for j, keep in enumerate(kept)]
         chosen = selection.categories(names, width, path)
-        self.found = [Found(is_category=j in chosen) for j in range(width)]
+        units = ["" if column is None else column.unit for column in self.expected]
+        self.found = [Found(is_category=j in chosen, unit=units[j]) for j in range(width)]
         known = {j for j, column in enumerate(self.expected) if column is not None and column.count}
         self.as_text = chosen | known
         """Columns whose cells are texts even where they are numbers."""
@@ -199,7 +201,10 @@ class TableRows:
             return values
         codes: np.ndarray
         if cells.dtype == pl.String:
-            values, codes, marks = numbers_in(cells, self.decimal)
+            found = self.found[j]
+            if self.expected[j] is None and not found.counts.total():
+                found.unit = unit_of(cells, self.decimal)
+            values, codes, marks = numbers_in(cells, self.decimal, found.unit)
             self.found[j].marks += marks
             is_text = (codes == TEXT) | (codes == WORD)
             if self.selection.schema is None and self.kept[j]:
@@ -403,8 +408,8 @@ class TableRows:
         units = [name for name, j in zip(names, others, strict=True) if self._lost_by_its_unit(j)]
         if units:
             notes.append(
-                f"left out although its cells begin with numbers: {first_few(units)}; take the units out of "
-                "the cells to have it looked at"
+                f"left out although its cells begin with numbers: {first_few(units)}; write them as numbers, "
+                "or with one unit, to have it looked at"
             )
         if self.selection.missing == "drop" and self.incomplete:
             gaps = f"{self.incomplete} of {self.rows} rows lack a value and are left out"

@@ -14,7 +14,7 @@ from gibbsian.core import nearest
 from gibbsian.core.names import first_few
 from gibbsian.core.text import cell as as_cell
 from gibbsian.data.categories import GAP
-from gibbsian.data.cells import Decimal
+from gibbsian.data.cells import Decimal, is_mark
 
 Kind = Literal["number", "boolean", "category", "dates", "mixed", "empty"]
 Missing = Literal["refuse", "drop", "impute"]
@@ -24,9 +24,9 @@ Missing = Literal["refuse", "drop", "impute"]
 class Column:
     """A column of the table a model was trained on.
 
-    ``marks``: what was taken off its numbers, such as ``$`` or ``%``; ``kept``: whether it is modelled;
-    ``fill``: what stands in for its missing values, in the table's units. ``values``: of a category, in the
-    order of the numbers from 0 that stand for them.
+    ``marks``: what was taken off its numbers, such as ``$``, ``%`` or ``kg``; ``kept``: whether it is
+    modelled; ``fill``: what stands in for its missing values, in the table's units. ``values``: of a
+    category, in the order of the numbers from 0 that stand for them.
     """
 
     name: str
@@ -35,6 +35,12 @@ class Column:
     kept: bool = True
     fill: float | None = None
     values: tuple[str, ...] = ()
+
+    @property
+    def unit(self) -> str:
+        """The unit that its numbers were written with, such as ``kg``."""
+        units = [mark for mark in self.marks if not is_mark(mark)]
+        return units[0] if units else ""
 
     @property
     def count(self) -> int:
@@ -58,6 +64,11 @@ class TableSchema:
     def kept(self) -> tuple[Column, ...]:
         """The columns that are modelled."""
         return tuple(column for column in self.columns if column.kept)
+
+    @property
+    def has_units(self) -> bool:
+        """Whether numbers were written with units in some column that is modelled."""
+        return any(column.unit for column in self.kept)
 
     @property
     def categories(self) -> tuple[int, ...]:

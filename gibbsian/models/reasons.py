@@ -77,7 +77,7 @@ def reasons_of(
     places = [j for j in fall.argsort(descending=True, stable=True).tolist() if j not in unseen]
     least = max(LEAST, SHARE * float(fall[places[0]])) if places else LEAST
     others = [
-        f"{names[j]} {text(j, x[j])} is unusual given the rest (-{_nats(float(fall[j]))}; "
+        f"{names[j]} {text(j, x[j])} is unusual given the rest (-{_nats(float(fall[j]))} nats; "
         f"{text(j, best[j])} would fit)"
         for j in places[:REASONS]
         if fall[j] >= least

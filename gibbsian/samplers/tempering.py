@@ -112,6 +112,7 @@ def adapt_annealing_schedule(
             h = _adapt(h, first, accepted - target_acceptance)
             betas.append(beta)
             step_sizes.append(h)
+            bar.numbers = (("share annealed", float(beta.min())),)  # it ends at 1
             bar.update()
     return AnnealingSchedule(torch.stack(betas), torch.stack(step_sizes))
 

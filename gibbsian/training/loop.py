@@ -37,7 +37,7 @@ class TrainingOptions:
 
     Args:
         rounds: rounds of the game; what one round is stands in the method's page.
-        batch: observations per batch; 0 takes 256, or every row when there are fewer.
+        batch: observations per batch, where 0 takes 256, or all rows if there are fewer.
         seed: of everything: initial weights, batches, noise.
         device: cpu, cuda, cuda:1, mps, or auto for the best one present.
         threads: CPU threads; one suits small networks, is kind to busy machines, and makes the

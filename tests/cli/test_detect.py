@@ -458,13 +458,28 @@ def test_labelled_anomalies_are_told_apart_beside_plain_detectors(trained_table,
     assert "known.csv has no column 'class'; name the one with the labels by --class-column" in said
 
 
-def test_a_column_lost_by_its_unit_is_said_by_itself(here, capsys):
+def test_a_unit_is_taken_off_and_the_strange_row_found_by_it(here, capsys):
+    rng = np.random.default_rng(0)
+    way = rng.normal(20, 2, size=150)
+    rows = [f"{a:.2f} km,{3 * a + rng.normal(0, 0.3):.2f}" for a in way]
+    rows[77] = "26.00 km,45.00"
+    (here / "trips.csv").write_text("\n".join(["way,price", *rows]) + "\n")
+    assert main(["detect", "trips.csv"]) == 0
+    said = capsys.readouterr()
+    assert "way: number (km removed)" in said.err
+    assert said.out.startswith("row 78, percentile 100.0: ")
+
+
+def test_a_column_lost_by_its_units_is_said_by_itself(here, capsys):
     values = np.random.default_rng(0).normal(size=(150, 2))
-    rows = [f"{a:.3f},{10 + i / 7:.2f} km,{b:.3f}" for i, (a, b) in enumerate(values)]
+    rows = [
+        f"{a:.3f},{10 + i / 7:.2f} {'km' if i % 2 else 'mi'},{b:.3f}"
+        for i, (a, b) in enumerate(values)
+    ]
     (here / "trips.csv").write_text("\n".join(["a,way,b", *rows]) + "\n")
     assert main(["detect", "trips.csv"]) == 0
     said = capsys.readouterr().err
     assert (
-        "gibbsian: left out although its cells begin with numbers: way; take the units out of the "
-        "cells to have it looked at\n" in said
+        "gibbsian: left out although its cells begin with numbers: way; write them as numbers, or "
+        "with one unit, to have it looked at\n" in said
     )

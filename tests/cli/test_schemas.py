@@ -248,3 +248,30 @@ def test_gaps_in_python_end_in_a_sentence():
             match=r"(array|data frame) holds nan at row 5, column 2.*; drop or fill such",
         ):
             gibbsian.train("cd", rows, training={"rounds": 1})
+
+
+def test_units_are_those_of_the_training_table(here, refused):
+    """Numbers without the unit are taken; another unit is refused; frames are read like files."""
+    pandas = pytest.importorskip("pandas")
+    rows = RNG.normal(70, 10, size=(ROWS, 2)).round(1)
+
+    def written(name, unit):
+        lines = [f"{str(a).replace('.', ',')}{unit};{b:.0f}" for a, b in rows]
+        (here / name).write_text("\n".join(["weight;age", *lines]))
+
+    for name, unit in (
+        ("x.csv", " kg"),
+        ("plain.csv", ""),
+        ("close.csv", "kg"),
+        ("other.csv", " lb"),
+    ):
+        written(name, unit)
+    assert main([*TRAIN, "--data", "x.csv", "--out", "run"]) == 0
+    expected = energies("run", "x.csv")
+    for name in ("plain.csv", "close.csv"):
+        np.testing.assert_array_equal(energies("run", name), expected)
+    said = refused("score", "run", "other.csv")
+    assert re.search(r"' *\d+,\d lb' at row 1 .* trained on numbers in kg there: correct it", said)
+    frame = pandas.read_csv("x.csv", sep=";")
+    model = load_model("run")
+    np.testing.assert_allclose(np.ravel(model.energy(frame)), expected, rtol=1e-5)

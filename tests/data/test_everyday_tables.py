@@ -264,8 +264,54 @@ CASES = [
     Case("a sign behind", "a,b\n5-,2\n3,4\n", "the text '5-' at row 1 .*correct the cell"),
     Case("censored", "a,b\n<5,2\n7,4\n", "the text '<5' at row 1 .*correct the cell"),
     Case(
-        "units in cells", "a,b\n5 kg,1\n7 kg,3\n", [[0, 1], [1, 3]], note="such as '5 kg', which is"
+        "units in cells", "a,b\n5 kg,1\n7 kg,3\n", [[5, 1], [7, 3]], note=r"a: number \(kg removed"
     ),
+    Case("units of areas", "a,b\n5.5 m²,1\n-7 m²,3\n", [[5.5, 1], [-7, 3]], note="m² removed"),
+    Case("units without blanks", "a,b\n5mm,1\n7e2mm,3\n", [[5, 1], [700, 3]], note="mm removed"),
+    Case("degrees", "a,b\n5°C,1\n7 °C,3\n", [[5, 1], [7, 3]], note="°C removed"),
+    Case(
+        "units behind decimal commas",
+        "a;b\n12,5 kg;1\n1.013,25 kg;3\n",
+        [[12.5, 1], [1013.25, 3]],
+        ("a", "b"),
+        note="kg removed",
+    ),
+    Case("units without a header", "5 kg,3 m\n7 kg,4 m\n", [[5, 3], [7, 4]], ()),
+    Case(
+        "units in names only",
+        "100 m,200 m\n11,22\n12,23\n",
+        [[11, 22], [12, 23]],
+        ("100 m", "200 m"),
+    ),
+    Case(
+        "a unit lacking in few",
+        "a,b\n5 kg,1\n7,3\n8 kg,4\n",
+        [[5, 1], [7, 3], [8, 4]],
+        note="kg removed; 1 without kg",
+    ),
+    Case(
+        "a unit beside currencies",
+        "a,b\n5 kg,1\n7 kg,3\n$8,4\n",
+        r"holds numbers with \$ and kg in column 1 \('a'\)",
+    ),
+    Case(
+        "one other unit",
+        "a,b\n5 kg,1\n7 kg,3\n900 g,4\n",
+        r"the text '900 g' at row 3 .*2 of its 3",
+    ),
+    Case(
+        "two units",
+        "a,b\n" + "5 kg,1\n7 kg,3\n8 kg,3\n" * 3 + "900 g,4\n800 g,5\n",
+        [[0, 1], [1, 3], [2, 3]] * 3 + [[4, 4], [3, 5]],
+        note="such as '5 kg', which is",
+    ),
+    Case(
+        "units as categories",
+        "a,b\n5 kg,1\n7 kg,3\n",
+        [[0, 1], [1, 3]],
+        select={"category": ("a",)},
+    ),
+    Case("no units but months", "a,b\n5 May,1\n7 May,3\n", [[0, 1], [1, 3]], note="category, 2"),
     Case(
         "digits of another script",
         "a,b\n١,2\n٣,4\n",
@@ -398,7 +444,10 @@ CASES = [
     Case(
         "units, dates and gaps at once",
         "area,day,price (EUR)\n"
-        + "".join(f"{i + 0.5} m2,2020-01-{i % 28 + 1:02},{i or ''}\n" for i in range(120)),
+        + "".join(
+            f"{i + 0.5} {'m2' if i % 2 else 'ha'},2020-01-{i % 28 + 1:02},{i or ''}\n"
+            for i in range(120)
+        ),
         r"\(all columns that are no numbers: --drop-columns area,day; the rest has empty cells: "
         "--missing-values impute",
     ),
