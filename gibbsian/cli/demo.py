@@ -56,7 +56,7 @@ def _one(out: Path, quick: bool, name: str) -> str:
     run, dataset = new_run(out / name), load_data(config)
     model = train_config(config, run, dataset)
     figures = evaluate_run(model, dataset, 5_000, 0, (), run)
-    write_points(run.samples / "drawn.png", model.sample(64))
+    write_points(run.samples / "drawn.png", model.sample(64), header=model.transform.columns)
     write_page(out / f"{name}.html", run_report_page([read_record(run.path)]))
     title = f"{config.method} on {config.data}, trained on {len(dataset.train)} rows"
     return f"{title}\n{render(figures)}"

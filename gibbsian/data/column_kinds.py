@@ -88,7 +88,9 @@ class Found:
             said = f"category, {n if n <= COUNTED else f'more than {COUNTED}'} {values}"
             if self.has_units:
                 shown = min(self.texts)[:20]
-                said += f" such as {shown!r}, which is not read as a number (write such cells alike)"
+                said += (
+                    f" such as {shown!r}, which is not read as a number (write such cells alike)"
+                )
             return said
         return {"mixed": "numbers and text", "empty": "no values"}.get(self.kind, self.kind)
 

@@ -117,7 +117,8 @@ def evaluate(
         _landscape(model, data, z, arrays)
     strangest = strangest_held_out(model, data, test)
     values = {name: value for name, value in found.items() if value is not None}
-    return Evaluation(values, anomaly, arrays, samples, seed, strangest=strangest)
+    columns = model.transform.columns
+    return Evaluation(values, anomaly, arrays, samples, seed, strangest=strangest, columns=columns)
 
 
 def held_out_data(model: Model, x: Tensor, seed: int) -> Dataset:

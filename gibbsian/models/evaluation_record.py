@@ -60,6 +60,7 @@ class Evaluation:
     AUROC of its energy and of plain baselines on corrupted rows. ``arrays``: points and energies that a
     report draws. ``samples`` and ``seed``: of what was drawn. ``recoveries``: how training left what is
     healthy and went back, a sentence for each time. ``strangest``: held-out rows of a table with reasons.
+    ``columns``: names of the numbers of a row, () where they have none.
     """
 
     values: Mapping[str, Quantity]
@@ -69,6 +70,7 @@ class Evaluation:
     seed: int
     recoveries: tuple[str, ...] = ()
     strangest: tuple[StrangeRow, ...] = ()
+    columns: tuple[str, ...] = ()
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -92,6 +94,7 @@ class Evaluation:
             "values": {name: as_json(value) for name, value in self.values.items()},
             "anomaly": as_json(self.anomaly),
             "strangest": [dataclasses.asdict(row) for row in self.strangest],
+            "columns": list(self.columns),
             "samples": self.samples,
             "seed": self.seed,
         }

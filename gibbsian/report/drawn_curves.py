@@ -50,24 +50,24 @@ def curves_image(curves: Curves) -> PageImage:
         marker = "o" if len(points) == 1 else ""
         axes.plot(
             *zip(*points, strict=True),
-            label=_plain(_short(label)),
+            label=plain_label(shortened(label)),
             linewidth=1.4,
             marker=marker,
             **style,
         )
-    title = textwrap.fill(_plain(curves.title), LONGEST)
+    title = textwrap.fill(plain_label(curves.title), LONGEST)
     axes.set(title=title, xlabel=curves.xlabel, ylabel=curves.ylabel)
     axes.legend(frameon=False, fontsize=9)
     axes.grid(alpha=0.25)
     return figure_image(figure, curves.name, curves_told(curves))
 
 
-def _short(label: str) -> str:
-    """The end of a label, which tells folders apart, where all of it has no place."""
+def shortened(label: str) -> str:
+    """The end of a label, which tells folders and columns apart, where all of it has no place."""
     return label if len(label) <= LONGEST else f"... {label[-LONGEST:]}"
 
 
-def _plain(text: str) -> str:
+def plain_label(text: str) -> str:
     """``text`` for matplotlib, which reads formulas between $ and leaves out labels that begin with _."""
     return f"{' ' if text.startswith('_') else ''}{text}".replace("$", r"\$")
 
@@ -127,7 +127,10 @@ def interval_chart(
             error = 1.96 * (side["stderr"] or 0.0)
             axes.errorbar(side["value"], k, xerr=error, fmt="o", color=colour, capsize=4)
         axes.annotate(
-            _plain(_short(label)), (0.02, k - 0.25), xycoords=("axes fraction", "data"), fontsize=9
+            plain_label(shortened(label)),
+            (0.02, k - 0.25),
+            xycoords=("axes fraction", "data"),
+            fontsize=9,
         )
         told.append(f"{label}: {' to '.join(_told(side) for side in sides)}")
     axes.set(title=title, xlabel="nats", ylim=(len(drawn) - 0.5, -0.6), yticks=[])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,17 @@ from numpy.typing import NDArray
 
 from gibbsian.report.blocks import PageImage
 from gibbsian.report.canvas import Axes, Figure
-from gibbsian.report.drawn_curves import COLOURS, DASHES, DATA, MODEL, WIDTH, figure_image, number
+from gibbsian.report.drawn_curves import (
+    COLOURS,
+    DASHES,
+    DATA,
+    MODEL,
+    WIDTH,
+    figure_image,
+    number,
+    plain_label,
+    shortened,
+)
 from gibbsian.report.record import Arrays
 
 DRAWN = 4_000
@@ -19,8 +30,11 @@ FEW = 400
 SHEET = 64
 
 
-def samples(arrays: Arrays) -> list[PageImage]:
-    """Held-out data, and samples of the model on the same scale: sheets, histograms or scatters."""
+def samples(arrays: Arrays, columns: Sequence[str] = ()) -> list[PageImage]:
+    """Held-out data, and samples of the model on the same scale: sheets, histograms or scatters.
+
+    ``columns``: their names, () where they have none.
+    """
     if not {"samples", "test"} <= arrays.keys():
         return []
     theirs, ours = as_pictures(arrays["test"]), as_pictures(arrays["samples"])
@@ -31,10 +45,12 @@ def samples(arrays: Arrays) -> list[PageImage]:
     for title, x, colour in pair:
         figure, axes = _panel(title)
         if x.shape[1] == 1:
-            _histogram(axes, x[:, 0], theirs[:, 0], colour)
+            _histogram(axes, x[:, 0], theirs[:, 0], colour, columns[0] if columns else "value")
         else:
             _scatter(axes, x, theirs, colour)
-        pictures.append(figure_image(figure, title.split()[0], f"{title}: {_columns(x)}.", "png"))
+            name_axes(axes, columns)
+        told = f"{title}: {_told(x, columns)}."
+        pictures.append(figure_image(figure, title.split()[0], told, "png"))
     return pictures
 
 
@@ -45,10 +61,21 @@ def _panel(title: str, height: float = 3.6) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _histogram(axes: Axes, x: NDArray, like: NDArray, colour: str) -> None:
+def name_axes(axes: Axes, columns: Sequence[str]) -> None:
+    """Call the axes by the first two of ``columns``, or by their numbers."""
+    across, up = [plain_label(column_label(j, columns)) for j in (0, 1)]
+    axes.set(xlabel=across, ylabel=up)
+
+
+def column_label(j: int, columns: Sequence[str]) -> str:
+    """The name of column ``j``, from 0, cut where it is too long for an axis."""
+    return shortened(columns[j]) if j < len(columns) else f"column {j + 1}"
+
+
+def _histogram(axes: Axes, x: NDArray, like: NDArray, colour: str, name: str) -> None:
     low, high = np.quantile(like, [0.001, 0.999]).tolist()
     axes.hist(x, np.linspace(low, high, 80).tolist(), color=colour)
-    axes.set(xlabel="value", ylabel="rows")
+    axes.set(xlabel=plain_label(shortened(name)), ylabel="rows")
 
 
 def _scatter(axes: Axes, x: NDArray, like: NDArray, colour: str) -> None:
@@ -56,14 +83,14 @@ def _scatter(axes: Axes, x: NDArray, like: NDArray, colour: str) -> None:
     margin = 0.2 * (high - low) + 1e-9
     size, alpha = (2, 0.4) if len(x) > FEW else (10, 0.7)
     axes.scatter(x[:DRAWN, 0], x[:DRAWN, 1], s=size, color=colour, alpha=alpha, linewidths=0)
-    axes.set(xlim=(low[0] - margin[0], high[0] + margin[0]), xlabel="column 1")
-    axes.set(ylim=(low[1] - margin[1], high[1] + margin[1]), ylabel="column 2")
+    axes.set(xlim=(low[0] - margin[0], high[0] + margin[0]))
+    axes.set(ylim=(low[1] - margin[1], high[1] + margin[1]))
 
 
-def _columns(x: NDArray) -> str:
+def _told(x: NDArray, columns: Sequence[str]) -> str:
     """Number of rows, mean and standard deviation of the first two columns."""
     told = [
-        f"column {j + 1} has mean {number(float(x[:, j].mean()))} and standard deviation "
+        f"{column_label(j, columns)} has mean {number(float(x[:, j].mean()))} and standard deviation "
         f"{number(float(x[:, j].std()))}"
         for j in range(min(2, x.shape[1]))
     ]
@@ -136,7 +163,7 @@ def energies(arrays: Arrays) -> list[PageImage]:
     ]
 
 
-def landscape(arrays: Arrays) -> list[PageImage]:
+def landscape(arrays: Arrays, columns: Sequence[str] = ()) -> list[PageImage]:
     """The model's density over the plane, beside the true one where it is known, on one scale."""
     titles = {"landscape/truth": "true density", "landscape/model": "density of the model: exp(-E)"}
     there = {name: np.exp(arrays[name]) for name in titles if name in arrays}
@@ -149,7 +176,7 @@ def landscape(arrays: Arrays) -> list[PageImage]:
         figure, axes = _panel(titles[name], 4.2)
         extent = (left, right, below, above)
         axes.imshow(density, origin="lower", extent=extent, cmap="viridis", vmin=0, vmax=top)
-        axes.set(xlabel="column 1", ylabel="column 2")
+        name_axes(axes, columns)
         row, column = np.unravel_index(int(density.argmax()), density.shape)
         across = left + (right - left) * float(column) / (density.shape[1] - 1)
         up = below + (above - below) * float(row) / (density.shape[0] - 1)
@@ -162,7 +189,7 @@ def landscape(arrays: Arrays) -> list[PageImage]:
     return pictures
 
 
-def manifold(arrays: Arrays) -> list[PageImage]:
+def manifold(arrays: Arrays, columns: Sequence[str] = ()) -> list[PageImage]:
     """What the model makes of a grid of its latent plane: images, or the images of the grid's lines."""
     if "manifold" not in arrays or arrays["manifold"][0].size == 1:
         return []
@@ -174,5 +201,5 @@ def manifold(arrays: Arrays) -> list[PageImage]:
     figure, axes = _panel(title, WIDTH)
     for lines in (x.reshape(side, side, -1), x.reshape(side, side, -1).swapaxes(0, 1)):
         axes.plot(lines[..., 0].T, lines[..., 1].T, color=MODEL, linewidth=0.7)
-    axes.set(xlabel="column 1", ylabel="column 2")
-    return [figure_image(figure, "manifold", f"Images of {title}: {_columns(x)}.")]
+    name_axes(axes, columns)
+    return [figure_image(figure, "manifold", f"Images of {title}: {_told(x, columns)}.")]

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gibbsian.core.files import replacing, write_atomic
 from gibbsian.core.text import cell
-from gibbsian.report.figures import as_pictures, sample_grid_image
+from gibbsian.report.figures import as_pictures, name_axes, sample_grid_image
 
 Values = Sequence[Sequence[str]]
 """Of each column of a table the texts of its categories, () where it holds numbers."""
@@ -31,8 +31,8 @@ def write_points(
 ) -> None:
     """Write ``x [n, *event]`` as .npy, .npz (array ``x``), .csv (flattened rows) or .png.
 
-    A .png has ``columns`` images in a row, or is a scatter of the first two columns. A .csv begins with
-    the names in ``header``, if any, and has the texts of categories in ``values``.
+    A .png has ``columns`` images in a row, or is a scatter of the first two columns, whose names are in
+    ``header``, if any. A .csv begins with these names and has the texts of categories in ``values``.
     """
     if path.suffix in IN_PARTS:
         write_points_in_parts(path, len(x), [x], header, values)
@@ -41,7 +41,7 @@ def write_points(
     if path.suffix == ".npz":
         np.savez_compressed(buffer, x=x.numpy())
     else:
-        _picture(buffer, x.numpy(), columns)
+        _picture(buffer, x.numpy(), columns, header)
     write_atomic(path, buffer.getvalue())
 
 
@@ -100,7 +100,7 @@ def _check_space(path: Path, numbers: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
-def _picture(buffer: io.BytesIO, array: np.ndarray, columns: int) -> None:
+def _picture(buffer: io.BytesIO, array: np.ndarray, columns: int, header: Sequence[str]) -> None:
     from gibbsian.report.canvas import Figure, FigureCanvasAgg
 
     array = as_pictures(array)
@@ -122,7 +122,7 @@ def _picture(buffer: io.BytesIO, array: np.ndarray, columns: int) -> None:
     else:
         size = 2 if len(array) > 2000 else 12
         axes.scatter(array[:, 0], array[:, 1], s=size, alpha=0.5, linewidths=0)
-        axes.set(xlabel="column 1", ylabel="column 2")
+        name_axes(axes, header)
     FigureCanvasAgg(figure).print_png(buffer)
 
 

@@ -264,7 +264,7 @@ def _looks(record: Record) -> Iterator[Section]:
     for title, drawn, caption in (
         (
             "Samples beside data",
-            figures.samples(record.arrays),
+            figures.samples(record.arrays, record.columns),
             "Held-out data first, samples of the model second, on the same scale.",
         ),
         (
@@ -275,12 +275,12 @@ def _looks(record: Record) -> Iterator[Section]:
         ),
         (
             "Energy landscape",
-            figures.landscape(record.arrays),
+            figures.landscape(record.arrays, record.columns),
             "The model's density over the plane; before it the true one, where it is known.",
         ),
         (
             "Latent plane",
-            figures.manifold(record.arrays),
+            figures.manifold(record.arrays, record.columns),
             "What the model makes of the latent plane at equal steps of probability.",
         ),
     ):
@@ -296,12 +296,25 @@ def _training(record: Record) -> Iterator[Block]:
         resume = f"gibbsian train --resume {shlex.quote(str(record.path))}"
         yield TextBlock("No round was logged yet. This goes on with the run:", resume)
         return
+    if len(record.metrics) == 1:
+        yield logged_once(record.metrics[0])
+        return
     caption = "What each player descended and logged; values of one kind share an axis."
     if told:
         yield ImageStrip((*told,), caption)
     if bounds:
         caption = "On batches and training weights: the way there, not the result."
         yield ImageStrip((*bounds,), f"Bounds and estimates over the rounds. {caption}")
+
+
+def logged_once(metrics: Mapping[str, float]) -> Table:
+    """What the only round that was logged says, of which curves would be points."""
+    rows = tuple(
+        (name.replace("/", ": "), drawn_curves.number(value))
+        for name, value in metrics.items()
+        if "/" in name
+    )
+    return Table(f"Logged once, in round {metrics['round']:g}", ("value", "number"), rows)
 
 
 def _chains(record: Record) -> Iterator[Block]:

@@ -50,6 +50,11 @@ class Record:
     recoveries: tuple[str, ...] = ()
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the numbers of an evaluated row, () where they have none."""
+        return tuple((self.evaluation or {}).get("columns", ()))
+
+    @property
     def model_name(self) -> str:
         """The method and the data, as a title."""
         return f"{self.config['method']} on {self.config['data']}"
@@ -170,6 +175,7 @@ def _check_evaluation(found: Mapping[str, Any], path: Path, remedy: str) -> None
     )
     anomaly = found.get("anomaly")
     whole = whole and fits(anomaly, ANOMALY) and fits(found.get("strangest"), STRANGEST)
+    whole = whole and fits(found.get("columns", []), [str])
     if not whole or (
         anomaly
         and "undefined" not in anomaly

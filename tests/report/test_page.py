@@ -239,6 +239,21 @@ def test_every_picture_is_there_and_says_what_it_shows(plane):
         assert fact in told
 
 
+def test_axes_have_the_names_of_the_columns(plane_record):
+    figures = {**plane_record.evaluation, "columns": ["weight", "a" * 90]}
+    record = replace(plane_record, evaluation=figures)
+    page = Reading(report.page_as_html(run_report_page([record])))
+    told = "\n".join(page.alts)
+    assert "held-out data: 2 rows; weight has mean 2 and standard deviation 1; ... aaa" in told
+    assert "column 1" not in told
+
+
+def test_a_single_round_is_a_table(plane_record):
+    record = replace(plane_record, metrics=plane_record.metrics[:1])
+    page = report.page_as_html(run_report_page([record]))
+    assert "Logged once, in round 10" in page and "at round" not in page
+
+
 def test_bounds_of_log_z_are_drawn_together(plane):
     alt = next(alt for alt in plane.alts if alt.startswith("log Z, as training saw it"))
     assert "log Z from below goes from 0.5 at round 10 to 1 at round 30, between 0.5 and 1;" in alt
@@ -355,7 +370,8 @@ def test_markup_in_names_is_text(tmp_path):
     figures["anomaly"]["columns"][0] = evil
     (run / "evaluation.json").write_text(json.dumps(figures))
     seal_again(run / "evaluation.json")
-    (run / "metrics.jsonl").write_bytes(line({"round": 1, f"{evil}/{evil}": 1.0}, RUN))
+    logged = [line({"round": k, f"{evil}/{evil}": 1.0}, RUN) for k in (1, 2)]
+    (run / "metrics.jsonl").write_bytes(b"".join(logged))
     page = Reading(page_of(run))
     assert [a for _, a in page.all("script")] == [{"type": "application/json"}, {}, {}]
     assert not any(evil in text for text in page.scripts)
