@@ -342,6 +342,14 @@ ON_TABLES: Mapping[str, dict[str, Any]] = {
     "vgan": {"energy": {"num_experts": 32}},
     "transition-vgan": {"energy_optimizer": {"lr": 3e-4}},
     "lbt": {"student": {"name": "mixture", "components": 64}, "unrolled_student_steps": 1},
+    "gebm": {
+        "energy_optimizer": {"lr": 1e-3},
+        "base_optimizer": {"lr": 1e-3},
+        "energy_steps": 5,
+        "energy_burst_steps": 10,
+        "log_z_init_batches": 10,
+        "gradient_penalty_weight": 1.0,
+    },
 }
 """What differs on tables of real numbers, as tuned on protein (docs/results/tuning.md)."""
 
