@@ -77,12 +77,26 @@ def row(data: str, label: str, quick: bool) -> Result:
         200 if quick else SAMPLES,
         first_seed=FIRST_SEED,
     )
-    out = Path("runs") / f"compare-{data}{'-quick' if quick else ''}"
+    return runs_of(settings, label, Path("runs") / f"compare-{data}{'-quick' if quick else ''}")
+
+
+def runs_of(
+    settings: ComparisonSettings,
+    label: str,
+    out: Path,
+    more: Callable[[Run, Dataset], Result] | None = None,
+) -> Result:
+    """The runs of ``label``, a reference or the variant of ``settings``; those that stand in ``out`` too.
+
+    ``more``: what else is found of a run that was measured.
+    """
+    data, variants = settings.data, () if label in REFERENCES else settings.variants
     out.mkdir(parents=True, exist_ok=True)
     rows = load_source(data, Source())
     judge = judge_of(settings, rows, out)
     runs: list[Result] = []
-    shown = thinned(rows.test) if label == FLOOR and data in SHOWN else None
+    kept = data in SHOWN or rows.space.kind == "image"
+    shown = thinned(rows.test) if label == FLOOR and kept else None
     for seed in settings.each_seed:
         cell = Cell(label, seed, variants[0] if variants else None)
         found = run_cell(cell, settings, rows, judge, out)
@@ -90,7 +104,9 @@ def row(data: str, label: str, quick: bool) -> Result:
             run = Run(cell.folder(out) / "run")
             if why := ran_away(run, label, rows):
                 found["away"] = why
-            if shown is None and data in SHOWN:
+            if more is not None:
+                found |= more(run, rows)
+            if shown is None and kept:
                 arrays: Mapping[str, np.ndarray[Any, Any]] = np.load(
                     run.path / "evaluation.npz", allow_pickle=False
                 )
