@@ -12,7 +12,8 @@ precision and recall are taken against 2 000 test rows.
 An energy model's log-likelihood is given from both sides in nats a picture, beside that of a Gaussian with
 the training rows' mean and covariance. What it finds strange: the area under the ROC curve of its energy
 between 2 000 test rows and as many of the other set, of handwritten letters (at 14x14) and of each graded
-corruption, beside the negative log-density of that Gaussian, the residual of PCA, and the energy before training.
+corruption, beside the negative log-density of that Gaussian, the residual of PCA, and the energy before
+training.
 Confidence and entropy are those of the judge's classes on the samples: 10 classes alike have 2.30 nats.
 """
 
