@@ -118,17 +118,29 @@ def log_det_gram(J: Tensor) -> Tensor:
 
 def input_gradient(energy: Map, x: Tensor) -> Tensor:
     """dE/dx per row, ``[B, *event]``, itself differentiable in the parameters of ``energy``."""
+    return value_and_input_gradient(energy, x)[1]
 
-    def total(points: Tensor) -> Tensor:
-        return energy(points).sum()
 
-    gradient: Tensor = torch.func.grad(total)(x)
-    return gradient
+def value_and_input_gradient(energy: Map, x: Tensor) -> tuple[Tensor, Tensor]:
+    """E(x) ``[B]`` and dE/dx per row ``[B, *event]``, from one forward pass; both differentiable again."""
+
+    def total(points: Tensor) -> tuple[Tensor, Tensor]:
+        values = energy(points)
+        return values.sum(), values
+
+    gradient, values = torch.func.grad(total, has_aux=True)(x)
+    return values, gradient
 
 
 def zero_centred_penalty(critic: Map, x: Tensor) -> Tensor:
     """mean |df/dx|^2 at ``x``, scalar (R1 of Mescheder, Geiger, Nowozin 2018, without its 1/2)."""
-    return input_gradient(critic, x).flatten(1).square().sum(1).mean()
+    return value_and_zero_centred_penalty(critic, x)[1]
+
+
+def value_and_zero_centred_penalty(critic: Map, x: Tensor) -> tuple[Tensor, Tensor]:
+    """f(x) ``[B]`` beside that penalty, from one forward pass."""
+    values, gradient = value_and_input_gradient(critic, x)
+    return values, gradient.flatten(1).square().sum(1).mean()
 
 
 def one_centred_penalty(critic: Map, x: Tensor, x_model: Tensor, mix: Tensor) -> Tensor:

@@ -26,7 +26,12 @@ from gibbsian.core.healthy_ranges import (
     sample_spread,
 )
 from gibbsian.core.measures import Gaussian, Measure, Undefined
-from gibbsian.core.numerics import Map, call_frozen, one_centred_penalty, zero_centred_penalty
+from gibbsian.core.numerics import (
+    Map,
+    call_frozen,
+    one_centred_penalty,
+    value_and_zero_centred_penalty,
+)
 from gibbsian.core.roles import CRITIC, GENERATOR, Role, Setting
 from gibbsian.methods.adversarial_losses import GAMES
 from gibbsian.methods.checks import (
@@ -178,15 +183,20 @@ class GAN(TrainingMethod):
 
     def contest(self, f: Map, x: Tensor, x_model: Tensor, mix: Tensor) -> Loss:
         """The game's critic loss plus its penalties, of a critic ``f`` on packed observations."""
-        f_data, f_model = f(x), f(x_model)
+        slopes = None
+        if self.r1_penalty_weight > 0:
+            f_data, slopes = value_and_zero_centred_penalty(f, x)
+        else:
+            f_data = f(x)
+        f_model = f(x_model)
         value = self.game.critic(f_data, f_model)
         logs = {"f_data": f_data.detach().mean(), "f_model": f_model.detach().mean()}
         if self.gradient_penalty_weight > 0:
             penalty = one_centred_penalty(f, x, x_model, mix)
             value = value + self.gradient_penalty_weight * penalty
             logs["penalty"] = penalty.detach()
-        if self.r1_penalty_weight > 0:
-            value = value + 0.5 * self.r1_penalty_weight * zero_centred_penalty(f, x)
+        if slopes is not None:
+            value = value + 0.5 * self.r1_penalty_weight * slopes
         return Loss(value, logs)
 
     def generator_loss(self, z: Tensor) -> Loss:

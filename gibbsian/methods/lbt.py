@@ -19,7 +19,7 @@ from gibbsian.core import (
 )
 from gibbsian.core.healthy_ranges import HealthyRange, relative_spread, sample_spread
 from gibbsian.core.measures import Gaussian, Measure, Undefined
-from gibbsian.core.numerics import call_frozen, zero_centred_penalty
+from gibbsian.core.numerics import call_frozen, value_and_zero_centred_penalty
 from gibbsian.core.roles import CRITIC, GENERATOR, STUDENT, Role
 from gibbsian.methods.adversarial_losses import cross_entropy, non_saturating
 from gibbsian.methods.checks import (
@@ -190,10 +190,11 @@ class LearningByTeaching(TrainingMethod):
     def critic_loss(self, x: Tensor, z: Tensor) -> Loss:
         """The cross-entropy of logits f, plus half of r1_penalty_weight times the penalty at the data."""
         x_model = call_frozen(self.generator, z).detach()
-        value = cross_entropy(self.values(x), self.values(x_model))
         if self.r1_penalty_weight > 0:
-            value = value + 0.5 * self.r1_penalty_weight * zero_centred_penalty(self.values, x)
-        return Loss(value)
+            f_data, slopes = value_and_zero_centred_penalty(self.values, x)
+            penalty = 0.5 * self.r1_penalty_weight * slopes
+            return Loss(cross_entropy(f_data, self.values(x_model)) + penalty)
+        return Loss(cross_entropy(self.values(x), self.values(x_model)))
 
     def values(self, x: Tensor) -> Tensor:
         """The critic f(x), ``[B]``."""

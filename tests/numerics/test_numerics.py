@@ -20,6 +20,7 @@ from gibbsian.core.numerics import (
     singular_values,
     value_and_jacobian,
     vjp,
+    value_and_zero_centred_penalty,
     zero_centred_penalty,
 )
 
@@ -146,6 +147,24 @@ def test_zero_centred_penalty_of_a_quadratic(rng: torch.Generator) -> None:
     assert torch.allclose(penalty, a**2 * square)
     assert torch.allclose(torch.autograd.grad(penalty, a)[0], 2 * a * square)
     assert torch.allclose(input_gradient(f, x), a * x)
+
+
+def test_values_and_their_penalty_share_a_forward_pass(rng: torch.Generator) -> None:
+    """Value, penalty and the gradient of both in a parameter are those of two calls; f is called once."""
+    x = normal(6, 2, rng=rng)
+    a = torch.tensor(0.6, dtype=torch.float64, requires_grad=True)
+    calls = []
+
+    def f(x: Tensor) -> Tensor:
+        calls.append(len(x))
+        return torch.sin(a * x).sum(1)
+
+    values, penalty = value_and_zero_centred_penalty(f, x)
+    assert calls == [6]
+    (gradient,) = torch.autograd.grad(values.mean() + penalty, a)
+    apart = f(x).mean() + zero_centred_penalty(f, x)
+    assert torch.allclose(values, f(x)) and torch.allclose(values.mean() + penalty, apart)
+    assert torch.allclose(gradient, torch.autograd.grad(apart, a)[0])
 
 
 def test_one_centred_penalty_of_a_linear_critic(rng: torch.Generator) -> None:
