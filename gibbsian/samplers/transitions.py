@@ -25,6 +25,8 @@ from gibbsian.core.execution import Compile, ambient_compile
 from gibbsian.samplers.kernel import ChainState, MarkovKernel, Noise, S, TransitionInfo
 
 Move = Callable[[S, Noise], tuple[S, TransitionInfo]]
+NoiseOfSteps = tuple[tuple[Noise, ...], ...]
+"""What was drawn for each step, several steps to each state that is kept."""
 
 EVALUATIONS_PER_GRAPH = 20
 """Unrolled in one graph: the cost of a call is shared by so many, and compiling takes longer with each."""
@@ -177,9 +179,7 @@ class Loop(Generic[S]):
             return 0.0
         return max(self.seconds_seen, default=FIRST_GUESS)
 
-    def __call__(
-        self, state: S, noise: tuple[tuple[Noise, ...], ...]
-    ) -> tuple[tuple[S, TransitionInfo], ...]:
+    def __call__(self, state: S, noise: NoiseOfSteps) -> tuple[tuple[S, TransitionInfo], ...]:
         """The states seen, one for each ``noise``, with the sums of what happened on the way there."""
         begun = time.perf_counter()
         seen = self.compiled(state, noise) if self.execution == "compiled" else None
@@ -195,9 +195,7 @@ class Loop(Generic[S]):
             self.seconds_seen.append(taken)
         return seen
 
-    def blocks(
-        self, state: S, noise: tuple[tuple[Noise, ...], ...]
-    ) -> list[tuple[Any, tuple[tuple[Noise, ...], ...]]]:
+    def blocks(self, state: S, noise: NoiseOfSteps) -> list[tuple[Any, NoiseOfSteps]]:
         """The chains in equal parts of at most ``BLOCK``, where that is faster, or all of them in one.
 
         Other states than a ``ChainState`` may say something of all chains together, and stay whole.
@@ -229,7 +227,7 @@ class Loop(Generic[S]):
         return self.dear
 
     def compiled(
-        self, state: S, noise: tuple[tuple[Noise, ...], ...]
+        self, state: S, noise: NoiseOfSteps
     ) -> tuple[tuple[S, TransitionInfo], ...] | None:
         """None, with a warning, where PyTorch finds no compiler or the energy cannot be traced."""
         # Slow to import.
@@ -302,7 +300,7 @@ def cpu_options() -> dict[str, Any]:
 
 
 def unrolled(
-    move: Move[S], last: Move[S] | None, state: S, noise: tuple[tuple[Noise, ...], ...]
+    move: Move[S], last: Move[S] | None, state: S, noise: NoiseOfSteps
 ) -> tuple[tuple[S, TransitionInfo], ...]:
     """A step for each ``noise[i][j]``: the states after every ``i``, and what happened on the way, summed."""
     moves = [[move] * len(several) for several in noise]

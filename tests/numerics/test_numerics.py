@@ -19,8 +19,8 @@ from gibbsian.core.numerics import (
     one_centred_penalty,
     singular_values,
     value_and_jacobian,
-    vjp,
     value_and_zero_centred_penalty,
+    vjp,
     zero_centred_penalty,
 )
 

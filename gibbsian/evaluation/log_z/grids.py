@@ -239,8 +239,10 @@ def refine(
     measure: Measure,
     tolerance: float,
     dtype: torch.dtype,
-) -> tuple[list[float], int]:
-    """First values on finer and finer grids until two agree in all, and the last's points per axis.
+) -> tuple[float, float, int]:
+    """The first value on the finest grid, how far the other two are from it, and its points per axis.
+
+    Grids get finer and finer until two agree in all values.
 
     A third grid, of four fifths of the points, must agree too: two that agree on a density with jumps
     do so by chance in a case of ten, three in one of two hundred.
@@ -260,9 +262,11 @@ def refine(
         if len(found) > 1:
             change = farthest(*found[-2:])
         if change < tolerance:
-            change = farthest(found[-1], on(n - n // 5))
-        if change < tolerance:
-            return [first for first, *_ in found], n
+            third = on(n - n // 5)
+            change = farthest(found[-1], third)
+            if change < tolerance:
+                value = found[-1][0]
+                return value, max(abs(value - found[-2][0]), abs(value - third[0])), n
         n = math.ceil(1.5 * n) + 1
     raise UnresolvedError(
         f"no grid of up to {MAX_POINTS:,} points resolves the density on {box_words(lows, highs)}: "

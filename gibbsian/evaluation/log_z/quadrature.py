@@ -47,7 +47,7 @@ def log_partition_quadrature(
 
     ``measure`` is the base measure b, of one to three dimensions (Counting: up to 22 binary
     variables, enumerated). ``near [N, *event]`` are points that show where to look on R^d: the box
-    starts as theirs instead of [-4, 4]^d. ``tolerance`` bounds both the difference of the last two
+    starts as theirs instead of [-4, 4]^d. ``tolerance`` bounds both the differences of three
     grids (nats) and the share of mass in the outer shell. ``dtype`` and
     ``device`` are what the energy is called with.
 
@@ -56,8 +56,8 @@ def log_partition_quadrature(
     wider than they. "Exact" is exact as far as that search has seen: a narrower mode between the
     starts and the cells is not found.
 
-    Both sides of the Interval are one "exact" Estimate whose diagnostics hold ``error`` (difference
-    of the last two grids plus the mass in the shell, nats), ``points`` per axis, ``box``,
+    Both sides of the Interval are one "exact" Estimate whose diagnostics hold ``error`` (largest difference
+    of three grids plus the mass in the shell, nats), ``points`` per axis, ``box``,
     ``outer_shell`` and ``modes``. NotDefined where the measure is, where the energy does not confine
     on R^d, or where no affordable grid resolves it. Raises ValueError for more than three dimensions or NaN.
     """
@@ -77,18 +77,18 @@ def log_partition_quadrature(
         lows, highs, shell = find_box(
             [log_density], measure, look if len(look) else None, tolerance, dtype
         )
-        values, points = refine(integral, lows, highs, measure, tolerance, dtype)
+        value, change, points = refine(integral, lows, highs, measure, tolerance, dtype)
         _check_widths(modes, lows, highs, points)
     except UnresolvedError as problem:
         return NotDefined(str(problem))
     estimate = Estimate(
-        value=values[-1],
+        value=value,
         stderr=0.0,
         side="both",
         standing="exact",
         how=f"quadrature, {' x '.join([str(points)] * len(lows))} midpoints",
         diagnostics={
-            "error": abs(values[-1] - values[-2]) + shell,
+            "error": change + shell,
             "points": points,
             "box": list(zip(lows, highs, strict=True)),
             "outer_shell": shell,
@@ -173,7 +173,7 @@ def kl_to_model(
     mass: dict[str, float] = {}
     try:
         lows, highs, shell = find_box([log_model, log_p], measure, near, tolerance, dtype)
-        values, points = refine(divergence, lows, highs, measure, tolerance, dtype)
+        value, change, points = refine(divergence, lows, highs, measure, tolerance, dtype)
     except UnresolvedError as problem:
         return NotDefined(str(problem))
     if abs(mass["data"] - 1) > 10 * tolerance:
@@ -182,7 +182,7 @@ def kl_to_model(
             f"{box_words(lows, highs)}: the divergence is infinite if mass lies outside it"
         )
     return Estimate(
-        value=values[-1],
+        value=value,
         stderr=0.0,
         side="both",
         standing="exact",
@@ -190,7 +190,7 @@ def kl_to_model(
         diagnostics={
             "log_partition": mass["log_partition"],
             "data_mass": mass["data"],
-            "error": abs(values[-1] - values[-2]) + shell,
+            "error": change + shell,
             "points": points,
             "box": list(zip(lows, highs, strict=True)),
             "outer_shell": shell,
