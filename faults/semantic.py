@@ -490,8 +490,8 @@ FAULTS = [
     ),
     Fault(
         "gibbsian/methods/lbt.py",
-        "        x_model = call_frozen(self.generator, z).detach()\n        value",
-        "        x_model = call_frozen(self.generator, z)\n        value",
+        "        x_model = call_frozen(self.generator, z).detach()\n        if self.r1",
+        "        x_model = call_frozen(self.generator, z)\n        if self.r1",
         ("tests/methods/test_lbt.py::test_the_mover_alone_is_reached_and_changed",),
     ),
     Fault(

@@ -71,7 +71,9 @@ def test_percentiles_of_held_out_data_are_uniform():
 
 def test_evaluation_and_page_are_written_and_self_contained(tmp_path):
     config = replace(
-        recipes.default_config("cd", "ring8"), chains=64, training={"rounds": 5, "device": "cpu"}
+        recipes.default_config("cd", "ring8"),
+        chains=64,
+        training={"rounds": 5, "log_every": 2, "device": "cpu"},
     )
     train(config, out=tmp_path / "run", source={"max_rows": 3000})
     assert main(["evaluate", str(tmp_path / "run"), "--num-samples", "500"]) == 0
