@@ -130,10 +130,9 @@ def ran_away(run: Run, method: str, data: Dataset) -> str:
         if not value.isfinite():
             return f"{name} is {float(value)}"
     for expected in method_class(method).healthy:
-        seen = expected.value(logs)
-        low, high = expected.limits(math.prod(data.space.shape))
-        if seen is not None and not low <= float(seen) <= high:
-            return f"{expected.name} is {float(seen):.3g}"
+        value = expected.value(logs)
+        if value is not None and expected.left(logs, math.prod(data.space.shape)):
+            return f"{expected.name} is {float(value):.3g}"
     return ""
 
 

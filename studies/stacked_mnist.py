@@ -96,12 +96,14 @@ def covered(x: Tensor, quick: bool) -> Result:
     return asdict(class_coverage(digits(quick).stack_labels(x), MODES))
 
 
-def measured(config: Config, timed: Config, seed: int, quick: bool) -> Result:
-    """Train for as many rounds as ``timed`` has in the budget and count the modes of the samples."""
+def measured(
+    config: Config, timed: Config, seed: int, quick: bool, seconds: float = SECONDS
+) -> Result:
+    """Train for as many rounds as ``timed`` has in ``seconds`` and count the modes of the samples."""
     if quick:
         config = replace(config, source={"max_rows": 2_000})
     data = datasets.load_dataset(config.data, max_rows=config.source.max_rows or None)
-    rounds = 5 if quick else rounds_within(timed, data, SECONDS)
+    rounds = 5 if quick else rounds_within(timed, data, seconds)
     training = {"rounds": rounds, "seed": seed, "device": "cpu", "save_every": 0}
     try:
         model = train_config(replace(config, training=training), None, data)

@@ -160,6 +160,8 @@ def _discard_output() -> None:
 def _command(name: str) -> Callable[[list[str]], int]:
     from gibbsian.core import nearest
 
+    if name not in COMMANDS and name[:1] == "-":
+        raise ValueError(f"{name} stands before any command; `gibbsian COMMAND {name} ...`")
     if name not in COMMANDS:
         raise nearest("command", name, COMMANDS)
     module, _, function = COMMANDS[name][0].partition(":")

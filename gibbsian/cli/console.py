@@ -36,9 +36,9 @@ def parse(record: type, arguments: Sequence[str], name: str, default: Any = None
     except SystemExit as stop:
         if not stop.code:
             raise
-        raise ValueError(
-            f"{_sentence(said.getvalue())}{_dashes(arguments)}; see `{program} --help`"
-        ) from None
+        why = _sentence(said.getvalue())
+        help_at = f"see `{program} --help`"
+        raise ValueError(f"{why}{_dashes(arguments)}{_data(why, arguments)}; {help_at}") from None
 
 
 def _dashes(arguments: Sequence[str]) -> str:
@@ -48,6 +48,16 @@ def _dashes(arguments: Sequence[str]) -> str:
         if option[:2] == "--" and value[:1] == "-" and Path(value).is_file():
             return f"; a name that begins with a dash is given as {option}=./{value}"
     return ""
+
+
+def _data(said: str, arguments: Sequence[str]) -> str:
+    """How to give data where the file stands alone, as it does in other commands."""
+    if "--data" not in said.partition(";")[0]:
+        return ""
+    pairs = itertools.pairwise(["", *arguments])
+    alone = [word for before, word in pairs if before[:1] != "-" and word[:1] != "-"]
+    found = [word for word in alone if Path(word).exists()]
+    return f"; did you mean --data {found[0]}?" if found else ""
 
 
 def say(text: str) -> None:
@@ -77,9 +87,15 @@ def _sentence(box: str) -> str:
             said += f"; unrecognized options: {' '.join(_named(paragraph))}"
         elif paragraph[0].strip().startswith(("Perhaps", "Arguments similar")):
             said += (
-                f"; did you mean {', '.join(name.split()[0] for name in _named(paragraph)[:3])}?"
+                f"; did you mean {', '.join(_long_name(name) for name in _named(paragraph)[:3])}?"
             )
     return said[0].lower() + said[1:]
+
+
+def _long_name(option: str) -> str:
+    """``--num-samples`` of ``-n, --num-samples INT``."""
+    names = option.replace(",", " ").split()
+    return next((name for name in names if name.startswith("--")), names[0])
 
 
 def _named(paragraph: list[str]) -> list[str]:

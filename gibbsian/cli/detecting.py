@@ -46,8 +46,8 @@ class Detect:
         out: folder for the results; by default NAME-detected in this folder, for a FILE called NAME.csv.
         columns: the columns to look at, as "age,income"; by default all that can be.
         drop_columns: more columns to leave out of the search.
-        missing_values: impute trains with gaps filled by the median of FILE's rows, of a category by a
-            value of its own, and scores them by what fits the rest of the row; refuse stops at the first.
+        missing_values: impute fills gaps by what the rest of the row says, and those of a category, for
+            training, by a value of its own; refuse stops at the first.
         seed: of folds and training; the same seed gives the same results.
         device: where to compute.
     """
@@ -67,7 +67,8 @@ def detect(arguments: list[str]) -> int:
     """Find the strange rows of a table: `detect measurements.csv`."""
     args = parse(Detect, arguments, "detect")
     out = args.out if args.out is not None else Path(f"{_stem(args.file)}-detected")
-    if out.exists():
+    given = [path for path in (args.file, args.score, args.model) if path is not None]
+    if out.exists() and all(path.exists() for path in given):  # or else what is missing is said
         raise ValueError(f"{out} exists already; name another folder by --out, or remove it")
     if not out.parent.is_dir():
         raise ValueError(f"--out {out} cannot be written: {out.parent} is no folder")
@@ -80,6 +81,8 @@ def detect(arguments: list[str]) -> int:
             say(note)
         source, scored = args.file, args.file if args.score is None else args.score
         fitted = fit_folds(table, args.seed, args.device)
+        if fitted.note:
+            say(fitted.note)
     else:
         _check_alone(args)
         fitted, name = load_detectors(args.model, args.device)
@@ -88,9 +91,10 @@ def detect(arguments: list[str]) -> int:
     for note in other.notes if other is not None else ():
         say(note)
     found = judged(fitted, other)
+    notes = (*fitted.table.notes, fitted.note) if fitted.note else fitted.table.notes
     out.mkdir()
     write_atomic(out / "rows.csv", to_csv(found).encode())
-    write_page(out / "report.html", page(found, source, scored, fitted.table.notes, other is None))
+    write_page(out / "report.html", page(found, source, scored, notes, other is None))
     if args.model is None:
         save_detectors(out, fitted, source.name)
     for place in range(min(PRINTED, len(found.rows))):
@@ -136,8 +140,9 @@ def page(found: Detected, file: Path, scored: Path, notes: tuple[str, ...], own:
         )
         + " The percentile is the share of rows, each scored by a detector that has not seen it, with no "
         "higher energy. A reason says how many nats the energy would fall by if that column alone had "
-        "the value that fits the rest of the row best, among 32 quantiles of the training rows. A gap is "
-        "scored as what fits the rest of its row, and is no reason."
+        "the value that fits the rest of the row best, among 32 quantiles of the training rows. Where such "
+        "falls explain less than half of the energy, columns in which the row is far out come first. A gap "
+        "is scored as what fits the rest of its row, and is no reason."
     )
     blocks = (TextBlock(how), *(TextBlock(note) for note in notes))
     lead = f"{len(found.rows)} rows of {scored.name}; the {len(shown)} strangest with reasons."

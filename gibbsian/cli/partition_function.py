@@ -95,6 +95,8 @@ def log_z_(arguments: list[str]) -> int:
     print(found)
     for warning in found.warnings:
         say(f"warning: {warning}")
+    if why := found.lower.diagnostics.get("no_quadrature"):
+        say(f"note: not exact, since {why}; a mixture stands in for the grid")
     if samples is None and found.lower.standing == "exact" and args.domain_half_width is None:
         say(
             "note: exact as far as the search for its mass saw; a narrow mode far from the others may be "

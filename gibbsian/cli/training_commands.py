@@ -227,6 +227,8 @@ def _start(
         train_config(config, run, dataset, log=say, watch=watch)
     if processes.rank() == 0:
         use = "upscale" if method_class(config.method).conditional else "evaluate"
+        if use == "evaluate" and dataset is not None and dataset.space.kind == "image":
+            use = "sample"
         say(f"model saved in {run.model}; next: `gibbsian {use} {run.path}`")
     return 0
 

@@ -45,6 +45,12 @@ class HealthyRange:
         least = self.per_dimension * dimension
         return min(self.low, -least), max(self.high, least)
 
+    def left(self, logs: Mapping[str, Tensor], dimension: int) -> bool | None:
+        """Whether the value in ``logs`` is outside the limits; None where the round did not log it."""
+        value = self.value(logs)
+        low, high = self.limits(dimension)
+        return None if value is None else not low <= float(value) <= high
+
 
 def energy_gap(player: str, data: str = "energy_data", model: str = "energy_model") -> HealthyRange:
     """The mean energies of data and samples, as ``player`` logs them, stay within 1000 nats of each other.

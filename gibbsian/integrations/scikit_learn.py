@@ -38,6 +38,7 @@ from gibbsian.models.detector import Detector
 from gibbsian.models.log_density import log_weights
 from gibbsian.models.model import Model
 from gibbsian.models.train import train_config, untrained
+from gibbsian.models.whitening import rows_to_learn_from
 
 RandomState = int | np.random.RandomState | None
 ROUNDS_PER_ROW = 1
@@ -266,11 +267,13 @@ def checked_rows(
 
 
 def default_detector(estimator: OutlierDetector, X: ArrayLike) -> Detector:
-    """The detector of ``gibbsian detect``, fitted to all rows."""
+    """The detector of ``gibbsian detect``, fitted to all rows but those that are far out."""
     x, estimator.table_ = checked_rows(estimator, X, fit=True, unseen=True)
+    rows, categories = torch.from_numpy(x), estimator.table_.categories if estimator.table_ else ()
+    rows, near = rows_to_learn_from(rows, torch.zeros(rows.shape, dtype=torch.bool), categories)
     return Detector.fit(
-        torch.from_numpy(x),
-        categories=() if estimator.table_ is None else estimator.table_.categories,
+        rows[near],
+        categories=categories,
         seed=seed_of(estimator.random_state),
         rounds=estimator.rounds,
         options=estimator.options,

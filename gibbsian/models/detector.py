@@ -24,12 +24,11 @@ from gibbsian.data.transforms import unscaled
 from gibbsian.models.model import Model
 from gibbsian.models.one_column import OneColumn
 from gibbsian.models.train import train_config
+from gibbsian.models.whitening import Whitening, expanded
 
 ROUNDS, BATCH = 500, 256
 WIDE, FEWEST_IN_BATCH = 1_000, 64
 """Rows of more numbers come in smaller batches, of this many at least, so that a round takes no longer."""
-EIGENVALUE_FLOOR = 1e-3
-"""Added to the variances along the axes, in units of their mean: columns may depend on each other."""
 SETTINGS: Mapping[str, Any] = {
     "energy": {"name": "confined", "width": 64, "depth": 2},
     "denoising_noise_std": 0.3,
@@ -42,60 +41,6 @@ NARROW, STEEPEST = 64, 32
 """So many columns are all tried for reasons; of more, the steepest in each row."""
 HIDDEN, COMPLETED = 64, 50_000_000
 """Gaps, times numbers of a row and of a hidden layer, that are filled by what fits: half a minute at most."""
-
-
-@dataclass(frozen=True, eq=False)
-class Whitening:
-    """x -> ((x - mean) / std) @ factor, of covariance I on the rows it was fitted to.
-
-    ``mean``, ``std`` ``[d]``; ``factor [d, d]``; float64. A constant column has std 1.
-    """
-
-    mean: Tensor
-    std: Tensor
-    factor: Tensor
-
-    @property
-    def width(self) -> int:
-        """The numbers of a row."""
-        return len(self.mean)
-
-    @classmethod
-    def fit(cls, x: Tensor) -> Whitening:
-        """Of rows ``x [n, d]``, n at least 2."""
-        x = x.double()
-        size = x.abs().amax(0)  # by which the squares of large values are kept finite
-        size = torch.where(size > 0, size, torch.ones_like(size))
-        mean, std = (x / size).mean(0) * size, (x / size).std(0, correction=0) * size
-        std = torch.where(std > 0, std, torch.ones_like(std))
-        y = (x - mean) / std
-        if len(y) < y.shape[1]:
-            return cls(mean, std, _factor_of_few(y))
-        variance, axes = torch.linalg.eigh(y.T @ y / len(y))
-        variance = variance.clamp(min=0)
-        variance = variance + EIGENVALUE_FLOOR * variance.mean().clamp(min=1e-12)
-        factor = (
-            axes / variance.sqrt()
-        ).contiguous()  # as it is read back, products to the same bits
-        return cls(mean, std, factor)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """``[B, d] -> [B, d]``, float64."""
-        return ((x.double() - self.mean) / self.std) @ self.factor
-
-
-def _factor_of_few(y: Tensor) -> Tensor:
-    """The inverse root ``[d, d]`` of the floored covariance of ``y [n, d]``, n < d, from its n axes.
-
-    Along all others the variance is the floor.
-    """
-    variance, left = torch.linalg.eigh(y @ y.T / len(y))
-    floor = EIGENVALUE_FLOOR * (variance.sum() / y.shape[1]).clamp(min=1e-12)
-    kept = variance > 1e-9 * variance.amax().clamp(min=1e-12)
-    variance, left = variance[kept], left[:, kept]
-    axes = y.T @ left / (len(y) * variance).sqrt()
-    scale = (variance + floor).rsqrt() - floor.rsqrt()
-    return (axes * scale) @ axes.T + floor.rsqrt() * torch.eye(y.shape[1], dtype=y.dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +102,8 @@ class Detector:
     def completed(self, x: Tensor, gaps: Tensor) -> Tensor:
         """Rows ``x [n, d]`` where each of the ``gaps [n, d]`` has the value that fits its row best.
 
-        Among eight quantiles of the column or all values of the category; column after column, and once more
+        Among eight quantiles of the column and its mean given the rest of the row, or all values of the
+        category; column after column, and once more
         where a row has several gaps. A gap then adds nothing to the energy. More gaps than ``COMPLETED``
         allows stay as they are.
         """
@@ -171,6 +117,8 @@ class Detector:
                 is_category = bool(self.categories) and self.categories[j] > 0
                 values = self.candidates[:, j] if is_category else self.candidates[2::4, j]
                 values = values.unique().expand(len(rows), -1)
+                if not is_category:
+                    values = torch.cat([values, at.mean(u[rows], x[rows, j], j)[:, None]], 1)
                 _, x[rows, j], added = at.lowest(
                     u[rows], x[rows, j], torch.full_like(rows, j), values
                 )
@@ -220,22 +168,6 @@ class Detector:
             u = u.to(self.model.device, widest_float(self.model.device), copy=True).requires_grad_()
             (slope,) = torch.autograd.grad(method.energy(u).sum(), u)
         return slope.double().cpu()
-
-
-def expanded(x: Tensor, categories: tuple[int, ...]) -> Tensor:
-    """Rows ``[B, d]`` with each category as a block of 0 and 1, one per value; numbers stay. float64.
-
-    The code -1 is a block of 0: none of the values.
-    """
-    x = x.double()
-    if not any(categories):
-        return x
-    blocks = []
-    for column, count in zip(x.unbind(1), categories, strict=True):
-        column = column[:, None]
-        block = (column == torch.arange(count)).double() if count else column
-        blocks.append(block)
-    return torch.cat(blocks, 1)
 
 
 def candidates_of(x: Tensor, categories: tuple[int, ...]) -> Tensor:

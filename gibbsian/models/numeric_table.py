@@ -104,14 +104,24 @@ def read_table(
         )
     gaps = np.isnan(rows.x)
     if rows.table is not None and missing == "impute" and rows.x.ndim == 2:
-        schema, said = with_medians(rows.table, rows.x, np.arange(len(rows.x)))
-        said = said.replace("the training rows", "all rows")
-        if gaps.any():
-            said += "; none is a reason"
-        rows = replace(rows, x=filled(rows.x, schema), table=schema, notes=(*rows.notes, said))
+        schema, _ = with_medians(rows.table, rows.x, np.arange(len(rows.x)))
+        notes = (*rows.notes, *_gaps(gaps, schema))
+        rows = replace(rows, x=filled(rows.x, schema), table=schema, notes=notes)
     table = _table(rows, path, gaps)
     more = (*numbering_notes(rows), *_constant(table), *_too_wide(table))
     return replace(table, notes=(*table.notes, *more))
+
+
+def _gaps(gaps: np.ndarray, schema: TableSchema) -> tuple[str, ...]:
+    """A sentence on the ``gaps [n, d]``, where there are any."""
+    counts = zip(gaps.sum(axis=0).tolist(), schema.kept, strict=True)
+    found = [f"{count} of {column.name}" for count, column in counts if count]
+    if not found:
+        return ()
+    return (
+        f"gaps: {first_few(found)}; they are filled by what the rest of the row says, in a category they are "
+        "a value of its own, and none is a reason",
+    )
 
 
 def _constant(table: NumericTable) -> tuple[str, ...]:

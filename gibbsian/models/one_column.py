@@ -65,6 +65,14 @@ class OneColumn:
         energies, chosen, added = (torch.cat(parts) for parts in found)
         return energies, chosen, added
 
+    def mean(self, u: Tensor, x: Tensor, j: int) -> Tensor:
+        """The number in column ``j`` that fits rows ``u [n, w]`` best as of a Gaussian, ``[n]``.
+
+        Where |u|^2 / 2 is least: its mean given the rest of the row. ``x [n]``: the values there.
+        """
+        step = self.scaled[self.first[j]]
+        return x - u @ step / step.square().sum()
+
     def promised(self, slope: Tensor) -> Tensor:
         """What columns promise, ``[n, d]`` in nats: the fall of a parabola of the ``slope [n, w]`` of E(u).
 

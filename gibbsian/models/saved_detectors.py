@@ -21,10 +21,11 @@ from gibbsian.data.rows import Cells
 from gibbsian.data.schema import table_of
 from gibbsian.data.table_schema import TableSchema
 from gibbsian.data.tables import polars
-from gibbsian.models.detector import Detector, Whitening
+from gibbsian.models.detector import Detector
 from gibbsian.models.model import Model
 from gibbsian.models.numeric_table import NumericTable
 from gibbsian.models.strange_rows import FOLDS, FoldDetectors
+from gibbsian.models.whitening import Whitening
 
 PARTS = ("mean", "std", "factor", "candidates")
 """What there is of each detector beside its model."""

@@ -18,12 +18,15 @@ from gibbsian.data.rows import Cells
 from gibbsian.models.detector import NARROW, Detector
 from gibbsian.models.numeric_table import NumericTable
 from gibbsian.models.reasons import REASONS, reasons_of
+from gibbsian.models.whitening import rows_to_learn_from
 
 FOLDS = 3
 EXPLAINED = 1_000
 """The strangest rows, which have reasons; of others they would take most of the time."""
 FEWEST_EXPLAINED = 50
 """The same of wide tables."""
+LISTED = 5
+"""Rows far out that are listed in a note."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +52,8 @@ class FoldDetectors:
 
     ``centres [3]``: the median of each one's energies over the third that it has not seen; ``held_out [n]``:
     energies of the rows by the detectors that have not seen them, less their centres; ``fold [n]``: the
-    third of each row. Without the rows themselves ``table.x`` and ``fold`` are empty.
+    third of each row. Without the rows themselves ``table.x`` and ``fold`` are empty. ``far_out``: numbers,
+    from 1, of the rows that none was fitted to, since they would set the scale alone.
     """
 
     detectors: tuple[Detector, ...]
@@ -57,6 +61,22 @@ class FoldDetectors:
     held_out: Tensor
     table: NumericTable
     fold: Tensor
+    far_out: tuple[int, ...] = ()
+
+    @property
+    def note(self) -> str:
+        """What is to be said of the rows far out; "" if there are none."""
+        if not self.far_out:
+            return ""
+        rows = [str(row) for row in self.far_out[:LISTED]]
+        more = len(self.far_out) - len(rows)
+        one, last = len(self.far_out) == 1, f"{more} more" if more else rows.pop()
+        which = f"row {last}" if one else f"rows {', '.join(rows)} and {last}"
+        verb, them = ("lies", "it") if one else ("lie", "them")
+        return (
+            f"{which} {verb} so far from the others that the detectors were trained without {them}, or much "
+            f"else would look ordinary beside {them}; {'it is' if one else 'they are'} scored like every row"
+        )
 
 
 def detect_rows(
@@ -73,15 +93,16 @@ def detect_rows(
 
 
 def fit_folds(table: NumericTable, seed: int = 0, device: str = "cpu") -> FoldDetectors:
-    """Three detectors, each fitted to two thirds of the rows of ``table``."""
+    """Three detectors, each fitted to two thirds of the rows of ``table`` but for those that are far out."""
     check_seed(seed)
     x, rng = table.x, torch.Generator().manual_seed(seed)
+    known, near = rows_to_learn_from(x, table.gaps, table.categories)
     fold = torch.randperm(len(x), generator=rng) % FOLDS
     held_out = torch.empty(len(x), dtype=torch.float64)
     detectors, centres = [], []
     for k in range(FOLDS):
         detector = Detector.fit(
-            x[fold != k],
+            known[(fold != k) & near],
             seed=seed,
             device=device,
             categories=table.categories,
@@ -92,7 +113,10 @@ def fit_folds(table: NumericTable, seed: int = 0, device: str = "cpu") -> FoldDe
         held_out[fold == k] = energy - centre
         detectors.append(detector)
         centres.append(centre)
-    return FoldDetectors(tuple(detectors), torch.stack(centres).cpu(), held_out, table, fold)
+    far_out = tuple((1 + (~near).nonzero()[:, 0]).tolist())
+    return FoldDetectors(
+        tuple(detectors), torch.stack(centres).cpu(), held_out, table, fold, far_out
+    )
 
 
 def judged(fitted: FoldDetectors, other: NumericTable | None = None) -> Detected:
@@ -114,7 +138,16 @@ def judged(fitted: FoldDetectors, other: NumericTable | None = None) -> Detected
     names, values = fitted.table.names, fitted.table.values
     unseen = _unseen(scored, top)
     reasons = [
-        reasons_of(x[row], fall[i], best[i], names, values, unseen.get(row))
+        reasons_of(
+            x[row],
+            fall[i],
+            best[i],
+            names,
+            values,
+            float(energy[row]),
+            detectors[0].candidates,
+            unseen.get(row),
+        )
         for i, row in enumerate(top.tolist())
     ]
     return Detected(

@@ -63,14 +63,11 @@ def _left(progress: Progress, logs: Mapping[str, Tensor]) -> dict[str, int]:
     """Update and return the looks in a row at which each range was left; those that hold are left out."""
     outside = progress.health.outside
     for expected in progress.method.healthy:
-        value = expected.value(logs)
-        if value is None:
-            continue
-        low, high = expected.limits(_dimension(progress.method))
-        if low <= float(value) <= high:
-            outside.pop(expected.name, None)
-        else:
+        left = expected.left(logs, _dimension(progress.method))
+        if left:
             outside[expected.name] = outside.get(expected.name, 0) + 1
+        elif left is not None:
+            outside.pop(expected.name, None)
     return outside
 
 

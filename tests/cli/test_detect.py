@@ -9,12 +9,13 @@ import torch
 
 from gibbsian.cli import main
 from gibbsian.evaluation.metrics.baseline_detectors import ecod
-from gibbsian.models import detector
-from gibbsian.models.detector import Detector, Whitening
+from gibbsian.models import detector, whitening
+from gibbsian.models.detector import Detector
 from gibbsian.models.explain import column_contributions
 from gibbsian.models.numeric_table import read_table
 from gibbsian.models.reasons import reasons_of
 from gibbsian.models.strange_rows import EXPLAINED, detect_rows, to_csv
+from gibbsian.models.whitening import Whitening
 
 ODD = 17
 """The row, from 1, that was made strange in its second column."""
@@ -59,7 +60,7 @@ def test_the_strange_row_comes_first_with_its_reason(table, capsys):
     assert main(["detect", "people.csv"]) == 0
     out, err = capsys.readouterr()
     assert out.startswith(f"row {ODD}, percentile 100.0: ") and "would fit" in out
-    assert "1 of height by" in err and "1 of age by" in err
+    assert "gaps: 1 of height, 1 of age" in err
     found = read(table / "people-detected" / "rows.csv")
     assert len(found) == 120 and {int(row["row"]) for row in found} == set(range(1, 121))
     energy = np.array([float(row["energy"]) for row in found])
@@ -119,7 +120,7 @@ def test_categories_have_reasons_too(table):
 def test_a_category_is_a_block_of_one_hot_columns():
     x = torch.tensor([[0.5, 2.0], [1.5, 0.0]])
     wide = torch.tensor([[0.5, 0.0, 0.0, 1.0], [1.5, 1.0, 0.0, 0.0]], dtype=torch.float64)
-    assert torch.equal(detector.expanded(x, (0, 3)), wide)
+    assert torch.equal(whitening.expanded(x, (0, 3)), wide)
     values = detector.candidates_of(x.double(), (0, 3))
     assert set(values[:, 1].tolist()) == {0.0, 1.0, 2.0}
     assert set(values[:, 0].tolist()) == {0.5, 1.5}
@@ -291,16 +292,22 @@ def test_gaps_alone_make_no_row_strange(here):
 
 def test_small_contributions_are_no_reasons():
     x, best = torch.tensor([1.0, 2.0, 3.0, 4.0]), torch.zeros(4)
-    names, numbers = ("a", "b", "c", "d"), ((),) * 4
+    names, numbers, tried = ("a", "b", "c", "d"), ((),) * 4, torch.stack([-4 * x, 0 * x, 4 * x])
 
-    def told(*fall):
-        found = reasons_of(x, torch.tensor(fall), best, names, numbers)
+    def told(*fall, energy=0.0, tried=tried):
+        found = reasons_of(x, torch.tensor(fall), best, names, numbers, energy, tried)
         return [reason.partition(" ")[0] for reason in found]
 
     assert told(10.0, 1.9, 2.1, 0.0) == ["a", "c"]
     assert told(0.4, 0.3, 0.0, 0.0) == []
     assert told(0.6, 0.55, 0.4, float("nan")) == ["a", "b"]
     assert told(9.0, 8.0, 7.0, 6.0) == ["a", "b", "c"]
+    # What explains less than half of the energy comes after the columns that are far out, here 2 and 4 times.
+    assert told(2.0, 1.0, 0.0, 0.0, energy=5.0) == ["a", "b"]
+    assert told(2.0, 1.0, 0.0, 0.0, energy=7.0) == ["several", "a", "b"]
+    tried = tried / torch.tensor([1.0, 1.0, 8.0, 16.0])
+    assert told(2.0, 1.0, 0.0, 0.0, energy=7.0, tried=tried) == ["d", "c", "a"]
+    assert told(0.1, 0.1, 0.0, 0.0, energy=7.0) == []
 
 
 def test_reasons_are_the_contributions_of_the_definition(table):
@@ -349,7 +356,7 @@ def test_fewer_rows_than_columns_are_whitened_by_their_axes():
     found = Whitening.fit(x)
     y = (x - found.mean) / found.std
     covariance = y.T @ y / 20
-    covariance = covariance + detector.EIGENVALUE_FLOOR * covariance.trace() / 30 * torch.eye(30)
+    covariance = covariance + whitening.EIGENVALUE_FLOOR * covariance.trace() / 30 * torch.eye(30)
     unit = found.factor @ covariance @ found.factor
     torch.testing.assert_close(unit, torch.eye(30, dtype=torch.float64), rtol=0, atol=1e-6)
 

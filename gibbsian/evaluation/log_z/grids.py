@@ -138,7 +138,7 @@ def find_box(
                 grown_highs[axis] += step
         lows, highs = grown_lows, grown_highs
     raise UnresolvedError(
-        f"the energy does not confine on R^{dim}: {sum(slabs):.0%} of the mass lies in the outer "
+        f"the energy does not confine on R^{dim}: {min(1.0, sum(slabs)):.0%} of the mass lies in the outer "
         f"shell of {box_words(lows, highs)} and the box keeps growing; declare a Box or a Gaussian "
         "base, or give the energy a quadratic envelope"
     )

@@ -246,7 +246,10 @@ def doubts(ends: Sequence[tuple[Tensor, Tensor]], below: LogZ, between: LogZ) ->
         )
     few = min(float(importance_ess(forward)) for forward, _ in ends)
     if few < FEW:
-        found.append(f"only {few:.0f} effective draws carry {below.how}")
+        found.append(
+            f"only {few:.0f} effective draws carry {below.how}: both sides may lie on one side of the truth; "
+            "a higher effort, or samples to start from, helps"
+        )
     heavy = max(float(pareto_k(forward)) for forward, _ in ends)
     if heavy > VERY_HEAVY:
         found.append(f"the weights of {below.how} are heavy-tailed (Pareto k-hat {heavy:.2f})")

@@ -77,7 +77,8 @@ def log_partition(
     estimators named, all but quadrature by default, as `combine` joins them.
 
     The lower side is a bound in expectation, the upper one an estimate unless samples are exact. All
-    estimates stand in ``interval.lower.diagnostics["estimates"]``; each has ``interval95``.
+    estimates stand in ``interval.lower.diagnostics["estimates"]``; each has ``interval95``. Where a grid was
+    tried in vain, ``interval.lower.diagnostics["no_quadrature"]`` says why.
     ``warnings`` are sentences that say why an interval may not hold the truth.
 
     Raises ValueError for unknown methods, a proposal without a density, energies that are NaN at
@@ -92,7 +93,7 @@ def log_partition(
         )
     if proposal is not None and not isinstance(proposal, Distribution):
         check_proposal(proposal)
-    work = effort_of(effort)
+    work, no_grid = effort_of(effort), ""
     reference_points, samples = (
         None if x is None else x.to(rng.device) for x in (reference_points, samples)
     )
@@ -147,6 +148,7 @@ def log_partition(
             if isinstance(measure, RealSpace) and improper(near, points, local) is not None:
                 return answer
             reference_points, samples = points, samples if exact else None
+            no_grid = answer.why
     by_name = methods is not None or proposal is not None or kernel is not None
     if isinstance(measure, Counting) and not by_name:
         known = exact_log_partition(energy)
@@ -172,7 +174,12 @@ def log_partition(
             found = _by_mixture(near, measure, here[0], here[1], exact, work, local)
     except ScheduleError as problem_in_words:
         return NotDefined(f"no estimate of log Z: {problem_in_words}")
-    return found if isinstance(found, NotDefined) else join(found, variational or {})
+    if isinstance(found, NotDefined):
+        return found
+    if no_grid:
+        diagnostics = {**found.lower.diagnostics, "no_quadrature": no_grid}
+        found = replace(found, lower=replace(found.lower, diagnostics=diagnostics))
+    return join(found, variational or {})
 
 
 def _is_small(measure: Measure) -> bool:

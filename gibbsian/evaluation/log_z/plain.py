@@ -104,9 +104,10 @@ def check_callable(
     try:
         with torch.no_grad():
             value = energy(x)
-    except (RuntimeError, IndexError) as error:
+    except (RuntimeError, IndexError, ValueError, TypeError) as error:
         raise ValueError(
-            f"the energy cannot be evaluated at points of shape {list(x.shape)} in {called(dtype)}: {error}"
+            f"the energy cannot be evaluated at points of shape {list(x.shape)} in {called(dtype)}: {error} "
+            "(it is called with many points at once, a row each, and returns a number for each)"
         ) from error
     if not isinstance(value, Tensor):
         raise ValueError(

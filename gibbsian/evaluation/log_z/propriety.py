@@ -19,6 +19,8 @@ RADII = (1e6, 1e7, 1e8)
 RAYS = 128
 SHARE = 0.05
 """Of all rays: so many must show too little growth. One alone may lie in a cusp, which is thin."""
+MARGIN = 1e-3
+"""Above the growth at which the integral diverges as log r does, which rounding must not decide."""
 MOST_AXES = 64
 CLOUD = 64
 """Points that are moved together along an axis."""
@@ -44,7 +46,7 @@ def improper(energy: Energy, x: Tensor, rng: Generator) -> NotDefined | None:
     """What is wrong if exp(-E) has no integral over R^d, as far as it shows; None otherwise.
 
     ``x [n, *event]``: points that show centre and spread. Three tests: the energy is minus infinity
-    at or between points; along rays in random directions it grows by less than d ln 10 a decade, so
+    at or between points; along rays in random directions it grows by no more than d ln 10 a decade, so
     that the integral of exp(-E) r^(d-1) dr diverges there; the points moved along an axis keep more
     density than the integral of dr / r allows, a tube or a slab of infinite mass. A narrow cone, or a
     tube in a direction that is no axis of the coordinates, of the points or of the energy's gradient,
@@ -91,7 +93,7 @@ def _rays(energy: Energy, x: Tensor, rng: Generator) -> NotDefined | None:
     ]
     growth = torch.stack(far).diff(dim=0)
     growth = torch.where(growth.isnan(), math.inf, growth)  # inf - inf: confined
-    loose = (growth < (d - 1e-3) * math.log(10)).all(0)
+    loose = (growth < (d + MARGIN) * math.log(10)).all(0)
     if float(loose.double().mean()) < SHARE:
         return None
     return NotDefined(
@@ -118,7 +120,7 @@ def _tubes(energy: Energy, x: Tensor, rng: Generator) -> NotDefined | None:
         log_mass.append(ratio.clamp_max(1e3).median(1).values)
     fall = -torch.stack(log_mass).diff(dim=0)
     fall = torch.where(fall.isnan(), math.inf, fall)
-    loose = (fall < 0.999 * math.log(10)).all(0) & torch.stack(log_mass).isfinite().all(0)
+    loose = (fall < (1 + MARGIN) * math.log(10)).all(0) & torch.stack(log_mass).isfinite().all(0)
     if not bool(loose.any()):
         return None
     axis = [round(float(v), 2) for v in axes[int(loose.int().argmax())][:6]]
