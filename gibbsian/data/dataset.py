@@ -13,12 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gibbsian.core import DataSpace
+from gibbsian.core import DataSpace, limits
 from gibbsian.data import named, patches as photographs, readers
 from gibbsian.data.classes import Target
 from gibbsian.data.densities import Density, is_density, toy_density
 from gibbsian.data.frames import called, rows_of
 from gibbsian.data.large_arrays import ArrayFile, TrainingBlocks, large_array
+from gibbsian.data.large_tables import FirstPass, TableBlocks, chosen_rows, large_table
+from gibbsian.data.parquet import ParquetTable
 from gibbsian.data.rows import (
     FEWEST,
     Kind,
@@ -149,6 +151,13 @@ def load_dataset(
         if large is not None:
             readers.check_no_choice(target, selection, name)
             return _of_large(name, large, seed, column_scaling, max_rows, dequantise)
+        table = large_table(Path(source))
+        if table is not None and max_rows is not None and max_rows < table.rows:
+            chosen = _chosen(table.rows, max_rows, seed)
+            rows = chosen_rows(table, chosen, target, selection)
+            return _split(name, rows, seed, column_scaling, None, dequantise)
+        if table is not None and _in_blocks(table, target, selection):
+            return _of_large_table(name, table, selection, seed, column_scaling, dequantise)
         rows = readers.read(Path(source), image_size, target, selection, skip_unreadable, greyscale)
     else:
         raise ValueError(named.unknown(name))
@@ -304,15 +313,14 @@ def _of_large(
     dequantise: bool,
 ) -> Dataset:
     """The array of a file that is not held: training in blocks, the rest a sample by ``seed``."""
-    n, rng = file.shape[0], derived("cpu", seed, SPLIT)
+    n = file.shape[0]
     _check_count(n, name)
     if limit is not None and limit < n:
-        chosen = np.sort(distinct_numbers(n, limit, rng))
-        return _split(name, Rows(file.rows(chosen)), seed, scaling, None, dequantise)
-    held = max(1, min(n // 10, HELD_OUT))
-    chosen = distinct_numbers(n, min(n, 2 * held + SAMPLE), rng)
+        rows_held = Rows(file.rows(_chosen(n, limit, seed)))
+        return _split(name, rows_held, seed, scaling, None, dequantise)
+    held, chosen = _picked(n, seed)
     rows = TrainingBlocks(file, np.sort(chosen[: 2 * held]))
-    found = survey(rows, chosen)
+    found = survey(file, rows.held_out, chosen)
     kind, levels = kind_of_values(found.range, found.picked.dtype, found.picked.ndim, name)
     x, box = torch.from_numpy(found.picked), None
     if kind == "image":
@@ -330,6 +338,94 @@ def _of_large(
     )
     space = space_seen(transform, kind, box)
     return Dataset(name, train, valid, test, transform, space, notes=notes, blocks=rows)
+
+
+def _chosen(n: int, limit: int, seed: int) -> np.ndarray:
+    """The sorted numbers of ``limit`` of ``n`` rows, by seed."""
+    return np.sort(distinct_numbers(n, limit, derived("cpu", seed, SPLIT)))
+
+
+def _picked(n: int, seed: int) -> tuple[int, np.ndarray]:
+    """How many of ``n`` rows are for validation and for test each, and the numbers of those and of more."""
+    held = max(1, min(n // 10, HELD_OUT))
+    return held, distinct_numbers(n, min(n, 2 * held + SAMPLE), derived("cpu", seed, SPLIT))
+
+
+def _in_blocks(table: ParquetTable, target: Target | None, selection: Selection) -> bool:
+    """Whether a large table is read in blocks; ValueError where it can neither be so nor be held."""
+    only_held = {
+        "--class-column": target is not None,
+        "--missing-values impute": selection.missing == "impute",
+    }
+    asked = [option for option, is_asked in only_held.items() if is_asked]
+    if asked and table.nbytes > limits.limit("BYTES"):
+        raise ValueError(
+            f"{table.path} is read in blocks, which takes no {asked[0]}; use --max-rows 1000000 or so, or "
+            f"set GIBBSIAN_MAX_BYTES={table.nbytes} to hold all rows"
+        )
+    return not asked
+
+
+def _of_large_table(
+    name: str,
+    table: ParquetTable,
+    selection: Selection,
+    seed: int,
+    scaling: Scaling,
+    dequantise: bool,
+) -> Dataset:
+    """A Parquet table that is not held, as `_of_large`. Rows with gaps are in no part of it."""
+    _check_count(table.rows, name)
+    held, chosen = _picked(table.rows, seed)
+    held_out, first = np.sort(chosen[: 2 * held]), FirstPass(table, selection)
+    found = survey(first, held_out, chosen)
+    schema = first.finish()
+    drops = selection.missing == "drop"
+    rows = TrainingBlocks(TableBlocks(table, schema), held_out, found.counts if drops else None)
+    x, columns = first.recoded(found.picked, schema), first.reading.columns
+    complete = ~np.isnan(x).any(1)
+    parts = np.split(x, [held, 2 * held])
+    valid, test, train = (
+        torch.from_numpy(part[whole])
+        for part, whole in zip(parts, np.split(complete, [held, 2 * held]), strict=True)
+    )
+    if min(len(train), len(valid), len(test)) == 0:
+        raise ValueError(
+            f"too few rows of {name} are complete to be split; use --max-rows 1000000 or so with "
+            "--missing-values impute"
+        )
+    box: tuple[float, float] | None = None
+    kind: Kind = "mixed"
+    if not schema.categories:
+        kind, _ = kind_of_values(found.range, x.dtype, x.ndim, name)
+    if kind == "binary":
+        transform, box = binary(tuple(x.shape[1:]), columns), (0.0, 1.0)
+    else:
+        transform = found.transform(scaling, dequantise, columns, schema.categories)
+    order = np.argsort(chosen)
+    in_order = Rows(x[order][complete[order]], columns, table=schema)
+    notes = (
+        *first.reading.notes(),
+        *numbering_notes(in_order),
+        *transform.notes,
+        f"{len(rows)} / {len(valid)} / {len(test)} rows for training / validation / test, split by seed "
+        f"{seed}",
+        f"{table.size / 1e9:.3g} GB, {table.nbytes / 1e9:.3g} GB as numbers, read in blocks; what is not "
+        f"training sees {len(train)} training rows",
+    )
+    return Dataset(
+        name,
+        train.to(transform.dtype),
+        valid.to(transform.dtype),
+        test.to(transform.dtype),
+        transform,
+        space_seen(transform, kind, box),
+        notes=notes,
+        columns=columns or None,
+        table=schema,
+        blocks=rows,
+        test_numbers=None if drops else tuple((chosen[held : 2 * held] + 1).tolist()),
+    )
 
 
 def space_seen(

@@ -265,7 +265,9 @@ class ParquetTable:
         for batch in batches:  # one by one, since each may have other dictionaries
             names = [str(j) for j in range(batch.num_columns)]
             frame = pl.from_arrow(pyarrow.Table.from_batches([batch]).rename_columns(names))
-            coded = [pl.col(n) for n, kind in frame.schema.items() if kind in (pl.Categorical, pl.Enum)]
+            coded = [
+                pl.col(n) for n, kind in frame.schema.items() if kind in (pl.Categorical, pl.Enum)
+            ]
             frames.append(frame.with_columns(c.cast(pl.String) for c in coded) if coded else frame)
         return frames[0] if len(frames) == 1 else pl.concat(frames, how="vertical_relaxed")
 
@@ -333,7 +335,7 @@ def _changed(path: Path) -> ValueError:
 def parquet_table(path: Path) -> ParquetTable:
     """The table at ``path``, a file or a folder, by what the ends of its files say.
 
-    ValueError where there are no rows, too many columns, other columns than in the first file, or nested ones.
+    ValueError where there are no rows, too many columns, others than in the first file, or nested ones.
     """
     polars()
     paths = [path]

@@ -251,7 +251,9 @@ class TableRows:
 
     def _see(self, texts: pl.Series, j: int) -> np.ndarray:
         """Take note of the texts of a part of column ``j``; their codes for now."""
-        if len(self.found[j].texts) <= COUNTED:  # more are not told apart, and would fill the memory
+        if (
+            len(self.found[j].texts) <= COUNTED
+        ):  # more are not told apart, and would fill the memory
             self.found[j].texts.update(texts.unique().drop_nulls().head(COUNTED + 1).to_list())
         return self.seen.setdefault(j, Seen(self.handed_on)).add(texts)
 
