@@ -15,6 +15,7 @@ from torch import Tensor
 
 from gibbsian.core import DataSpace, limits
 from gibbsian.data import named, patches as photographs, readers
+from gibbsian.data.addresses import fetched, is_address
 from gibbsian.data.classes import Target
 from gibbsian.data.densities import Density, is_density, toy_density
 from gibbsian.data.frames import called, rows_of
@@ -98,7 +99,7 @@ def load_dataset(
     category_columns: str | Sequence[str] = (),
     skip_unreadable: bool = False,
 ) -> Dataset:
-    """The data set called ``source``, or the one in the file or folder at that path.
+    """The data set called ``source``, or the one in the file or folder at that path or address.
 
     ``data_root``: where named sets lie (then $GIBBSIAN_DATA, then the user's cache). ``seed``: of the
     split, or of the draws from a density. ``column_scaling``: of vectors; densities are in the networks'
@@ -120,48 +121,49 @@ def load_dataset(
         raise ValueError(f"the limit on rows must be at least {FEWEST}, not {max_rows}")
     name = str(source)
     _check_name(name)
-    built_in = isinstance(source, str) and (is_density(source) or named.is_named(source))
-    selection = Selection(
-        listed(columns), listed(drop_columns), missing_values, category=listed(category_columns)
-    )
-    patches = bool(patch_size) or (greyscale and name == photographs.PHOTOS)
-    if built_in or patches:
-        target = None if class_column is None else Target(class_column)
-        readers.check_no_choice(target, selection, name)
-    if image_size is not None and (built_in or patches or not readers.holds_images(Path(name))):
-        raise ValueError(
-            f"{name} takes no --image-size: that is for the images of a folder or zip, taken whole; "
-            "sets with a name have it there, as in mnist-14"
+    with fetched(source) as file:
+        built_in = isinstance(source, str) and (is_density(source) or named.is_named(source))
+        selection = Selection(
+            listed(columns), listed(drop_columns), missing_values, category=listed(category_columns)
         )
-    for option, given in (("skip-unreadable", skip_unreadable), ("greyscale", greyscale)):
-        if given and (built_in or not (patches or readers.holds_images(Path(name)))):
-            raise ValueError(
-                f"{name} takes no --{option}: that is for the images of a folder or zip"
-            )
-    if patches:
-        folder = photographs.folder_of(source, data_root)
-        return _patches(name, folder, patch_size, greyscale, seed, max_rows, skip_unreadable)
-    if isinstance(source, str) and is_density(source):
-        return _drawn(name, toy_density(name), seed, max_rows)
-    if isinstance(source, str) and named.is_named(source):
-        rows = named.read(source, data_root)
-    elif Path(source).expanduser().exists() or readers.looks_like_path(name):
-        target = None if class_column is None else Target(class_column)
-        large = large_array(Path(source))
-        if large is not None:
+        patches = bool(patch_size) or (greyscale and name == photographs.PHOTOS)
+        if built_in or patches:
+            target = None if class_column is None else Target(class_column)
             readers.check_no_choice(target, selection, name)
-            return _of_large(name, large, seed, column_scaling, max_rows, dequantise)
-        table = large_table(Path(source))
-        if table is not None and max_rows is not None and max_rows < table.rows:
-            chosen = _chosen(table.rows, max_rows, seed)
-            rows = chosen_rows(table, chosen, target, selection)
-            return _split(name, rows, seed, column_scaling, None, dequantise)
-        if table is not None and _in_blocks(table, target, selection):
-            return _of_large_table(name, table, selection, seed, column_scaling, dequantise)
-        rows = readers.read(Path(source), image_size, target, selection, skip_unreadable, greyscale)
-    else:
-        raise ValueError(named.unknown(name))
-    return _split(name, rows, seed, column_scaling, max_rows, dequantise)
+        if image_size is not None and (built_in or patches or not readers.holds_images(file)):
+            raise ValueError(
+                f"{name} takes no --image-size: that is for the images of a folder or zip, taken whole; "
+                "sets with a name have it there, as in mnist-14"
+            )
+        for option, given in (("skip-unreadable", skip_unreadable), ("greyscale", greyscale)):
+            if given and (built_in or not (patches or readers.holds_images(file))):
+                raise ValueError(
+                    f"{name} takes no --{option}: that is for the images of a folder or zip"
+                )
+        if patches:
+            folder = photographs.folder_of(file if is_address(name) else source, data_root)
+            return _patches(name, folder, patch_size, greyscale, seed, max_rows, skip_unreadable)
+        if isinstance(source, str) and is_density(source):
+            return _drawn(name, toy_density(name), seed, max_rows)
+        if isinstance(source, str) and named.is_named(source):
+            rows = named.read(source, data_root)
+        elif file.expanduser().exists() or readers.looks_like_path(name):
+            target = None if class_column is None else Target(class_column)
+            large = large_array(file)
+            if large is not None:
+                readers.check_no_choice(target, selection, name)
+                return _of_large(name, large, seed, column_scaling, max_rows, dequantise)
+            table = large_table(file)
+            if table is not None and max_rows is not None and max_rows < table.rows:
+                chosen = _chosen(table.rows, max_rows, seed)
+                rows = chosen_rows(table, chosen, target, selection)
+                return _split(name, rows, seed, column_scaling, None, dequantise)
+            if table is not None and _in_blocks(table, target, selection):
+                return _of_large_table(name, table, selection, seed, column_scaling, dequantise)
+            rows = readers.read(file, image_size, target, selection, skip_unreadable, greyscale)
+        else:
+            raise ValueError(named.unknown(name))
+        return _split(name, rows, seed, column_scaling, max_rows, dequantise)
 
 
 def from_array(
@@ -186,11 +188,11 @@ def from_array(
 
 
 def _check_name(name: str) -> None:
-    """ValueError for what names no data: nothing, an address, a link that leads nowhere."""
+    """ValueError for what names no data: nothing, a link that leads nowhere."""
     if not name.strip():
         raise ValueError("the data have an empty name; give a file, a folder or a built-in set")
-    if "://" in name:
-        raise ValueError(f"{name} is an address; download it, and give the file instead")
+    if is_address(name):
+        return
     path = Path(name).expanduser()
     if path.is_symlink() and not path.exists():
         raise ValueError(f"{name} is a link that leads to no file; give the file itself")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from dataclasses import replace as with_fields
+from dataclasses import dataclass, replace as with_fields
 from pathlib import Path
 
 import numpy as np
@@ -177,7 +176,6 @@ def test_a_run_is_resumed_evaluated_and_scores_as_one_of_held_rows(
     resumed = resume(tmp_path / "run", rounds=30)
     for name, value in whole.method.state_dict().items():
         assert torch.equal(value, resumed.method.state_dict()[name]), name
-    assert main(["evaluate", str(tmp_path / "run"), "--log-z-effort", "quick"]) == 0
     capsys.readouterr()
     assert main(["score", str(tmp_path / "run"), str(folder)]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -187,6 +185,12 @@ def test_a_run_is_resumed_evaluated_and_scores_as_one_of_held_rows(
     assert capsys.readouterr().out.splitlines() == lines
     model = load_model(tmp_path / "run")
     assert model.table is not None and len(model.table.kept) == len(MIXED)
+
+
+def test_a_run_is_evaluated(file: Path, tmp_path: Path) -> None:
+    run, options = str(tmp_path / "run"), ("--rounds", "5", "--columns", "a,far")
+    assert main(["train", "nce", "--data", str(file), *options, "--out", run]) == 0
+    assert main(["evaluate", run, "--log-z-effort", "quick"]) == 0
 
 
 def test_no_more_than_a_window_is_held(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
