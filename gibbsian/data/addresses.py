@@ -10,6 +10,7 @@ import functools
 import hashlib
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -34,6 +35,18 @@ VERSIONS = (
     "last_modified", "mtime", "modified", "updated", "created", "VersionId",
 )  # fmt: skip
 """What stores tell about a file that is another one once its content is."""
+ERRORS = (OSError, ValueError, RuntimeError, TypeError, LookupError)
+"""What stores raise for files, names and answers that they cannot make sense of."""
+OTHER_ERRORS = (
+    ("aiohttp", "ClientError"),
+    ("botocore.exceptions", "BotoCoreError"),
+    ("botocore.exceptions", "ClientError"),
+    ("gcsfs.retry", "HttpError"),
+    ("google.auth.exceptions", "GoogleAuthError"),
+    ("azure.core.exceptions", "AzureError"),
+    ("paramiko", "SSHException"),
+    ("httpx", "HTTPError"),
+)
 CONNECT, READ = 30, 60
 """Seconds until a web server must answer, and between parts of what it sends."""
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.:-]+)://.")
@@ -150,12 +163,13 @@ def _opened(address: str, protocol: str) -> tuple[Any, str]:
         raise ValueError(
             f"{address} takes another package of fsspec's ({said}); install it, or download the file"
         ) from error
-    except Exception as error:
+    except ERRORS as error:
         raise _unreachable(address, error) from error
 
 
 def _told(address: str, ask: Callable[..., Any], *arguments: Any) -> Any:
     """What a store says when asked; ValueError for whatever it raises, each store its own kind."""
+    errors = _errors_of_stores()
     try:
         return ask(*arguments)
     except FileNotFoundError as error:
@@ -163,8 +177,15 @@ def _told(address: str, ask: Callable[..., Any], *arguments: Any) -> Any:
         if isinstance(cause, Exception) and getattr(cause, "status", 0) not in (404, 410):
             raise _unreachable(address, cause) from error
         raise ValueError(f"{address} does not exist; check the address") from error
-    except Exception as error:
+    except errors as error:
         raise _unreachable(address, error) from error
+
+
+def _errors_of_stores() -> tuple[type[Exception], ...]:
+    """``ERRORS``, and what the packages that are loaded raise of their own."""
+    loaded = ((sys.modules.get(module), name) for module, name in OTHER_ERRORS)
+    found = (getattr(module, name, None) for module, name in loaded if module is not None)
+    return (*ERRORS, *(error for error in found if isinstance(error, type)))
 
 
 def _unreachable(address: str, error: Exception) -> ValueError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from gibbsian.data.densities import Density, is_density, toy_density
 from gibbsian.data.frames import called, rows_of
 from gibbsian.data.large_arrays import ArrayFile, TrainingBlocks, large_array
 from gibbsian.data.large_tables import FirstPass, TableBlocks, chosen_rows, large_table
-from gibbsian.data.parquet import ParquetTable
+from gibbsian.data.parquet_table import ParquetTable
 from gibbsian.data.rows import (
     FEWEST,
     Kind,
@@ -32,13 +31,12 @@ from gibbsian.data.rows import (
     kind_of_values,
     numbering_notes,
 )
+from gibbsian.data.splits import SPLIT, labels_of, orders
 from gibbsian.data.streams import derived
 from gibbsian.data.survey import distinct_numbers, survey
 from gibbsian.data.table_schema import Missing, Selection, TableSchema, filled, listed, with_medians
 from gibbsian.data.transforms import Scaling, Transform, binary, columnwise, pixels, unscaled
 
-SPLIT = 2
-"""Key of the generator that splits (``streams`` uses 0 and 1)."""
 DRAWS = (50_000, 10_000, 10_000)
 HELD_OUT, SAMPLE = 10_000, 100_000
 """Of a file read in blocks: the most rows of validation and of test, and training rows that are held."""
@@ -246,7 +244,7 @@ def _split(
 ) -> Dataset:
     rows = arranged(rows, name)
     _check_count(len(rows.x), name)
-    parts = _orders(rows, seed, limit)
+    parts = orders(rows, seed, limit)
     if rows.table is not None and rows.table.missing == "impute":
         table, said = with_medians(rows.table, rows.x, parts["train"])
         rows = replace(rows, x=filled(rows.x, table), table=table, notes=(*rows.notes, said))
@@ -266,7 +264,7 @@ def _split(
         box = None
     targets = {}
     if rows.targets is not None:
-        labels = torch.from_numpy(_labels(rows.targets))
+        labels = torch.from_numpy(labels_of(rows.targets))
         targets = {part: labels[torch.from_numpy(order)] for part, order in parts.items()}
     sizes = " / ".join(str(len(order)) for order in parts.values())
     notes = (
@@ -439,35 +437,3 @@ def space_seen(
         return DataSpace(transform.shape, kind, box)
     width = len(transform.categories) - len(categories) + sum(categories)
     return DataSpace((width,), kind, box, categories)
-
-
-def _orders(rows: Rows, seed: int, limit: int | None) -> dict[str, np.ndarray]:
-    """Row numbers of each split: the official ones where there are any, otherwise by seed.
-
-    By seed a tenth is for test and a tenth for validation; next to an official test set, a sixth
-    of the rest is for validation (10 000 of MNIST's 60 000).
-    """
-    n = len(rows.x)
-    share = 1.0 if limit is None else min(1.0, limit / n)
-    rng = derived("cpu", seed, SPLIT)
-    pools = np.split(np.arange(n), [n - rows.valids - rows.tests, n - rows.tests])
-    train, valid, test = (
-        pool[torch.randperm(len(pool), generator=rng).numpy()][: math.ceil(share * len(pool))]
-        for pool in pools
-    )
-    if len(test) == 0:
-        count = max(1, len(train) // 10)
-        valid, test, train = train[:count], train[count : 2 * count], train[2 * count :]
-    elif len(valid) == 0:
-        count = max(1, len(train) // 6)
-        valid, train = train[:count], train[count:]
-    return {"train": train, "valid": valid, "test": test}
-
-
-def _labels(targets: np.ndarray) -> np.ndarray:
-    """Class numbers as int64 and other numbers as float32; words become class numbers."""
-    if targets.dtype.kind == "f":
-        return targets.astype(np.float32)
-    if targets.dtype.kind in "biu":
-        return targets.astype(np.int64)
-    return np.unique(targets, return_inverse=True)[1]

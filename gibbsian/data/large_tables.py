@@ -14,13 +14,12 @@ import numpy as np
 
 from gibbsian.data import large_arrays
 from gibbsian.data.classes import Target
-from gibbsian.data.parquet import (
+from gibbsian.data.parquet import Located, table_rows
+from gibbsian.data.parquet_table import (
     VALUE_BYTES,
-    Located,
     ParquetTable,
     holds_parquet,
     parquet_table,
-    table_rows,
 )
 from gibbsian.data.rows import Rows
 from gibbsian.data.table_rows import Labels, Spot, TableRows

@@ -15,7 +15,8 @@ from gibbsian.data.arrays import npy_parts, read_npy, read_npz
 from gibbsian.data.classes import Target
 from gibbsian.data.decoding import SUFFIXES
 from gibbsian.data.image_files import read_images
-from gibbsian.data.parquet import holds_parquet, parquet_parts, read_parquet
+from gibbsian.data.parquet import parquet_parts, read_parquet
+from gibbsian.data.parquet_table import holds_parquet
 from gibbsian.data.rows import Rows
 from gibbsian.data.table_rows import Labels
 from gibbsian.data.table_schema import Selection

@@ -16,7 +16,7 @@ from gibbsian.config.config import plain, replace
 from gibbsian.data import Dataset, dataset, large_arrays, load_dataset, readers
 from gibbsian.data.large_arrays import BlockStream, TrainingBlocks
 from gibbsian.data.large_tables import large_table
-from gibbsian.data.parquet import parquet_table
+from gibbsian.data.parquet_table import parquet_table
 from gibbsian.data.transforms import columnwise
 from gibbsian.models.train import resume, train
 
