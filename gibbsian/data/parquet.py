@@ -70,6 +70,11 @@ def _parts(
 ) -> Iterator[tuple[TableRows, np.ndarray]]:
     """``holds``: whether all of them will be held, which has a limit."""
     file = parquet_table(path)
+    if holds and selection.detection and file.nbytes > limits.limit("BYTES"):
+        raise ValueError(
+            f"{path} takes {file.nbytes:.3g} bytes, and detect holds all rows; train an energy on it and "
+            f"score its rows, which is done in blocks, or set GIBBSIAN_MAX_BYTES={file.nbytes}"
+        )
     if holds:
         limits.check("BYTES", file.nbytes, f"{path} unpacks to")
     table = table_rows(file, target, selection, labels)

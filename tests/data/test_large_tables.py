@@ -428,3 +428,13 @@ def test_blocks_are_runs_of_rows(folder: Path) -> None:
         assert together == table_of()["a"].to_pylist()
         last = table.block(blocks[-1], [0]).to_series(0).to_list()
         assert last == together[-len(last) :]
+
+
+def test_detect_says_that_it_holds_all_rows(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setenv("GIBBSIAN_MAX_BYTES", "100000")
+    assert main(["detect", str(folder), "--out", str(tmp_path / "found")]) == 2
+    out = capsys.readouterr().err
+    assert "detect holds all rows; train an energy on it and score its rows" in out
+    assert out.count("\n") == 1
