@@ -28,8 +28,8 @@ from gibbsian.training import OptimizerOptions, TrainingOptions
 
 DATA = (
     "a file or its address, a folder or zip of images, or a built-in name (`gibbsian list data`); files "
-    "are .csv, .npy, .npz or .parquet. Of tables the option missing-values says what becomes of gaps, of images "
-    "image-size brings all to one size and skip-unreadable leaves out broken files"
+    "are .csv, .npy, .npz or .parquet. Of tables the option missing-values says what becomes of gaps, of "
+    "images image-size brings all to one size and skip-unreadable leaves out broken files"
 )
 
 
