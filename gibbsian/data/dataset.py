@@ -381,7 +381,8 @@ def _of_large_table(
     found = survey(first, held_out, chosen)
     schema = first.finish()
     drops = selection.missing == "drop"
-    rows = TrainingBlocks(TableBlocks(table, schema), held_out, found.counts if drops else None)
+    file = TableBlocks(table, schema)
+    rows = TrainingBlocks(file, held_out, found.complete(file.edges, held_out) if drops else None)
     x, columns = first.recoded(found.picked, schema), first.reading.columns
     complete = ~np.isnan(x).any(1)
     parts = np.split(x, [held, 2 * held])

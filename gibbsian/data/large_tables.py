@@ -67,9 +67,10 @@ class _Chosen(Located):
         return super().__call__(row, column)[0], f"row {int(self.numbers[row]) + 1}"
 
 
-def _together(table: ParquetTable) -> int:
-    """The most rows of a block."""
-    return max(1, large_arrays.BLOCK // (VALUE_BYTES * len(table.names)))
+def _together(table: ParquetTable, width: int = 0) -> int:
+    """The most rows of a block, each of ``width`` numbers for the networks."""
+    row_bytes = max(VALUE_BYTES * len(table.names), large_arrays.HELD_BYTES * width)
+    return max(1, large_arrays.BLOCK // row_bytes)
 
 
 class TableBlocks:
@@ -80,7 +81,8 @@ class TableBlocks:
 
     def __init__(self, table: ParquetTable, schema: TableSchema):
         self.path, self.table, self.schema = table.path, table, schema
-        self.pieces = table.blocks(_together(table))
+        width = sum(max(1, column.count) for column in schema.kept)
+        self.pieces = table.blocks(_together(table, width))
         counts = [sum(piece.count for piece in block) for block in self.pieces]
         self.edges = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
         known = {column.name for column in schema.kept}

@@ -62,7 +62,7 @@ class DistinctValues:
 class Survey:
     """What one pass over a file finds: its range, ``picked`` rows, and of vectors what their columns hold.
 
-    ``counts [blocks]``: training rows that have no gap.
+    ``gaps``: of each block with gaps its first row, how many it has, and which have one, as bits.
     """
 
     range: Range
@@ -71,7 +71,17 @@ class Survey:
     high: np.ndarray
     moments: Moments
     distinct: DistinctValues
-    counts: np.ndarray
+    gaps: tuple[tuple[int, int, np.ndarray], ...]
+
+    def complete(self, edges: np.ndarray, held_out: np.ndarray) -> np.ndarray:
+        """Rows without gaps between each two of ``edges``, but for those with sorted numbers ``held_out``."""
+        counts = np.diff(edges) - np.diff(np.searchsorted(held_out, edges))
+        for first, n, bits in self.gaps:
+            lacking = np.unpackbits(bits, count=n).astype(bool)
+            lacking[within(held_out, first, n)] = False
+            blocks = np.searchsorted(edges, np.flatnonzero(lacking) + first, side="right") - 1
+            counts -= np.bincount(blocks, minlength=len(counts))
+        return counts
 
     def transform(
         self,
@@ -103,7 +113,7 @@ def survey(file: ReadInOrder, held_out: np.ndarray, picked: np.ndarray) -> Surve
     order = np.argsort(picked)
     numbers = picked[order]
     found = Range(math.inf, -math.inf, bits=True, whole=True)
-    kept, counts = [], []
+    kept, gaps = [], []
     for first, x in file.blocks():
         if first == 0:
             d = x.shape[1] if x.ndim == 2 else 0  # of images no columns are asked for
@@ -114,8 +124,8 @@ def survey(file: ReadInOrder, held_out: np.ndarray, picked: np.ndarray) -> Surve
         training[within(held_out, first, len(x))] = False
         if x.dtype.kind == "f" and not (finite := np.isfinite(x.reshape(len(x), -1))).all():
             complete = finite.all(1)
+            gaps.append((first, len(x), np.packbits(~complete)))
             x, training = x[complete], training[complete]
-        counts.append(int(training.sum()))
         if not len(x):
             continue
         found = found.joined(value_range(x))
@@ -127,7 +137,7 @@ def survey(file: ReadInOrder, held_out: np.ndarray, picked: np.ndarray) -> Surve
     gathered = np.concatenate(kept)
     unsorted = np.empty_like(gathered)
     unsorted[order] = gathered
-    return Survey(found, unsorted, low, high, moments, distinct, np.array(counts))
+    return Survey(found, unsorted, low, high, moments, distinct, tuple(gaps))
 
 
 def reduced(operation: np.ufunc, x: np.ndarray, together: int = 64) -> np.ndarray:

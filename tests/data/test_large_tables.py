@@ -438,3 +438,19 @@ def test_detect_says_that_it_holds_all_rows(
     out = capsys.readouterr().err
     assert "detect holds all rows; train an energy on it and score its rows" in out
     assert out.count("\n") == 1
+
+
+def test_blocks_are_smaller_where_categories_are_wide(tmp_path: Path) -> None:
+    """A window holds one-hot blocks: 50 rows of 101 numbers of 4 bytes take more than 2400 bytes."""
+    path, rng = tmp_path / "x.parquet", np.random.default_rng(0)
+    names = np.array([f"kind {i}" for i in range(100)])
+    kind = [None if rng.random() < 0.1 else name for name in names[rng.integers(0, 100, N)]]
+    pq.write_table(pa.table({"a": rng.normal(size=N), "kind": kind}), path)
+    data = load_dataset(path, missing_values="drop")
+    assert data.blocks is not None and data.space.shape == (101,)
+    edges, counts = data.blocks.file.edges, data.blocks.counts()
+    assert int(np.diff(edges).max()) == 2_400 // (4 * 101)
+    for block in (0, 7, len(counts) - 1):
+        assert len(data.blocks.read(block)[0]) == counts[block]
+    in_none = np.isin(np.arange(N), data.blocks.held_out) | np.array([k is None for k in kind])
+    assert len(data.blocks) == int((~in_none).sum())
