@@ -38,11 +38,13 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def table_of(names: tuple[str, ...] = MIXED, n: int = N) -> pa.Table:
     rng = np.random.default_rng(0)
+    cities = rng.choice(["Rome", "Oslo", "Bern"], n)
+    cities[:1_000] = "Rome"  # so that values appear in another order than the alphabet's
     columns = {
         "a": rng.normal(3, 2, n),
         "count": rng.integers(0, 9, n),
         "far": 1e4 + rng.random(n),
-        "city": pa.array(rng.choice(["Rome", "Oslo", "Bern"], n)).dictionary_encode(),
+        "city": pa.array(cities).dictionary_encode(),
         "member": rng.random(n) < 0.3,
         "price": [f"${v:.2f}" for v in rng.random(n)],
     }
