@@ -35,7 +35,7 @@ $(VENV)/.core: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.core
-	@$(PIP) -e '.[dev,flows,parquet,sweep,storage,track,arviz,hub,transport]'
+	@$(PIP) -e '.[dev,flows,parquet,sweep,storage,track,arviz,hub,transport,remote]'
 	@touch $@
 
 $(VENV)/.docs: $(VENV)/.core

@@ -6,6 +6,28 @@ from __future__ import annotations
 from faults.fault import Fault
 
 FAULTS = [
+    # tables in blocks
+    Fault(
+        "gibbsian/data/large_tables.py",
+        "x[:, place] = codes[",
+        "x[:, place] = held if True else codes[",
+        (
+            "tests/data/test_large_tables.py::"
+            "test_rows_columns_and_categories_are_those_of_the_held_table",
+        ),
+    ),
+    Fault(
+        "gibbsian/data/parquet_table.py",
+        "supply.take(piece.skip, keep=False)",
+        "supply.take(0, keep=False)",
+        ("tests/data/test_large_tables.py::test_blocks_are_runs_of_rows",),
+    ),
+    Fault(
+        "gibbsian/data/survey.py",
+        "lacking[within(held_out, first, n)] = False",
+        "lacking[within(held_out, first, n)] = True",
+        ("tests/data/test_large_tables.py::test_rows_with_gaps_are_left_out_everywhere",),
+    ),
     # signs
     Fault(
         "gibbsian/bounds/diffusion.py",

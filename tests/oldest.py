@@ -8,7 +8,7 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
-EXTRAS = ("flows", "parquet", "sweep", "track", "arviz", "hub", "transport")
+EXTRAS = ("flows", "parquet", "sweep", "track", "arviz", "hub", "transport", "remote")
 
 
 def oldest(requirement: str) -> str:

@@ -61,6 +61,8 @@ EXTRAS = {
     "psycopg",
     "sqlalchemy",
     "pyarrow",
+    "fsspec",
+    "aiohttp",
     "arviz",
     "tensorboard",
     "huggingface_hub",

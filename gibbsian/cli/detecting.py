@@ -12,6 +12,7 @@ from tyro.conf import Positional
 from gibbsian.cli.console import parse, say
 from gibbsian.core.files import write_atomic
 from gibbsian.core.text import printable
+from gibbsian.data.addresses import fetched
 from gibbsian.data.readers import is_table
 from gibbsian.data.table_schema import Missing
 from gibbsian.models.numeric_table import read_table
@@ -52,7 +53,7 @@ class Detect:
         device: where to compute.
     """
 
-    file: Annotated[Positional[Path], tyro.conf.arg(metavar="FILE")]
+    file: Annotated[Positional[str], tyro.conf.arg(metavar="FILE")]
     score: Annotated[Path | None, tyro.conf.arg(metavar="OTHER")] = None
     model: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
     out: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
@@ -66,28 +67,33 @@ class Detect:
 def detect(arguments: list[str]) -> int:
     """Find the strange rows of a table: `detect measurements.csv`."""
     args = parse(Detect, arguments, "detect")
-    out = args.out if args.out is not None else Path(f"{_stem(args.file)}-detected")
-    given = [path for path in (args.file, args.score, args.model) if path is not None]
+    with fetched(args.file) as file:
+        return _detect(args, file)
+
+
+def _detect(args: Detect, file: Path) -> int:
+    out = args.out if args.out is not None else Path(f"{_stem(file)}-detected")
+    given = [path for path in (file, args.score, args.model) if path is not None]
     if out.exists() and all(path.exists() for path in given):  # or else what is missing is said
         raise ValueError(f"{out} exists already; name another folder by --out, or remove it")
     if not out.parent.is_dir():
         raise ValueError(f"--out {out} cannot be written: {out.parent} is no folder")
     device_of(args.device)
     if args.model is None:
-        missing: Missing = args.missing_values if is_table(args.file) else "refuse"
-        table = read_table(args.file, args.columns, args.drop_columns, missing)
+        missing: Missing = args.missing_values if is_table(file) else "refuse"
+        table = read_table(file, args.columns, args.drop_columns, missing)
         other = None if args.score is None else table.like(args.score)
         for note in table.notes:
             say(note)
-        source, scored = args.file, args.file if args.score is None else args.score
+        source, scored = file, file if args.score is None else args.score
         fitted = fit_folds(table, args.seed, args.device)
         if fitted.note:
             say(fitted.note)
     else:
         _check_alone(args)
         fitted, name = load_detectors(args.model, args.device)
-        source, scored = Path(name), args.file
-        other = fitted.table.like(args.file)
+        source, scored = Path(name), file
+        other = fitted.table.like(file)
     for note in other.notes if other is not None else ():
         say(note)
     found = judged(fitted, other)

@@ -41,8 +41,9 @@ OVERVIEW = """usage: gibbsian train [METHOD] --data DATA [--rounds N] [--out RUN
        gibbsian train --recipe NAME [--scale cpu|paper] [--data DATA] [OPTIONS]
        gibbsian train --resume RUN [--rounds N] [--trust-code]
 
-DATA is a built-in name (`gibbsian list data`), a .csv, .npy, .npz or .parquet file, - for a table on
-standard input, or a folder or zip of images. For example: gibbsian train cd --data moons --out runs/moons
+DATA is a built-in name (`gibbsian list data`), a .csv, .npy, .npz or .parquet file or its address, - for a
+table on standard input, a folder of .parquet files, or a folder or zip of images.
+For example: gibbsian train cd --data moons --out runs/moons
 Without METHOD it is the one that docs/which-method.md starts with for such data.
 
 methods, each with options of its own (`gibbsian train METHOD --help`):

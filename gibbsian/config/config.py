@@ -27,9 +27,9 @@ from gibbsian.networks import NETWORKS, network_builder
 from gibbsian.training import OptimizerOptions, TrainingOptions
 
 DATA = (
-    "a file, a folder or zip of images, or a built-in name (`gibbsian list data`); files are .csv, "
-    ".npy, .npz or .parquet. Of tables the option missing-values says what becomes of gaps, of images "
-    "image-size brings all to one size and skip-unreadable leaves out broken files"
+    "a file or its address, a folder or zip of images, or a built-in name (`gibbsian list data`); files "
+    "are .csv, .npy, .npz or .parquet. Of tables the option missing-values says what becomes of gaps, of "
+    "images image-size brings all to one size and skip-unreadable leaves out broken files"
 )
 
 

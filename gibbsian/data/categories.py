@@ -25,14 +25,16 @@ UNKNOWN, ABSENT_CODE = -2, -1
 def texts_of(cells: pl.Series) -> pl.Series:
     """Cells of any plain kind as stripped texts on one line, null where a value is missing.
 
-    Whole numbers that are kept as floats are written without a point.
+    Whole numbers that are kept as floats are written without a point, whatever the other cells are: a
+    part of a column must give the same texts as the whole.
     """
     import polars as pl
 
     if cells.dtype.is_float():
         kept = cells.fill_nan(None)
-        whole = bool((kept.drop_nulls() == kept.drop_nulls().round()).all())
-        cells = kept.cast(pl.Int64) if whole else kept
+        whole = kept.round().cast(pl.Int64, strict=False)
+        whole = whole.set(whole.cast(kept.dtype) != kept, None)
+        cells = whole.cast(pl.String).zip_with(whole.is_not_null(), kept.cast(pl.String))
     texts = cells.cast(pl.String).str.strip_chars()
     absent = texts.str.to_lowercase().is_in(sorted(MISSING)).fill_null(True)
     texts = texts.set(absent, None)

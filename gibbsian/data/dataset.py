@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,12 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gibbsian.core import DataSpace
+from gibbsian.core import DataSpace, limits
 from gibbsian.data import named, patches as photographs, readers
+from gibbsian.data.addresses import fetched, is_address
 from gibbsian.data.classes import Target
 from gibbsian.data.densities import Density, is_density, toy_density
 from gibbsian.data.frames import called, rows_of
 from gibbsian.data.large_arrays import ArrayFile, TrainingBlocks, large_array
+from gibbsian.data.large_tables import FirstPass, TableBlocks, chosen_rows, large_table
+from gibbsian.data.parquet_table import ParquetTable
 from gibbsian.data.rows import (
     FEWEST,
     Kind,
@@ -29,13 +31,12 @@ from gibbsian.data.rows import (
     kind_of_values,
     numbering_notes,
 )
+from gibbsian.data.splits import SPLIT, labels_of, orders
 from gibbsian.data.streams import derived
 from gibbsian.data.survey import distinct_numbers, survey
 from gibbsian.data.table_schema import Missing, Selection, TableSchema, filled, listed, with_medians
 from gibbsian.data.transforms import Scaling, Transform, binary, columnwise, pixels, unscaled
 
-SPLIT = 2
-"""Key of the generator that splits (``streams`` uses 0 and 1)."""
 DRAWS = (50_000, 10_000, 10_000)
 HELD_OUT, SAMPLE = 10_000, 100_000
 """Of a file read in blocks: the most rows of validation and of test, and training rows that are held."""
@@ -96,7 +97,7 @@ def load_dataset(
     category_columns: str | Sequence[str] = (),
     skip_unreadable: bool = False,
 ) -> Dataset:
-    """The data set called ``source``, or the one in the file or folder at that path.
+    """The data set called ``source``, or the one in the file or folder at that path or address.
 
     ``data_root``: where named sets lie (then $GIBBSIAN_DATA, then the user's cache). ``seed``: of the
     split, or of the draws from a density. ``column_scaling``: of vectors; densities are in the networks'
@@ -118,41 +119,49 @@ def load_dataset(
         raise ValueError(f"the limit on rows must be at least {FEWEST}, not {max_rows}")
     name = str(source)
     _check_name(name)
-    built_in = isinstance(source, str) and (is_density(source) or named.is_named(source))
-    selection = Selection(
-        listed(columns), listed(drop_columns), missing_values, category=listed(category_columns)
-    )
-    patches = bool(patch_size) or (greyscale and name == photographs.PHOTOS)
-    if built_in or patches:
-        target = None if class_column is None else Target(class_column)
-        readers.check_no_choice(target, selection, name)
-    if image_size is not None and (built_in or patches or not readers.holds_images(Path(name))):
-        raise ValueError(
-            f"{name} takes no --image-size: that is for the images of a folder or zip, taken whole; "
-            "sets with a name have it there, as in mnist-14"
+    with fetched(source) as file:
+        built_in = isinstance(source, str) and (is_density(source) or named.is_named(source))
+        selection = Selection(
+            listed(columns), listed(drop_columns), missing_values, category=listed(category_columns)
         )
-    for option, given in (("skip-unreadable", skip_unreadable), ("greyscale", greyscale)):
-        if given and (built_in or not (patches or readers.holds_images(Path(name)))):
-            raise ValueError(
-                f"{name} takes no --{option}: that is for the images of a folder or zip"
-            )
-    if patches:
-        folder = photographs.folder_of(source, data_root)
-        return _patches(name, folder, patch_size, greyscale, seed, max_rows, skip_unreadable)
-    if isinstance(source, str) and is_density(source):
-        return _drawn(name, toy_density(name), seed, max_rows)
-    if isinstance(source, str) and named.is_named(source):
-        rows = named.read(source, data_root)
-    elif Path(source).expanduser().exists() or readers.looks_like_path(name):
-        target = None if class_column is None else Target(class_column)
-        large = large_array(Path(source))
-        if large is not None:
+        patches = bool(patch_size) or (greyscale and name == photographs.PHOTOS)
+        if built_in or patches:
+            target = None if class_column is None else Target(class_column)
             readers.check_no_choice(target, selection, name)
-            return _of_large(name, large, seed, column_scaling, max_rows, dequantise)
-        rows = readers.read(Path(source), image_size, target, selection, skip_unreadable, greyscale)
-    else:
-        raise ValueError(named.unknown(name))
-    return _split(name, rows, seed, column_scaling, max_rows, dequantise)
+        if image_size is not None and (built_in or patches or not readers.holds_images(file)):
+            raise ValueError(
+                f"{name} takes no --image-size: that is for the images of a folder or zip, taken whole; "
+                "sets with a name have it there, as in mnist-14"
+            )
+        for option, given in (("skip-unreadable", skip_unreadable), ("greyscale", greyscale)):
+            if given and (built_in or not (patches or readers.holds_images(file))):
+                raise ValueError(
+                    f"{name} takes no --{option}: that is for the images of a folder or zip"
+                )
+        if patches:
+            folder = photographs.folder_of(file if is_address(name) else source, data_root)
+            return _patches(name, folder, patch_size, greyscale, seed, max_rows, skip_unreadable)
+        if isinstance(source, str) and is_density(source):
+            return _drawn(name, toy_density(name), seed, max_rows)
+        if isinstance(source, str) and named.is_named(source):
+            rows = named.read(source, data_root)
+        elif file.expanduser().exists() or readers.looks_like_path(name):
+            target = None if class_column is None else Target(class_column)
+            large = large_array(file)
+            if large is not None:
+                readers.check_no_choice(target, selection, name)
+                return _of_large(name, large, seed, column_scaling, max_rows, dequantise)
+            table = large_table(file)
+            if table is not None and max_rows is not None and max_rows < table.rows:
+                chosen = _chosen(table.rows, max_rows, seed)
+                rows = chosen_rows(table, chosen, target, selection)
+                return _split(name, rows, seed, column_scaling, None, dequantise)
+            if table is not None and _in_blocks(table, target, selection):
+                return _of_large_table(name, table, selection, seed, column_scaling, dequantise)
+            rows = readers.read(file, image_size, target, selection, skip_unreadable, greyscale)
+        else:
+            raise ValueError(named.unknown(name))
+        return _split(name, rows, seed, column_scaling, max_rows, dequantise)
 
 
 def from_array(
@@ -177,11 +186,11 @@ def from_array(
 
 
 def _check_name(name: str) -> None:
-    """ValueError for what names no data: nothing, an address, a link that leads nowhere."""
+    """ValueError for what names no data: nothing, a link that leads nowhere."""
     if not name.strip():
         raise ValueError("the data have an empty name; give a file, a folder or a built-in set")
-    if "://" in name:
-        raise ValueError(f"{name} is an address; download it, and give the file instead")
+    if is_address(name):
+        return
     path = Path(name).expanduser()
     if path.is_symlink() and not path.exists():
         raise ValueError(f"{name} is a link that leads to no file; give the file itself")
@@ -235,7 +244,7 @@ def _split(
 ) -> Dataset:
     rows = arranged(rows, name)
     _check_count(len(rows.x), name)
-    parts = _orders(rows, seed, limit)
+    parts = orders(rows, seed, limit)
     if rows.table is not None and rows.table.missing == "impute":
         table, said = with_medians(rows.table, rows.x, parts["train"])
         rows = replace(rows, x=filled(rows.x, table), table=table, notes=(*rows.notes, said))
@@ -255,7 +264,7 @@ def _split(
         box = None
     targets = {}
     if rows.targets is not None:
-        labels = torch.from_numpy(_labels(rows.targets))
+        labels = torch.from_numpy(labels_of(rows.targets))
         targets = {part: labels[torch.from_numpy(order)] for part, order in parts.items()}
     sizes = " / ".join(str(len(order)) for order in parts.values())
     notes = (
@@ -304,15 +313,14 @@ def _of_large(
     dequantise: bool,
 ) -> Dataset:
     """The array of a file that is not held: training in blocks, the rest a sample by ``seed``."""
-    n, rng = file.shape[0], derived("cpu", seed, SPLIT)
+    n = file.shape[0]
     _check_count(n, name)
     if limit is not None and limit < n:
-        chosen = np.sort(distinct_numbers(n, limit, rng))
-        return _split(name, Rows(file.rows(chosen)), seed, scaling, None, dequantise)
-    held = max(1, min(n // 10, HELD_OUT))
-    chosen = distinct_numbers(n, min(n, 2 * held + SAMPLE), rng)
+        rows_held = Rows(file.rows(_chosen(n, limit, seed)))
+        return _split(name, rows_held, seed, scaling, None, dequantise)
+    held, chosen = _picked(n, seed)
     rows = TrainingBlocks(file, np.sort(chosen[: 2 * held]))
-    found = survey(rows, chosen)
+    found = survey(file, rows.held_out, chosen)
     kind, levels = kind_of_values(found.range, found.picked.dtype, found.picked.ndim, name)
     x, box = torch.from_numpy(found.picked), None
     if kind == "image":
@@ -332,6 +340,95 @@ def _of_large(
     return Dataset(name, train, valid, test, transform, space, notes=notes, blocks=rows)
 
 
+def _chosen(n: int, limit: int, seed: int) -> np.ndarray:
+    """The sorted numbers of ``limit`` of ``n`` rows, by seed."""
+    return np.sort(distinct_numbers(n, limit, derived("cpu", seed, SPLIT)))
+
+
+def _picked(n: int, seed: int) -> tuple[int, np.ndarray]:
+    """How many of ``n`` rows are for validation and for test each, and the numbers of those and of more."""
+    held = max(1, min(n // 10, HELD_OUT))
+    return held, distinct_numbers(n, min(n, 2 * held + SAMPLE), derived("cpu", seed, SPLIT))
+
+
+def _in_blocks(table: ParquetTable, target: Target | None, selection: Selection) -> bool:
+    """Whether a large table is read in blocks; ValueError where it can neither be so nor be held."""
+    only_held = {
+        "--class-column": target is not None,
+        "--missing-values impute": selection.missing == "impute",
+    }
+    asked = [option for option, is_asked in only_held.items() if is_asked]
+    if asked and table.nbytes > limits.limit("BYTES"):
+        raise ValueError(
+            f"{table.path} is read in blocks, which takes no {asked[0]}; use --max-rows 1000000 or so, or "
+            f"set GIBBSIAN_MAX_BYTES={table.nbytes} to hold all rows"
+        )
+    return not asked
+
+
+def _of_large_table(
+    name: str,
+    table: ParquetTable,
+    selection: Selection,
+    seed: int,
+    scaling: Scaling,
+    dequantise: bool,
+) -> Dataset:
+    """A Parquet table that is not held, as `_of_large`. Rows with gaps are in no part of it."""
+    _check_count(table.rows, name)
+    held, chosen = _picked(table.rows, seed)
+    held_out, first = np.sort(chosen[: 2 * held]), FirstPass(table, selection)
+    found = survey(first, held_out, chosen)
+    schema = first.finish()
+    drops = selection.missing == "drop"
+    file = TableBlocks(table, schema)
+    rows = TrainingBlocks(file, held_out, found.complete(file.edges, held_out) if drops else None)
+    x, columns = first.recoded(found.picked, schema), first.reading.columns
+    complete = ~np.isnan(x).any(1)
+    parts = np.split(x, [held, 2 * held])
+    valid, test, train = (
+        torch.from_numpy(part[whole])
+        for part, whole in zip(parts, np.split(complete, [held, 2 * held]), strict=True)
+    )
+    if min(len(train), len(valid), len(test)) == 0:
+        raise ValueError(
+            f"too few rows of {name} are complete to be split; use --max-rows 1000000 or so with "
+            "--missing-values impute"
+        )
+    box: tuple[float, float] | None = None
+    kind: Kind = "mixed"
+    if not schema.categories:
+        kind, _ = kind_of_values(found.range, x.dtype, x.ndim, name)
+    if kind == "binary":
+        transform, box = binary(tuple(x.shape[1:]), columns), (0.0, 1.0)
+    else:
+        transform = found.transform(scaling, dequantise, columns, schema.categories)
+    order = np.argsort(chosen)
+    in_order = Rows(x[order][complete[order]], columns, table=schema)
+    notes = (
+        *first.reading.notes(),
+        *numbering_notes(in_order),
+        *transform.notes,
+        f"{len(rows)} / {len(valid)} / {len(test)} rows for training / validation / test, split by seed "
+        f"{seed}",
+        f"{table.size / 1e9:.3g} GB, {table.nbytes / 1e9:.3g} GB as numbers, read in blocks; what is not "
+        f"training sees {len(train)} training rows",
+    )
+    return Dataset(
+        name,
+        train.to(transform.dtype),
+        valid.to(transform.dtype),
+        test.to(transform.dtype),
+        transform,
+        space_seen(transform, kind, box),
+        notes=notes,
+        columns=columns or None,
+        table=schema,
+        blocks=rows,
+        test_numbers=None if drops else tuple((chosen[held : 2 * held] + 1).tolist()),
+    )
+
+
 def space_seen(
     transform: Transform, kind: Kind, box: tuple[float, float] | None = None
 ) -> DataSpace:
@@ -341,35 +438,3 @@ def space_seen(
         return DataSpace(transform.shape, kind, box)
     width = len(transform.categories) - len(categories) + sum(categories)
     return DataSpace((width,), kind, box, categories)
-
-
-def _orders(rows: Rows, seed: int, limit: int | None) -> dict[str, np.ndarray]:
-    """Row numbers of each split: the official ones where there are any, otherwise by seed.
-
-    By seed a tenth is for test and a tenth for validation; next to an official test set, a sixth
-    of the rest is for validation (10 000 of MNIST's 60 000).
-    """
-    n = len(rows.x)
-    share = 1.0 if limit is None else min(1.0, limit / n)
-    rng = derived("cpu", seed, SPLIT)
-    pools = np.split(np.arange(n), [n - rows.valids - rows.tests, n - rows.tests])
-    train, valid, test = (
-        pool[torch.randperm(len(pool), generator=rng).numpy()][: math.ceil(share * len(pool))]
-        for pool in pools
-    )
-    if len(test) == 0:
-        count = max(1, len(train) // 10)
-        valid, test, train = train[:count], train[count : 2 * count], train[2 * count :]
-    elif len(valid) == 0:
-        count = max(1, len(train) // 6)
-        valid, train = train[:count], train[count:]
-    return {"train": train, "valid": valid, "test": test}
-
-
-def _labels(targets: np.ndarray) -> np.ndarray:
-    """Class numbers as int64 and other numbers as float32; words become class numbers."""
-    if targets.dtype.kind == "f":
-        return targets.astype(np.float32)
-    if targets.dtype.kind in "biu":
-        return targets.astype(np.int64)
-    return np.unique(targets, return_inverse=True)[1]

@@ -1,4 +1,4 @@
-"""Rows of a ``.npy`` file that is too large to be held, read block by block.
+"""Rows of a file that is too large to be held, read block by block: ``.npy`` here, Parquet in `large_tables`.
 
 A block is a run of neighbouring rows, read at once. Training takes the blocks in a fresh order each epoch,
 a window of them at a time, and the rows of a window in a random order: rows of one batch come from as many
@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -23,11 +24,38 @@ from gibbsian.data.streams import NOISE, ORDER, cells_of, derived, within_cells
 from gibbsian.data.transforms import Transform
 
 LARGE = 2**29
-"""Bytes from which on a ``.npy`` file is read in blocks."""
+"""Bytes from which on a ``.npy`` file or a Parquet table is read in blocks."""
 BLOCK, WINDOW = 2**23, 16
 """Bytes of a block, and blocks of a window."""
 HELD_BYTES = 4
 """Of a value in a window, which holds rows as networks see them, in single precision."""
+
+
+@runtime_checkable
+class BlockFile(Protocol):
+    """A file whose rows are read in blocks, each a run of rows of the file.
+
+    ``edges [blocks + 1]``: number of the first row of each block, and last of all how many rows there are.
+    """
+
+    @property
+    def path(self) -> Path: ...
+
+    @property
+    def edges(self) -> np.ndarray: ...
+
+    def block(self, number: int) -> np.ndarray:
+        """Rows ``[n, *event]`` of a block, arranged; NaN where a table has a gap."""
+        ...
+
+
+@runtime_checkable
+class ReadInOrder(Protocol):
+    """A file that is read from its beginning to its end."""
+
+    def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Number of the first row and rows of each block, in the order of the file."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -55,10 +83,20 @@ class ArrayFile:
         size = math.prod(self.shape[1:])
         return max(1, BLOCK // max(1, self.row_bytes, HELD_BYTES * size))
 
+    @property
+    def edges(self) -> np.ndarray:
+        """The first row of each block, and behind them how many rows there are."""
+        return np.append(np.arange(0, self.shape[0], self.rows_per_block), self.shape[0])
+
     def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
         """Number of the first row and rows of each block, in the order of the file."""
         for first in range(0, self.shape[0], self.rows_per_block):
             yield first, self.read(first, min(self.rows_per_block, self.shape[0] - first))
+
+    def block(self, number: int) -> np.ndarray:
+        """Rows of block ``number``, as `read`."""
+        first = number * self.rows_per_block
+        return self.read(first, min(self.rows_per_block, self.shape[0] - first))
 
     def rows(self, numbers: np.ndarray) -> np.ndarray:
         """The rows with these sorted ``numbers``, in one pass."""
@@ -92,27 +130,35 @@ def large_array(path: Path) -> ArrayFile | None:
 
 @dataclass(frozen=True, eq=False)
 class TrainingBlocks:
-    """The training rows of a file: all but those whose sorted numbers are ``held_out``."""
+    """The training rows of a file: all but those whose sorted numbers are ``held_out``.
 
-    file: ArrayFile
+    ``complete [blocks]``: training rows without gaps, where those with gaps are left out.
+    """
+
+    file: BlockFile
     held_out: np.ndarray
+    complete: np.ndarray | None = None
 
     def __len__(self) -> int:
-        return self.file.shape[0] - len(self.held_out)
+        return int(self.counts().sum())
 
     def counts(self) -> np.ndarray:
         """Training rows of each block, in the order of the file."""
-        n = self.file.shape[0]
-        edges = np.append(np.arange(0, n, self.file.rows_per_block), n)
+        if self.complete is not None:
+            return self.complete
+        edges = self.file.edges
         return np.diff(edges) - np.diff(np.searchsorted(self.held_out, edges))
 
     def read(self, block: int) -> tuple[np.ndarray, np.ndarray]:
         """Training rows of ``block`` and their numbers in the file."""
-        first = block * self.file.rows_per_block
-        count = min(self.file.rows_per_block, self.file.shape[0] - first)
-        out = within(self.held_out, first, count)
-        numbers = np.arange(first, first + count)
-        return np.delete(self.file.read(first, count), out, 0), np.delete(numbers, out)
+        first, end = self.file.edges[block : block + 2].tolist()
+        out = within(self.held_out, first, end - first)
+        x, numbers = np.delete(self.file.block(block), out, 0), np.arange(first, end)
+        numbers = np.delete(numbers, out)
+        if self.complete is None:
+            return x, numbers
+        has_all = ~np.isnan(x).any(1)
+        return x[has_all], numbers[has_all]
 
 
 def within(numbers: np.ndarray, first: int, count: int) -> np.ndarray:

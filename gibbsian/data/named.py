@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gibbsian.core.paths import find, roots
+from gibbsian.data.addresses import fetched
 from gibbsian.data.densities import DENSITIES, is_density
 from gibbsian.data.patches import PHOTOS
 from gibbsian.data.readers import ARRAYS, holds_images, looks_like_path, read_parts
@@ -56,8 +57,14 @@ def holds_pictures(name: str) -> bool:
     if name == PHOTOS or _image_set(name):
         return True
     built_in = name in ("", ARRAY) or is_density(name) or is_named(name)
-    path = Path(name).expanduser()
-    return not built_in and (holds_images(path) or _array_of_images(path))
+    if built_in:
+        return False
+    try:
+        with fetched(name) as path:
+            path = path.expanduser()
+            return holds_images(path) or _array_of_images(path)
+    except ValueError:  # said by `load`, which asks for it again
+        return False
 
 
 def holds_bits(name: str) -> bool:

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gibbsian.core import limits
-from gibbsian.core.text import one_line
 from gibbsian.data.classes import Target
-from gibbsian.data.layout import names_of
 from gibbsian.data.left_out import NUMBERS_ROWS
+from gibbsian.data.parquet_table import ParquetTable, parquet_table
 from gibbsian.data.rows import Rows
 from gibbsian.data.table_rows import Labels, TableRows
 from gibbsian.data.table_schema import Selection
@@ -40,48 +39,64 @@ def parquet_parts(
     rows: int = ROWS,
     selection: Selection = ALL,
 ) -> Iterator[Rows]:
-    """The same as at most ``rows`` rows at a time; the cells of ``target`` are added to ``labels``."""
-    for table, x in _parts(path, target, selection, labels, rows):
+    """The same as ``rows`` rows at a time, in memory that does not grow with their number.
+
+    The cells of ``target`` are added to ``labels``, which holds them all.
+    """
+    left: np.ndarray | None = None
+    table: TableRows | None = None
+    for table, x in _parts(path, target, selection, labels, rows, holds=labels is not None):
         table.check()
-        yield Rows(x, table.columns, table=selection.schema, ignored=table.ignored)
+        x = x if left is None or len(left) == 0 else np.concatenate([left, x])
+        end = len(x) - len(x) % rows
+        for first in range(0, end, rows):
+            yield _rows_of(x[first : first + rows], table)
+        left = x[end:]
+    if left is not None and len(left) and table is not None:
+        yield _rows_of(left, table)
+
+
+def _rows_of(x: np.ndarray, table: TableRows) -> Rows:
+    return Rows(x, table.columns, table=table.selection.schema, ignored=table.ignored)
 
 
 def _parts(
-    path: Path, target: Target | None, selection: Selection, labels: Labels | None, rows: int
+    path: Path,
+    target: Target | None,
+    selection: Selection,
+    labels: Labels | None,
+    rows: int,
+    holds: bool = True,
 ) -> Iterator[tuple[TableRows, np.ndarray]]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
+    """``holds``: whether all of them will be held, which has a limit."""
+    file = parquet_table(path)
+    if holds and selection.detection and file.nbytes > limits.limit("BYTES"):
         raise ValueError(
-            "reading .parquet needs pyarrow; install it with pip install 'gibbsian[parquet]'"
-        ) from error
-    pl = polars()
-    try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            limits.check("COLUMNS", file.metadata.num_columns, f"{path} has")
-            unpacked = 8 * file.metadata.num_rows * file.metadata.num_columns  # as float64
-            limits.check("BYTES", unpacked, f"{path} unpacks to")
-            columns = names_of([one_line(name) for name in file.schema_arrow.names], path)
-            if not columns or file.metadata.num_rows == 0:
-                raise ValueError(f"{path} is empty; it needs rows of numbers")
-            table = TableRows(path, columns, len(columns), ".", target, selection, labels)
-            _check_index(table, columns)
-            for batch in file.iter_batches(rows):
-                part = pyarrow.Table.from_batches([batch])
-                read = pl.from_arrow(part.rename_columns([str(j) for j in range(len(columns))]))
-                frame = pl.DataFrame(
-                    [_plain(column, columns[j], path) for j, column in enumerate(read)]
-                )
-                if selection.detection:
-                    table.cells.append(read.cast(pl.String))
-                yield table, table.add(frame, _Located(frame, table.rows))
-    except (pyarrow.ArrowInvalid, OSError) as error:
-        raise ValueError(f"{path} is not an intact Parquet file ({error})") from error
+            f"{path} takes {file.nbytes:.3g} bytes, and detect holds all rows; train an energy on it and "
+            f"score its rows, which is done in blocks, or set GIBBSIAN_MAX_BYTES={file.nbytes}"
+        )
+    if holds:
+        limits.check("BYTES", file.nbytes, f"{path} unpacks to")
+    table = table_rows(file, target, selection, labels)
+    for batch in file.batches(rows):
+        read = file.as_it_stands([batch])
+        if selection.detection:
+            table.cells.append(read.cast(polars().String))
+        frame = file.plain(read, range(len(file.names)))
+        yield table, table.add(frame, Located(frame, table.rows))
 
 
-class _Located:
-    """Where the cells of a part of ``frame``, with ``done`` rows before it, stand."""
+def table_rows(
+    file: ParquetTable, target: Target | None, selection: Selection, labels: Labels | None = None
+) -> TableRows:
+    """The reading of all columns of ``file``; ValueError where one is the index of a data frame."""
+    table = TableRows(file.path, file.names, len(file.names), ".", target, selection, labels)
+    _check_index(table, file.names)
+    return table
+
+
+class Located:
+    """Where the cells of a part of a table, with ``done`` rows before it, stand."""
 
     def __init__(self, frame: pl.DataFrame, done: int):
         self.frame, self.done = frame, done
@@ -89,19 +104,6 @@ class _Located:
     def __call__(self, row: int, column: int) -> tuple[str, str]:
         cell = self.frame[row, column]
         return "" if cell is None else str(cell), f"row {self.done + row + 1}"
-
-
-def _plain(cells: pl.Series, name: str, path: Path) -> pl.Series:
-    """A column as one of float64, text, booleans or days; ValueError for lists and the like."""
-    pl = polars()
-    kind = cells.dtype
-    if kind.is_numeric() or kind == pl.Null:
-        return cells.cast(pl.Float64)
-    if kind in (pl.Categorical, pl.Enum):
-        return cells.cast(pl.String)
-    if kind in (pl.String, pl.Boolean) or kind.is_temporal():
-        return cells
-    raise ValueError(f"{path} holds {kind} values in column {name!r}; write the file without it")
 
 
 def _check_index(table: TableRows, columns: tuple[str, ...]) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gibbsian.core.names import first_few
 from gibbsian.core.text import cell
+from gibbsian.data.addresses import fetched
 from gibbsian.data.cells import is_missing
 from gibbsian.data.classes import Target
 from gibbsian.data.readers import is_table, read_parts
@@ -71,30 +72,31 @@ def read_points_in_parts(
     imputes = table is not None and table.missing == "impute"
     more = say is not None and table is not None
     selection = Selection(missing="impute" if imputes else "refuse", schema=table, more=more)
-    done = 0
-    parts = read_parts(
-        Path(path),
-        image_size,
-        classes,
-        rows,
-        selection,
-        skip_unreadable=skip_unreadable,
-        greyscale=greyscale,
-    )
-    for part in parts:
-        if say is not None and part.ignored and not done:
-            names = first_few(part.ignored)
-            say(f"{path}: left out, columns that the model does not know: {names}")
-        if say is not None and part.unreadable:
-            names = first_few(part.unreadable)
-            say(f"{path}: left out, unreadable, so that rows number the other images: {names}")
-        if table is not None and imputes and part.x.shape[1:] == (len(table.kept),):
-            part = replace(part, x=filled(part.x, table), table=None)
-        if files is not None:
-            files.extend(part.files)
-        found = arranged(part, str(path), done)
-        done += len(found.x)
-        yield from checked(found, like, str(path)).split(rows)
+    with fetched(path) as file:
+        done = 0
+        parts = read_parts(
+            file,
+            image_size,
+            classes,
+            rows,
+            selection,
+            skip_unreadable=skip_unreadable,
+            greyscale=greyscale,
+        )
+        for part in parts:
+            if say is not None and part.ignored and not done:
+                names = first_few(part.ignored)
+                say(f"{path}: left out, columns that the model does not know: {names}")
+            if say is not None and part.unreadable:
+                names = first_few(part.unreadable)
+                say(f"{path}: left out, unreadable, so that rows number the other images: {names}")
+            if table is not None and imputes and part.x.shape[1:] == (len(table.kept),):
+                part = replace(part, x=filled(part.x, table), table=None)
+            if files is not None:
+                files.extend(part.files)
+            found = arranged(part, str(path), done)
+            done += len(found.x)
+            yield from checked(found, like, str(path)).split(rows)
 
 
 def read_labelled_points(
@@ -104,23 +106,26 @@ def read_labelled_points(
 
     Raises ValueError where there is no such column, or a label is missing.
     """
-    labels = Labels()
-    imputes = table is not None and table.missing == "impute"
-    selection = Selection(missing="impute" if imputes else "refuse", schema=table)
-    if not is_table(Path(path)):
-        raise ValueError(f"{path} is no table with a column of labels; use a .csv or .parquet file")
-    parts: list[Tensor] = []
-    for part in read_parts(Path(path), None, Target(class_column), ROWS, selection, labels):
-        if table is not None and imputes and part.x.shape[1:] == (len(table.kept),):
-            part = replace(part, x=filled(part.x, table), table=None)
-        done = sum(len(x) for x in parts)
-        parts.append(checked(arranged(part, str(path), done), like, str(path)))
-    for i, label in enumerate(labels.cells, 1):
-        if is_missing(label):
+    with fetched(path) as file:
+        labels = Labels()
+        imputes = table is not None and table.missing == "impute"
+        selection = Selection(missing="impute" if imputes else "refuse", schema=table)
+        if not is_table(file):
             raise ValueError(
-                f"{path} has no label at row {i}, {class_column}; fill or drop such rows"
+                f"{path} is no table with a column of labels; use a .csv or .parquet file"
             )
-    return torch.cat(parts), labels.cells
+        parts: list[Tensor] = []
+        for part in read_parts(file, None, Target(class_column), ROWS, selection, labels):
+            if table is not None and imputes and part.x.shape[1:] == (len(table.kept),):
+                part = replace(part, x=filled(part.x, table), table=None)
+            done = sum(len(x) for x in parts)
+            parts.append(checked(arranged(part, str(path), done), like, str(path)))
+        for i, label in enumerate(labels.cells, 1):
+            if is_missing(label):
+                raise ValueError(
+                    f"{path} has no label at row {i}, {class_column}; fill or drop such rows"
+                )
+        return torch.cat(parts), labels.cells
 
 
 def checked(rows: Rows, like: Transform, name: str) -> Tensor:

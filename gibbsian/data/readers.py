@@ -1,4 +1,7 @@
-"""The user's files by their ending: ``.npy``, ``.npz``, ``.csv``, ``.parquet``, images in a folder or zip."""
+"""The user's files by their ending: ``.npy``, ``.npz``, ``.csv``, ``.parquet``, images in a folder or zip.
+
+A folder of Parquet files is a table, any other folder one of images.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from gibbsian.data.classes import Target
 from gibbsian.data.decoding import SUFFIXES
 from gibbsian.data.image_files import read_images
 from gibbsian.data.parquet import parquet_parts, read_parquet
+from gibbsian.data.parquet_table import holds_parquet
 from gibbsian.data.rows import Rows
 from gibbsian.data.table_rows import Labels
 from gibbsian.data.table_schema import Selection
@@ -46,7 +50,9 @@ def looks_like_path(text: str) -> bool:
 
 def holds_images(path: Path) -> bool:
     """Whether ``read`` takes ``path`` for images."""
-    return path.is_dir() or path.name.lower().endswith((".zip", *SUFFIXES))
+    if path.is_dir():
+        return not holds_parquet(path)
+    return path.name.lower().endswith((".zip", *SUFFIXES))
 
 
 def is_table(path: Path) -> bool:
@@ -117,6 +123,8 @@ def _known(readers: Mapping[str, Reader], path: Path) -> Reader | None:
         return readers.get(".csv")
     if holds_images(path):
         return None
+    if path.is_dir():
+        return readers.get(".parquet")
     return next((reader for ending, reader in readers.items() if name.endswith(ending)), None)
 
 
@@ -128,7 +136,8 @@ def _readable(path: Path) -> Iterator[None]:
     if not holds_images(path) and _known({**ARRAYS, **TABLES}, path) is None:
         raise ValueError(
             f"{path} is of no kind that can be read; use .npy, .npz, .parquet, a text table ("
-            f"{', '.join(TEXTS)}; packed as .csv.gz or not), or a folder or zip of images"
+            f"{', '.join(TEXTS)}; packed as .csv.gz or not), a folder of "
+            ".parquet files, or a folder or zip of images"
         )
     try:
         if path.is_file() and path.stat().st_size == 0:

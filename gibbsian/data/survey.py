@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Generator
 
-from gibbsian.data.large_arrays import TrainingBlocks, within
+from gibbsian.data.large_arrays import ReadInOrder, within
 from gibbsian.data.lattice import MOST_LEVELS, lattice
 from gibbsian.data.rows import Range, value_range
 from gibbsian.data.transforms import Scaling, Transform, columnwise_of_moments
@@ -60,7 +60,10 @@ class DistinctValues:
 
 @dataclass(frozen=True, eq=False)
 class Survey:
-    """What one pass over a file finds: its range, ``picked`` rows, and of vectors what their columns hold."""
+    """What one pass over a file finds: its range, ``picked`` rows, and of vectors what their columns hold.
+
+    ``gaps``: of each block with gaps its first row, how many it has, and which have one, as bits.
+    """
 
     range: Range
     picked: np.ndarray
@@ -68,45 +71,73 @@ class Survey:
     high: np.ndarray
     moments: Moments
     distinct: DistinctValues
+    gaps: tuple[tuple[int, int, np.ndarray], ...]
 
-    def transform(self, scaling: Scaling, dequantise: bool) -> Transform:
+    def complete(self, edges: np.ndarray, held_out: np.ndarray) -> np.ndarray:
+        """Rows without gaps between each two of ``edges``, but for those with sorted numbers ``held_out``."""
+        counts = np.diff(edges) - np.diff(np.searchsorted(held_out, edges))
+        for first, n, bits in self.gaps:
+            lacking = np.unpackbits(bits, count=n).astype(bool)
+            lacking[within(held_out, first, n)] = False
+            blocks = np.searchsorted(edges, np.flatnonzero(lacking) + first, side="right") - 1
+            counts -= np.bincount(blocks, minlength=len(counts))
+        return counts
+
+    def transform(
+        self,
+        scaling: Scaling,
+        dequantise: bool,
+        columns: tuple[str, ...] = (),
+        categories: tuple[int, ...] = (),
+    ) -> Transform:
         """That of vectors: as `columnwise`, from moments in place of rows."""
         grids = [
-            lattice(values) if dequantise and values is not None else None
-            for values in self.distinct.values
+            lattice(values) if dequantise and values is not None and not count else None
+            for values, count in zip(
+                self.distinct.values, categories or [0] * len(self.low), strict=True
+            )
         ]
+        moments = self.moments
         return columnwise_of_moments(
-            self.moments.mean, self.moments.std, self.low, self.high, grids, scaling
+            moments.mean, moments.std, self.low, self.high, grids, scaling, columns, categories
         )
 
 
-def survey(rows: TrainingBlocks, picked: np.ndarray) -> Survey:
+def survey(file: ReadInOrder, held_out: np.ndarray, picked: np.ndarray) -> Survey:
     """One pass over all rows of the file; ``picked``: the numbers of rows to keep, in any order.
 
-    Moments are those of the training rows. ValueError for values that are no finite numbers.
+    Moments are those of the training rows, all but those whose sorted numbers are ``held_out``. Rows of
+    tables with gaps count for nothing but are picked, with NaN. ValueError for values that are no
+    finite numbers.
     """
     order = np.argsort(picked)
     numbers = picked[order]
-    found: Range | None = None
-    kept = []
-    for first, x in rows.file.blocks():
-        if found is None:
+    found = Range(math.inf, -math.inf, bits=True, whole=True)
+    kept, gaps = [], []
+    for first, x in file.blocks():
+        if first == 0:
             d = x.shape[1] if x.ndim == 2 else 0  # of images no columns are asked for
             moments, distinct = Moments(np.zeros(d), np.zeros(d)), DistinctValues(d)
             low, high = np.full(d, math.inf), np.full(d, -math.inf)
-        here = value_range(x)
-        found = here if found is None else found.joined(here)
         kept.append(x[within(numbers, first, len(x))])
+        training = np.ones(len(x), bool)
+        training[within(held_out, first, len(x))] = False
+        if x.dtype.kind == "f" and not (finite := np.isfinite(x.reshape(len(x), -1))).all():
+            complete = finite.all(1)
+            gaps.append((first, len(x), np.packbits(~complete)))
+            x, training = x[complete], training[complete]
+        if not len(x):
+            continue
+        found = found.joined(value_range(x))
         if d:
-            moments.add(np.delete(x, within(rows.held_out, first, len(x)), 0))
+            moments.add(x[training])
             distinct.add(x)
             low = np.minimum(low, reduced(np.minimum, x))
             high = np.maximum(high, reduced(np.maximum, x))
-    assert found is not None
     gathered = np.concatenate(kept)
     unsorted = np.empty_like(gathered)
     unsorted[order] = gathered
-    return Survey(found, unsorted, low, high, moments, distinct)
+    return Survey(found, unsorted, low, high, moments, distinct, tuple(gaps))
 
 
 def reduced(operation: np.ufunc, x: np.ndarray, together: int = 64) -> np.ndarray:

@@ -159,6 +159,24 @@ class TableRows:
         """
         import polars as pl
 
+        values = self.every(frame, locate)
+        absent = np.isnan(values).any(axis=1)
+        if self.place is not None and self.labels is not None:
+            labels = frame.to_series(self.place).cast(pl.String).fill_null("").str.strip_chars()
+            if self.selection.missing == "drop":
+                labels = labels.filter(pl.Series(~absent))
+            self.labels.cells += labels.to_list()
+        if self.selection.missing == "drop" and absent.any():
+            values = values[~absent]
+            for seen in self.seen.values():
+                seen.keep(~absent)
+        self.handed_on += len(values)
+        return values
+
+    def every(self, frame: pl.DataFrame, locate: Locate) -> np.ndarray:
+        """The same of all rows, whatever is missing in them; a column of classes is not looked at."""
+        import polars as pl
+
         n = frame.height
         plain = self.place is None and not self.as_text and not self.seen
         if plain and all(kind == pl.Float64 for kind in frame.dtypes):
@@ -175,19 +193,8 @@ class TableRows:
                 values[:, j] = self._column(cells, j, locate)
         if not all(self.kept):
             values = values[:, self.kept]
-        absent = np.isnan(values).any(axis=1)
-        self.incomplete += int(absent.sum())
+        self.incomplete += int(np.isnan(values).any(axis=1).sum())
         self.rows += n
-        if self.place is not None and self.labels is not None:
-            labels = frame.to_series(self.place).cast(pl.String).fill_null("").str.strip_chars()
-            if self.selection.missing == "drop":
-                labels = labels.filter(pl.Series(~absent))
-            self.labels.cells += labels.to_list()
-        if self.selection.missing == "drop" and absent.any():
-            values = values[~absent]
-            for seen in self.seen.values():
-                seen.keep(~absent)
-        self.handed_on += len(values)
         return values
 
     def _column(self, cells: pl.Series, j: int, locate: Locate) -> np.ndarray:
@@ -244,7 +251,10 @@ class TableRows:
 
     def _see(self, texts: pl.Series, j: int) -> np.ndarray:
         """Take note of the texts of a part of column ``j``; their codes for now."""
-        self.found[j].texts.update(texts.unique().drop_nulls().head(COUNTED + 1).to_list())
+        if (
+            len(self.found[j].texts) <= COUNTED
+        ):  # more are not told apart, and would fill the memory
+            self.found[j].texts.update(texts.unique().drop_nulls().head(COUNTED + 1).to_list())
         return self.seen.setdefault(j, Seen(self.handed_on)).add(texts)
 
     def _count_floats(self, values: np.ndarray, j: int, locate: Locate) -> None:

@@ -247,11 +247,16 @@ def columnwise_of_moments(
     high: np.ndarray,
     grids: Sequence[Lattice | None],
     scaling: Scaling = "standardise",
+    columns: tuple[str, ...] = (),
+    categories: tuple[int, ...] = (),
 ) -> Transform:
     """As `columnwise`, of columns whose moments, ends and grids are known and whose rows are not held."""
-    parts = []
+    parts: list[tuple[float, float, int, float, float]] = []
     for j, grid in enumerate(grids):
-        name, ends = column_name(j, ()), np.array([low[j], high[j]], np.float64)
+        if categories and categories[j]:
+            parts.append((0.0, 1.0, 0, 0.0, 1.0))
+            continue
+        name, ends = column_name(j, columns), np.array([low[j], high[j]], np.float64)
         _check_varies(ends, name)
         part: tuple[float, float, int, float, float] = (0.0, 1.0, 0, 0.0, 1.0)
         if grid is not None and scaling == "none":
@@ -265,7 +270,8 @@ def columnwise_of_moments(
             _check_finite(ends, name, part)
         parts.append(part)
     origin, unit, levels, shift, scale = zip(*parts, strict=True)
-    return Transform(scaling, (len(grids),), origin, unit, levels, shift, scale)
+    shape = (len(grids),)
+    return Transform(scaling, shape, origin, unit, levels, shift, scale, columns, categories)
 
 
 def _check_varies(values: np.ndarray, name: str) -> None:

@@ -27,8 +27,8 @@ def folder(tmp_path, monkeypatch):
         (("--data", ""), "empty name; give a file"),
         (("--data", "  "), "empty name; give a file"),
         (
-            ("--data", "https://example.org/x.csv"),
-            "https://example.org/x.csv is an address; download",
+            ("--data", "gopher://example.org//x.csv"),
+            "gopher://example.org//x.csv is an address of a kind that is not read; use https://",
         ),
         (("--data", "loop.csv"), "loop.csv is a link that leads to no file"),
         (("--data", "gone.csv"), "gone.csv is a link that leads to no file"),

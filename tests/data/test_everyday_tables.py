@@ -646,7 +646,9 @@ def test_parquet_of_other_kinds(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"empty cell at row 2, column 1 \('a'\).*1 of 3 rows"):
         read(tmp_path / "x.parquet", selection=Selection(drop=("city", "day")))
     pq.write_table(pyarrow.table({"a": [[1], [2]]}), tmp_path / "x.parquet")
-    with pytest.raises(ValueError, match=r"List.* values in column 'a'; write the file without it"):
+    with pytest.raises(
+        ValueError, match=r"nested values .* in column 'a'; write the file without it"
+    ):
         read(tmp_path / "x.parquet")
 
 

@@ -51,7 +51,8 @@ def rows_of(path: Path, held_out: list[int]) -> TrainingBlocks:
 def test_one_pass_finds_what_columnwise_finds_in_the_rows(x: np.ndarray, path: Path) -> None:
     held_out = [0, 7, 99, 100, N - 1]
     picked = np.array([N - 1, 3, 250, 0])
-    found = survey(rows_of(path, held_out), picked)
+    rows = rows_of(path, held_out)
+    found = survey(rows.file, rows.held_out, picked)
     training = np.delete(x, held_out, 0)
     expected = columnwise(torch.from_numpy(training), others=(torch.from_numpy(x[held_out]),))
     transform = found.transform("standardise", True)
@@ -88,7 +89,8 @@ def test_rows_that_fill_no_batch_wait(path: Path) -> None:
 
 @pytest.mark.parametrize("drawn", [0, 3, 49, 50, 1234])
 def test_resumes_to_the_bit(drawn: int, path: Path) -> None:
-    made = survey(rows_of(path, [5]), np.array([1])).transform("standardise", True)
+    rows = rows_of(path, [5])
+    made = survey(rows.file, rows.held_out, np.array([1])).transform("standardise", True)
     one, other = (BlockStream(rows_of(path, [5]), made, 64, seed=7) for _ in range(2))
     for _ in range(drawn):
         next(one)
