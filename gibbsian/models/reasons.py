@@ -119,8 +119,8 @@ def far_columns(x: Tensor, candidates: Tensor, numbers: Sequence[int]) -> list[i
     )
     reach = torch.where(x > middle, high - middle, middle - low)
     distance = torch.where(x == middle, 0.0, (x - middle).abs() / reach)
-    far = [j for j in numbers if distance[j] > FAR]
-    return sorted(far, key=lambda j: -float(distance[j]))
+    order = distance.argsort(descending=True, stable=True).tolist()
+    return [j for j in order if j in set(numbers) and distance[j] > FAR]
 
 
 def _share(candidates: Tensor) -> str:
