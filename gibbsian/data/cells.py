@@ -11,11 +11,12 @@ Decimal = Literal[".", ","]
 # fmt: off
 MISSING = frozenset({
     "", "na", "n/a", "n.a.", "#n/a", "<na>", "?", "null", "\\n", "none", "nil", "-", "--", ".",
-    "nan", "-nan", "nan(ind)", "-nan(ind)", "1.#qnan", "-1.#ind", "nat",
+    "n. a.", "n/d", "n.d.", "n. d.", "k.a.", "k. a.", "keine angabe", "s/d", "s.d.", "n.v.", "not available",
+    "not applicable", "missing", "nan", "-nan", "nan(ind)", "-nan(ind)", "1.#qnan", "-1.#ind", "nat",
     "#div/0!", "#value!", "#ref!", "#name?", "#num!", "#null!",
 })
 # fmt: on
-"""What stands for a missing value, in lower case: of databases, statistics programs and spreadsheets."""
+"""What stands for a missing value, in lower case: in databases, statistics programs and offices."""
 TRUE, FALSE = ("true", "yes", "t", "y"), ("false", "no", "f", "n")
 CURRENCY = r"(?:[$€£¥₹₩₽₺]|USD|EUR|GBP|CHF|JPY|CNY|INR|CAD|AUD)"
 MONTH = r"(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
