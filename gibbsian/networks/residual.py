@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,7 @@ from gibbsian.networks.options import Activation, activate, draw_normal
 from gibbsian.networks.trunks import Time, apply_at, glorot, halvings, he, image_shape
 
 Size = Literal["small", "medium", "large"]
+Linear = TypeVar("Linear", nn.Linear, nn.Conv2d)
 
 SIZES: dict[str, tuple[int, int]] = {"small": (16, 1), "medium": (32, 2), "large": (64, 2)}
 """Channels at full size, which double at each halving up to four times as many; blocks per halving."""
@@ -55,6 +56,14 @@ def activated(channels: int, activation: Activation, group_norm: bool) -> nn.Seq
     return nn.Sequential(*norm, activate(activation))
 
 
+def keeping_variance(layer: Linear) -> Linear:
+    """``layer``, which no rectifier stands before, with weights of variance 1 / fan-in and zero bias."""
+    nn.init.kaiming_uniform_(layer.weight, nonlinearity="linear")
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
 class ResidualBlock(nn.Module):
     """y = (s(x) + r(x)) / sqrt(2), r two activated 3x3 convolutions, s the identity or a 1x1 convolution.
 
@@ -79,9 +88,7 @@ class ResidualBlock(nn.Module):
         he(self)
         self.skip: nn.Module = nn.Identity()
         if before != after:
-            self.skip = nn.Conv2d(before, after, 1, bias=False)
-            # no rectifier stands before it: variance 1 / fan-in
-            nn.init.kaiming_uniform_(self.skip.weight, nonlinearity="linear")
+            self.skip = keeping_variance(nn.Conv2d(before, after, 1, bias=False))
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, before, H, W] -> [B, after, H', W']``, H' and W' as ``resample`` makes them."""
@@ -98,9 +105,8 @@ class SelfAttention(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        self.qkv = nn.Conv2d(channels, 3 * channels, 1, bias=False)
+        self.qkv = keeping_variance(nn.Conv2d(channels, 3 * channels, 1, bias=False))
         self.gamma = nn.Parameter(torch.zeros(()))
-        nn.init.kaiming_uniform_(self.qkv.weight, nonlinearity="linear")
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, C, H, W] -> [B, C, H, W]``."""
@@ -147,10 +153,7 @@ class ResidualTrunk(nn.Module):
         planes, high, wide = image_shape(space)
         steps = max(len(halvings(high)), len(halvings(wide))) - 1
         counts, blocks = counts_and_blocks(size, steps)
-        stem = nn.Conv2d(planes, counts[0], 3, padding=1)
-        # a linear layer: variance 1 / fan-in
-        nn.init.kaiming_uniform_(stem.weight, nonlinearity="linear")
-        nn.init.zeros_(stem.bias)
+        stem = keeping_variance(nn.Conv2d(planes, counts[0], 3, padding=1))
         layers: list[nn.Module] = [stem]
         for step, (before, after) in enumerate(pairwise(counts)):
             if attention and step == steps - 1:
@@ -208,9 +211,7 @@ class ResidualGenerator(nn.Module):
         self.sizes = [(-(-height // 2**i), -(-width // 2**i)) for i in range(steps, -1, -1)]
         self.box = space.box
         self.start = (counts[0], *self.sizes[0])
-        self.dense = nn.Linear(latent_dim, math.prod(self.start))
-        nn.init.kaiming_uniform_(self.dense.weight, nonlinearity="linear")
-        nn.init.zeros_(self.dense.bias)
+        self.dense = keeping_variance(nn.Linear(latent_dim, math.prod(self.start)))
         self.doublings = nn.ModuleList()
         for step, (before, after) in enumerate(pairwise(counts)):
             layers = [ResidualBlock(before, after, doubled, activation, group_norm)]
