@@ -25,7 +25,7 @@ from gibbsian.core import DataSpace, TrainingMethod, check_energy, limits
 from gibbsian.core.measures import Box, Counting, Gaussian, Measure, Mixed, RealSpace, Undefined
 from gibbsian.core.module_errors import blaming
 from gibbsian.core.randomness import kept_global, seed_global
-from gibbsian.core.roles import Setting, check_output
+from gibbsian.core.roles import Role, Setting, check_output
 from gibbsian.core.signatures import options_of
 from gibbsian.methods import TRAINING_METHODS
 from gibbsian.networks import build_from
@@ -135,31 +135,65 @@ def assemble(
     Weights are drawn from the global generator, seeded here and put back as it was. Raises
     ValueError when a network's output does not fit.
     """
+    cls = method_class(config.method)
+    with kept_global(), limits.counted():
+        seed_global(config.training.seed)
+        setting, seen = _networks(config, space, networks)
+        check_networks(cls, seen, setting)
+        energy = setting.networks.get("energy")
+        measure = whole(setting.space) if cls.directed else measure_of(energy, setting.space)
+        prior = {"prior": Gaussian((setting.latent,))} if setting.latent else {}
+        options = {name: v for name, v in config.options.items() if name != "latent_dim"}
+        return cls(**setting.networks, **prior, measure=measure, **options)
+
+
+def _networks(
+    config: Config, space: DataSpace, networks: Mapping[str, nn.Module] | None = None
+) -> tuple[Setting, dict[str, DataSpace]]:
+    """The networks of a resolved configuration, in a setting, and what each sees."""
     given = dict(networks or {})
     cls = method_class(config.method)
     space = boxed(space, config.domain_half_width)
     seen: dict[str, DataSpace] = {}
-    with kept_global(), limits.counted():
-        seed_global(config.training.seed)
-        parts: dict[str, Any] = {}
-        setting = Setting(space, config.options.get("latent_dim", 0), config.options, parts)
-        for name, role in cls.roles.items():
-            with blaming(f"what the {name} network sees"):
-                seen[name] = role.sees(setting)
-            own = name in given
-            latent = setting.latent
-            parts[name] = given.pop(name) if own else _network(config, name, seen[name], latent)
-        if given:
-            raise ValueError(
-                f"{config.method} has no network {sorted(given)[0]!r}; its networks are "
-                f"{', '.join(cls.roles)}"
+    parts: dict[str, nn.Module] = {}
+    setting = Setting(space, config.options.get("latent_dim", 0), config.options, parts)
+    for name, role in cls.roles.items():
+        with blaming(f"what the {name} network sees"):
+            seen[name] = role.sees(setting)
+        own = name in given
+        latent = setting.latent
+        parts[name] = given.pop(name) if own else _network(config, name, seen[name], latent)
+    if given:
+        raise ValueError(
+            f"{config.method} has no network {sorted(given)[0]!r}; its networks are "
+            f"{', '.join(cls.roles)}"
+        )
+    return setting, seen
+
+
+def network_costs(config: Config, space: DataSpace) -> dict[str, tuple[int, int]]:
+    """Parameters of each network by role, and multiply-adds of its products and convolutions for a row."""
+    from torch.utils.flop_counter import FlopCounterMode  # 0.05 s to import
+
+    costs: dict[str, tuple[int, int]] = {}
+    with kept_global(), limits.counted(), torch.no_grad():
+        setting, seen = _networks(config, space)
+        for name, network in setting.networks.items():
+            inputs = _two_rows(
+                method_class(config.method).roles[name], network, seen[name], setting
             )
-        check_networks(cls, seen, setting)
-        energy = parts.get("energy")
-        measure = whole(space) if cls.directed else measure_of(energy, space)
-        prior = {"prior": Gaussian((setting.latent,))} if setting.latent else {}
-        options = {name: v for name, v in config.options.items() if name != "latent_dim"}
-        return cls(**parts, **prior, measure=measure, **options)
+            with FlopCounterMode(display=False) as counter:
+                network.eval()(*inputs)
+            parameters = sum(parameter.numel() for parameter in network.parameters())
+            # it counts two operations for a multiply-add, here of two rows
+            costs[name] = (parameters, counter.get_total_flops() // 4)
+    return costs
+
+
+def _two_rows(role: Role, network: nn.Module, seen: DataSpace, setting: Setting) -> list[Tensor]:
+    """Zeros of two rows, as a network of ``role`` is called with."""
+    inputs = [torch.zeros(2, *shape) for shape in role.inputs(network, seen, setting)]
+    return [*inputs, torch.zeros(2)] if getattr(network, "takes_time", False) else inputs
 
 
 def _network(config: Config, role: str, space: DataSpace, latent: int) -> nn.Module:
@@ -182,12 +216,9 @@ def check_networks(
         before = network.training
         network.eval()
         with blaming(f"the {name} network"):
-            shapes = role.inputs(network, seen[name], setting)
-        sizes = ", ".join(map(str, shapes[0]))
+            inputs = _two_rows(role, network, seen[name], setting)
+        sizes = ", ".join(map(str, inputs[0].shape[1:]))
         with torch.enable_grad(), blaming(f"the {name} network, given [2, {sizes}],"):
-            inputs = [torch.zeros(2, *shape) for shape in shapes]
-            if getattr(network, "takes_time", False):
-                inputs.append(torch.zeros(2))
             value = network(*inputs)
         network.train(before)
         if not isinstance(value, Tensor):

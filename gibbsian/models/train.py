@@ -25,7 +25,7 @@ from gibbsian.config.run_folder import (
     write_unreadable,
 )
 from gibbsian.config.run_lock import writing
-from gibbsian.core import TrainingMethod
+from gibbsian.core import DataSpace, TrainingMethod
 from gibbsian.core.module_errors import ERRORS_OF_MODULES
 from gibbsian.core.progress import phase
 from gibbsian.core.protocols import HasEnergy, HasStages
@@ -34,7 +34,7 @@ from gibbsian.data import BatchStream, Dataset
 from gibbsian.data.dataset import fingerprint
 from gibbsian.data.large_arrays import BlockStream
 from gibbsian.data.named import can_be_found
-from gibbsian.models.build import assemble, resolve
+from gibbsian.models.build import assemble, network_costs, resolve
 from gibbsian.models.model import Model, placed
 from gibbsian.models.validation import Validation, chosen
 from gibbsian.training import (
@@ -173,7 +173,7 @@ def train_config(
     """Train a configuration from its first round, in ``run`` if one is given.
 
     ``log`` is given what was detected in the data, before the first round and where the method can
-    use them; ``watch`` sees each logged row of metrics.
+    use them, and for images the sizes of the networks; ``watch`` sees each logged row of metrics.
     """
     device = device_of(config.training.device)
     dataset = load_data(config) if dataset is None else dataset
@@ -196,11 +196,23 @@ def train_config(
                 if log is not None and processes.rank() == 0:
                     for note in dataset.notes:
                         log(note)
+                    if dataset.space.kind == "image" and networks is None:
+                        for note in notes_on_networks(config, dataset.space):
+                            log(note)
                 return _play(progress, config, dataset, run, watch)
             except (ValueError, OSError, *ERRORS_OF_MODULES):
                 if run is not None and processes.rank() == 0 and progress.index == 0:
                     forget(run, keep_folder=existed)  # nothing was trained, nothing is lost
                 raise
+
+
+def notes_on_networks(config: Config, space: DataSpace) -> list[str]:
+    """A line on the size of each network: what a round costs is in proportion to its multiply-adds."""
+    return [
+        f"{role} {config.networks[role].name}: {parameters:,} parameters, "
+        f"{products / 1e6:,.2f} million multiply-adds a row"
+        for role, (parameters, products) in network_costs(config, space).items()
+    ]
 
 
 def with_batch_that_fits(config: Config, dataset: Dataset) -> Config:

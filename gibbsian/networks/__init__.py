@@ -47,6 +47,12 @@ from gibbsian.networks.registry import (
     NETWORKS,
     STUDENTS,
 )
+from gibbsian.networks.residual import (
+    ResidualDecoder,
+    ResidualEncoder,
+    ResidualGenerator,
+    ResidualTrunk,
+)
 from gibbsian.networks.students import FlowStudent, MixtureStudent, VAEStudent
 from gibbsian.networks.trunks import ConvTrunk, DenseTrunk
 from gibbsian.networks.user import build_user, load_user
@@ -84,6 +90,10 @@ __all__ = [
     "MobileNet",
     "PottsEnergy",
     "RBMEnergy",
+    "ResidualDecoder",
+    "ResidualEncoder",
+    "ResidualGenerator",
+    "ResidualTrunk",
     "SigmoidBeliefNetwork",
     "SigmoidOutputEnergy",
     "SqueezeNet",

@@ -13,6 +13,7 @@ from gibbsian.core import DataSpace
 from gibbsian.core.signatures import RARE
 from gibbsian.networks.generators import ConvGenerator, DenseGenerator
 from gibbsian.networks.options import Activation, activate, check_counts
+from gibbsian.networks.residual import ResidualGenerator, ResidualTrunk
 from gibbsian.networks.trunks import (
     ConvTrunk,
     DenseTrunk,
@@ -153,7 +154,7 @@ class AutoEncoder(nn.Module):
 
     def __init__(
         self,
-        trunk: DenseTrunk | ConvTrunk,
+        trunk: DenseTrunk | ConvTrunk | ResidualTrunk,
         decoder: nn.Module,
         code_dim: int,
         batch_norm: bool = False,
@@ -211,3 +212,15 @@ def conv_autoencoder(
     trunk = ConvTrunk(space, width=width, **body)
     decoder = ConvGenerator(space, code_dim, batch_norm=batch_norm, **body)
     return AutoEncoder(trunk, decoder, code_dim, batch_norm)
+
+
+def residual_autoencoder(
+    space: DataSpace, *, code_dim: int = 32, **body: Annotated[Any, ResidualGenerator]
+) -> AutoEncoder:
+    """Residual blocks both ways, for images.
+
+    Args:
+        code_dim: dimension of the code.
+    """
+    trunk = ResidualTrunk(space, False, False, **body)
+    return AutoEncoder(trunk, ResidualGenerator(space, code_dim, **body), code_dim)

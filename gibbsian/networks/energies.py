@@ -18,9 +18,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from gibbsian.networks.residual import ResidualTrunk
 from gibbsian.networks.trunks import ConvTrunk, DenseTrunk, glorot
 
-Trunk = DenseTrunk | ConvTrunk
+Trunk = DenseTrunk | ConvTrunk | ResidualTrunk
 
 
 class HeadOnTrunk(nn.Module):

@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from gibbsian.networks.residual import ResidualTrunk
 from gibbsian.networks.trunks import ConvTrunk, DenseTrunk, glorot
 
 
@@ -21,7 +22,7 @@ class MinibatchDiscriminationCritic(nn.Module):
     rows_interact: ClassVar[bool] = True
     dims: ClassVar[int] = 5
 
-    def __init__(self, trunk: DenseTrunk | ConvTrunk, kernels: int):
+    def __init__(self, trunk: DenseTrunk | ConvTrunk | ResidualTrunk, kernels: int):
         super().__init__()
         self.trunk = trunk
         self.T = nn.Linear(trunk.features, kernels * self.dims, bias=False)

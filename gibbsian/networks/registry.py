@@ -17,6 +17,7 @@ from gibbsian.networks.autoencoders import (
     conv_energy,
     dense_autoencoder,
     dense_energy,
+    residual_autoencoder,
 )
 from gibbsian.networks.beliefs import SigmoidBeliefNetwork
 from gibbsian.networks.decoders import ConvDecoder, DenseDecoder
@@ -34,6 +35,13 @@ from gibbsian.networks.generators import ConvGenerator, DenseGenerator
 from gibbsian.networks.ladder import LadderNetwork
 from gibbsian.networks.minibatch import MinibatchDiscriminationCritic
 from gibbsian.networks.options import check_counts, check_positive
+from gibbsian.networks.residual import (
+    ResidualDecoder,
+    ResidualEncoder,
+    ResidualGenerator,
+    ResidualTrunk,
+    timed_residual,
+)
 from gibbsian.networks.students import FlowStudent, MixtureStudent, VAEStudent
 from gibbsian.networks.trunks import ConvTrunk, DenseTrunk, timed_conv, timed_dense
 
@@ -134,6 +142,44 @@ def conv_joint(
     return JointClassEnergy(timed_conv(space, **trunk), classes, confinement_std)
 
 
+def residual(space: DataSpace, **trunk: Annotated[Any, timed_residual]) -> UnconfinedEnergy:
+    """Residual blocks and a linear head, for images."""
+    return UnconfinedEnergy(timed_residual(space, **trunk))
+
+
+def residual_bounded(
+    space: DataSpace,
+    *,
+    num_experts: int = 128,
+    **trunk: Annotated[Any, timed_residual],
+) -> BoundedRangeEnergy:
+    """VGAN's Bernoulli-entropy experts on residual blocks, for images.
+
+    Args:
+        num_experts: their number K.
+    """
+    check_counts(num_experts=num_experts)
+    return BoundedRangeEnergy(timed_residual(space, **trunk), num_experts)
+
+
+def residual_joint(
+    space: DataSpace,
+    *,
+    classes: int = 10,
+    confinement_std: float = 1.0,
+    **trunk: Annotated[Any, timed_residual],
+) -> JointClassEnergy:
+    """Logits of ``classes`` on residual blocks as an energy, with a quadratic envelope, for images.
+
+    Args:
+        classes: number of classes that it tells apart.
+        confinement_std: sigma of the envelope |x|^2 / (2 sigma^2).
+    """
+    check_counts(classes=classes)
+    check_positive(confinement_std=confinement_std)
+    return JointClassEnergy(timed_residual(space, **trunk), classes, confinement_std)
+
+
 def rbm(space: DataSpace, *, hidden: int = 128) -> RBMEnergy:
     """A restricted Boltzmann machine, summed over its hidden units, for bits.
 
@@ -205,6 +251,18 @@ def conv_minibatch(
     return MinibatchDiscriminationCritic(ConvTrunk(space, **trunk), kernels)
 
 
+def residual_minibatch(
+    space: DataSpace, *, kernels: int = 16, **trunk: Annotated[Any, ResidualTrunk]
+) -> MinibatchDiscriminationCritic:
+    """A critic on residual blocks that compares the images of a batch.
+
+    Args:
+        kernels: number of similarities that it computes between images.
+    """
+    check_counts(kernels=kernels)
+    return MinibatchDiscriminationCritic(ResidualTrunk(space, **trunk), kernels)
+
+
 def flow_student(space: DataSpace, **flow: Annotated[Any, FlowGenerator]) -> FlowStudent:
     """A normalising flow with its exact log-density."""
     return FlowStudent(FlowGenerator(space, math.prod(space.shape), **flow))
@@ -226,6 +284,9 @@ ENERGIES: Mapping[str, Builder] = {
     "conv-joint": conv_joint,
     "autoencoder": dense_energy,
     "conv-autoencoder": conv_energy,
+    "resnet": residual,
+    "resnet-bounded": residual_bounded,
+    "resnet-joint": residual_joint,
 }
 
 ON_BITS: Mapping[str, Builder] = {"rbm": rbm, "ising": ising}
@@ -236,28 +297,33 @@ CRITICS: Mapping[str, Builder] = {
     "mlp": dense_critic,
     "minibatch": minibatch,
     "conv-minibatch": conv_minibatch,
+    "resnet-minibatch": residual_minibatch,
 }
 """Every energy, and what is no function of one point while it is trained."""
 
 GENERATORS: Mapping[str, Builder] = {
     "mlp": DenseGenerator,
     "conv": ConvGenerator,
+    "resnet": ResidualGenerator,
     "flow": FlowGenerator,
 }
 
 ENCODERS: Mapping[str, Builder] = {
     "mlp": DenseEncoder,
     "conv": ConvEncoder,
+    "resnet": ResidualEncoder,
 }
 
 DECODERS: Mapping[str, Builder] = {
     "mlp": DenseDecoder,
     "conv": ConvDecoder,
+    "resnet": ResidualDecoder,
 }
 
 AUTOENCODERS: Mapping[str, Builder] = {
     "mlp": dense_autoencoder,
     "conv": conv_autoencoder,
+    "resnet": residual_autoencoder,
 }
 
 BELIEF_NETWORKS: Mapping[str, Builder] = {"sigmoid": SigmoidBeliefNetwork}

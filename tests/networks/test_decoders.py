@@ -53,6 +53,7 @@ def test_all_weights_start_with_the_spread_asked_for(name: str) -> None:
     for net in (build_decoder(name, IMAGE, 3, options), build_encoder(name, IMAGE, 3, options)):
         every = torch.cat([p.detach().flatten() for p in net.parameters()])
         assert abs(every.std() - 0.1) < 5 * 0.1 / (2 * len(every)) ** 0.5
-        assert all(p.abs().max() > 0.02 for p in net.parameters())
+        # none is left at 0; of two numbers both are that small in 6e-7 of cases
+        assert all(p.abs().max() > 1e-4 for p in net.parameters())
     with pytest.raises(ValueError, match="init_std must be 0"):
         build_decoder(name, IMAGE, 3, {"init_std": -1.0})

@@ -68,7 +68,7 @@ def test_an_encoder_is_built_from_a_configuration(toy: str) -> None:
     plane = replace(image, data="moons", domain_half_width="none")
     assert plane.encoder.name == "mlp"
     assert assemble(plane, PLANE).encoder.head.in_features == 7
-    assert known_networks()["encoder"] == ("mlp", "conv")
+    assert known_networks()["encoder"] == ("mlp", "conv", "resnet")
 
 
 def test_a_wrong_encoder_is_refused(toy: str) -> None:

@@ -138,6 +138,9 @@ def test_what_energies_say_of_themselves() -> None:
         "conv-joint": (True, False),
         "autoencoder": (False, False),
         "conv-autoencoder": (False, False),
+        "resnet": (False, False),
+        "resnet-bounded": (False, True),
+        "resnet-joint": (True, False),
     }
     far = 1e4 * torch.randn(50, 1, 8, 8)
     assert build_energy("confined", space, SMALL)(far).min() > 1e6
@@ -145,7 +148,7 @@ def test_what_energies_say_of_themselves() -> None:
     assert build_energy("sigmoid", space, SMALL)(far).max() <= SigmoidOutputEnergy.highest + 1e-4
 
 
-@pytest.mark.parametrize("name", ["joint", "conv-joint"])
+@pytest.mark.parametrize("name", ["joint", "conv-joint", "resnet-joint"])
 def test_a_joint_energy_sums_its_classes(name: str, rng: torch.Generator) -> None:
     """exp(-E(x)) = sum_y exp(f_y(x)) times the envelope, and E(x) - log softmax(f)_y is one term."""
     space = DataSpace((1, 8, 8), "image")

@@ -135,7 +135,7 @@ def test_minibatch_critic_compares_each_row_with_the_others() -> None:
 
 
 def test_minibatch_critics_are_critics_and_no_energies() -> None:
-    assert set(CRITICS) - set(ENERGIES) == {"minibatch", "conv-minibatch"}
+    assert set(CRITICS) - set(ENERGIES) == {"minibatch", "conv-minibatch", "resnet-minibatch"}
     space = DataSpace((3, 8, 8), "image", (-1.0, 1.0))
     critic = build_critic("conv-minibatch", space, dict(width=8, channels=4, kernels=2))
     x = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
