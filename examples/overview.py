@@ -1,6 +1,8 @@
-"""The picture in the README: strange wines with their reasons, and digits drawn by an energy.
+"""The picture in the README: strange wines with their reasons, and digits of 28x28 drawn by an energy.
 
-python examples/overview.py [--quick] [--output docs/images/overview.png]
+python examples/overview.py [--quick] [--run runs/overview] [--output docs/images/overview.png]
+
+The digits are MNIST's, whose files must be there (`gibbsian list data` says whether they are).
 """
 
 import argparse
@@ -17,10 +19,10 @@ from sklearn.datasets import load_wine
 
 import gibbsian
 from gibbsian.cli import main as command
-from gibbsian.config import recipes
-from gibbsian.data import load_dataset
 
 ROWS, SIDE = 4, 8
+TRAINING = "energy-matching --data mnist --energy resnet --batch 64 --warmup-rounds 8000 --rounds 8060 --threads 1"
+"""Takes about twenty CPU-minutes."""
 
 
 def strange_wines(folder: Path) -> list[dict[str, str]]:
@@ -33,13 +35,17 @@ def strange_wines(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def digits(quick: bool) -> torch.Tensor:
-    """``[SIDE^2, 8, 8]`` samples of `gibbsian train --recipe digits-cd`, within [0, 1]."""
-    config = recipes.recipe("digits-cd")
-    options = {"rounds": 3} if quick else {}
-    model = gibbsian.train(config, "digits", training=options)
-    x = model.sample(SIDE**2).view(-1, 8, 8)
-    return (x / load_dataset("digits").train.max()).clamp(0, 1)
+def digits(quick: bool, run: Path) -> torch.Tensor:
+    """``[SIDE^2, 28, 28]`` samples, within [0, 1], of `gibbsian train energy-matching --data mnist ...`.
+
+    Of the ``run`` in this folder, which is trained first if there is none. Quick: of digits of 8x8.
+    """
+    if quick:
+        model = gibbsian.train("energy-matching", "digits", training={"rounds": 3})
+        return (model.sample(SIDE**2).view(-1, 8, 8) / 16).clamp(0, 1)
+    if not run.exists() and command(["train", *TRAINING.split(), "--out", str(run)]):
+        raise SystemExit("training failed")
+    return (gibbsian.load_model(run).sample(SIDE**2).view(-1, 28, 28) / 255).clamp(0, 1)
 
 
 def draw_reasons(axes: Axes, rows: list[dict[str, str]]) -> None:
@@ -62,20 +68,23 @@ def draw_digits(axes: Axes, x: torch.Tensor) -> None:
     rows = [torch.cat(list(part), 1) for part in tiles.split(SIDE)]
     axes.imshow(torch.cat(rows).numpy(), cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
     axes.set(xticks=[], yticks=[])
-    axes.set_title("gibbsian sample digits", loc="left", family="monospace", fontsize=11)
+    axes.set_title(
+        "gibbsian train energy-matching --data mnist", loc="left", family="monospace", fontsize=11
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("docs/images/overview.png"))
     parser.add_argument("--quick", action="store_true", help="hardly train: does it run?")
+    parser.add_argument("--run", type=Path, default=Path("runs/overview"), help="the digits' model")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         rows = strange_wines(Path(folder))[:ROWS]
     figure = Figure((10.2, 4.2), layout="constrained", dpi=100)
     left, right = figure.subplots(1, 2, width_ratios=(1.35, 1))
     draw_reasons(left, rows)
-    draw_digits(right, digits(given.quick))
+    draw_digits(right, digits(given.quick, given.run))
     given.output.parent.mkdir(parents=True, exist_ok=True)
     FigureCanvasAgg(figure).print_png(given.output)
     print(given.output)
