@@ -107,7 +107,7 @@ def lbt(
     def ignorance(phi: Tensor, x: Tensor) -> Tensor:
         means, log_std, logits = (p.view(s) for p, s in zip(phi.split(sizes), shapes, strict=True))
         square = (x[:, None] - means).square() * torch.exp(-2 * log_std)
-        component = -0.5 * (square + 2 * log_std + LOG_2_PI).sum(-1)
+        component = -0.5 * (square + 2 * log_std).sum(-1)  # and a constant
         return -torch.logsumexp(component + torch.log_softmax(logits, 0), 1).mean()
 
     def step(g: Tensor, phi: Tensor, first: Tensor, second: Tensor, t: int, rate: float) -> Any:
@@ -354,7 +354,7 @@ def bihm(
         p = log_bits(h2, net.prior.clamp(-LIMIT, LIMIT)) + log_bits(
             h1, net.p[1](h2).clamp(-LIMIT, LIMIT)
         )
-        p = p - 0.5 * (square + log_variance + LOG_2_PI).sum(-1)
+        p = p - 0.5 * (square + log_variance).sum(-1)  # and a constant
         omega = torch.softmax(0.5 * (p - q).detach(), 0)
         descend(model, -(omega * p + (omega - 1 / K) * q).sum(0).mean())
 
