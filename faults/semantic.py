@@ -446,8 +446,8 @@ FAULTS = [
     ),
     Fault(
         "gibbsian/methods/ebgan.py",
-        "call_frozen(encoder, x_model)",
-        "call_frozen(encoder, x_model.detach())",
+        "pull_away(codes.flatten(1))",
+        "pull_away(codes.detach().flatten(1))",
         ("tests/methods/test_ebgan.py::test_generator_descends_error_plus_weighted_pull_away",),
     ),
     Fault(
@@ -538,14 +538,14 @@ FAULTS = [
     ),
     Fault(
         "gibbsian/methods/unrolled.py",
-        "g = grad(objective)(carried[0],",
-        "g = grad(objective)(carried[0].detach(),",
+        "g, _ = gradient_and_rest(at, carried[0])",
+        "g, _ = gradient_and_rest(at, carried[0].detach())",
         ("tests/test_unrolled.py::test_linear_gaussian",),
     ),
     Fault(
         "gibbsian/methods/unrolled.py",
-        "g = grad(objective)(carried[0],",
-        "g = grad(objective)(carried[0].detach(),",
+        "g, _ = gradient_and_rest(at, carried[0])",
+        "g, _ = gradient_and_rest(at, carried[0].detach())",
         ("tests/test_unrolled.py::test_sensitivity_recursion",),
     ),
     Fault(

@@ -22,6 +22,7 @@ from gibbsian.experiments.compare.baselines import fitted, reference
 from gibbsian.experiments.compare.measuring import judge_of, of_density
 from gibbsian.experiments.compare.ranking import difference, ranked, ranks, row_of
 from gibbsian.experiments.compare.settings import FLOOR, TRIVIAL, variants_of
+from gibbsian.experiments.compare.shared_runs import cells
 
 
 def run(**figures: float) -> dict[str, Any]:
@@ -256,7 +257,7 @@ def test_times(text: str, value: float) -> None:
 
 def test_seeds_begin_where_the_settings_say():
     settings = ComparisonSettings("moons", variants_of("gan", None), 2, first_seed=10)
-    assert {cell.seed for cell in runs.cells(settings)} == {10, 11}
+    assert {cell.seed for cell in cells(settings)} == {10, 11}
     assert ComparisonSettings.from_json(settings.to_json()) == settings
     with pytest.raises(ValueError, match="seeds are whole numbers from 0, not -1"):
         ComparisonSettings("moons", variants_of("gan", None), 2, first_seed=-1)

@@ -13,7 +13,8 @@ from gibbsian.cli.console import parse, say
 from gibbsian.config.config import DATA, Source
 from gibbsian.core.text import printable
 from gibbsian.experiments.compare import ComparisonSettings, compare, summarise_comparison
-from gibbsian.experiments.compare.settings import standing, variants_of
+from gibbsian.experiments.compare.settings import refuse_other, standing, variants_of
+from gibbsian.experiments.compare.shared_runs import collect
 from gibbsian.models.train import device_of
 
 UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -39,6 +40,8 @@ class Compare:
             file by `gibbsian classifier`, or package.module:Class. auto trains a classifier of the data's
             classes, or takes pixels where there are none.
         device: where to train and measure: cpu, cuda, cuda:1 or auto; on a GPU the budget is the clock's.
+        storage: URL of a database that several machines share, postgresql+psycopg://USER@HOST/DATABASE
+            or sqlite:///FILE; without it claims are in the folder.
         report_only: only write the page again about what is done so far.
         trust_code: import code that a row names as package.module:Class; it runs with all your rights.
     """
@@ -53,6 +56,7 @@ class Compare:
     num_samples: Annotated[int, tyro.conf.arg(metavar="N")] = 2_000
     metric_feature_extractor: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
     device: Annotated[str, tyro.conf.arg(metavar="DEVICE")] = "cpu"
+    storage: Annotated[str | None, tyro.conf.arg(metavar="URL")] = None
     report_only: bool = False
     trust_code: bool = False
     source: tyro.conf.OmitArgPrefixes[Source] = dataclasses.field(default_factory=Source)
@@ -77,7 +81,10 @@ def compare_(arguments: list[str]) -> int:
     died = 0
     try:
         if not args.report_only:
-            died = compare(out, settings, args.workers, say)
+            died = compare(out, settings, args.workers, say, args.storage)
+        elif args.storage is not None:
+            refuse_other(out)
+            collect(out, args.storage, say)
     finally:  # a look at what is done so far, also after an interruption
         if (out / "comparison.json").is_file():
             print(printable(str(summarise_comparison(out, standing(out)))), end="")

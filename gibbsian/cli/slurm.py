@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from gibbsian.experiments.sweep.storage_url import StorageURL
+from gibbsian.experiments.trials.storage_url import StorageURL
 
 VARIABLE = "GIBBSIAN_STORAGE"
 SCRIPT = """\

@@ -18,7 +18,7 @@ from gibbsian.experiments.sweep.objectives import SWEEP_OBJECTIVES
 from gibbsian.experiments.sweep.results import summarise_sweep
 from gibbsian.experiments.sweep.search import SweepSettings, run_sweep
 from gibbsian.experiments.sweep.space import read_search_space
-from gibbsian.experiments.sweep.workers import check_workers
+from gibbsian.experiments.trials.workers import check_workers
 
 KNOWN = ", ".join(SWEEP_OBJECTIVES)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -128,8 +129,31 @@ def value_and_input_gradient(energy: Map, x: Tensor) -> tuple[Tensor, Tensor]:
         values = energy(points)
         return values.sum(), values
 
-    gradient, values = torch.func.grad(total, has_aux=True)(x)
+    gradient, values = gradient_and_rest(total, x)
     return values, gradient
+
+
+def gradient_and_rest(
+    f: Callable[[Tensor], tuple[Tensor, Tensor]], x: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The gradient of f's first result, a scalar, in ``x``, and its second; both differentiable again.
+
+    ``torch.func.grad``, which wraps every tensor and takes a third longer, only where it has to be: inside
+    its own transforms and in compiled code.
+    """
+    if torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None:
+        gradient, rest = torch.func.grad(f, has_aux=True)(x)
+        return gradient, rest
+    again = torch.is_grad_enabled()
+    with torch.enable_grad():
+        # Another name of x: what f knows of x in other ways is constant.
+        at = x.view_as(x) if again and x.requires_grad else x.detach().requires_grad_()
+        value, rest = f(at)
+        found = None
+        if value.requires_grad:
+            (found,) = torch.autograd.grad(value, at, create_graph=again, allow_unused=True)
+    gradient = torch.zeros_like(x) if found is None else found
+    return gradient, rest if again else rest.detach()
 
 
 def zero_centred_penalty(critic: Map, x: Tensor) -> Tensor:
@@ -166,7 +190,7 @@ LOG_2_PI = math.log(2.0 * math.pi)
 def log_normal(h: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     """log N(h; mean, diag(variance)) of ``h [..., n]``, ``[...]``."""
     square = (h - mean).square() * torch.exp(-log_variance)
-    return -0.5 * (square + log_variance + LOG_2_PI).sum(-1)
+    return -0.5 * ((square + log_variance).sum(-1) + square.shape[-1] * LOG_2_PI)
 
 
 def log_normal_dense(x: Tensor, mean: Tensor, L: Tensor) -> Tensor:
@@ -197,9 +221,51 @@ def call_frozen(module: nn.Module, *inputs: Tensor) -> Tensor:
     Batch normalisation in training mode updates its running averages on every call; a player that
     is not moving must not change. The result is the same as that of a plain call.
     """
-    buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
-    if not buffers:
-        output: Tensor = module(*inputs)
+    if torch.compiler.is_compiling():
+        cloned = {name: buffer.clone() for name, buffer in module.named_buffers()}
+        output: Tensor = torch.func.functional_call(module, cloned, inputs)
         return output
-    output = torch.func.functional_call(module, buffers, inputs)
+    held = [
+        (part._buffers, name, buffer)
+        for part in _parts(module)
+        for name, buffer in part._buffers.items()
+        if buffer is not None
+    ]
+    copies = {id(buffer): buffer.clone() for _, _, buffer in held}
+    try:
+        for buffers, name, buffer in held:
+            buffers[name] = copies[id(buffer)]
+        output = module(*inputs)
+    finally:
+        for buffers, name, buffer in held:
+            buffers[name] = buffer
     return output
+
+
+def call_and_catch(module: nn.Module, part: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+    """``call_frozen(module, x)``, and what its ``part`` made of ``x`` on the way: one pass."""
+    if torch.compiler.is_compiling():
+        return call_frozen(module, x), call_frozen(part, x)
+    caught: list[Tensor] = []
+
+    def catch(part: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        if inputs and inputs[0] is x:
+            caught.append(output)
+
+    handle = part.register_forward_hook(catch)
+    try:
+        output = call_frozen(module, x)
+    finally:
+        handle.remove()
+    return output, caught[0] if caught else call_frozen(part, x)
+
+
+def _parts(module: nn.Module) -> list[nn.Module]:
+    """``list(module.modules())``, each once, without the names that this would make of them."""
+    found, left = {module: None}, [module]
+    while left:
+        for part in left.pop()._modules.values():
+            if part is not None and part not in found:
+                found[part] = None
+                left.append(part)
+    return list(found)

@@ -16,7 +16,7 @@ from gibbsian.core.healthy_ranges import (
     sample_spread,
 )
 from gibbsian.core.measures import Gaussian, Measure, Undefined
-from gibbsian.core.numerics import call_frozen
+from gibbsian.core.numerics import call_and_catch, call_frozen
 from gibbsian.core.protocols import HasLogits
 from gibbsian.core.roles import ENERGY, GENERATOR, Role
 from gibbsian.methods.checks import check_at_least, check_positive, check_weight, refuse_given
@@ -207,14 +207,14 @@ class EBGAN(TrainingMethod):
     def generator_loss(self, z: Tensor) -> Loss:
         """mean E(G(z)) + pull_away f_PT(codes of G(z)), ``z [B, latent_dim]``; the energy is still."""
         x_model = self.generator(z)
-        value = check_energy(call_frozen(self.energy, x_model), len(z)).mean()
-        logs = {"energy_model": value.detach()}
-        if self.pull_away > 0:
-            encoder = cast("AutoEncoding", self.energy).encoder
-            alike = pull_away(call_frozen(encoder, x_model).flatten(1))
-            value = value + self.pull_away * alike
-            logs["pull_away"] = alike.detach()
-        return Loss(value, logs)
+        if self.pull_away == 0:
+            value = check_energy(call_frozen(self.energy, x_model), len(z)).mean()
+            return Loss(value, {"energy_model": value.detach()})
+        encoder = cast("AutoEncoding", self.energy).encoder
+        error, codes = call_and_catch(self.energy, encoder, x_model)
+        value, alike = check_energy(error, len(z)).mean(), pull_away(codes.flatten(1))
+        logs = {"energy_model": value.detach(), "pull_away": alike.detach()}
+        return Loss(value + self.pull_away * alike, logs)
 
     @torch.no_grad()
     def sample(self, n: int, rng: Generator, given: Tensor | None = None) -> Tensor:

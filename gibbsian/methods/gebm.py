@@ -225,7 +225,10 @@ class GEBM(TrainingMethod):
         low energy, each sample by its weight under the model. Descended without the learned A's noise.
         """
         y, log_q = self.base_points(z, moving=True)
-        E_data = self.network_energy(x) + self.relative_to(x)
+        with torch.set_grad_enabled(
+            self.base_distribution == "proposal" and torch.is_grad_enabled()
+        ):
+            E_data = self.network_energy(x) + self.relative_to(x)  # else without the base in it
         E_base = self.network_energy(y) + log_q
         if self.importance_weight_normalisation == "learned":
             return Loss(kale(E_data, E_base, self.A))

@@ -80,7 +80,7 @@ def sample_p(beliefs: Beliefs, noise: Layers) -> Layers:
 
 def log_p(beliefs: Beliefs, layers: Layers) -> Tensor:
     """log p(x, h), ``[...]``."""
-    value = log_units(layers[-1], spread(beliefs.top(), layers[-1]))
+    value = log_units(layers[-1], beliefs.top())
     for index in range(len(layers) - 1):
         value = value + log_units(layers[index], beliefs.down(index, layers[index + 1]))
     return value

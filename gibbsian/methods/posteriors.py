@@ -84,9 +84,9 @@ class LocationScale:
         The cross-entropy to a Gaussian needs q's mean and variance only; for a Gaussian q and a
         standard normal prior this is -1/2 sum (1 + log s^2 - m^2 - s^2) (equation 10).
         """
-        second = (m.square() + self.variance * torch.exp(2.0 * log_s)) / prior.scale**2
-        cross = 0.5 * (second + LOG_2_PI) + math.log(prior.scale)
-        return (cross - log_s - self.entropy).sum(-1)
+        second = torch.add(m.square(), torch.exp(2.0 * log_s), alpha=self.variance)
+        constant = 0.5 * LOG_2_PI + math.log(prior.scale) - self.entropy
+        return (0.5 / prior.scale**2 * second - log_s).sum(-1) + m.shape[-1] * constant
 
 
 POSTERIORS: Mapping[str, LocationScale] = {

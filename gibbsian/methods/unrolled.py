@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vjp
 
 from gibbsian.core import Gradients
+from gibbsian.core.numerics import gradient_and_rest
 
 Objective = Callable[..., Tensor]
 
@@ -158,7 +159,13 @@ def _steps(
     carried, rest = tensors[:held], tensors[held:]
     width = len(rest) // steps
     for k in range(steps):
-        g = grad(objective)(carried[0], *rest[k * width : (k + 1) * width])
+        inputs = rest[k * width : (k + 1) * width]
+
+        def at(phi: Tensor, inputs: tuple[Tensor, ...] = inputs) -> tuple[Tensor, Tensor]:
+            value = objective(phi, *inputs)
+            return value, value
+
+        g, _ = gradient_and_rest(at, carried[0])
         carried = optimizer.step(g, *carried)
     return carried
 

@@ -269,18 +269,18 @@ def _round(progress: Progress, options: TrainingOptions) -> dict[str, Tensor]:
         logs[f"{move.player}/loss"] = loss.value
         for name, value in loss.logs.items():
             logs[f"{move.player}/{name}"] = value
-    still = set(progress.method.players) - moved - set(progress.method.staged)
-    if progress.index == 0 and still:
+    if progress.index == 0 and (
+        still := set(progress.method.players) - moved - set(progress.method.staged)
+    ):
         raise ValueError(
             f"player {min(still)!r} does not move in the first round: yield a PlayerUpdate of it in `round`, "
             "or name it in `staged` if its turn comes later"
         )
     if progress.average:
-        parameters = [p.detach() for p in progress.method.parameters()]
         averages = list(progress.average.values())
         # The average starts as a copy of the first weights and forgets them at the usual warm-up.
         decay = min(options.ema, (1 + played) / (10 + played))
-        get_ema_multi_avg_fn(decay)(averages, parameters, None)
+        get_ema_multi_avg_fn(decay)(averages, stepper.weights, None)
     return logs
 
 

@@ -114,6 +114,8 @@ def laid_out(tensor: Tensor, parameter: Tensor) -> Tensor:
     They walk both as rows of numbers: a transposed gradient would be added to the wrong entries, and an
     expanded one read past its end.
     """
+    if tensor.is_contiguous() and parameter.is_contiguous():
+        return tensor
     if tensor.shape != parameter.shape or tensor.stride() == parameter.stride():
         return tensor
     return torch.empty_like(parameter, dtype=tensor.dtype).copy_(tensor)

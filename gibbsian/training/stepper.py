@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -42,6 +42,11 @@ def largest(gradients: tuple[Tensor, ...]) -> Tensor:
     return torch.stack(ends).abs().max()
 
 
+def surely_finite(tensors: Iterable[Tensor]) -> bool:
+    """True only if every entry of tensors on the CPU is finite; False may be an overflow of the sum."""
+    return math.isfinite(sum(tensor.sum().item() for tensor in tensors))
+
+
 class Stepper:
     """Makes the moves of one method; holds its optimizers and the record of the first fault.
 
@@ -63,6 +68,7 @@ class Stepper:
             player: optimizers[player].build(list(self.parameters[player].values()))
             for player in method.players
         }
+        self.weights = list(method.parameters())
         self.precision = precision
         self.compile = compile
         self.compiled: dict[Any, Callable[..., Loss]] = {}
@@ -140,10 +146,10 @@ class Stepper:
     def _record_fault(
         self, player: str, index: int, value: Tensor, gradients: tuple[Tensor, ...]
     ) -> None:
+        if self.device.type == "cpu" and surely_finite((value, *gradients)):
+            return
         norm = largest(gradients)
         sound = torch.isfinite(value) & torch.isfinite(norm)
-        if self.device.type == "cpu" and bool(sound):
-            return
         where = [self.fault.new_full((), number) for number in (self.names.index(player), index)]
         fault = torch.stack([*where, value.to(self.fault.dtype), norm.to(self.fault.dtype)])
         keep = sound | (self.fault[0] >= 0)

@@ -218,6 +218,15 @@ def test_help_fits_a_screen(capsys, monkeypatch, columns, method, lines, most):
     assert 20 < len(listed) <= most
 
 
+@pytest.mark.parametrize("command", ["compare", "sweep"])
+def test_help_of_studies_lists_at_most_thirty_options(capsys, monkeypatch, command):
+    monkeypatch.setenv("COLUMNS", "100")
+    assert main([command, "--help"]) == 0
+    shown = capsys.readouterr().out
+    listed = re.findall(r"^[\s│|]*(?:-h, )?--[a-z]", shown, re.MULTILINE)
+    assert 10 < len(listed) <= 30 and "--storage" in shown
+
+
 def test_overview_names_every_command(capsys):
     assert main(["--help"]) == 0
     out = capsys.readouterr().out

@@ -16,7 +16,7 @@ import torch
 import gibbsian
 from gibbsian.cli import main
 from gibbsian.core.records import read_record, write_record
-from gibbsian.experiments.sweep.log import JournalFile
+from gibbsian.experiments.trials.log import JournalFile
 from tests.cli.conftest import NETWORK, SMALL
 
 EVIL = 'import pathlib\npathlib.Path("RAN").write_text("code of a stranger ran")\n' + NETWORK

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from gibbsian.core.numerics import (
+    call_and_catch,
     call_frozen,
+    gradient_and_rest,
     input_gradient,
     jacobian,
     jvp,
@@ -217,3 +219,87 @@ def test_frozen_call_leaves_batch_statistics_alone(rng: torch.Generator) -> None
     assert not torch.equal(module[1].running_mean, before["1.running_mean"])
     gradient = torch.autograd.grad(frozen.square().sum(), module[0].weight)[0]
     assert torch.isfinite(gradient).all()
+
+
+def test_frozen_call_of_a_buffer_that_two_parts_share_and_of_one_that_is_replaced() -> None:
+    class Counting(nn.Module):
+        def __init__(self, count: Tensor) -> None:
+            super().__init__()
+            self.register_buffer("count", count)
+            self.register_buffer("last", torch.zeros(1))
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.count += 1
+            self.last = x.detach().mean()[None]
+            return x + self.count
+
+    count = torch.zeros(1)
+    module = nn.Sequential(Counting(count), Counting(count))
+    x = torch.zeros(2, 1)
+    assert torch.equal(call_frozen(module, x), torch.full((2, 1), 3.0)), "1, then 2 of one count"
+    assert count == 0 and module[0].count is count and module[1].count is count
+    assert module[1].last == 0
+
+    def broken(part: nn.Module, inputs: object, output: object) -> None:
+        raise ValueError
+
+    module.register_forward_hook(broken)
+    with pytest.raises(ValueError):
+        call_frozen(module, x)
+    assert count == 0 and module[0].count is count
+
+
+def test_what_a_part_makes_of_the_input_is_caught_in_one_pass(rng: torch.Generator) -> None:
+    inner, calls = nn.Linear(2, 3).double(), [0]
+
+    class Outer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, x: Tensor) -> Tensor:
+            calls[0] += 1
+            return self.inner(x).sum(1) + self.inner(2 * x).sum(1)
+
+    x = torch.randn(4, 2, generator=rng, dtype=torch.float64)
+    outer = Outer()
+    value, of_inner = call_and_catch(outer, inner, x)
+    assert calls[0] == 1 and not inner._forward_hooks
+    assert torch.equal(of_inner, inner(x)) and torch.equal(value, outer(x))
+    other = nn.Linear(2, 1).double()
+    assert torch.equal(call_and_catch(outer, other, x)[1], other(x)), "a part that is not called"
+
+
+def test_gradients_are_those_of_torch_func_whatever_is_around(rng: torch.Generator) -> None:
+    """Inside transforms, without gradients, of inputs that need one, and with a constant made of x."""
+    w = torch.randn(3, generator=rng, dtype=torch.float64, requires_grad=True)
+    start = torch.randn(4, 3, generator=rng, dtype=torch.float64, requires_grad=True)
+
+    def parts(x: Tensor, constant: Tensor) -> tuple[Tensor, Tensor]:
+        values = (x * w).sum(1).pow(3) * constant
+        return values.sum(), values
+
+    def penalties(x: Tensor, theirs: bool) -> Tensor:
+        constant = x.square().sum(1)  # depends on x, and is no variable of f
+
+        def f(points: Tensor) -> tuple[Tensor, Tensor]:
+            return parts(points, constant)
+
+        grad = torch.func.grad(f, has_aux=True)(x) if theirs else gradient_and_rest(f, x)
+        return grad[0].square().sum() + grad[1].sum()
+
+    x = start.sin()  # no leaf
+    found, expected = (
+        torch.autograd.grad(penalties(x, theirs), (w, start), retain_graph=True)
+        for theirs in (False, True)
+    )
+    assert all(torch.allclose(a, b) for a, b in zip(found, expected, strict=True))
+    fixed = start.detach()
+    inside = [torch.func.grad(lambda p, t=t: penalties(p, t))(fixed) for t in (False, True)]
+    assert torch.allclose(*inside)
+    with torch.no_grad():
+        gradient, rest = gradient_and_rest(lambda p: parts(p, torch.ones(4)), fixed)
+    assert not gradient.requires_grad and not rest.requires_grad and not fixed.requires_grad
+    assert torch.allclose(gradient, 3 * (fixed @ w).square()[:, None] * w)
+    gradient, _ = gradient_and_rest(lambda p: (torch.ones(()), p), fixed)
+    assert torch.equal(gradient, torch.zeros_like(fixed)), "a constant"

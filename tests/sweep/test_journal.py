@@ -15,9 +15,10 @@ import pytest
 
 from gibbsian.core.locks import FileLock
 from gibbsian.core.records import line, write_record
-from gibbsian.experiments.sweep.journal import Journal
-from gibbsian.experiments.sweep.journal_lock import JournalLock
+from gibbsian.experiments.sweep.plan import SearchPlan
 from gibbsian.experiments.sweep.space import grid, parse_search_space
+from gibbsian.experiments.trials.journal import Journal
+from gibbsian.experiments.trials.journal_lock import JournalLock
 
 SPACE = parse_search_space({"a": [1, 2, 3], "b": ["x", "y"], "c": [[0.5, 0.9], None]})
 
@@ -29,7 +30,7 @@ def _unsynchronised(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def journal(out: Path, search="grid", trials: int = 0, space=SPACE) -> Journal:
-    return Journal(out, space, search, maximise=False, trials=trials)
+    return Journal(out, SearchPlan(out, space, search, False, trials))
 
 
 def run_all(book: Journal, started: Path, pause: float = 0.0) -> None:
@@ -38,7 +39,7 @@ def run_all(book: Journal, started: Path, pause: float = 0.0) -> None:
         with book.next() as claim:
             if claim is None:
                 return
-            assert set(claim.values) == set(book.space)
+            assert set(claim.values) == book.plan.names
             with started.open("a") as file:
                 file.write(f"{claim.number}\n")
             time.sleep(pause)
@@ -228,7 +229,7 @@ def test_unusable_searches(tmp_path: Path) -> None:
 @pytest.mark.parametrize("how", ["changed", "lost", "doubled", "moved", "text"])
 def test_a_damaged_journal_is_refused_by_its_line(how: str, tmp_path: Path) -> None:
     book = journal(tmp_path, "grid")
-    for _ in range(2):
+    for _ in range(4):
         with book.next() as claim:
             book.finish(claim, {"value": 1.0})
     path = tmp_path / "journal.log"

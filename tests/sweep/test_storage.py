@@ -17,11 +17,14 @@ import pytest
 
 from gibbsian import cli
 from gibbsian.core.records import write_record
-from gibbsian.experiments.sweep import database, search as sweep_runs
-from gibbsian.experiments.sweep.database import InDatabase
-from gibbsian.experiments.sweep.journal import Journal
+from gibbsian.experiments.sweep import search as sweep_runs
+from gibbsian.experiments.sweep.plan import SearchPlan
+from gibbsian.experiments.sweep.search import same_sweep
 from gibbsian.experiments.sweep.space import parse_search_space
-from gibbsian.experiments.sweep.storage_url import StorageError, StorageURL
+from gibbsian.experiments.trials import database
+from gibbsian.experiments.trials.database import InDatabase, Shared
+from gibbsian.experiments.trials.journal import Journal
+from gibbsian.experiments.trials.storage_url import StorageError, StorageURL
 from tests.sweep.postgres import Server, programs, server
 from tests.sweep.test_journal import SPACE, in_child, points_of, run_all, starts
 from tests.sweep.test_sweep import SMALL, command
@@ -56,8 +59,9 @@ def each_url(request, tmp_path: Path) -> str:
 
 
 def opened(out: Path, url: str, search="grid", trials=0, space=SPACE, log=print) -> Journal:
-    kept = InDatabase(out, StorageURL(url), {"space": str(space)}, log)
-    return Journal(out, space, search, False, trials, database=kept)
+    shared = Shared("sweep", "journal.log", {"space": str(space)}, same_sweep)
+    kept = InDatabase(out, StorageURL(url), shared, log)
+    return Journal(out, SearchPlan(out, space, search, False, trials), kept)
 
 
 def test_machines_share_one_grid(each_url: str, tmp_path: Path) -> None:

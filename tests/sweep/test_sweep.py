@@ -21,12 +21,12 @@ from gibbsian.experiments.sweep import (
     SWEEP_OBJECTIVES,
     SweepSettings,
     search as sweep_runs,
-    workers,
 )
-from gibbsian.experiments.sweep.journal import Journal
 from gibbsian.experiments.sweep.objectives import Setting, possible
 from gibbsian.experiments.sweep.results import groups, page
 from gibbsian.experiments.sweep.space import parse_search_space
+from gibbsian.experiments.trials import workers
+from gibbsian.experiments.trials.journal import Journal
 from gibbsian.models.build import assemble, resolve
 from gibbsian.models.model import Model
 

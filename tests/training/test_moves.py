@@ -5,7 +5,7 @@ import torch
 
 from gibbsian.core import NonFiniteError, PlayerUpdate
 from gibbsian.training import OptimizerOptions, TrainingOptions, prepare_training, run_training_loop
-from gibbsian.training.stepper import Stepper, player_parameters
+from gibbsian.training.stepper import Stepper, largest, player_parameters, surely_finite
 from tests.training.toys import CountingStream, Quadratic, Seesaw
 
 SGD = OptimizerOptions("sgd", 0.1)
@@ -120,3 +120,13 @@ def test_compiled_moves_equal_eager_ones():
             stepper.step(PlayerUpdate("only", method.loss, (torch.ones(4, 2) * index,)), index)
         results.append(method.theta.detach().clone())
     torch.testing.assert_close(results[0], results[1])
+
+
+def test_finite_sums_are_sure_and_an_overflow_is_not_taken_for_a_fault() -> None:
+    """What the quick look leaves in doubt is looked at entry by entry."""
+    assert surely_finite((torch.zeros(()), torch.ones(3, 2)))
+    for bad in (torch.nan, torch.inf, -torch.inf):
+        assert not surely_finite((torch.zeros(()), torch.tensor([1.0, bad])))
+    assert not surely_finite((torch.tensor([torch.inf, -torch.inf]),))
+    huge = torch.tensor([3e38, 3e38])
+    assert not surely_finite((huge,)) and bool(torch.isfinite(largest((huge,))))

@@ -11,7 +11,6 @@ from gibbsian.core.files import write_json
 from gibbsian.core.html_tables import html_table
 from gibbsian.data.rows import counted
 from gibbsian.experiments.compare.columns import COLUMNS
-from gibbsian.experiments.compare.entries import cells
 from gibbsian.experiments.compare.ranking import (
     Entry,
     Row,
@@ -22,6 +21,7 @@ from gibbsian.experiments.compare.ranking import (
     row_of,
 )
 from gibbsian.experiments.compare.settings import FLOOR, REFERENCES, TRIVIAL, ComparisonSettings
+from gibbsian.experiments.compare.shared_runs import cells
 from gibbsian.report import ImageStrip, Page, PageImage, Section, Table, TextBlock, page_as_markdown
 from gibbsian.report.blocks import Fold
 from gibbsian.report.canvas import Figure

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -21,53 +18,24 @@ from gibbsian.data import Dataset
 from gibbsian.experiments.budgets import rounds_within
 from gibbsian.experiments.compare.baselines import reference
 from gibbsian.experiments.compare.measuring import Judge, judge_of, measured
-from gibbsian.experiments.compare.settings import (
-    REFERENCES,
-    ComparisonSettings,
-    MethodVariant,
-    settle,
-    standing,
-)
-from gibbsian.experiments.sweep.workers import Log, check_workers, in_processes
+from gibbsian.experiments.compare.settings import ComparisonSettings, refuse_other, settle
+from gibbsian.experiments.compare.shared_runs import Cell, Result, Turns, collect, join, turns
+from gibbsian.experiments.trials.workers import Log, check_workers, in_processes
 from gibbsian.models.train import device_of, load_source, resume, train_config
 
-Result = dict[str, Any]
 FEWEST = 10
 """Test rows that a comparison needs."""
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One run: a variant and a seed. Without a variant it is a reference."""
-
-    label: str
-    seed: int
-    variant: MethodVariant | None
-
-    def folder(self, out: Path) -> Path:
-        """Where the run and its figures lie."""
-        return out / self.label / f"seed-{self.seed}"
-
-    def figures(self, out: Path) -> Path:
-        """The file of what was found; it is there once the run is done."""
-        return self.folder(out) / "figures.json"
-
-
-def cells(settings: ComparisonSettings) -> list[Cell]:
-    """Every run, references first and seed by seed, so that an early look compares all rows."""
-    found = [Cell(label, seed, None) for label in REFERENCES for seed in settings.each_seed]
-    return found + [
-        Cell(variant.label, seed, variant)
-        for seed in settings.each_seed
-        for variant in settings.variants
-    ]
-
-
-def compare(out: Path, settings: ComparisonSettings, workers: int, log: Log) -> int:
+def compare(
+    out: Path, settings: ComparisonSettings, workers: int, log: Log, storage: str | None = None
+) -> int:
     """Do what is left, in ``workers`` processes of one thread each; how many ended early.
 
-    Other processes may work on the same folder at the same time. Raises ValueError
-    before anything is written for data that cannot be loaded and settings that do not fit.
+    Other processes may work on the same folder at the same time, and other machines, in folders of
+    their own, on the same database ``storage`` (a URL, which is written nowhere), from which ``out``
+    then has every result. Raises ValueError before anything is written for data that cannot be loaded
+    and settings that do not fit.
     """
     check_workers(workers)
     device_of(settings.device)
@@ -82,44 +50,66 @@ def compare(out: Path, settings: ComparisonSettings, workers: int, log: Log) -> 
         )
     if settings.extractor != "auto":
         judge_of(settings, data, out)  # says what is wrong with it, and writes nothing
-    settings = settle(out, settings)
-    judge_of(settings, data, out)
-    return in_processes(partial(work, trust_code=settings.trust_code), out, workers, log)
+    if storage is None:
+        settings = settle(out, settings)
+    else:
+        refuse_other(out)
+        settings = join(out, settings, storage, log)
+    _, who = turns(out, settings.trust_code, storage, log)
+    agree_on_judge(judge_of(settings, data, out), who, out)
+    each = partial(work, trust_code=settings.trust_code, storage=storage)
+    died = in_processes(each, out, workers, log)
+    if storage is not None:
+        collect(out, storage, log)
+    return died
 
 
-def work(out: Path, log: Log, trust_code: bool = False) -> None:
+def agree_on_judge(judge: Judge, who: Turns, out: Path) -> None:
+    """ValueError where another machine has trained another classifier to compare images by.
+
+    Training is seeded, yet its last bits are the machine's.
+    """
+    file = out / "classifier.safetensors"
+
+    def digest() -> str:
+        return judge.features.digest
+
+    if file.exists() and who.agreed("classifier", digest) != digest():
+        raise ValueError(
+            f"{file} is another classifier than the one by which the other runs are measured; copy that "
+            "one here from the folder of the machine that began"
+        )
+
+
+def work(out: Path, log: Log, trust_code: bool = False, storage: str | None = None) -> None:
     """Run cells until none is left that nobody works on, telling of each in a line."""
     torch.set_num_threads(1)
-    settings = standing(out, trust_code)
+    settings, who = turns(out, trust_code, storage, log)
     data = load_source(settings.data, settings.source)
     judge = judge_of(settings, data, out)
-    for cell in cells(settings):
-        with claimed(cell, out) as mine:
-            if not mine or cell.figures(out).exists():
-                continue
+    while True:
+        with who.next() as cell:
+            if cell is None:
+                return
             begun = time.monotonic()
-            result = run_cell(cell, settings, data, judge, out)
+            result = run_cell(cell, settings, data, judge, out, who)
             result["seconds"] = round(time.monotonic() - begun, 1)
-            write_record(cell.figures(out), result)
-        left = sum(not other.figures(out).exists() for other in cells(settings))
+            kept = who.finish(cell, result)
+        name = f"{cell.label}, seed {cell.seed}"
+        if not kept:
+            log(f"{name}: another machine has taken it over; this result is left out")
+            continue
         said = result.get("failed", f"{result['seconds']:.0f} s")
-        log(f"{cell.label}, seed {cell.seed}: {said}; {left} to go")
-
-
-@contextmanager
-def claimed(cell: Cell, out: Path) -> Iterator[bool]:
-    """Whether the cell is this worker's; the claim dies with the process."""
-    lock = FileLock(cell.folder(out) / "claim.lock")
-    mine = lock.acquire(wait=False)
-    try:
-        yield mine
-    finally:
-        if mine:
-            lock.release()
+        log(f"{name}: {said}; {who.left()} to go")
 
 
 def run_cell(
-    cell: Cell, settings: ComparisonSettings, data: Dataset, judge: Judge, out: Path
+    cell: Cell,
+    settings: ComparisonSettings,
+    data: Dataset,
+    judge: Judge,
+    out: Path,
+    who: Turns,
 ) -> Result:
     """Train, or go on with a run that stands there, and measure.
 
@@ -134,7 +124,7 @@ def run_cell(
             model = resume(run.path, dataset=data, trust_code=settings.trust_code)
         else:
             config = settings.config(cell.variant)
-            rounds = rounds_of(cell.label, config, data, settings, out)
+            rounds = rounds_of(cell.label, config, data, settings, out, who)
             training = {"rounds": rounds, "seed": cell.seed, "device": settings.device}
             begun = time.process_time()
             model = train_config(replace(config, training=training), run, data)
@@ -152,13 +142,17 @@ def run_cell(
 
 
 def rounds_of(
-    label: str, config: Config, data: Dataset, settings: ComparisonSettings, out: Path
+    label: str, config: Config, data: Dataset, settings: ComparisonSettings, out: Path, who: Turns
 ) -> int:
     """Rounds that fill the budget: found once by a trial and kept, the same for every seed."""
     path = out / label / "rounds.json"
     with FileLock(path.with_suffix(".lock")).held():
         known: Mapping[str, int] = read_record(path) if path.exists() else {}
         if "rounds" not in known:
-            known = {"rounds": rounds_within(config, data, settings.budget, settings.device)}
+
+            def find() -> int:
+                return rounds_within(config, data, settings.budget, settings.device)
+
+            known = {"rounds": who.agreed(f"rounds of {label}", find)}
             write_record(path, known)
         return known["rounds"]

@@ -169,38 +169,51 @@ def settle(out: Path, settings: ComparisonSettings) -> ComparisonSettings:
     that would not be comparable: other data, budget or number of samples, or a row that has changed.
     """
     path = out / "comparison.json"
-    if not path.exists() and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ValueError(f"{out} exists and holds no comparison; choose another --out")
+    refuse_other(out)
+    if (out / "database.json").exists():
+        raise ValueError(f"the runs of {out} are in a database: give its --storage")
     with FileLock(out / "settings.lock").held():
         if path.exists():
-            there = standing(out)
-            for name in (
-                "data",
-                "budget",
-                "samples",
-                "extractor",
-                "source",
-                "device",
-                "first_seed",
-            ):
-                if getattr(there, name) != getattr(settings, name):
-                    raise ValueError(
-                        f"{out} holds a comparison with another {name}, {getattr(there, name)} instead of "
-                        f"{getattr(settings, name)}; go on with it as it was or choose another --out"
-                    )
-            settings = _merged(there, settings, out)
+            settings = joined(standing(out), settings, str(out), "--out")
             for variant in settings.variants:
                 settings.config(variant)  # a row that stood there may name code
         write_record(path, settings.to_json())
     return settings
 
 
-def _merged(there: ComparisonSettings, here: ComparisonSettings, out: Path) -> ComparisonSettings:
+def refuse_other(out: Path) -> None:
+    """ValueError where ``out`` holds something else than a comparison."""
+    there = (out / "comparison.json").exists() or (out / "database.json").exists()
+    if not there and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f"{out} exists and holds no comparison; choose another --out")
+
+
+def write_settings(out: Path, settings: ComparisonSettings) -> ComparisonSettings:
+    """Write settings that all who share a comparison have, in place of those that stand in ``out``."""
+    with FileLock(out / "settings.lock").held():
+        write_record(out / "comparison.json", settings.to_json())
+    return settings
+
+
+def joined(
+    there: ComparisonSettings, here: ComparisonSettings, holder: str, other: str
+) -> ComparisonSettings:
+    """Settings that stand in ``holder`` with the rows and seeds of ``here`` added.
+
+    ValueError where the two would not be comparable, which says what ``other`` to choose.
+    """
+    for name in ("data", "budget", "samples", "extractor", "source", "device", "first_seed"):
+        if getattr(there, name) != getattr(here, name):
+            raise ValueError(
+                f"{holder} holds a comparison with another {name}, {getattr(there, name)} instead of "
+                f"{getattr(here, name)}; go on with it as it was or choose another {other}"
+            )
     rows = {c.label: c for c in there.variants}
     for variant in here.variants:
         if rows.setdefault(variant.label, variant) != variant:
             raise ValueError(
-                f"the row {variant.label!r} of {out} has other options; give the new one another name"
+                f"the row {variant.label!r} of {holder} has other options; give the new one another "
+                "name"
             )
     values = vars(here) | {
         "variants": tuple(rows.values()),

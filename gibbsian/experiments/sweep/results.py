@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from gibbsian.core.files import write_atomic, write_json
-from gibbsian.experiments.sweep.journal import Trial
 from gibbsian.experiments.sweep.objectives import SWEEP_OBJECTIVES
 from gibbsian.experiments.sweep.search import SweepSettings
+from gibbsian.experiments.trials.journal import Trial
 
 BEST, FEW = 10, 6
 

@@ -18,19 +18,13 @@ from gibbsian.core import DivergenceError, nearest
 from gibbsian.core.locks import FileLock
 from gibbsian.core.records import read_record, write_record
 from gibbsian.evaluation.features.classifier import Classifier, load_classifier
-from gibbsian.experiments.sweep.database import InDatabase
-from gibbsian.experiments.sweep.journal import (
-    Claim,
-    Journal,
-    Result,
-    Search,
-    import_optuna,
-    planned,
-)
 from gibbsian.experiments.sweep.objectives import SWEEP_OBJECTIVES, Setting, possible
+from gibbsian.experiments.sweep.plan import Search, SearchPlan, planned
 from gibbsian.experiments.sweep.space import Space, Values, applied, parse_search_space, to_entries
-from gibbsian.experiments.sweep.storage_url import StorageURL
-from gibbsian.experiments.sweep.workers import Log, check_workers, in_processes, silent
+from gibbsian.experiments.trials.database import InDatabase, Shared
+from gibbsian.experiments.trials.journal import Claim, Journal, Result, import_optuna
+from gibbsian.experiments.trials.storage_url import StorageURL
+from gibbsian.experiments.trials.workers import Log, check_workers, in_processes, silent
 from gibbsian.models.train import load_data, resume, train_config
 
 FORMAT = 1
@@ -113,11 +107,24 @@ class SweepSettings:
         """The trials in ``out``, or in the database with the URL ``storage``."""
         maximise = SWEEP_OBJECTIVES[self.objective].maximise
         database = None if storage is None else self.database(out, storage, log)
-        return Journal(out, self.space, self.search, maximise, self.trials, self.seed, database)
+        plan = SearchPlan(out, self.space, self.search, maximise, self.trials, self.seed)
+        return Journal(out, plan, database)
 
     def database(self, out: Path, storage: str, log: Log = silent) -> InDatabase:
         """The database with the URL ``storage``, not yet connected to."""
-        return InDatabase(out, StorageURL(storage), self.to_json(), log)
+        shared = Shared("sweep", "journal.log", self.to_json(), same_sweep)
+        return InDatabase(out, StorageURL(storage), shared, log)
+
+
+def same_sweep(there: dict[str, Any], here: dict[str, Any], holder: str, other: str) -> Any:
+    """The settings that stand ``there``; ValueError where those of the sweep ``here`` are others."""
+    for name in sorted({*there, *here} - {"trials"}):
+        if there.get(name) != here.get(name):
+            raise ValueError(
+                f"{holder} holds a sweep with another {name}; continue it with its own "
+                f"settings or choose another {other}"
+            )
+    return there
 
 
 def settle(out: Path, settings: SweepSettings) -> None:
@@ -133,12 +140,7 @@ def settle(out: Path, settings: SweepSettings) -> None:
             there, here = read_record(path), json.loads(json.dumps(settings.to_json()))
             if not isinstance(there, dict) or type(there.get("trials")) is not int:
                 raise ValueError(f"{path} is damaged: it lacks what every sweep has")
-            for name in sorted({*there, *here} - {"trials"}):
-                if there.get(name) != here.get(name):
-                    raise ValueError(
-                        f"{out} holds a sweep with another {name}; continue it with its own "
-                        "settings or choose another --out"
-                    )
+            same_sweep(there, here, str(out), "--out")
             trials = max(there["trials"], settings.trials)
             settings = SweepSettings.from_json(here | {"trials": trials}, settings.trust_code)
         write_record(path, settings.to_json())

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gibbsian.core.locks import FileLock
-from gibbsian.core.records import read_record
-from gibbsian.experiments.sweep.log import JournalFile
+from gibbsian.experiments.trials.log import JournalFile
 
 if TYPE_CHECKING:
     import optuna
@@ -58,11 +57,11 @@ class InFolder:
         return True
 
     def result(self, trial: optuna.trial.FrozenTrial) -> dict[str, Any] | None:
-        """What is known of a trial that was finished."""
-        return result_in(self.out, trial.number)
+        """Nothing: the trial's file has what is known of it."""
+        return None
 
     def record(self, number: int, result: dict[str, Any]) -> None:
-        """Nothing: the trial's folder has it."""
+        """Nothing: the trial's file has it."""
 
     def insist(self, act: Callable[[], T]) -> T:
         """What ``act`` returns; files do not go away."""
@@ -71,17 +70,6 @@ class InFolder:
     def explained(self) -> AbstractContextManager[None]:
         """Around what opens the study: its errors are sentences already."""
         return nullcontext()
-
-
-def folder_of(out: Path, number: int) -> Path:
-    """The trial's folder."""
-    return out / "trials" / f"{number:05d}"
-
-
-def result_in(out: Path, number: int) -> dict[str, Any] | None:
-    """The result in a trial's folder, if there is one."""
-    path = folder_of(out, number) / "result.json"
-    return read_record(path) if path.is_file() else None
 
 
 def _nothing() -> None:

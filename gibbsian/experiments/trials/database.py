@@ -1,4 +1,4 @@
-"""A sweep kept in a database that several machines share, through Optuna's RDB storage.
+"""Trials kept in a database that several machines share, through Optuna's RDB storage.
 
 Claims are made under one lock of the database. Whether a running trial was killed is told on the
 machine that runs it by the lock of its folder, at once, and to others by Optuna's heartbeat.
@@ -14,50 +14,66 @@ import uuid
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gibbsian.core.locks import FileLock
 from gibbsian.core.records import read_record, write_record
-from gibbsian.experiments.sweep.folder import result_in
-from gibbsian.experiments.sweep.storage_url import StorageError, StorageURL
-from gibbsian.experiments.sweep.workers import Log
+from gibbsian.experiments.trials.storage_url import StorageError, StorageURL
+from gibbsian.experiments.trials.workers import Log
 
 if TYPE_CHECKING:
     import optuna
 
 T = TypeVar("T")
-STUDY = "gibbsian-sweep"
 HEARTBEAT, GRACE = 30, 120
 """Seconds between signs of life of a trial, and without any until another machine takes it over."""
 WAITS = (1, 2, 4, 8, 15, 30)
 """Seconds between attempts on a database that has gone away."""
 LOCK = 6_213_870_195
-"""The number of the sweep's advisory lock in PostgreSQL."""
+"""The number of the advisory lock in PostgreSQL."""
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What machines share besides trials.
+
+    ``kind``: what it is, in a word; ``alone``: the file of a folder that has one without a database;
+    ``settings``: what makes two of them the same one, as JSON; ``merge``: of settings that stand
+    there and those of this process, those of both, or a ValueError that says in what they differ
+    (of the database in its third argument, its fourth is what else to choose).
+    """
+
+    kind: str
+    alone: str
+    settings: dict[str, Any]
+    merge: Callable[[dict[str, Any], dict[str, Any], str, str], dict[str, Any]]
 
 
 class InDatabase:
     """The trials in the database ``url``; the folder ``out`` has only runs of this machine.
 
-    ``settings``: what makes two sweeps the same one. Raises StorageError for a database that cannot be
-    used, and for one that holds another sweep.
+    Raises StorageError for a database that cannot be used, and for one that holds another sweep, or
+    whatever ``shared`` is.
     """
 
-    def __init__(self, out: Path, url: StorageURL, settings: dict[str, Any], log: Log):
+    def __init__(self, out: Path, url: StorageURL, shared: Shared, log: Log):
         self.out, self.url, self.name, self.log = out, url, str(url), log
-        self.settings = json.loads(json.dumps(settings))
+        self.shared, self.study_name = shared, f"gibbsian-{shared.kind}"
+        self.settings: dict[str, Any] = json.loads(json.dumps(shared.settings))
         self.lock = DatabaseLock(url)
         self.claims: dict[int, str] = {}
-        if (out / "journal.log").exists():
-            raise ValueError(f"{out} holds a sweep without --storage; choose another --out")
+        if (out / shared.alone).exists() and not (out / "database.json").exists():
+            raise ValueError(f"{out} holds a {shared.kind} without --storage; choose another --out")
 
     def reach(self, optuna: Any) -> None:
-        """Connect, make the tables if there are none and look which sweep is there."""
+        """Connect, make the tables if there are none and look what is there: ``settings`` of both."""
         with self.explained(), self.lock.held():
             storage = self._storage(optuna)
             for study in optuna.get_all_study_summaries(storage, include_best_trial=False):
-                if study.study_name == STUDY and study.n_trials:
-                    self._compare(study.user_attrs)
+                if study.study_name == self.study_name and study.n_trials:
+                    self._merge(study.user_attrs)
 
     def open(self, optuna: Any, direction: str, trials: int) -> tuple[optuna.Study, int]:
         """The study, made if there is none, and how many trials it is to have."""
@@ -65,30 +81,36 @@ class InDatabase:
 
         def made() -> optuna.Study:
             return optuna.create_study(
-                study_name=STUDY, storage=self.storage, direction=direction, load_if_exists=True
+                study_name=self.study_name,
+                storage=self.storage,
+                direction=direction,
+                load_if_exists=True,
             )
 
         study = made()
-        if study.get_trials(deepcopy=False):
-            self._compare(study.user_attrs)
-        elif study.user_attrs.get("settings", self.settings) != self.settings:
-            optuna.delete_study(study_name=STUDY, storage=self.storage)  # one that never began
-            study = made()
+        if "settings" in study.user_attrs:
+            try:
+                self._merge(study.user_attrs)
+            except StorageError:
+                if study.get_trials(deepcopy=False):
+                    raise
+                optuna.delete_study(study_name=self.study_name, storage=self.storage)
+                study = made()  # instead of one that never began
         there = study.user_attrs
         trials = max(trials, there.get("trials", 0))
-        wanted = {"settings": there.get("settings", self.settings), "trials": trials}
+        wanted: dict[str, Any] = {"settings": self.settings, "trials": trials}
         wanted["id"] = there.get("id", uuid.uuid4().hex)
         for key, value in wanted.items():
             if there.get(key) != value:
                 study.set_user_attr(key, value)
-        self.id = self.storage.get_study_id_from_name(STUDY)
+        self.id = self.storage.get_study_id_from_name(self.study_name)
         self.machine = self._machine(wanted["id"])
         return study, trials
 
     def free(self, known: list[optuna.trial.FrozenTrial]) -> list[optuna.trial.FrozenTrial]:
         """Of the running trials those that this machine's locks decide on, or that nobody runs any more.
 
-        To be asked under the sweep's lock: a trial without a holder was killed while it was claimed,
+        To be asked under the lock: a trial without a holder was killed while it was claimed,
         one with a result while it was told of.
         """
         stale = set(self.storage._get_stale_trial_ids(self.id))
@@ -131,12 +153,30 @@ class InDatabase:
         return not trial.state.is_finished() and claim == self.claims.get(number)
 
     def result(self, trial: optuna.trial.FrozenTrial) -> dict[str, Any] | None:
-        """What is known of a trial that was finished, here or elsewhere."""
-        return trial.user_attrs.get("result") or result_in(self.out, trial.number)
+        """What was recorded of a trial, here or elsewhere."""
+        return trial.user_attrs.get("result")
 
     def record(self, number: int, result: dict[str, Any]) -> None:
         """Keep the result where every machine finds it."""
         self.storage.set_trial_user_attr(self._id(number), "result", result)
+
+    def agreed(self, name: str, find: Callable[[], T]) -> T:
+        """What all machines take ``name`` to be: what the first of them found."""
+
+        def known() -> dict[str, Any]:
+            return self.storage.get_study_user_attrs(self.id)
+
+        def settled() -> T:
+            with self.lock.held():
+                if name not in known():
+                    self.storage.set_study_user_attr(self.id, name, found)
+                return known()[name]
+
+        there = self.insist(known)
+        if name in there:
+            return there[name]
+        found = find()
+        return self.insist(settled)
 
     def insist(self, act: Callable[[], T]) -> T:
         """What ``act`` returns, tried again for a minute while the database is away."""
@@ -180,25 +220,24 @@ class InDatabase:
                 grace_period=GRACE,
             )
 
-    def _compare(self, there: dict[str, Any]) -> None:
+    def _merge(self, there: dict[str, Any]) -> None:
         found = there.get("settings", {})
-        for name in sorted({*found, *self.settings} - {"trials"}):
-            if found.get(name) != self.settings.get(name):
-                raise StorageError(
-                    f"storage {self.name} holds a sweep with another {name}; continue it with its own "
-                    "settings or choose another database"
-                )
+        try:
+            merged = self.shared.merge(found, self.settings, f"storage {self.name}", "database")
+        except ValueError as error:
+            raise StorageError(str(error)) from None
+        self.settings = json.loads(json.dumps(merged))
 
-    def _machine(self, sweep: str) -> str:
-        """A name of this machine and folder; ValueError for a folder of another database's sweep."""
+    def _machine(self, known: str) -> str:
+        """A name of this machine and folder; ValueError for a folder of another database's trials."""
         path = self.out / "database.json"
         if not path.exists():
-            write_record(path, {"sweep": sweep, "folder": uuid.uuid4().hex})
+            write_record(path, {"sweep": known, "folder": uuid.uuid4().hex})
         there = read_record(path)
-        if there["sweep"] != sweep:
+        if there["sweep"] != known:
             raise StorageError(
-                f"{self.out} holds trials of a sweep in another database than {self.name}; choose "
-                "another --out"
+                f"{self.out} holds trials of a {self.shared.kind} in another database than "
+                f"{self.name}; choose another --out"
             )
         return f"{platform.node()} {there['folder']}"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from gibbsian.core.files import CorruptFileError
 from gibbsian.core.records import line, parse_line
-from gibbsian.experiments.sweep.journal_lock import JournalLock
+from gibbsian.experiments.trials.journal_lock import JournalLock
 
 FIRST = "journal"
 
