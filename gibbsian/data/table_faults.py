@@ -53,7 +53,9 @@ def _no_numbers(table: TableRows, j: int) -> str:
         total = sum(found.counts.values()) - found.counts[ABSENT]
         share = f"{found.counts[NUMBER]} of its {total} cells are numbers"
         if total - found.counts[NUMBER] > 1:
-            return f"{what}; leave such cells empty if they mean a missing value, or {drop}: {share}"
+            return (
+                f"{what}; leave such cells empty if they mean a missing value, or {drop}: {share}"
+            )
         return f"{what}; {drop} or correct the cell: {share}"
     if found.kind == "category" and len(found.texts) > MOST_VALUES:
         most = f"at most {MOST_VALUES} can be modelled"

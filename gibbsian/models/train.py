@@ -31,6 +31,7 @@ from gibbsian.core.progress import phase
 from gibbsian.core.protocols import HasEnergy, HasStages
 from gibbsian.core.randomness import kept_global
 from gibbsian.data import BatchStream, Dataset
+from gibbsian.data.augmentation import AugmentedStream
 from gibbsian.data.dataset import fingerprint
 from gibbsian.data.large_arrays import BlockStream
 from gibbsian.data.named import can_be_found
@@ -294,11 +295,13 @@ def _prepare(
         "rank": processes.rank(),
         "world": processes.world(),
     }
-    stream = (
+    rows = (
         BatchStream(dataset.train, dataset.transform, targets=dataset.targets.get("train"), **share)
         if dataset.blocks is None
         else BlockStream(dataset.blocks, dataset.transform, **share)
     )
+    kind = config.training.augment
+    stream = rows if kind == "none" else AugmentedStream(rows, kind, dataset.space)
     as_they_are = OptimizerOptions("sgd", lr=1.0)
     optimizers = {
         player: as_they_are if player in method.self_optimized else config.optimizers[player]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor
@@ -29,6 +29,8 @@ from gibbsian.training.optimizers import OptimizerOptions
 from gibbsian.training.rounds_shown import Forecast, rounds_bar, watched_numbers
 from gibbsian.training.stepper import Stepper
 from gibbsian.training.writer import Writer
+
+Augmentation = Literal["none", "flips", "shifts", "flips-and-shifts"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ class TrainingOptions:
             does not look.
         recover: go back to the last good round with smaller learning rates, at most twice, where training
             leaves what is healthy; without, a number that is not finite ends it and the rest is a warning.
+        augment: images mirrored left to right (flips), moved by up to a fourteenth of their side (shifts), or
+            both, afresh in each batch; the model is then of such images too.
     """
 
     rounds: int = 5_000
@@ -69,6 +73,7 @@ class TrainingOptions:
     save_every: Annotated[int, RARE] = 1_000
     validate_every: Annotated[int, RARE] = 0
     recover: Annotated[bool, RARE] = True
+    augment: Annotated[Augmentation, RARE] = "none"
 
     def __post_init__(self) -> None:
         for name in ("rounds", "log_every"):
