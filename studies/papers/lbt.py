@@ -154,8 +154,7 @@ PAPER = Paper(
             "stacked-mnist",
             stacks,
             weakness="one step is looked ahead (K = 1, n_est = 1; the paper has 5 and 3), and the "
-            "GAN has R1 and "
-            "averaged weights, which the paper's has not",
+            "GAN's weights are averaged, which the paper's are not",
         ),
         Claim(
             "lbt-stability",
