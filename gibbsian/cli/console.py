@@ -21,6 +21,23 @@ PLAINER = {
 }
 
 
+MEANT = {
+    "train": {
+        "--epochs": "--rounds",
+        "--iterations": "--rounds",
+        "--steps": "--rounds",
+        "--batch-size": "--batch",
+        "--learning-rate": "--PLAYER-optimizer.lr",
+        "--lr": "--PLAYER-optimizer.lr",
+        "--output": "--out",
+    },
+    "sample": {"--num": "--num-samples", "--out": "--output", "-o": "--output"},
+    "report": {"--out": "--output", "-o": "--output"},
+    "detect": {"--output": "--out", "-o": "--out"},
+}
+"""What people type out of habit, by command, and the option that it is here."""
+
+
 def parse(record: type, arguments: Sequence[str], name: str, default: Any = None) -> Any:
     """Fill ``record`` from the command line; an unusable option is a ValueError in one sentence.
 
@@ -38,7 +55,9 @@ def parse(record: type, arguments: Sequence[str], name: str, default: Any = None
             raise
         why = _sentence(said.getvalue())
         help_at = f"see `{program} --help`"
-        raise ValueError(f"{why}{_dashes(arguments)}{_data(why, arguments)}; {help_at}") from None
+        raise ValueError(
+            f"{why}{_meant(name, why)}{_dashes(arguments)}{_data(why, arguments)}; {help_at}"
+        ) from None
 
 
 def _dashes(arguments: Sequence[str]) -> str:
@@ -48,6 +67,14 @@ def _dashes(arguments: Sequence[str]) -> str:
         if option[:2] == "--" and value[:1] == "-" and Path(value).is_file():
             return f"; a name that begins with a dash is given as {option}=./{value}"
     return ""
+
+
+def _meant(command: str, said: str) -> str:
+    """The option that an unrecognized one is called here; "" where none is known."""
+    typed = said.partition("unrecognized options: ")[2].partition(";")[0]
+    word = typed.replace(",", " ").partition(" ")[0].partition("=")[0]
+    meant = MEANT.get(command.partition(" ")[0], {}).get(word, "")
+    return f"; {word} is {meant} here" if meant else ""
 
 
 def _data(said: str, arguments: Sequence[str]) -> str:

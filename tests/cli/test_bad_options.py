@@ -36,6 +36,9 @@ TRAIN = ("train", "cd", "--data", "moons", *SMALL, "--out", "new")
         ((*TRAIN, "--rounds"), "missing value for argument '--rounds'"),
         ((*TRAIN, "--energy-l2", "loud"), "^--energy-l2: 'loud' is not a number"),
         ((*TRAIN, "--round", "3"), "unrecognized options: --round, 3; did you mean --rounds?"),
+        ((*TRAIN, "--epochs", "3"), "unrecognized options: --epochs, 3; --epochs is --rounds here"),
+        (("sample", "run", "-o", "a.png"), "-o is --output here"),
+        (("train", "vae", "."), "did you mean --data .?"),
         ((*TRAIN, "--chainz", "3"), "--chainz.*; did you mean --chains"),
         ((*TRAIN, "--energy", "bonded"), "unknown energy network 'bonded'; did you mean bounded"),
         (
