@@ -73,9 +73,6 @@ def detect(arguments: list[str]) -> int:
 
 def _detect(args: Detect, file: Path) -> int:
     out = args.out if args.out is not None else Path(f"{_stem(file)}-detected")
-    given = [path for path in (file, args.score, args.model) if path is not None]
-    if out.exists() and all(path.exists() for path in given):  # or else what is missing is said
-        raise ValueError(f"{out} exists already; name another folder by --out, or remove it")
     if not out.parent.is_dir():
         raise ValueError(f"--out {out} cannot be written: {out.parent} is no folder")
     device_of(args.device)
@@ -86,6 +83,7 @@ def _detect(args: Detect, file: Path) -> int:
         for note in table.notes:
             say(note)
         source, scored = file, file if args.score is None else args.score
+        _check_new(out)
         fitted = fit_folds(table, args.seed, args.device)
         if fitted.note:
             say(fitted.note)
@@ -94,6 +92,7 @@ def _detect(args: Detect, file: Path) -> int:
         fitted, name = load_detectors(args.model, args.device)
         source, scored = Path(name), file
         other = fitted.table.like(file)
+        _check_new(out)
     for note in other.notes if other is not None else ():
         say(note)
     found = judged(fitted, other)
@@ -108,9 +107,16 @@ def _detect(args: Detect, file: Path) -> int:
         percentile = f"{found.percentile[place]:.1f}"
         print(printable(f"row {found.rows[place]}, percentile {percentile}: {reasons}"))
     say(
-        f"{len(found.rows)} rows, strangest first, in {out / 'rows.csv'}; page: {out / 'report.html'}"
+        f"{len(found.rows)} rows, counted from 1 below a header, the strangest first in {out / 'rows.csv'}; "
+        f"page: {out / 'report.html'}"
     )
     return 0
+
+
+def _check_new(out: Path) -> None:
+    """ValueError where results stand already; asked when all that was given could be read."""
+    if out.exists():
+        raise ValueError(f"{out} exists already; name another folder by --out, or remove it")
 
 
 def _check_alone(args: Detect) -> None:
@@ -151,7 +157,10 @@ def page(found: Detected, file: Path, scored: Path, notes: tuple[str, ...], own:
         "is scored as what fits the rest of its row, and is no reason."
     )
     blocks = (TextBlock(how), *(TextBlock(note) for note in notes))
-    lead = f"{len(found.rows)} rows of {scored.name}; the {len(shown)} strangest with reasons."
+    lead = (
+        f"{len(found.rows)} rows of {scored.name}, counted from 1 below a header; the {len(shown)} "
+        "strangest with reasons."
+    )
     sections = (Section("Strangest rows", (strangest,)), Section("How they were found", blocks))
     return Page(f"Strange rows of {scored.name}", lead, sections)
 

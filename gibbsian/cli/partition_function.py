@@ -19,6 +19,7 @@ from gibbsian.core import Energy, Estimate, Interval, NotDefined, progress
 from gibbsian.core.imports import import_named
 from gibbsian.core.measures import RealSpace
 from gibbsian.core.module_errors import blaming
+from gibbsian.core.types import decimals
 from gibbsian.data.readers import read
 from gibbsian.evaluation.log_z.effort import Amount, predicted_seconds
 from gibbsian.evaluation.log_z.mixture_bridge import MOST
@@ -95,7 +96,9 @@ def log_z_(arguments: list[str]) -> int:
         return 0
     print(found)
     if (ends := widened(found)) is not None:
-        say(f"note: ± is one standard error; with 1.96 of them: {ends[0]:.4g} to {ends[1]:.4g}")
+        few = decimals(max(min(found.lower.stderr, found.upper.stderr), 1e-12))
+        low, high = (f"{end:.{few}f}" for end in ends)
+        say(f"note: ± is one standard error; with 1.96 of them: {low} to {high}")
     for warning in found.warnings:
         say(f"warning: {warning}")
     if why := found.lower.diagnostics.get("no_quadrature"):

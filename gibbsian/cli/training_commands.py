@@ -23,6 +23,7 @@ from gibbsian.core.progress import shown
 from gibbsian.core.signatures import options_of
 from gibbsian.core.types import DataSpace
 from gibbsian.data import Dataset
+from gibbsian.data.named import holds_pictures
 from gibbsian.methods import TRAINING_METHODS
 from gibbsian.models.train import (
     device_of,
@@ -108,10 +109,7 @@ def train(arguments: list[str]) -> int:
             + "\n".join(f"  {name:16s} {about(cls)}" for name, cls in TRAINING_METHODS.items())
         )
         print()
-    if _take(arguments, "--out")[0] is not None:
-        raise ValueError(
-            "without a method or --recipe there is no --out; a run that is continued keeps its folder"
-        )
+    _check_continued(arguments)
     args = parse(Continue, arguments, "train")
     if args.resume is None or args.recipe is not None:
         raise ValueError("give either --resume RUN or --recipe NAME, or name a method first")
@@ -134,6 +132,26 @@ def train(arguments: list[str]) -> int:
     if processes.rank() == 0:
         say(f"model saved in {args.resume / 'model'}")
     return 0
+
+
+def _check_continued(arguments: list[str]) -> None:
+    """ValueError where ``--resume`` stands beside what a continued run keeps, or without its folder."""
+    words = [word.partition("=")[0] for word in arguments]
+    if "--resume" not in words:
+        if "--out" in words:
+            raise ValueError("without a method or --recipe there is no --out")
+        return
+    run = next(
+        (arguments[k + 1] for k, word in enumerate(arguments[:-1]) if word == "--resume"), ""
+    )
+    if "--resume" in arguments and (not run or run[:1] == "-"):
+        raise ValueError("--resume needs the folder of a run: `gibbsian train --resume RUN`")
+    if words[0][:1] != "-" or "--out" in words:
+        named = run or "RUN"
+        raise ValueError(
+            "a run that is continued keeps its method, data, settings and folder: "
+            f"`gibbsian train --resume {named}`, with --rounds N for more rounds"
+        )
 
 
 def _train_from(base: Config, source: str, arguments: list[str]) -> int:
@@ -228,9 +246,10 @@ def _start(
         train_config(config, run, dataset, log=say, watch=watch)
     if processes.rank() == 0:
         use = "upscale" if method_class(config.method).conditional else "evaluate"
-        if use == "evaluate" and dataset is not None and dataset.space.kind == "image":
-            use = "sample"
-        say(f"model saved in {run.model}; next: `gibbsian {use} {run.path}`")
+        more = ""
+        if use == "evaluate" and holds_pictures(config.data):
+            use, more = "sample", " --output new.png"
+        say(f"model saved in {run.model}; next: `gibbsian {use} {run.path}{more}`")
     return 0
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Iterable
+from pathlib import Path
 
 LISTED = 12
 """Names that a message lists at most."""
@@ -21,6 +23,15 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if not close and len(known) > 12:
         return f"there are {len(known)}, such as {', '.join(known[:6])}"
     return f"did you mean {', '.join(close or known)}?"
+
+
+def beside(path: Path) -> list[str]:
+    """Files and folders where ``path`` would be, written as it is; a thousand at most."""
+    try:
+        found = itertools.islice(path.parent.iterdir(), 1_000)
+        return [str(path.parent / entry.name) for entry in found]
+    except OSError:
+        return []
 
 
 def first_few(names: Iterable[str], separator: str = ", ") -> str:

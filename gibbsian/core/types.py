@@ -5,6 +5,7 @@ Nothing here knows how a gradient step is made, where data come from, or which m
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -139,9 +140,13 @@ class Estimate:
 
     @property
     def number(self) -> str:
-        """The value and, where it is known and not zero, its standard error."""
-        error = f" ± {self.stderr:.2g}" if self.stderr > 0 else ""  # not known where NaN
-        return f"{self.value:.4g}{error}"
+        """The value and, where it is known and not zero, its standard error of two digits.
+
+        The value has the decimals of its error, and four digits where that is not known.
+        """
+        if not 0 < self.stderr < math.inf:  # not known where NaN
+            return f"{self.value:.4g}"
+        return f"{self.value:.{decimals(self.stderr)}f} ± {self.stderr:.2g}"
 
     def _repr_html_(self) -> str:
         return html_table(
@@ -149,6 +154,11 @@ class Estimate:
             ("value", "standing", "side", "how"),
             [(self.number, self.standing, self.side, self.how)],
         )
+
+
+def decimals(error: float) -> int:
+    """Decimals that show two digits of ``error`` > 0: 4 of 0.0041, 0 of 41."""
+    return max(0, 1 - math.floor(math.log10(error)))
 
 
 @dataclass(frozen=True)

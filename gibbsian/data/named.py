@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import itertools
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gibbsian.core.names import beside
 from gibbsian.core.paths import find, roots
 from gibbsian.data.addresses import fetched
 from gibbsian.data.densities import DENSITIES, is_density
@@ -146,16 +146,7 @@ def unknown(name: str) -> str:
     """What to say about a name that is neither a data set nor a file."""
     if name == PHOTOS:
         return f"the {PHOTOS} have many sizes; say what to cut out of them, as in --patch-size 48"
-    known = [*DENSITIES, *NAMED, *_beside(Path(name))]
+    known = [*DENSITIES, *NAMED, *beside(Path(name))]
     close = difflib.get_close_matches(name, known, 3, 0.6)
     hint = f"did you mean {', '.join(close)}?" if close else "`gibbsian list data` names these"
     return f"{name!r} is neither a built-in data set nor a file or folder; {hint}"
-
-
-def _beside(path: Path) -> list[str]:
-    """Files and folders where ``path`` would be, as it is written; a thousand at most."""
-    try:
-        found = itertools.islice(path.parent.iterdir(), 1_000)
-        return [str(path.parent / entry.name) for entry in found]
-    except OSError:
-        return []

@@ -5,12 +5,14 @@ A folder of Parquet files is a table, any other folder one of images.
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from gibbsian.core.names import beside
 from gibbsian.data.arrays import npy_parts, read_npy, read_npz
 from gibbsian.data.classes import Target
 from gibbsian.data.decoding import SUFFIXES
@@ -132,7 +134,9 @@ def _known(readers: Mapping[str, Reader], path: Path) -> Reader | None:
 def _readable(path: Path) -> Iterator[None]:
     """Within the block, ValueError in place of what the system says of a file that cannot be read."""
     if path != STDIN and not path.exists():
-        raise ValueError(f"{path} does not exist; check the path")
+        near = difflib.get_close_matches(str(path), beside(path), 1, 0.8)
+        hint = f"did you mean {near[0]}?" if near else "check the path"
+        raise ValueError(f"{path} does not exist; {hint}")
     if not holds_images(path) and _known({**ARRAYS, **TABLES}, path) is None:
         raise ValueError(
             f"{path} is of no kind that can be read; use .npy, .npz, .parquet, a text table ("

@@ -239,10 +239,11 @@ def refine(
     measure: Measure,
     tolerance: float,
     dtype: torch.dtype,
+    least: float = 0.0,
 ) -> tuple[float, float, int]:
     """The first value on the finest grid, how far the other two are from it, and its points per axis.
 
-    Grids get finer and finer until two agree in all values.
+    Grids get finer and finer until two agree in all values, the finer of ``least`` points per axis or more.
 
     A third grid, of four fifths of the points, must agree too: two that agree on a density with jumps
     do so by chance in a case of ten, three in one of two hundred.
@@ -261,7 +262,7 @@ def refine(
         found.append(on(n))
         if len(found) > 1:
             change = farthest(*found[-2:])
-        if change < tolerance:
+        if change < tolerance and n >= least:
             third = on(n - n // 5)
             change = farthest(found[-1], third)
             if change < tolerance:

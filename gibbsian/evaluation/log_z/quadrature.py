@@ -18,6 +18,7 @@ from gibbsian.core import Energy, Estimate, Interval, NotDefined, check_energy
 from gibbsian.core.measures import Box, Counting, Measure, RealSpace, Undefined
 from gibbsian.evaluation.log_z.grids import (
     CHUNK,
+    MAX_POINTS,
     Grid,
     LogDensity,
     UnresolvedError,
@@ -77,7 +78,8 @@ def log_partition_quadrature(
         lows, highs, shell = find_box(
             [log_density], measure, look if len(look) else None, tolerance, dtype
         )
-        value, change, points = refine(integral, lows, highs, measure, tolerance, dtype)
+        least = _points_for(modes, lows, highs)
+        value, change, points = refine(integral, lows, highs, measure, tolerance, dtype, least)
         _check_widths(modes, lows, highs, points)
     except UnresolvedError as problem:
         return NotDefined(str(problem))
@@ -115,6 +117,16 @@ def _heavy_modes(
     found = found.heavy(tolerance)
     known = ~found.std.isnan().any(1)
     return Modes(found.x[known], found.energy[known], found.std[known])
+
+
+def _points_for(modes: Modes, lows: Sequence[float], highs: Sequence[float]) -> float:
+    """Points per axis whose cells are no wider than the modes inside the box; 0 where too many are needed."""
+    low, high = torch.tensor(lows).to(modes.x), torch.tensor(highs).to(modes.x)
+    inside = ((modes.x >= low) & (modes.x <= high)).all(1)
+    if not bool(inside.any()):
+        return 0.0
+    least = float((NARROWEST * (high - low) / modes.std[inside]).max())
+    return least if (1.5 * least) ** len(lows) < MAX_POINTS else 0.0
 
 
 def _check_widths(modes: Modes, lows: Sequence[float], highs: Sequence[float], points: int) -> None:
