@@ -25,6 +25,7 @@ from gibbsian.evaluation.log_z.effort import Amount, predicted_seconds
 from gibbsian.evaluation.log_z.mixture_bridge import MOST
 from gibbsian.evaluation.log_z.plain import check_callable, log_z
 from gibbsian.models.train import device_of
+from gibbsian.training.rounds_shown import duration
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +115,8 @@ def log_z_(arguments: list[str]) -> int:
 def foretell(energy: Energy, points: Tensor, effort: Amount) -> None:
     """Say how many seconds log Z will take that starts from ``points [n, *event]``."""
     low, high = predicted_seconds(energy, points[:MOST], effort)
-    say(f"log Z takes about {low:.1f} seconds, {high:.1f} where annealing must help")
+    few, many = (duration(max(1.0, seconds)) for seconds in (low, high))
+    say(f"log Z takes about {few}, {many} where annealing must help")
 
 
 def named_energy(name: str) -> Energy:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gibbsian.core.names import first_few
 from gibbsian.data.categories import GAP
-from gibbsian.data.readers import read
+from gibbsian.data.readers import holds_images, read
 from gibbsian.data.rows import Cells, Rows, arranged, counted, numbering_notes
 from gibbsian.data.table_schema import Missing, Selection, TableSchema, filled, listed, with_medians
 
@@ -96,6 +96,11 @@ def read_table(
     Raises ValueError, one sentence, for what cannot be read, columns named that are neither numbers nor
     categories, images, and fewer than 12 rows.
     """
+    if path.is_dir() and holds_images(path):
+        raise ValueError(
+            f"{path} is a folder without tables in it; detect takes one table. For a folder of images: "
+            f"`gibbsian train cd --data {path}`, then `gibbsian score RUN {path}`"
+        )
     selection = Selection(listed(columns), listed(drop), missing, detection=True)
     rows = arranged(read(path, None, None, selection), str(path))
     if len(rows.x) < FEWEST:

@@ -107,7 +107,7 @@ def check_callable(
     except (RuntimeError, IndexError, ValueError, TypeError) as error:
         raise ValueError(
             f"the energy cannot be evaluated at points of shape {list(x.shape)} in {called(dtype)}: {error} "
-            "(it is called with many points at once, a row each, and returns a number for each)"
+            "(it is called with a PyTorch tensor of many points, a row each, and returns a number for each)"
         ) from error
     if not isinstance(value, Tensor):
         raise ValueError(
