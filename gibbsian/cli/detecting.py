@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 from pathlib import Path
 from typing import Annotated, Literal
@@ -98,7 +99,7 @@ def _detect(args: Detect, file: Path) -> int:
     found = judged(fitted, other)
     notes = (*fitted.table.notes, fitted.note) if fitted.note else fitted.table.notes
     out.mkdir()
-    write_atomic(out / "rows.csv", to_csv(found).encode())
+    write_atomic(out / "rows.csv", _mark(scored) + to_csv(found).encode())
     write_page(out / "report.html", page(found, source, scored, notes, other is None))
     if args.model is None:
         save_detectors(out, fitted, source.name)
@@ -111,6 +112,14 @@ def _detect(args: Detect, file: Path) -> int:
         f"page: {out / 'report.html'}"
     )
     return 0
+
+
+def _mark(file: Path) -> bytes:
+    """The byte-order mark, by which spreadsheets know UTF-8, where ``file`` begins with one."""
+    if not file.is_file():
+        return b""
+    with file.open("rb") as text:
+        return codecs.BOM_UTF8 if text.read(3) == codecs.BOM_UTF8 else b""
 
 
 def _check_new(out: Path) -> None:

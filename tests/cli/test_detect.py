@@ -1,5 +1,6 @@
 """``gibbsian detect`` and ``gibbsian evaluate --anomalies``: what they find, write and refuse."""
 
+import codecs
 import csv
 import json
 
@@ -490,3 +491,11 @@ def test_a_column_lost_by_its_units_is_said_by_itself(here, capsys):
         "gibbsian: left out although its cells begin with numbers: way; write them as numbers, or "
         "with one unit, to have it looked at\n" in said
     )
+
+
+def test_a_byte_order_mark_is_kept_for_spreadsheets(table):
+    text = (table / "people.csv").read_bytes()
+    (table / "marked.csv").write_bytes(codecs.BOM_UTF8 + text)
+    assert main(["detect", "marked.csv"]) == 0 and main(["detect", "people.csv"]) == 0
+    marked, plain = (table / f"{name}-detected/rows.csv" for name in ("marked", "people"))
+    assert marked.read_bytes() == codecs.BOM_UTF8 + plain.read_bytes()
