@@ -69,7 +69,7 @@ def differentiated(
     method: TrainingMethod, move: PlayerUpdate, inputs: list[Tensor]
 ) -> list[Tensor]:
     """The value of ``move``'s loss as ``method`` has it, and all its gradients in one row."""
-    value = move.loss.__func__(method, *inputs).value
+    value = move.loss.__func__(method, *inputs).value  # type: ignore[attr-defined]
     gradients = torch.autograd.grad(value, list(player_parameters(method, move.player).values()))
     return [value.detach(), torch.cat([gradient.flatten() for gradient in gradients])]
 

@@ -164,6 +164,7 @@ def checked(
         report |= {"smallest gap": float(gap.min()), "its errors": float((gap / error).min())}
         report["importance bound"] = float(bound.log_mean.mean()) + nats
     if grid:
+        assert isinstance(method, VAE | MonteCarloEM)
         again, ess = grid_likelihood(method.decoder, method.prior, x, rng)
         # Both miss mass rather than invent it: what counts is how much the grid finds beyond the estimate.
         more = (again - found.lower)[ess >= COUNTS]

@@ -28,7 +28,8 @@ from gibbsian.config.run_folder import new_run
 from gibbsian.core import DivergenceError
 from gibbsian.data import Dataset
 from gibbsian.evaluation import mode_coverage
-from gibbsian.models.evaluate import log_z, model_kl
+from gibbsian.models.evaluate import model_kl
+from gibbsian.models.log_density import log_z
 from gibbsian.models.train import train_config
 from studies.harness import Result, Study, run_study
 

@@ -38,10 +38,11 @@ from gibbsian.data import Dataset
 from gibbsian.experiments.compare import ComparisonSettings
 from gibbsian.experiments.compare.columns import COLUMNS
 from gibbsian.experiments.compare.comparison_page import as_json
-from gibbsian.experiments.compare.entries import Cell, run_cell
+from gibbsian.experiments.compare.entries import run_cell
 from gibbsian.experiments.compare.measuring import judge_of
 from gibbsian.experiments.compare.ranking import ranked, row_of
 from gibbsian.experiments.compare.settings import FLOOR, REFERENCES, TRIVIAL, variants_of
+from gibbsian.experiments.compare.shared_runs import Cell, InFolder
 from gibbsian.models.train import load_source
 from studies.harness import RESULTS, Result, Study, run_study
 
@@ -99,7 +100,7 @@ def runs_of(
     shown = thinned(rows.test) if label == FLOOR and kept else None
     for seed in settings.each_seed:
         cell = Cell(label, seed, variants[0] if variants else None)
-        found = run_cell(cell, settings, rows, judge, out)
+        found = run_cell(cell, settings, rows, judge, out, InFolder(out, settings))
         if variants and "failed" not in found:
             run = Run(cell.folder(out) / "run")
             if why := ran_away(run, label, rows):

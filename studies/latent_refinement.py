@@ -34,8 +34,8 @@ from gibbsian.data.densities import Density
 from gibbsian.evaluation import frechet_distance, mode_coverage
 from gibbsian.evaluation.features.classifier import Classifier, train_classifier
 from gibbsian.evaluation.metrics.frechet import gaussian_frechet
-from gibbsian.models.model import Model
-from gibbsian.models.refinement import KernelName, refine
+from gibbsian.models.model import KernelName, Model
+from gibbsian.models.refinement import refine
 from gibbsian.models.train import train
 from studies.harness import Result, Study, run_study
 

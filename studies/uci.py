@@ -130,7 +130,7 @@ def through_base(energy: FlowEnergy, watch: Watch, objective: str, seed: int) ->
     while watch.marks < MARKS:
         for move in method.round(progress.index, stream, progress.rng):
             progress.stepper.step(move, progress.index)
-        progress.stepper.check()
+        progress.stepper.check(progress.index)
         progress.index += 1
         if watch.due(begun):
             begun = watch.mark(begun, estimate(method, z))
