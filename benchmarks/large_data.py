@@ -86,7 +86,9 @@ def timed(path: Path, count: int, repeats: int) -> list[list[float]]:
     """Seconds of a round from the file's blocks and from held rows, in turn."""
     data = load_dataset(path)
     assert data.blocks is not None
-    config = replace(recipes.default_config("nce", str(path), False), training={"batch": BATCH})
+    config = replace(
+        recipes.default_config("nce", str(path), data.space), training={"batch": BATCH}
+    )
     held = torch.from_numpy(np.load(path, mmap_mode="r")[:HELD].copy())
     pairs = []
     for seed in range(repeats):

@@ -164,7 +164,7 @@ def trained(
     method: str, data: Dataset, seed: int, seconds: float, **options: Any
 ) -> tuple[Model, float]:
     """A model by the defaults in about ``seconds``, and the seconds it took."""
-    config = replace(recipes.default_config(method, data.name, False), **options)
+    config = replace(recipes.default_config(method, data.name, data.space), **options)
     config = replace(config, training={"seed": seed, "device": "cpu", "save_every": 0})
     config = replace(config, training={"batch": min(256, len(data.train))})
     cost, opening = seconds_per_round(config, data)

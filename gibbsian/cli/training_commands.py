@@ -165,7 +165,9 @@ def _train_method(arguments: list[str]) -> int:
     name, *options = arguments
     method_class(name)
     data = _take(options, "--data")[0]
-    return _train_with(recipes.default_config(name, data or ""), options)
+    sides = (_take(options, option)[0] for option in ("--image-size", "--patch-size"))
+    side = next((int(side) for side in sides if side and side.isdecimal()), 0)
+    return _train_with(recipes.default_config(name, data or "", image_side=side), options)
 
 
 def _train_recommended(data: str, options: list[str]) -> int:
@@ -180,7 +182,7 @@ def _train_recommended(data: str, options: list[str]) -> int:
     dataset = load_source(data, source)
     method, kind = recommended(dataset.space, source.patch_size > 0)
     say(f"no method was named: {method}, which docs/which-method.md starts with for {kind}")
-    base = recipes.default_config(method, data, dataset.space.kind == "image")
+    base = recipes.default_config(method, data, dataset.space)
     return _train_with(base, options, dataset)
 
 

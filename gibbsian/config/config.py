@@ -110,6 +110,13 @@ class Source:
                 raise ValueError(f"--{option} must not be negative, not {getattr(self, name)}")
 
 
+def image_side_asked_for(source: Source | Mapping[str, Any] | None) -> int:
+    """The side in pixels to which a source, or what is given of one, brings images; 0 for their own."""
+    given = dataclasses.asdict(source) if isinstance(source, Source) else dict(source or {})
+    sides = [given.get("image_size"), given.get("patch_size")]
+    return next((side for side in sides if isinstance(side, int) and side), 0)
+
+
 @dataclasses.dataclass(frozen=True)
 class Network:
     """The network of a role: a built-in name or ``package.module:Class``, and all of its options.
@@ -191,7 +198,7 @@ def default_network(method: str, role: str, name: str) -> Network:
 def plain(method: str, data: str, pictures: bool | None = None) -> Config:
     """The defaults of the classes themselves; on images networks are convolutional.
 
-    ``images``: whether the data are images, where more is known than their name or file.
+    ``pictures``: whether the data are images, where more is known than their name or file.
     """
     cls = method_class(method)
     if pictures is None:

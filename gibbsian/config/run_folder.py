@@ -19,6 +19,7 @@ import torch
 from gibbsian import __version__
 from gibbsian.config import recipes, run_lock as locks
 from gibbsian.config.config import Config, from_json, to_json
+from gibbsian.core import DataSpace
 from gibbsian.core.files import CorruptFileError, read_json, write_atomic
 from gibbsian.core.formats import FORMAT, check_folder, check_format
 from gibbsian.core.records import unsealed, write_record
@@ -186,12 +187,12 @@ def claimed(run: Run | None) -> Iterator[None]:
         yield
 
 
-def defaults_of(asked: Config, resolved: Config) -> dict[str, Any]:
-    """The settings the method starts from, those that were left alone as the data have filled them in.
+def defaults_of(asked: Config, resolved: Config, space: DataSpace) -> dict[str, Any]:
+    """The settings the method starts from on data of ``space``, those left alone as the data filled them in.
 
     ``asked``: the configuration before that; what differs from the result in ``resolved`` was chosen.
     """
-    usual = to_json(recipes.default_config(asked.method, asked.data))
+    usual = to_json(recipes.default_config(asked.method, asked.data, space))
     return _filled_in(usual, to_json(asked), to_json(resolved))
 
 

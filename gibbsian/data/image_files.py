@@ -85,6 +85,14 @@ def read_images(
     )
 
 
+def first_size(path: Path) -> tuple[int, int]:
+    """Width and height of the first image that can be read under a folder or in a zip; (0, 0) without one."""
+    files = ImageFiles(path, skip_unreadable=True)
+    with _listing(path) as (names, content):
+        found = (files.decoded(name, content) for name in names)
+        return next((image.picture.size for image in found if image is not None), (0, 0))
+
+
 def _several(sizes: Mapping[tuple[int, int], Sequence[str]], place: Path) -> tuple[str, ...]:
     """A sentence where there are several sizes (width, height), the names of their files given."""
     if len(sizes) < 2:
@@ -147,7 +155,7 @@ class ImageFiles:
                 raise ValueError(f"{self.place} holds no images ({', '.join(SUFFIXES)})")
             self.count = len(names)
             for name in progress.steps(names, "images") if len(names) >= MANY else names:
-                found = self._decoded(name, content)
+                found = self.decoded(name, content)
                 if found is None:
                     continue
                 picture, see_through = in_8_bits(found)
@@ -163,7 +171,8 @@ class ImageFiles:
                 f"{self.place} holds no image that can be read: {name} {self.unreadable[name]}"
             )
 
-    def _decoded(self, name: str, content: Callable[[str], bytes]) -> Decoded | None:
+    def decoded(self, name: str, content: Callable[[str], bytes]) -> Decoded | None:
+        """The image of that name, None where it cannot be read, which is then said in ``unreadable``."""
         try:
             return decoded(io.BytesIO(content(name)))
         except (OSError, ValueError, zipfile.BadZipFile, zlib.error, EOFError) as error:

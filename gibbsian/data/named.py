@@ -14,6 +14,7 @@ from gibbsian.core.names import beside
 from gibbsian.core.paths import find, roots
 from gibbsian.data.addresses import fetched
 from gibbsian.data.densities import DENSITIES, is_density
+from gibbsian.data.image_files import first_size
 from gibbsian.data.patches import PHOTOS
 from gibbsian.data.readers import ARRAYS, holds_images, looks_like_path, read_parts
 from gibbsian.data.rows import Range, Rows, arranged, kind_of_values, value_range
@@ -39,14 +40,14 @@ def _parse(name: str) -> tuple[str, int | None] | None:
     if name in NAMED:
         return name, None
     match = _SIZED.fullmatch(name)
-    if match and match[1] in NAMED and NAMED[match[1]].images:
+    if match and match[1] in NAMED and NAMED[match[1]].side:
         return match[1], int(match[2])
     return None
 
 
 def _image_set(name: str) -> bool:
     parsed = _parse(name)
-    return parsed is not None and NAMED[parsed[0]].images
+    return parsed is not None and NAMED[parsed[0]].side > 0
 
 
 def holds_pictures(name: str) -> bool:
@@ -65,6 +66,27 @@ def holds_pictures(name: str) -> bool:
             return holds_images(path) or _array_of_images(path)
     except ValueError:  # said by `load`, which asks for it again
         return False
+
+
+def image_side(name: str) -> int:
+    """The longer side in pixels of the images that data called ``name`` hold; 0 where none can be read.
+
+    Of a folder or zip it is that of the first image.
+    """
+    if name == PHOTOS or not holds_pictures(name):
+        return 0
+    parsed = _parse(name)
+    if parsed is not None:
+        base, size = parsed
+        return size or NAMED[base].side
+    try:
+        with fetched(name) as path:
+            path = path.expanduser()
+            if holds_images(path):
+                return max(first_size(path))
+            return max(arranged(next(read_parts(path)), path.name).x.shape[2:])
+    except (ValueError, OSError):  # said by `load`, which asks for it again
+        return 0
 
 
 def holds_bits(name: str) -> bool:

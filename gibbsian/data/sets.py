@@ -20,12 +20,15 @@ from gibbsian.data.tables import read_csv
 
 @dataclass(frozen=True)
 class Named:
-    """A data set: one line on it, its files under the data root, and how they become rows."""
+    """A data set: one line on it, its files under the data root, and how they become rows.
+
+    ``side``: the longer side of its images in pixels, 0 where it has none.
+    """
 
     description: str
     files: tuple[str, ...]
     read: Callable[[list[Path]], Rows]
-    images: bool = False
+    side: int = 0
 
 
 def area_average(x: np.ndarray, size: int) -> np.ndarray:
@@ -159,17 +162,17 @@ def _cifar(paths: list[Path]) -> Rows:
 
 
 NAMED: dict[str, Named] = {
-    "digits": Named("1797 handwritten digits, 8x8, 17 grey levels", (), _digits, True),
+    "digits": Named("1797 handwritten digits, 8x8, 17 grey levels", (), _digits, 8),
     "wine": Named("178 wines, 13 measurements", (), _sklearn_table("load_wine")),
     "breast-cancer": Named("569 tumours, 30 features", (), _sklearn_table("load_breast_cancer")),
-    "mnist": Named("70000 digits, 28x28", _idx_files("mnist"), _mnist, True),
+    "mnist": Named("70000 digits, 28x28", _idx_files("mnist"), _mnist, 28),
     "stacked-mnist": Named(
         "128000 stacks of three digits in 1000 modes, 28x28 RGB",
         _idx_files("mnist"),
         _stacked_mnist,
-        True,
+        28,
     ),
-    "fashion-mnist": Named("70000 garments, 28x28", _idx_files("fashion-mnist"), _mnist, True),
+    "fashion-mnist": Named("70000 garments, 28x28", _idx_files("fashion-mnist"), _mnist, 28),
     "wine-quality-red": Named(
         "1599 red wines, 11 measurements", ("tabular/winequality-red.csv",), _table_without_target
     ),
@@ -193,16 +196,16 @@ NAMED: dict[str, Named] = {
         "5840 characters reduced to 28x28, 784 bits", ("images/omniglot_small.npz",), _omniglot
     ),
     "frey-faces": Named(
-        "1965 frames of a face, 28x20", ("images/frey_faces.npz",), _faces(None), True
+        "1965 frames of a face, 28x20", ("images/frey_faces.npz",), _faces(None), 28
     ),
     "orl-faces": Named(
-        "400 faces of 40 people, 112x92", ("images/orl_faces.npz",), _faces("person"), True
+        "400 faces of 40 people, 112x92", ("images/orl_faces.npz",), _faces("person"), 112
     ),
     "cifar10-jpeg75": Named(
         "30000 CIFAR-10 images as JPEG of quality 75, 32x32",
         ("images/cifar10_jpeg75.zip",),
         _cifar,
-        True,
+        32,
     ),
 }
 """Name -> data set; image sets also answer to NAME-SIZE, area-averaged to SIZE x SIZE, and both to

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gibbsian import data as datasets
 from gibbsian.config import recipes
-from gibbsian.config.config import Config, Source, replace
+from gibbsian.config.config import Config, Source, image_side_asked_for, replace
 from gibbsian.config.run_folder import (
     Run,
     claimed,
@@ -154,10 +154,13 @@ def train(
     elif data is not None and not isinstance(data, (str, Path)):
         dataset = datasets.from_array(data)
     name = dataset.name if dataset is not None else str(data)
-    pictures = None if dataset is None else dataset.space.kind == "image"
-    config = (
-        method if isinstance(method, Config) else recipes.default_config(method, name, pictures)
-    )
+    if isinstance(method, Config):
+        config = method
+    elif dataset is not None:
+        config = recipes.default_config(method, name, dataset.space)
+    else:
+        side = image_side_asked_for(options.get("source"))
+        config = recipes.default_config(method, name, image_side=side)
     config = replace(config, **options)
     run = new_run(Path(out)) if out is not None else None
     return train_config(config, run, dataset, networks, watch=watch)
@@ -191,7 +194,8 @@ def train_config(
                     if processes.rank() == 0:
                         known = can_be_found(config.data)
                         rows = None if known else fingerprint(dataset)
-                        write_config(run, config, progress.run, rows, defaults_of(asked, config))
+                        usual = defaults_of(asked, config, dataset.space)
+                        write_config(run, config, progress.run, rows, usual)
                         write_unreadable(run, dataset.unreadable)
                 processes.barrier()
                 if log is not None and processes.rank() == 0:
@@ -222,7 +226,7 @@ def with_batch_that_fits(config: Config, dataset: Dataset) -> Config:
     A batch that is asked for is left, to be refused.
     """
     rows = len(dataset.train) // processes.world()
-    usual = recipes.default_config(config.method, config.data, dataset.space.kind == "image")
+    usual = recipes.default_config(config.method, config.data, dataset.space)
     if config.training.batch == usual.training.batch > rows > 0:
         return replace(config, training={"batch": rows})
     return config

@@ -9,7 +9,7 @@ import torch
 
 from gibbsian.core import DataSpace
 from gibbsian.data import BatchStream, Dataset, dataset_names, from_array, load_dataset
-from gibbsian.data.named import holds_pictures
+from gibbsian.data.named import holds_pictures, image_side
 from gibbsian.data.sets import NAMED, area_average
 
 needs_data = pytest.mark.skipif(
@@ -247,3 +247,17 @@ def test_a_folder_holds_pictures_unless_its_name_means_something_else(
     for name in names:
         Path(name).mkdir()
     assert not any(holds_pictures(name) for name in ("", *names))
+
+
+def test_sides_of_named_images_are_those_of_their_files() -> None:
+    for name, named in NAMED.items():
+        if not named.side:
+            assert image_side(name) == 0
+            continue
+        assert image_side(f"{name}-6") == 6
+        try:
+            data = load_dataset(name, max_rows=20)
+        except FileNotFoundError:  # sets that are not on this machine
+            continue
+        assert max(data.space.shape[1:]) == named.side == image_side(name)
+    assert image_side("digits-4-binary") == image_side("moons") == image_side("photos") == 0

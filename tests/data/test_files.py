@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from gibbsian.data import Dataset, load_dataset, readers as files
+from gibbsian.data.named import image_side
 from gibbsian.data.queries import read_points
 from gibbsian.data.transforms import columnwise, pixels
 
@@ -98,6 +99,9 @@ def test_images_in_a_folder_a_zip_or_alone(tmp_path: Path, mode: str) -> None:
         archive.writestr("top/readme.txt", b"not an image")
     np.testing.assert_array_equal(files.read(tmp_path / "in.zip").x, rows.x)
     np.testing.assert_array_equal(files.read(folder / "002.png").x, rows.x[2:3])
+    np.save(tmp_path / "in.npy", rows.x)
+    places = (folder, tmp_path / "in.zip", folder / "002.png", tmp_path / "in.npy")
+    assert [image_side(str(place)) for place in places] == [5] * 4
     data = load_dataset(folder)
     assert data.space.shape == (channels, 4, 5) and data.space.box == (-1.0, 1.0)
     assert load_dataset(

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from gibbsian.config.config import Config, method_class, plain, replace
+from gibbsian.core import DataSpace
 from gibbsian.data.densities import is_density
-from gibbsian.data.named import holds_bits, holds_pictures
+from gibbsian.data.named import holds_bits, holds_pictures, image_side as side_of_images
 
 Scale = Literal["cpu", "paper"]
 
@@ -21,18 +22,24 @@ PLANE = {
 """Energies and critics on the densities: without Fourier features an MLP learns ring8 as a ring."""
 
 
-def default_config(method: str, data: str, pictures: bool | None = None) -> Config:
+def default_config(
+    method: str, data: str, space: DataSpace | None = None, image_side: int = 0
+) -> Config:
     """The settings ``gibbsian train METHOD --data DATA`` starts from.
 
-    ``images``: whether the data are images, where more is known than their name.
+    ``space``: that of the data, where more is known of them than their name; otherwise ``image_side``, in
+    pixels, to which their images are brought, 0 for that of the images themselves.
     """
-    if pictures is None:
-        pictures = holds_pictures(data)
+    pictures = holds_pictures(data) if space is None else space.kind == "image"
     config = suggested(plain(method, data, pictures), method_class(method).settings)
     if method in DEFAULTS:
         config = suggested(config, DEFAULTS[method](is_density(data)))
     if method in ON_PICTURES and pictures:
         config = suggested(config, ON_PICTURES[method])
+    if method in ON_LARGE_PICTURES and pictures:
+        side = max(space.shape[1:]) if space else image_side or side_of_images(data)
+        if side > SMALL:
+            config = suggested(config, ON_LARGE_PICTURES[method])
     if method in ON_TABLES and not (pictures or is_density(data) or holds_bits(data)):
         config = suggested(config, ON_TABLES[method])
     return config
@@ -337,6 +344,17 @@ ON_PICTURES: Mapping[str, Mapping[str, Any]] = {
 }
 """What differs on images. There the steps of adjusted chains are soon all rejected: the energy of the
 data falls, that of chains that stand still rises, and training runs away. VGAN's energy is the slow one."""
+
+SMALL = 16
+"""Pixels on a side up to which a dense network draws images as well as one with convolutions."""
+ON_LARGE_PICTURES: Mapping[str, Mapping[str, Any]] = {
+    "energy-matching": {
+        "training": {"rounds": 8_060, "batch": 64},
+        "energy": {"name": "resnet"},
+        "warmup_rounds": 8_000,
+    },
+}
+"""What differs on larger images (docs/methods/energy-matching.md), besides what differs on all."""
 
 ON_TABLES: Mapping[str, dict[str, Any]] = {
     "vgan": {"energy": {"num_experts": 32}},

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gibbsian.config import recipes
-from gibbsian.config.config import Config, Source, method_class, replace
+from gibbsian.config.config import Config, Source, image_side_asked_for, method_class, replace
 from gibbsian.core.files import read_json
 from gibbsian.core.locks import FileLock
 from gibbsian.core.records import read_record, write_record
@@ -99,10 +99,9 @@ class ComparisonSettings:
 
     def config(self, variant: MethodVariant) -> Config:
         """The configuration of a variant; ValueError where it does not suit the data."""
-        base, origin = (
-            recipes.default_config(variant.method, self.data),
-            f"row {variant.label!r}",
-        )
+        side = image_side_asked_for(self.source)
+        base = recipes.default_config(variant.method, self.data, image_side=side)
+        origin = f"row {variant.label!r}"
         config = applied(base, dict(variant.options), origin, self.trust_code)
         return replace(config, source=asdict(self.source))
 
