@@ -112,7 +112,7 @@ def test_python_is_told_the_rows_without_a_run_folder():
     [
         ("tensorbord", "unknown tracker 'tensorbord'; did you mean tensorboard"),
         ("no_such_module_here:track", "cannot import 'no_such_module_here'"),
-        ("json:track", "module 'json' has no function 'track' to log with"),
+        ("json:track", "module 'json' has no 'track'"),
         ("json:", "a tracker of your own is named package.module:function, not 'json:'"),
     ],
 )

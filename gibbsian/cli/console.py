@@ -34,6 +34,12 @@ MEANT = {
     "sample": {"--num": "--num-samples", "--out": "--output", "-o": "--output"},
     "report": {"--out": "--output", "-o": "--output"},
     "detect": {"--output": "--out", "-o": "--out"},
+    "log-z": {
+        "--dims": "--dim",
+        "--dimension": "--dim",
+        "-d": "--dim",
+        "--samples": "--samples-from",
+    },
 }
 """What people type out of habit, by command, and the option that it is here."""
 

@@ -16,6 +16,7 @@ from tyro.conf import Positional
 from gibbsian.cli.console import parse, say
 from gibbsian.cli.partition_function import foretell
 from gibbsian.config.run_folder import Run, open_run
+from gibbsian.config.run_lock import writer
 from gibbsian.core import progress
 from gibbsian.core.protocols import HasClasses, HasLatentTarget
 from gibbsian.core.records import write_record
@@ -115,7 +116,7 @@ def sample(arguments: list[str]) -> int:
         raise ValueError(TOGETHER)
     if args.condition_on is not None and args.refine is not None:
         raise ValueError("--refine does not know what is given; leave out one of them")
-    model = load_model(args.run, device=device_of(args.device), trust_code=args.trust_code)
+    model = _loaded(args.run, args)
     if args.condition_on is not None and args.mask is not None:
         kept = read_mask(args.mask, model.transform)
         x = model.inpaint(
@@ -175,6 +176,17 @@ def _keep(args: Sample, identity: str, facts: dict[str, Any]) -> None:
     write_record(file, {"run": identity, "steps": args.mcmc_steps, "seed": args.seed, **facts})
 
 
+def _loaded(run: Path, args: Sample | Score | Evaluate) -> Model:
+    """The model of the folder ``run``, with a note where its training goes on or was cut short."""
+    model = load_model(run, device=device_of(args.device), trust_code=args.trust_code)
+    rounds = model.config.training.rounds
+    if model.rounds is not None and model.rounds < rounds:
+        who = writer(run)
+        now = f"; {who} trains it further" if who else ""
+        say(f"note: this model is of round {model.rounds} of {rounds}{now}")
+    return model
+
+
 def _walk(args: Sample) -> int:
     """Write images of the latent space."""
     if args.latent_grid is not None and args.latent_traversal is not None:
@@ -185,7 +197,7 @@ def _walk(args: Sample) -> int:
         raise ValueError(
             "a walk through the latent space takes no --refine, --mask or, on a plane, --condition-on"
         )
-    model = load_model(args.run, device=device_of(args.device), trust_code=args.trust_code)
+    model = _loaded(args.run, args)
     if args.latent_grid is not None:
         columns, x = args.latent_grid, manifold(model, args.latent_grid)
     else:
@@ -234,7 +246,7 @@ def score(arguments: list[str]) -> int:
     output = None if args.output == "-" else Path(args.output)
     if output is not None:
         check_output(output, (".csv",))
-    model = load_model(args.run, device=device_of(args.device), trust_code=args.trust_code)
+    model = _loaded(args.run, args)
     source = model.config.source
     files: list[str] = []
     points = read_points_in_parts(
@@ -295,7 +307,7 @@ def evaluate(arguments: list[str]) -> int:
     """Measure a trained model: log Z, likelihood, coverage, anomaly detection."""
     args = parse(Evaluate, arguments, "evaluate")
     run = open_run(args.run)
-    model = load_model(run.path, device=device_of(args.device), trust_code=args.trust_code)
+    model = _loaded(run.path, args)
     if args.anomalies is not None:
         labelled = read_anomalies(args.anomalies, model, args.class_column, args.normal_label)
         detection = evaluate_anomalies(

@@ -125,9 +125,6 @@ def named_energy(name: str) -> Energy:
     Raises ValueError in one sentence where there is none.
     """
     found = import_named(name, "energy", "name")
-    if found is None:
-        module, _, attribute = name.partition(":")
-        raise ValueError(f"module {module!r} has no {attribute!r}")
     if inspect.isclass(found):
         with blaming(f"your own energy {name}"):
             found = found()

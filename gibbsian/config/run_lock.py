@@ -50,13 +50,19 @@ def writing(folder: Path) -> Iterator[None]:
 def holder(folder: Path) -> str:
     """Who holds the folder, in words; waits a little for a holder that has not yet written its name."""
     until = time.monotonic() + PATIENCE
-    while True:
-        found = _read(folder / HOLDER)
-        if found is not None and _alive(found):
-            return f"process {found['pid']} on {found['host']} since {found['since']}"
+    while not (found := writer(folder)):
         if time.monotonic() > until:
             return "another process"
         time.sleep(0.02)
+    return found
+
+
+def writer(folder: Path) -> str:
+    """The process that has written its name in the folder and may still be there, in words, or ""."""
+    found = _read(folder / HOLDER)
+    if found is None or not _alive(found):
+        return ""
+    return f"process {found['pid']} on {found['host']} since {found['since']}"
 
 
 def sweep(folder: Path) -> None:

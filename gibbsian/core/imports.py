@@ -9,17 +9,18 @@ from types import ModuleType
 from typing import Any
 
 from gibbsian.core.module_errors import blaming
+from gibbsian.core.names import did_you_mean
 
 
 def import_named(spec: str, kind: str, thing: str = "Class") -> Any:
-    """What ``spec``, ``package.module:name``, names; None where the module has nothing of that name.
+    """What ``spec``, ``package.module:name``, names.
 
     ``kind`` of thing of the user's own ("network", "tracker") and ``thing``, what stands for the name in
     the form, are for sentences. Importing runs the module: whoever passes a name that was read from a file
     has asked `gibbsian.config.consent.check_consent` first.
 
-    Raises ValueError, in one sentence, when the text is not of this form, and when the module is not
-    found or fails.
+    Raises ValueError, in one sentence, when the text is not of this form, when the module is not
+    found or fails, and when it has nothing of that name.
     """
     module, colon, name = spec.partition(":")
     if not (module and colon and name):
@@ -33,7 +34,16 @@ def import_named(spec: str, kind: str, thing: str = "Class") -> Any:
             f"{spec} names a file; go to its folder and write {stem}:{name}, as Python imports it"
         )
     with blaming(f"your own {kind} {spec}"):
-        return getattr(import_here(module), name, None)
+        found = import_here(module)
+    if not hasattr(found, name):
+        own = [
+            other
+            for other, value in vars(found).items()
+            if callable(value) and getattr(value, "__module__", "") == found.__name__
+        ]
+        hint = f"; {did_you_mean(name, own)}" if own else ""
+        raise ValueError(f"module {module!r} has no {name!r}{hint}")
+    return getattr(found, name)
 
 
 def import_here(name: str) -> ModuleType:

@@ -139,9 +139,10 @@ def gradient_and_rest(
     """The gradient of f's first result, a scalar, in ``x``, and its second; both differentiable again.
 
     ``torch.func.grad``, which wraps every tensor and takes a third longer, only where it has to be: inside
-    its own transforms and in compiled code.
+    its own transforms, in compiled code and in inference mode, where autograd records nothing.
     """
-    if torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None:
+    inside = torch._C._functorch.peek_interpreter_stack() is not None
+    if inside or torch.compiler.is_compiling() or torch.is_inference_mode_enabled():
         gradient, rest = torch.func.grad(f, has_aux=True)(x)
         return gradient, rest
     again = torch.is_grad_enabled()

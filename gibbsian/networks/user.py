@@ -18,9 +18,6 @@ def load_user(spec: str) -> type[nn.Module]:
     be imported, or the class is not an nn.Module.
     """
     cls = import_named(spec, "network")
-    if cls is None:
-        module, _, name = spec.partition(":")
-        raise ValueError(f"module {module!r} has no class {name!r}")
     if not (inspect.isclass(cls) and issubclass(cls, nn.Module)):
         raise ValueError(f"{spec} is not a class derived from torch.nn.Module")
     return cls

@@ -105,6 +105,5 @@ def tracker(name: str) -> Tracker:
         return TRACKERS[name]
     found = import_named(name, "tracker", "function")
     if not callable(found):
-        module, _, function = name.partition(":")
-        raise ValueError(f"module {module!r} has no function {function!r} to log with")
+        raise ValueError(f"{name} is no function to log with")
     return found

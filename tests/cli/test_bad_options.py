@@ -38,6 +38,11 @@ TRAIN = ("train", "cd", "--data", "moons", *SMALL, "--out", "new")
         ((*TRAIN, "--round", "3"), "unrecognized options: --round, 3; did you mean --rounds?"),
         ((*TRAIN, "--epochs", "3"), "unrecognized options: --epochs, 3; --epochs is --rounds here"),
         (("sample", "run", "-o", "a.png"), "-o is --output here"),
+        (("log-z", "a:b", "--dims", "2"), "--dims is --dim here"),
+        (
+            ("log-z", "torch.nn.functional:softplos", "--dim", "2"),
+            "has no 'softplos'; did you mean",
+        ),
         (("train", "vae", "."), "did you mean --data .?"),
         ((*TRAIN, "--chainz", "3"), "--chainz.*; did you mean --chains"),
         ((*TRAIN, "--energy", "bonded"), "unknown energy network 'bonded'; did you mean bounded"),

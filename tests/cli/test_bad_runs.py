@@ -10,6 +10,7 @@ import signal
 import pytest
 
 from gibbsian.cli import main
+from gibbsian.config.run_lock import writing
 from gibbsian.core.records import read_record, write_record
 from gibbsian.core.tensor_files import read_tensors, write_tensors
 from gibbsian.methods import TRAINING_METHODS
@@ -127,6 +128,9 @@ def test_a_missing_model_is_saved_by_resume(run, refused):
     shutil.rmtree(run / "model")
     sentence = refused("sample", "run", "--output", "x.csv")
     assert "no saved model yet; finish it with `gibbsian train --resume run`" in sentence
+    with writing(run):
+        sentence = refused("sample", "run", "--output", "x.csv")
+        assert "it is being trained by process" in sentence
     assert main(["train", "--resume", "run"]) == 0
     assert main(["sample", "run", "-n", "2", "--output", "x.csv"]) == 0
 
@@ -252,3 +256,13 @@ def test_quantities_that_do_not_exist(here, refused):
     assert main([*TRAIN, "--energy", "mlp"]) == 0
     sentence = refused("sample", "new", "--refine", "mala", "--output", "x.csv")
     assert re.search("cd declares no target for refinement: .*--domain-half-width 4", sentence)
+
+
+def test_a_model_of_a_round_before_the_last_is_told_as_such(run, capsys):
+    sample = ["sample", "run", "-n", "2", "--output", "x.csv"]
+    assert main(sample) == 0 and "of round" not in capsys.readouterr().err
+    (run / NEW).unlink()
+    assert main(sample) == 0 and "note: this model is of round 2 of 4" in capsys.readouterr().err
+    with writing(run):
+        assert main(sample) == 0
+    assert re.search("round 2 of 4; process .* trains it further", capsys.readouterr().err)

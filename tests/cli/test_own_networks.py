@@ -92,7 +92,7 @@ BAD = {
     "mine:Wants": "constructor of mine:Wants .* 'width'; give the rest a default",
     "mine:Plain": "mine:Plain is not a class derived from torch.nn.Module",
     "mine:function": "mine:function is not a class derived from torch.nn.Module",
-    "mine:Main": "module 'mine' has no class 'Main'",
+    "mine:Main": "module 'mine' has no 'Main'",
     "mine:": "a network of your own is named package.module:Class, not 'mine:'",
     ".mine:Net": "your own network .mine:Net fails with TypeError",
     "gone:Net": "cannot import 'gone' .* installed or lie in",

@@ -348,7 +348,7 @@ def test_user_classes_are_found_in_the_current_directory(module: str) -> None:
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
-        ("{}:Absent", "has no class 'Absent'"),
+        ("{}:Absent", "has no 'Absent'; did you mean"),
         ("{}:NotANetwork", "not a class derived from torch.nn.Module"),
         ("{}:constant", "not a class derived from torch.nn.Module"),
         ("{}:Demanding", "give the rest a default"),

@@ -149,6 +149,8 @@ def test_zero_centred_penalty_of_a_quadratic(rng: torch.Generator) -> None:
     assert torch.allclose(penalty, a**2 * square)
     assert torch.allclose(torch.autograd.grad(penalty, a)[0], 2 * a * square)
     assert torch.allclose(input_gradient(f, x), a * x)
+    with torch.inference_mode(), torch.no_grad():
+        assert torch.allclose(input_gradient(f, 2 * x), 2 * a * x)
 
 
 def test_values_and_their_penalty_share_a_forward_pass(rng: torch.Generator) -> None:
