@@ -61,6 +61,12 @@ def test_ranks_own_up_to_ties_and_know_which_way_is_better() -> None:
     assert next(row.label for row in ranked(high)) == "worst"
 
 
+def test_one_run_each_has_no_rank() -> None:
+    once = rows_with("mmd", {"a": [1.0], "b": [9.0]})
+    gap = difference(*once, "mmd")
+    assert gap is not None and gap.clear and ranks(once, "mmd") == {}
+
+
 def test_an_upper_side_is_never_ranked_and_references_neither() -> None:
     rows = rows_with("log-likelihood-upper", {"a": [1.0, 2.0], "b": [5.0, 6.0]})
     assert ranks(rows, "log-likelihood-upper") == {}

@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from gibbsian.cli import main
+from gibbsian.config.config import Source
 from gibbsian.core.tensor_files import read_tensors
 from gibbsian.experiments.compare import entries as runs
 from gibbsian.experiments.compare.entries import compare
@@ -269,3 +270,18 @@ def test_another_classifier_is_refused(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("gibbsian.experiments.compare.measuring.train_classifier", other)
     with pytest.raises(ValueError, match="another classifier than the one"):
         compare(tmp_path / "two", digits, 1, silent, url)
+
+
+def test_the_command_tells_what_others_are_still_at(
+    url: str, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.setattr(runs, "run_cell", noted(tmp_path / "log"))
+    (tmp_path / "two").mkdir()
+    wanted = settings(2, "gan", source=Source(max_rows=900))
+    other = InStorage(tmp_path / "two", wanted, url)
+    command = [*COMMAND.split(), "--storage", url, "--out", str(tmp_path / "one")]
+    with other.next() as held:
+        assert main(command) == 0
+        assert "note: 1 run of this comparison others are still at" in capsys.readouterr().err
+        other.finish(held, {"figures": FIGURES, "seconds": 1.0, "rounds": 1, "parameters": 1})
+    assert main(command) == 0 and "others are" not in capsys.readouterr().err

@@ -12,9 +12,10 @@ import tyro
 from gibbsian.cli.console import parse, say
 from gibbsian.config.config import DATA, Source
 from gibbsian.core.text import printable
+from gibbsian.data.rows import counted
 from gibbsian.experiments.compare import ComparisonSettings, compare, summarise_comparison
 from gibbsian.experiments.compare.settings import refuse_other, standing, variants_of
-from gibbsian.experiments.compare.shared_runs import collect
+from gibbsian.experiments.compare.shared_runs import collect, unfinished
 from gibbsian.models.train import device_of
 
 UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -91,6 +92,11 @@ def compare_(arguments: list[str]) -> int:
             say(f"the page is {out / 'comparison.html'}")
     if args.report_only and not (out / "comparison.json").is_file():
         raise ValueError(f"{out} holds no comparison to show; leave out --report-only to begin one")
+    if not args.report_only and not died and (left := unfinished(out)):
+        say(
+            f"note: {counted(left, 'run')} of this comparison others are still at; the same command later, "
+            "or with --report-only, writes the page with them"
+        )
     if died:
         say(f"error: {died} of {args.workers} workers ended early; the same command goes on")
     return int(died > 0)

@@ -122,6 +122,8 @@ def _protocol(address: str) -> str:
         raise ValueError(
             f"{address} is a chain of stores, which is not followed; name the file itself"
         )
+    if protocol == "file":
+        raise ValueError(f"{address} is on this machine: give its path, {urlsplit(address).path}")
     if protocol not in PROTOCOLS:
         raise ValueError(
             f"{address} is an address of a kind that is not read; use https://, s3://, gs://, az:// or "

@@ -136,6 +136,8 @@ def ranking(rows: Sequence[Row], shown: Sequence[str], settings: ComparisonSetti
         costs = (str(row.rounds), f"{row.cpu_seconds:.0f}", str(row.parameters))
         lines.append((*line, *(("", "", "") if row.reference else costs)))
     caption = "Mean ± standard error over seeds; in brackets the rank"
+    if settings.seeds == 1:
+        caption = "Figures of one run each ± the standard error of its samples and test rows"
     return Table(
         caption, ("row", *heads, "rounds", "CPU s of training", "parameters"), tuple(lines)
     )
@@ -152,7 +154,11 @@ def format_value(entry: Entry) -> str:
 def notes(rows: Sequence[Row], settings: ComparisonSettings) -> Iterator[TextBlock | Fold]:
     """How to read the table."""
     yield TextBlock(
-        "A rank is one more than the number of methods that are clearly better: whose 95 % interval of "
+        "With one seed there are no ranks, and the errors know nothing of what another training would give: "
+        "--num-seeds 3 adds two more runs of each row, and this one is kept. Rows are in order of the mean "
+        "place in the figures of samples, which all methods have."
+        if settings.seeds == 1
+        else "A rank is one more than the number of methods that are clearly better: whose 95 % interval of "
         "the difference (Welch) leaves out 0. Methods with the same rank are not told apart; a column in "
         "which no two are has no ranks, and neither has a method with a failed run. Rows are in order of "
         "the mean place of their means in the figures of samples, which all methods have. No "
@@ -181,7 +187,8 @@ def panels(rows: Sequence[Row], shown: Sequence[str]) -> Iterator[ImageStrip]:
     drawn = [one for name in shown if (one := dots(rows, name)) is not None]
     if drawn:
         yield ImageStrip(
-            tuple(drawn), "Dots are means over seeds, whiskers 95 % intervals (Student's t)."
+            tuple(drawn),
+            "Dots are means over seeds, whiskers 95 % intervals (of one seed its own error's).",
         )
 
 

@@ -134,13 +134,13 @@ def half_width(entry: Entry) -> float:
 def ranks(rows: Sequence[Row], name: str) -> dict[str, int]:
     """Label -> 1 + how many variants are clearly better.
 
-    Contestants without the figure or with a run that failed have none; no one has where no difference
-    between any two is clear, or none has an error.
+    Contestants without the figure, with a run that failed or with a single run have none; no one has where
+    no difference between any two is clear, or none has an error.
     """
     if name in SHOWN_ONLY:
         return {}
     sign = COLUMNS[name].sign
-    variants = [r for r in rows if r.ranked and r.entries.get(name, Entry()).defined]
+    variants = [r for r in rows if r.ranked and r.entries.get(name, Entry()).seeds > 1]
     found = {}
     for row in variants:
         gaps = [difference(other, row, name) for other in variants if other is not row]

@@ -258,6 +258,11 @@ def collect(out: Path, storage: str, log: Log = silent) -> None:
                 write_record(path, row.result)
 
 
+def unfinished(out: Path) -> int:
+    """How many runs of the comparison in ``out`` have no result there."""
+    return sum(not cell.figures(out).exists() for cell in cells(standing(out)))
+
+
 def turns(
     out: Path, trust_code: bool, storage: str | None, log: Log
 ) -> tuple[ComparisonSettings, Turns]:
