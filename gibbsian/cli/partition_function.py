@@ -64,11 +64,7 @@ def log_z_(arguments: list[str]) -> int:
     torch.set_num_threads(1)
     device = device_of(args.device)
     energy = named_energy(args.energy)
-    samples = (
-        None
-        if args.samples_from is None
-        else torch.tensor(read(args.samples_from).x).float().to(device)
-    )
+    samples = None if args.samples_from is None else _points(args.samples_from, args.dim).to(device)
     box = (
         None
         if args.domain_half_width is None
@@ -104,12 +100,24 @@ def log_z_(arguments: list[str]) -> int:
         say(f"warning: {warning}")
     if why := found.lower.diagnostics.get("no_quadrature"):
         say(f"note: not exact, since {why}; a mixture stands in for the grid")
-    if samples is None and found.lower.standing == "exact" and args.domain_half_width is None:
-        say(
-            "note: exact as far as the search for its mass saw; a narrow mode far from the others may be "
-            "missed, unless --samples-from has points near each"
-        )
     return 0
+
+
+def _points(path: Path, dim: int) -> Tensor:
+    """The points in the file, ``[n, dim]``; ValueError, in one sentence, where they are not of that form."""
+    try:
+        x = read(path).x
+    except ValueError as error:
+        # What is said of a table to learn from names options that there are not here.
+        why = str(error).partition("; ")[0]
+        raise ValueError(
+            f"{why}; --samples-from takes numbers alone, {dim} in each row and no gap"
+        ) from error
+    if x.ndim != 2 or x.shape[1] != dim:
+        raise ValueError(
+            f"{path} holds points of {' x '.join(map(str, x.shape[1:]))} numbers, and --dim is {dim}"
+        )
+    return torch.tensor(x).float()
 
 
 def foretell(energy: Energy, points: Tensor, effort: Amount) -> None:

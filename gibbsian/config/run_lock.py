@@ -65,6 +65,13 @@ def writer(folder: Path) -> str:
     return f"process {found['pid']} on {found['host']} since {found['since']}"
 
 
+def how_to_finish(run: Path) -> str:
+    """What to do, or to wait for, where a run has not yet saved its model."""
+    if who := writer(run):
+        return f"it is being trained by {who}, which has yet to save it for the first time"
+    return f"finish it with `gibbsian train --resume {run}`"
+
+
 def sweep(folder: Path) -> None:
     """Remove what a killed writer left half written; the caller holds the folder.
 

@@ -142,9 +142,13 @@ class Estimate:
     def number(self) -> str:
         """The value and, where it is known and not zero, its standard error of two digits.
 
-        The value has the decimals of its error, and four digits where that is not known.
+        The value has the decimals of its error, and four digits where that is not known, or fewer where
+        that of a grid (``error`` among the diagnostics) says so.
         """
         if not 0 < self.stderr < math.inf:  # not known where NaN
+            error = float(self.diagnostics.get("error", 0.0))
+            if 0 < error < math.inf and abs(self.value) < 1e3 * error:
+                return f"{round(self.value, decimals(error)) + 0.0:.4g}"
             return f"{self.value:.4g}"
         return f"{self.value:.{decimals(self.stderr)}f} ± {self.stderr:.2g}"
 

@@ -16,7 +16,7 @@ from torch import Generator, Tensor, nn
 from gibbsian import __version__
 from gibbsian.config.config import Config, check_seed, from_json, to_json
 from gibbsian.config.run_folder import open_run
-from gibbsian.config.run_lock import writer
+from gibbsian.config.run_lock import how_to_finish
 from gibbsian.core import DataSpace, Interval, NotDefined, TrainingMethod, limits
 from gibbsian.core.files import CorruptFileError, read_json, write_atomic
 from gibbsian.core.formats import FORMAT, check_format
@@ -433,10 +433,7 @@ def load_model(
     opened = open_run(path)
     folder, identity = opened.model, opened.identity()
     if not (folder / "model.safetensors").is_file():
-        remedy = f"finish it with `gibbsian train --resume {path}`"
-        if who := writer(path):
-            remedy = f"it is being trained by {who}, which has yet to save it for the first time"
-        raise ValueError(f"{path} has no saved model yet; {remedy}")
+        raise ValueError(f"{path} has no saved model yet; {how_to_finish(path)}")
     try:
         model = Model.from_pretrained(folder, networks, device, trust_code)
     except CorruptFileError as error:

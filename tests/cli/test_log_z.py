@@ -126,7 +126,7 @@ BAD = {
         "4",
         "--samples-from",
         "points.npy",
-    ): "do not fit points of shape [4]",
+    ): "points.npy holds points of 5 numbers, and --dim is 4",
     (
         "some_energies:bowl",
         "--dim",

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from gibbsian.core import NotDefined
 from gibbsian.core.measures import RealSpace
 from gibbsian.evaluation import log_partition
-from gibbsian.evaluation.log_z.propriety import improper
+from gibbsian.evaluation.log_z.propriety import improper, tail_power
 from studies.logz_targets import banana, funnel, gaussian, mixture, student, student_product
 
 
@@ -62,6 +62,24 @@ def test_proper_densities_never_are(name: str):
     truth = PROPER[name]()
     for seed in range(20):
         assert improper(truth.energy, truth.draw(500, rng(seed)), rng(seed)) is None
+
+
+def test_points_far_from_a_funnel_are_no_tube():
+    """Lines from them cut across the valley and rise again, from 1e18 nats below where they began."""
+    x, truth = torch.randn(500, 5, generator=rng()), funnel(5, 3.0)
+    x[:, 0] = 7 * x[:, 0] - 16
+    for seed in range(20):
+        assert improper(truth.energy, x, rng(seed)) is None
+
+
+@pytest.mark.parametrize("d", [2, 10])
+def test_the_power_of_tails_is_that_of_students_t(d: int):
+    for nu in (0.3, 1.0, 3.0):
+        truth = student(d, nu)
+        power = tail_power(truth.energy, truth.draw(500, rng()))
+        assert power == pytest.approx(nu, abs=0.01)
+    x = torch.randn(500, d, generator=rng())
+    assert tail_power(square, x) == tail_power(lambda x: x.abs().sum(1), x) == math.inf
 
 
 def test_networks():

@@ -100,7 +100,7 @@ def disagreement(a: Estimate, b: Estimate) -> str | None:
         return None
     return (
         f"{a.how} and {b.how} disagree: {a.value:.4g} against {b.value:.4g}, "
-        f"{apart:.1f} standard errors apart"
+        f"{apart:.1f} standard errors apart: these errors do not hold, and the truth may lie beyond both"
     )
 
 

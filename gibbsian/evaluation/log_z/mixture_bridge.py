@@ -43,7 +43,7 @@ from gibbsian.evaluation.log_z.folds import (
     moved,
     unseen,
 )
-from gibbsian.evaluation.log_z.propriety import bottomless, improper
+from gibbsian.evaluation.log_z.propriety import HEAVY, bottomless, improper, tail_power
 from gibbsian.evaluation.log_z.student_mixture import StudentMixture, single
 from gibbsian.samplers import adapt_annealing_schedule, ais, importance_ess, mala, pareto_k
 from gibbsian.samplers.potential import AnnealingPath
@@ -189,6 +189,11 @@ def start(
         ]
     )
     flat = unfolded(inside, measure)
+    if isinstance(measure, RealSpace) and (power := tail_power(energy, inside)) < HEAVY:
+        warnings.append(
+            f"the density falls off like r^-(d + {power:.2g}) far out, so slowly that mass lies at any "
+            "distance: both sides may lie below the truth"
+        )
     if not bool((flat.std(0) > 0).any()) or not bool(flat.isfinite().all()):
         raise ValueError(
             "the points are all equal or not finite, so no mixture fits them; pass other points"
@@ -245,14 +250,19 @@ def doubts(ends: Sequence[tuple[Tensor, Tensor]], below: LogZ, between: LogZ) ->
             "is mass that the mixture does not cover"
         )
     few = min(float(importance_ess(forward)) for forward, _ in ends)
-    if few < FEW:
-        found.append(
-            f"only {few:.0f} effective draws carry {below.how}: both sides may lie on one side of the truth; "
-            "a higher effort, or samples to start from, helps"
-        )
     heavy = max(float(pareto_k(forward)) for forward, _ in ends)
+    if few < FEW:
+        remedy = "; a higher effort, or samples to start from, helps" if not found else ""
+        found.append(
+            f"only {few:.0f} effective draws carry {below.how}: both sides may lie on one side of the truth"
+            + (remedy if heavy <= VERY_HEAVY else "")
+        )
     if heavy > VERY_HEAVY:
-        found.append(f"the weights of {below.how} are heavy-tailed (Pareto k-hat {heavy:.2f})")
+        found.append(
+            f"the weights of {below.how} are heavy-tailed (Pareto k-hat {heavy:.2f}), so its error does not "
+            "hold, at a higher effort neither; samples to start from help, or coordinates in which the "
+            "density is nearer to a normal one"
+        )
     return found
 
 

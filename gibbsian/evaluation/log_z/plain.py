@@ -39,7 +39,9 @@ def log_z(
     good accuracy. ``samples [n, *shape]``: points where the mass is, as a sampler of your own gives: a
     tensor, whose precision is kept, or an array, which becomes one of single precision;
     modes that they do not show are not found in more than three dimensions. Without them minima are
-    looked for from around the origin, and the answer warns of it. ``effort``: quick, normal or high.
+    looked for from around the origin, and the answer warns of it; up to three dimensions that is where a grid
+    is put, and a mode narrower than its cells, away from the minima, is not seen. ``effort``: quick, normal
+    or high.
 
     Raises ValueError for an empty shape, an energy that does not take such points, returns another
     shape or NaN, and samples that do not fit.
@@ -78,13 +80,28 @@ def log_z(
         else:
             refuse_nan(energy, measure.sample(SEARCHED, Generator(device).manual_seed(seed)))
     found = log_partition(energy, measure, rng=rng, reference_points=points, effort=effort)
-    if searched and isinstance(found, Interval):
-        warning = (
+    if isinstance(found, NotDefined):
+        over_box = box is None and "does not confine" in found.why
+        hint = "; or ask for the integral over a box (box=, --domain-half-width)" * over_box
+        return NotDefined(found.why + hint)
+    if samples is None and (searched or found.lower.standing == "exact"):
+        return replace(found, warnings=(*found.warnings, _unseen(found)))
+    return found
+
+
+def _unseen(found: Interval) -> str:
+    """What a search without samples cannot know of, in words."""
+    figures = found.lower.diagnostics
+    if "box" not in figures:
+        return (
             "no samples were given: mass that no descent from around the origin leads to is not in this "
             "number"
         )
-        return replace(found, warnings=(*found.warnings, warning))
-    return found
+    cell = max(high - low for low, high in figures["box"]) / figures["points"]
+    return (
+        f"no samples were given: exact but for modes narrower than the grid's cells, {cell:.2g}, away "
+        f"from what descents found ({len(figures['modes'])})"
+    )
 
 
 def called(dtype: torch.dtype) -> str:

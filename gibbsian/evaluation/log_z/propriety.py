@@ -21,6 +21,8 @@ SHARE = 0.05
 """Of all rays: so many must show too little growth. One alone may lie in a cusp, which is thin."""
 MARGIN = 1e-3
 """Above the growth at which the integral diverges as log r does, which rounding must not decide."""
+HEAVY = 1.0
+"""Degrees of freedom of Student's t below which so much mass lies far out that mixtures miss some."""
 MOST_AXES = 64
 CLOUD = 64
 """Points that are moved together along an axis."""
@@ -83,6 +85,31 @@ def minus_infinity(value: Tensor, x: Tensor) -> NotDefined | None:
 
 def _rays(energy: Energy, x: Tensor, rng: Generator) -> NotDefined | None:
     """Growth along random directions from the points' centre."""
+    growth = _growth(energy, x, rng)
+    n, d = RAYS, x[0].numel()
+    loose = (growth < (d + MARGIN) * math.log(10)).all(0)
+    if float(loose.double().mean()) < SHARE:
+        return None
+    return NotDefined(
+        f"the energy does not confine on R^{d}: along {int(loose.sum())} of {n} random rays it grows "
+        f"by {float(growth[:, loose].max()):.3g} nats a decade or less between 1e6 and 1e8 standard "
+        f"deviations, and more than {d * math.log(10):.3g} are needed; {REMEDY}"
+    )
+
+
+def tail_power(energy: Energy, x: Tensor) -> float:
+    """nu where exp(-E) falls off like r^-(d + nu) far out, at the slowest of 95 % of rays; inf if faster.
+
+    ``x [n, *event]`` as in `improper`. Student's t has its degrees of freedom, a normal density inf.
+    """
+    with torch.no_grad():
+        growth = _growth(energy, x, Generator(x.device).manual_seed(0))
+    slowest = float(growth.amax(0).quantile(SHARE)) / math.log(10) - x[0].numel()
+    return slowest if slowest < 1 / SHARE else math.inf
+
+
+def _growth(energy: Energy, x: Tensor, rng: Generator) -> Tensor:
+    """What the energy gains from each radius to the next along random rays from the points' centre, nats."""
     flat = x.flatten(1).double()
     n, d = RAYS, flat.shape[1]
     centre, spread = flat.mean(0), flat.std(0).clamp_min(1e-12 + 1e-6 * flat.std(0).amax())
@@ -92,15 +119,7 @@ def _rays(energy: Energy, x: Tensor, rng: Generator) -> NotDefined | None:
         in_double(energy, (centre + r * direction).reshape(n, *x.shape[1:]), x.dtype) for r in RADII
     ]
     growth = torch.stack(far).diff(dim=0)
-    growth = torch.where(growth.isnan(), math.inf, growth)  # inf - inf: confined
-    loose = (growth < (d + MARGIN) * math.log(10)).all(0)
-    if float(loose.double().mean()) < SHARE:
-        return None
-    return NotDefined(
-        f"the energy does not confine on R^{d}: along {int(loose.sum())} of {n} random rays it grows "
-        f"by {float(growth[:, loose].max()):.3g} nats a decade or less between 1e6 and 1e8 standard "
-        f"deviations, and more than {d * math.log(10):.3g} are needed; {REMEDY}"
-    )
+    return torch.where(growth.isnan(), math.inf, growth)  # inf - inf: confined
 
 
 def _tubes(energy: Energy, x: Tensor, rng: Generator) -> NotDefined | None:
@@ -115,12 +134,14 @@ def _tubes(energy: Energy, x: Tensor, rng: Generator) -> NotDefined | None:
     for radius in RADII:
         moved = cloud + radius * scale * axes[:, None]
         value = in_double(energy, moved.reshape(-1, *x.shape[1:]), x.dtype)
-        ratio = start - value.reshape(len(axes), -1)
+        ratio = start.min() - value.reshape(len(axes), -1)
         ratio = torch.where(ratio.isnan(), -math.inf, ratio)
         log_mass.append(ratio.clamp_max(1e3).median(1).values)
     fall = -torch.stack(log_mass).diff(dim=0)
     fall = torch.where(fall.isnan(), math.inf, fall)
     loose = (fall < (1 + MARGIN) * math.log(10)).all(0) & torch.stack(log_mass).isfinite().all(0)
+    # Less than at the best point and rising: the line has cut across a valley that bends, and is no tube.
+    loose &= (log_mass[-1] > 0) | (fall > -math.log(10)).all(0)
     if not bool(loose.any()):
         return None
     axis = [round(float(v), 2) for v in axes[int(loose.int().argmax())][:6]]
