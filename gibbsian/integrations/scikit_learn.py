@@ -274,6 +274,7 @@ def default_detector(estimator: OutlierDetector, X: ArrayLike) -> Detector:
     return Detector.fit(
         rows[near],
         categories=categories,
+        every=rows,
         seed=seed_of(estimator.random_state),
         rounds=estimator.rounds,
         options=estimator.options,

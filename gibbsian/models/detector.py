@@ -67,16 +67,18 @@ class Detector:
         device: str = "cpu",
         categories: tuple[int, ...] = (),
         tried: tuple[int, ...] = (),
+        every: Tensor | None = None,
     ) -> Detector:
         """Train on rows ``x [n, d]``, n at least 2, in any units.
 
         ``categories``: of each column how many values it has, whose codes from 0 stand in ``x``, 0 for
         numbers; ``tried``: how many of these may stand in for others, the first ones, all by default.
+        ``every [m, d]``: all rows of the table, which give columns a unit that are constant in ``x``.
         ``options``: further settings of score-matching. Raises ValueError for rows or settings that
         are unusable, among them values too far apart to be scaled.
         """
         wide = expanded(x, categories)
-        whitening = Whitening.fit(wide)
+        whitening = Whitening.fit(wide, None if every is None else expanded(every, categories))
         u = whitening(wide).float()
         if not bool(u.isfinite().all() & whitening.std.isfinite().all()):
             column = int(whitening.std.isfinite().int().argmin())  # a category's are all finite

@@ -107,6 +107,7 @@ def fit_folds(table: NumericTable, seed: int = 0, device: str = "cpu") -> FoldDe
             device=device,
             categories=table.categories,
             tried=table.texts,
+            every=known,
         )
         energy = detector.energy(detector.completed(x[fold == k], table.gaps[fold == k]))
         centre = energy.median()

@@ -20,7 +20,8 @@ FILLING_PASSES = 3
 class Whitening:
     """x -> ((x - mean) / std) @ factor, of covariance I on the rows it was fitted to.
 
-    ``mean``, ``std`` ``[d]``; ``factor [d, d]``; float64. A constant column has std 1.
+    ``mean``, ``std`` ``[d]``; ``factor [d, d]``; float64. In place of the std of a constant column stands
+    the unit that other rows give it.
     """
 
     mean: Tensor
@@ -33,13 +34,16 @@ class Whitening:
         return len(self.mean)
 
     @classmethod
-    def fit(cls, x: Tensor) -> Whitening:
-        """Of rows ``x [n, d]``, n at least 2."""
+    def fit(cls, x: Tensor, every: Tensor | None = None) -> Whitening:
+        """Of rows ``x [n, d]``, n at least 2; ``every [m, d]``: these and others of the same table.
+
+        The others give columns a unit that are constant in ``x``.
+        """
         x = x.double()
         size = x.abs().amax(0)  # by which the squares of large values are kept finite
         size = torch.where(size > 0, size, torch.ones_like(size))
         mean, std = (x / size).mean(0) * size, (x / size).std(0, correction=0) * size
-        std = torch.where(std > 0, std, torch.ones_like(std))
+        std = torch.where(std > 0, std, _unit(x[0], x if every is None else every.double()))
         y = (x - mean) / std
         if len(y) < y.shape[1]:
             return cls(mean, std, _factor_of_few(y))
@@ -54,6 +58,18 @@ class Whitening:
     def __call__(self, x: Tensor) -> Tensor:
         """``[B, d] -> [B, d]``, float64."""
         return ((x.double() - self.mean) / self.std) @ self.factor
+
+
+def _unit(constant: Tensor, every: Tensor) -> Tensor:
+    """Of columns ``constant [d]`` the median distance of the rows of ``every [m, d]`` that differ, ``[d]``.
+
+    It grows with the column as a standard deviation does, where an absolute one would let the column's unit
+    decide how strange these rows are; the median, that a gross error among them does not hide the rest.
+    1 where none differs.
+    """
+    distance = (every - constant).abs()
+    distance = torch.where(distance > 0, distance, torch.nan).nanmedian(0).values
+    return distance.nan_to_num(1.0)
 
 
 def _factor_of_few(y: Tensor) -> Tensor:
@@ -145,7 +161,7 @@ def _filled(x: Tensor, gaps: Tensor, kept: Tensor, categories: tuple[int, ...]) 
     first = counts.clamp(min=1).cumsum(0) - counts.clamp(min=1)
     wide = expanded(x, categories)
     for _ in range(FILLING_PASSES):
-        whitening = Whitening.fit(wide[kept])
+        whitening = Whitening.fit(wide[kept], wide)
         y = (wide - whitening.mean) / whitening.std
         precision = whitening.factor @ whitening.factor.T
         for j in holes:

@@ -2,10 +2,15 @@
 
 import csv
 
+import polars as pl
 import pytest
 import torch
 
 from gibbsian.cli import main
+from gibbsian.data.rows import Cells
+from gibbsian.models import detector
+from gibbsian.models.numeric_table import NumericTable
+from gibbsian.models.strange_rows import detect_rows
 from gibbsian.models.whitening import MOST_FAR_OUT, rows_to_learn_from
 
 
@@ -100,3 +105,30 @@ def test_gross_errors_and_gaps_do_not_hide_a_broken_rule(tmp_path, monkeypatch, 
     assert {201, 202} <= set(first)
     assert not gross or {101, 102} == set(first[:2])
     assert all("tax 0 " in row["reason_1"] + row["reason_2"] for row in rows if row["row"] == "201")
+
+
+@pytest.mark.parametrize("odd", [(7,), (7, 300), (7, 300, 301), (7, 8, 9)])
+def test_a_column_that_few_rows_vary_in_counts_alike_in_any_unit(odd, monkeypatch):
+    """0 but in one to three rows, which are set aside or of one third: the column is constant in training."""
+    monkeypatch.setattr(detector, "ROUNDS", 20)
+    x = torch.cat([correlated(600)[:, :3], torch.zeros(600, 1)], 1)
+    x[list(odd), 3] = torch.arange(1.0, len(odd) + 1, dtype=torch.float64)
+    orders = []
+    for unit in (1e-6, 1.0, 1e6):
+        scaled = x * torch.tensor([1.0, 1.0, 1.0, unit], dtype=torch.float64)
+        orders.append(detect_rows(table_of(scaled)).rows)
+        assert set(orders[-1][: len(odd)]) == {row + 1 for row in odd}
+    assert orders[0] == orders[1] == orders[2]
+
+
+def test_a_gross_error_does_not_hide_another_value_of_a_column_of_zeros(monkeypatch):
+    monkeypatch.setattr(detector, "ROUNDS", 20)
+    x = torch.cat([correlated(600)[:, :3], torch.zeros(600, 1)], 1)
+    x[7, 3], x[300, 3] = 1e9, 1.0
+    assert set(detect_rows(table_of(x)).rows[:2]) == {8, 301}
+
+
+def table_of(x):
+    names = tuple("abcd")
+    frame = pl.DataFrame({name: [""] * len(x) for name in names})
+    return NumericTable(x, names, (), None, none(x), Cells(names, frame))
