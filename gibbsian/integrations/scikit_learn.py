@@ -158,7 +158,7 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
 
     Args:
         method: name of the method, see ``gibbsian list methods``; None takes the default detector, that of
-            ``gibbsian detect``, whose ``model_`` is of whitened rows.
+            ``gibbsian detect``, whose ``model_`` is of whitened rows of numbers, None where there are none.
         contamination: share of the training rows to call outliers, in (0, 0.5].
         rounds: rounds of training; None takes one per row, at most the method's default, and the default
             detector's own number.
@@ -214,10 +214,11 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
         return self._scores_of_method(X)
 
     def _scores_of_method(self, X: ArrayLike) -> NDArray[np.float64]:
-        x = rows_to_score(self, X)
-        if isinstance(self.model_.method, HasLogWeights):
-            return scores_of_directed(self.model_, x)
-        precise = in_double_precision(self.model_)
+        x, model = rows_to_score(self, X), self.model_
+        assert model is not None  # only the default detector can do without
+        if isinstance(model.method, HasLogWeights):
+            return scores_of_directed(model, x)
+        precise = in_double_precision(model)
         u = precise.to_network_units(x, dequantise=False)
         return log_weights(precise, u, precise.energy_of_network_inputs(u)).double().numpy()
 
@@ -336,6 +337,7 @@ def rows_to_score(estimator: Estimator, X: ArrayLike) -> Tensor:
     """Rows ``[n, d]`` checked against what was fitted; ValueError for other columns or values."""
     check_is_fitted(estimator)
     x, _ = checked_rows(estimator, X, fit=False)
+    assert estimator.model_ is not None
     transform = estimator.model_.transform
     rows = torch.from_numpy(x).to(transform.dtype)
     transform.check_values(rows, "X")

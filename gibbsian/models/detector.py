@@ -21,6 +21,7 @@ from gibbsian.core.numerics import widest_float
 from gibbsian.core.protocols import HasEnergy
 from gibbsian.data import Dataset
 from gibbsian.data.transforms import unscaled
+from gibbsian.models.category_tree import CategoryTree
 from gibbsian.models.model import Model
 from gibbsian.models.one_column import OneColumn
 from gibbsian.models.train import train_config
@@ -48,13 +49,17 @@ class Detector:
     """A fitted default detector; ``model`` is of whitened rows.
 
     ``candidates [K, d]``: values of the training rows, column by column, for reasons. ``categories``: of each
-    column how many values it has, 0 for numbers; () where all are numbers.
+    column how many values it has, 0 for numbers; () where all are numbers. With categories the whitened rows
+    are what their ``slopes [W, numbers]`` (one row for each value) leave of the numbers, and ``tree`` has the
+    categories' own energy; without numbers there is no model.
     """
 
     whitening: Whitening
-    model: Model
+    model: Model | None
     candidates: Tensor
     categories: tuple[int, ...] = ()
+    slopes: Tensor | None = None
+    tree: CategoryTree | None = None
 
     @classmethod
     def fit(
@@ -77,29 +82,42 @@ class Detector:
         ``options``: further settings of score-matching. Raises ValueError for rows or settings that
         are unusable, among them values too far apart to be scaled.
         """
-        wide = expanded(x, categories)
-        whitening = Whitening.fit(wide, None if every is None else expanded(every, categories))
-        u = whitening(wide).float()
+        candidates = candidates_of(x.double(), tried or categories)
+        slopes = tree = None
+        if any(categories):
+            chosen = torch.tensor(categories) > 0
+            tree = CategoryTree.fit(x[:, chosen], tuple(c for c in categories if c))
+            slopes = slopes_of(x, categories)
+        numbers = without_categories(x, categories, slopes)
+        if not numbers.shape[1]:
+            none = Whitening(numbers[0], numbers[0], numbers.new_empty(0, 0))
+            return cls(none, None, candidates, categories, slopes, tree)
+        others = None if every is None else without_categories(every, categories, slopes)
+        whitening = Whitening.fit(numbers, others)
+        u = whitening(numbers).float()
         if not bool(u.isfinite().all() & whitening.std.isfinite().all()):
-            column = int(whitening.std.isfinite().int().argmin())  # a category's are all finite
+            column = int(whitening.std.isfinite().int().argmin())
+            if categories:
+                column = [j for j, count in enumerate(categories) if not count][column]
             raise ValueError(
                 f"column {column + 1} cannot be scaled to finite numbers; drop or correct the values that "
                 "stand out, or take another unit"
             )
-        space = DataSpace((wide.shape[1],), "vector")
+        space = DataSpace((u.shape[1],), "vector")
         data = Dataset("detector", u, u[:0], u[:0], unscaled(space.shape), space)
         model = train_config(
             detector_config(len(x), seed, rounds, options, device, u.shape[1]), None, data
         )
         model.method.to(widest_float(model.device))
-        return cls(whitening, model, candidates_of(x.double(), tried or categories), categories)
+        return cls(whitening, model, candidates, categories, slopes, tree)
 
     def energy(self, x: Tensor) -> Tensor:
         """Energies ``[n]`` float64 of rows ``x [n, d]``, in nats, up to a constant; low is normal.
 
         A category may have the code -1, of a value that no training row had.
         """
-        return self._energy_of_whitened(self.whitening(expanded(x, self.categories)))
+        energy = self._energy_of_whitened(self._whitened(x))
+        return energy if self.tree is None else energy + self.tree.energy(self._codes(x))
 
     def completed(self, x: Tensor, gaps: Tensor) -> Tensor:
         """Rows ``x [n, d]`` where each of the ``gaps [n, d]`` has the value that fits its row best.
@@ -112,18 +130,18 @@ class Detector:
         x, several = x.double().clone(), int(gaps.sum(1).max()) if len(x) else 0
         if not several or int(gaps.sum()) * (self.whitening.width + HIDDEN) > COMPLETED:
             return x
-        at, u = self._one_column(), self.whitening(expanded(x, self.categories))
+        at, u = self._one_column(), self._whitened(x)
         for _ in range(min(2, several)):
             for j in gaps.any(0).nonzero()[:, 0].tolist():
                 rows = gaps[:, j].nonzero()[:, 0]
                 is_category = bool(self.categories) and self.categories[j] > 0
                 values = self.candidates[:, j] if is_category else self.candidates[2::4, j]
                 values = values.unique().expand(len(rows), -1)
+                columns = torch.full_like(rows, j)
                 if not is_category:
                     values = torch.cat([values, at.mean(u[rows], x[rows, j], j)[:, None]], 1)
-                _, x[rows, j], added = at.lowest(
-                    u[rows], x[rows, j], torch.full_like(rows, j), values
-                )
+                more = self._of_categories(x[rows], columns, values) if is_category else None
+                _, x[rows, j], added = at.lowest(u[rows], x[rows, j], columns, values, more)
                 u[rows] += added
         return x
 
@@ -136,15 +154,21 @@ class Detector:
         """
         unseen = (x < 0) & (torch.tensor(self.categories or (0,)) > 0)
         known = self.completed(x, gaps | unseen)
-        at, u = self._one_column(), self.whitening(expanded(known, self.categories))
-        here, columns = at.energy(u), x.shape[1]
+        at, u = self._one_column(), self._whitened(known)
+        here, columns = self.energy(known), x.shape[1]
         tried = torch.arange(columns).expand(len(x), -1)
         if columns > NARROW:
-            tried = at.promised(self._slope_of_whitened(u)).topk(STEEPEST, 1).indices
+            promised = at.promised(self._slope_of_whitened(u)).nan_to_num(0.0)
+            if self.tree is not None:
+                promised[:, torch.tensor(self.categories) > 0] += self.tree.terms(
+                    self._codes(known)
+                )
+            tried = promised.topk(STEEPEST, 1).indices
         fall, best = torch.full_like(known, torch.nan), known.clone()
         for j in tried.unbind(1):
             values = self.candidates.T[j]
-            found, value, _ = at.lowest(u, known.gather(1, j[:, None])[:, 0], j, values)
+            more = self._of_categories(known, j, values)
+            found, value, _ = at.lowest(u, known.gather(1, j[:, None])[:, 0], j, values, more)
             gain = (here - found)[:, None]
             fall.scatter_(1, j[:, None], gain.clamp(min=0))
             was = known.gather(1, j[:, None])
@@ -157,19 +181,72 @@ class Detector:
         counts = torch.tensor(self.categories or (0,) * self.candidates.shape[1])
         first = counts.clamp(min=1).cumsum(0) - counts.clamp(min=1)
         scaled = self.whitening.factor / self.whitening.std[:, None]
+        if self.slopes is not None:
+            is_number = torch.cat([torch.full((max(1, c),), c == 0) for c in self.categories])
+            steps = scaled.new_zeros(len(is_number), scaled.shape[1])
+            steps[is_number] = scaled
+            steps[~is_number] = -self.slopes @ scaled
+            scaled = steps
         return OneColumn(self._energy_of_whitened, scaled, first, counts > 0)
 
+    def _whitened(self, x: Tensor) -> Tensor:
+        return self.whitening(without_categories(x, self.categories, self.slopes))
+
+    def _codes(self, x: Tensor) -> Tensor:
+        return x[:, torch.tensor(self.categories) > 0]
+
+    def _of_categories(self, x: Tensor, j: Tensor, values: Tensor) -> Tensor | None:
+        """The categories' energies of rows ``x [n, d]`` with each of ``values [n, K]`` in columns ``j [n]``.
+
+        ``[n, K]``; None where there are no categories.
+        """
+        if self.tree is None:
+            return None
+        chosen = torch.tensor(self.categories) > 0
+        energy = self.tree.energy(self._codes(x))[:, None].expand(values.shape).clone()
+        rows, place = chosen[j], chosen.long().cumsum(0) - 1
+        if bool(rows.any()):
+            codes = self._codes(x[rows])
+            energy[rows] = self.tree.changed(codes, place[j[rows]], values[rows])
+        return energy
+
     def _energy_of_whitened(self, u: Tensor) -> Tensor:
+        if self.model is None:
+            return u.new_zeros(len(u))
         u = u.to(self.model.device, widest_float(self.model.device))
         return self.model.energy_of_network_inputs(u).double().cpu()
 
     def _slope_of_whitened(self, u: Tensor) -> Tensor:
+        if self.model is None:
+            return u
         method = self.model.method
         assert isinstance(method, HasEnergy)
         with torch.enable_grad():
             u = u.to(self.model.device, widest_float(self.model.device), copy=True).requires_grad_()
             (slope,) = torch.autograd.grad(method.energy(u).sum(), u)
         return slope.double().cpu()
+
+
+def slopes_of(x: Tensor, categories: tuple[int, ...]) -> Tensor:
+    """What each value of each category adds to the numbers of rows ``x [n, d]``, ``[W, numbers]``.
+
+    Least squares on columns of 0 and 1 with a ridge of one row: a value that is there once moves a number
+    half of the way.
+    """
+    chosen = torch.tensor(categories) > 0
+    seen = expanded(x[:, chosen], tuple(c for c in categories if c))
+    numbers = x[:, ~chosen].double()
+    numbers = numbers - numbers.mean(0)
+    return torch.linalg.solve(seen.T @ seen + torch.eye(seen.shape[1]).double(), seen.T @ numbers)
+
+
+def without_categories(x: Tensor, categories: tuple[int, ...], slopes: Tensor | None) -> Tensor:
+    """The numbers of rows ``x [n, d]`` less what their categories add, ``[n, numbers]``, float64."""
+    if slopes is None:
+        return x.double()
+    chosen = torch.tensor(categories) > 0
+    seen = expanded(x[:, chosen], tuple(c for c in categories if c))
+    return x[:, ~chosen].double() - seen @ slopes
 
 
 def candidates_of(x: Tensor, categories: tuple[int, ...]) -> Tensor:

@@ -44,20 +44,21 @@ class OneColumn:
         return torch.where((codes < 0)[..., None], 0.0, self.scaled[place])
 
     def lowest(
-        self, u: Tensor, x: Tensor, j: Tensor, values: Tensor
+        self, u: Tensor, x: Tensor, j: Tensor, values: Tensor, more: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The lowest energies that one of ``values [n, K]`` gives in columns ``j [n]``, and which one.
 
-        Of rows ``u [n, w]`` with ``x [n]`` there; third, ``[n, w]``, what that value adds to ``u``.
+        Of rows ``u [n, w]`` with ``x [n]`` there, ``more [n, K]`` added to the energies; third, ``[n, w]``,
+        what that value adds to ``u``.
         """
         if not len(u):
             return u.new_empty(0), x, u
-        part = max(1, NUMBERS // max(1, values.shape[1] * u.shape[1]))
+        part = max(1, NUMBERS // max(1, values.shape[1] * max(1, u.shape[1])))
         found: tuple[list[Tensor], ...] = ([], [], [])
         for rows in torch.arange(len(u)).split(part):
             moves = self.moves(x[rows], j[rows], values[rows])
             energy = self.energy((u[rows][:, None] + moves).flatten(0, 1)).view(len(rows), -1)
-            best = energy.min(1)
+            best = (energy if more is None else energy + more[rows]).min(1)
             every = torch.arange(len(rows))
             kept = (best.values, values[rows][every, best.indices], moves[every, best.indices])
             for parts, part_of in zip(found, kept, strict=True):

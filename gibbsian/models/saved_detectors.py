@@ -21,6 +21,7 @@ from gibbsian.data.rows import Cells
 from gibbsian.data.schema import table_of
 from gibbsian.data.table_schema import TableSchema
 from gibbsian.data.tables import polars
+from gibbsian.models.category_tree import CategoryTree
 from gibbsian.models.detector import Detector
 from gibbsian.models.model import Model
 from gibbsian.models.numeric_table import NumericTable
@@ -29,6 +30,8 @@ from gibbsian.models.whitening import Whitening
 
 PARTS = ("mean", "std", "factor", "candidates")
 """What there is of each detector beside its model."""
+OF_CATEGORIES = ("slopes", "parents", "alone", "given", "rarer")
+"""And where the table has categories."""
 RECORD, TENSORS = "detector.json", "detector.safetensors"
 REMEDY = "restore it from a copy, or run `gibbsian detect` again"
 
@@ -41,12 +44,12 @@ def save_detectors(folder: Path, fitted: FoldDetectors, source: str) -> None:
     identity, table = new_identity(), fitted.table
     tensors = {"centres": fitted.centres, "held_out": fitted.held_out}
     for k, detector in enumerate(fitted.detectors):
-        model = detector.model
-        extras = model.held_out, model.moments
-        of_run = Model(
-            model.method, model.config, model.space, model.transform, *extras, run=identity
-        )
-        of_run.save_pretrained(folder / f"fold-{k}")
+        if (model := detector.model) is not None:
+            extras = model.held_out, model.moments
+            of_run = Model(
+                model.method, model.config, model.space, model.transform, *extras, run=identity
+            )
+            of_run.save_pretrained(folder / f"fold-{k}")
         for name, value in _parts(detector).items():
             tensors[f"{name}-{k}"] = value
     write_tensors(folder / TENSORS, tensors, {"format": FORMAT}, identity)
@@ -133,11 +136,16 @@ def _detector(
     device: str,
 ) -> Detector:
     """The detector of fold ``k``."""
-    width = _width(categories)
-    model = Model.from_pretrained(folder / f"fold-{k}", device=device)
-    if model.run != identity or model.space.shape != (width,):
-        raise CorruptFileError(f"{folder / f'fold-{k}'} is no part of {folder}; {REMEDY}")
-    model.method.to(widest_float(model.device))
+    width, model = categories.count(0), None
+    if any(categories) and f"parents-{k}" not in tensors:
+        raise ValueError(
+            f"{folder} was written by a version that modelled categories in another way; {REMEDY}"
+        )
+    if width:
+        model = Model.from_pretrained(folder / f"fold-{k}", device=device)
+        if model.run != identity or model.space.shape != (width,):
+            raise CorruptFileError(f"{folder / f'fold-{k}'} is no part of {folder}; {REMEDY}")
+        model.method.to(widest_float(model.device))
     mean, std, factor, candidates = (_tensor(tensors, f"{name}-{k}", folder) for name in PARTS)
     shapes = [list(part.shape) for part in (mean, std, factor)]
     if shapes != [[width], [width], [width, width]] or not bool((std > 0).all()):
@@ -147,13 +155,24 @@ def _detector(
     for values, count in zip(candidates.T, categories, strict=True):
         if count and not bool(((values >= 0) & (values < count)).all()):
             raise _damaged(folder / TENSORS)
-    return Detector(Whitening(mean, std, factor), model, candidates, categories)
+    whitening = Whitening(mean, std, factor)
+    if not any(categories):
+        return Detector(whitening, model, candidates)
+    slopes, *parts = (_tensor(tensors, f"{name}-{k}", folder) for name in OF_CATEGORIES)
+    tree = CategoryTree(tuple(c for c in categories if c), parts[0].long(), *parts[1:])
+    if list(slopes.shape) != [sum(categories), width] or not tree.is_whole:
+        raise _damaged(folder / TENSORS)
+    return Detector(whitening, model, candidates, categories, slopes, tree)
 
 
 def _parts(detector: Detector) -> dict[str, Tensor]:
     whitening = detector.whitening
     values = (whitening.mean, whitening.std, whitening.factor, detector.candidates)
-    return dict(zip(PARTS, values, strict=True))
+    parts = dict(zip(PARTS, values, strict=True))
+    if (tree := detector.tree) is not None and detector.slopes is not None:
+        of_categories = (detector.slopes, tree.parents.double(), tree.alone, tree.given, tree.rarer)
+        parts |= dict(zip(OF_CATEGORIES, of_categories, strict=True))
+    return parts
 
 
 def _tensor(tensors: dict[str, Tensor], name: str, folder: Path) -> Tensor:
