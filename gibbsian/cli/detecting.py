@@ -55,7 +55,7 @@ class Detect:
     """
 
     file: Annotated[Positional[str], tyro.conf.arg(metavar="FILE")]
-    score: Annotated[Path | None, tyro.conf.arg(metavar="OTHER")] = None
+    score: Annotated[str | None, tyro.conf.arg(metavar="OTHER")] = None
     model: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
     out: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
     columns: str = ""
@@ -68,11 +68,12 @@ class Detect:
 def detect(arguments: list[str]) -> int:
     """Find the strange rows of a table: `detect measurements.csv`."""
     args = parse(Detect, arguments, "detect")
-    with fetched(args.file) as file:
-        return _detect(args, file)
+    with fetched(args.file) as file, fetched(args.score or args.file) as other:
+        return _detect(args, file, other)
 
 
-def _detect(args: Detect, file: Path) -> int:
+def _detect(args: Detect, file: Path, scored: Path) -> int:
+    """``scored``: the file whose rows are scored, another one with ``--score``."""
     out = args.out if args.out is not None else Path(f"{_stem(file)}-detected")
     if not out.parent.is_dir():
         raise ValueError(f"--out {out} cannot be written: {out.parent} is no folder")
@@ -80,10 +81,10 @@ def _detect(args: Detect, file: Path) -> int:
     if args.model is None:
         missing: Missing = args.missing_values if is_table(file) else "refuse"
         table = read_table(file, args.columns, args.drop_columns, missing)
-        other = None if args.score is None else table.like(args.score)
+        other = None if args.score is None else table.like(scored)
         for note in table.notes:
             say(note)
-        source, scored = file, file if args.score is None else args.score
+        source = file
         _check_new(out)
         fitted = fit_folds(table, args.seed, args.device)
         if fitted.note:
@@ -91,7 +92,7 @@ def _detect(args: Detect, file: Path) -> int:
     else:
         _check_alone(args)
         fitted, name = load_detectors(args.model, args.device)
-        source, scored = Path(name), file
+        source = Path(name)
         other = fitted.table.like(file)
         _check_new(out)
     for note in other.notes if other is not None else ():
@@ -99,7 +100,8 @@ def _detect(args: Detect, file: Path) -> int:
     found = judged(fitted, other)
     notes = (*fitted.table.notes, fitted.note) if fitted.note else fitted.table.notes
     out.mkdir()
-    write_atomic(out / "rows.csv", _mark(scored) + to_csv(found).encode())
+    mark = _mark(scored) if found.cells.encoding == "utf-8" else codecs.BOM_UTF8
+    write_atomic(out / "rows.csv", mark + to_csv(found).encode())
     write_page(out / "report.html", page(found, source, scored, notes, other is None))
     if args.model is None:
         save_detectors(out, fitted, source.name)

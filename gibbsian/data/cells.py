@@ -11,9 +11,9 @@ Decimal = Literal[".", ","]
 # fmt: off
 MISSING = frozenset({
     "", "na", "n/a", "n.a.", "#n/a", "<na>", "?", "null", "\\n", "none", "nil", "-", "--", ".",
-    "n. a.", "n/d", "n.d.", "n. d.", "k.a.", "k. a.", "keine angabe", "s/d", "s.d.", "n.v.", "not available",
-    "not applicable", "missing", "nan", "-nan", "nan(ind)", "-nan(ind)", "1.#qnan", "-1.#ind", "nat",
-    "#div/0!", "#value!", "#ref!", "#name?", "#num!", "#null!",
+    "n. a.", "n.b.", "n. b.", "n/d", "n.d.", "n. d.", "k.a.", "k. a.", "keine angabe", "s/d", "s.d.",
+    "n.v.", "not available", "not applicable", "missing", "nan", "-nan", "nan(ind)", "-nan(ind)", "1.#qnan",
+    "-1.#ind", "nat", "#div/0!", "#value!", "#ref!", "#name?", "#num!", "#null!",
 })
 # fmt: on
 """What stands for a missing value, in lower case: in databases, statistics programs and offices."""

@@ -46,6 +46,7 @@ class Found:
     marks: Counter[str] = field(default_factory=Counter)
     unit: str = ""  # that its numbers are written with, among the marks
     texts: set[str] = field(default_factory=set)
+    odd: set[str] = field(default_factory=set)  # two that are no numbers, or the only one
     is_category: bool = False  # whatever its cells look like
 
     @property

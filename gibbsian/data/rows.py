@@ -21,10 +21,16 @@ Kind = Literal["vector", "image", "binary", "mixed"]
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """All cells of a table as they stand in its file, stripped, null where empty: ``texts [n, width]``."""
+    """All cells of a table as they stand in its file, stripped, null where empty: ``texts [n, width]``.
+
+    ``separator``, ``decimal`` and ``encoding`` are those of a text file.
+    """
 
     names: tuple[str, ...]
     texts: pl.DataFrame
+    separator: str = ","
+    decimal: str = "."
+    encoding: str = "utf-8"
 
 
 @dataclass(frozen=True, eq=False)

@@ -52,6 +52,11 @@ def _no_numbers(table: TableRows, j: int) -> str:
     if found.kind == "mixed":
         total = sum(found.counts.values()) - found.counts[ABSENT]
         share = f"{found.counts[NUMBER]} of its {total} cells are numbers"
+        if len(found.odd) == 1 and found.counts[TEXT] == total - found.counts[NUMBER] > 1:
+            return (
+                f"{what}, and in {found.counts[TEXT] - 1} more of the column, always the same: if it means a "
+                f"missing value, leave these cells empty, otherwise {drop}: {share}"
+            )
         if total - found.counts[NUMBER] > 1:
             return (
                 f"{what}; leave such cells empty if they mean a missing value, or {drop}: {share}"

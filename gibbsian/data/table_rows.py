@@ -214,6 +214,9 @@ class TableRows:
             values, codes, marks = numbers_in(cells, self.decimal, found.unit)
             self.found[j].marks += marks
             is_text = (codes == TEXT) | (codes == WORD)
+            if is_text.any() and len(found.odd) < 2:
+                odd = cells.str.strip_chars().filter(pl.Series(is_text)).unique(maintain_order=True)
+                found.odd.update(odd[:2].to_list())
             if self.selection.schema is None and self.kept[j]:
                 if j in self.seen or is_text.any():
                     self._see(texts_of(cells), j)

@@ -6,6 +6,7 @@ import functools
 import re
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -60,8 +61,15 @@ def read_csv(path: Path, target: Target | None = None, selection: Selection = AL
     labels = Labels()
     reading = CsvReading(path, target, selection, labels)
     x = reading.all()
-    assert reading.table is not None
-    return whole(x, reading.table, reading.notes(), target, labels)
+    assert reading.table is not None and reading.layout is not None
+    rows = whole(x, reading.table, reading.notes(), target, labels)
+    if rows.cells is None:
+        return rows
+    layout, encoding = reading.layout, reading.file.encoding
+    cells = replace(
+        rows.cells, separator=layout.separator, decimal=layout.decimal, encoding=encoding
+    )
+    return replace(rows, cells=cells)
 
 
 def whole(
@@ -132,6 +140,7 @@ class CsvReading:
         self.table: TableRows | None = None
         self._as_text: set[int] = set()
         self._comments = 0
+        self._blank, self._blank_at_end = 0, 0
 
     def rows(self, x: np.ndarray) -> Rows:
         """``x`` as rows of this table."""
@@ -149,6 +158,9 @@ class CsvReading:
         if self._comments:
             left = counted(self._comments, "line")
             notes += (f"left out as comments, which begin with #: {left}",)
+        if self._blank:
+            left = counted(self._blank, "row")
+            notes += (f"left out, rows without any cell, which numbers of rows pass over: {left}",)
         return notes
 
     def all(self) -> np.ndarray:
@@ -252,11 +264,20 @@ class CsvReading:
         lines, commas = text.split(b"\n") if doubtful else [], layout.width - 1
         if any(lines[row].count(layout.separator.encode()) != commas for row in doubtful):
             return self._exact(block, layout)  # which says where cells are lacking
+        self._count_blank(blank)
         frame = frame.filter(~blank)
         extra = frame[:, layout.width - layout.extra :]
         if sum(extra.null_count().row(0)) < extra.width * extra.height:
             return self._exact(block, layout)
         return frame[:, : layout.width - layout.extra]
+
+    def _count_blank(self, blank: pl.Series) -> None:
+        """Rows without any cell that others follow: those at the end of a file are nobody's."""
+        full = (~blank).arg_true()
+        if len(full):
+            inside = int(blank[: full[-1]].sum())
+            self._blank, self._blank_at_end = self._blank + self._blank_at_end + inside, 0
+        self._blank_at_end += int(blank.sum()) - (inside if len(full) else 0)
 
     def _parsed(self, text: bytes, layout: Layout) -> pl.DataFrame:
         """The cells by Polars: plain columns as float64, those that were not plain before as text."""

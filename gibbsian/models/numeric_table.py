@@ -78,6 +78,11 @@ class NumericTable:
                 f"{other.x.shape[1]}: give it the same columns in the same order"
             )
         notes: tuple[str, ...] = ()
+        if self.schema is not None and not (self.schema.named and rows.columns):
+            which = "it has" if self.schema.named else "the first table had"
+            notes += (
+                f"{path}: columns are taken in the order of the first table's, since {which} no header",
+            )
         if rows.ignored:
             more = first_few(rows.ignored)
             notes += (f"{path}: left out, columns that the models do not know: {more}",)

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import SupportsFloat
 
 import numpy as np
 import torch
@@ -200,9 +201,17 @@ def _explained(
 
 
 def to_csv(found: Detected) -> str:
-    """The text of rows.csv: a line for each row, the strangest first, with all cells of its file."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    """The text of rows.csv: a line for each row, the strangest first, with all cells of its file.
+
+    Separated and with decimals as there, so that the same program opens it.
+    """
+    text, like = io.StringIO(), found.cells
+    separator = like.separator if like.separator in (";", "\t") else ","
+    writer = csv.writer(text, lineterminator="\n", delimiter=separator)
+
+    def number(value: SupportsFloat, digits: int) -> str:
+        return f"{float(value):.{digits}g}".replace(".", like.decimal)
+
     ours = ["row", "energy", "percentile", *(f"reason_{i + 1}" for i in range(REASONS))]
     columns = [f"contribution of {name}" for name in found.names]
     taken = {*ours, *columns}
@@ -216,13 +225,13 @@ def to_csv(found: Detected) -> str:
         falls = blank
         if i < len(found.contributions):
             falls = [
-                f"{fall:.4g}" if fall == fall else "" for fall in found.contributions[i].tolist()
+                number(fall, 4) if fall == fall else "" for fall in found.contributions[i].tolist()
             ]
         writer.writerow(
             [
                 row,
-                f"{found.energy[i]:.7g}",
-                f"{found.percentile[i]:.4g}",
+                number(found.energy[i], 7),
+                number(found.percentile[i], 4),
                 *said,
                 *map(_as_it_stood, texts),
                 *falls,

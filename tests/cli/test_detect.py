@@ -499,3 +499,45 @@ def test_a_byte_order_mark_is_kept_for_spreadsheets(table):
     assert main(["detect", "marked.csv"]) == 0 and main(["detect", "people.csv"]) == 0
     marked, plain = (table / f"{name}-detected/rows.csv" for name in ("marked", "people"))
     assert marked.read_bytes() == codecs.BOM_UTF8 + plain.read_bytes()
+
+
+def european(path, rows=40):
+    """A table as an office of the continent writes it: semicolons, decimal commas, not UTF-8."""
+    values = np.random.default_rng(0).normal(size=(rows, 2))
+    lines = [f"{a:.3f};{b:.3f};{'Köln' if a > 0 else 'Ulm'}".replace(".", ",") for a, b in values]
+    path.write_bytes("\n".join(["Größe;Preis;Ort", *lines, ""]).encode("cp1252"))
+
+
+def test_rows_are_written_as_the_table_was(here):
+    pandas = pytest.importorskip("pandas")
+    european(here / "x.csv")
+    assert main(["detect", "x.csv"]) == 0
+    assert (here / "x-detected" / "rows.csv").read_bytes().startswith("\ufeffrow;energy;".encode())
+    table = pandas.read_csv(here / "x-detected" / "rows.csv", sep=";", decimal=",")
+    first = pandas.read_csv(here / "x.csv", sep=";", decimal=",", encoding="cp1252")
+    assert table[["energy", "percentile", "contribution of Preis"]].dtypes.eq(float).all()
+    assert table["energy"].is_monotonic_decreasing
+    back = table.sort_values("row")[["Größe", "Preis", "Ort"]].reset_index(drop=True)
+    assert back.equals(first)
+
+
+def test_what_is_said_of_later_tables_without_a_header_and_of_empty_rows(here, capsys):
+    x = np.random.default_rng(0).normal(size=(30, 2))
+    lines = [f"{a:.3f},{b:.3f}" for a, b in x]
+    (here / "x.csv").write_text("\n".join(["a,b", *lines[:9], ",", *lines[9:], ",", ""]))
+    (here / "y.csv").write_text("\n".join([*lines[:12], ""]))
+    assert main(["detect", "x.csv", "--out", "x"]) == 0
+    assert "which numbers of rows pass over: 1 row\n" in capsys.readouterr().err
+    assert main(["detect", "y.csv", "--model", "x"]) == 0
+    assert "order of the first table's, since it has no header" in capsys.readouterr().err
+    assert main(["detect", "y.csv", "--out", "y"]) == 0
+    assert main(["detect", "y.csv", "--model", "y", "--out", "z"]) == 0
+    assert "since the first table had no header" in capsys.readouterr().err
+
+
+def test_a_text_that_recurs_among_numbers_is_told_to_be_a_mark(here, refused):
+    x = np.random.default_rng(0).normal(size=(30, 2))
+    lines = [f"{a:.3f},{'frei' if k % 9 == 4 else f'{b:.3f}'}" for k, (a, b) in enumerate(x)]
+    (here / "x.csv").write_text("\n".join(["a,b", *lines, ""]))
+    said = refused("detect", "x.csv", "--columns", "a,b")
+    assert "the text 'frei' at row 5 (line 6), column 2 ('b'), and in 2 more of the column" in said
