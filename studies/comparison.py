@@ -137,12 +137,20 @@ def ran_away(run: Run, method: str, data: Dataset) -> str:
     return ""
 
 
-def thinned(x: Tensor) -> list[Any]:
-    """Points of the plane, or whole grey levels of images, few enough to be kept in a file."""
-    if x.ndim == 2:
-        return [[round(v, 2) for v in point] for point in x[:POINTS].tolist()]
-    images: list[Any] = x[:IMAGES, 0].round().int().tolist()
-    return images
+def thinned(x: Tensor) -> Result:
+    """Points of the plane, or whole grey levels of images, few enough to be kept in a file: in one line."""
+    kept = x[:POINTS] if x.ndim == 2 else x[:IMAGES, 0]
+    digits = 2 if x.ndim == 2 else 0
+    numbers = " ".join(f"{v:.{digits}f}" for v in kept.flatten().tolist())
+    return {"shape": list(kept.shape), "numbers": numbers}
+
+
+def drawn(result: Result | None) -> np.ndarray[Any, Any]:
+    """The points or images in what ``thinned`` made; empty where there are none."""
+    if result is None or "shown" not in result:
+        return np.empty(0)
+    numbers = np.array(result["shown"]["numbers"].split(), dtype=float)
+    return numbers.reshape(result["shown"]["shape"])
 
 
 def cells(quick: bool) -> dict[str, Callable[[], Result]]:
@@ -257,12 +265,12 @@ def draw(results: Mapping[str, Result], path: Path) -> None:
     figure = Figure((1.25 * len(labels), 1.45 * len(shown)), layout="constrained")
     grid = figure.subplots(len(shown), len(labels), squeeze=False)
     for axes, data in zip(grid, shown, strict=True):
-        test = np.array(results[f"{data} / {FLOOR}"]["shown"])
+        test = drawn(results[f"{data} / {FLOOR}"])
         for axis, label in zip(axes, labels, strict=True):
             axis.set(xticks=[], yticks=[])
             if data == shown[0]:
                 axis.set_title("test rows" if label == FLOOR else label, fontsize=8)
-            x = np.array(results.get(f"{data} / {label}", {}).get("shown", []))
+            x = drawn(results.get(f"{data} / {label}"))
             if x.ndim == 2:
                 axis.plot(x[:, 0], x[:, 1], ".", markersize=1.5, color="#1d4ed8")
                 reach = 1.15 * abs(test).max()

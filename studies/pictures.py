@@ -45,7 +45,7 @@ from gibbsian.experiments.compare.settings import FLOOR, REFERENCES, TRIVIAL, va
 from gibbsian.models.build import assemble
 from gibbsian.models.model import Model, load_model
 from gibbsian.models.train import load_source
-from studies.comparison import away, format_value, runs_of, table
+from studies.comparison import away, drawn, format_value, runs_of, table
 from studies.harness import RESULTS, Result, Study, run_study
 from studies.ood import SETS, areas, number
 
@@ -201,7 +201,7 @@ def draw(results: Mapping[str, Result], path: Path) -> None:
         for axis in axes:
             axis.axis("off")
         for axis, label in zip(axes, (FLOOR, *part.rows), strict=False):
-            x = np.array(results.get(f"{part.data} / {label}", {}).get("shown", []))
+            x = drawn(results.get(f"{part.data} / {label}"))
             if x.ndim == 3:
                 side = x.shape[-1]
                 sheet = x.reshape(5, 5, side, side).swapaxes(1, 2).reshape(5 * side, 5 * side)
