@@ -63,6 +63,12 @@ class Found:
             return "boolean" if found == [WORD] else "dates"
         return "category"
 
+    def note_odd(self, cells: pl.Series, is_text: np.ndarray) -> None:
+        """Keep two of the ``cells [n]`` that are texts ``[n]``: enough to know whether all are the same."""
+        if is_text.any() and len(self.odd) < 2:
+            texts = cells.filter(is_text).str.strip_chars().unique(maintain_order=True)
+            self.odd.update(texts[:2].to_list())
+
     @property
     def symbols(self) -> tuple[str, ...]:
         """The marks but for those between thousands, such as ``$`` or ``%``."""

@@ -212,19 +212,16 @@ class TableRows:
             if self.expected[j] is None and not found.counts.total():
                 found.unit = unit_of(cells, self.decimal)
             values, codes, marks = numbers_in(cells, self.decimal, found.unit)
-            self.found[j].marks += marks
+            found.marks += marks
             is_text = (codes == TEXT) | (codes == WORD)
-            if is_text.any() and len(found.odd) < 2:
-                odd = cells.str.strip_chars().filter(pl.Series(is_text)).unique(maintain_order=True)
-                found.odd.update(odd[:2].to_list())
+            found.note_odd(cells, is_text)
             if self.selection.schema is None and self.kept[j]:
                 if j in self.seen or is_text.any():
                     self._see(texts_of(cells), j)
-            elif is_text.any() and len(self.found[j].texts) <= COUNTED:
+            elif is_text.any() and len(found.texts) <= COUNTED:
                 texts = cells.str.strip_chars().filter(pl.Series(is_text)).unique()
-                self.found[j].texts.update(texts.to_list())
-            infinite = np.isinf(values)
-            if infinite.any():
+                found.texts.update(texts.to_list())
+            if (infinite := np.isinf(values)).any():
                 self._infinite(int(infinite.argmax()), j, locate)
             values[(codes == TEXT) | (codes == DAY)] = 0.0  # no gap, whatever it will be
         else:

@@ -112,13 +112,6 @@ class CategoryTree:
             start += self.counts[j] * self.counts[p]
         return energies
 
-    def changed(self, codes: Tensor, j: Tensor, values: Tensor) -> Tensor:
-        """Energies of rows ``codes [n, k]`` with ``values [n, K]`` in columns ``j [n]``, ``[n, K]``."""
-        rows = codes[:, None].expand(-1, values.shape[1], -1).clone()
-        place = j[:, None, None].expand(-1, values.shape[1], 1)
-        rows.scatter_(2, place, values[..., None].to(rows))
-        return self.energy(rows.flatten(0, 1)).view(values.shape)
-
 
 def _first(counts: tuple[int, ...]) -> Tensor:
     wide = torch.tensor(counts)

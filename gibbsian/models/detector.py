@@ -2,7 +2,8 @@
 
 Columns are standardised and rotated to unit covariance ("whitened"), and an energy with a Gaussian
 envelope is trained there by denoising score matching: what it learns is how the rows differ from a
-Gaussian of their covariance. The settings were chosen on the tuning tables of studies/detection.py.
+Gaussian of their covariance. Categories are counted (`CategoryTree`), and what they say of the numbers is
+taken off these first (`NumbersGiven`). The settings were chosen on the tuning tables of studies/detection.py.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ from gibbsian.data import Dataset
 from gibbsian.data.transforms import unscaled
 from gibbsian.models.category_tree import CategoryTree
 from gibbsian.models.model import Model
-from gibbsian.models.one_column import OneColumn
+from gibbsian.models.numbers_given import NumbersGiven
+from gibbsian.models.one_column import NUMBERS, OneColumn
 from gibbsian.models.train import train_config
-from gibbsian.models.whitening import Whitening, expanded
+from gibbsian.models.whitening import Whitening
 
 ROUNDS, BATCH = 500, 256
 WIDE, FEWEST_IN_BATCH = 1_000, 64
@@ -49,16 +51,16 @@ class Detector:
     """A fitted default detector; ``model`` is of whitened rows.
 
     ``candidates [K, d]``: values of the training rows, column by column, for reasons. ``categories``: of each
-    column how many values it has, 0 for numbers; () where all are numbers. With categories the whitened rows
-    are what their ``slopes [W, numbers]`` (one row for each value) leave of the numbers, and ``tree`` has the
-    categories' own energy; without numbers there is no model.
+    column how many values it has, 0 for numbers; () where all are numbers. With categories the rows that are
+    whitened are the numbers as ``given`` them, and ``tree`` has the categories' own energy; without numbers
+    there is no model.
     """
 
     whitening: Whitening
     model: Model | None
     candidates: Tensor
     categories: tuple[int, ...] = ()
-    slopes: Tensor | None = None
+    given: NumbersGiven | None = None
     tree: CategoryTree | None = None
 
     @classmethod
@@ -83,16 +85,16 @@ class Detector:
         are unusable, among them values too far apart to be scaled.
         """
         candidates = candidates_of(x.double(), tried or categories)
-        slopes = tree = None
+        given = tree = None
+        numbers, others = x.double(), every
         if any(categories):
             chosen = torch.tensor(categories) > 0
             tree = CategoryTree.fit(x[:, chosen], tuple(c for c in categories if c))
-            slopes = slopes_of(x, categories)
-        numbers = without_categories(x, categories, slopes)
+            given = NumbersGiven.fit(x, categories)
+            numbers, others = given(x), None if every is None else given(every)
         if not numbers.shape[1]:
             none = Whitening(numbers[0], numbers[0], numbers.new_empty(0, 0))
-            return cls(none, None, candidates, categories, slopes, tree)
-        others = None if every is None else without_categories(every, categories, slopes)
+            return cls(none, None, candidates, categories, given, tree)
         whitening = Whitening.fit(numbers, others)
         u = whitening(numbers).float()
         if not bool(u.isfinite().all() & whitening.std.isfinite().all()):
@@ -109,7 +111,7 @@ class Detector:
             detector_config(len(x), seed, rounds, options, device, u.shape[1]), None, data
         )
         model.method.to(widest_float(model.device))
-        return cls(whitening, model, candidates, categories, slopes, tree)
+        return cls(whitening, model, candidates, categories, given, tree)
 
     def energy(self, x: Tensor) -> Tensor:
         """Energies ``[n]`` float64 of rows ``x [n, d]``, in nats, up to a constant; low is normal.
@@ -117,7 +119,9 @@ class Detector:
         A category may have the code -1, of a value that no training row had.
         """
         energy = self._energy_of_whitened(self._whitened(x))
-        return energy if self.tree is None else energy + self.tree.energy(self._codes(x))
+        if self.given is None or self.tree is None:
+            return energy
+        return energy + self.given.log_spread(x).sum(1) + self.tree.energy(self._codes(x))
 
     def completed(self, x: Tensor, gaps: Tensor) -> Tensor:
         """Rows ``x [n, d]`` where each of the ``gaps [n, d]`` has the value that fits its row best.
@@ -137,12 +141,11 @@ class Detector:
                 is_category = bool(self.categories) and self.categories[j] > 0
                 values = self.candidates[:, j] if is_category else self.candidates[2::4, j]
                 values = values.unique().expand(len(rows), -1)
-                columns = torch.full_like(rows, j)
                 if not is_category:
-                    values = torch.cat([values, at.mean(u[rows], x[rows, j], j)[:, None]], 1)
-                more = self._of_categories(x[rows], columns, values) if is_category else None
-                _, x[rows, j], added = at.lowest(u[rows], x[rows, j], columns, values, more)
-                u[rows] += added
+                    mean = self._mean(at, u[rows], x[rows], j)
+                    values = torch.cat([values, mean[:, None]], 1)
+                columns = torch.full_like(rows, j)
+                _, x[rows, j], u[rows] = self._lowest(at, u[rows], x[rows], columns, values)
         return x
 
     def explain(self, x: Tensor, gaps: Tensor) -> tuple[Tensor, Tensor]:
@@ -158,17 +161,11 @@ class Detector:
         here, columns = self.energy(known), x.shape[1]
         tried = torch.arange(columns).expand(len(x), -1)
         if columns > NARROW:
-            promised = at.promised(self._slope_of_whitened(u)).nan_to_num(0.0)
-            if self.tree is not None:
-                promised[:, torch.tensor(self.categories) > 0] += self.tree.terms(
-                    self._codes(known)
-                )
-            tried = promised.topk(STEEPEST, 1).indices
+            tried = self._promised(at, u, known).topk(STEEPEST, 1).indices
         fall, best = torch.full_like(known, torch.nan), known.clone()
         for j in tried.unbind(1):
             values = self.candidates.T[j]
-            more = self._of_categories(known, j, values)
-            found, value, _ = at.lowest(u, known.gather(1, j[:, None])[:, 0], j, values, more)
+            found, value, _ = self._lowest(at, u, known, j, values)
             gain = (here - found)[:, None]
             fall.scatter_(1, j[:, None], gain.clamp(min=0))
             was = known.gather(1, j[:, None])
@@ -178,37 +175,56 @@ class Detector:
         return torch.where(gaps, 0.0, fall), best
 
     def _one_column(self) -> OneColumn:
-        counts = torch.tensor(self.categories or (0,) * self.candidates.shape[1])
-        first = counts.clamp(min=1).cumsum(0) - counts.clamp(min=1)
         scaled = self.whitening.factor / self.whitening.std[:, None]
-        if self.slopes is not None:
-            is_number = torch.cat([torch.full((max(1, c),), c == 0) for c in self.categories])
-            steps = scaled.new_zeros(len(is_number), scaled.shape[1])
-            steps[is_number] = scaled
-            steps[~is_number] = -self.slopes @ scaled
-            scaled = steps
-        return OneColumn(self._energy_of_whitened, scaled, first, counts > 0)
+        return OneColumn(self._energy_of_whitened, scaled)
 
     def _whitened(self, x: Tensor) -> Tensor:
-        return self.whitening(without_categories(x, self.categories, self.slopes))
+        return self.whitening(x if self.given is None else self.given(x))
 
     def _codes(self, x: Tensor) -> Tensor:
         return x[:, torch.tensor(self.categories) > 0]
 
-    def _of_categories(self, x: Tensor, j: Tensor, values: Tensor) -> Tensor | None:
-        """The categories' energies of rows ``x [n, d]`` with each of ``values [n, K]`` in columns ``j [n]``.
+    def _lowest(
+        self, at: OneColumn, u: Tensor, x: Tensor, j: Tensor, values: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The lowest energies that one of ``values [n, K]`` gives in columns ``j [n]``, and which one.
 
-        ``[n, K]``; None where there are no categories.
+        Of rows ``x [n, d]``, ``u`` when whitened; third, these with that value.
         """
         if self.tree is None:
-            return None
-        chosen = torch.tensor(self.categories) > 0
-        energy = self.tree.energy(self._codes(x))[:, None].expand(values.shape).clone()
-        rows, place = chosen[j], chosen.long().cumsum(0) - 1
-        if bool(rows.any()):
-            codes = self._codes(x[rows])
-            energy[rows] = self.tree.changed(codes, place[j[rows]], values[rows])
-        return energy
+            energy, value, added = at.lowest(u, x.gather(1, j[:, None])[:, 0], j, values)
+            return energy, value, u + added
+        found = []
+        for rows in torch.arange(len(x)).split(max(1, NUMBERS // (values.shape[1] * self._width))):
+            changed = x[rows][:, None].expand(-1, values.shape[1], -1).clone()
+            place = j[rows][:, None, None].expand(-1, values.shape[1], 1)
+            changed.scatter_(2, place, values[rows][..., None])
+            found.append(self.energy(changed.flatten(0, 1)).view(len(rows), -1))
+        best = torch.cat(found).min(1) if found else values.min(1)
+        value = values.gather(1, best.indices[:, None])
+        return best.values, value[:, 0], self._whitened(x.scatter(1, j[:, None], value))
+
+    @property
+    def _width(self) -> int:
+        """Numbers that a row takes while its energy is computed."""
+        return self.whitening.width + sum(self.categories) + len(self.categories) ** 2
+
+    def _mean(self, at: OneColumn, u: Tensor, x: Tensor, j: int) -> Tensor:
+        """The number in column ``j`` of rows ``x [n, d]`` that fits best as of a Gaussian, ``[n]``."""
+        if self.given is None:
+            return at.mean(u, x[:, j], j)
+        place = self.categories[:j].count(0)
+        spread = self.given.log_spread(x)[:, place].exp()
+        return x[:, j] + spread * at.mean(u, torch.zeros_like(x[:, j]), place)
+
+    def _promised(self, at: OneColumn, u: Tensor, x: Tensor) -> Tensor:
+        """What columns promise, ``[n, d]`` in nats: numbers by the slope, categories what they cost."""
+        if self.tree is None:
+            return at.promised(self._slope_of_whitened(u))
+        promised, chosen = torch.empty_like(x), torch.tensor(self.categories) > 0
+        promised[:, chosen] = self.tree.terms(self._codes(x))
+        promised[:, ~chosen] = at.promised(self._slope_of_whitened(u))
+        return promised
 
     def _energy_of_whitened(self, u: Tensor) -> Tensor:
         if self.model is None:
@@ -225,28 +241,6 @@ class Detector:
             u = u.to(self.model.device, widest_float(self.model.device), copy=True).requires_grad_()
             (slope,) = torch.autograd.grad(method.energy(u).sum(), u)
         return slope.double().cpu()
-
-
-def slopes_of(x: Tensor, categories: tuple[int, ...]) -> Tensor:
-    """What each value of each category adds to the numbers of rows ``x [n, d]``, ``[W, numbers]``.
-
-    Least squares on columns of 0 and 1 with a ridge of one row: a value that is there once moves a number
-    half of the way.
-    """
-    chosen = torch.tensor(categories) > 0
-    seen = expanded(x[:, chosen], tuple(c for c in categories if c))
-    numbers = x[:, ~chosen].double()
-    numbers = numbers - numbers.mean(0)
-    return torch.linalg.solve(seen.T @ seen + torch.eye(seen.shape[1]).double(), seen.T @ numbers)
-
-
-def without_categories(x: Tensor, categories: tuple[int, ...], slopes: Tensor | None) -> Tensor:
-    """The numbers of rows ``x [n, d]`` less what their categories add, ``[n, numbers]``, float64."""
-    if slopes is None:
-        return x.double()
-    chosen = torch.tensor(categories) > 0
-    seen = expanded(x[:, chosen], tuple(c for c in categories if c))
-    return x[:, ~chosen].double() - seen @ slopes
 
 
 def candidates_of(x: Tensor, categories: tuple[int, ...]) -> Tensor:

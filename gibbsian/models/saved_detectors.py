@@ -24,13 +24,14 @@ from gibbsian.data.tables import polars
 from gibbsian.models.category_tree import CategoryTree
 from gibbsian.models.detector import Detector
 from gibbsian.models.model import Model
+from gibbsian.models.numbers_given import NumbersGiven
 from gibbsian.models.numeric_table import NumericTable
 from gibbsian.models.strange_rows import FOLDS, FoldDetectors
 from gibbsian.models.whitening import Whitening
 
 PARTS = ("mean", "std", "factor", "candidates")
 """What there is of each detector beside its model."""
-OF_CATEGORIES = ("slopes", "parents", "alone", "given", "rarer")
+OF_CATEGORIES = ("middle", "levels", "log_spreads", "unknown", "parents", "alone", "given", "rarer")
 """And where the table has categories."""
 RECORD, TENSORS = "detector.json", "detector.safetensors"
 REMEDY = "restore it from a copy, or run `gibbsian detect` again"
@@ -158,19 +159,25 @@ def _detector(
     whitening = Whitening(mean, std, factor)
     if not any(categories):
         return Detector(whitening, model, candidates)
-    slopes, *parts = (_tensor(tensors, f"{name}-{k}", folder) for name in OF_CATEGORIES)
+    middle, levels, spreads, unknown, *parts = (
+        _tensor(tensors, f"{name}-{k}", folder) for name in OF_CATEGORIES
+    )
     tree = CategoryTree(tuple(c for c in categories if c), parts[0].long(), *parts[1:])
-    if list(slopes.shape) != [sum(categories), width] or not tree.is_whole:
+    shapes = [list(part.shape) for part in (middle, levels, spreads, unknown)]
+    wide = [sum(categories), width]
+    if shapes != [[width], wide, wide, [len(tree.counts), width]] or not tree.is_whole:
         raise _damaged(folder / TENSORS)
-    return Detector(whitening, model, candidates, categories, slopes, tree)
+    given = NumbersGiven(categories, middle, levels, spreads, unknown)
+    return Detector(whitening, model, candidates, categories, given, tree)
 
 
 def _parts(detector: Detector) -> dict[str, Tensor]:
     whitening = detector.whitening
     values = (whitening.mean, whitening.std, whitening.factor, detector.candidates)
     parts = dict(zip(PARTS, values, strict=True))
-    if (tree := detector.tree) is not None and detector.slopes is not None:
-        of_categories = (detector.slopes, tree.parents.double(), tree.alone, tree.given, tree.rarer)
+    if (tree := detector.tree) is not None and (given := detector.given) is not None:
+        of_tree = (tree.parents.double(), tree.alone, tree.given, tree.rarer)
+        of_categories = (given.mean, given.levels, given.log_spreads, given.unknown, *of_tree)
         parts |= dict(zip(OF_CATEGORIES, of_categories, strict=True))
     return parts
 

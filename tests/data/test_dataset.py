@@ -257,7 +257,8 @@ def test_sides_of_named_images_are_those_of_their_files() -> None:
         assert image_side(f"{name}-6") == 6
         try:
             data = load_dataset(name, max_rows=20)
-        except FileNotFoundError:  # sets that are not on this machine
+        except ValueError as error:
+            assert "needs the file" in str(error)  # which is not on this machine
             continue
         assert max(data.space.shape[1:]) == named.side == image_side(name)
     assert image_side("digits-4-binary") == image_side("moons") == image_side("photos") == 0

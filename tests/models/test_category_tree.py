@@ -60,19 +60,6 @@ def test_pairs_that_the_tree_does_not_join_may_exclude_each_other():
     assert min(energy[row] for row in energy if row not in seen) > max(energy[row] for row in seen)
 
 
-def test_values_changed_one_at_a_time_are_rows_with_those_values():
-    rng = np.random.default_rng(2)
-    codes = torch.tensor(np.stack([rng.integers(c, size=200) for c in (3, 4, 2, 5)], 1))
-    tree = CategoryTree.fit(codes, (3, 4, 2, 5))
-    j, values = torch.tensor([0, 1, 3]), torch.tensor([[0, 1, 2], [3, 2, -1], [4, 0, 1]])
-    found = tree.changed(codes[:3], j, values)
-    for i in range(3):
-        for k in range(3):
-            row = codes[i].clone()
-            row[j[i]] = values[i, k]
-            assert found[i, k] == tree.energy(row[None])[0]
-
-
 def table(x: np.ndarray, counts: tuple[int, ...]) -> NumericTable:
     """Rows of codes and numbers as a table whose texts are ``v0``, ``v1``, ..."""
 
