@@ -40,6 +40,8 @@ SETTINGS: Mapping[str, Any] = {
 }
 CANDIDATES = 32
 """Values that each column is set to for reasons: quantiles of the training rows."""
+FEWEST = 3
+"""Rows that a value of a category needs to be set in the place of others."""
 NARROW, STEEPEST = 64, 32
 """So many columns are all tried for reasons; of more, the steepest in each row."""
 HIDDEN, COMPLETED = 64, 50_000_000
@@ -84,7 +86,7 @@ class Detector:
         ``options``: further settings of score-matching. Raises ValueError for rows or settings that
         are unusable, among them values too far apart to be scaled.
         """
-        candidates = candidates_of(x.double(), tried or categories)
+        candidates = candidates_of(x.double(), tried or categories, FEWEST)
         given = tree = None
         numbers, others = x.double(), every
         if any(categories):
@@ -243,14 +245,19 @@ class Detector:
         return slope.double().cpu()
 
 
-def candidates_of(x: Tensor, categories: tuple[int, ...]) -> Tensor:
-    """Quantiles of the columns of ``x [n, d]`` and all values of categories, over again as need be."""
+def candidates_of(x: Tensor, categories: tuple[int, ...], least: int = 1) -> Tensor:
+    """Quantiles of the columns of ``x [n, d]``, and the values of categories, over again as need be.
+
+    Those that ``least`` rows have: of others too little is known to say that they would fit.
+    """
     count = max(CANDIDATES, *categories) if categories else CANDIDATES
     levels = (torch.arange(count, dtype=x.dtype) + 0.5) / count
     values = x.sort(0).values[(levels * len(x)).long()]
     for j, of in enumerate(categories):
         if of:
-            values[:, j] = torch.arange(count) % of
+            there, often = x[x[:, j] < of, j].unique(return_counts=True)
+            there = there[often >= min(least, int(often.max()))]
+            values[:, j] = there[torch.arange(count) % len(there)]
     return values
 
 
