@@ -357,6 +357,7 @@ ON_LARGE_PICTURES: Mapping[str, Mapping[str, Any]] = {
 """What differs on larger images (docs/methods/energy-matching.md), besides what differs on all."""
 
 ON_TABLES: Mapping[str, dict[str, Any]] = {
+    "cd": {"energy_optimizer": {"lr": 5e-4}, "sampler": {"step_size": 5e-3}},
     "vgan": {"energy": {"num_experts": 32}},
     "transition-vgan": {"energy_optimizer": {"lr": 3e-4}},
     "lbt": {"student": {"name": "mixture", "components": 64}, "unrolled_student_steps": 1},
