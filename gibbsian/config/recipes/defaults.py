@@ -370,8 +370,8 @@ ON_TABLES: Mapping[str, dict[str, Any]] = {
         "gradient_penalty_weight": 1.0,
     },
 }
-"""What differs on tables of real numbers, as tuned on protein (docs/results/tuning.md); cd by hand, on seeds 100
-and 101: the largest rate and step of six pairs with which its chains moved for 10 000 rounds."""
+"""What differs on tables of real numbers, as tuned on protein (docs/results/tuning.md). That of cd is the
+largest of the pairs tried by hand with which its chains moved for 10 000 rounds there (seeds 100, 101)."""
 
 DEFAULTS: Mapping[str, Callable[[bool], dict[str, Any]]] = {
     "gan": gan,
