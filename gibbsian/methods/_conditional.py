@@ -15,6 +15,7 @@ from torch.nn.functional import cross_entropy
 
 from gibbsian.core import Batch, Loss, check_energy
 from gibbsian.core.protocols import HasLogits
+from gibbsian.methods._annealed import AnnealedSampler
 from gibbsian.methods._bits import BitSampler
 from gibbsian.methods._langevin import LangevinSampler
 from gibbsian.methods._mixed import MixedSampler
@@ -109,24 +110,24 @@ def labels_given(
 
 def draw(
     energy: nn.Module,
-    sampler: LangevinSampler | BitSampler | MixedSampler,
-    start: Callable[[int, Generator], Tensor],
+    sampler: LangevinSampler | BitSampler | MixedSampler | AnnealedSampler,
+    drawn: Callable[[int, Generator], Tensor],
     n: int,
     rng: Generator,
     class_loss_weight: float,
     given: Tensor | None,
 ) -> Tensor:
-    """``[n, *event]``: where ``start(n, rng)`` puts them, walked on E, or on E(x|y) for ``given`` y.
+    """``[n, *event]``: ``drawn(n, rng)``, samples of E, or samples of E(x|y) for ``given`` y.
 
     For given classes, one for all or one per row, each chain of E(x|y) starts at a draw of p(x)
     picked with weight p(y|x) from ``POOL`` n of them (sampling-importance-resampling, Rubin 1988:
     exact for an endless pool). Raises ValueError for what is no class number.
     """
     if given is None:
-        return sampler.sample(energy, start(n, rng), rng)
-    pool = start(POOL * n, rng)
-    y = labels_given(energy, class_loss_weight, given, n, pool)
-    pool = sampler.sample(energy, pool, rng)
+        return drawn(n, rng)
+    point = next(energy.parameters()).new_zeros(1, *sampler.measure.shape)
+    y = labels_given(energy, class_loss_weight, given, n, point)
+    pool = drawn(POOL * n, rng)
     log_p = cast("HasLogits", energy).logits(pool).log_softmax(1)
     rows = torch.zeros_like(y)
     for c in y.unique():

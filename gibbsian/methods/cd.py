@@ -168,7 +168,11 @@ class ContrastiveDivergence(TrainingMethod):
         number; at zero before the first round), otherwise at noise. ``given``: a class number, or
         one per row, where the energy was taught classes; chains of E(x|y) then go as far again.
         """
-        return draw(self.energy, self.sampler, self.starts, n, rng, self.class_loss_weight, given)
+        return draw(self.energy, self.sampler, self.drawn, n, rng, self.class_loss_weight, given)
+
+    def drawn(self, n: int, rng: Generator) -> Tensor:
+        """``[n, *event]``: samples of E."""
+        return self.sampler.sample(self.energy, self.starts(n, rng), rng)
 
     def starts(self, n: int, rng: Generator) -> Tensor:
         """``[n, *event]``: where the chains of ``sample`` start."""

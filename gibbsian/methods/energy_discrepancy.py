@@ -12,8 +12,9 @@ from torch import Generator, Tensor, nn
 from gibbsian.core import Batch, Loss, PlayerUpdate, TrainingMethod, check_energy
 from gibbsian.core.measures import Box, Counting, Measure, Mixed, Undefined, one_hot_draws
 from gibbsian.core.roles import ENERGY, Role
+from gibbsian.methods._annealed import AnnealedSampler
 from gibbsian.methods._bits import BitSampler
-from gibbsian.methods._langevin import LangevinSampler, SamplerOptions
+from gibbsian.methods._langevin import SamplerOptions
 from gibbsian.methods._mixed import MixedSampler
 from gibbsian.methods.checks import (
     check_at_least,
@@ -22,6 +23,7 @@ from gibbsian.methods.checks import (
     check_weight,
     refuse_given,
 )
+from gibbsian.methods.noise_law import FittedLogitGaussian, fitted_noise, tilted
 from gibbsian.samplers.langevin import reflect
 
 
@@ -43,17 +45,21 @@ class EnergyDiscrepancy(TrainingMethod):
     for any perturbation q that loses information and by which all rows hang together (Schroder et al.
     2023). Its estimate draws y from q(.|x) and M negatives from q(.|y), which is q(y|.) as q is
     symmetric; no chain, no gradient in x: numbers, bits and categories alike (Schroder et al. 2024).
-    Numbers take Gaussian noise, folded back at the walls of a box; a category follows the heat
-    equation on the complete graph of its values: with a probability it is drawn anew, uniformly. A
-    small perturbation is blind to the weights of distant modes; a large one needs many negatives.
+    Numbers take Gaussian noise, on a box their logits, where the energy is what the network adds to a
+    distribution fitted to the data (`TiltedNoise`); beside categories they are folded back at the walls
+    instead. A category follows the heat equation on the complete graph of its values: with a probability it
+    is drawn anew, uniformly. A small perturbation is blind to the weights of distant modes; a large one needs
+    many negatives.
 
     Args:
         negatives_per_row: M, twice perturbed rows per row of data.
-        perturbation_std: standard deviation of one perturbation of a number, in the networks' units.
+        perturbation_std: standard deviation of one perturbation of a number, in the networks' units; on a
+            box in those of its middle.
         category_redraw_probability: that one perturbation draws a category (or bit) anew: 1 - exp(-t) of
             the heat equation at time t.
         stabilisation: w, which keeps the loss finite where no negative is lower.
-        sampler: of the chains that sample; none run in training.
+        sampler: of the chains that sample, of numbers annealed from a Gaussian fitted to the data if its
+            kernel is auto (`gibbsian.methods._annealed`); none run in training.
     """
 
     players: ClassVar[Mapping[str, tuple[str, ...]]] = {"energy": ("energy",)}
@@ -77,18 +83,21 @@ class EnergyDiscrepancy(TrainingMethod):
         check_positive("category_redraw_probability", category_redraw_probability)
         check_probability("category_redraw_probability", category_redraw_probability)
         check_weight("stabilisation", stabilisation)
-        self.energy = energy
         self.negatives_per_row = negatives_per_row
         self.perturbation_std = perturbation_std
         self.category_redraw_probability = category_redraw_probability
         self.stabilisation = stabilisation
-        self.sampler: LangevinSampler | BitSampler | MixedSampler
+        self.sampler: AnnealedSampler | BitSampler | MixedSampler
+        self.energy = energy
         if isinstance(measure, Counting):
             self.sampler = BitSampler(measure, sampler)
         elif isinstance(measure, Mixed):
             self.sampler = MixedSampler(measure, sampler)
         else:
-            self.sampler = LangevinSampler(measure, sampler)
+            self.fitted = fitted_noise(measure, 1.0)
+            self.sampler = AnnealedSampler(measure, sampler, self.fitted)
+            if isinstance(measure, Box):
+                self.energy = tilted(energy, self.fitted)
 
     def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[PlayerUpdate]:
         """One step of the energy on a batch against M twice perturbed copies of it.
@@ -96,6 +105,8 @@ class EnergyDiscrepancy(TrainingMethod):
         Numbers outside a box are first moved onto its walls.
         """
         x = self.inside(next(data).x)
+        if isinstance(self.sampler, AnnealedSampler):
+            self.fitted.see(x, index)
         y = self.perturbed(x, rng)
         M = self.negatives_per_row
         negatives = self.perturbed(y.repeat(M, *[1] * (y.ndim - 1)), rng)
@@ -109,8 +120,14 @@ class EnergyDiscrepancy(TrainingMethod):
         return Loss(contrast(U_data, U_negative, self.stabilisation), logs)
 
     def potential(self, x: Tensor) -> Tensor:
-        """U(x) = E(x) - log b(x), ``[B, *event] -> [B]``; E(x) alone without a base measure."""
+        """U(x) = E(x) - log b(x), ``[B, *event] -> [B]``; E(x) alone without a base measure.
+
+        On a box that of the density of x's logits, which are what is perturbed.
+        """
         U = check_energy(self.energy(x), len(x))
+        if isinstance(self.measure, Box):
+            assert isinstance(self.fitted, FittedLogitGaussian)
+            return U - self.fitted.log_jacobian(self.fitted.to_logits(x)).to(U)
         return U if isinstance(self.measure, Undefined) else U - self.measure.log_density(x)
 
     def inside(self, x: Tensor) -> Tensor:
@@ -123,9 +140,12 @@ class EnergyDiscrepancy(TrainingMethod):
         if isinstance(measure, Counting):
             coins = torch.randint(2, x.shape, generator=rng, device=x.device).to(x)
             return torch.where(self.drawn_anew(x.shape, x, rng), coins, x)
+        if isinstance(measure, Box):
+            assert isinstance(self.fitted, FittedLogitGaussian)
+            u = self.noised(self.fitted.to_logits(x).to(x), None, rng)
+            return self.fitted.from_logits(u)
         if not isinstance(measure, Mixed):
-            walls = (measure.low, measure.high) if isinstance(measure, Box) else None
-            return self.noised(x, walls, rng)
+            return self.noised(x, None, rng)
         numbers, hot = x.tensor_split([measure.numbers], 1)
         fresh = one_hot_draws(torch.ones_like(hot[0]), measure.categories, len(x), rng)
         anew = self.drawn_anew((len(x), len(measure.categories)), x, rng)
@@ -147,6 +167,8 @@ class EnergyDiscrepancy(TrainingMethod):
 
     @torch.no_grad()
     def sample(self, n: int, rng: Generator, given: Tensor | None = None) -> Tensor:
-        """``[n, *event]``: chains from the base measure."""
+        """``[n, *event]``: chains from the base measure, or annealed from what was fitted."""
         refuse_given(given)
+        if isinstance(self.sampler, AnnealedSampler):
+            return self.sampler.draw(self.energy, n, rng)
         return self.sampler.sample(self.energy, self.sampler.start(n, rng), rng)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -13,12 +14,13 @@ from torch.nn.functional import softplus
 from gibbsian.core import Batch, Loss, PlayerUpdate, TrainingMethod, check_energy
 from gibbsian.core.measures import Box, Gaussian, Measure, Mixed, Undefined
 from gibbsian.core.roles import ENERGY, Role
+from gibbsian.methods._annealed import AnnealedSampler
 from gibbsian.methods._conditional import check_classifier, draw, known_classes, with_classes
-from gibbsian.methods._langevin import LangevinSampler, SamplerOptions
+from gibbsian.methods._langevin import SamplerOptions
 from gibbsian.methods._mixed import MixedSampler
-from gibbsian.methods.checks import check_at_least, check_positive
-from gibbsian.methods.noise_law import FittedGaussian, NoiseDistribution
-from gibbsian.methods.product_noise import ProductNoise, TiltedProduct
+from gibbsian.methods.checks import check_at_least, check_positive, refuse_given
+from gibbsian.methods.noise_law import NoiseDistribution, TiltedNoise, fitted_noise, tilted
+from gibbsian.methods.product_noise import ProductNoise
 
 POOL, CHUNK = 16, 8192
 """Draws of the noise for each start of a chain beside categories, and how many are weighed at a time."""
@@ -40,19 +42,20 @@ class NoiseContrastiveEstimation(TrainingMethod):
     log p(x) = -E(x) + log b(x) - A with A a parameter like any other; the classifier whose logit is
     log p(x) - log p_noise(x) - log nu separates data from noise best where p is the data's density,
     so that A tends to log Z without any constraint (Gutmann, Hyvarinen 2012). An estimate, never a
-    bound. The noise is a Gaussian fitted to the data as they come; where it overlaps little with them, as in
-    many dimensions, the two are told apart too easily to learn much.
+    bound. The noise is a Gaussian fitted to the data as they come, on a box one of their logits; where it
+    overlaps little with them, as in many dimensions, the two are told apart too easily to learn much.
 
-    Beside categories the noise is a product: the Gaussian of the numbers times the frequencies of each
-    category. The energy is then the network's minus the noise's log-density (`TiltedProduct`), so that
-    the network has to learn only what the product lacks, and needs no envelope of its own.
+    On a box, as of images, and beside categories, where the noise is a product of a Gaussian of the numbers
+    and the frequencies of each category, the energy is the network's minus the noise's log-density
+    (`TiltedNoise`): the network has to learn only what the noise lacks, and needs no envelope of its own.
 
     Args:
         noise_ratio: noise draws per row of data.
         nce_noise_std_scale: the noise has this many times the data's standard deviation.
         class_loss_weight: of -log p(y|x) of labelled data in the loss; needs an energy that
             classifies, such as joint, which then samples by class.
-        sampler: of the chains that sample; none run in training.
+        sampler: of the chains that sample, annealed from the noise if its kernel is auto
+            (`gibbsian.methods._annealed`); none run in training.
     """
 
     players: ClassVar[Mapping[str, tuple[str, ...]]] = {"energy": ("energy", "A")}
@@ -74,21 +77,21 @@ class NoiseContrastiveEstimation(TrainingMethod):
         check_at_least("noise_ratio", noise_ratio, 1)
         check_positive("nce_noise_std_scale", nce_noise_std_scale)
         check_classifier(energy, class_loss_weight)
-        self.energy = energy
         self.A = nn.Parameter(torch.zeros(()))
-        self.sampler: LangevinSampler | MixedSampler
+        self.sampler: AnnealedSampler | MixedSampler
         self.noise: NoiseDistribution
         if isinstance(measure, Mixed):
+            self.noise = ProductNoise(measure, nce_noise_std_scale)
             self.sampler = MixedSampler(measure, sampler)
-            self.noise = noise = ProductNoise(measure, nce_noise_std_scale)
-            self.energy = TiltedProduct(energy, noise)
             if class_loss_weight > 0:
                 raise ValueError(
                     "nce learns no classes beside columns of categories; use class_loss_weight 0, or cd"
                 )
         else:
-            self.sampler = LangevinSampler(measure, sampler)
-            self.noise = FittedGaussian(measure, nce_noise_std_scale)
+            self.noise = noise = fitted_noise(measure, nce_noise_std_scale)
+            self.sampler = AnnealedSampler(measure, sampler, noise)
+        self.tilts = isinstance(measure, Mixed | Box)
+        self.energy = tilted(energy, self.noise) if self.tilts else energy
         self.noise_ratio = noise_ratio
         self.class_loss_weight, self.by_class = class_loss_weight, class_loss_weight > 0
 
@@ -114,15 +117,12 @@ class NoiseContrastiveEstimation(TrainingMethod):
         By Jensen's inequality that lies below log Z, as near as a start need be.
         """
         rng = Generator(self.A.device).manual_seed(0)
-        if isinstance(self.noise, ProductNoise):  # which has seen nothing yet
+        if self.tilts:  # of a noise that has seen nothing yet
             x = self.noise.sample(rows, rng)
             self.A.copy_((self.log_model(x) - self.noise.log_density(x)).mean())
             return
-        x, measure = self.sampler.start(rows, rng), self.measure
-        if isinstance(measure, Box):
-            self.A.copy_(self.log_model(x).mean() + measure.log_volume)
-        else:
-            self.A.copy_((self.log_model(x) - Gaussian(measure.shape).log_density(x)).mean())
+        x = Gaussian(self.measure.shape).sample(rows, rng)
+        self.A.copy_((self.log_model(x) - Gaussian(x.shape[1:]).log_density(x)).mean())
 
     def log_model(self, x: Tensor) -> Tensor:
         """-E(x) + log b(x), ``[B, *event] -> [B]``; -E(x) alone where there is no base measure."""
@@ -155,16 +155,19 @@ class NoiseContrastiveEstimation(TrainingMethod):
     @torch.no_grad()
     def sample(self, n: int, rng: Generator, given: Tensor | None = None) -> Tensor:
         """``[n, *event]``: chains from the noise. ``given``: class numbers, if it was taught any."""
-        return draw(self.energy, self.sampler, self.starts, n, rng, self.class_loss_weight, given)
+        if isinstance(self.sampler, MixedSampler):
+            refuse_given(given)
+            return self.sampler.sample(self.energy, self.starts(n, rng), rng)
+        drawn = partial(self.sampler.draw, self.energy)
+        return draw(self.energy, self.sampler, drawn, n, rng, self.class_loss_weight, given)
 
     def starts(self, n: int, rng: Generator) -> Tensor:
-        """``[n, *event]``: where the chains of ``sample`` start, which is at noise.
+        """``[n, *event]``: where chains beside categories start.
 
-        Beside categories noise is resampled by exp(-f) from ``POOL`` times as many draws (Rubin 1988), since
-        the model is the noise's distribution times exp(-f).
+        At noise, resampled by exp(-f) from ``POOL`` times as many draws (Rubin 1988), since the model is
+        the noise's distribution times exp(-f).
         """
-        if not isinstance(self.energy, TiltedProduct):
-            return self.noise.sample(n, rng)
+        assert isinstance(self.energy, TiltedNoise)
         pool = self.noise.sample(POOL * n, rng)
         weight = torch.cat([-self.energy.network(x) for x in pool.split(CHUNK)]).softmax(0)
         return pool[torch.multinomial(weight, n, replacement=True, generator=rng)]

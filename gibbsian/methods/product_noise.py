@@ -6,28 +6,10 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gibbsian.core.measures import Box, Mixed, RealSpace, one_hot_draws
-from gibbsian.methods.noise_law import FittedGaussian
+from gibbsian.methods.noise_law import fitted_noise
 
 FLAT = 0.01
 """Share of a uniform distribution in that of each category, so that no value has probability 0."""
-
-
-class TiltedProduct(nn.Module):
-    """E(x) = f(x) - log q(x): what a network f adds to the product distribution q of the noise.
-
-    exp(-E) has a normaliser wherever f falls less than quadratically, and is q itself where f is 0. The
-    noise belongs to the method, which saves it.
-    """
-
-    def __init__(self, network: nn.Module, noise: ProductNoise):
-        super().__init__()
-        self.network = network
-        self._noise = (noise,)  # no sub-module, or its buffers were saved twice
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``[B, *event] -> [B]``."""
-        value: Tensor = self.network(x)
-        return value - self._noise[0].log_density(x)
 
 
 class ProductNoise(nn.Module):
@@ -42,7 +24,7 @@ class ProductNoise(nn.Module):
         self.measure = measure
         shape = (measure.numbers,)
         real = RealSpace(shape) if measure.box is None else Box(shape, *measure.box)
-        self.numbers = FittedGaussian(real, spread) if measure.numbers else None
+        self.numbers = fitted_noise(real, spread) if measure.numbers else None
         uniform = [torch.full((count,), 1 / count) for count in measure.categories]
         self.register_buffer("rates", torch.cat(uniform).double())
         self.rates: Tensor

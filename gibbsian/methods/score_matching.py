@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import ClassVar, Literal
 
 import torch
 from torch import Generator, Tensor, nn
 
 from gibbsian.core import Batch, Loss, PlayerUpdate, TrainingMethod, check_energy
-from gibbsian.core.measures import Measure, Undefined
+from gibbsian.core.measures import Box, Measure, Undefined
 from gibbsian.core.numerics import Map, input_gradient
 from gibbsian.core.roles import ENERGY, Role
+from gibbsian.methods._annealed import AnnealedSampler
 from gibbsian.methods._conditional import check_classifier, draw, known_classes, with_classes
-from gibbsian.methods._langevin import LangevinSampler, SamplerOptions
+from gibbsian.methods._langevin import SamplerOptions
 from gibbsian.methods.checks import check_choice, check_positive
+from gibbsian.methods.noise_law import FittedLogitGaussian, fitted_noise, tilted
 
 
 def denoising(energy: Map, x: Tensor, xi: Tensor, sigma: float) -> Tensor:
@@ -52,12 +55,18 @@ class ScoreMatching(TrainingMethod):
     second derivatives, a larger variance, and needs a smooth density. Either is blind to how much
     mass modes hold that are far apart on the scale of sigma: no point between them says so.
 
+    On a box, as of images, noise would carry rows through the walls: what is matched is the score of the
+    rows' logits, and the energy is what the network adds to a distribution fitted to them, the one whose
+    logits are Gaussian (`TiltedNoise`).
+
     Args:
         score_objective: denoising or sliced.
-        denoising_noise_std: standard deviation of the denoising objective's noise, in the networks' units.
+        denoising_noise_std: standard deviation of the denoising objective's noise, in the networks'
+            units; on a box in those of its middle.
         class_loss_weight: of -log p(y|x) of labelled data in the loss; needs an energy that
             classifies, such as joint, which then samples by class.
-        sampler: of the chains that sample; none run in training.
+        sampler: of the chains that sample, annealed from a Gaussian fitted to the data if its kernel is
+            auto (`gibbsian.methods._annealed`); none run in training.
     """
 
     players: ClassVar[Mapping[str, tuple[str, ...]]] = {"energy": ("energy",)}
@@ -77,8 +86,9 @@ class ScoreMatching(TrainingMethod):
         check_choice("score_objective", score_objective, ("denoising", "sliced"))
         check_positive("denoising_noise_std", denoising_noise_std)
         check_classifier(energy, class_loss_weight)
-        self.energy = energy
-        self.sampler = LangevinSampler(measure, sampler)
+        self.fitted = fitted_noise(measure, 1.0)
+        self.energy = tilted(energy, self.fitted) if isinstance(measure, Box) else energy
+        self.sampler = AnnealedSampler(measure, sampler, self.fitted)
         self.score_objective = score_objective
         self.denoising_noise_std = denoising_noise_std
         self.class_loss_weight, self.by_class = class_loss_weight, class_loss_weight > 0
@@ -86,7 +96,8 @@ class ScoreMatching(TrainingMethod):
     def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[PlayerUpdate]:
         """One step of the energy on a batch with fresh noise."""
         batch = next(data)
-        x = batch.x
+        x = self.sampler.inside(batch.x)
+        self.fitted.see(x, index)
         xi = torch.randn(x.shape, generator=rng, device=x.device, dtype=x.dtype)
         target = known_classes(self.energy, self.class_loss_weight, batch, index)
         yield PlayerUpdate("energy", self.energy_loss, (x, xi, *target))
@@ -96,13 +107,20 @@ class ScoreMatching(TrainingMethod):
 
         Of classes ``target [B]`` of ``x`` the mean of -class_loss_weight log p(y|x) is added.
         """
+        u = self.fitted.to_logits(x).to(x) if isinstance(self.fitted, FittedLogitGaussian) else x
         if self.score_objective == "denoising":
-            value = denoising(self.checked, x, xi, self.denoising_noise_std)
+            value = denoising(self.potential, u, xi, self.denoising_noise_std)
         else:
-            value = sliced(self.checked, x, xi)
+            value = sliced(self.potential, u, xi)
         # No score knows the energy's constant: it is reached, as all a player has must be, and stays.
         loss = Loss(value + 0.0 * self.checked(x).mean(), {"score": value.detach()})
         return with_classes(loss, self.energy, self.class_loss_weight, x, *target)
+
+    def potential(self, u: Tensor) -> Tensor:
+        """Minus the log-density of u, ``[B, *event] -> [B]``, up to a constant: of x, on a box its logits."""
+        if not isinstance(self.fitted, FittedLogitGaussian):
+            return self.checked(u)
+        return self.checked(self.fitted.from_logits(u)) - self.fitted.log_jacobian(u)
 
     def checked(self, x: Tensor) -> Tensor:
         """E(x), ``[B, *event] -> [B]``."""
@@ -110,7 +128,6 @@ class ScoreMatching(TrainingMethod):
 
     @torch.no_grad()
     def sample(self, n: int, rng: Generator, given: Tensor | None = None) -> Tensor:
-        """``[n, *event]``: chains from noise. ``given``: a class number, or one per row, if taught."""
-        return draw(
-            self.energy, self.sampler, self.sampler.start, n, rng, self.class_loss_weight, given
-        )
+        """``[n, *event]``. ``given``: a class number, or one per row, if taught."""
+        drawn = partial(self.sampler.draw, self.energy)
+        return draw(self.energy, self.sampler, drawn, n, rng, self.class_loss_weight, given)

@@ -118,11 +118,10 @@ def test_numbers_are_noised_and_stay_between_walls() -> None:
     walled = method(Box((1,), -1.0, 1.0), perturbation_std=0.5)
     inside = walled.perturbed(x, Generator().manual_seed(0))
     assert float(inside.abs().max()) <= 1.0
-    # Folded back at the wall: the mean of 2 - max(u, 2 - u) for u normal about 0.9.
-    above = 0.5 * math.exp(-0.5 * 0.2**2) / math.sqrt(2 * math.pi)
-    tail = 0.5 * math.erfc(0.2 / math.sqrt(2))
-    mean = 0.9 - 2 * (above - 0.1 * tail)
-    assert abs(float(inside.mean()) - mean) < 5 * 0.5 / math.sqrt(20_000)
+    # The scaled logits are what is noised: half of log((1 + x) / (1 - x)) on this box.
+    u = torch.atanh(inside.double())
+    assert abs(float(u.mean()) - math.atanh(0.9)) < 5 * 0.5 / math.sqrt(20_000)
+    assert abs(float(u.std()) - 0.5) < 5 * 0.5 / math.sqrt(40_000)
 
 
 def test_numbers_beside_categories_are_both_moved() -> None:

@@ -219,7 +219,8 @@ def test_a_round_is_one_move_with_fresh_noise() -> None:
 def test_samples_are_those_of_the_energy() -> None:
     """MALA from N(0, I) to N(1, 1/4 I): 3000 chains, 4.5 standard errors of mean and variance."""
     energy = Quadratic([[2.0, 0.0], [0.0, 2.0]], [1.0, 1.0])
-    method = matching(energy, step_size=0.1, steps=10, steps_per_sample=45)
+    chains = {"kernel": "mala", "step_size": 0.1, "steps": 10, "steps_per_sample": 45}
+    method = matching(energy, **chains)
     x = method.sample(3000, rng())
     assert energy.calls == 5 * 11  # whole rounds of ten steps
     assert x.shape == (3000, 2) and not x.requires_grad

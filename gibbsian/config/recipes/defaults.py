@@ -303,6 +303,9 @@ def super_resolution(plane: bool) -> dict[str, Any]:
 
 
 ON_PICTURES: Mapping[str, Mapping[str, Any]] = {
+    "score-matching": {"denoising_noise_std": 0.25, "sampler": {"steps_per_sample": 100}},
+    "nce": {"sampler": {"steps_per_sample": 100}},
+    "energy-discrepancy": {"perturbation_std": 0.25, "sampler": {"steps_per_sample": 100}},
     "cd": {
         "sampler": {"kernel": "ula", "steps": 10, "step_size": 2e-3},
         "chains": 256,
