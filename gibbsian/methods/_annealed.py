@@ -70,7 +70,7 @@ class AnnealedSampler:
     noise: FittedNoise
 
     def __post_init__(self) -> None:
-        assert self.plain  # which refuses what it cannot sample
+        LangevinSampler(self.measure, self.options)  # which refuses what it cannot sample
 
     @property
     def plain(self) -> LangevinSampler:

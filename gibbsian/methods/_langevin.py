@@ -40,7 +40,7 @@ class SamplerOptions:
         step_size: h of x' = x - h grad E + noise sqrt(2 h) xi; of discrete MALA on bits, such as 0.3.
         kernel: ula takes every step, mala accepts or rejects it (no bias from the step size); gibbs is
             for bits, in blocks for rbm and ising, else one bit a step, chosen by the gradient; auto is
-            gibbs on bits and mala elsewhere.
+            gibbs on bits and mala elsewhere, annealed where no chains were trained with.
         metropolis_step_std: standard deviation of one random-walk Metropolis step at the end of each round,
             which crosses between modes; 0 for none, as on bits.
         steps_per_sample: steps before a chain is handed out as a sample, in whole rounds.

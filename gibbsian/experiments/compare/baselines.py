@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Generator, Tensor
+from torch.nn.functional import one_hot
 
 from gibbsian.core.numerics import log_normal_dense
 from gibbsian.data import Dataset, corrupted_copies
@@ -39,12 +41,22 @@ def reference(
     if data.density is not None:
         figures["kl"] = mean_figure(data.density.log_prob(test) - log_p)
     if data.space.kind != "binary":
-        corrupted = corrupted_copies(test, data.space, rng, data.train.std(0))
-        cells = auroc_table({"Gaussian": gaussian_anomaly_score(data.train)}, test, corrupted).cells
+        categories = data.transform.categories
+        corrupted = corrupted_copies(test, data.space, rng, data.train.std(0), categories)
+        score = gaussian_anomaly_score(data.train)
+        if categories:  # whose codes are no numbers
+            score = partial(energy_of_rows, law, data)
+        cells = auroc_table({"simplest": score}, test, corrupted).cells
         figures["auroc"] = mean_auroc(
-            {name: (a.value, a.stderr) for name, a in cells["Gaussian"].items()}
+            {name: (a.value, a.stderr) for name, a in cells["simplest"].items()}
         )
     return figures
+
+
+def energy_of_rows(law: Normal | Bits | Columns, data: Dataset, x: Tensor) -> Tensor:
+    """Minus the log-density of rows ``[N, *event]`` in the data's units, up to a constant, ``[N]``."""
+    u = data.transform.encode(x, Generator().manual_seed(0)).flatten(1)
+    return -law.log_prob(u)
 
 
 def floor(
@@ -93,11 +105,48 @@ class Bits:
         return (torch.rand(n, len(self.p), generator=rng, dtype=torch.float64) < self.p).float()
 
 
-def fitted(data: Dataset) -> Normal | Bits:
-    """The normal distribution of the training rows; of binary data, independent bits (Laplace's rule)."""
+@dataclass(frozen=True)
+class Columns:
+    """A normal distribution of the numbers, if there are any, times independent categories beside them.
+
+    ``p``: of each category the probabilities of its values, whose one-hot blocks follow the numbers.
+    """
+
+    numbers: Normal | None
+    p: tuple[Tensor, ...]
+
+    def log_prob(self, u: Tensor) -> Tensor:
+        """Of rows ``[N, d]``, ``[N]``: relative to Lebesgue times counting measure."""
+        hot = sum(map(len, self.p))
+        log_p = u[:, u.shape[1] - hot :].double() @ torch.cat(self.p).log()
+        return log_p if self.numbers is None else log_p + self.numbers.log_prob(u[:, :-hot])
+
+    def sample(self, n: int, rng: Generator) -> Tensor:
+        """``[n, d]``, float32."""
+        blocks = [] if self.numbers is None else [self.numbers.sample(n, rng)]
+        for p in self.p:
+            code = torch.multinomial(p, n, replacement=True, generator=rng)
+            blocks.append(one_hot(code, len(p)).float())
+        return torch.cat(blocks, 1)
+
+
+def fitted(data: Dataset) -> Normal | Bits | Columns:
+    """The normal distribution of the training rows; independent bits and categories (Laplace's rule)."""
     u = data.transform.encode(data.train, Generator().manual_seed(0)).flatten(1).double()
     if data.space.kind == "binary":
         return Bits((u.sum(0) + 1) / (len(u) + 2))
+    if data.space.categories:
+        hot = sum(data.space.categories)
+        numbers, blocks = u.tensor_split([u.shape[1] - hot], 1)
+        p = tuple(
+            (b.sum(0) + 1) / (len(b) + b.shape[1]) for b in blocks.split(data.space.categories, 1)
+        )
+        return Columns(normal(numbers) if numbers.shape[1] else None, p)
+    return normal(u)
+
+
+def normal(u: Tensor) -> Normal:
+    """The normal distribution with the moments of rows ``[N, d]``."""
     covariance = torch.cov(u.T).reshape(u.shape[1], -1)
     ridge = RIDGE * covariance.diagonal().mean() * torch.eye(len(covariance), dtype=u.dtype)
     return Normal(u.mean(0), torch.linalg.cholesky(covariance + ridge))

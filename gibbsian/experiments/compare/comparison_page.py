@@ -167,7 +167,7 @@ def notes(rows: Sequence[Row], settings: ComparisonSettings) -> Iterator[TextBlo
     yield TextBlock(
         f"{FLOOR}: other real rows against the same test rows, which no distance can honestly fall below by "
         "more than its error (recall can exceed it: a distribution that is too wide has much of it); "
-        f"{TRIVIAL}: a Gaussian, of binary data independent bits, fitted in closed form. Figures of "
+        f"{TRIVIAL}: a Gaussian, of bits and categories independent ones, fitted in closed form. Figures of "
         f"samples are of {settings.samples} draws. Likelihoods are ranked by their lower side, among "
         "models of one measure; where upper and lower side differ much, the rank says little."
     )
