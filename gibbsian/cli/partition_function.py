@@ -95,7 +95,10 @@ def log_z_(arguments: list[str]) -> int:
     if (ends := widened(found)) is not None:
         few = decimals(max(min(found.lower.stderr, found.upper.stderr), 1e-12))
         low, high = (f"{end:.{few}f}" for end in ends)
-        say(f"note: ± is one standard error; with 1.96 of them: {low} to {high}")
+        say(
+            "note: ± is one standard error; the 95 % interval, 1.96 of them or, of skewed weights, more: "
+            f"{low} to {high}"
+        )
     for warning in found.warnings:
         say(f"warning: {warning}")
     if why := found.lower.diagnostics.get("no_quadrature"):
