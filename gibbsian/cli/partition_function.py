@@ -45,8 +45,8 @@ class LogZ:
 
     energy: Annotated[Positional[str], tyro.conf.arg(metavar="MODULE:NAME")]
     dim: int
-    samples_from: Path | None = None
-    domain_half_width: float | None = None
+    samples_from: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    domain_half_width: Annotated[float | None, tyro.conf.arg(metavar="B")] = None
     log_z_effort: Amount = "normal"
     seed: int = 0
     device: str = "auto"

@@ -52,7 +52,7 @@ class Dataset:
     there is to know of the file's columns, where it is a table. ``blocks``: all training rows where they are
     too many to be held; ``train`` is then a sample of them. ``unreadable``: names of image files that were
     left out, and why. ``test_numbers``: of the test rows in their file, below its header from 1, where known.
-    ``test_gaps``: bool like ``test``, of cells of it that were missing and are filled; None where none can be.
+    ``test_gaps``: bool like ``test``, of its cells that were missing and are filled; None where none can be.
     """
 
     name: str

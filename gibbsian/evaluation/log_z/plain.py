@@ -147,7 +147,8 @@ def _first_value(energy: Energy, x: Tensor) -> Tensor:
     except (RuntimeError, IndexError, ValueError, TypeError) as error:
         raise ValueError(
             f"the energy cannot be evaluated at points of shape {list(x.shape)} in {called(x.dtype)}: "
-            f"{error} (it is called with a PyTorch tensor of many points, a row each, and returns a number for each)"
+            f"{error} (it is called with a PyTorch tensor of many points, a row each, and returns a number "
+            "for each)"
         ) from error
     # The count of changes tells of 0 *= 2 too; the values tell of what NumPy did to the same memory.
     if given._version or not torch.equal(given, x):
