@@ -116,7 +116,13 @@ def _run(arguments: list[str]) -> int:
         number, state = error.args
         again = arguments[0] == "train" and state is not None
         how = f"; `gibbsian train --resume {state.parent}` goes on" if again else ""
-        say(f"interrupted; everything up to the last finished round is saved{how}")
+        # A run that has no folder, as those of `gibbsian detect`, keeps nothing.
+        kept = (
+            "nothing was written"
+            if state is None
+            else "everything up to the last finished round is saved"
+        )
+        say(f"interrupted; {kept}{how}")
         return 128 + int(number)
 
 

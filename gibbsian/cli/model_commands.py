@@ -18,10 +18,12 @@ from gibbsian.cli.partition_function import foretell
 from gibbsian.config.run_folder import Run, open_run
 from gibbsian.config.run_lock import writer
 from gibbsian.core import progress
+from gibbsian.core.dialect import Dialect
 from gibbsian.core.protocols import HasClasses, HasLatentTarget
 from gibbsian.core.records import write_record
 from gibbsian.core.text import printable
 from gibbsian.data.cells import read_back
+from gibbsian.data.dialects import dialect_of
 from gibbsian.data.labels import read_labels
 from gibbsian.data.masks import read_mask, read_observation
 from gibbsian.data.queries import read_points_in_parts
@@ -84,16 +86,16 @@ class Sample:
     seed: int = 0
     condition_on: Annotated[str | None, tyro.conf.arg(metavar="CLASS|IMAGE")] = None
     mask: Annotated[str | None, tyro.conf.arg(metavar="MASK")] = None
-    latent_grid: int | None = None
-    latent_traversal: int | None = None
+    latent_grid: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    latent_traversal: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     refine: KernelName | None = None
     mcmc_steps: int = 1_000
-    mcmc_step_size: float | None = None
+    mcmc_step_size: Annotated[float | None, tyro.conf.arg(metavar="SIZE")] = None
     inverse_temperature: float = 1.0
     friction: float = 1.0
     mcmc_step_size_decay: float = 1.0
     mcmc_steps_per_decay: int = 200
-    save_chains: Path | None = None
+    save_chains: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     device: str = "auto"
     trust_code: bool = False
 
@@ -101,6 +103,14 @@ class Sample:
 def sample(arguments: list[str]) -> int:
     """Draw from a trained model: `sample RUN -n 64 --output samples.png`."""
     args = parse(Sample, arguments, "sample")
+    replaced = args.output.exists()
+    status = _sample(args)
+    if replaced:
+        say(f"note: {args.output} was replaced")
+    return status
+
+
+def _sample(args: Sample) -> int:
     check_output(args.output, (".png", ".npz", ".npy", ".csv"))
     if args.mcmc_step_size is not None and not 0 < args.mcmc_step_size < math.inf:
         raise ValueError(f"--mcmc-step-size must be positive, not {args.mcmc_step_size}")
@@ -129,7 +139,12 @@ def sample(arguments: list[str]) -> int:
     elif args.refine is None and args.output.suffix in IN_PARTS:
         parts = model.sample_in_chunks(args.num_samples, args.seed)
         write_points_in_parts(
-            args.output, args.num_samples, parts, _header(model), model.category_values
+            args.output,
+            args.num_samples,
+            parts,
+            _header(model),
+            model.category_values,
+            _dialect(model),
         )
         say(f"{args.num_samples} samples in {args.output}")
         return 0
@@ -154,7 +169,13 @@ def sample(arguments: list[str]) -> int:
         if args.save_chains is not None:
             latent = isinstance(model.method, HasLatentTarget)
             write_chains(args.save_chains, chains, "z" if latent else "x")
-    write_points(args.output, x, header=_header(model), values=model.category_values)
+    write_points(
+        args.output,
+        x,
+        header=_header(model),
+        values=model.category_values,
+        dialect=_dialect(model),
+    )
     say(f"{args.num_samples} samples in {args.output}")
     return 0
 
@@ -163,6 +184,13 @@ def _header(model: Model) -> tuple[str, ...]:
     """The names of the columns, where `gibbsian score` will know them for names."""
     columns = model.transform.columns
     return columns if read_back(columns) else ()
+
+
+def _dialect(model: Model) -> Dialect:
+    """That of the training table; where the file has gone, its decimal mark says enough."""
+    found = dialect_of(Path(model.config.data))
+    comma = model.table is not None and model.table.decimal == ","
+    return Dialect(";", ",") if comma and found.decimal != "," else found
 
 
 def _keep(args: Sample, identity: str, facts: dict[str, Any]) -> None:
@@ -265,7 +293,10 @@ def score(arguments: list[str]) -> int:
     with progress.shown(), progress.phase("scores, and log Z where they need it"):
         tables, standing = score_in_parts(model, itertools.chain([first], points), args.seed)
     say(standing)
-    write_tables(output, tables, files)
+    replaced = output is not None and output.exists()
+    write_tables(output, tables, files, dialect_of(Path(args.points)))
+    if replaced:
+        say(f"note: {output} was replaced")
     return 0
 
 

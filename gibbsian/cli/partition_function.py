@@ -45,8 +45,8 @@ class LogZ:
 
     energy: Annotated[Positional[str], tyro.conf.arg(metavar="MODULE:NAME")]
     dim: int
-    samples_from: Path | None = None
-    domain_half_width: float | None = None
+    samples_from: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    domain_half_width: Annotated[float | None, tyro.conf.arg(metavar="B")] = None
     log_z_effort: Amount = "normal"
     seed: int = 0
     device: str = "auto"
@@ -95,7 +95,10 @@ def log_z_(arguments: list[str]) -> int:
     if (ends := widened(found)) is not None:
         few = decimals(max(min(found.lower.stderr, found.upper.stderr), 1e-12))
         low, high = (f"{end:.{few}f}" for end in ends)
-        say(f"note: ± is one standard error; with 1.96 of them: {low} to {high}")
+        say(
+            "note: ± is one standard error; the 95 % interval, 1.96 of them or, of skewed weights, more: "
+            f"{low} to {high}"
+        )
     for warning in found.warnings:
         say(f"warning: {warning}")
     if why := found.lower.diagnostics.get("no_quadrature"):

@@ -36,6 +36,9 @@ ASIDE = re.compile(r"[;:.]( |$)| \(|, (?=1 |as )")
 FIRST = ("rounds", "batch", "seed", "device", "steps")
 """Of the options of training and of a sampler, those that ``--help`` lists."""
 MORE = "--help-all lists the options of data, networks and optimizers too."
+DEPENDS = (
+    "Defaults depend on the data: --data DATA --print-config prints those that are used for them."
+)
 ALL = (
     "Every entry that --print-config prints can be given the same way, as in --threads 2 or "
     "--{}-optimizer.betas 0.5 0.9."
@@ -151,6 +154,7 @@ def _record(base: Config, level: int) -> tuple[Any, dict[str, Any]]:
     fields["log_with"] = _field(str | None, level, 2, LOG_WITH, "TRACKER")
     record = _typed(cls.__name__, fields)
     more = MORE if level == 0 else ALL.format(next(iter(base.optimizers)))
+    more += f" {DEPENDS}"
     record.__doc__ = f"{_summary(cls)} {more}"
     return record, default | {"print_config": False, "log_with": None}
 

@@ -34,7 +34,7 @@ from gibbsian.models.train import (
     train_config,
     untrained,
 )
-from gibbsian.training import processes
+from gibbsian.training import checkpoints, processes
 from gibbsian.training.loggers import watching
 
 OVERVIEW = """usage: gibbsian train [METHOD] --data DATA [--rounds N] [--out RUN] [OPTIONS]
@@ -120,6 +120,11 @@ def train(arguments: list[str]) -> int:
     if args.print_config:
         return _show(config)
     dataset = None if args.data is None else load_data_of_run(run, config, args.data)
+    done = max(checkpoints.rounds(run.state), default=0)
+    if args.rounds is None and done >= config.training.rounds:
+        say(
+            f"note: all {done} rounds of this run were done already; --rounds M, above that, goes on"
+        )
     with shown(), watching(args.log_with, args.resume, to_json(config)) as watch:
         resume(
             args.resume,

@@ -294,6 +294,12 @@ def replace(config: Config, **changes: Any) -> Config:
             hint = typing.get_type_hints(Config)[name]
             rest[name] = coerced(hint, value, f"option {name}", getattr(config, name))
         else:
+            for group, kind in (("training", TrainingOptions), ("source", Source)):
+                if name in {field.name for field in dataclasses.fields(kind)}:
+                    given = {name: value}
+                    raise ValueError(
+                        f"unknown option {name!r}; it is one of {group}: {group}={given!r}"
+                    )
             raise nearest("option", name, [*COMMON, *known, *networks, *players])
     return dataclasses.replace(
         config, options=options, networks=networks, optimizers=optimizers, **rest

@@ -52,6 +52,7 @@ class Dataset:
     there is to know of the file's columns, where it is a table. ``blocks``: all training rows where they are
     too many to be held; ``train`` is then a sample of them. ``unreadable``: names of image files that were
     left out, and why. ``test_numbers``: of the test rows in their file, below its header from 1, where known.
+    ``test_gaps``: bool like ``test``, of its cells that were missing and are filled; None where none can be.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Dataset:
     blocks: TrainingBlocks | None = None
     unreadable: Mapping[str, str] = field(default_factory=dict)
     test_numbers: tuple[int, ...] | None = None
+    test_gaps: Tensor | None = None
 
 
 def fingerprint(dataset: Dataset) -> str:
@@ -245,7 +247,9 @@ def _split(
     rows = arranged(rows, name)
     _check_count(len(rows.x), name)
     parts = orders(rows, seed, limit)
+    gaps: Tensor | None = None
     if rows.table is not None and rows.table.missing == "impute":
+        gaps = torch.from_numpy(np.isnan(rows.x[parts["test"]]))
         table, said = with_medians(rows.table, rows.x, parts["train"])
         rows = replace(rows, x=filled(rows.x, table), table=table, notes=(*rows.notes, said))
     kind, levels = kind_of(rows, name)
@@ -286,6 +290,7 @@ def _split(
         table=rows.table,
         unreadable=rows.unreadable,
         test_numbers=_numbers(rows, parts["test"]),
+        test_gaps=gaps,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 import warnings
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gibbsian.data.cells import is_value
 from gibbsian.data.classes import Target, as_classes
 from gibbsian.data.layout import COMMENT, Layout, layout_of, records
 from gibbsian.data.left_out import NUMBERS_ROWS
@@ -312,9 +314,15 @@ class CsvReading:
                 if layout.extra and len(row) == width:
                     rows.append(row)
                     continue
+                every = itertools.chain.from_iterable(
+                    cells for cells, _ in records(block, layout.separator, self.path)
+                )
+                prose = (
+                    "" if any(map(is_value, every)) else " (no number was found; is this a table?)"
+                )
                 raise ValueError(
                     f"{self.path} is ragged: line {number} has {len(row)} columns, line {layout.line} has "
-                    f"{width}; give each row as many cells"
+                    f"{width}{prose}; give each row as many cells"
                 )
             rows.append(row[:width])
         columns = zip(*rows, strict=True) if rows else [()] * width

@@ -33,8 +33,8 @@ STRANGEST, MOST_COLUMNS = 10, 500
 def strangest_held_out(model: Model, data: Dataset, rows: Tensor) -> tuple[StrangeRow, ...]:
     """The rows ``[n, d]`` of a table with the highest energies; () for data that are no table.
 
-    A column is tried at quantiles of the training rows, or at all values of its category. ``rows`` are the
-    first test rows of ``data``.
+    A column is tried at quantiles of the training rows, or at all values of its category; a gap is none of
+    the reasons, since what fills it stands in no file. ``rows`` are the first test rows of ``data``.
     """
     table = data.table
     if not isinstance(model.method, HasEnergy) or table is None or rows.ndim != 2:
@@ -48,6 +48,8 @@ def strangest_held_out(model: Model, data: Dataset, rows: Tensor) -> tuple[Stran
     values = tuple(column.values for column in columns)
     candidates = candidates_of(data.train, tuple(map(len, values)))
     fall, best = column_contributions(energy, rows[order], candidates)
+    if data.test_gaps is not None:
+        fall = fall.masked_fill(data.test_gaps[order].to(fall.device), torch.nan)
     above = energies - energies.median()
     names = tuple(column.name for column in columns)
     return tuple(

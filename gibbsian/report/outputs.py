@@ -14,10 +14,12 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from gibbsian.core.dialect import Dialect
 from gibbsian.core.files import replacing, write_atomic
 from gibbsian.core.text import cell
 from gibbsian.report.figures import as_pictures, name_axes, sample_grid_image
 
+PLAIN = Dialect()
 Values = Sequence[Sequence[str]]
 """Of each column of a table the texts of its categories, () where it holds numbers."""
 
@@ -28,6 +30,7 @@ def write_points(
     columns: int = 8,
     header: Sequence[str] = (),
     values: Values = (),
+    dialect: Dialect = PLAIN,
 ) -> None:
     """Write ``x [n, *event]`` as .npy, .npz (array ``x``), .csv (flattened rows) or .png.
 
@@ -35,7 +38,7 @@ def write_points(
     ``header``, if any. A .csv begins with these names and has the texts of categories in ``values``.
     """
     if path.suffix in IN_PARTS:
-        write_points_in_parts(path, len(x), [x], header, values)
+        write_points_in_parts(path, len(x), [x], header, values, dialect)
         return
     buffer = io.BytesIO()
     if path.suffix == ".npz":
@@ -56,25 +59,34 @@ def write_points_in_parts(
     parts: Iterable[Tensor],
     header: Sequence[str] = (),
     values: Values = (),
+    dialect: Dialect = PLAIN,
 ) -> None:
     """Write ``parts`` of ``x [n, *event]`` one after another, as .npy or .csv with texts for categories.
 
     OSError at the first part where the file system has no place for all.
     """
     with replacing(path) as file:
+        if path.suffix == ".csv":
+            file.write(dialect.mark)
         if path.suffix == ".csv" and header:
             line = io.StringIO()
-            csv.writer(line, lineterminator="\n").writerow(map(cell, header))
+            csv.writer(line, lineterminator="\n", delimiter=dialect.separator).writerow(
+                map(cell, header)
+            )
             file.write(line.getvalue().encode())
         for number, part in enumerate(parts):
             array = np.ascontiguousarray(part.numpy())
             if not number:
                 _check_space(path, n * array[0].size)
-            if path.suffix == ".csv" and any(values):
-                file.write(_rows_with_texts(array, values).encode())
+            if path.suffix == ".csv" and (any(values) or dialect.decimal != "."):
+                flat = array.reshape(len(array), -1)
+                known = values if any(values) else ((),) * flat.shape[1]
+                file.write(_rows_with_texts(flat, known, dialect).encode())
                 continue
             if path.suffix == ".csv":
-                np.savetxt(file, array.reshape(len(array), -1), delimiter=",", fmt="%.9g")
+                np.savetxt(
+                    file, array.reshape(len(array), -1), delimiter=dialect.separator, fmt="%.9g"
+                )
                 continue
             if not number:
                 kind = np.lib.format.dtype_to_descr(array.dtype)
@@ -83,13 +95,13 @@ def write_points_in_parts(
             file.write(array.data)
 
 
-def _rows_with_texts(array: np.ndarray, values: Values) -> str:
+def _rows_with_texts(array: np.ndarray, values: Values, dialect: Dialect) -> str:
     """Rows ``[n, d]`` as text, where a column has ``values`` the one whose place stands in it."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv.writer(text, lineterminator="\n", delimiter=dialect.separator)
     for row in array.tolist():
         writer.writerow(
-            cell(known[int(entry)]) if known else f"{entry:.9g}"
+            cell(known[int(entry)]) if known else dialect.number(f"{entry:.9g}")
             for entry, known in zip(row, values, strict=True)
         )
     return text.getvalue()
@@ -127,7 +139,10 @@ def _picture(buffer: io.BytesIO, array: np.ndarray, columns: int, header: Sequen
 
 
 def write_tables(
-    path: Path | None, tables: Iterable[Mapping[str, Tensor]], files: Sequence[str] = ()
+    path: Path | None,
+    tables: Iterable[Mapping[str, Tensor]],
+    files: Sequence[str] = (),
+    dialect: Dialect = PLAIN,
 ) -> None:
     """Write tables with the same columns one below another as CSV to ``path``, or to standard output.
 
@@ -135,25 +150,28 @@ def write_tables(
     ``files``: where given, the name of each row's file, a column of its own.
     """
     if path is None:
-        for text in _lines(tables, files):
+        for text in _lines(tables, files, dialect):
             sys.stdout.write(text)
         return
     with replacing(path) as file:
-        for text in _lines(tables, files):
+        file.write(dialect.mark)
+        for text in _lines(tables, files, dialect):
             file.write(text.encode())
 
 
-def _lines(tables: Iterable[Mapping[str, Tensor]], files: Sequence[str]) -> Iterator[str]:
+def _lines(
+    tables: Iterable[Mapping[str, Tensor]], files: Sequence[str], dialect: Dialect
+) -> Iterator[str]:
     """The text of each table, the first one's with the header."""
     done = 0
     for columns in tables:
         text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
+        writer = csv.writer(text, lineterminator="\n", delimiter=dialect.separator)
         if not done:
             writer.writerow(["row", *(["file"] if files else []), *columns])
         values = [column.tolist() for column in columns.values()]
         for row in zip(*values, strict=True):
             done += 1
             name = [files[done - 1]] if files else []
-            writer.writerow([done, *name, *(f"{value:.7g}" for value in row)])
+            writer.writerow([done, *name, *(dialect.number(f"{value:.7g}") for value in row)])
         yield text.getvalue()

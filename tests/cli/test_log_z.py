@@ -36,6 +36,19 @@ def jump(x):
 def number(x):
     return 3.0
 
+def in_place(x):
+    x *= 2
+    return bowl(x)
+
+def noisy(x):
+    return bowl(x) * (1 + 0.1 * torch.rand(len(x)))
+
+def detached(x):
+    return torch.tensor(x.numpy() ** 2).sum(1)
+
+def walls(x):
+    return torch.where(x.abs().amax(1) < 1, 0.0, torch.inf)
+
 def three(x):
     return (x * torch.ones(3)).sum(1)
 
@@ -108,6 +121,11 @@ BAD = {
         "--samples-from",
         "points.npy",
     ): "one number per row",
+    ("some_energies:in_place", "--dim", "2"): "changes its argument in place; write x = x * 2",
+    ("some_energies:in_place", "--dim", "6"): "changes its argument in place; write x = x * 2",
+    ("some_energies:noisy", "--dim", "2"): "the energy is random",
+    ("some_energies:noisy", "--dim", "6"): "the energy is random",
+    ("some_energies:detached", "--dim", "6"): "at points that require a gradient",
     ("some_energies:number", "--dim", "5"): "must return a tensor; this one returned float",
     ("some_energies:three", "--dim", "5"): "cannot be evaluated at points of shape [3, 5]",
     ("some_energies:five", "--dim", "5"): "is no function",
@@ -145,3 +163,27 @@ def test_one_sentence_each(
     said = capsys.readouterr().err
     assert BAD[arguments] in said
     assert len([line for line in said.splitlines() if "error" in line]) == 1
+
+
+def test_the_error_of_weights_that_bridges_reach_beyond(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    common = ("some_energies:jump", "--dim", "5", "--samples-from", "points.npy")
+    assert run(*common, "--log-z-effort", "quick", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    low, high = found["interval95"]
+    lower, upper = found["lower"], found["upper"]
+    # Never inside the printed ends with 1.96 of their errors.
+    assert low <= lower["value"] - 1.9599 * lower["stderr"] + 1e-9
+    assert high >= upper["value"] + 1.9599 * upper["stderr"] - 1e-9
+
+
+def test_points_without_density_are_not_said_to_be_given(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    for more in ([], ["--domain-half-width", "3"]):
+        assert run("some_energies:walls", "--dim", "6", *more) == 2
+        said = capsys.readouterr().err
+        assert "--samples-from" in said and "--domain-half-width" in said
+        assert "given points" not in said and "x0" not in said
+    assert run("some_energies:walls", "--dim", "6", "--domain-half-width", "1") == 0

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gibbsian.core import Interval, NotDefined
+from gibbsian.core import Estimate, Interval, NotDefined
 from gibbsian.core.measures import Box, RealSpace
 from gibbsian.evaluation import log_partition
 from gibbsian.evaluation.log_z.coordinates import Coordinates, Potential
@@ -280,3 +280,16 @@ def test_the_hull_reaches_as_far_as_any_estimate():
         max(e.value + 1.96 * e.stderr for e in estimates), abs=1e-4
     )
     assert low.value <= high.value
+
+
+def test_the_hull_has_one_interval_for_numbers_and_errors():
+    def estimate(value: float, stderr: float, low: float, high: float) -> Estimate:
+        return Estimate(
+            value, stderr, "both", "estimate", "test", {"interval95": (low, high), "concerns": ()}
+        )
+
+    # The higher one's error reaches below the lower one's interval.
+    lower, upper = hull([estimate(0.33, 0.13, 0.07, 0.6), estimate(5.5, 3.0, -0.38, 11.38)])
+    low, high = lower.diagnostics["interval95"][0], upper.diagnostics["interval95"][1]
+    assert (low, high) == (-0.38, 11.38)
+    assert low == pytest.approx(lower.value - 1.96 * lower.stderr, abs=1e-2)

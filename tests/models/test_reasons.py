@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -53,6 +54,25 @@ def test_they_are_the_rows_of_the_highest_energy(folder):
         0.1 <= float(r.partition("(-")[2].partition(" nats;")[0]) <= most + 0.05 for r in told
     )
     assert all(r.partition(" ")[0] in ("age", "weight", "city") for r in told)
+
+
+def test_a_gap_is_no_reason(folder):
+    lines = (folder / "people.csv").read_text().splitlines()
+    # Two columns go together, so that a median beside an age far from it would be the first reason.
+    holes = [",".join((age, "", city)) for age, _, city in (line.split(",") for line in lines[1:])]
+    gappy = [
+        hole if i % 3 == 0 else line
+        for i, (line, hole) in enumerate(zip(lines[1:], holes, strict=True))
+    ]
+    (folder / "gaps.csv").write_text("\n".join([lines[0], *gappy]) + "\n")
+    model = gibbsian.load_model(folder / "run")
+    data = gibbsian.data.load_dataset(folder / "gaps.csv", missing_values="impute")
+    found = strangest_held_out(model, data, data.test)
+    filled = [row for row in found if row.row is not None and (row.row - 1) % 3 == 0]
+    assert filled, "a row with a gap is among the strangest, as its median does not fit its age"
+    assert not [r for row in filled for r in row.reasons if r.startswith("weight")]
+    unknown = strangest_held_out(model, replace(data, test_gaps=None), data.test)
+    assert [r for row in unknown for r in row.reasons if r.startswith("weight")]
 
 
 def test_there_are_none_of_what_is_no_table(folder):

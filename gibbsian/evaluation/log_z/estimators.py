@@ -75,15 +75,26 @@ def hull(sides: Sequence[Estimate]) -> tuple[Estimate, Estimate]:
     """Lower and upper side of estimates of which one is a bound in expectation from below.
 
     The least and the greatest value (the least of several is such a bound too); 1.96 of their standard
-    errors reach as far as those of any estimate do.
+    errors reach as far as those of any estimate do, and their ``interval95`` as far as any one's.
     """
     low, high = min(sides, key=_value), max(sides, key=_value)
     down = max((low.value - each.value) / Z95 + each.stderr for each in sides)
     up = max((each.value - high.value) / Z95 + each.stderr for each in sides)
+    intervals = [_interval95(each) for each in sides]
+    least, most = min(one for one, _ in intervals), max(other for _, other in intervals)
+    below = {**low.diagnostics, "interval95": (least, _interval95(low)[1])}
+    above = {**high.diagnostics, "interval95": (_interval95(high)[0], most)}
     return (
-        replace(low, stderr=down, side="lower", standing="bound in expectation"),
-        replace(high, stderr=up, side="upper", standing="estimate"),
+        replace(low, stderr=down, side="lower", standing="bound in expectation", diagnostics=below),
+        replace(high, stderr=up, side="upper", standing="estimate", diagnostics=above),
     )
+
+
+def _interval95(estimate: Estimate) -> tuple[float, float]:
+    """The estimate's own 95 % interval, or 1.96 standard errors on both sides where it has none."""
+    half = Z95 * estimate.stderr
+    own = estimate.diagnostics.get("interval95")
+    return (estimate.value - half, estimate.value + half) if own is None else own
 
 
 def _value(estimate: Estimate) -> float:

@@ -50,6 +50,11 @@ from gibbsian.samplers.potential import AnnealingPath
 
 LEAST, MOST = 20, 1000
 """Points that a mixture needs, and more than which it does not use."""
+WHERE = (
+    "give points where the mass is (samples=, --samples-from), or the box that holds it (box=, "
+    "--domain-half-width)"
+)
+"""What to do where there is no density at the points that a search starts from."""
 VERY_HEAVY = 1.0
 """Pareto k-hat above which the mean of the weights may not exist."""
 
@@ -179,14 +184,12 @@ def start(
     if len(inside) < LEAST:
         raise ValueError(
             f"at least {LEAST} points of finite energy are needed to fit a mixture to; there are "
-            f"{len(inside)} of {len(near)}"
+            f"{len(inside)} of {len(near)}: {WHERE}"
         )
     warnings = (
         []
         if lost <= 0.02 * len(near)
-        else [
-            f"{lost} of {len(near)} given points have no density under the model and are left out"
-        ]
+        else [f"{lost} of the {len(near)} points to start from have no density and are left out"]
     )
     flat = unfolded(inside, measure)
     if isinstance(measure, RealSpace) and (power := tail_power(energy, inside)) < HEAVY:

@@ -318,6 +318,7 @@ def combine(found: dict[str, Estimate]) -> Interval:
     everything = {**lower.diagnostics, "estimates": dict(found)}
     if upper.standing != "bound in expectation" or upper is lower:
         lower, upper = hull([lower, upper])
+        everything["interval95"] = lower.diagnostics["interval95"]  # reaches as far as both do
     lower = replace(lower, side="lower", diagnostics=everything)
     return Interval(lower, upper, warnings=tuple(warnings))
 

@@ -15,7 +15,7 @@ from gibbsian.core import Energy, Interval, NotDefined, check_energy
 from gibbsian.core.measures import Box, RealSpace
 from gibbsian.evaluation.log_z.coordinates import brought_to_cpu
 from gibbsian.evaluation.log_z.effort import Amount, LogZEffort
-from gibbsian.evaluation.log_z.mixture_bridge import LEAST
+from gibbsian.evaluation.log_z.mixture_bridge import LEAST, WHERE
 from gibbsian.evaluation.log_z.mode_search import find_modes
 from gibbsian.evaluation.log_z.partition import log_partition
 
@@ -78,7 +78,9 @@ def log_z(
             points, searched = _searched(near, local, measure), True
             refuse_nan(near, points)
         else:
-            refuse_nan(energy, measure.sample(SEARCHED, Generator(device).manual_seed(seed)))
+            drawn = measure.sample(SEARCHED, Generator(device).manual_seed(seed))
+            refuse_nan(energy, drawn)
+            _refuse_infinite(energy, drawn)
     found = log_partition(energy, measure, rng=rng, reference_points=points, effort=effort)
     if isinstance(found, NotDefined):
         over_box = box is None and "does not confine" in found.why
@@ -118,20 +120,70 @@ def check_callable(
     """Raise ValueError, in a sentence, for an energy that does not take points of the measure's shape."""
     middle = 0.0 if isinstance(measure, RealSpace) else 0.5 * (measure.low + measure.high)
     x = torch.full((3, *measure.shape), middle, device=device, dtype=dtype)
+    check_energy(_first_value(energy, x), len(x))
+    # Not at the middle alone: noise that multiplies an energy of 0 would not show.
+    points = (
+        measure.sample(8, Generator(device).manual_seed(0)) if isinstance(measure, Box) else None
+    )
+    if points is None:
+        points = torch.randn(
+            8, *measure.shape, device=device, generator=Generator(device).manual_seed(0)
+        )
+    points = points.to(dtype)
+    first, again = (_first_value(energy, points) for _ in range(2))
+    _refuse_random(first, again)
+
+
+def _first_value(energy: Energy, x: Tensor) -> Tensor:
+    """The energy at ``x``, which it must leave as it is. ValueError, in a sentence, for one that fails."""
+    given = x.clone()
+    changes = (
+        "the energy changes its argument in place; write x = x * 2 and the like instead of x *= 2, which "
+        "changes the caller's points"
+    )
     try:
         with torch.no_grad():
-            value = energy(x)
+            value = energy(given)
     except (RuntimeError, IndexError, ValueError, TypeError) as error:
         raise ValueError(
-            f"the energy cannot be evaluated at points of shape {list(x.shape)} in {called(dtype)}: {error} "
-            "(it is called with a PyTorch tensor of many points, a row each, and returns a number for each)"
+            f"the energy cannot be evaluated at points of shape {list(x.shape)} in {called(x.dtype)}: "
+            f"{error} (it is called with a PyTorch tensor of many points, a row each, and returns a number "
+            "for each)"
         ) from error
+    # The count of changes tells of 0 *= 2 too; the values tell of what NumPy did to the same memory.
+    if given._version or not torch.equal(given, x):
+        raise ValueError(changes)
     if not isinstance(value, Tensor):
         raise ValueError(
             f"an energy must return a tensor; this one returned {type(value).__name__} (compute it "
             "with torch, not NumPy)"
         )
-    check_energy(value, len(x))
+    if hasattr(energy, "value_and_grad"):
+        return value
+    leaf = x.clone().requires_grad_()
+    try:
+        energy(leaf)
+    except RuntimeError as error:
+        if "in-place" in str(error):
+            raise ValueError(changes) from error
+        raise ValueError(
+            f"the energy cannot be evaluated at points that require a gradient: {error} (its gradient is "
+            "taken; compute it with torch alone)"
+        ) from error
+    return value
+
+
+def _refuse_random(first: Tensor, again: Tensor) -> None:
+    """Raise ValueError where two calls at the same points gave different energies, beyond rounding."""
+    # Sums on a GPU may come in another order, which changes the last digits.
+    apart = ~torch.isclose(first, again, rtol=1e-4, atol=1e-5, equal_nan=True)
+    if bool(apart.any()):
+        row = int(apart.int().argmax())
+        raise ValueError(
+            f"the energy is random: at the same point it is {float(first[row]):.6g} and then "
+            f"{float(again[row]):.6g}; log Z is of a function of the points alone (a network with dropout "
+            "needs eval())"
+        )
 
 
 def refuse_nan(energy: Energy, x: Tensor) -> None:
@@ -143,6 +195,20 @@ def refuse_nan(energy: Energy, x: Tensor) -> None:
         raise ValueError(
             f"the energy is NaN at x = [{where}{', ...' if x[0].numel() > 6 else ''}]; a density must be a "
             "number everywhere"
+        )
+
+
+def _refuse_infinite(energy: Energy, x: Tensor) -> None:
+    """Raise ValueError where part of a box, of which ``x [n, *event]`` are draws, has no density.
+
+    Chains start everywhere in the box, and cannot where the energy is infinite.
+    """
+    with torch.no_grad():
+        lost = int((check_energy(energy(x), len(x)) == math.inf).sum())
+    if lost:
+        raise ValueError(
+            f"the energy is infinite at {lost} of {len(x)} random points of the box, and chains start "
+            f"everywhere in it: {WHERE}"
         )
 
 

@@ -1,0 +1,17 @@
+"""How a table of text is written: what stands between its cells, and the decimal mark."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Dialect(NamedTuple):
+    """``separator`` and ``decimal`` of a table; ``mark``: what its file begins with, b"" mostly."""
+
+    separator: str = ","
+    decimal: str = "."
+    mark: bytes = b""
+
+    def number(self, text: str) -> str:
+        """A number, written with a point, as it stands in such a table."""
+        return text.replace(".", self.decimal)
