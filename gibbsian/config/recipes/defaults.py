@@ -281,7 +281,7 @@ def bihm(plane: bool) -> dict[str, Any]:
             "training": settings["training"] | {"ema": 0.999},
             "model_optimizer": {"lr": 3e-3, "lr_schedule": "cosine"},
             "belief_network": {
-                "layer_sizes": "100,50",
+                "layer_sizes": "50,20",
                 "deterministic_layers": 1,
                 "logit_init_scale": 20.0,
             },
