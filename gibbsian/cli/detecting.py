@@ -98,7 +98,9 @@ def _detect(args: Detect, file: Path, scored: Path) -> int:
     for note in other.notes if other is not None else ():
         say(note)
     found = judged(fitted, other)
-    notes = (*fitted.table.notes, fitted.note) if fitted.note else fitted.table.notes
+    for note in found.crowded:
+        say(f"note: {note}")
+    notes = (*fitted.table.notes, *filter(None, (fitted.note,)), *found.crowded)
     out.mkdir()
     mark = _mark(scored) if found.cells.encoding == "utf-8" else codecs.BOM_UTF8
     write_atomic(out / "rows.csv", mark + to_csv(found).encode())

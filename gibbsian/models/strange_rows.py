@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import SupportsFloat
 
@@ -28,6 +28,8 @@ FEWEST_EXPLAINED = 50
 """The same of wide tables."""
 LISTED = 5
 """Rows far out that are listed in a note."""
+CROWD, MANY = 0.4, 10
+"""Share of the strangest tenth, and how many rows, that must have a value for it to be told."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +38,8 @@ class Detected:
 
     ``contributions [m, d]``: of the first m rows, NaN where a column was not tried; ``reasons``: of the same
     rows up to three sentences, and () for the others. ``cells``: all cells of the file, in its order.
+    ``crowded``: a sentence for each value that most of the strangest rows have and few others; such rows may
+    hide what is strange among the rest.
     """
 
     rows: list[int]
@@ -45,6 +49,7 @@ class Detected:
     contributions: np.ndarray
     names: tuple[str, ...]
     cells: Cells
+    crowded: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,7 +165,27 @@ def judged(fitted: FoldDetectors, other: NumericTable | None = None) -> Detected
         fall.numpy(),
         names,
         scored.cells,
+        tuple(crowded(scored, order)),
     )
+
+
+def crowded(table: NumericTable, order: Tensor) -> Iterator[str]:
+    """A sentence for each text that ``CROWD`` of the strangest tenth have, and of all rows a third of that.
+
+    ``order [n]``: rows from the strangest on. A value whose numbers are spread more widely than those of
+    others has a lower density everywhere, so that its ordinary rows come before strange ones of the others.
+    """
+    top = order[: len(order) // 10]
+    for j, (name, values) in enumerate(zip(table.names, table.values, strict=True)):
+        for code, value in enumerate(values[: table.texts[j]]):
+            those = table.x[:, j] == code
+            here, all_ = int(those[top].sum()), int(those.sum())
+            if here >= max(CROWD * len(top), MANY) and 3 * all_ / len(order) <= here / len(top):
+                yield (
+                    f"{here} of the {len(top)} strangest rows have {name} {value!r}, which {all_} of "
+                    f"{len(order)} rows have: its numbers may only be spread more widely than the others'; "
+                    "a file of these rows alone judges them among themselves"
+                )
 
 
 def _unseen(table: NumericTable, rows: Tensor) -> dict[int, dict[int, str]]:

@@ -3,6 +3,7 @@
 import codecs
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -544,3 +545,18 @@ def test_a_text_that_recurs_among_numbers_is_told_to_be_a_mark(here, refused):
     (here / "x.csv").write_text("\n".join(["a,b", *lines, ""]))
     said = refused("detect", "x.csv", "--columns", "a,b")
     assert "the text 'frei' at row 5 (line 6), column 2 ('b'), and in 2 more of the column" in said
+
+
+def test_a_value_that_crowds_the_strangest_rows_is_told(here, capsys):
+    """Pallets weigh 300 ± 80, parcels 2.5 ± 0.5: pallets come first, and it is said."""
+    rng = np.random.default_rng(3)
+    kinds = ["pallet"] * 40 + ["parcel"] * 300 + ["letter"] * 260
+    level = {"pallet": (300, 80), "parcel": (2.5, 0.5), "letter": (0.2, 0.05)}
+    rows = [f"{k},{rng.normal(*level[k]):.3f},{rng.normal(20, 3):.2f}" for k in kinds]
+    rng.shuffle(rows)
+    Path("wide.csv").write_text("\n".join(["kind,weight,temperature", *rows]) + "\n")
+    assert main(["detect", "wide.csv"]) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "of the 60 strangest rows have kind 'pallet', which 40 of 600 rows have" in said
+    assert "kind 'parcel', which" not in said and "kind 'letter', which" not in said
+    assert "strangest rows have kind" in Path("wide-detected/report.html").read_text()
