@@ -5,6 +5,7 @@ import json
 import re
 import sys
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -50,8 +51,12 @@ def taught(tmp_path_factory):
 
 
 def energies(run, file):
+    """The scores' column, which are written as ``file`` is."""
     assert main(["score", str(run), str(file), "--output", "scores.csv"]) == 0
-    return np.genfromtxt("scores.csv", delimiter=",", names=True)["energy"]
+    text = Path("scores.csv").read_text(encoding="utf-8-sig")
+    if ";" in text.partition("\n")[0]:
+        text = text.replace(",", ".").replace(";", ",")
+    return np.genfromtxt(text.splitlines(), delimiter=",", names=True)["energy"]
 
 
 def test_the_table_is_said_when_training_starts(here, capsys):
