@@ -16,7 +16,7 @@ from torch import Generator, Tensor
 from gibbsian.core import Energy
 from gibbsian.core.measures import Measure, Undefined
 from gibbsian.methods._langevin import LangevinSampler, SamplerOptions
-from gibbsian.methods.noise_law import FittedLogitGaussian, FittedNoise
+from gibbsian.methods.noise_law import FittedNoise
 from gibbsian.samplers import mala, random_walk_metropolis, run_chains
 from gibbsian.samplers.importance import resample_by_weight
 from gibbsian.samplers.potential import AnnealingPath
@@ -41,20 +41,16 @@ class InLogits:
     def __call__(self, u: Tensor) -> Tensor:
         """``[B, *event] -> [B]``: the model's energy under its measure, with the Jacobian of the logits."""
         temperature = self.plain.options.noise_scale**2
-        if not isinstance(self.noise, FittedLogitGaussian):
-            return self.plain.target(self.energy)(u) / temperature
-        x = self.noise.from_logits(u)
-        return self.energy(x) / temperature - self.noise.log_jacobian(u)
+        x = self.noise.from_coordinates(u)
+        return self.plain.target(self.energy)(x) / temperature - self.noise.log_jacobian(u)
 
     def reference(self, u: Tensor) -> Tensor:
         """``[B, *event] -> [B]``: minus the log-density of the fitted Gaussian."""
-        noise = self.noise
-        return -(noise.logits if isinstance(noise, FittedLogitGaussian) else noise).log_density(u)
+        return -self.noise.gaussian.log_density(u)
 
     def draw(self, n: int, rng: Generator) -> Tensor:
         """``[n, *event]`` draws of the reference."""
-        noise = self.noise
-        return (noise.logits if isinstance(noise, FittedLogitGaussian) else noise).sample(n, rng)
+        return self.noise.gaussian.sample(n, rng)
 
 
 @dataclass(frozen=True)
@@ -94,8 +90,7 @@ class AnnealedSampler:
         if self.options.kernel != "auto":
             return self.plain.sample(energy, x0, rng)
         target = InLogits(self.plain, self.noise, energy)
-        noise = self.noise
-        u = noise.to_logits(x0).to(x0) if isinstance(noise, FittedLogitGaussian) else x0
+        u = self.noise.to_coordinates(x0).to(x0)
         # A path that ends where it begins: its pilot does nothing but adapt the step size.
         kernel = mala(AnnealingPath(target, target), FIRST_STEP)
         pilot = adapt_annealing_schedule(kernel, u, rng, moves=MOVES)
@@ -124,4 +119,4 @@ class AnnealedSampler:
             u = run_chains(langevin, u, options.steps, rng, keep="last").state.x
             if options.metropolis_step_std:
                 u = run_chains(wide, u, 1, rng, keep="last").state.x
-        return self.noise.from_logits(u) if isinstance(self.noise, FittedLogitGaussian) else u
+        return self.noise.from_coordinates(u)

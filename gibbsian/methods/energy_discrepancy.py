@@ -23,7 +23,7 @@ from gibbsian.methods.checks import (
     check_weight,
     refuse_given,
 )
-from gibbsian.methods.noise_law import FittedLogitGaussian, fitted_noise, tilted
+from gibbsian.methods.noise_law import fitted_noise, tilted
 from gibbsian.samplers.langevin import reflect
 
 
@@ -126,8 +126,7 @@ class EnergyDiscrepancy(TrainingMethod):
         """
         U = check_energy(self.energy(x), len(x))
         if isinstance(self.measure, Box):
-            assert isinstance(self.fitted, FittedLogitGaussian)
-            return U - self.fitted.log_jacobian(self.fitted.to_logits(x)).to(U)
+            return U - self.fitted.log_jacobian(self.fitted.to_coordinates(x)).to(U)
         return U if isinstance(self.measure, Undefined) else U - self.measure.log_density(x)
 
     def inside(self, x: Tensor) -> Tensor:
@@ -141,9 +140,8 @@ class EnergyDiscrepancy(TrainingMethod):
             coins = torch.randint(2, x.shape, generator=rng, device=x.device).to(x)
             return torch.where(self.drawn_anew(x.shape, x, rng), coins, x)
         if isinstance(measure, Box):
-            assert isinstance(self.fitted, FittedLogitGaussian)
-            u = self.noised(self.fitted.to_logits(x).to(x), None, rng)
-            return self.fitted.from_logits(u)
+            u = self.noised(self.fitted.to_coordinates(x).to(x), None, rng)
+            return self.fitted.from_coordinates(u)
         if not isinstance(measure, Mixed):
             return self.noised(x, None, rng)
         numbers, hot = x.tensor_split([measure.numbers], 1)

@@ -103,6 +103,23 @@ class FittedGaussian(nn.Module):
             return log_normal(flat, self.mean, 2 * scale.log()).to(self.unit.dtype)
         return log_normal_dense(flat, self.mean, scale).to(self.unit.dtype)
 
+    @property
+    def gaussian(self) -> FittedGaussian:
+        """What is Gaussian in the coordinates: this."""
+        return self
+
+    def to_coordinates(self, x: Tensor) -> Tensor:
+        """Where nothing has walls: ``x`` itself."""
+        return x
+
+    def from_coordinates(self, u: Tensor) -> Tensor:
+        """``u`` itself."""
+        return u
+
+    def log_jacobian(self, u: Tensor) -> Tensor:
+        """log |dx / du| = 0, ``[B, *event] -> [B]``."""
+        return u.new_zeros(len(u))
+
 
 class FittedLogitGaussian(nn.Module):
     """The distribution on a box whose scaled logits are Gaussian, fitted likewise.
@@ -116,29 +133,29 @@ class FittedLogitGaussian(nn.Module):
         super().__init__()
         self.low, self.high = measure.low, measure.high
         self.width = measure.high - measure.low
-        self.logits = FittedGaussian(measure.shape, spread, math.prod(measure.shape) > DENSE)
+        self.gaussian = FittedGaussian(measure.shape, spread, math.prod(measure.shape) > DENSE)
 
     def see(self, x: Tensor, index: int) -> None:
         """Count the batch ``x [B, *event]`` of round ``index`` as one of index + 1."""
-        self.logits.see(self.to_logits(x), index)
+        self.gaussian.see(self.to_coordinates(x), index)
 
     def sample(self, n: int, rng: Generator) -> Tensor:
         """``[n, *event]`` independent draws."""
-        return self.from_logits(self.logits.sample(n, rng))
+        return self.from_coordinates(self.gaussian.sample(n, rng))
 
     def log_density(self, x: Tensor) -> Tensor:
         """``[B, *event] -> [B]``; -inf outside the box."""
-        u = self.to_logits(x)
-        log_p = self.logits.log_density(u) - self.log_jacobian(u).to(self.logits.unit.dtype)
+        u = self.to_coordinates(x)
+        log_p = self.gaussian.log_density(u) - self.log_jacobian(u).to(self.gaussian.unit.dtype)
         outside = ((x < self.low) | (x > self.high)).flatten(1).any(1)
         return log_p.masked_fill(outside, -math.inf)
 
-    def to_logits(self, x: Tensor) -> Tensor:
+    def to_coordinates(self, x: Tensor) -> Tensor:
         """``[B, *event]``, in double precision; of walls those of points next to them."""
-        share = (x.to(self.logits.mean.dtype) - self.low) / self.width
+        share = (x.to(self.gaussian.mean.dtype) - self.low) / self.width
         return torch.logit(share.clamp(EDGE, 1 - EDGE)) * (self.width / 4)
 
-    def from_logits(self, u: Tensor) -> Tensor:
+    def from_coordinates(self, u: Tensor) -> Tensor:
         """The points of the box that have the scaled logits ``u [B, *event]``."""
         return self.low + self.width * torch.sigmoid(u * (4 / self.width)).clamp(EDGE, 1 - EDGE)
 

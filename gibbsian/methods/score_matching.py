@@ -17,7 +17,7 @@ from gibbsian.methods._annealed import AnnealedSampler
 from gibbsian.methods._conditional import check_classifier, draw, known_classes, with_classes
 from gibbsian.methods._langevin import SamplerOptions
 from gibbsian.methods.checks import check_choice, check_positive
-from gibbsian.methods.noise_law import FittedLogitGaussian, fitted_noise, tilted
+from gibbsian.methods.noise_law import fitted_noise, tilted
 
 
 def denoising(energy: Map, x: Tensor, xi: Tensor, sigma: float) -> Tensor:
@@ -107,7 +107,7 @@ class ScoreMatching(TrainingMethod):
 
         Of classes ``target [B]`` of ``x`` the mean of -class_loss_weight log p(y|x) is added.
         """
-        u = self.fitted.to_logits(x).to(x) if isinstance(self.fitted, FittedLogitGaussian) else x
+        u = self.fitted.to_coordinates(x).to(x)
         if self.score_objective == "denoising":
             value = denoising(self.potential, u, xi, self.denoising_noise_std)
         else:
@@ -118,9 +118,7 @@ class ScoreMatching(TrainingMethod):
 
     def potential(self, u: Tensor) -> Tensor:
         """Minus the log-density of u, ``[B, *event] -> [B]``, up to a constant: of x, on a box its logits."""
-        if not isinstance(self.fitted, FittedLogitGaussian):
-            return self.checked(u)
-        return self.checked(self.fitted.from_logits(u)) - self.fitted.log_jacobian(u)
+        return self.checked(self.fitted.from_coordinates(u)) - self.fitted.log_jacobian(u)
 
     def checked(self, x: Tensor) -> Tensor:
         """E(x), ``[B, *event] -> [B]``."""

@@ -168,7 +168,7 @@ def test_noise_on_a_box_has_gaussian_logits(spread: float) -> None:
     slope = (2.25 / ((x + 1) * (2 - x))).log().flatten(1).sum(1)  # du / dx, 1 in the middle
     expected = torch.from_numpy(known.logpdf(logits(x).numpy())) + slope
     assert torch.allclose(law.log_density(x), expected, rtol=1e-9)
-    assert torch.allclose(law.from_logits(law.to_logits(x)), x, rtol=1e-12)
+    assert torch.allclose(law.from_coordinates(law.to_coordinates(x)), x, rtol=1e-12)
     side = torch.linspace(-1, 2, 801, dtype=torch.float64)
     side = (side[1:] + side[:-1]) / 2
     grid = torch.cartesian_prod(side, side).view(-1, 1, 2)
@@ -185,10 +185,10 @@ def test_draws_on_a_box_have_the_logits_of_what_was_seen() -> None:
     law.see(torch.rand(500, 2, generator=rng(), dtype=torch.float64), 0)
     draws = law.sample(20_000, rng())
     assert draws.min() > -1 and draws.max() < 1
-    u, root = law.to_logits(draws), law.logits.scale()
+    u, root = law.to_coordinates(draws), law.gaussian.scale()
     covariance = root @ root.T
     deviations = covariance.diagonal().sqrt()
-    assert ((u.mean(0) - law.logits.mean).abs() < 0.032 * deviations).all()
+    assert ((u.mean(0) - law.gaussian.mean).abs() < 0.032 * deviations).all()
     bound = 0.045 * torch.outer(deviations, deviations)
     assert ((torch.cov(u.T) - covariance).abs() < bound).all()
 
@@ -207,7 +207,7 @@ def test_a_large_covariance_s_root_is_made_in_rounds_of_powers_of_two() -> None:
     wide = FittedLogitGaussian(Box((DENSE + 1,), -1.0, 1.0), 1.0).double()
     x = 2 * torch.rand(30, DENSE + 1, generator=rng(), dtype=torch.float64) - 1
     wide.see(x, 0)
-    u = wide.to_logits(x)
+    u = wide.to_coordinates(x)
     variance = u.var(0, correction=0)
     std = (variance + 1e-3 * variance.mean()).sqrt()
     expected = torch.distributions.Normal(u.mean(0), std).log_prob(u).sum(1)
