@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import dataclasses
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,6 +13,7 @@ from gibbsian.cli.console import parse, say
 from gibbsian.core.files import write_atomic
 from gibbsian.core.text import printable
 from gibbsian.data.addresses import fetched
+from gibbsian.data.dialects import mark_of
 from gibbsian.data.readers import is_table
 from gibbsian.data.table_schema import Missing
 from gibbsian.models.numeric_table import read_table
@@ -102,7 +102,7 @@ def _detect(args: Detect, file: Path, scored: Path) -> int:
         say(f"note: {note}")
     notes = (*fitted.table.notes, *filter(None, (fitted.note,)), *found.crowded)
     out.mkdir()
-    mark = _mark(scored) if found.cells.encoding == "utf-8" else codecs.BOM_UTF8
+    mark = mark_of(scored, found.cells.encoding)
     write_atomic(out / "rows.csv", mark + to_csv(found).encode())
     write_page(out / "report.html", page(found, source, scored, notes, other is None))
     if args.model is None:
@@ -116,14 +116,6 @@ def _detect(args: Detect, file: Path, scored: Path) -> int:
         f"page: {out / 'report.html'}"
     )
     return 0
-
-
-def _mark(file: Path) -> bytes:
-    """The byte-order mark, by which spreadsheets know UTF-8, where ``file`` begins with one."""
-    if not file.is_file():
-        return b""
-    with file.open("rb") as text:
-        return codecs.BOM_UTF8 if text.read(3) == codecs.BOM_UTF8 else b""
 
 
 def _check_new(out: Path) -> None:

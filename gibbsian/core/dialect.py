@@ -5,6 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
+def separator_of_answers(separator: str) -> str:
+    """What separates the answer to a table: as there, but commas where spaces or bars did."""
+    return separator if separator in (";", "\t") else ","
+
+
 class Dialect(NamedTuple):
     """``separator`` and ``decimal`` of a table; ``mark``: what its file begins with, b"" mostly."""
 

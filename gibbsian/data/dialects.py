@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 from pathlib import Path
 
-from gibbsian.core.dialect import Dialect
+from gibbsian.core.dialect import Dialect, separator_of_answers
 from gibbsian.data.layout import layout_of
 from gibbsian.data.readers import TEXTS
 from gibbsian.data.text_blocks import TextFile
@@ -25,8 +25,16 @@ def dialect_of(path: Path) -> Dialect:
         return Dialect()
     if layout is None:
         return Dialect()
-    with path.open("rb") as file:
-        marked = file.read(3) == codecs.BOM_UTF8 or text.encoding != "utf-8"
-    separator = layout.separator if layout.separator in (";", "\t") else ","
+    separator = separator_of_answers(layout.separator)
     decimal = layout.decimal if separator != "," else "."
-    return Dialect(separator, decimal, codecs.BOM_UTF8 if marked else b"")
+    return Dialect(separator, decimal, mark_of(path, text.encoding))
+
+
+def mark_of(path: Path, encoding: str) -> bytes:
+    """The byte-order mark, by which spreadsheets know UTF-8, unless the table was UTF-8 without one."""
+    if encoding != "utf-8":
+        return codecs.BOM_UTF8
+    if not path.is_file():
+        return b""
+    with path.open("rb") as file:
+        return codecs.BOM_UTF8 if file.read(3) == codecs.BOM_UTF8 else b""

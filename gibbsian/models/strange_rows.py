@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from gibbsian.config.config import check_seed
+from gibbsian.core.dialect import Dialect, separator_of_answers
 from gibbsian.core.text import FORMULA, cell
 from gibbsian.data.cells import is_value
 from gibbsian.data.rows import Cells
@@ -231,11 +232,11 @@ def to_csv(found: Detected) -> str:
     Separated and with decimals as there, so that the same program opens it.
     """
     text, like = io.StringIO(), found.cells
-    separator = like.separator if like.separator in (";", "\t") else ","
-    writer = csv.writer(text, lineterminator="\n", delimiter=separator)
+    dialect = Dialect(separator_of_answers(like.separator), like.decimal)
+    writer = csv.writer(text, lineterminator="\n", delimiter=dialect.separator)
 
     def number(value: SupportsFloat, digits: int) -> str:
-        return f"{float(value):.{digits}g}".replace(".", like.decimal)
+        return dialect.number(f"{float(value):.{digits}g}")
 
     ours = ["row", "energy", "percentile", *(f"reason_{i + 1}" for i in range(REASONS))]
     columns = [f"contribution of {name}" for name in found.names]
