@@ -39,7 +39,8 @@ class Detect:
     themselves, which is printed. A text that a category of FILE never had makes a row of another table
     strange.
     A reason such as "magnesium 162 is unusual given the rest (-4.1 nats; 98 would fit)" says that the
-    energy would fall by 4.1 nats if that one value were 98.
+    energy would fall by 4.1 nats if that one value were 98; where the row would still be strange, 98 "would
+    fit better".
 
     Args:
         file: the table: .csv, .parquet, .npy; columns of numbers or of categories, and others.
@@ -98,9 +99,7 @@ def _detect(args: Detect, file: Path, scored: Path) -> int:
     for note in other.notes if other is not None else ():
         say(note)
     found = judged(fitted, other)
-    for note in found.crowded:
-        say(f"note: {note}")
-    notes = (*fitted.table.notes, *filter(None, (fitted.note,)), *found.crowded)
+    notes = (*fitted.table.notes, fitted.note) if fitted.note else fitted.table.notes
     out.mkdir()
     mark = mark_of(scored, found.cells.encoding)
     write_atomic(out / "rows.csv", mark + to_csv(found).encode())

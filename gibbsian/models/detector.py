@@ -3,7 +3,8 @@
 Columns are standardised and rotated to unit covariance ("whitened"), and an energy with a Gaussian
 envelope is trained there by denoising score matching: what it learns is how the rows differ from a
 Gaussian of their covariance. Categories are counted (`CategoryTree`), and what they say of the numbers is
-taken off these first (`NumbersGiven`). The settings were chosen on the tuning tables of studies/detection.py.
+taken off these first (`NumbersGiven`), what rows of a value have in common last (`usual_energy`). The
+settings were chosen on the tuning tables of studies/detection.py.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from gibbsian.models.model import Model
 from gibbsian.models.numbers_given import NumbersGiven
 from gibbsian.models.one_column import NUMBERS, OneColumn
 from gibbsian.models.train import train_config
-from gibbsian.models.whitening import Whitening
+from gibbsian.models.usual_energy import usual_energy
+from gibbsian.models.whitening import Whitening, expanded
 
 ROUNDS, BATCH = 500, 256
 WIDE, FEWEST_IN_BATCH = 1_000, 64
@@ -54,8 +56,8 @@ class Detector:
 
     ``candidates [K, d]``: values of the training rows, column by column, for reasons. ``categories``: of each
     column how many values it has, 0 for numbers; () where all are numbers. With categories the rows that are
-    whitened are the numbers as ``given`` them, and ``tree`` has the categories' own energy; without numbers
-    there is no model.
+    whitened are the numbers as ``given`` them, ``tree`` has the categories' own energy, and ``usual [W]`` is
+    what rows of each of their values have in common; without numbers there is no model and nothing usual.
     """
 
     whitening: Whitening
@@ -64,6 +66,7 @@ class Detector:
     categories: tuple[int, ...] = ()
     given: NumbersGiven | None = None
     tree: CategoryTree | None = None
+    usual: Tensor | None = None
 
     @classmethod
     def fit(
@@ -113,17 +116,29 @@ class Detector:
             detector_config(len(x), seed, rounds, options, device, u.shape[1]), None, data
         )
         model.method.to(widest_float(model.device))
-        return cls(whitening, model, candidates, categories, given, tree)
+        parts = whitening, model, candidates, categories, given, tree
+        self = cls(*parts)
+        if tree is None:
+            return self
+        return cls(*parts, usual_energy(self.energy(x), self._codes(x).long(), tree.counts))
 
     def energy(self, x: Tensor) -> Tensor:
         """Energies ``[n]`` float64 of rows ``x [n, d]``, in nats, up to a constant; low is normal.
 
+        With categories: how strange a row is for its kind. The density of its numbers is that of their
+        distances in spreads of their category, or a widely spread one would have a low density everywhere.
         A category may have the code -1, of a value that no training row had.
         """
         energy = self._energy_of_whitened(self._whitened(x))
-        if self.given is None or self.tree is None:
+        if self.tree is None:
             return energy
-        return energy + self.given.log_spread(x).sum(1) + self.tree.energy(self._codes(x))
+        codes = self._codes(x)
+        energy = energy + self.tree.energy(codes)
+        return (
+            energy
+            if self.usual is None
+            else energy - expanded(codes, self.tree.counts) @ self.usual
+        )
 
     def completed(self, x: Tensor, gaps: Tensor) -> Tensor:
         """Rows ``x [n, d]`` where each of the ``gaps [n, d]`` has the value that fits its row best.

@@ -25,6 +25,8 @@ EXPLAINED, FAR = 0.5, 1.5
 """Where contributions sum up to less than this share of a row's energy, columns are named in which the row
 lies this many times as far from the median as the outermost of the quantiles tried. (Of a Gaussian, 3.2
 standard deviations.)"""
+ORDINARY = 0.95
+"""Share of the rows whose energies are ordinary: with a value that leaves more, a row is still strange."""
 TOGETHER = "several columns together: no single one explains most of it"
 STRANGEST, MOST_COLUMNS = 10, 500
 """Rows with reasons in an evaluation; columns above which it gives none, since each is tried."""
@@ -51,13 +53,21 @@ def strangest_held_out(model: Model, data: Dataset, rows: Tensor) -> tuple[Stran
     if data.test_gaps is not None:
         fall = fall.masked_fill(data.test_gaps[order].to(fall.device), torch.nan)
     above = energies - energies.median()
+    ordinary = float(above.quantile(ORDINARY))
     names = tuple(column.name for column in columns)
     return tuple(
         StrangeRow(
             float(energies[place]),
             100.0 * float((energies <= energies[place]).double().mean()),
             reasons_of(
-                rows[place], fall[k], best[k], names, values, float(above[place]), candidates
+                rows[place],
+                fall[k],
+                best[k],
+                names,
+                values,
+                float(above[place]),
+                ordinary,
+                candidates,
             ),
             None if data.test_numbers is None else data.test_numbers[place],
         )
@@ -72,15 +82,17 @@ def reasons_of(
     names: Sequence[str],
     values: Sequence[Sequence[str]],
     energy: float,
+    ordinary: float,
     candidates: Tensor,
     unseen: Mapping[int, str] | None = None,
 ) -> tuple[str, ...]:
     """Up to three sentences on the columns that the row's energy would fall most by.
 
     Where these falls explain little of the ``energy``, counted from the median row, no single change makes
-    the row ordinary: the columns in which it lies far out come first then. ``fall``: NaN where a column was
-    not tried. ``candidates [K, d]``: the values tried. ``unseen``: of columns with a text that no training
-    row had, which come first, that text.
+    the row ordinary: the columns in which it lies far out come first then. A value fits if it leaves at most
+    ``ordinary``, counted likewise; else it fits better. ``fall``: NaN where a column was not tried.
+    ``candidates [K, d]``: the values tried. ``unseen``: of columns with a text that no training row had,
+    which come first, that text.
     """
     unseen = {} if unseen is None else unseen
 
@@ -103,7 +115,7 @@ def reasons_of(
         told = [j for j in told if j not in far]
     others = [
         f"{names[j]} {text(j, x[j])} is unusual given the rest (-{_nats(float(fall[j]))} nats; "
-        f"{text(j, best[j])} would fit)"
+        f"{text(j, best[j])} would fit{'' if energy - float(fall[j]) <= ordinary else ' better'})"
         for j in told
     ]
     return (*first, *others)[:REASONS]

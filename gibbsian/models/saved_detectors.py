@@ -33,6 +33,8 @@ PARTS = ("mean", "std", "factor", "candidates")
 """What there is of each detector beside its model."""
 OF_CATEGORIES = ("middle", "levels", "log_spreads", "unknown", "parents", "alone", "given", "rarer")
 """And where the table has categories."""
+USUAL = "usual"
+"""And where it has numbers beside them."""
 RECORD, TENSORS = "detector.json", "detector.safetensors"
 REMEDY = "restore it from a copy, or run `gibbsian detect` again"
 
@@ -138,7 +140,8 @@ def _detector(
 ) -> Detector:
     """The detector of fold ``k``."""
     width, model = categories.count(0), None
-    if any(categories) and f"parents-{k}" not in tensors:
+    needed = f"{USUAL if width else OF_CATEGORIES[4]}-{k}"
+    if any(categories) and needed not in tensors:
         raise ValueError(
             f"{folder} was written by a version that modelled categories in another way; {REMEDY}"
         )
@@ -167,8 +170,11 @@ def _detector(
     wide = [sum(categories), width]
     if shapes != [[width], wide, wide, [len(tree.counts), width]] or not tree.is_whole:
         raise _damaged(folder / TENSORS)
+    usual = _tensor(tensors, f"{USUAL}-{k}", folder) if width else None
+    if usual is not None and usual.shape != (sum(categories),):
+        raise _damaged(folder / TENSORS)
     given = NumbersGiven(categories, middle, levels, spreads, unknown)
-    return Detector(whitening, model, candidates, categories, given, tree)
+    return Detector(whitening, model, candidates, categories, given, tree, usual)
 
 
 def _parts(detector: Detector) -> dict[str, Tensor]:
@@ -179,6 +185,8 @@ def _parts(detector: Detector) -> dict[str, Tensor]:
         of_tree = (tree.parents.double(), tree.alone, tree.given, tree.rarer)
         of_categories = (given.mean, given.levels, given.log_spreads, given.unknown, *of_tree)
         parts |= dict(zip(OF_CATEGORIES, of_categories, strict=True))
+    if detector.usual is not None:
+        parts[USUAL] = detector.usual
     return parts
 
 

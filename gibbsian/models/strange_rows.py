@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import SupportsFloat
 
@@ -19,7 +19,7 @@ from gibbsian.data.cells import is_value
 from gibbsian.data.rows import Cells
 from gibbsian.models.detector import NARROW, Detector
 from gibbsian.models.numeric_table import NumericTable
-from gibbsian.models.reasons import REASONS, reasons_of
+from gibbsian.models.reasons import ORDINARY, REASONS, reasons_of
 from gibbsian.models.whitening import rows_to_learn_from
 
 FOLDS = 3
@@ -29,8 +29,6 @@ FEWEST_EXPLAINED = 50
 """The same of wide tables."""
 LISTED = 5
 """Rows far out that are listed in a note."""
-CROWD, MANY = 0.4, 10
-"""Share of the strangest tenth, and how many rows, that must have a value for it to be told."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,8 +37,6 @@ class Detected:
 
     ``contributions [m, d]``: of the first m rows, NaN where a column was not tried; ``reasons``: of the same
     rows up to three sentences, and () for the others. ``cells``: all cells of the file, in its order.
-    ``crowded``: a sentence for each value that most of the strangest rows have and few others; such rows may
-    hide what is strange among the rest.
     """
 
     rows: list[int]
@@ -50,7 +46,6 @@ class Detected:
     contributions: np.ndarray
     names: tuple[str, ...]
     cells: Cells
-    crowded: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +139,7 @@ def judged(fitted: FoldDetectors, other: NumericTable | None = None) -> Detected
     judges = fitted.fold[top] if other is None else None
     fall, best = _explained(detectors, x[top], gaps[top], judges)
     names, values = fitted.table.names, fitted.table.values
-    unseen = _unseen(scored, top)
+    unseen, ordinary = _unseen(scored, top), float(np.quantile(fitted.held_out, ORDINARY))
     reasons = [
         reasons_of(
             x[row],
@@ -153,6 +148,7 @@ def judged(fitted: FoldDetectors, other: NumericTable | None = None) -> Detected
             names,
             values,
             float(energy[row]),
+            ordinary,
             detectors[0].candidates,
             unseen.get(row),
         )
@@ -166,27 +162,7 @@ def judged(fitted: FoldDetectors, other: NumericTable | None = None) -> Detected
         fall.numpy(),
         names,
         scored.cells,
-        tuple(crowded(scored, order)),
     )
-
-
-def crowded(table: NumericTable, order: Tensor) -> Iterator[str]:
-    """A sentence for each text that ``CROWD`` of the strangest tenth have, and of all rows a third of that.
-
-    ``order [n]``: rows from the strangest on. A value whose numbers are spread more widely than those of
-    others has a lower density everywhere, so that its ordinary rows come before strange ones of the others.
-    """
-    top = order[: len(order) // 10]
-    for j, (name, values) in enumerate(zip(table.names, table.values, strict=True)):
-        for code, value in enumerate(values[: table.texts[j]]):
-            those = table.x[:, j] == code
-            here, all_ = int(those[top].sum()), int(those.sum())
-            if here >= max(CROWD * len(top), MANY) and 3 * all_ / len(order) <= here / len(top):
-                yield (
-                    f"{here} of the {len(top)} strangest rows have {name} {value!r}, which {all_} of "
-                    f"{len(order)} rows have: its numbers may only be spread more widely than the others'; "
-                    "a file of these rows alone judges them among themselves"
-                )
 
 
 def _unseen(table: NumericTable, rows: Tensor) -> dict[int, dict[int, str]]:
