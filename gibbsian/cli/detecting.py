@@ -33,14 +33,16 @@ class Detect:
     A model of FILE's rows is trained three times, each time on two thirds of them, and each third is
     scored by the model that has not seen it. The folder of results holds rows.csv, the strangest row
     first (row: its number below the header, from 1; energy: high is strange; percentile: share of
-    FILE's rows that are no stranger; reason_1 to reason_3; all columns of the file as they stood in it;
-    contributions of the columns looked at), report.html, and the models, for --model.
+    the rows that the models were trained on that are no stranger; reason_1 to reason_3; all columns of the
+    file as they stood in it; contributions of the columns looked at), report.html, and the models, for
+    --model.
     Dates, texts that differ from row to row and numbers of rows are left out of the search by
     themselves, which is printed. A text that a category of FILE never had makes a row of another table
     strange.
     A reason such as "magnesium 162 is unusual given the rest (-4.1 nats; 98 would fit)" says that the
-    energy would fall by 4.1 nats if that one value were 98; where the row would still be strange, 98 "would
-    fit better".
+    energy would fall by 4.1 nats if that one value were 98. Where no such change makes the row ordinary,
+    values "would fit better". Columns that determine each other, as an amount and its tax, are also tried
+    together.
 
     Args:
         file: the table: .csv, .parquet, .npy; columns of numbers or of categories, and others.
@@ -154,11 +156,13 @@ def page(found: Detected, file: Path, scored: Path, notes: tuple[str, ...], own:
             if own
             else f"the rows of {scored.name} are scored by the mean of the three."
         )
-        + " The percentile is the share of rows, each scored by a detector that has not seen it, with no "
-        "higher energy. A reason says how many nats the energy would fall by if that column alone had "
-        "the value that fits the rest of the row best, among 32 quantiles of the training rows. Where such "
-        "falls explain less than half of the energy, columns in which the row is far out come first. A gap "
-        "is scored as what fits the rest of its row, and is no reason."
+        + f" The percentile is the share of rows of {file.name}, each scored by a detector that has not seen "
+        "it, with no higher energy. A reason says how many nats the energy would fall by if that column "
+        "alone had the value that fits the rest of the row best (docs/detect.md says which are tried); "
+        "columns that determine each other, as an amount and its tax, are also changed together. Where no "
+        "change leaves the row less strange than 5 % of all, values only fit better. Where such falls "
+        "explain less than half of the energy, columns in which the row is far out come first. A gap is "
+        "scored as what fits the rest of its row, and is no reason."
     )
     blocks = (TextBlock(how), *(TextBlock(note) for note in notes))
     lead = (

@@ -9,7 +9,7 @@ settings were chosen on the tuning tables of studies/detection.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from gibbsian.core.protocols import HasEnergy
 from gibbsian.data import Dataset
 from gibbsian.data.transforms import unscaled
 from gibbsian.models.category_tree import CategoryTree
+from gibbsian.models.coupled_columns import coupled_groups, lowest_alone, lowest_together
 from gibbsian.models.model import Model
 from gibbsian.models.numbers_given import NumbersGiven
 from gibbsian.models.one_column import NUMBERS, OneColumn
@@ -80,16 +81,19 @@ class Detector:
         categories: tuple[int, ...] = (),
         tried: tuple[int, ...] = (),
         every: Tensor | None = None,
+        filled: Tensor | None = None,
     ) -> Detector:
         """Train on rows ``x [n, d]``, n at least 2, in any units.
 
         ``categories``: of each column how many values it has, whose codes from 0 stand in ``x``, 0 for
         numbers; ``tried``: how many of these may stand in for others, the first ones, all by default.
         ``every [m, d]``: all rows of the table, which give columns a unit that are constant in ``x``.
+        ``filled [n, d]``: which numbers of ``x`` filled a gap, so that none is proposed as what would fit.
         ``options``: further settings of score-matching. Raises ValueError for rows or settings that
         are unusable, among them values too far apart to be scaled.
         """
-        candidates = candidates_of(x.double(), tried or categories, FEWEST)
+        stood = x.double() if filled is None else x.double().masked_fill(filled, torch.nan)
+        candidates = candidates_of(stood, tried or categories, FEWEST)
         given = tree = None
         numbers, others = x.double(), every
         if any(categories):
@@ -169,8 +173,10 @@ class Detector:
         """Contributions of each column to the energies of ``x [n, d]``, and what would fit, ``[n, d]``.
 
         Those of ``gaps [n, d]`` are 0. A value that no training row had counts with what fits best in its
-        place, and the others are tried beside that. Of more than ``NARROW`` columns those that promise most
-        by the energy's slope are tried, ``STEEPEST`` in each row; the contributions of others are NaN.
+        place, and the others are tried beside that. Numbers are tried at their ``candidates`` and, between
+        the outermost of these, at what fits as of a Gaussian: quantiles are too far apart for exact rules.
+        Of more than ``NARROW`` columns those that promise most by the energy's slope are tried, ``STEEPEST``
+        in each row; the contributions of others are NaN.
         """
         unseen = (x < 0) & (torch.tensor(self.categories or (0,)) > 0)
         known = self.completed(x, gaps | unseen)
@@ -181,7 +187,7 @@ class Detector:
             tried = self._promised(at, u, known).topk(STEEPEST, 1).indices
         fall, best = torch.full_like(known, torch.nan), known.clone()
         for j in tried.unbind(1):
-            values = self.candidates.T[j]
+            values = torch.cat([self.candidates.T[j], self._means(at, u, known, j)[:, None]], 1)
             found, value, _ = self._lowest(at, u, known, j, values)
             gain = (here - found)[:, None]
             fall.scatter_(1, j[:, None], gain.clamp(min=0))
@@ -191,9 +197,57 @@ class Detector:
         fall = torch.where(unseen, above.clamp(min=0)[:, None], fall)
         return torch.where(gaps, 0.0, fall), best
 
+    def groups(self) -> list[tuple[int, ...]]:
+        """Columns of numbers that determine each other; none of more than ``NARROW`` columns."""
+        if self.candidates.shape[1] > NARROW:
+            return []
+        numbers = self._numbers
+        return [tuple(numbers[i] for i in group) for group in coupled_groups(self._scaled)]
+
+    def explain_together(
+        self, x: Tensor, gaps: Tensor, groups: Sequence[tuple[int, ...]]
+    ) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """By how much the energy of ``x [n, d]`` falls at most when all columns of a group change, ``[n]``.
+
+        Second and third of each of the ``groups``: what they change to, ``[n, size]``, and by how much it
+        falls when one of them changes, ``[n]``. One is tried at the quantiles that `explain` tries, and the
+        others follow. The falls are 0 where one of them is among the ``gaps``.
+        """
+        unseen = (x < 0) & (torch.tensor(self.categories or (0,)) > 0)
+        known = self.completed(x, gaps | unseen) if groups else x
+        u, found = self._whitened(known), []
+        energy, scaled = self._energy_of_whitened, self._scaled
+        here = energy(u)
+        for group in groups:
+            places = tuple(self._numbers.index(j) for j in group)
+            there, unit = known[:, list(group)], self._units(known)[:, list(places)]
+            steps = (self.candidates[:, group[0]] - there[:, :1]) / unit[:, :1]
+            lowest, change = lowest_together(energy, scaled, u, places, steps)
+            alone = lowest_alone(energy, scaled, u, places)
+            falls = torch.stack([here - lowest, here - alone]).clamp(min=0)
+            falls = falls.masked_fill(gaps[:, list(group)].any(1), 0.0)
+            found.append((falls[0], there + unit * change, falls[1]))
+        return found
+
+    @property
+    def _numbers(self) -> list[int]:
+        """The columns of numbers."""
+        columns = range(self.candidates.shape[1])
+        return [j for j in columns if not (self.categories and self.categories[j])]
+
+    @property
+    def _scaled(self) -> Tensor:
+        """What a step of 1 in each number, in spreads where categories give it one, adds once whitened."""
+        return self.whitening.factor / self.whitening.std[:, None]
+
+    def _units(self, x: Tensor) -> Tensor:
+        """How much of each number of rows ``x [n, d]`` such a step is, ``[n, m]``."""
+        if self.given is None:
+            return torch.ones_like(x)
+        return self.given.log_spread(x).exp()
+
     def _one_column(self) -> OneColumn:
-        scaled = self.whitening.factor / self.whitening.std[:, None]
-        return OneColumn(self._energy_of_whitened, scaled)
+        return OneColumn(self._energy_of_whitened, self._scaled)
 
     def _whitened(self, x: Tensor) -> Tensor:
         return self.whitening(x if self.given is None else self.given(x))
@@ -234,6 +288,17 @@ class Detector:
         spread = self.given.log_spread(x)[:, place].exp()
         return x[:, j] + spread * at.mean(u, torch.zeros_like(x[:, j]), place)
 
+    def _means(self, at: OneColumn, u: Tensor, x: Tensor, j: Tensor) -> Tensor:
+        """``_mean`` in columns ``j [n]``, among the candidates and as precise; a category's first."""
+        found = self.candidates[0, j].clone()
+        for column in j.unique().tolist():
+            if not (self.categories and self.categories[column]):
+                rows, tried = j == column, self.candidates[:, column]
+                mean = self._mean(at, u[rows], x[rows], column)
+                mean = mean.clamp(tried.min(), tried.max())
+                found[rows] = mean.round(decimals=decimals_of(tried))
+        return found
+
     def _promised(self, at: OneColumn, u: Tensor, x: Tensor) -> Tensor:
         """What columns promise, ``[n, d]`` in nats: numbers by the slope, categories what they cost."""
         if self.tree is None:
@@ -263,17 +328,26 @@ class Detector:
 def candidates_of(x: Tensor, categories: tuple[int, ...], least: int = 1) -> Tensor:
     """Quantiles of the columns of ``x [n, d]``, and the values of categories, over again as need be.
 
-    Those that ``least`` rows have: of others too little is known to say that they would fit.
+    Those that ``least`` rows have: of others too little is known to say that they would fit. NaN counts as
+    no value, unless all of the column are.
     """
     count = max(CANDIDATES, *categories) if categories else CANDIDATES
     levels = (torch.arange(count, dtype=x.dtype) + 0.5) / count
-    values = x.sort(0).values[(levels * len(x)).long()]
+    there = (~x.isnan()).sum(0)
+    ordered = x.sort(0).values.nan_to_num(0.0)
+    values = ordered.gather(0, (levels[:, None] * there.clamp(min=1)).long())
     for j, of in enumerate(categories):
         if of:
-            there, often = x[x[:, j] < of, j].unique(return_counts=True)
-            there = there[often >= min(least, int(often.max()))]
-            values[:, j] = there[torch.arange(count) % len(there)]
+            found, often = x[x[:, j] < of, j].unique(return_counts=True)
+            found = found[often >= min(least, int(often.max()))]
+            values[:, j] = found[torch.arange(count) % len(found)]
     return values
+
+
+def decimals_of(values: Tensor) -> int:
+    """How many decimals ``values [K]`` have, at most six."""
+    exact = (d for d in range(6) if bool(((values - values.round(decimals=d)).abs() < 1e-9).all()))
+    return next(exact, 6)
 
 
 def detector_config(

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from gibbsian.core.protocols import HasEnergy
 from gibbsian.data import Dataset
-from gibbsian.models.detector import candidates_of
+from gibbsian.models.coupled_columns import Change
+from gibbsian.models.detector import candidates_of, decimals_of
 from gibbsian.models.evaluation_record import StrangeRow
 from gibbsian.models.explain import column_contributions
 from gibbsian.models.model import Model
@@ -25,6 +26,9 @@ EXPLAINED, FAR = 0.5, 1.5
 """Where contributions sum up to less than this share of a row's energy, columns are named in which the row
 lies this many times as far from the median as the outermost of the quantiles tried. (Of a Gaussian, 3.2
 standard deviations.)"""
+MORE = 3.0
+"""Nats that columns which determine each other must explain beyond each alone, and ``EXPLAINED`` of what it
+leaves, to be named together."""
 ORDINARY = 0.95
 """Share of the rows whose energies are ordinary: with a value that leaves more, a row is still strange."""
 TOGETHER = "several columns together: no single one explains most of it"
@@ -85,40 +89,74 @@ def reasons_of(
     ordinary: float,
     candidates: Tensor,
     unseen: Mapping[int, str] | None = None,
+    together: Sequence[Change] = (),
 ) -> tuple[str, ...]:
     """Up to three sentences on the columns that the row's energy would fall most by.
 
-    Where these falls explain little of the ``energy``, counted from the median row, no single change makes
-    the row ordinary: the columns in which it lies far out come first then. A value fits if it leaves at most
-    ``ordinary``, counted likewise; else it fits better. ``fall``: NaN where a column was not tried.
-    ``candidates [K, d]``: the values tried. ``unseen``: of columns with a text that no training row had,
-    which come first, that text.
+    A change fits if it leaves at most ``ordinary``, counted from the median row as the ``energy`` is; else it
+    fits better, and is named only where none fits. Where the falls explain little of the energy, no change
+    makes the row ordinary: the columns in which it lies far out come first then. ``fall``: NaN where a
+    column was not tried. ``candidates [K, d]``: the values tried. ``unseen``: of columns with a text that no
+    training row had, which come first, that text. ``together``: changes of columns that determine each other,
+    named where changing one of them alone leaves much more.
     """
     unseen = {} if unseen is None else unseen
-
-    def text(j: int, value: Tensor) -> str:
-        return repr(values[j][int(value)]) if values[j] else f"{float(value):.6g}"
-
     first = [f"{names[j]}: {unseen[j]!r} was never seen in training" for j in unseen]
     fall = fall.nan_to_num(0.0)
-    places = [j for j in fall.argsort(descending=True, stable=True).tolist() if j not in unseen]
-    told = [j for j in places[:REASONS] if fall[j] >= max(LEAST, SHARE * float(fall[places[0]]))]
-    if not unseen and float(fall.sum()) < EXPLAINED * energy:
+    singles = [
+        Change((j,), float(fall[j]), (float(best[j]),))
+        for j in fall.argsort(descending=True, stable=True).tolist()
+        if j not in unseen
+    ]
+    groups = [change for change in together if _is_told(change, fall, energy)]
+    grouped = {j for change in groups for j in change.columns}
+    singles = [change for change in singles if change.columns[0] not in grouped]
+    changes = sorted([*groups, *singles], key=lambda change: -change.fall)
+    told = [
+        change for change in changes[:REASONS] if change.fall >= max(LEAST, SHARE * changes[0].fall)
+    ]
+    fitting = [change for change in told if energy - change.fall <= ordinary]
+    told = fitting or told
+    explained = max([float(fall.sum()), *(change.fall for change in groups)])
+    if not unseen and explained < EXPLAINED * energy:
         numbers = [j for j in range(len(x)) if not values[j]]
         far = far_columns(x, candidates, numbers)[:REASONS]
         low, high = candidates.min(0).values, candidates.max(0).values
         first = [
-            f"{names[j]} {text(j, x[j])} is far out "
-            f"({_share(candidates)} of the rows have {text(j, low[j])} to {text(j, high[j])})"
+            f"{names[j]} {float(x[j]):.6g} is far out "
+            f"({_share(candidates)} of the rows have {float(low[j]):.6g} to {float(high[j]):.6g})"
             for j in far
         ] or [TOGETHER] * bool(told)
-        told = [j for j in told if j not in far]
-    others = [
-        f"{names[j]} {text(j, x[j])} is unusual given the rest (-{_nats(float(fall[j]))} nats; "
-        f"{text(j, best[j])} would fit{'' if energy - float(fall[j]) <= ordinary else ' better'})"
-        for j in told
-    ]
-    return (*first, *others)[:REASONS]
+        told = [change for change in told if not set(change.columns) & set(far)]
+
+    def text(j: int, value: float) -> str:
+        return (
+            repr(values[j][int(value)])
+            if values[j]
+            else f"{round(value, decimals_of(candidates[:, j])):.6g}"
+        )
+
+    def sentence(change: Change) -> str:
+        there = [f"{names[j]} {text(j, float(x[j]))}" for j in change.columns]
+        others = _listed([text(j, v) for j, v in zip(change.columns, change.values, strict=True)])
+        are = "is" if len(there) == 1 else "together are"
+        better = "" if energy - change.fall <= ordinary else " better"
+        return (
+            f"{_listed(there)} {are} unusual given the rest (-{_nats(change.fall)} nats; {others} would "
+            f"fit{better})"
+        )
+
+    return (*first, *map(sentence, told))[:REASONS]
+
+
+def _is_told(change: Change, fall: Tensor, energy: float) -> bool:
+    """Whether columns that change together explain much that none of them explains alone."""
+    alone = max(change.alone, float(fall[list(change.columns)].max()))
+    return change.fall - alone > max(MORE, EXPLAINED * (energy - alone))
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return " and ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else parts[0]
 
 
 def far_columns(x: Tensor, candidates: Tensor, numbers: Sequence[int]) -> list[int]:

@@ -17,6 +17,7 @@ from gibbsian.core.dialect import Dialect, separator_of_answers
 from gibbsian.core.text import FORMULA, cell
 from gibbsian.data.cells import is_value
 from gibbsian.data.rows import Cells
+from gibbsian.models.coupled_columns import Change
 from gibbsian.models.detector import NARROW, Detector
 from gibbsian.models.numeric_table import NumericTable
 from gibbsian.models.reasons import ORDINARY, REASONS, reasons_of
@@ -110,6 +111,7 @@ def fit_folds(table: NumericTable, seed: int = 0, device: str = "cpu") -> FoldDe
             categories=table.categories,
             tried=table.texts,
             every=known,
+            filled=(table.gaps & (torch.tensor(table.categories or (0,)) == 0))[(fold != k) & near],
         )
         energy = detector.energy(detector.completed(x[fold == k], table.gaps[fold == k]))
         centre = energy.median()
@@ -138,6 +140,7 @@ def judged(fitted: FoldDetectors, other: NumericTable | None = None) -> Detected
     top = order[: min(EXPLAINED, max(FEWEST_EXPLAINED, EXPLAINED * NARROW // x.shape[1]))]
     judges = fitted.fold[top] if other is None else None
     fall, best = _explained(detectors, x[top], gaps[top], judges)
+    together = _explained_together(detectors, x[top], gaps[top], judges)
     names, values = fitted.table.names, fitted.table.values
     unseen, ordinary = _unseen(scored, top), float(np.quantile(fitted.held_out, ORDINARY))
     reasons = [
@@ -151,6 +154,7 @@ def judged(fitted: FoldDetectors, other: NumericTable | None = None) -> Detected
             ordinary,
             detectors[0].candidates,
             unseen.get(row),
+            together[i],
         )
         for i, row in enumerate(top.tolist())
     ]
@@ -200,6 +204,33 @@ def _explained(
         mine = judges == k
         fall[mine], best[mine] = detector.explain(x[mine], gaps[mine])
     return fall, best
+
+
+def _explained_together(
+    detectors: Sequence[Detector], x: Tensor, gaps: Tensor, judges: Tensor | None
+) -> list[list[Change]]:
+    """What happens to each row of ``x [m, d]`` when columns that determine each other change at once.
+
+    By the detector of each row, or by all three: then the mean of the falls, to the values of the first.
+    """
+    groups = detectors[0].groups()
+    falls = torch.zeros(2, len(groups), len(x), dtype=torch.float64)
+    values = [torch.zeros(len(x), len(group), dtype=torch.float64) for group in groups]
+    for k, detector in enumerate(detectors):
+        mine = torch.ones(len(x), dtype=torch.bool) if judges is None else judges == k
+        share = 1 / len(detectors) if judges is None else 1.0
+        for i, found in enumerate(detector.explain_together(x[mine], gaps[mine], groups)):
+            fall, value, alone = found
+            falls[:, i, mine] += share * torch.stack([fall, alone])
+            if judges is not None or k == 0:
+                values[i][mine] = value
+    return [
+        [
+            Change(group, float(fall), tuple(values[i][row].tolist()), float(alone))
+            for i, (group, fall, alone) in enumerate(zip(groups, *falls[:, :, row], strict=True))
+        ]
+        for row in range(len(x))
+    ]
 
 
 def to_csv(found: Detected) -> str:

@@ -323,9 +323,17 @@ def test_reasons_are_the_contributions_of_the_definition(table):
     found = Detector.fit(x, rounds=30, categories=(0, 0, 3, 0))
     gaps = torch.zeros(150, 4, dtype=torch.bool)
     fall, best = found.explain(x, gaps)
-    expected, value = column_contributions(found.energy, x, found.candidates)
-    torch.testing.assert_close(fall, expected, rtol=1e-9, atol=1e-9)
-    torch.testing.assert_close(best, value)
+    at_quantiles, value = column_contributions(found.energy, x, found.candidates)
+    torch.testing.assert_close(fall[:, 2], at_quantiles[:, 2], rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(best[:, 2], value[:, 2])
+    assert bool((fall >= at_quantiles - 1e-9).all()), "the mean given the rest is tried besides"
+    for j in range(4):
+        changed = x.clone()
+        changed[:, j] = best[:, j]
+        below = found.energy(x) - found.energy(changed)
+        torch.testing.assert_close(fall[:, j], below, rtol=1e-9, atol=1e-9)
+        tried, there = found.candidates[:, j], best[:, j] != x[:, j]
+        assert bool(((best[there, j] >= tried.min()) & (best[there, j] <= tried.max())).all())
     filled = found.completed(x, gaps.index_fill(1, torch.tensor([2]), True))
     assert torch.equal(filled[:, 2], torch.where(fall[:, 2] > 0, best[:, 2], x[:, 2]))
     x[0, 2] = -1
@@ -350,7 +358,10 @@ def test_of_many_columns_the_steepest_are_tried():
     assert fall.nan_to_num(0.0).argmax(1).tolist() == [77] * 3
     expected, _ = column_contributions(found.energy, odd, found.candidates)
     tried = ~fall.isnan()
-    torch.testing.assert_close(fall[tried], expected[tried], rtol=1e-6, atol=1e-6)
+    assert bool((fall[tried] >= expected[tried] - 1e-6).all()), (
+        "the mean given the rest is tried besides"
+    )
+    assert float(fall[0, 77]) == pytest.approx(float(expected[0, 77]), rel=0.1)
 
 
 def test_fewer_rows_than_columns_are_whitened_by_their_axes():
@@ -569,6 +580,9 @@ def test_rows_are_strange_for_their_kind(here):
 def test_a_value_that_leaves_a_row_strange_only_fits_better():
     x, best = torch.tensor([5.0, 9.0]), torch.tensor([1.0, 2.0])
     tried = torch.tensor([[0.0, 0.0], [5.0, 9.0], [9.0, 20.0]])
-    told = reasons_of(x, torch.tensor([9.0, 6.0]), best, ("a", "b"), ((),) * 2, 10.0, 2.0, tried)
-    assert told[0].endswith("(-9.0 nats; 1 would fit)")
-    assert told[1].endswith("(-6.0 nats; 2 would fit better)")
+    fall, names = torch.tensor([9.0, 6.0]), ("a", "b")
+    told = reasons_of(x, fall, best, names, ((),) * 2, 10.0, 2.0, tried)
+    assert [reason.partition("(")[2] for reason in told] == ["-9.0 nats; 1 would fit)"]
+    told = reasons_of(x, fall, best, names, ((),) * 2, 12.0, 2.0, tried)
+    ends = ["-9.0 nats; 1 would fit better)", "-6.0 nats; 2 would fit better)"]
+    assert [reason.partition("(")[2] for reason in told] == ends

@@ -101,8 +101,8 @@ def _unseen(found: Interval) -> str:
         )
     cell = max(high - low for low, high in figures["box"]) / figures["points"]
     return (
-        f"no samples were given: exact but for modes narrower than the grid's cells, {cell:.2g}, away "
-        f"from what descents found ({len(figures['modes'])})"
+        f"no samples were given: exact but for modes narrower than the grid's cells, {cell:.2g}, that lie "
+        "away from all minima that descents found"
     )
 
 
