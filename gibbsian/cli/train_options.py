@@ -26,6 +26,7 @@ from gibbsian.config.config import (
     networks_of,
     replace,
 )
+from gibbsian.config.recipes.defaults import in_proportion
 from gibbsian.core.signatures import Option, check_options, options_of
 from gibbsian.training import OptimizerOptions, TrainingOptions
 
@@ -75,7 +76,9 @@ def fill(base: Config, arguments: list[str]) -> Given:
     for group in ("source", "training", *_optimizers(base)):
         changes[group] = args[group]
     changes = {name: _plain(value) for name, value in changes.items()}
-    return Given(replace(base, **changes), args["out"], args["print_config"], args["log_with"])
+    typed = {word[2:].partition("=")[0].replace("-", "_") for word in arguments}
+    config = in_proportion(replace(base, **changes), base, typed)
+    return Given(config, args["out"], args["print_config"], args["log_with"])
 
 
 def _plain(value: Any) -> Any:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from gibbsian import data as datasets
 from gibbsian.config import recipes
 from gibbsian.config.config import Config, Source, image_side_asked_for, replace
+from gibbsian.config.recipes.defaults import in_proportion
 from gibbsian.config.run_folder import (
     Run,
     claimed,
@@ -144,7 +145,8 @@ def train(
 
     ``data``: a built-in name, a path, an array ``[N, *event]``, a data frame or a Dataset. ``networks``
     maps roles (``energy``, ``generator``, ...) to your own modules. ``options`` are those of the command
-    line, for instance ``generator_steps=3, training={"rounds": 2000}``. With ``out`` a run folder is
+    line, for instance ``generator_steps=3, training={"rounds": 2000}``; with other rounds phases of training
+    keep their share of them. With ``out`` a run folder is
     written and can be resumed. ``watch`` sees each logged row of metrics. Raises ValueError on unusable
     input, DivergenceError when training runs away.
     """
@@ -161,7 +163,7 @@ def train(
     else:
         side = image_side_asked_for(options.get("source"))
         config = recipes.default_config(method, name, image_side=side)
-    config = replace(config, **options)
+    config = in_proportion(replace(config, **options), config, options)
     run = new_run(Path(out)) if out is not None else None
     return train_config(config, run, dataset, networks, watch=watch)
 

@@ -8,7 +8,10 @@ from PIL import Image
 
 from gibbsian import train
 from gibbsian.cli import main
+from gibbsian.cli.train_options import fill
+from gibbsian.config.config import replace
 from gibbsian.config.recipes import default_config
+from gibbsian.config.recipes.defaults import in_proportion
 from gibbsian.core import DataSpace
 from gibbsian.core.files import read_json
 
@@ -64,3 +67,14 @@ def test_arrays_in_python_know_theirs_too(tmp_path: Path) -> None:
     path = images(tmp_path / "x", 18)
     model = train("energy-matching", path, source={"image_size": 8}, **short)
     assert model.config.energy.name == "mlp"
+
+
+def test_phases_keep_their_share_of_other_rounds():
+    base = default_config("energy-matching", "digits")
+    assert (base.training.rounds, base.warmup_rounds) == (7_000, 6_000)
+    shorter = replace(base, training={"rounds": 700})
+    assert in_proportion(shorter, base).warmup_rounds == 600
+    assert in_proportion(shorter, base, {"warmup_rounds"}).warmup_rounds == 6_000
+    assert fill(base, ["--rounds", "350"]).config.warmup_rounds == 300
+    assert fill(base, ["--rounds=350", "--warmup-rounds=6000"]).config.warmup_rounds == 6_000
+    assert fill(base, []).config == base

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any, Literal
 
 from gibbsian.config.config import Config, method_class, plain, replace
@@ -43,6 +43,20 @@ def default_config(
     if method in ON_TABLES and not (pictures or is_density(data) or holds_bits(data)):
         config = suggested(config, ON_TABLES[method])
     return config
+
+
+IN_ROUNDS = ("warmup_rounds", "gan_warmup_rounds", "margin_decay_rounds")
+"""Options that count rounds: where one phase of training ends."""
+
+
+def in_proportion(config: Config, base: Config, given: Container[str] = ()) -> Config:
+    """``config``, changed from ``base``, with phases as long beside its rounds as they were there.
+
+    But for options ``given`` by name. Fewer rounds would else drop the last phase without a word.
+    """
+    ratio = config.training.rounds / base.training.rounds
+    kept = [name for name in IN_ROUNDS if name in base.options and name not in given]
+    return replace(config, **{name: round(ratio * base.options[name]) for name in kept})
 
 
 def suggested(config: Config, settings: Mapping[str, Any]) -> Config:
