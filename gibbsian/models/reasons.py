@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from operator import attrgetter
 
 import torch
 from torch import Tensor
@@ -111,7 +112,7 @@ def reasons_of(
     groups = [change for change in together if _is_told(change, fall, energy)]
     grouped = {j for change in groups for j in change.columns}
     singles = [change for change in singles if change.columns[0] not in grouped]
-    changes = sorted([*groups, *singles], key=lambda change: -change.fall)
+    changes = sorted([*groups, *singles], key=attrgetter("fall"), reverse=True)
     told = [
         change for change in changes[:REASONS] if change.fall >= max(LEAST, SHARE * changes[0].fall)
     ]
