@@ -110,8 +110,8 @@ def _detect(args: Detect, file: Path, scored: Path) -> int:
         save_detectors(out, fitted, source.name)
     for place in range(min(PRINTED, len(found.rows))):
         reasons = "; ".join(found.reasons[place]) or "no single column explains it"
-        percentile = f"{found.percentile[place]:.1f}"
-        print(printable(f"row {found.rows[place]}, percentile {percentile}: {reasons}"))
+        figures = f"energy {found.energy[place]:.1f}, percentile {found.percentile[place]:.1f}"
+        print(printable(f"row {found.rows[place]}, {figures}: {reasons}"))
     say(
         f"{len(found.rows)} rows, counted from 1 below a header, the strangest first in {out / 'rows.csv'}; "
         f"page: {out / 'report.html'}"

@@ -55,7 +55,7 @@ class Sample:
 
     Args:
         run: folder of the run.
-        output: where to: .png (images, or a scatter), .npz, .npy or .csv, in the data's units.
+        output: where to: .png (a sheet of the images, or a scatter), .npz, .npy or .csv, in the data's units.
         num_samples: how many; at least 1.
         seed: of the draws.
         condition_on: a file with one observation of which a part is kept and the rest filled in; or, for a
