@@ -17,6 +17,7 @@ from gibbsian.data.dialects import mark_of
 from gibbsian.data.readers import is_table
 from gibbsian.data.table_schema import Missing
 from gibbsian.models.numeric_table import read_table
+from gibbsian.models.reasons import NO_REASON
 from gibbsian.models.saved_detectors import load_detectors, save_detectors
 from gibbsian.models.strange_rows import Detected, fit_folds, judged, to_csv
 from gibbsian.models.train import device_of
@@ -109,7 +110,7 @@ def _detect(args: Detect, file: Path, scored: Path) -> int:
     if args.model is None:
         save_detectors(out, fitted, source.name)
     for place in range(min(PRINTED, len(found.rows))):
-        reasons = "; ".join(found.reasons[place]) or "no single column explains it"
+        reasons = "; ".join(found.reasons[place]) or NO_REASON
         figures = f"energy {found.energy[place]:.1f}, percentile {found.percentile[place]:.1f}"
         print(printable(f"row {found.rows[place]}, {figures}: {reasons}"))
     say(

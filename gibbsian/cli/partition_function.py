@@ -35,7 +35,8 @@ class LogZ:
     Args:
         energy: package.module:name of a function of PyTorch tensors, points [n, dim] to energies [n].
         dim: how many numbers one point has.
-        samples_from: file of points where the mass is, one a row: CSV, npy, npz or Parquet.
+        samples_from: file of points where the mass is, one a row: CSV, npy, npz or Parquet; best samples of
+            the density, with as many in each mode as it has mass.
         domain_half_width: the integral is over [-B, B]^dim instead of all of R^dim.
         log_z_effort: quick, normal or high; the interval is the narrower.
         seed: of all randomness.
@@ -91,7 +92,7 @@ def log_z_(arguments: list[str]) -> int:
         both = {"interval95": widened(found), "warnings": found.warnings}
         print(json.dumps({**sides, **both}, indent=2))
         return 0
-    print(found)
+    print(f"{found.name} {found.sides}")
     if (ends := widened(found)) is not None:
         few = decimals(max(min(found.lower.stderr, found.upper.stderr), 1e-12))
         low, high = (f"{end:.{few}f}" for end in ends)

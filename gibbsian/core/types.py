@@ -175,9 +175,15 @@ class Interval:
     warnings: tuple[str, ...] = ()
 
     def __str__(self) -> str:
+        warned = "".join(f"; warning: {one}" for one in self.warnings)
+        return f"{self.name} {self.sides}{warned}"
+
+    @property
+    def sides(self) -> str:
+        """``= value`` or ``in [lower, upper]``, without the warnings."""
         if self.lower == self.upper:
-            return f"{self.name} = {self.lower}"
-        return f"{self.name} in [{self.lower}, {self.upper}]"
+            return f"= {self.lower}"
+        return f"in [{self.lower}, {self.upper}]"
 
     def _repr_html_(self) -> str:
         sides = {"lower": self.lower, "upper": self.upper}

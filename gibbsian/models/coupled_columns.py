@@ -16,7 +16,7 @@ from gibbsian.core import Energy
 COUPLED = 0.9
 """Squared correlation of two columns, by themselves or given all others, above which they determine each
 other: a net price and its tax do so by themselves, three columns of which one is a sum given the third."""
-MOST = 3
+MOST = 4
 """Columns of a group."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -88,7 +89,8 @@ class NumericTable:
             notes += (f"{path}: left out, columns that the models do not know: {more}",)
         if gaps is not None and gaps.any():
             notes += (f"{path}: {counted(int(gaps.sum()), 'gap')}, which are no reason",)
-        return replace(other, notes=notes, schema=self.schema)
+        other = replace(other, schema=self.schema)
+        return replace(other, notes=(*notes, *_of_unseen(other, path)))
 
 
 def read_table(
@@ -174,3 +176,15 @@ def _cells(rows: Rows, names: tuple[str, ...]) -> Cells:
         return rows.cells
     texts = {str(j): pl.Series(column).cast(pl.String) for j, column in enumerate(rows.x.T)}
     return Cells(names, pl.DataFrame(texts))
+
+
+def _of_unseen(table: NumericTable, path: Path) -> Iterator[str]:
+    """A note for each column with texts that the first table never had there."""
+    for j in table.unseen.any(0).nonzero()[:, 0].tolist():
+        rows = table.unseen[:, j].nonzero()[:, 0].tolist()
+        column = table.cells.names.index(table.names[j])
+        texts = sorted({str(table.cells.texts[row, column]) for row in rows})
+        yield (
+            f"{path}: {counted(len(rows), 'row')} with {first_few(map(repr, texts))} as {table.names[j]}, "
+            "never seen in the first table"
+        )

@@ -32,6 +32,7 @@ MORE = 3.0
 leaves, to be named together."""
 ORDINARY = 0.95
 """Share of the rows whose energies are ordinary: with a value that leaves more, a row is still strange."""
+NO_REASON = "no single column explains it"
 TOGETHER = "several columns together: no single one explains most of it"
 STRANGEST, MOST_COLUMNS = 10, 500
 """Rows with reasons in an evaluation; columns above which it gives none, since each is tried."""
@@ -131,15 +132,16 @@ def reasons_of(
         told = [change for change in told if not set(change.columns) & set(far)]
 
     def text(j: int, value: float) -> str:
-        return (
-            repr(values[j][int(value)])
-            if values[j]
-            else f"{round(value, decimals_of(candidates[:, j])):.6g}"
-        )
+        return repr(values[j][int(value)]) if values[j] else f"{value:.6g}"
+
+    def proposed(j: int, value: float) -> str:
+        return text(j, value if values[j] else round(value, decimals_of(candidates[:, j])))
 
     def sentence(change: Change) -> str:
         there = [f"{names[j]} {text(j, float(x[j]))}" for j in change.columns]
-        others = _listed([text(j, v) for j, v in zip(change.columns, change.values, strict=True)])
+        others = _listed(
+            [proposed(j, v) for j, v in zip(change.columns, change.values, strict=True)]
+        )
         are = "is" if len(there) == 1 else "together are"
         better = "" if energy - change.fall <= ordinary else " better"
         return (

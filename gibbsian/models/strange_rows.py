@@ -20,7 +20,7 @@ from gibbsian.data.rows import Cells
 from gibbsian.models.coupled_columns import Change
 from gibbsian.models.detector import NARROW, Detector
 from gibbsian.models.numeric_table import NumericTable
-from gibbsian.models.reasons import ORDINARY, REASONS, reasons_of
+from gibbsian.models.reasons import NO_REASON, ORDINARY, REASONS, reasons_of
 from gibbsian.models.whitening import rows_to_learn_from
 
 FOLDS = 3
@@ -253,10 +253,11 @@ def to_csv(found: Detected) -> str:
     blank = [""] * len(columns)
     cells = found.cells.texts[[row - 1 for row in found.rows]].iter_rows()
     for i, (row, texts) in enumerate(zip(found.rows, cells, strict=True)):
-        said = [cell(reason) for reason in found.reasons[i]]
+        explained = i < len(found.contributions)
+        said = [cell(reason) for reason in found.reasons[i] or (NO_REASON,) * explained]
         said += [""] * (REASONS - len(said))
         falls = blank
-        if i < len(found.contributions):
+        if explained:
             falls = [
                 number(fall, 4) if fall == fall else "" for fall in found.contributions[i].tolist()
             ]

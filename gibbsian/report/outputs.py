@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import io
+import math
 import os
 import shutil
 import sys
@@ -27,15 +28,16 @@ Values = Sequence[Sequence[str]]
 def write_points(
     path: Path,
     x: Tensor,
-    columns: int = 8,
+    columns: int | None = None,
     header: Sequence[str] = (),
     values: Values = (),
     dialect: Dialect = PLAIN,
 ) -> None:
     """Write ``x [n, *event]`` as .npy, .npz (array ``x``), .csv (flattened rows) or .png.
 
-    A .png has ``columns`` images in a row, or is a scatter of the first two columns, whose names are in
-    ``header``, if any. A .csv begins with these names and has the texts of categories in ``values``.
+    A .png has ``columns`` images in a row, by default 8 or as many as make a square, or is a scatter of the
+    first two columns, whose names are in ``header``, if any. A .csv begins with these names and has the
+    texts of categories in ``values``.
     """
     if path.suffix in IN_PARTS:
         write_points_in_parts(path, len(x), [x], header, values, dialect)
@@ -44,7 +46,8 @@ def write_points(
     if path.suffix == ".npz":
         np.savez_compressed(buffer, x=x.numpy())
     else:
-        _picture(buffer, x.numpy(), columns, header)
+        square = max(8, math.ceil(len(x) ** 0.5))
+        _picture(buffer, x.numpy(), square if columns is None else columns, header)
     write_atomic(path, buffer.getvalue())
 
 

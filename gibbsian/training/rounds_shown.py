@@ -53,7 +53,7 @@ class Forecast:
         left = self.rounds * elapsed / (done - self.first)
         if left > LONG:
             count = f"{self.rounds:,}".replace(",", " ")
-            said = f"about {duration(left)} for {count} rounds; --rounds N for fewer"
+            said = f"about {duration(left)} for {count} rounds; --rounds N for fewer, which cost quality"
             self.bar.write(f"gibbsian: {said}", file=sys.stderr)
 
 
