@@ -91,8 +91,8 @@ def _detect(args: Detect, file: Path, scored: Path) -> int:
         source = file
         _check_new(out)
         fitted = fit_folds(table, args.seed, args.device)
-        if fitted.note:
-            say(fitted.note)
+        for note in fitted.notes:
+            say(note)
     else:
         _check_alone(args)
         fitted, name = load_detectors(args.model, args.device)
@@ -102,7 +102,7 @@ def _detect(args: Detect, file: Path, scored: Path) -> int:
     for note in other.notes if other is not None else ():
         say(note)
     found = judged(fitted, other)
-    notes = (*fitted.table.notes, fitted.note) if fitted.note else fitted.table.notes
+    notes = (*fitted.table.notes, *fitted.notes)
     out.mkdir()
     mark = mark_of(scored, found.cells.encoding)
     write_atomic(out / "rows.csv", mark + to_csv(found).encode())

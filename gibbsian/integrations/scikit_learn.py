@@ -35,6 +35,7 @@ from gibbsian.data.rows import counted
 from gibbsian.data.table_schema import TableSchema
 from gibbsian.data.transforms import binary, columnwise
 from gibbsian.models.detector import Detector
+from gibbsian.models.log_columns import LogColumns
 from gibbsian.models.log_density import log_weights
 from gibbsian.models.model import Model
 from gibbsian.models.train import train_config, untrained
@@ -210,7 +211,7 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
         check_is_fitted(self)
         if self.detector_ is not None:
             x, _ = checked_rows(self, X, fit=False, unseen=True)
-            return -self.detector_.energy(torch.from_numpy(x)).numpy()
+            return -self.detector_.energy(self.logs_(torch.from_numpy(x))).numpy()
         return self._scores_of_method(X)
 
     def _scores_of_method(self, X: ArrayLike) -> NDArray[np.float64]:
@@ -271,7 +272,9 @@ def default_detector(estimator: OutlierDetector, X: ArrayLike) -> Detector:
     """The detector of ``gibbsian detect``, fitted to all rows but those that are far out."""
     x, estimator.table_ = checked_rows(estimator, X, fit=True, unseen=True)
     rows, categories = torch.from_numpy(x), estimator.table_.categories if estimator.table_ else ()
-    rows, near = rows_to_learn_from(rows, torch.zeros(rows.shape, dtype=torch.bool), categories)
+    none = torch.zeros(rows.shape, dtype=torch.bool)
+    estimator.logs_ = LogColumns.fit(rows, none, categories)
+    rows, near = rows_to_learn_from(estimator.logs_(rows), none, categories)
     return Detector.fit(
         rows[near],
         categories=categories,

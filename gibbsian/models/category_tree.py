@@ -10,7 +10,7 @@ in a row the one counts that was seen least beside what the tree expects.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -82,6 +82,11 @@ class CategoryTree:
         wide = sum(self.counts[j] * self.counts[p] for j, p in enumerate(parents) if p != j)
         shapes = [self.alone.shape == (W + 1,), self.given.shape == (wide,)]
         return all(shapes) and self.rarer.shape in ((0, 0), (W, W))
+
+    def times(self, rate: float) -> CategoryTree:
+        """The same with energies ``rate`` times as high."""
+        alone, given, rarer = (rate * part for part in (self.alone, self.given, self.rarer))
+        return replace(self, alone=alone, given=given, rarer=rarer)
 
     def energy(self, codes: Tensor) -> Tensor:
         """``[n, k] -> [n]``, float64; the code -1 stands for a value that no row had."""

@@ -9,10 +9,12 @@ settings were chosen on the tuning tables of studies/detection.py.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -45,6 +47,8 @@ CANDIDATES = 32
 """Values that each column is set to for reasons: quantiles of the training rows."""
 FEWEST = 3
 """Rows that a value of a category needs to be set in the place of others."""
+RARE = 0.01
+"""Share of the training rows by which rare numbers and rare categories are compared."""
 NARROW, STEEPEST = 64, 32
 """So many columns are all tried for reasons; of more, the steepest in each row."""
 HIDDEN, COMPLETED = 64, 50_000_000
@@ -120,11 +124,13 @@ class Detector:
             detector_config(len(x), seed, rounds, options, device, u.shape[1]), None, data
         )
         model.method.to(widest_float(model.device))
-        parts = whitening, model, candidates, categories, given, tree
-        self = cls(*parts)
+        self = cls(whitening, model, candidates, categories, given, tree)
         if tree is None:
             return self
-        return cls(*parts, usual_energy(self.energy(x), self._codes(x).long(), tree.counts))
+        weighed = tree.times(_rate(self._energy_of_whitened(u.double())))
+        self = cls(whitening, model, candidates, categories, given, weighed)
+        usual = usual_energy(self.energy(x), self._codes(x).long(), tree.counts)
+        return cls(whitening, model, candidates, categories, given, weighed, usual)
 
     def energy(self, x: Tensor) -> Tensor:
         """Energies ``[n]`` float64 of rows ``x [n, d]``, in nats, up to a constant; low is normal.
@@ -138,11 +144,9 @@ class Detector:
             return energy
         codes = self._codes(x)
         energy = energy + self.tree.energy(codes)
-        return (
-            energy
-            if self.usual is None
-            else energy - expanded(codes, self.tree.counts) @ self.usual
-        )
+        if self.usual is None:
+            return energy
+        return energy - expanded(codes, self.tree.counts) @ self.usual
 
     def completed(self, x: Tensor, gaps: Tensor) -> Tensor:
         """Rows ``x [n, d]`` where each of the ``gaps [n, d]`` has the value that fits its row best.
@@ -342,6 +346,17 @@ def candidates_of(x: Tensor, categories: tuple[int, ...], least: int = 1) -> Ten
             found = found[often >= min(least, int(often.max()))]
             values[:, j] = found[torch.arange(count) % len(found)]
     return values
+
+
+def _rate(energy: Tensor) -> float:
+    """How much energy numbers that are e times as rare have more, of training rows' ``energy [n]``.
+
+    Between the median and the rarest ``RARE`` of the rows, at least 1, which it is of exponential tails. By
+    that much a combination of categories counts, or one that breaks a rule would come after all rows whose
+    numbers are far out by their number alone.
+    """
+    low, high = (float(np.quantile(energy, 1 - share)) for share in (0.5, RARE))
+    return max(1.0, (high - low) / math.log(0.5 / RARE))
 
 
 def decimals_of(values: Tensor) -> int:

@@ -15,6 +15,7 @@ from gibbsian.models.coupled_columns import Change
 from gibbsian.models.detector import candidates_of, decimals_of
 from gibbsian.models.evaluation_record import StrangeRow
 from gibbsian.models.explain import column_contributions
+from gibbsian.models.log_columns import LogColumns
 from gibbsian.models.model import Model
 
 REASONS, LEAST, SHARE = 3, 0.5, 0.2
@@ -92,6 +93,7 @@ def reasons_of(
     candidates: Tensor,
     unseen: Mapping[int, str] | None = None,
     together: Sequence[Change] = (),
+    logs: LogColumns | None = None,
 ) -> tuple[str, ...]:
     """Up to three sentences on the columns that the row's energy would fall most by.
 
@@ -100,7 +102,8 @@ def reasons_of(
     makes the row ordinary: the columns in which it lies far out come first then. ``fall``: NaN where a
     column was not tried. ``candidates [K, d]``: the values tried. ``unseen``: of columns with a text that no
     training row had, which come first, that text. ``together``: changes of columns that determine each other,
-    named where changing one of them alone leaves much more.
+    named where changing one of them alone leaves much more. ``logs``: columns whose distances are those of
+    their logarithms.
     """
     unseen = {} if unseen is None else unseen
     first = [f"{names[j]}: {unseen[j]!r} was never seen in training" for j in unseen]
@@ -122,7 +125,8 @@ def reasons_of(
     explained = max([float(fall.sum()), *(change.fall for change in groups)])
     if not unseen and explained < EXPLAINED * energy:
         numbers = [j for j in range(len(x)) if not values[j]]
-        far = far_columns(x, candidates, numbers)[:REASONS]
+        scaled = (x, candidates) if logs is None else (logs(x), logs(candidates))
+        far = far_columns(*scaled, numbers)[:REASONS]
         low, high = candidates.min(0).values, candidates.max(0).values
         first = [
             f"{names[j]} {float(x[j]):.6g} is far out "

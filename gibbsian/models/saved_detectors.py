@@ -23,6 +23,7 @@ from gibbsian.data.table_schema import TableSchema
 from gibbsian.data.tables import polars
 from gibbsian.models.category_tree import CategoryTree
 from gibbsian.models.detector import Detector
+from gibbsian.models.log_columns import LogColumns
 from gibbsian.models.model import Model
 from gibbsian.models.numbers_given import NumbersGiven
 from gibbsian.models.numeric_table import NumericTable
@@ -35,6 +36,7 @@ OF_CATEGORIES = ("middle", "levels", "log_spreads", "unknown", "parents", "alone
 """And where the table has categories."""
 USUAL = "usual"
 """And where it has numbers beside them."""
+OF_ALL, LOGS = ("centres", "held_out"), "least_of_logarithms"
 RECORD, TENSORS = "detector.json", "detector.safetensors"
 REMEDY = "restore it from a copy, or run `gibbsian detect` again"
 
@@ -45,7 +47,7 @@ def save_detectors(folder: Path, fitted: FoldDetectors, source: str) -> None:
     ``source``: name of the table they were fitted to.
     """
     identity, table = new_identity(), fitted.table
-    tensors = {"centres": fitted.centres, "held_out": fitted.held_out}
+    tensors = {name: getattr(fitted, name) for name in OF_ALL} | {LOGS: fitted.logs.least}
     for k, detector in enumerate(fitted.detectors):
         if (model := detector.model) is not None:
             extras = model.held_out, model.moments
@@ -86,14 +88,22 @@ def load_detectors(folder: Path, device: str = "cpu") -> tuple[FoldDetectors, st
     detectors = tuple(
         _detector(tensors, folder, k, identity, categories, device) for k in range(FOLDS)
     )
-    centres, held_out = _tensor(tensors, "centres", folder), _tensor(tensors, "held_out", folder)
+    centres, held_out = (_tensor(tensors, name, folder) for name in OF_ALL)
+    if LOGS not in tensors:
+        raise ValueError(
+            f"{folder} was written by a version without logarithms of columns; {REMEDY}"
+        )
+    logs = _tensor(tensors, LOGS, folder)
+    if list(logs.shape) != [len(names)] or not bool((logs >= 0).all()):
+        raise _damaged(folder / TENSORS)
     if list(centres.shape) != [FOLDS] or held_out.ndim != 1 or not len(held_out):
         raise _damaged(folder / TENSORS)
     none = torch.empty(0, len(names), dtype=torch.float64)
     cells = Cells((), polars().DataFrame())
     schema = _schema(entries, categories, path)
     table = NumericTable(none, names, (), schema, none.bool(), cells)
-    return FoldDetectors(detectors, centres, held_out, table, none[:, 0].long()), source
+    fold = none[:, 0].long()
+    return FoldDetectors(detectors, centres, held_out, table, fold, LogColumns(logs)), source
 
 
 def _text(entries: dict[str, Any], key: str, path: Path) -> str:

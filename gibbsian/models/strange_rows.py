@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import SupportsFloat
 
 import numpy as np
@@ -14,11 +15,13 @@ from torch import Tensor
 
 from gibbsian.config.config import check_seed
 from gibbsian.core.dialect import Dialect, separator_of_answers
+from gibbsian.core.names import first_few
 from gibbsian.core.text import FORMULA, cell
 from gibbsian.data.cells import is_value
 from gibbsian.data.rows import Cells
 from gibbsian.models.coupled_columns import Change
 from gibbsian.models.detector import NARROW, Detector
+from gibbsian.models.log_columns import LogColumns
 from gibbsian.models.numeric_table import NumericTable
 from gibbsian.models.reasons import NO_REASON, ORDINARY, REASONS, reasons_of
 from gibbsian.models.whitening import rows_to_learn_from
@@ -56,7 +59,8 @@ class FoldDetectors:
     ``centres [3]``: the median of each one's energies over the third that it has not seen; ``held_out [n]``:
     energies of the rows by the detectors that have not seen them, less their centres; ``fold [n]``: the
     third of each row. Without the rows themselves ``table.x`` and ``fold`` are empty. ``far_out``: numbers,
-    from 1, of the rows that none was fitted to, since they would set the scale alone.
+    from 1, of the rows that none was fitted to, since they would set the scale alone. ``logs``: what the
+    detectors' rows are of the table's.
     """
 
     detectors: tuple[Detector, ...]
@@ -64,13 +68,20 @@ class FoldDetectors:
     held_out: Tensor
     table: NumericTable
     fold: Tensor
+    logs: LogColumns
     far_out: tuple[int, ...] = ()
 
     @property
-    def note(self) -> str:
-        """What is to be said of the rows far out; "" if there are none."""
-        if not self.far_out:
-            return ""
+    def notes(self) -> tuple[str, ...]:
+        """What is to be said of columns taken by their logarithm, and of rows far out."""
+        found: tuple[str, ...] = ()
+        if self.logs.columns:
+            which = first_few(self.table.names[j] for j in self.logs.columns)
+            found += (f"by its logarithm, since its values spread by factors: {which}",)
+        return (*found, self._far_out) if self.far_out else found
+
+    @property
+    def _far_out(self) -> str:
         rows = [str(row) for row in self.far_out[:LISTED]]
         more = len(self.far_out) - len(rows)
         one, last = len(self.far_out) == 1, f"{more} more" if more else rows.pop()
@@ -98,7 +109,8 @@ def detect_rows(
 def fit_folds(table: NumericTable, seed: int = 0, device: str = "cpu") -> FoldDetectors:
     """Three detectors, each fitted to two thirds of the rows of ``table`` but for those that are far out."""
     check_seed(seed)
-    x, rng = table.x, torch.Generator().manual_seed(seed)
+    logs = LogColumns.fit(table.x, table.gaps, table.categories)
+    x, rng = logs(table.x), torch.Generator().manual_seed(seed)
     known, near = rows_to_learn_from(x, table.gaps, table.categories)
     fold = torch.randperm(len(x), generator=rng) % FOLDS
     held_out = torch.empty(len(x), dtype=torch.float64)
@@ -120,14 +132,15 @@ def fit_folds(table: NumericTable, seed: int = 0, device: str = "cpu") -> FoldDe
         centres.append(centre)
     far_out = tuple((1 + (~near).nonzero()[:, 0]).tolist())
     return FoldDetectors(
-        tuple(detectors), torch.stack(centres).cpu(), held_out, table, fold, far_out
+        tuple(detectors), torch.stack(centres).cpu(), held_out, table, fold, logs, far_out
     )
 
 
 def judged(fitted: FoldDetectors, other: NumericTable | None = None) -> Detected:
     """The rows that the detectors were fitted to, or those of ``other``, by energy."""
     detectors, scored = fitted.detectors, fitted.table if other is None else other
-    x, gaps = scored.x, scored.gaps
+    logs, gaps = fitted.logs, scored.gaps
+    x = logs(scored.x)
     if other is None:
         energy = fitted.held_out
     else:
@@ -141,20 +154,23 @@ def judged(fitted: FoldDetectors, other: NumericTable | None = None) -> Detected
     judges = fitted.fold[top] if other is None else None
     fall, best = _explained(detectors, x[top], gaps[top], judges)
     together = _explained_together(detectors, x[top], gaps[top], judges)
+    best, candidates = logs.inverse(best), logs.inverse(detectors[0].candidates)
+    together = [[_in_units(change, logs) for change in changes] for changes in together]
     names, values = fitted.table.names, fitted.table.values
     unseen, ordinary = _unseen(scored, top), float(np.quantile(fitted.held_out, ORDINARY))
     reasons = [
         reasons_of(
-            x[row],
+            scored.x[row],
             fall[i],
             best[i],
             names,
             values,
             float(energy[row]),
             ordinary,
-            detectors[0].candidates,
+            candidates,
             unseen.get(row),
             together[i],
+            logs,
         )
         for i, row in enumerate(top.tolist())
     ]
@@ -231,6 +247,15 @@ def _explained_together(
         ]
         for row in range(len(x))
     ]
+
+
+def _in_units(change: Change, logs: LogColumns) -> Change:
+    """With values in the table's units."""
+    values = [
+        math.exp(value) if logs.least[j] > 0 else value
+        for j, value in zip(change.columns, change.values, strict=True)
+    ]
+    return replace(change, values=tuple(values))
 
 
 def to_csv(found: Detected) -> str:
