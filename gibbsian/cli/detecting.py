@@ -47,9 +47,10 @@ class Detect:
 
     Args:
         file: the table: .csv, .parquet, .npy; columns of numbers or of categories, and others.
-        score: another table with the same columns, whose rows are scored by the models of FILE.
+        score: another table with the same columns, whose rows are scored by the models of FILE, and no rows
+            of FILE.
         model: the folder of results of another table, whose models score FILE's rows; nothing is trained.
-        out: folder for the results; by default NAME-detected in this folder, for a FILE called NAME.csv.
+        out: folder for the results; by default NAME-detected in this folder, where NAME.csv is scored.
         columns: the columns to look at, as "age,income"; by default all that can be.
         drop_columns: more columns to leave out of the search.
         missing_values: impute fills gaps by what the rest of the row says, and those of a category, for
@@ -78,7 +79,7 @@ def detect(arguments: list[str]) -> int:
 
 def _detect(args: Detect, file: Path, scored: Path) -> int:
     """``scored``: the file whose rows are scored, another one with ``--score``."""
-    out = args.out if args.out is not None else Path(f"{_stem(file)}-detected")
+    out = args.out if args.out is not None else Path(f"{_stem(scored)}-detected")
     if not out.parent.is_dir():
         raise ValueError(f"--out {out} cannot be written: {out.parent} is no folder")
     device_of(args.device)
@@ -113,9 +114,10 @@ def _detect(args: Detect, file: Path, scored: Path) -> int:
         reasons = "; ".join(found.reasons[place]) or NO_REASON
         figures = f"energy {found.energy[place]:.1f}, percentile {found.percentile[place]:.1f}"
         print(printable(f"row {found.rows[place]}, {figures}: {reasons}"))
+    which = "" if other is None else f" of {scored.name}"
     say(
-        f"{len(found.rows)} rows, counted from 1 below a header, the strangest first in {out / 'rows.csv'}; "
-        f"page: {out / 'report.html'}"
+        f"{len(found.rows)} rows{which}, counted from 1 below a header, the strangest first in "
+        f"{out / 'rows.csv'}; page: {out / 'report.html'}"
     )
     return 0
 

@@ -32,6 +32,7 @@ ABSENT, NUMBER, WORD, DAY, TEXT = range(5)
 COUNTED = 1_000
 """So many values of a category are told apart."""
 _BEGINS_AS_NUMBER = re.compile(r"\W*\d")
+_NUMBERED = re.compile(r"\s*\d+[/_:-]\d")
 OTHER_UNITS = 0.1
 """A column whose cells have other units beside the usual one in so large a share of them has none."""
 LISTED = 20
@@ -76,9 +77,10 @@ class Found:
 
     @property
     def has_units(self) -> bool:
-        """Whether all texts begin as numbers, which are categories for what follows."""
+        """Whether all texts begin as numbers, which are categories for what follows; 2024/0017 does not."""
         found = self.texts and self.kind == "category" and not self.is_category
-        return bool(found) and all(map(_BEGINS_AS_NUMBER.match, self.texts))
+        numbers = bool(found) and all(map(_BEGINS_AS_NUMBER.match, self.texts))
+        return numbers and not all(map(_NUMBERED.match, self.texts))
 
     def said(self) -> str:
         """The kind in words."""

@@ -20,6 +20,8 @@ FEWEST, MOST_COLUMNS = 30, 64
 """Different values that a column must have, since grades are no amounts; columns up to which any is tried."""
 KEPT, PASSES, RIDGE = 0.98, 3, 1e-3
 """Share of the rows, the nearest to the fit, that say how wide a column spreads; passes; ridge."""
+POSITIVE = 0.99
+"""Share of a column's values that must be positive; the others are errors, and count as the least."""
 ENOUGH, MOST_VALUES = 20_000, 200
 """Rows by which columns are judged, and values of categories up to which these help to explain them."""
 LEAST = 1e-3
@@ -35,28 +37,27 @@ class LogColumns:
     @classmethod
     def fit(cls, x: Tensor, gaps: Tensor, categories: tuple[int, ...] = ()) -> LogColumns:
         """Of rows ``x [n, d]`` with ``gaps [n, d]``; ``categories``: how many values, 0 for numbers."""
-        smallest = (
-            x.double().masked_fill(gaps, torch.inf).amin(0) if len(x) else x.new_zeros(x.shape[1])
-        )
-        step, least = max(1, len(x) // ENOUGH), torch.zeros(x.shape[1], dtype=torch.float64)
-        x, gaps = x[::step].double(), gaps[::step]
+        least = torch.zeros(x.shape[1], dtype=torch.float64)
+        usable = (x > 0) & ~gaps
+        positive = usable.sum(0) >= POSITIVE * (~gaps).sum(0)
+        step = max(1, len(x) // ENOUGH)
+        every, x, usable = x, x[::step].double(), usable[::step]
         chosen = [bool(categories) and categories[j] > 0 for j in range(x.shape[1])]
         numbers = [j for j, is_category in enumerate(chosen) if not is_category]
         if len(numbers) > MOST_COLUMNS or len(x) < FEWEST:
             return cls(least)
-        seen = (
-            expanded(x[:, chosen], tuple(c for c in categories if c)) if any(chosen) else x[:, :0]
-        )
+        few = 0 < sum(categories) <= MOST_VALUES
+        seen = expanded(x[:, chosen], tuple(c for c in categories if c)) if few else x[:, :0]
         for j in numbers:
-            there = ~gaps[:, j]
+            there = usable[:, j]
             y = x[there, j]
-            if len(y) < FEWEST or not float(smallest[j]) > 0 or len(y.unique()) < FEWEST:
+            if not bool(positive[j]) or len(y.unique()) < FEWEST:
                 continue
             others = [k for k in numbers if k != j]
             rest = torch.cat([x[there][:, others], seen[there]], 1)
             gain = _spread(y, rest).log() - _spread(y.log(), rest).log() - y.log().mean()
             if float(gain) > GAIN:
-                least[j] = LEAST * smallest[j]
+                least[j] = LEAST * every[every[:, j] > 0, j].min()
         return cls(least)
 
     @property

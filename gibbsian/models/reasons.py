@@ -129,14 +129,14 @@ def reasons_of(
         far = far_columns(*scaled, numbers)[:REASONS]
         low, high = candidates.min(0).values, candidates.max(0).values
         first = [
-            f"{names[j]} {float(x[j]):.6g} is far out "
-            f"({_share(candidates)} of the rows have {float(low[j]):.6g} to {float(high[j]):.6g})"
+            f"{names[j]} {_number(float(x[j]))} is far out ({_share(candidates)} of the rows have "
+            f"{_number(float(low[j]))} to {_number(float(high[j]))})"
             for j in far
         ] or [TOGETHER] * bool(told)
         told = [change for change in told if not set(change.columns) & set(far)]
 
     def text(j: int, value: float) -> str:
-        return repr(values[j][int(value)]) if values[j] else f"{value:.6g}"
+        return repr(values[j][int(value)]) if values[j] else _number(value)
 
     def proposed(j: int, value: float) -> str:
         return text(j, value if values[j] else round(value, decimals_of(candidates[:, j])))
@@ -188,4 +188,9 @@ def _share(candidates: Tensor) -> str:
 
 
 def _nats(value: float) -> str:
-    return f"{value:.1f}" if value < 1e6 else f"{value:.3g}"
+    return f"{value:.1f}" if value < 1e3 else f"{value:.0f}" if value < 1e9 else f"{value:.3g}"
+
+
+def _number(value: float) -> str:
+    """To six digits, all digits of whole numbers."""
+    return f"{value:.0f}" if value == round(value) and abs(value) < 1e12 else f"{value:.6g}"

@@ -586,3 +586,24 @@ def test_a_value_that_leaves_a_row_strange_only_fits_better():
     told = reasons_of(x, fall, best, names, ((),) * 2, 12.0, 2.0, tried)
     ends = ["-9.0 nats; 1 would fit better)", "-6.0 nats; 2 would fit better)"]
     assert [reason.partition("(")[2] for reason in told] == ends
+
+
+def test_numbered_names_are_no_lost_units(here, capsys):
+    values = np.random.default_rng(0).normal(size=(150, 2))
+    rows = [f"2024/{i:04d},{a:.3f},{b:.3f}" for i, (a, b) in enumerate(values)]
+    Path("samples.csv").write_text("\n".join(["no,a,b", *rows]) + "\n")
+    assert main(["detect", "samples.csv"]) == 0
+    said = capsys.readouterr().err
+    assert "no: category, 150 values: left out, every value different" in said
+    assert "begin with numbers" not in said and "not read as a number" not in said
+
+
+def test_rows_of_another_table_stand_under_its_name(here, capsys):
+    values = np.random.default_rng(0).normal(size=(150, 2))
+    for name, part in (("first", values[:120]), ("second", values[120:])):
+        rows = [f"{a:.3f},{b:.3f}" for a, b in part]
+        Path(f"{name}.csv").write_text("\n".join(["a,b", *rows]) + "\n")
+    assert main(["detect", "first.csv", "--score", "second.csv"]) == 0
+    assert "30 rows of second.csv, counted" in capsys.readouterr().err
+    assert len(read(Path("second-detected/rows.csv"))) == 30
+    assert not Path("first-detected").exists()

@@ -29,9 +29,20 @@ def test_columns_that_spread_by_factors_and_are_no_sum() -> None:
     assert LogColumns.fit(x, none(x)).columns == [1]
     assert LogColumns.fit(x[:, :4], none(x[:, :4])).columns == [1, 2, 3], "without their sum"
     nothing = x.clone()
-    nothing[5, 1] = 0
-    assert LogColumns.fit(nothing, none(x)).columns == [], "0 has no logarithm"
-    assert LogColumns.fit(nothing, none(x).index_fill(0, torch.tensor([5]), True)).columns == [1]
+    nothing[:5, 1] = 0
+    logs = LogColumns.fit(nothing, none(x))
+    assert logs.columns == [1], "a few zeros are errors"
+    lowest = logs(nothing)[:, 1].sort().values
+    assert bool((lowest[:5] == lowest[0]).all()) and float(lowest[5] - lowest[0]) == pytest.approx(
+        math.log(1e3)
+    )
+    nothing[:10, 1] = 0
+    assert LogColumns.fit(nothing, none(x)).columns == [], (
+        "where some of a hundred are, they have no logarithm"
+    )
+    gaps = none(x)
+    gaps[:10, 1] = True
+    assert LogColumns.fit(nothing, gaps).columns == [1]
     assert LogColumns.fit(x[: FEWEST - 1], none(x)[: FEWEST - 1]).columns == []
 
 
@@ -79,3 +90,13 @@ def test_ordinary_large_values_are_not_strange_and_one_too_small_is(tmp_path: Pa
     assert sum(row in largest for row in found.rows[:20]) <= 8
     proposed = found.reasons[0][0].split("; ")[1].split(" ")[0]
     assert 30 < float(proposed) < 600, "in the table's units"
+
+
+def test_a_zero_among_counts_is_strange(tmp_path: Path) -> None:
+    x = samples(600)[:, [0, 1]]
+    x[7, 1] = 0
+    path = tmp_path / "germs.csv"
+    rows = [f"{height:.1f},{count:.0f}" for height, count in x.tolist()]
+    path.write_text("\n".join(["height,count", *rows]) + "\n")
+    found = detect_rows(read_table(path))
+    assert found.rows[0] == 8 and found.reasons[0][0].startswith("count 0 is unusual")

@@ -97,7 +97,7 @@ def _unseen(found: Interval) -> str:
     if "box" not in figures:
         return (
             "no samples were given: mass that no descent from around the origin leads to is not in this "
-            "number"
+            "number; samples (--samples-from, samples=) show it, a high effort searches longer"
         )
     cell = max(high - low for low, high in figures["box"]) / figures["points"]
     return (
