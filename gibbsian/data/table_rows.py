@@ -421,10 +421,19 @@ class TableRows:
                 f"left out although its cells begin with numbers: {first_few(units)}; write them as numbers, "
                 "or with one unit, to have it looked at"
             )
+        dates = [name for name, j in zip(names, others, strict=True) if self._is_lost_date(j)]
+        if len(dates) > 1:
+            notes.append(
+                f"dates are left out ({first_few(dates)}); a column of days from one to another would be "
+                "looked at"
+            )
         if self.selection.missing == "drop" and self.incomplete:
             gaps = f"{self.incomplete} of {self.rows} rows lack a value and are left out"
             notes.append(f"--missing-values drop: {gaps}")
         return notes
+
+    def _is_lost_date(self, j: int) -> bool:
+        return j in self.left_out and not self.kept[j] and self.found[j].kind == "dates"
 
     def _lost_by_its_unit(self, j: int) -> bool:
         return j in self.left_out and not self.kept[j] and self.found[j].has_units

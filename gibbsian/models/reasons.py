@@ -193,4 +193,5 @@ def _nats(value: float) -> str:
 
 def _number(value: float) -> str:
     """To six digits, all digits of whole numbers."""
-    return f"{value:.0f}" if value == round(value) and abs(value) < 1e12 else f"{value:.6g}"
+    whole = value == round(value) and abs(value) < 1e12
+    return str(int(value)) if whole else f"{value:.6g}"

@@ -13,7 +13,7 @@ from gibbsian.core import Interval, NotDefined
 from gibbsian.core.measures import Box, RealSpace
 from gibbsian.evaluation import log_partition
 from gibbsian.evaluation.log_z.grids import coarse_draws
-from gibbsian.evaluation.log_z.mode_search import find_modes
+from gibbsian.evaluation.log_z.mode_search import _scattered, find_modes
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -124,3 +124,25 @@ def test_coarse_draws_follow_the_mass():
     assert x.shape == (2000, 2)
     # Overlapping grids count a region several times, finer ones where they lie: about normal only.
     assert 0.3 < float(x.std()) < 1.2
+
+
+@pytest.mark.parametrize("place", [-3.0, 3.0, 6.0])
+@pytest.mark.parametrize("d", [4, 5, 6])
+def test_narrower_modes_far_from_the_first_are_found(place, d):
+    """Half as wide as the one at 0: their basins are a small part of all directions."""
+
+    def energy(x):
+        wide, narrow = x.square().sum(1) / 2, 2 * (x - place).square().sum(1)
+        return -torch.logsumexp(torch.stack([-wide, 1 - narrow]), 0)
+
+    found = find_modes(energy, RealSpace((d,)), [], rng(), torch.float32)
+    near = (found.x - place).abs().amax(1) < 0.1
+    assert int(near.sum()) == 1 and len(found.x) == 2
+
+
+def test_scattered_starts_are_of_all_directions_and_radii():
+    x = _scattered(5)
+    r = x.norm(dim=1)
+    assert 1 <= float(r.min()) < 1.02 and 31 < float(r.max()) <= 32
+    assert float(r.log().mean()) == pytest.approx(math.log(32) / 2, abs=0.01)
+    assert bool(((x / r[:, None]).mean(0).abs() < 0.01).all())

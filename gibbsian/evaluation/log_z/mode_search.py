@@ -22,6 +22,9 @@ REACH = 1e4
 STEPS = 100
 DIRECTIONS = 16
 LATTICE = 256
+SCATTERED, FURTHEST, MOST_DIMENSIONS = 1_024, 32.0, 16
+"""More starts, to so many scales, in more dimensions than the lattice has and up to so many: a mode
+half as wide as another has a basin that few directions hit."""
 GIVEN = 100
 """Of the given points, so many start a descent."""
 
@@ -77,10 +80,21 @@ def starts(measure: Measure, given: Sequence[Tensor], rng: Generator, dtype: tor
     noise = torch.randn(len(radii), DIRECTIONS, d, generator=rng, **options)  # type: ignore[call-overload]
     shells = centre + radii[:, None, None] * noise / noise.norm(dim=2, keepdim=True)
     points = [lattice, shells.reshape(-1, d)]
+    if not side and len(radii) and d <= MOST_DIMENSIONS:
+        points.append(centre + half / 4 * _scattered(d).to(radii.device))
     for some in given:
         flat = some.flatten(1).to(lattice)
         points += [flat[:: max(1, len(flat) // GIVEN)], flat.mean(0, keepdim=True)]
     return torch.cat(points).to(dtype)
+
+
+def _scattered(d: int) -> Tensor:
+    """``SCATTERED`` points ``[n, d]`` of a Sobol sequence: all directions, logarithms of radii uniform."""
+    u = torch.quasirandom.SobolEngine(d + 1).draw(1 + SCATTERED, dtype=torch.float64)[1:]
+    z = torch.special.ndtri(u[:, 1:])
+    # The middle of the cube has no direction; the first axis stands for it.
+    z = torch.where(z.norm(dim=1, keepdim=True) > 1e-9, z, torch.eye(d, dtype=z.dtype)[0])
+    return FURTHEST ** u[:, :1] * z / z.norm(dim=1, keepdim=True)
 
 
 def descend(energy: Energy, x: Tensor, measure: Measure) -> tuple[Tensor, Tensor]:
