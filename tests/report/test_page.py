@@ -339,6 +339,7 @@ def contrast(one: str, two: str) -> float:
 def test_contrast():
     assert contrast("#000000", "#ffffff") == pytest.approx(21)
     schemes = [dict(re.findall(r"--(\w+): (#\w{6})", part)) for part in STYLE.split("@media")]
+    schemes = [scheme for scheme in schemes if scheme]
     assert len(schemes) == 3 and all(len(scheme) == 13 for scheme in schemes), "light, dark, print"
     for scheme in schemes:
         for ink in ("ink", "muted", "link", "alarm", *(f"curve{k}" for k in range(1, 7))):
