@@ -40,8 +40,8 @@ LISTED = {
     "marginal-wake-sleep marginal-mcem marginal-50000 estimator 100-nats full figures",
     "Bidirectional Helmholtz machines": "bounds gradient distance ess ess-alike few-samples mnist deep "
     "tables pictures",
-    "EBGAN": "lemma-1 theorem-1 theorem-2 grid pulling-away margin ladder-100 ladder-200 ladder-1000 decay "
-    "images",
+    "EBGAN": "lemma-1 theorem-1 theorem-2 grid pulling-away pulling-away-stacks margin "
+    "ladder-100 ladder-200 ladder-1000 decay images",
     "Super-resolution by statistics": "mean psnr fine-tuning gradient stable tables",
 }
 """What the specification sheets of the seed papers list."""
