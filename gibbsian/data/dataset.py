@@ -34,6 +34,7 @@ from gibbsian.data.rows import (
 from gibbsian.data.splits import SPLIT, labels_of, orders
 from gibbsian.data.streams import derived
 from gibbsian.data.survey import distinct_numbers, survey
+from gibbsian.data.table_notes import notes_of
 from gibbsian.data.table_schema import Missing, Selection, TableSchema, filled, listed, with_medians
 from gibbsian.data.transforms import Scaling, Transform, binary, columnwise, pixels, unscaled
 
@@ -411,7 +412,7 @@ def _of_large_table(
     order = np.argsort(chosen)
     in_order = Rows(x[order][complete[order]], columns, table=schema)
     notes = (
-        *first.reading.notes(),
+        *notes_of(first.reading),
         *numbering_notes(in_order),
         *transform.notes,
         f"{len(rows)} / {len(valid)} / {len(test)} rows for training / validation / test, split by seed "

@@ -110,6 +110,7 @@ def _as_table(frame: Any, name: str, table: TableSchema | None, unseen: bool) ->
     """The rows of a Narwhals frame as those of a table in a file, checked against the model's ``table``."""
     import polars as pl
 
+    from gibbsian.data.table_notes import notes_of
     from gibbsian.data.table_rows import Labels, TableRows
 
     cells = []
@@ -139,7 +140,7 @@ def _as_table(frame: Any, name: str, table: TableSchema | None, unseen: bool) ->
     if table is not None:
         x = filled(x, table) if missing == "impute" else x
         return Rows(x, rows.columns)
-    return Rows(x, rows.columns, tuple(rows.notes()), table=rows.schema())
+    return Rows(x, rows.columns, tuple(notes_of(rows)), table=rows.schema())
 
 
 def table_like(values: Tensor, x: Array, names: Sequence[str]) -> Array:

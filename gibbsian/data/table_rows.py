@@ -34,13 +34,13 @@ from gibbsian.data.column_kinds import (
     TEXT,
     WORD,
     Found,
-    described,
     numbers_in,
     unit_of,
 )
 from gibbsian.data.left_out import why_left_out
 from gibbsian.data.rows import FEWEST, Cells
 from gibbsian.data.table_faults import alike, as_option, fault_of, said_of
+from gibbsian.data.table_notes import notes_of
 from gibbsian.data.table_schema import Column, Selection, TableSchema
 from gibbsian.data.transforms import column_name
 
@@ -149,7 +149,7 @@ class TableRows:
         self.kept[j], self.left_out[j] = False, why
         if not any(self.kept):
             raise ValueError(
-                f"{self.path} has no column that can be modelled: {'; '.join(self.notes())}"
+                f"{self.path} has no column that can be modelled: {'; '.join(notes_of(self))}"
             )
 
     def add(self, frame: pl.DataFrame, locate: Locate) -> np.ndarray:
@@ -406,37 +406,6 @@ class TableRows:
         )
         missing = self.selection.missing
         return TableSchema(columns, self.named, self.decimal, missing)
-
-    def notes(self) -> list[str]:
-        """What the columns are, and what was left out."""
-        others = [j for j in range(self.width) if j != self.place]
-        how = "left out by --drop-columns" if self.selection.drop else "not among --columns"
-        names = [self.short[j] if self.named else f"column {j + 1}" for j in others]
-        left = ["" if self.kept[j] else self.left_out.get(j, how) for j in others]
-        columns = described(names, [self.found[j] for j in others], left)
-        notes = [f"columns: {columns}"]
-        units = [name for name, j in zip(names, others, strict=True) if self._lost_by_its_unit(j)]
-        if units:
-            notes.append(
-                f"left out although its cells begin with numbers: {first_few(units)}; write them as numbers, "
-                "or with one unit, to have it looked at"
-            )
-        dates = [name for name, j in zip(names, others, strict=True) if self._is_lost_date(j)]
-        if len(dates) > 1:
-            notes.append(
-                f"dates are left out ({first_few(dates)}); a column of days from one to another would be "
-                "looked at"
-            )
-        if self.selection.missing == "drop" and self.incomplete:
-            gaps = f"{self.incomplete} of {self.rows} rows lack a value and are left out"
-            notes.append(f"--missing-values drop: {gaps}")
-        return notes
-
-    def _is_lost_date(self, j: int) -> bool:
-        return j in self.left_out and not self.kept[j] and self.found[j].kind == "dates"
-
-    def _lost_by_its_unit(self, j: int) -> bool:
-        return j in self.left_out and not self.kept[j] and self.found[j].has_units
 
 
 def cells_of(table: TableRows) -> Cells | None:

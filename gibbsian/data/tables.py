@@ -19,6 +19,7 @@ from gibbsian.data.classes import Target, as_classes
 from gibbsian.data.layout import COMMENT, Layout, layout_of, records
 from gibbsian.data.left_out import NUMBERS_ROWS
 from gibbsian.data.rows import Rows, counted
+from gibbsian.data.table_notes import notes_of
 from gibbsian.data.table_rows import Labels, TableRows, cells_of
 from gibbsian.data.table_schema import Selection
 from gibbsian.data.text_blocks import Block, TextFile
@@ -85,7 +86,7 @@ def whole(
     x = table.without_unusable(x)
     table.finish()
     classes = None
-    notes = (*notes, *table.notes())
+    notes = (*notes, *notes_of(table))
     if target is not None and target.others is None:
         classes, said = as_classes(labels.cells, labels.name, table.path)
         notes += (said,)
