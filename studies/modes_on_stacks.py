@@ -62,7 +62,12 @@ TRIED: dict[str, dict[str, dict[str, Any]]] = {
     "EBGAN": {"margin 10": {"margin": 10.0}, "margin 4": {"margin": 4.0}},
 }
 """The settings that tuning compares."""
-CHOSEN: dict[str, str] = {"EBGAN": "margin 10"}
+CHOSEN: dict[str, str] = {
+    "LBT-GAN": "student rate 0.003",
+    "GAN, R1 and averaged weights": "R1 1",
+    "GAN, neither": "rates 0.0003",
+    "EBGAN": "margin 10",
+}
 """What it found, of ``TRIED``."""
 
 
