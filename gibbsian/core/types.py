@@ -89,6 +89,7 @@ class TrainingMethod(nn.Module, ABC):
     ``mixed``: rows may hold categories beside numbers; ``settings_of_mixed`` are then the defaults of
     network options.
     ``healthy``: where values that it logs stay while training is sound; a run that leaves them goes back.
+    ``warmup``: how many rounds at the start are of a cheaper kind than those after them.
     ``measure`` is the base measure b of p(x) = exp(-E(x)) b(x) / Z, or says why there is none.
     """
 
@@ -103,6 +104,7 @@ class TrainingMethod(nn.Module, ABC):
     mixed: ClassVar[bool] = False
     settings_of_mixed: ClassVar[Mapping[str, Any]] = {}
     healthy: ClassVar[tuple[HealthyRange, ...]] = ()
+    warmup: int = 0
 
     def __init__(self, measure: Measure | Undefined):
         super().__init__()

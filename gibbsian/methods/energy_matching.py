@@ -86,7 +86,7 @@ class EnergyMatching(TrainingMethod):
         check_at_least("flow_steps", flow_steps, 1)
         self.energy = PotentialEnergy(energy, temperature)
         self.sampler = LangevinSampler(measure, sampler)
-        self.warmup_rounds, self.contrastive_weight = warmup_rounds, contrastive_weight
+        self.warmup, self.contrastive_weight = warmup_rounds, contrastive_weight
         self.flow_time, self.flow_steps = flow_time, flow_steps
         self.noise_start_time = min(noise_start_time, flow_time)
 
@@ -96,7 +96,7 @@ class EnergyMatching(TrainingMethod):
         Raises NonFiniteError when the energy of a negative is NaN or infinite.
         """
         points, velocity, weight = self.paths(next(data).x, rng)
-        if index < self.warmup_rounds:
+        if index < self.warmup:
             yield PlayerUpdate("energy", self.matching_loss, (points, velocity))
             return
         x = next(data).x

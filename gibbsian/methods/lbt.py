@@ -148,7 +148,7 @@ class LearningByTeaching(TrainingMethod):
         self.hessian_damping = hessian_damping
         self.gan_loss_weight = gan_loss_weight
         self.r1_penalty_weight = r1_penalty_weight
-        self.gan_warmup_rounds = gan_warmup_rounds
+        self.warmup = gan_warmup_rounds
         self.unroll_gradient_checkpoint_every = unroll_gradient_checkpoint_every
         self.noise = cast("Student", student).noise
         self.memory = AdamMemory(parameters_of(student).numel())
@@ -156,7 +156,7 @@ class LearningByTeaching(TrainingMethod):
     def round(self, index: int, data: Iterator[Batch], rng: Generator) -> Iterator[PlayerUpdate]:
         """n K committed student steps, one critic step, one generator step (authors' code)."""
         x = next(data).x
-        n, teaches = len(x), index >= self.gan_warmup_rounds
+        n, teaches = len(x), index >= self.warmup
         if teaches:
             for _ in range(self.student_steps_per_unroll_step * self.unrolled_student_steps):
                 lesson = (self.prior.sample(n, rng), standard_normal(n, self.noise, rng))

@@ -152,7 +152,7 @@ def run_training_loop(
     computing = arithmetic(options.float_precision, options.deterministic, device)
     threads, writer = _threads(options.threads), Writer(options.threads or torch.get_num_threads())
     bar = rounds_bar(options.rounds, progress.index, options.compile)
-    forecast = Forecast(bar, options.rounds - progress.index)
+    forecast = Forecast(bar, options.rounds, progress.index, progress.method.warmup)
     chains = compiled_chains(options.compile)
     with threads, computing, chains, writer, _signals() as caught, bar:
         while progress.index < options.rounds:

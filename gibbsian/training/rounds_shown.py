@@ -29,17 +29,20 @@ def rounds_bar(rounds: int, done: int, compiles: bool) -> Bar:
 class Forecast:
     """Says once, on a line of its own, how long a training takes, if that is above ``LONG``.
 
-    ``rounds``: how many are still to be played. Only inside ``core.progress.shown``; on standard error,
-    whether or not that is a terminal.
+    Of the first ``warmup`` of ``rounds`` and of those after them apart, as these take longer. ``done`` are
+    played before. Only inside ``core.progress.shown``; on standard error, whether or not that is a terminal.
     """
 
-    def __init__(self, bar: Bar, rounds: int) -> None:
-        self.bar, self.rounds = bar, rounds
+    def __init__(self, bar: Bar, rounds: int, done: int = 0, warmup: int = 0) -> None:
+        self.bar, self.rounds, self.done, self.warmup = bar, rounds, done, warmup
         self.waiting = is_shown() and processes.rank() == 0
         self.begun, self.first = 0.0, -1
 
     def look(self, done: int) -> None:
-        """To be called after each round, with how many are done since the run began."""
+        """To be called after each round, with how many are done of all."""
+        if self.done < self.warmup <= done:  # rounds of another kind begin
+            self.waiting = is_shown() and processes.rank() == 0
+            self.done, self.first = done, -1
         if not self.waiting:
             return
         now = time.perf_counter()
@@ -50,11 +53,18 @@ class Forecast:
         if elapsed < FIRST_ROUNDS:
             return
         self.waiting = False
-        left = self.rounds * elapsed / (done - self.first)
+        end = self.warmup if self.done < self.warmup < self.rounds else self.rounds
+        left = (end - self.done) * elapsed / (done - self.first)
         if left > LONG:
-            count = f"{self.rounds:,}".replace(",", " ")
-            said = f"about {duration(left)} for {count} rounds; --rounds N for fewer, which cost quality"
+            said = f"about {duration(left)} for {_count(end - self.done)} rounds"
+            if end < self.rounds:
+                said += f" of warm-up, and longer for each of the {_count(self.rounds - end)} after them"
+            said += "; --rounds N for fewer, which cost quality"
             self.bar.write(f"gibbsian: {said}", file=sys.stderr)
+
+
+def _count(rounds: int) -> str:
+    return f"{rounds:,}".replace(",", " ")
 
 
 def duration(seconds: float) -> str:
