@@ -161,7 +161,13 @@ def test_a_long_training_is_foretold(kind, monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_warm_up_is_foretold_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its rounds are cheaper than those after them, of which a second line tells; also in a resumed run."""
     for begin, expected in (
-        (0, ["1.7 min for 5 000 rounds of warm-up, and longer for each of the 15 000 after", "25 min for"]),
+        (
+            0,
+            [
+                "1.7 min for 5 000 rounds of warm-up, and longer for each of the 15 000 after",
+                "25 min for",
+            ],
+        ),
         (6_000, ["23 min for 14 000 rounds;"]),
     ):
         stream, now = io.StringIO(), [0.0]
@@ -172,7 +178,9 @@ def test_a_warm_up_is_foretold_apart(monkeypatch: pytest.MonkeyPatch) -> None:
             for done in range(begin + 1, 8_001):
                 forecast.look(done)
                 now[0] += 0.02 if done < 5_000 else 0.1
-        told = [line for line in stream.getvalue().splitlines() if line.startswith("gibbsian: about ")]
+        told = [
+            line for line in stream.getvalue().splitlines() if line.startswith("gibbsian: about ")
+        ]
         assert len(told) == len(expected) and all(map(str.__contains__, told, expected)), told
 
 
