@@ -53,6 +53,7 @@ ROWS = (
     "energy-matching",
     "noise-levels",
     "tilted-flow",
+    "nce",
     "cd",
     "bidirectional",
     "vgan",
