@@ -61,7 +61,7 @@ ROWS = (
     "gebm",
     "vae",
 )
-SIX: tuple[str, ...] = ()
+SIX = ("energy-matching", "vgan", "bidirectional", "tilted-flow", "noise-levels", "gebm")
 THREE: tuple[str, ...] = ()
 CRITICS = ("gan",)
 """Methods whose energy, a critic, is that of no density."""
