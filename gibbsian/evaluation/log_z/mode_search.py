@@ -27,6 +27,8 @@ SCATTERED, FURTHEST, MOST_DIMENSIONS = 1_024, 32.0, 16
 half as wide as another has a basin that few directions hit."""
 GIVEN = 100
 """Of the given points, so many start a descent."""
+MOST = 64
+"""Minima kept at most, those of lowest energy first."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,7 @@ def find_modes(
             continue
         chosen.append(i)
         std.append(_width(energy, x[i], measure, dtype))
-        if len(chosen) == 64:
+        if len(chosen) == MOST:
             break
     return Modes(x[chosen], u[chosen], torch.stack(std))
 

@@ -16,7 +16,7 @@ from gibbsian.core.measures import Box, RealSpace
 from gibbsian.evaluation.log_z.coordinates import brought_to_cpu
 from gibbsian.evaluation.log_z.effort import Amount, LogZEffort
 from gibbsian.evaluation.log_z.mixture_bridge import LEAST, WHERE
-from gibbsian.evaluation.log_z.mode_search import find_modes
+from gibbsian.evaluation.log_z.mode_search import MOST, find_modes
 from gibbsian.evaluation.log_z.partition import log_partition
 
 SEARCHED = 500
@@ -71,11 +71,11 @@ def log_z(
     check_callable(energy, measure, rng.device)
     if samples is not None and samples.dtype != torch.float32:
         check_callable(energy, measure, rng.device, samples.dtype)
-    points, searched = samples, False
+    points, minima = samples, 0
     if samples is None and math.prod(event) > 3:
         if isinstance(measure, RealSpace):
             near, local = brought_to_cpu(energy, rng)
-            points, searched = _searched(near, local, measure), True
+            points, minima = _searched(near, local, measure)
             refuse_nan(near, points)
         else:
             drawn = measure.sample(SEARCHED, Generator(device).manual_seed(seed))
@@ -86,18 +86,20 @@ def log_z(
         over_box = box is None and "does not confine" in found.why
         hint = "; or ask for the integral over a box (box=, --domain-half-width)" * over_box
         return NotDefined(found.why + hint)
-    if samples is None and (searched or found.lower.standing == "exact"):
-        return replace(found, warnings=(*found.warnings, _unseen(found)))
+    if samples is None and (minima or found.lower.standing == "exact"):
+        return replace(found, warnings=(*found.warnings, _unseen(found, minima)))
     return found
 
 
-def _unseen(found: Interval) -> str:
-    """What a search without samples cannot know of, in words."""
+def _unseen(found: Interval, minima: int) -> str:
+    """What a search without samples, which led to so many ``minima``, cannot know of, in words."""
     figures = found.lower.diagnostics
     if "box" not in figures:
+        count = f"{minima} or more" if minima >= MOST else str(minima)
         return (
             "no samples were given: mass that no descent from around the origin leads to is not in this "
-            "number; samples (--samples-from, samples=) show it, a high effort searches longer"
+            f"number (they led to {count} {'minimum' if minima == 1 else 'minima'}); samples "
+            "(--samples-from, samples=) show it, a high effort searches longer"
         )
     cell = max(high - low for low, high in figures["box"]) / figures["points"]
     return (
@@ -212,13 +214,13 @@ def _refuse_infinite(energy: Energy, x: Tensor) -> None:
         )
 
 
-def _searched(energy: Energy, rng: Generator, measure: RealSpace) -> Tensor:
-    """Points of normal distributions at the minima that descents find, ``[n, *event]``.
+def _searched(energy: Energy, rng: Generator, measure: RealSpace) -> tuple[Tensor, int]:
+    """Points of normal distributions at the minima that descents find, ``[n, *event]``, and their number.
 
-    Where there is no minimum, points around the origin.
+    Where there is no minimum, points around the origin, and 1.
     """
     modes = find_modes(energy, measure, [], rng, torch.float32).heavy(1e-6)
-    points = modes.draw(SEARCHED, rng)
+    points, minima = modes.draw(SEARCHED, rng), max(1, len(modes.x))
     if len(points) < LEAST:
         points = torch.randn(SEARCHED, math.prod(measure.shape), generator=rng, device=rng.device)
-    return points.reshape(-1, *measure.shape).float()
+    return points.reshape(-1, *measure.shape).float(), minima
