@@ -65,6 +65,8 @@ SIX = ("energy-matching", "vgan", "bidirectional", "tilted-flow", "noise-levels"
 THREE: tuple[str, ...] = ()
 CRITICS = ("gan",)
 """Methods whose energy, a critic, is that of no density."""
+ACROSS = 6
+"""Sheets of samples on one line of the picture."""
 
 
 @dataclass(frozen=True)
@@ -193,22 +195,30 @@ def areas_table(found: Mapping[str, Result]) -> list[str]:
 
 
 def draw(results: Mapping[str, Result], path: Path) -> None:
-    """25 test rows, then as many samples of each row's first sound run, a strip for each data set."""
-    parts = [part for part in PARTS if f"{part.data} / {FLOOR}" in results]
-    across = 1 + max(len(part.rows) for part in parts)
-    figure = Figure((1.5 * across, 1.7 * len(parts)), layout="constrained")
-    grid = figure.subplots(len(parts), across, squeeze=False)
-    for axes, part in zip(grid, parts, strict=True):
-        for axis in axes:
-            axis.axis("off")
-        for axis, label in zip(axes, (FLOOR, *part.rows), strict=False):
-            x = drawn(results.get(f"{part.data} / {label}"))
-            if x.ndim == 3:
-                side = x.shape[-1]
-                sheet = x.reshape(5, 5, side, side).swapaxes(1, 2).reshape(5 * side, 5 * side)
-                axis.imshow(sheet, cmap="gray")
-                title = f"{part.data}: test rows" if label == FLOOR else label
-                axis.set_title(title, fontsize=7)
+    """25 test rows, then as many samples of each row's first sound run, by data set, ``ACROSS`` a line."""
+    sheets = [
+        (part.data, label, x)
+        for part in PARTS
+        for label in (FLOOR, *part.rows)
+        if (x := drawn(results.get(f"{part.data} / {label}"))).ndim == 3
+    ]
+    places: list[tuple[int, int]] = []
+    for i, (data, _, _) in enumerate(sheets):
+        line, column = places[-1] if i else (0, -1)
+        fresh = column + 1 == ACROSS or (i > 0 and data != sheets[i - 1][0])
+        places.append((line + 1, 0) if fresh else (line, column + 1))
+    lines = 1 + max((line for line, _ in places), default=0)
+    figure = Figure((1.7 * ACROSS, 1.85 * lines), layout="constrained")
+    grid = figure.subplots(lines, ACROSS, squeeze=False)
+    for axis in grid.flat:
+        axis.axis("off")
+    for (data, label, x), place in zip(sheets, places, strict=True):
+        side = x.shape[-1]
+        apart = np.full((5, 5, side + 1, side + 1), x.max())
+        apart[..., :side, :side] = x.reshape(5, 5, side, side)
+        axis = grid[place]
+        axis.imshow(np.concatenate(np.concatenate(apart, 1), 1)[:-1, :-1], cmap="gray")
+        axis.set_title(f"{data}: test rows" if label == FLOOR else label, fontsize=8)
     figure.savefig(path, dpi=110)
 
 
