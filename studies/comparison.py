@@ -12,10 +12,10 @@ pictures of 8x8; the judge is a classifier of their training rows); protein (45 
 for the four, with those seeds. The rows of `nce`, `score-matching` and `energy-discrepancy` were made again
 after these three had been given another sampler because of what the first had drawn here, and those of
 `bihm` in the plane after its batch and number of draws had been tuned anew, on validation rows and the seeds
-101 to 103, because of what they had been. A run *ran away* if training gave it up, or if in its last logged round a
-value is not finite or lies outside what its method calls healthy (`HealthyRange`: mean energies of data and
-samples 1000 nats apart, or 10 for each number of an observation; samples five times as wide as the data; and
-more).
+101 to 103, because of what they had been. A run *ran away* if training gave it up, or if in its last logged
+round a value is not finite or lies outside what its method calls healthy (`HealthyRange`: mean energies of
+data and samples 1000 nats apart, or 10 for each number of an observation; samples five times as wide as the
+data; and more).
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ adapts its steps on the way. On a box everything happens in the logits, which kn
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import torch
@@ -103,7 +104,13 @@ class AnnealedSampler:
             schedule = adapt_annealing_schedule(
                 kernel, target.draw(PILOT, rng), rng, conditional_ess=CONDITIONAL_ESS, moves=MOVES
             )
-        except ScheduleError:  # the model lies too far away: chains from the noise, as they are
+        except ScheduleError:
+            warnings.warn(
+                "this energy lies too far from the Gaussian fitted to the data to be annealed to: the "
+                "samples are of plain chains from there, which need not have found it nor the weights of "
+                "its modes",
+                stacklevel=2,
+            )
             return self._moved(target, target.draw(n, rng), self.options.step_size, rng)
         passed = smc(kernel, target.draw(max(n, PARTICLES), rng), schedule, rng, moves=MOVES)
         chosen = resample_by_weight(passed.log_weights[0], n, rng).to(passed.x.device)

@@ -101,13 +101,14 @@ def test_blocks_and_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_model_too_far_away_is_sampled_by_plain_chains(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No schedule: chains from the noise, which move."""
+    """No schedule: chains from the noise, which move, and a word about them."""
 
     def refused(*_: object, **__: object) -> None:
         raise _annealed.ScheduleError("too long")
 
     monkeypatch.setattr(_annealed, "adapt_annealing_schedule", refused)
-    x = wide().draw(two_modes, 20, rng())
+    with pytest.warns(UserWarning, match="too far from the Gaussian"):
+        x = wide().draw(two_modes, 20, rng())
     assert x.shape == (20, 1) and x.isfinite().all()
 
 
