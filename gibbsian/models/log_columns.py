@@ -1,4 +1,4 @@
-"""Columns that a detector takes the logarithm of: positive numbers that spread by factors.
+"""Columns that a detector takes the logarithm of: positive numbers that spread by factors, or are multiplied.
 
 Counts of cells, weights of parcels, incomes: on their own scale ordinary large values lie many standard
 deviations out and fill the list of strange rows, and one that is a thousand times too small lies within two.
@@ -12,20 +12,23 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gibbsian.models.product_rules import columns_of_products
 from gibbsian.models.whitening import expanded
 
 GAIN = 0.25
 """Nats a row by which the logarithm must raise a column's likelihood, as of a Gaussian given the rest."""
-FEWEST, MOST_COLUMNS = 30, 64
-"""Different values that a column must have, since grades are no amounts; columns up to which any is tried."""
+FEWEST, FEWEST_IN_RULE, MOST_COLUMNS = 30, 3, 64
+"""Different values that a column must have, since grades are no amounts, and that a factor of a product must;
+columns up to which any is tried."""
 KEPT, PASSES, RIDGE = 0.98, 3, 1e-3
 """Share of the rows, the nearest to the fit, that say how wide a column spreads; passes; ridge."""
 POSITIVE = 0.99
 """Share of a column's values that must be positive; the others are errors, and count as the least."""
 ENOUGH, MOST_VALUES = 20_000, 200
 """Rows by which columns are judged, and values of categories up to which these help to explain them."""
-LEAST = 1e-3
-"""Of the smallest value of a column: later ones below it, which may not be positive, count as that."""
+LEAST, LARGEST = 1e-3, 700.0
+"""Of the smallest value of a column: later ones below it, which may not be positive, count as that. Logarithm
+above which there is no number."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,25 +42,37 @@ class LogColumns:
         """Of rows ``x [n, d]`` with ``gaps [n, d]``; ``categories``: how many values, 0 for numbers."""
         least = torch.zeros(x.shape[1], dtype=torch.float64)
         usable = (x > 0) & ~gaps
-        positive = usable.sum(0) >= POSITIVE * (~gaps).sum(0)
+        enough = usable.sum(0) >= POSITIVE * (~gaps).sum(0)
         step = max(1, len(x) // ENOUGH)
-        every, x, usable = x, x[::step].double(), usable[::step]
+        every, x, usable, gaps = x, x[::step].double(), usable[::step], gaps[::step]
         chosen = [bool(categories) and categories[j] > 0 for j in range(x.shape[1])]
         numbers = [j for j, is_category in enumerate(chosen) if not is_category]
         if len(numbers) > MOST_COLUMNS or len(x) < FEWEST:
             return cls(least)
         few = 0 < sum(categories) <= MOST_VALUES
         seen = expanded(x[:, chosen], tuple(c for c in categories if c)) if few else x[:, :0]
-        for j in numbers:
-            there = usable[:, j]
-            y = x[there, j]
-            if not bool(positive[j]) or len(y.unique()) < FEWEST:
-                continue
-            others = [k for k in numbers if k != j]
-            rest = torch.cat([x[there][:, others], seen[there]], 1)
-            gain = _spread(y, rest).log() - _spread(y.log(), rest).log() - y.log().mean()
-            if float(gain) > GAIN:
-                least[j] = LEAST * every[every[:, j] > 0, j].min()
+        values = {j: len(x[usable[:, j], j].unique()) for j in numbers}
+        alone = [
+            j
+            for j in numbers
+            if enough[j] and values[j] >= FEWEST and _asks_for_it(x, usable[:, j], seen, numbers, j)
+        ]
+        positive = [
+            j
+            for j in numbers
+            if values[j] >= FEWEST_IN_RULE
+            and (enough[j] or _are_of_a_category(x[:, chosen], ~usable[:, j], gaps[:, j]))
+        ]
+        whole = ~gaps[:, numbers].any(1) & usable[:, positive].all(1)
+        found = columns_of_products(
+            x[whole][:, numbers],
+            seen[whole],
+            [numbers.index(j) for j in positive],
+            [numbers.index(j) for j in positive if values[j] < FEWEST],
+            [numbers.index(j) for j in alone],
+        )
+        for j in (numbers[place] for place in found):
+            least[j] = LEAST * every[every[:, j] > 0, j].min()
         return cls(least)
 
     @property
@@ -70,8 +85,29 @@ class LogColumns:
         return torch.where(self.least > 0, x.double().clamp(min=self.least).log(), x.double())
 
     def inverse(self, y: Tensor) -> Tensor:
-        """``[n, d] -> [n, d]``, or rows of one dimension less."""
-        return torch.where(self.least > 0, y.exp(), y)
+        """``[n, d] -> [n, d]``, or rows of one dimension less; 0 for the least, which stands for nothing."""
+        x = torch.where(y > self.least.log(), y.clamp(max=LARGEST).exp(), 0.0)
+        return torch.where(self.least > 0, x, y)
+
+
+def _asks_for_it(x: Tensor, there: Tensor, seen: Tensor, numbers: list[int], j: int) -> bool:
+    """Whether the logarithm of column ``j`` is likelier, given the other numbers as they are and ``seen``."""
+    y, others = x[there, j], [k for k in numbers if k != j]
+    rest = torch.cat([x[there][:, others], seen[there]], 1)
+    gain = _spread(y, rest).log() - _spread(y.log(), rest).log() - y.log().mean()
+    return float(gain) > GAIN
+
+
+def _are_of_a_category(codes: Tensor, nothing: Tensor, gaps: Tensor) -> bool:
+    """Whether values of some category say which rows have ``nothing [n]``, up to a share of errors."""
+    there = ~gaps
+    for column in codes[there].T:
+        _, value = column.unique(return_inverse=True)
+        often = value.bincount()
+        zero = value[nothing[there]].bincount(minlength=len(often))
+        if int(torch.minimum(zero, often - zero).sum()) <= (1 - POSITIVE) * int(there.sum()):
+            return True
+    return False
 
 
 def _spread(y: Tensor, rest: Tensor) -> Tensor:

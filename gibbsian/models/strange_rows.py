@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import SupportsFloat
@@ -77,7 +76,7 @@ class FoldDetectors:
         found: tuple[str, ...] = ()
         if self.logs.columns:
             which = first_few(self.table.names[j] for j in self.logs.columns)
-            found += (f"by its logarithm, since its values spread by factors: {which}",)
+            found += (f"by logarithm, since values spread by factors or are multiplied: {which}",)
         return (*found, self._far_out) if self.far_out else found
 
     @property
@@ -251,11 +250,9 @@ def _explained_together(
 
 def _in_units(change: Change, logs: LogColumns) -> Change:
     """With values in the table's units."""
-    values = [
-        math.exp(value) if logs.least[j] > 0 else value
-        for j, value in zip(change.columns, change.values, strict=True)
-    ]
-    return replace(change, values=tuple(values))
+    y = torch.zeros_like(logs.least)
+    y[list(change.columns)] = torch.tensor(change.values, dtype=y.dtype)
+    return replace(change, values=tuple(logs.inverse(y)[list(change.columns)].tolist()))
 
 
 def to_csv(found: Detected) -> str:

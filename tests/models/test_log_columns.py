@@ -77,6 +77,14 @@ def test_back_and_forth_and_later_values_that_have_none() -> None:
     assert torch.equal(logs(x)[0, [0, 2, 3, 4, 5]], x[0, [0, 2, 3, 4, 5]])
 
 
+def test_what_no_number_is_so_large_as_stays_finite_and_the_least_is_nothing() -> None:
+    """Where columns change together as of a Gaussian, a logarithm may come out at anything."""
+    logs = LogColumns(torch.tensor([0.0, 0.5], dtype=torch.float64))
+    y = torch.tensor([[-3.0, 1e4], [2.0, math.log(0.5)]], dtype=torch.float64)
+    x = logs.inverse(y)
+    assert x[:, 0].tolist() == [-3.0, 2.0] and bool(x.isfinite().all()) and float(x[1, 1]) == 0.0
+
+
 def test_ordinary_large_values_are_not_strange_and_one_too_small_is(tmp_path: Path) -> None:
     x = samples(600)[:, [0, 1]]
     x[0, 1] = 0.05  # exp(-8 deviations)
