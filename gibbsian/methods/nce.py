@@ -12,7 +12,7 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import softplus
 
 from gibbsian.core import Batch, Loss, PlayerUpdate, TrainingMethod, check_energy
-from gibbsian.core.measures import Box, Gaussian, Measure, Mixed, Undefined
+from gibbsian.core.measures import Box, Gaussian, Measure, Mixed, RealSpace, Undefined
 from gibbsian.core.roles import ENERGY, Role
 from gibbsian.methods._annealed import AnnealedSampler
 from gibbsian.methods._conditional import check_classifier, draw, known_classes, with_classes
@@ -45,8 +45,8 @@ class NoiseContrastiveEstimation(TrainingMethod):
     bound. The noise is a Gaussian fitted to the data as they come, on a box one of their logits; where it
     overlaps little with them, as in many dimensions, the two are told apart too easily to learn much.
 
-    On a box, as of images, and beside categories, where the noise is a product of a Gaussian of the numbers
-    and the frequencies of each category, the energy is the network's minus the noise's log-density
+    Beside categories the noise is a product of a Gaussian of the numbers and the frequencies of each
+    category. Where exp(-E) has a normaliser the energy is the network's minus the noise's log-density
     (`TiltedNoise`): the network has to learn only what the noise lacks, and needs no envelope of its own.
 
     Args:
@@ -90,7 +90,7 @@ class NoiseContrastiveEstimation(TrainingMethod):
         else:
             self.noise = noise = fitted_noise(measure, nce_noise_std_scale)
             self.sampler = AnnealedSampler(measure, sampler, noise)
-        self.tilts = isinstance(measure, Mixed | Box)
+        self.tilts = isinstance(measure, Mixed | Box | RealSpace)
         self.energy = tilted(energy, self.noise) if self.tilts else energy
         self.noise_ratio = noise_ratio
         self.class_loss_weight, self.by_class = class_loss_weight, class_loss_weight > 0

@@ -18,6 +18,7 @@ from gibbsian.methods.noise_law import DENSE, OFTEN, FittedGaussian, FittedLogit
 from tests.methods.play import Quadratic, Stream, check_gradient, gradients, player, with_sampler
 
 LINE, PLANE = RealSpace((1,)), RealSpace((2,))
+PLAIN = Undefined((1,), "what is not known to have a normaliser is no tilt of the noise")
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -85,7 +86,7 @@ def test_a_gaussian_s_parameters_and_log_z(nu: int) -> None:
     x, noise = 0.5 + 0.7 * normal(n, 1), 1.2 * normal(n * nu, 1, seed=1)
     both = torch.cat([x, noise]).squeeze(1)
     log_q = -both.square() / (2 * 1.44) - 0.5 * math.log(2 * math.pi * 1.44)
-    method = nce(Quadratic(1.0, 0.0), noise_ratio=nu).double()
+    method = nce(Quadratic(1.0, 0.0), PLAIN, noise_ratio=nu).double()
     solver = torch.optim.LBFGS(method.parameters(), max_iter=100, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
@@ -108,7 +109,7 @@ def test_a_gaussian_s_parameters_and_log_z(nu: int) -> None:
 
 def test_training_finds_log_z() -> None:
     """By rounds, noise fitted as it goes: log Z of N(0, 1) is 0.919, a = 1; 100 rounds of 500."""
-    method = nce(Quadratic(2.0, 0.5), noise_ratio=2)
+    method = nce(Quadratic(2.0, 0.5), PLAIN, noise_ratio=2)
     optimizer = torch.optim.Adam(method.parameters(), 0.05)
     stream, generator, tail = Stream(500, (1,)), rng(1), []
     for index in range(120):
@@ -234,13 +235,13 @@ def test_a_round_is_one_move_against_nu_times_the_rows() -> None:
         assert torch.equal(x, stream.taken[-1]) and noise.shape == (120, 2)
         expected = method.noise.log_density(torch.cat([x, noise]))
         assert torch.equal(log_noise, expected)
-    assert set(player(method, "energy")) == {"energy.a", "energy.b", "A"}
+    assert set(player(method, "energy")) == {"energy.network.a", "energy.network.b", "A"}
     assert torch.allclose(method.noise.mean, torch.cat(stream.taken).double().mean(0), atol=1e-6)
 
 
-@pytest.mark.parametrize("measure", [LINE, Gaussian((1,)), Box((1,), -2.0, 2.0)])
+@pytest.mark.parametrize("measure", [PLAIN, LINE, Gaussian((1,)), Box((1,), -2.0, 2.0)])
 def test_A_starts_at_the_mean_log_ratio(measure: object) -> None:
-    """E = x^2 + c against N(0, 1): E[-x^2 - c - log N(x)]; on a box -c - E[x^2] under the noise."""
+    """E = x^2 + c against N(0, 1): E[-x^2 - c - log N(x)]; of a tilt -c - E[x^2] under the noise."""
 
     class Shifted(Quadratic):
         def forward(self, x: Tensor) -> Tensor:
@@ -252,7 +253,8 @@ def test_A_starts_at_the_mean_log_ratio(measure: object) -> None:
     u = torch.linspace(-8, 8, 4001, dtype=torch.float64)
     square = (2 * torch.tanh(u / 2)).square() @ torch.exp(-u.square() / 2) / math.sqrt(2 * math.pi)
     expected = {
-        RealSpace: -1.0 + entropy,
+        Undefined: -1.0 + entropy,
+        RealSpace: -1.0,
         Gaussian: -1.0,
         Box: -square.item() * (u[1] - u[0]).item(),
     }
@@ -267,8 +269,18 @@ def test_the_base_measure_counts() -> None:
     based = nce(measure=Gaussian((1,))).log_model(x)
     assert torch.allclose(based, -0.5 * x.square().squeeze(1) + Gaussian((1,)).log_density(x))
     assert nce(measure=Box((1,), -2.0, 2.0)).log_model(x)[1] == -math.inf
-    nowhere = nce(measure=Undefined((1,), "no envelope")).log_model(x)
-    assert torch.allclose(nowhere, -nce().energy(x))
+    assert torch.allclose(nce(measure=PLAIN).log_model(x), -0.5 * x.square().squeeze(1))
+
+
+def test_the_energy_is_a_tilt_of_the_noise() -> None:
+    """E = f - log q, of what has been seen: exp(-E) has a normaliser, and a network of 0 is the noise."""
+    method = nce(Quadratic(0.0, 0.0), PLANE)
+    method.noise.see(3 + normal(50, 2).float(), 0)
+    x = normal(5, 2).float()
+    assert torch.allclose(method.log_model(x), method.noise.log_density(x).float())
+    plain = nce(Quadratic(1.0, 0.0), PLANE)
+    f = 0.5 * x.square().sum(1)
+    assert torch.allclose(plain.energy(x), f - plain.noise.log_density(x).float())
 
 
 def test_rows_outside_a_box_are_moved_onto_its_walls() -> None:
@@ -282,9 +294,9 @@ def test_rows_outside_a_box_are_moved_onto_its_walls() -> None:
 def test_samples_are_those_of_the_energy() -> None:
     """MALA from the noise law to N(1, 1/4): 3000 chains, 4.5 standard errors of mean and variance."""
     chains = {"kernel": "mala", "step_size": 0.1, "steps": 10, "steps_per_sample": 45}
-    method = nce(Quadratic(4.0, -4.0), PLANE, **chains)
+    method = nce(Quadratic(3.0, -4.0), PLANE, **chains)  # beside the noise, N(0, 1)
     x = method.sample(3000, rng())
-    assert method.energy.calls == 5 * 11  # whole rounds of ten steps
+    assert method.energy.network.calls == 5 * 11  # whole rounds of ten steps
     assert x.shape == (3000, 2) and not x.requires_grad
     assert (x.mean(0) - 1).abs().max() < 4.5 * 0.5 / math.sqrt(3000)
     assert x.var(0).tolist() == pytest.approx([0.25, 0.25], rel=4.5 * math.sqrt(2 / 3000))
