@@ -15,7 +15,7 @@ from tyro.conf import Positional
 
 from gibbsian.cli.console import parse, say
 from gibbsian.config.config import check_seed
-from gibbsian.core import Energy, Estimate, Interval, NotDefined, progress
+from gibbsian.core import Energy, Estimate, NotDefined, progress
 from gibbsian.core.imports import import_named
 from gibbsian.core.measures import RealSpace
 from gibbsian.core.module_errors import blaming
@@ -89,11 +89,11 @@ def log_z_(arguments: list[str]) -> int:
         return 0
     if args.json:
         sides = {"lower": side(found.lower), "upper": side(found.upper)}
-        both = {"interval95": widened(found), "warnings": found.warnings}
+        both = {"interval95": found.interval95, "warnings": found.warnings}
         print(json.dumps({**sides, **both}, indent=2))
         return 0
     print(f"{found.name} {found.sides}")
-    if (ends := widened(found)) is not None:
+    if (ends := found.interval95) is not None:
         few = decimals(max(min(found.lower.stderr, found.upper.stderr), 1e-12))
         low, high = (f"{end:.{few}f}" for end in ends)
         say(
@@ -143,14 +143,6 @@ def named_energy(name: str) -> Energy:
     if not callable(found):
         raise ValueError(f"{name} is no function; an energy maps points [n, dim] to numbers [n]")
     return found
-
-
-def widened(found: Interval) -> tuple[float, float] | None:
-    """The interval with the errors of its ends, 95 % each; None where it has none."""
-    below, above = (side.diagnostics.get("interval95") for side in (found.lower, found.upper))
-    if below is None or above is None or not found.lower.stderr > 0:
-        return None
-    return float(below[0]), float(above[1])
 
 
 def side(estimate: Estimate) -> dict[str, object]:

@@ -187,6 +187,14 @@ class Interval:
             return f"= {self.lower}"
         return f"in [{self.lower}, {self.upper}]"
 
+    @property
+    def interval95(self) -> tuple[float, float] | None:
+        """From where to where 95 % intervals of both ends reach; None where the ends have no errors."""
+        below, above = (side.diagnostics.get("interval95") for side in (self.lower, self.upper))
+        if below is None or above is None or not self.lower.stderr > 0:
+            return None
+        return float(below[0]), float(above[1])
+
     def _repr_html_(self) -> str:
         sides = {"lower": self.lower, "upper": self.upper}
         if self.lower == self.upper:

@@ -23,6 +23,8 @@ from gibbsian.data.rows import Rows, counted
 
 MANY = 1_000
 """Files from which on a bar is shown while they are read."""
+PATCH = 48
+"""Side of the squares that are proposed to be cut out of photographs, if all are as large."""
 PARTS = 3
 """Images that a class needs to be in training, validation and test."""
 
@@ -102,9 +104,11 @@ def _several(sizes: Mapping[tuple[int, int], Sequence[str]], place: Path) -> tup
         f"{width}x{height} ({names[0] if len(names) == 1 else f'{len(names)} files, {names[0]} first'})"
         for (width, height), names in ordered
     )
+    least = min(map(min, sizes))
+    cut = f", or cut squares out of photographs by --patch-size {PATCH}" if least >= PATCH else ""
     return (
         f"{place} holds images of several sizes: {listed}; bring them to one size, as --image-size "
-        f"{max(ordered[0][0])} does, or cut squares out of photographs by --patch-size 48",
+        f"{max(ordered[0][0])} does{cut}",
     )
 
 

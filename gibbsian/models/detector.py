@@ -51,6 +51,8 @@ RARE = 0.01
 """Share of the training rows by which rare numbers and rare categories are compared."""
 NARROW, STEEPEST = 64, 32
 """So many columns are all tried for reasons; of more, the steepest in each row."""
+GRADES = 12
+"""Different numbers of a column up to which no other is proposed than these."""
 HIDDEN, COMPLETED = 64, 50_000_000
 """Gaps, times numbers of a row and of a hidden layer, that are filled by what fits: half a minute at most."""
 
@@ -179,8 +181,8 @@ class Detector:
         Those of ``gaps [n, d]`` are 0. A value that no training row had counts with what fits best in its
         place, and the others are tried beside that. Numbers are tried at their ``candidates`` and, between
         the outermost of these, at what fits as of a Gaussian: quantiles are too far apart for exact rules.
-        Of more than ``NARROW`` columns those that promise most by the energy's slope are tried, ``STEEPEST``
-        in each row; the contributions of others are NaN.
+        Of at most ``GRADES`` numbers no other is tried. Of more than ``NARROW`` columns those that promise
+        most by the energy's slope are tried, ``STEEPEST`` in each row; the contributions of others are NaN.
         """
         unseen = (x < 0) & (torch.tensor(self.categories or (0,)) > 0)
         known = self.completed(x, gaps | unseen)
@@ -296,8 +298,9 @@ class Detector:
         """``_mean`` in columns ``j [n]``, among the candidates and as precise; a category's first."""
         found = self.candidates[0, j].clone()
         for column in j.unique().tolist():
-            if not (self.categories and self.categories[column]):
-                rows, tried = j == column, self.candidates[:, column]
+            tried = self.candidates[:, column]
+            if not (self.categories and self.categories[column]) and len(tried.unique()) > GRADES:
+                rows = j == column
                 mean = self._mean(at, u[rows], x[rows], column)
                 mean = mean.clamp(tried.min(), tried.max())
                 found[rows] = mean.round(decimals=decimals_of(tried))

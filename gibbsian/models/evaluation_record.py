@@ -74,9 +74,9 @@ class Evaluation:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the intervals warn of."""
+        """What the intervals warn of, once each: that of log p is log Z's."""
         intervals = [value for value in self.values.values() if isinstance(value, Interval)]
-        return tuple(warning for interval in intervals for warning in interval.warnings)
+        return tuple(dict.fromkeys(said for interval in intervals for said in interval.warnings))
 
     def require(self, names: Sequence[str]) -> None:
         """ValueError unless every quantity in ``names`` has a value."""
@@ -90,7 +90,7 @@ class Evaluation:
         return {
             "warnings": list(self.warnings),
             "recoveries": list(self.recoveries),
-            "rows": {LABELS[name]: str(value) for name, value in self.values.items()},
+            "rows": {LABELS[name]: _in_a_line(value) for name, value in self.values.items()},
             "values": {name: as_json(value) for name, value in self.values.items()},
             "anomaly": as_json(self.anomaly),
             "strangest": [dataclasses.asdict(row) for row in self.strangest],
@@ -133,6 +133,11 @@ def save(evaluation: Evaluation, run: Run, identity: str) -> None:
         where = error.filename or run.path
         why = f"the figures could not be saved in {where}: {error.strerror or error}"
         warnings.warn(why, stacklevel=2)
+
+
+def _in_a_line(value: Quantity) -> str:
+    """Warnings stand below all lines."""
+    return f"{value.name} {value.sides}" if isinstance(value, Interval) else str(value)
 
 
 def as_json(value: Quantity | AurocTable) -> dict[str, Any]:

@@ -120,6 +120,8 @@ def read_table(
         notes = (*rows.notes, *_gaps(gaps, schema))
         rows = replace(rows, x=filled(rows.x, schema), table=schema, notes=notes)
     table = _table(rows, path, gaps)
+    if len(table.x) and bool((table.x == table.x[:1]).all()):
+        raise ValueError(f"{path} has the same in every row, so that none is stranger than another")
     more = (*numbering_notes(rows), *_constant(table), *_too_wide(table))
     return replace(table, notes=(*table.notes, *more))
 

@@ -178,6 +178,29 @@ def test_columns_with_one_text_or_number_are_no_reason(here, capsys):
     assert {row[f"contribution of {name}"] for row in found for name in ("age", "unit")} == {"0"}
 
 
+def test_a_table_that_is_the_same_in_every_row_has_no_strange_one(here, capsys):
+    (here / "words.csv").write_text("text\n" + "word\n" * 60)
+    assert main(["detect", "words.csv"]) == 2
+    assert "the same in every row, so that none is stranger" in capsys.readouterr().err
+    assert not (here / "words-detected").exists()
+
+
+def test_of_few_different_numbers_no_other_is_proposed(here):
+    """A rate of three values, and hours times it: what would fit is one of the three."""
+    generator = np.random.default_rng(0)
+    rate = generator.choice([42.0, 68.0, 85.0], 400)
+    hours = generator.uniform(1, 5, 400).round(2)
+    labour = (rate * hours).round(2)
+    labour[ODD - 1] = 42 * hours[ODD - 1]
+    rate[ODD - 1] = 85.0
+    write(here / "work.csv", np.stack([rate, hours, labour], 1), "rate,hours,labour")
+    assert main(["detect", "work.csv"]) == 0
+    first = read(here / "work-detected" / "rows.csv")[0]
+    assert first["row"] == str(ODD)
+    said = " ".join(first[f"reason_{i}"] for i in (1, 2, 3))
+    assert "rate 85 is unusual given the rest" in said and "; 42 would fit" in said
+
+
 def test_a_column_that_numbers_the_rows_is_named(here, capsys):
     x = rows()
     x[:, 2] = np.arange(120) + 1000

@@ -126,13 +126,16 @@ def test_what_a_console_shows_is_short():
 def test_an_evaluation():
     cells = {"energy": {"noise <1>": Auroc(0.75, 0.01)}, "PCA": {"noise <1>": Auroc(0.5, 0.02)}}
     values = {"log-z": Interval(LOWER, UPPER, warnings=("few",)), "kl": NotDefined(EVIL)}
+    both = {**values, "log-likelihood": Interval(LOWER, UPPER, "log p", ("few",))}
+    said = str(Evaluation(both, NotDefined(EVIL), {}, 5, 0))
+    assert said.count("few") == 1, "a warning of log Z is one of log p, and stands once"
     found = Evaluation(values, AurocTable(cells, 9), {"test": torch.zeros(999)}, 5, 0, ("went",))
     page = Reading(found._repr_html_())
     assert len(page.all("table")) == 2 and not page.all("script")
     told = page.said("th", "td")
     assert told[2:6] == [
         LABELS["log-z"],
-        str(values["log-z"]),
+        f"log Z {values['log-z'].sides}",
         LABELS["kl"],
         f"not defined: {EVIL}",
     ]

@@ -280,8 +280,13 @@ def test_a_missing_extra_names_itself(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_pictures_of_several_sizes_say_how_to_bring_them_to_one(tmp_path: Path) -> None:
     mixed = pictures(tmp_path / "mixed", [(5, 4), (8, 8)] * 3)
-    with pytest.raises(ValueError, match=r"--image-size [58] .* photographs by --patch-size 48"):
+    with pytest.raises(ValueError, match=r"--image-size [58] does$"):
         load_dataset(mixed)
+    large = pictures(tmp_path / "large", [(50, 48), (64, 52)] * 3)
+    with pytest.raises(
+        ValueError, match=r"--image-size \d+ does, .* photographs by --patch-size 48$"
+    ):
+        load_dataset(large)
     np.save(tmp_path / "x.npy", X)
     for source in ("moons", "digits", str(tmp_path / "x.npy")):
         with pytest.raises(ValueError, match="takes no --image-size"):

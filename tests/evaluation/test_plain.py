@@ -43,6 +43,9 @@ class Linear:
 def test_samples_may_be_arrays_and_have_the_precision_of_the_energy():
     x = np.random.default_rng(0).normal(size=(400, 5))
     found = gibbsian.log_z(Linear(), 5, samples=x)
+    assert isinstance(found, Interval) and found.interval95 is not None
+    low, high = found.interval95
+    assert low < found.lower.value <= found.upper.value < high
     assert holds(found, 2.5 * math.log(2 * math.pi))
     with pytest.raises(ValueError, match=r"points of shape \[3, 5\] in float64: .*dtype"):
         gibbsian.log_z(Linear(), 5, samples=torch.from_numpy(x))
@@ -57,6 +60,7 @@ def holds(found: object, truth: float) -> bool:
 
 def test_a_grid_says_how_narrow_a_mode_it_would_miss():
     found = gibbsian.log_z(bowl, 2)
+    assert isinstance(found, Interval) and found.interval95 is None, "a grid has no such error"
     assert isinstance(found, Interval) and found.lower.standing == "exact"
     (low, high), points = found.lower.diagnostics["box"][0], found.lower.diagnostics["points"]
     cell = f"{(high - low) / points:.2g}"
