@@ -34,12 +34,12 @@ def network(data: str, image_side: int = 0) -> str:
     return default_config("energy-matching", data, image_side=image_side).energy.name
 
 
-def test_images_of_more_than_16_pixels_have_a_residual_network(tmp_path: Path) -> None:
-    assert network("mnist") == network("frey-faces") == network("mnist-17") == "resnet"
-    assert network("digits") == network("mnist-16") == network("mnist", image_side=8) == "mlp"
+def test_images_of_more_than_8_pixels_have_a_residual_network(tmp_path: Path) -> None:
+    assert network("mnist") == network("frey-faces") == network("mnist-14") == "resnet"
+    assert network("digits") == network("mnist-8") == network("mnist", image_side=8) == "mlp"
     assert network("digits", image_side=20) == "resnet"
-    assert network(str(images(tmp_path / "small.npy", 16))) == "mlp"
-    assert network(str(images(tmp_path / "large.npy", 17))) == "resnet"
+    assert network(str(images(tmp_path / "small.npy", 8))) == "mlp"
+    assert network(str(images(tmp_path / "large.npy", 9))) == "resnet"
     # Where nothing is known, as without a file; loading says it.
     assert network(str(tmp_path / "missing.npy")) == network("moons") != "resnet"
     space = DataSpace((1, 20, 12), "image", (-1.0, 1.0))

@@ -369,7 +369,7 @@ ON_PICTURES: Mapping[str, Mapping[str, Any]] = {
 """What differs on images. There the steps of adjusted chains are soon all rejected: the energy of the
 data falls, that of chains that stand still rises, and training runs away. VGAN's energy is the slow one."""
 
-SMALL = 16
+SMALL = 8
 """Pixels on a side up to which a dense network draws images as well as one with convolutions."""
 ON_LARGE_PICTURES: Mapping[str, Mapping[str, Any]] = {
     "energy-matching": {
