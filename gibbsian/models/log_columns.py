@@ -49,6 +49,10 @@ class LogColumns:
         numbers = [j for j, is_category in enumerate(chosen) if not is_category]
         if len(numbers) > MOST_COLUMNS or len(x) < FEWEST:
             return cls(least)
+        size = x.abs().amax(
+            0
+        )  # by which squares stay finite; gains of likelihood are the same in any unit
+        x = torch.where(torch.tensor(chosen), x, x / torch.where(size > 0, size, 1.0))
         few = 0 < sum(categories) <= MOST_VALUES
         seen = expanded(x[:, chosen], tuple(c for c in categories if c)) if few else x[:, :0]
         values = {j: len(x[usable[:, j], j].unique()) for j in numbers}
@@ -115,8 +119,9 @@ def _spread(y: Tensor, rest: Tensor) -> Tensor:
 
     A few gross errors, far out on any scale but the logarithm's, must not choose it.
     """
-    std = rest.std(0, correction=0)
-    rest = (rest - rest.mean(0)) / torch.where(std > 0, std, 1.0)
+    rest = rest - rest.mean(0)
+    std = rest.square().mean(0).sqrt()
+    rest = rest / torch.where(std > 0, std, 1.0)
     rest = torch.cat([rest, torch.ones_like(y)[:, None]], 1)
     size = y.std(correction=0).clamp(min=torch.finfo(y.dtype).tiny)
     y, near = y / size, torch.ones_like(y, dtype=torch.bool)

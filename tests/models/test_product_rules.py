@@ -36,6 +36,11 @@ def test_factors_and_product_and_no_other_column() -> None:
     assert found(x[:, 2:4], [0, 1]) == [], "a product has two factors"
 
 
+def test_units_change_nothing() -> None:
+    x = parcels() * torch.tensor([1e300, 1e-300, 3.0, 1e-3, 7.0], dtype=torch.float64)
+    assert LogColumns.fit(x, torch.zeros_like(x, dtype=torch.bool)).columns == [0, 1, 2, 3]
+
+
 def test_sums_stay_sums() -> None:
     x = parcels()
     x[:, 3] = x[:, :3].sum(1)
