@@ -72,7 +72,6 @@ class LogColumns:
             x[whole][:, numbers],
             seen[whole],
             [numbers.index(j) for j in positive],
-            [numbers.index(j) for j in positive if values[j] < FEWEST],
             [numbers.index(j) for j in alone],
         )
         for j in (numbers[place] for place in found):

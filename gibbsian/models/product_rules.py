@@ -14,29 +14,27 @@ from torch import Tensor
 
 from gibbsian.models.whitening import EIGENVALUE_FLOOR
 
-GAIN, RULE = 0.1, 1.0
+GAIN, RULE = 0.1, 0.75
 """Nats a row by which each logarithm must raise the likelihood, and all of them together."""
+DETERMINED = 0.05
+"""Share of its variance that the other columns leave at most of a column of a product."""
 KEPT, PASSES, RIDGE = 0.98, 3, 1e-6
 """Share of the rows, the nearest, that say how the columns vary together; passes; ridge of the categories,
 and floor of what they leave, in variances of the column."""
-ROWS, FEWEST_COLUMNS = 5, 3
+ROWS, FEWEST_COLUMNS = 10, 3
 """Rows that are needed for each number and value of a category; columns of the smallest rule."""
 
 
 def columns_of_products(
-    x: Tensor,
-    seen: Tensor,
-    positive: Sequence[int],
-    few: Sequence[int] = (),
-    alone: Sequence[int] = (),
+    x: Tensor, seen: Tensor, positive: Sequence[int], alone: Sequence[int] = ()
 ) -> list[int]:
     """Those of the columns ``positive`` of rows ``x [n, m]`` to take the logarithm of, for a rule's sake.
 
-    ``seen [n, W]``: the categories as columns of 0 and 1. ``few``: columns with few different values, whose
-    logarithms must gain more than their own shape does by them. ``alone``: columns whose shape asks for a
-    logarithm, which are returned where no product holds. From the logarithms of all the one that gains least
-    is dropped, again and again; gains are in likelihood, of a Gaussian whose axes are no narrower than
-    a detector lets them be.
+    ``seen [n, W]``: the categories as columns of 0 and 1. ``alone``: columns whose shape asks for a
+    logarithm, which are returned where no product holds; those of others must gain more than their shape
+    does. From the logarithms of all the one that gains least is dropped, again and again, of those that gain
+    too little or that the other columns do not determine. Gains are of likelihood, of a Gaussian whose axes
+    are no narrower than a detector lets them be.
     """
     if len(positive) < FEWEST_COLUMNS or len(x) < ROWS * (x.shape[1] + seen.shape[1]):
         return sorted(alone)
@@ -44,8 +42,8 @@ def columns_of_products(
     logs[:, list(positive)] = x[:, list(positive)].log()
     both, given = torch.cat([x, logs], 1), torch.cat([seen, torch.ones_like(x[:, :1])], 1)
     of_all = Moments.of(both, given, positive)
-    prices = {j: max(0.0, of_all.gain_of_shape(j)) if j in few else 0.0 for j in positive}
-    chosen = _without_those_that_gain_little(of_all, prices)
+    prices = {j: max(0.0, of_all.gain_of_shape(j)) if j not in alone else 0.0 for j in positive}
+    chosen = _without_those_that_gain_little(of_all, prices, alone)
     if len(chosen) < FEWEST_COLUMNS:
         return sorted(alone)
     without = Moments.of(both, given, alone).width(alone)
@@ -53,15 +51,19 @@ def columns_of_products(
     return sorted(chosen if gained - sum(prices[j] for j in chosen) > RULE else alone)
 
 
-def _without_those_that_gain_little(moments: Moments, prices: Mapping[int, float]) -> list[int]:
+def _without_those_that_gain_little(
+    moments: Moments, prices: Mapping[int, float], alone: Sequence[int]
+) -> list[int]:
+    """Of the columns with ``prices`` those left; ``alone`` need not be determined by the others."""
     chosen = list(prices)
     while chosen:
         rest = {j: [k for k in chosen if k != j] for j in chosen}
         gains = {j: moments.width(rest[j]) - moments.width(chosen) - prices[j] for j in chosen}
-        least = min(gains, key=gains.__getitem__)
-        if gains[least] >= GAIN:
+        free = moments.left_by_the_others(chosen)
+        loose = [j for j in chosen if gains[j] < GAIN or (free[j] > DETERMINED and j not in alone)]
+        if not loose:
             break
-        chosen = rest[least]
+        chosen = rest[min(loose, key=gains.__getitem__)]
     return chosen
 
 
@@ -99,6 +101,11 @@ class Moments:
         _, std, correlation = self._of_columns(logs)
         width = 0.5 * torch.logdet(correlation) + std.log().sum()
         return float(width + self.mean_logs[list(logs)].sum())
+
+    def left_by_the_others(self, logs: Sequence[int]) -> Tensor:
+        """Share of each column's variance that all others leave, ``[m]``, ``logs`` by their logarithm."""
+        _, _, correlation = self._of_columns(logs)
+        return 1 / torch.linalg.inv(correlation).diagonal()
 
     def gain_of_shape(self, j: int) -> float:
         """By how much the logarithm raises the likelihood of column ``j`` alone, given the categories."""
