@@ -46,7 +46,7 @@ class NoiseContrastiveEstimation(TrainingMethod):
     overlaps little with them, as in many dimensions, the two are told apart too easily to learn much.
 
     Beside categories the noise is a product of a Gaussian of the numbers and the frequencies of each
-    category. Where exp(-E) has a normaliser the energy is the network's minus the noise's log-density
+    category. On R^d, on a box and beside categories the energy is the network's minus the noise's log-density
     (`TiltedNoise`): the network has to learn only what the noise lacks, and needs no envelope of its own.
 
     Args:

@@ -40,7 +40,8 @@ def coupled_groups(scaled: Tensor) -> list[tuple[int, ...]]:
     transpose is the inverse P of the covariance C. Correlations are C_jk / sqrt(C_jj C_kk), and given all
     others -P_jk / sqrt(P_jj P_kk).
     """
-    unit = scaled / scaled.norm(dim=1, keepdim=True)  # correlations are the same in any units
+    unit = scaled / scaled.abs().amax(1, keepdim=True)  # of squares that are finite
+    unit = unit / unit.norm(dim=1, keepdim=True)  # correlations are the same in any units
     precision = unit @ unit.T
     square = torch.maximum(
         *map(_squared_correlation, (precision, torch.linalg.inv(precision)))

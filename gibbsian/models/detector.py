@@ -52,7 +52,7 @@ RARE = 0.01
 NARROW, STEEPEST = 64, 32
 """So many columns are all tried for reasons; of more, the steepest in each row."""
 GRADES = 12
-"""Different numbers of a column up to which no other is proposed than these."""
+"""Different quantiles of a column, most of them several times, up to which no other number is proposed."""
 HIDDEN, COMPLETED = 64, 50_000_000
 """Gaps, times numbers of a row and of a hidden layer, that are filled by what fits: half a minute at most."""
 
@@ -181,7 +181,7 @@ class Detector:
         Those of ``gaps [n, d]`` are 0. A value that no training row had counts with what fits best in its
         place, and the others are tried beside that. Numbers are tried at their ``candidates`` and, between
         the outermost of these, at what fits as of a Gaussian: quantiles are too far apart for exact rules.
-        Of at most ``GRADES`` numbers no other is tried. Of more than ``NARROW`` columns those that promise
+        Of ``are_grades`` no other is tried. Of more than ``NARROW`` columns those that promise
         most by the energy's slope are tried, ``STEEPEST`` in each row; the contributions of others are NaN.
         """
         unseen = (x < 0) & (torch.tensor(self.categories or (0,)) > 0)
@@ -299,7 +299,7 @@ class Detector:
         found = self.candidates[0, j].clone()
         for column in j.unique().tolist():
             tried = self.candidates[:, column]
-            if not (self.categories and self.categories[column]) and len(tried.unique()) > GRADES:
+            if not (self.categories and self.categories[column]) and not are_grades(tried):
                 rows = j == column
                 mean = self._mean(at, u[rows], x[rows], column)
                 mean = mean.clamp(tried.min(), tried.max())
@@ -360,6 +360,12 @@ def _rate(energy: Tensor) -> float:
     """
     low, high = (float(np.quantile(energy, 1 - share)) for share in (0.5, RARE))
     return max(1.0, (high - low) / math.log(0.5 / RARE))
+
+
+def are_grades(values: Tensor) -> bool:
+    """Whether the quantiles ``values [K]`` are few numbers again and again, and not one among many."""
+    _, often = values.unique(return_counts=True)
+    return len(often) <= GRADES and 2 * int((often == 1).sum()) <= len(often)
 
 
 def decimals_of(values: Tensor) -> int:

@@ -24,8 +24,9 @@ KEPT, PASSES, RIDGE = 0.98, 3, 1e-3
 """Share of the rows, the nearest to the fit, that say how wide a column spreads; passes; ridge."""
 POSITIVE = 0.99
 """Share of a column's values that must be positive; the others are errors, and count as the least."""
-ENOUGH, MOST_VALUES = 20_000, 200
-"""Rows by which columns are judged, and values of categories up to which these help to explain them."""
+ENOUGH, MOST_VALUES, OFTEN = 20_000, 200, 10
+"""Rows by which columns are judged; values of categories up to which these help to explain them; rows that a
+value needs to say where there is nothing."""
 LEAST, LARGEST = 1e-3, 700.0
 """Of the smallest value of a column: later ones below it, which may not be positive, count as that. Logarithm
 above which there is no number."""
@@ -49,9 +50,8 @@ class LogColumns:
         numbers = [j for j, is_category in enumerate(chosen) if not is_category]
         if len(numbers) > MOST_COLUMNS or len(x) < FEWEST:
             return cls(least)
-        size = x.abs().amax(
-            0
-        )  # by which squares stay finite; gains of likelihood are the same in any unit
+        # In units in which squares stay finite; gains of likelihood are the same in any.
+        size = x.abs().amax(0)
         x = torch.where(torch.tensor(chosen), x, x / torch.where(size > 0, size, 1.0))
         few = 0 < sum(categories) <= MOST_VALUES
         seen = expanded(x[:, chosen], tuple(c for c in categories if c)) if few else x[:, :0]
@@ -65,16 +65,16 @@ class LogColumns:
             j
             for j in numbers
             if values[j] >= FEWEST_IN_RULE
-            and (enough[j] or _are_of_a_category(x[:, chosen], ~usable[:, j], gaps[:, j]))
+            and (enough[j] or _is_nothing_of_a_category(x[:, j], x[:, chosen], ~gaps[:, j]))
         ]
-        whole = ~gaps[:, numbers].any(1) & usable[:, positive].all(1)
+        positive, whole = _with_whole_rows(positive, usable)
         found = columns_of_products(
             x[whole][:, numbers],
             seen[whole],
             [numbers.index(j) for j in positive],
-            [numbers.index(j) for j in alone],
+            [numbers.index(j) for j in alone if j in positive],
         )
-        for j in (numbers[place] for place in found):
+        for j in {*(numbers[place] for place in found), *(j for j in alone if j not in positive)}:
             least[j] = LEAST * every[every[:, j] > 0, j].min()
         return cls(least)
 
@@ -101,16 +101,33 @@ def _asks_for_it(x: Tensor, there: Tensor, seen: Tensor, numbers: list[int], j: 
     return float(gain) > GAIN
 
 
-def _are_of_a_category(codes: Tensor, nothing: Tensor, gaps: Tensor) -> bool:
-    """Whether values of some category say which rows have ``nothing [n]``, up to a share of errors."""
-    there = ~gaps
+def _is_nothing_of_a_category(x: Tensor, codes: Tensor, there: Tensor) -> bool:
+    """Whether values of some category say which of ``x [n]`` are 0, and none is negative; but for errors.
+
+    ``codes [n, k]``: the categories; ``there [n]``: where there is no gap. A value of few rows says nothing.
+    """
+    x, most = x[there], (1 - POSITIVE) * int(there.sum())
+    if int((x < 0).sum()) > most:
+        return False
     for column in codes[there].T:
         _, value = column.unique(return_inverse=True)
         often = value.bincount()
-        zero = value[nothing[there]].bincount(minlength=len(often))
-        if int(torch.minimum(zero, often - zero).sum()) <= (1 - POSITIVE) * int(there.sum()):
+        nothing = value[x == 0].bincount(minlength=len(often))
+        missed = torch.where(often < OFTEN, nothing, torch.minimum(nothing, often - nothing))
+        if int(missed.sum()) <= most:
             return True
     return False
+
+
+def _with_whole_rows(positive: list[int], usable: Tensor) -> tuple[list[int], Tensor]:
+    """Those of the columns that half of the rows or more have all of, and these rows, ``[n]`` bool.
+
+    The one that most rows lack is left out first: a note in few rows must not hide a rule among others.
+    """
+    kept = sorted(positive, key=lambda j: int(usable[:, j].sum()))
+    while kept and float(usable[:, kept].all(1).double().mean()) < 0.5:
+        kept = kept[1:]
+    return sorted(kept), usable[:, kept].all(1)
 
 
 def _spread(y: Tensor, rest: Tensor) -> Tensor:
