@@ -124,7 +124,8 @@ def _with_whole_rows(positive: list[int], usable: Tensor) -> tuple[list[int], Te
 
     The one that most rows lack is left out first: a note in few rows must not hide a rule among others.
     """
-    kept = sorted(positive, key=lambda j: int(usable[:, j].sum()))
+    order = usable[:, positive].sum(0).argsort(stable=True).tolist()
+    kept = [positive[i] for i in order]
     while kept and float(usable[:, kept].all(1).double().mean()) < 0.5:
         kept = kept[1:]
     return sorted(kept), usable[:, kept].all(1)
