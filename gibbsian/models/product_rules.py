@@ -58,7 +58,8 @@ def _without_those_that_gain_little(
     chosen = list(prices)
     while chosen:
         rest = {j: [k for k in chosen if k != j] for j in chosen}
-        gains = {j: moments.width(rest[j]) - moments.width(chosen) - prices[j] for j in chosen}
+        here = moments.width(chosen)
+        gains = {j: moments.width(rest[j]) - here - prices[j] for j in chosen}
         free = moments.left_by_the_others(chosen)
         loose = [j for j in chosen if gains[j] < GAIN or (free[j] > DETERMINED and j not in alone)]
         if not loose:

@@ -11,8 +11,6 @@ from gibbsian.models.numeric_table import read_table
 from gibbsian.models.product_rules import columns_of_products
 from gibbsian.models.strange_rows import detect_rows
 
-NO_CATEGORIES = torch.empty(0, 0, dtype=torch.float64)
-
 
 def parcels(n: int = 900, seed: int = 0) -> Tensor:
     """Three sides, uniform; the volume to 1 %; a temperature that has nothing to do with them."""
